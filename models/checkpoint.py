@@ -1,0 +1,458 @@
+"""A checkpoint on disk, and the registry of models made of them.
+
+A checkpoint is an immutable directory ``<root>/<name>/<digest>/``:
+
+    config.json        the network's sizes (models.config.NetworkConfig)
+    vocab.json         its symbols (models.vocab.Vocabulary)
+    model.safetensors  fp32 weights, named as NetworkConfig.shapes() says
+    card.json          where it comes from and how good it is
+    README.md          the same for people: the model card
+    history.jsonl      losses and samples over the steps
+    validation.txt     up to 100 kB of text it was not trained on (raw bytes in byte mode)
+    manifest.json      the sha256 and size of each file above
+
+The digest is the sha256 of the manifest, so a directory's name says what is in it. A tag is a
+file ``<root>/<name>/tags/<tag>`` that holds a digest; a tag moves by renaming a new file onto it.
+A checkpoint is written in a directory beside, synced, and renamed into place: it is there whole
+or not at all.
+
+Reading trusts nothing: the manifest must match, sizes are bounded, shapes are compared with the
+config before a weight is read, weights must be finite, and files are read rather than mapped
+(a truncated mapped file kills the process). Knows no torch, no Redis and no HTTP.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse_safetensors
+from safetensors.numpy import save as to_safetensors
+
+from models.config import NetworkConfig
+from models.vocab import Vocabulary
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
+TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+VALIDATION_BYTES = 100_000
+_FILES = (
+    "config.json",
+    "vocab.json",
+    "model.safetensors",
+    "card.json",
+    "README.md",
+    "history.jsonl",
+    "validation.txt",
+)
+_MAX_JSON = 8 << 20
+_MAX_HEADER = 1 << 20
+
+Weights = dict[str, NDArray[np.float32]]
+
+
+class CheckpointError(ValueError):
+    """A directory that is no sound checkpoint; the message says what is wrong with it."""
+
+
+class UnknownModel(LookupError):
+    """No such model, or no such tag of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One model, in memory. ``weights`` are fp32, by the names of ``config.shapes()``."""
+
+    config: NetworkConfig
+    vocabulary: Vocabulary
+    weights: Weights
+    card: dict[str, Any]
+    history: list[dict[str, Any]]
+    validation: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A published checkpoint as listings show it, weights unread."""
+
+    name: str
+    tag: str
+    digest: str
+    tags: list[str]
+    config: NetworkConfig
+    card: dict[str, Any]
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """``name[:tag]`` to name and tag (``latest`` if none).
+
+    Raises:
+        ValueError: it is not such a reference.
+    """
+    name, colon, tag = reference.partition(":")
+    if not colon:
+        tag = "latest"
+    if not NAME.fullmatch(name) or not TAG.fullmatch(tag):
+        raise ValueError(
+            "a model is name or name:tag, of lower-case letters, digits, '_' and '-' "
+            "(in a tag also '.'), 63 at most, starting with a letter or digit"
+        )
+    return name, tag
+
+
+class Registry:
+    """The models below one directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def publish(self, name: str, tag: str, checkpoint: Checkpoint) -> str:
+        """Writes a checkpoint and points the tag at it.
+
+        What the tag named before goes, unless another tag names it; the one before stays.
+
+        Returns:
+            The digest.
+        """
+        split_reference(f"{name}:{tag}")
+        home = self.root / name
+        staged = home / f".stage-{secrets.token_hex(8)}"
+        with self._changing():
+            (home / "tags").mkdir(parents=True, exist_ok=True)
+            staged.mkdir()
+        try:
+            digest = _write(staged, checkpoint)
+            with self._changing():
+                if not (home / digest).exists():
+                    staged.rename(home / digest)
+                    sync_directory(home)
+                before = self._read_tag(name, tag)
+                self._write_tag(name, tag, digest)
+                self._prune(name, keep={digest, before})
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+        return digest
+
+    def tag(self, name: str, tag: str, digest: str) -> None:
+        """Points a tag at a checkpoint that is there."""
+        split_reference(f"{name}:{tag}")
+        with self._changing():
+            self._directory(name, digest)
+            self._write_tag(name, tag, digest)
+
+    def delete(self, reference: str) -> None:
+        """Removes a tag, or every tag of a name alone, and what no tag names then.
+
+        Raises:
+            ValueError: it is not a reference.
+            UnknownModel: nothing has that name or tag.
+        """
+        name, tag = split_reference(reference)
+        home = self.root / name
+        with self._changing():
+            tags = [tag] if ":" in reference else self._tags(name)
+            if not any(self._read_tag(name, t) for t in tags):
+                raise UnknownModel(reference)
+            for t in tags:
+                (home / "tags" / t).unlink(missing_ok=True)
+            sync_directory(home / "tags")
+            self._prune(name, keep=set())
+            # A job may be writing its next checkpoint there.
+            if not self._tags(name) and not any(home.glob(".stage-*")):
+                doomed = self.root / f".gone-{secrets.token_hex(8)}"
+                home.rename(doomed)
+                sync_directory(self.root)
+                shutil.rmtree(doomed, ignore_errors=True)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One change at a time, in all processes.
+
+        Nobody may prune what was just renamed in and has no tag yet, or remove a home that
+        somebody is about to publish in.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".changing").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def resolve(self, reference: str) -> tuple[str, str, str]:
+        """Name, tag and digest of a reference.
+
+        Raises:
+            ValueError: it is not a reference.
+            UnknownModel: nothing has that name or tag.
+        """
+        name, tag = split_reference(reference)
+        digest = self._read_tag(name, tag)
+        if digest is None:
+            raise UnknownModel(f"{name}:{tag}")
+        return name, tag, digest
+
+    def load(self, name: str, digest: str) -> Checkpoint:
+        """Reads and checks a checkpoint.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        return read(self._directory(name, digest))
+
+    def entry(self, reference: str) -> Entry:
+        """A model without its weights.
+
+        Raises:
+            UnknownModel: nothing has that name or tag.
+            CheckpointError: it is damaged.
+        """
+        name, tag, digest = self.resolve(reference)
+        directory = self._directory(name, digest)
+        tags = sorted(t for t in self._tags(name) if self._read_tag(name, t) == digest)
+        return Entry(name, tag, digest, tags, _read_config(directory), _read_card(directory))
+
+    def history(self, reference: str) -> list[dict[str, Any]]:
+        """Losses and samples over the steps, oldest first.
+
+        Raises:
+            UnknownModel: nothing has that name or tag.
+            CheckpointError: it is damaged.
+        """
+        name, _tag, digest = self.resolve(reference)
+        data = _read_bounded(self._directory(name, digest) / "history.jsonl", _MAX_JSON)
+        return [_parse(line, "history.jsonl") for line in data.splitlines()]
+
+    def entries(self) -> Iterator[Entry]:
+        """Every sound model and tag, in the order of ``references``; damaged ones are left out."""
+        for reference in self.references():
+            try:
+                yield self.entry(reference)
+            except (UnknownModel, CheckpointError):
+                continue
+
+    def references(self) -> Iterator[str]:
+        """``name:tag`` of every model, by name, ``latest`` first."""
+        for name in self.names():
+            for tag in sorted(self._tags(name), key=lambda t: (t != "latest", t)):
+                yield f"{name}:{tag}"
+
+    def names(self) -> list[str]:
+        if not self.root.is_dir():
+            return []
+        found = (p.name for p in self.root.iterdir() if NAME.fullmatch(p.name))
+        return sorted(name for name in found if self._tags(name))
+
+    def _tags(self, name: str) -> list[str]:
+        directory = self.root / name / "tags"
+        if not directory.is_dir():
+            return []
+        return [p.name for p in directory.iterdir() if TAG.fullmatch(p.name)]
+
+    def _directory(self, name: str, digest: str) -> Path:
+        directory = self.root / name / digest
+        if not NAME.fullmatch(name) or not DIGEST.fullmatch(digest) or not directory.is_dir():
+            raise CheckpointError("the checkpoint is gone")
+        return directory
+
+    def _read_tag(self, name: str, tag: str) -> str | None:
+        try:
+            digest = (self.root / name / "tags" / tag).read_text("ascii").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return digest if DIGEST.fullmatch(digest) else None
+
+    def _write_tag(self, name: str, tag: str, digest: str) -> None:
+        write_durably(self.root / name / "tags" / tag, digest.encode("ascii"))
+
+    def _prune(self, name: str, keep: set[str | None]) -> None:
+        named = {self._read_tag(name, tag) for tag in self._tags(name)} | keep
+        for path in (self.root / name).iterdir():
+            if DIGEST.fullmatch(path.name) and path.name not in named:
+                # Renamed first: a reader finds the directory whole or gone, never half deleted.
+                doomed = path.with_name(f".gone-{secrets.token_hex(8)}")
+                path.rename(doomed)
+                shutil.rmtree(doomed, ignore_errors=True)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Replaces a file as a whole; once this returns, a power cut doesn't undo it."""
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with staged.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+        sync_directory(path.parent)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(directory: Path, checkpoint: Checkpoint) -> str:
+    contents = {
+        "config.json": _json({"format": 1, **asdict(checkpoint.config)}),
+        "vocab.json": _json(checkpoint.vocabulary.to_json()),
+        "model.safetensors": to_safetensors(
+            {k: np.ascontiguousarray(v) for k, v in checkpoint.weights.items()}
+        ),
+        "card.json": _json(checkpoint.card),
+        "README.md": _readme(checkpoint).encode(),
+        "history.jsonl": b"".join(_json(line, indent=None) for line in checkpoint.history),
+        "validation.txt": checkpoint.validation[:VALIDATION_BYTES],
+    }
+    manifest = {
+        name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        for name, data in contents.items()
+    }
+    contents["manifest.json"] = _json(manifest)
+    for name, data in contents.items():
+        with (directory / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    sync_directory(directory)
+    return hashlib.sha256(contents["manifest.json"]).hexdigest()
+
+
+def _json(value: Any, indent: int | None = 1) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n").encode()
+
+
+def read(directory: Path) -> Checkpoint:
+    """Reads a checkpoint directory, trusting nothing in it.
+
+    Raises:
+        CheckpointError: saying what is wrong.
+    """
+    manifest_bytes = _read_bounded(directory / "manifest.json", _MAX_JSON)
+    if hashlib.sha256(manifest_bytes).hexdigest() != directory.name:
+        raise CheckpointError("the manifest does not match the digest")
+    manifest = _parse(manifest_bytes, "manifest.json")
+    config = _read_config(directory)
+    size = 4 * config.parameters()
+    limits = {"model.safetensors": size + _MAX_HEADER, "validation.txt": VALIDATION_BYTES}
+    contents = {}
+    for name in _FILES:
+        data = _read_bounded(directory / name, limits.get(name, _MAX_JSON))
+        if hashlib.sha256(data).hexdigest() != manifest.get(name, {}).get("sha256"):
+            raise CheckpointError(f"{name} is damaged: its sha256 does not match the manifest")
+        contents[name] = data
+    try:
+        vocabulary = Vocabulary.from_json(_parse(contents["vocab.json"], "vocab.json"))
+    except ValueError as error:
+        raise CheckpointError(f"vocab.json: {error}") from None
+    if len(vocabulary) != config.vocabulary_size:
+        raise CheckpointError("vocab.json and config.json disagree about the vocabulary's size")
+    return Checkpoint(
+        config,
+        vocabulary,
+        _read_weights(contents["model.safetensors"], config),
+        _parse(contents["card.json"], "card.json"),
+        [_parse(line, "history.jsonl") for line in contents["history.jsonl"].splitlines()],
+        contents["validation.txt"],
+    )
+
+
+def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
+    """Weights of the shapes that the config says; the header is compared before they are read."""
+    if len(data) < 8:
+        raise CheckpointError("model.safetensors is truncated")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > min(_MAX_HEADER, len(data) - 8):
+        raise CheckpointError("model.safetensors has no sound header")
+    header = _parse(data[8 : 8 + length], "model.safetensors")
+    header.pop("__metadata__", None)
+    declared = {
+        name: (tuple(entry.get("shape", ())), entry.get("dtype"))
+        for name, entry in header.items()
+        if isinstance(entry, dict)
+    }
+    if declared != {name: (shape, "F32") for name, shape in config.shapes().items()}:
+        raise CheckpointError("model.safetensors does not hold the weights that config.json says")
+    try:
+        weights: Weights = parse_safetensors(data)
+    except SafetensorError as error:
+        raise CheckpointError(f"model.safetensors: {error}") from None
+    if not all(np.isfinite(weight).all() for weight in weights.values()):
+        raise CheckpointError("a weight is not finite")
+    return weights
+
+
+def _read_config(directory: Path) -> NetworkConfig:
+    data = _parse(_read_bounded(directory / "config.json", _MAX_JSON), "config.json")
+    if data.pop("format", None) != 1:
+        raise CheckpointError("config.json is of a format that this version doesn't read")
+    try:
+        return NetworkConfig(**data)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"config.json: {error}") from None
+
+
+def _read_card(directory: Path) -> dict[str, Any]:
+    return _parse(_read_bounded(directory / "card.json", _MAX_JSON), "card.json")
+
+
+def _read_bounded(path: Path, limit: int) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        raise CheckpointError(f"{path.name} is missing") from None
+    with os.fdopen(descriptor, "rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise CheckpointError(f"{path.name} is larger than its kind may be")
+    return data
+
+
+def _parse(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        raise CheckpointError(f"{name} is not sound JSON") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{name} is not a JSON object")
+    return value
+
+
+def _readme(checkpoint: Checkpoint) -> str:
+    """The model card."""
+    config, card = checkpoint.config, checkpoint.card
+    corpus = card.get("corpus") or {}
+    loss = card.get("val_loss")
+    lines = [
+        "# Model card",
+        "",
+        f"A character-level {config.kind.upper()} of {config.num_layers} layers of "
+        f"{config.hidden_size} cells ({config.parameters():,} parameters) over "
+        f"{config.vocabulary_size} {checkpoint.vocabulary.tokens}.",
+        "",
+        f"- corpus: sha256 {corpus.get('id')}, {corpus.get('characters')} characters",
+        f"- trained: {card.get('step')} steps by job {card.get('job_id')}, "
+        f"{card.get('created_at')}",
+        f"- device: {card.get('device')}",
+    ]
+    if loss is not None:
+        lines.append(
+            f"- validation loss: {loss:.4f} nats per character ({loss / np.log(2):.4f} bits)"
+        )
+    options = "".join(f"- {k}: {v}\n" for k, v in sorted((card.get("options") or {}).items()))
+    return "\n".join(lines) + "\n\n## Options\n\n" + options

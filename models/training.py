@@ -1,0 +1,345 @@
+"""Training: truncated backpropagation through time, as a generator of progress.
+
+Knows a network, a corpus and options; nothing of jobs, files or clocks on the wall other than
+the seconds it has used.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.config import NetworkConfig
+from models.corpus import AnyIds, Batches, Corpus
+from models.network import CharNetwork, State
+
+Optimizer = Literal["adamw", "adam", "rmsprop"]
+Schedule = Literal["cosine", "char-rnn", "constant"]
+Precision = Literal["fp32", "bf16"]
+
+WARMUP = 0.03
+"""Share of the run in which the cosine schedule's rate rises from 0."""
+
+VALIDATION_LIMIT = 1 << 20
+"""Characters of the validation part that an evaluation reads at most."""
+
+FIRST_EVALUATION = (100, 12.0)
+"""The first evaluation comes after this many steps or seconds, whichever is first."""
+
+
+class Diverged(ArithmeticError):
+    """The loss is not a number any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """How to train, every value decided.
+
+    ``max_seconds`` counts training time over all resumes; the schedule is over when steps or
+    seconds are used up, whichever comes first. ``grad_clip`` bounds the gradient's norm, 0 is off.
+    ``patience`` is in evaluations without a better loss, 0 is off.
+    """
+
+    batch_size: int
+    sequence_length: int
+    max_steps: int
+    max_seconds: float | None = None
+    optimizer: Optimizer = "adamw"
+    learning_rate: float = 0.01
+    schedule: Schedule = "cosine"
+    grad_clip: float = 5.0
+    weight_decay: float = 0.01
+    evaluate_every: int = 500
+    patience: int = 0
+    seed: int = 0
+    precision: Precision = "fp32"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where training stands after a step. Losses in nats per character, times in seconds."""
+
+    step: int
+    max_steps: int
+    epoch: float
+    smoothed_loss: Tensor
+    learning_rate: float
+    elapsed_seconds: float
+    chars_per_second: float
+    eta_seconds: float
+
+    @property
+    def train_loss(self) -> float:
+        """Exponentially smoothed. Reading it waits for the device, so it is read only when told."""
+        return float(self.smoothed_loss)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Loss on the validation part after a step; ``best`` if no earlier one was lower."""
+
+    step: int
+    val_loss: float
+    best: bool
+
+
+def make_optimizer(network: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
+    parameters = list(network.parameters())
+    rate, decay = options.learning_rate, options.weight_decay
+    if options.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, rate, alpha=0.95, weight_decay=decay)
+    kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, rate, betas=(0.9, 0.99), weight_decay=decay, fused=True)
+
+
+def learning_rate(options: TrainingOptions, fraction: float, epoch: float) -> float:
+    """The rate at a share of the run, in [0, 1], and after a number of epochs.
+
+    ``cosine`` warms up and falls to 0 at the end (Loshchilov & Hutter 2017); ``char-rnn`` is
+    0.97 an epoch after the tenth, as char-rnn's train.lua.
+    """
+    if options.schedule == "constant":
+        return options.learning_rate
+    if options.schedule == "char-rnn":
+        return options.learning_rate * 0.97 ** max(0, math.floor(epoch) - 9)
+    if fraction < WARMUP:
+        return options.learning_rate * (fraction + 1e-4) / WARMUP
+    done = min(1.0, (fraction - WARMUP) / (1 - WARMUP))
+    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """bf16 in the matrix products where asked for; weights and sums stay fp32."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def train_batch(
+    network: CharNetwork,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    targets: Tensor,
+    state: State | None,
+    options: TrainingOptions,
+) -> tuple[Tensor, State]:
+    """One step of truncated BPTT: forward, backward, clip, update.
+
+    Args:
+        inputs, targets: ids [time, batch].
+        state: carried from the batch before; None is zeros.
+
+    Returns:
+        The batch's loss, still on the device, and the state to carry.
+    """
+    with autocast(inputs.device, options.precision):
+        logits, state = network(inputs, state)
+    loss = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    if options.grad_clip:
+        nn.utils.clip_grad_norm_(network.parameters(), options.grad_clip)
+    optimizer.step()
+    return loss.detach(), tuple(part.detach().float() for part in state)
+
+
+class Trainer:
+    """One training run, which can be put down (``state_dict``) and taken up again.
+
+    Args:
+        network: trained in place, on ``device``.
+        corpus: its vocabulary is the network's.
+    """
+
+    def __init__(
+        self,
+        network: CharNetwork,
+        corpus: Corpus,
+        options: TrainingOptions,
+        device: torch.device | None = None,
+    ) -> None:
+        self.device = device or torch.device("cpu")
+        self.network = network.to(self.device)
+        self.corpus = corpus
+        self.options = options
+        self.batches = Batches(corpus.train, options.batch_size, options.sequence_length)
+        self.optimizer = make_optimizer(self.network, options)
+        self.step = 0
+        self.elapsed = 0.0
+        self.best_loss = math.inf
+        self.stale_evaluations = 0
+        self.smoothed = torch.zeros((), device=self.device)
+        self.carried: State | None = None
+
+    def run(self) -> Iterator[Progress | Evaluation]:
+        """Yields a ``Progress`` after each step and an ``Evaluation`` when one is due.
+
+        The last thing yielded is an evaluation. Between two yields the trainer may be put down.
+
+        Raises:
+            Diverged: the loss is not a number.
+        """
+        first_step = self.step
+        began = time.monotonic() - self.elapsed
+        session_began = time.monotonic()
+        while not self._over():
+            self._train_step()
+            now = time.monotonic()
+            self.elapsed = now - began
+            speed = (self.step - first_step) * self.batches.characters / (now - session_began)
+            yield Progress(
+                step=self.step,
+                max_steps=self.options.max_steps,
+                epoch=self.batches.epoch(self.step),
+                smoothed_loss=self.smoothed,
+                learning_rate=self.optimizer.param_groups[0]["lr"],
+                elapsed_seconds=self.elapsed,
+                chars_per_second=speed,
+                eta_seconds=self._eta(speed),
+            )
+            if self._evaluation_due() or self._over():
+                yield self._evaluate()
+                self.elapsed = time.monotonic() - began
+
+    def _fraction(self) -> float:
+        steps = self.step / self.options.max_steps
+        if self.options.max_seconds is None:
+            return steps
+        return max(steps, self.elapsed / self.options.max_seconds)
+
+    def _eta(self, speed: float) -> float:
+        steps_left = self.options.max_steps - self.step
+        eta = steps_left * self.batches.characters / speed
+        if self.options.max_seconds is not None:
+            eta = min(eta, self.options.max_seconds - self.elapsed)
+        return max(0.0, eta)
+
+    def _over(self) -> bool:
+        exhausted = 0 < self.options.patience <= self.stale_evaluations
+        return self._fraction() >= 1 or exhausted
+
+    def _evaluation_due(self) -> bool:
+        if self.best_loss == math.inf and self.stale_evaluations == 0:
+            steps, seconds = FIRST_EVALUATION
+            return self.step >= min(steps, self.options.evaluate_every) or self.elapsed >= seconds
+        return self.step % self.options.evaluate_every == 0
+
+    def _train_step(self) -> None:
+        self.network.train()
+        rate = learning_rate(self.options, self._fraction(), self.batches.epoch(self.step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        inputs, targets = (
+            torch.from_numpy(a).to(self.device, non_blocking=True)
+            for a in self.batches.batch(self.step)
+        )
+        loss, self.carried = train_batch(
+            self.network, self.optimizer, inputs, targets, self.carried, self.options
+        )
+        self.step += 1
+        # The share of the newest loss falls from 1 to 2 %: no bias towards a start of 0.
+        self.smoothed.lerp_(loss, max(0.02, 1 / self.step))
+
+    def _evaluate(self) -> Evaluation:
+        if not math.isfinite(float(self.smoothed)):
+            raise Diverged(f"the loss is not a number at step {self.step}")
+        with autocast(self.device, self.options.precision):
+            loss = evaluate(self.network, self.corpus.validation[:VALIDATION_LIMIT])
+        best = loss < self.best_loss
+        self.stale_evaluations = 0 if best else self.stale_evaluations + 1
+        self.best_loss = min(loss, self.best_loss)
+        return Evaluation(self.step, loss, best)
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that a later ``load_state_dict`` needs to go on as if nothing had happened.
+
+        Returns:
+            Tensors by name, and the rest as JSON values.
+        """
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": v for k, v in slots.items()}
+        for index, part in enumerate(self.carried or ()):
+            tensors[f"carried.{index}"] = part
+        tensors["smoothed"] = self.smoothed
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        rest = {
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
+            "stale_evaluations": self.stale_evaluations,
+        }
+        return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, rest
+
+    def load_state_dict(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
+        """Raises KeyError or RuntimeError if it is not of this network."""
+
+        def under(prefix: str) -> dict[str, Tensor]:
+            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.network.load_state_dict(under("network."))
+        optimizer = self.optimizer.state_dict()
+        optimizer["state"] = {}
+        for name, value in under("optimizer.").items():
+            index, _, slot = name.partition(".")
+            optimizer["state"].setdefault(int(index), {})[slot] = value
+        self.optimizer.load_state_dict(optimizer)
+        carried = under("carried.")
+        self.carried = tuple(carried[str(i)].to(self.device) for i in range(len(carried))) or None
+        self.smoothed = tensors["smoothed"].to(self.device)
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors and self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+        self.step = rest["step"]
+        self.elapsed = rest["elapsed"]
+        self.best_loss = math.inf if rest["best_loss"] is None else rest["best_loss"]
+        self.stale_evaluations = rest["stale_evaluations"]
+
+
+def train(
+    network: CharNetwork, corpus: Corpus, options: TrainingOptions
+) -> Iterator[Progress | Evaluation]:
+    """Trains from the start and yields progress; see ``Trainer`` to go on from a saved state."""
+    torch.manual_seed(options.seed)
+    yield from Trainer(network, corpus, options).run()
+
+
+@torch.no_grad()
+def evaluate(network: CharNetwork, ids: AnyIds) -> float:
+    """Mean cross-entropy over a text, in nats per character, with a state of its own.
+
+    The text is read as up to 64 contiguous rows, each from the zero state, and no row is so
+    short that its cold start would show.
+    """
+    device = next(network.parameters()).device
+    rows = max(1, min(64, (len(ids) - 1) // 1000))
+    length = (len(ids) - 1) // rows
+    flat = torch.from_numpy(np.asarray(ids[: rows * length + 1], dtype=np.int64)).to(device)
+    inputs = flat[:-1].view(rows, length).t()
+    targets = flat[1:].view(rows, length).t()
+    was_training = network.training
+    network.eval()
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    state: State | None = None
+    for begin in range(0, length, 256):
+        logits, state = network(inputs[begin : begin + 256].contiguous(), state)
+        state = tuple(s.float() for s in state)
+        total += nn.functional.cross_entropy(
+            logits.flatten(0, 1), targets[begin : begin + 256].flatten(), reduction="sum"
+        )
+    network.train(was_training)
+    return float(total) / (rows * length)
+
+
+def new_network(config: NetworkConfig, seed: int) -> CharNetwork:
+    """A freshly initialised network; the seed decides its weights."""
+    torch.manual_seed(seed)
+    return CharNetwork(config)

@@ -1,0 +1,166 @@
+"""Text to ids and back.
+
+A vocabulary is the sorted list of the symbols that a corpus holds: code points, or byte values
+for a corpus that is not text in UTF-8. It knows nothing of networks.
+"""
+
+import codecs
+import itertools
+import unicodedata
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.config import MAX_VOCABULARY
+
+Tokens = Literal["characters", "bytes"]
+Ids = NDArray[np.int64]
+
+
+class UnknownCharacters(ValueError):
+    """A text holds characters that the vocabulary does not; ``characters`` names each once."""
+
+    def __init__(self, characters: list[str]) -> None:
+        self.characters = characters
+        shown = ", ".join(name_character(c) for c in characters[:10])
+        more = f" and {len(characters) - 10} more" if len(characters) > 10 else ""
+        super().__init__(f"not in this model's vocabulary: {shown}{more}")
+
+
+def name_character(character: str) -> str:
+    """A character as an error names it: itself in quotes, or its code point if it can't be seen."""
+    if character.isprintable() and not character.isspace():
+        return f"'{character}'"
+    return f"U+{ord(character):04X}"
+
+
+class Vocabulary:
+    """The symbols of a corpus; the id of a symbol is its rank.
+
+    Args:
+        tokens: what a symbol is, a code point or a byte.
+        symbols: code points or byte values, strictly increasing.
+
+    Raises:
+        ValueError: the symbols are not such a list.
+    """
+
+    def __init__(self, tokens: Tokens, symbols: list[int]) -> None:
+        limit = 256 if tokens == "bytes" else 0x110000
+        if tokens not in ("characters", "bytes"):
+            raise ValueError("tokens must be characters or bytes")
+        if not 1 <= len(symbols) <= MAX_VOCABULARY:
+            raise ValueError(f"a vocabulary has 1 to {MAX_VOCABULARY} symbols")
+        if not all(type(s) is int and 0 <= s < limit and not 0xD800 <= s < 0xE000 for s in symbols):
+            raise ValueError("a symbol is not a code point or byte")
+        if any(a >= b for a, b in itertools.pairwise(symbols)):
+            raise ValueError("symbols must be strictly increasing")
+        self.tokens: Tokens = tokens
+        self.symbols = np.array(symbols, dtype=np.uint32)
+        # One more entry than the largest symbol: what is beyond is looked up there and unknown.
+        self._ids = np.full(symbols[-1] + 2, -1, dtype=np.int64)
+        self._ids[self.symbols] = np.arange(len(symbols))
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Vocabulary)
+            and self.tokens == other.tokens
+            and np.array_equal(self.symbols, other.symbols)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def start_id(self) -> int:
+        """What a network reads before the first character: a line end, else a space, else id 0.
+
+        A stream begins as a line does, which is what an empty prime means.
+        """
+        for symbol in (0x0A, 0x20):
+            found = self.lookup(np.array([symbol], dtype=np.uint32))[0]
+            if found >= 0:
+                return int(found)
+        return 0
+
+    def lookup(self, symbols: NDArray[np.unsignedinteger[Any]]) -> Ids:
+        """Ids of code points or bytes, -1 where unknown; same shape."""
+        ids: Ids = self._ids[np.minimum(symbols, len(self._ids) - 1)]
+        return ids
+
+    def normalise(self, text: str) -> str:
+        """A prime as the corpus was: NFC and line ends as LF, in character mode alone."""
+        if self.tokens == "bytes":
+            return text
+        return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+    def encode(self, text: str) -> Ids:
+        """Ids of a text, shape [characters] (or [UTF-8 bytes]).
+
+        Raises:
+            UnknownCharacters: naming those that are not in the vocabulary.
+        """
+        text = self.normalise(text)
+        if self.tokens == "bytes":
+            ids = self.lookup(np.frombuffer(text.encode("utf-8"), dtype=np.uint8))
+            if (ids < 0).any():
+                unknown = [c for c in text if (self.lookup(_bytes(c)) < 0).any()]
+                raise UnknownCharacters(sorted(set(unknown)))
+            return ids
+        points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+        ids = self.lookup(points)
+        if (ids < 0).any():
+            raise UnknownCharacters(sorted({chr(p) for p in points[ids < 0]}))
+        return ids
+
+    def decoder(self) -> "TextDecoder":
+        """A decoder for one stream of ids."""
+        return TextDecoder(self)
+
+    def to_json(self) -> dict[str, Any]:
+        symbols = self.symbols.tolist()
+        if self.tokens == "characters":
+            return {"tokens": self.tokens, "symbols": [chr(s) for s in symbols]}
+        return {"tokens": self.tokens, "symbols": symbols}
+
+    @classmethod
+    def from_json(cls, data: Any) -> "Vocabulary":
+        """Raises ValueError unless ``data`` is what ``to_json`` gives."""
+        if not isinstance(data, dict) or not isinstance(data.get("symbols"), list):
+            raise ValueError("vocabulary: not an object with symbols")
+        symbols = data["symbols"]
+        if data.get("tokens") == "characters":
+            if not all(isinstance(s, str) and len(s) == 1 for s in symbols):
+                raise ValueError("vocabulary: a symbol is not one character")
+            symbols = [ord(s) for s in symbols]
+        return cls(data.get("tokens"), symbols)  # type: ignore[arg-type]
+
+
+def _bytes(character: str) -> NDArray[np.uint8]:
+    return np.frombuffer(character.encode("utf-8"), dtype=np.uint8)
+
+
+class TextDecoder:
+    """Ids to text, piece by piece, for one stream.
+
+    Every piece ends on a whole character: bytes that begin one wait for the rest, and bytes that
+    are no UTF-8 become U+FFFD.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._symbols = vocabulary.symbols
+        self._utf8 = (
+            codecs.getincrementaldecoder("utf-8")("replace")
+            if vocabulary.tokens == "bytes"
+            else None
+        )
+
+    def decode(self, ids: NDArray[np.integer[Any]], *, final: bool = False) -> str:
+        symbols = self._symbols[ids]
+        if self._utf8 is not None:
+            return self._utf8.decode(symbols.astype(np.uint8).tobytes(), final)
+        text: str = symbols.astype("<u4").tobytes().decode("utf-32-le")
+        return text
