@@ -1,20 +1,73 @@
 """Continuous batching: the streams of one model share a decoder, tick by tick.
 
 A tick advances some streams together by some characters and gives each its text. What a stream
-says depends on nobody else, and not on how the ticks fall.
-Pure data: knows no thread, no clock and no client.
+says depends on nobody else, and not on how the ticks fall. Knows no thread, no clock and no
+client.
 """
 
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.decoder import NOT_FINITE, Decoder, Rows
+from models.decoder import NOT_FINITE, Choices, Decoder, Rows
 from models.sampling import SampleOptions, uniforms
-from models.vocab import Vocabulary
+from models.vocab import TextDecoder, Vocabulary
 
-FinishReason = Literal["length", "error", "shutdown"]
+FinishReason = Literal["length", "stop", "error", "shutdown"]
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Character:
+    """One character of a text: how likely the model held it, and what it held likeliest there.
+
+    Probabilities are the model's own, at temperature 1. In a bytes model a character's is the
+    product of its bytes', and ``top`` is of its first byte.
+    """
+
+    char: str
+    probability: float
+    top: list[tuple[str, float]]
+
+
+@dataclass(slots=True)
+class Piece:
+    """A tick's text of one stream; ``characters`` where probabilities were asked for."""
+
+    text: str = ""
+    characters: list[Character] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """Where a text stopped, to go on from exactly there.
+
+    ``position`` counts the ids chosen so far, ``pending`` are bytes of a character that is not
+    whole yet, ``unsaid`` is text already decided on but not yet said.
+    """
+
+    rows: Rows
+    position: int
+    seed: int
+    pending: bytes = b""
+    unsaid: str = ""
+
+
+@dataclass(slots=True)
+class _Anchor:
+    """A place to replay from, and what has happened since."""
+
+    rows: Rows
+    position: int
+    pending: bytes
+    unsaid: str
+    characters: int
+    primed: int = 0
+    ids: list[Ids] = field(default_factory=list)
 
 
 class Stream:
@@ -24,56 +77,175 @@ class Stream:
         vocabulary: of the model.
         prime: ids to read first, [length].
         options: what decides the text.
+        probabilities: how many alternatives to tell of each character; 0 is none and no
+            probabilities at all.
+        keep_state: whether ``end_state`` will be wanted.
+        begin: where an earlier text stopped; None is the zero state before a first line.
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, prime: NDArray[np.int64], options: SampleOptions
+        self,
+        vocabulary: Vocabulary,
+        prime: Ids,
+        options: SampleOptions,
+        *,
+        probabilities: int = 0,
+        keep_state: bool = False,
+        begin: StreamState | None = None,
     ) -> None:
+        self.vocabulary = vocabulary
         self.options = options
-        self.start_id = vocabulary.start_id
+        self.probabilities = probabilities
+        self.keep_state = keep_state
         self.characters = 0
         self.finish_reason: FinishReason | None = None
+        self.end_state: StreamState | None = None
+        # Where it stands, when it is not among the rows of the last tick.
+        self.rows = begin.rows if begin else None
         self._prime = prime
         self._read = 0
-        self._chosen = 0
-        self._text = vocabulary.decoder()
-        # Where it stands, when it is not among the rows of the last tick.
-        self.rows: Rows | None = None
+        self._chosen = begin.position if begin else 0
+        self._decoder = TextDecoder(vocabulary, begin.pending if begin else b"")
+        # Said only once it can't be the beginning of a stop string.
+        self._held = Piece(begin.unsaid if begin else "")
+        self._likelihoods: list[tuple[float, list[tuple[str, float]]]] = []
+        self._anchor: _Anchor | None = None
 
     @property
     def position(self) -> int:
-        """Position in the stream's random numbers of the next id; negative while priming."""
-        return self._chosen - (len(self._prime) - self._read)
+        """Position in the stream's random numbers of the next id; less while priming."""
+        return self._chosen - self._unread
+
+    @property
+    def _unread(self) -> int:
+        return len(self._prime) - self._read
 
     @property
     def steps_left(self) -> int:
-        """Steps after which the text may be complete."""
-        return len(self._prime) - self._read + self.options.length - self.characters
+        """Steps after which the text may be complete; at least 1."""
+        missing = self.options.length - self.characters - len(self._held.text)
+        return self._unread + max(1, missing)
 
-    def forced(self, steps: int) -> NDArray[np.int64]:
+    def forced(self, steps: int) -> Ids:
         """What is left of the prime, then −1, [steps]."""
         row = np.full(steps, -1, dtype=np.int64)
         rest = self._prime[self._read : self._read + steps]
         row[: len(rest)] = rest
         return row
 
-    def take(self, ids: NDArray[np.int64]) -> str:
-        """The text of a tick's ids, [steps]; sets ``finish_reason`` when it is the last."""
-        primed = min(len(ids), len(self._prime) - self._read)
+    def mark(self, rows: Rows) -> None:
+        """Remembers ``rows``, this stream's before a tick, if its end state may start there."""
+        if self._anchor is None or not self._held.text:
+            self._anchor = _Anchor(
+                rows, self._chosen, self._decoder.pending, self._held.text, self.characters
+            )
+
+    def take(self, ids: Ids, logits: Floats) -> Piece:
+        """What to say after a tick; sets ``finish_reason`` when it is the last.
+
+        Args:
+            ids: taken, [steps].
+            logits: they were chosen from, [steps, vocabulary].
+        """
+        primed = min(len(ids), self._unread)
         self._read += primed
-        ids = ids[primed:]
+        if self._anchor:
+            self._anchor.primed += primed
+            self._anchor.ids.append(ids)
+        ids, logits = ids[primed:], logits[primed:]
         broken = np.flatnonzero(ids == NOT_FINITE)
         if len(broken):
-            ids = ids[: broken[0]]
-            self.finish_reason = "error"
+            ids, logits = ids[: broken[0]], logits[: broken[0]]
         self._chosen += len(ids)
-        text = self._text.decode(ids)
+        if self.probabilities:
+            self._take_characters(ids, logits)
+        else:
+            self._held.text += self._decoder.decode(ids)
+        piece = self._say()
+        if len(broken) and self.finish_reason is None:
+            self.finish_reason = "error"
+        return piece
+
+    def _take_characters(self, ids: Ids, logits: Floats) -> None:
+        for id_, (probability, top) in zip(
+            ids, likelihoods(self.vocabulary, ids, logits, self.probabilities), strict=True
+        ):
+            self._likelihoods.append((probability, top))
+            text = self._decoder.decode(np.array([id_]))
+            if not text:
+                continue
+            # Bytes that were no UTF-8 may come out together with what showed it: the first
+            # character is told with them all.
+            product = float(np.prod([p for p, _ in self._likelihoods]))
+            self._held.text += text
+            self._held.characters.append(Character(text[0], product, self._likelihoods[0][1]))
+            self._held.characters += [Character(char, probability, top) for char in text[1:]]
+            self._likelihoods.clear()
+
+    def _say(self) -> Piece:
+        """Takes out of the held text what can be said now."""
+        text = self._held.text
         left = self.options.length - self.characters
-        if len(text) >= left:
-            text = text[:left]
+        found = [at for stop in self.options.stop if (at := text.find(stop)) >= 0]
+        if found and min(found) <= left:
+            end = min(found)
+            self.finish_reason = "stop"
+        elif len(text) >= left:
+            end = left
             self.finish_reason = "length"
-        self.characters += len(text)
-        return text
+        else:
+            end = len(text) - self._suspicious(text)
+        self.characters += end
+        said = Piece(text[:end], self._held.characters[:end])
+        self._held = Piece(text[end:], self._held.characters[end:])
+        return said
+
+    def _suspicious(self, text: str) -> int:
+        """Characters at the end that a stop string begins with."""
+        longest = max((len(stop) - 1 for stop in self.options.stop), default=0)
+        for size in range(min(longest, len(text)), 0, -1):
+            if any(stop.startswith(text[-size:]) for stop in self.options.stop):
+                return size
+        return 0
+
+    def replay(self, decoder: Decoder) -> StreamState | None:
+        """Where the text stopped: replayed from the last mark, as far as it was said."""
+        anchor = self._anchor
+        if anchor is None or self.finish_reason == "error":
+            return None
+        ids = np.concatenate(anchor.ids)
+        said = self.characters - anchor.characters
+        whole = TextDecoder(self.vocabulary, anchor.pending)
+        text, count = anchor.unsaid, anchor.primed
+        while len(text) < said:
+            text += whole.decode(ids[count : count + 1])
+            count += 1
+        rows = anchor.rows
+        if count:
+            nothing = np.zeros((count, 1), np.float32)
+            choices = Choices(np.zeros(1, np.float32), np.zeros(1, np.int64), nothing[0])
+            _, _, rows = decoder.advance(rows, ids[:count, None], nothing, choices)
+        position = anchor.position + count - anchor.primed
+        return StreamState(rows, position, self.options.seed, whole.pending, text[said:])
+
+
+def likelihoods(
+    vocabulary: Vocabulary, ids: Ids, logits: Floats, count: int
+) -> list[tuple[float, list[tuple[str, float]]]]:
+    """Each id's probability and the likeliest alternatives, best first.
+
+    Args:
+        ids: [steps].
+        logits: [steps, vocabulary].
+        count: of alternatives.
+    """
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares = weights / weights.sum(axis=1, keepdims=True)
+    best = np.argsort(-shares, axis=1, kind="stable")[:, :count]
+    return [
+        (float(row[id_]), [(vocabulary.name(i), float(row[i])) for i in order.tolist()])
+        for id_, row, order in zip(ids.tolist(), shares, best, strict=True)
+    ]
 
 
 class Batch:
@@ -84,7 +256,7 @@ class Batch:
         self._gathered: list[Stream] = []
         self._rows: Rows | None = None
 
-    def tick(self, streams: list[Stream], steps: int) -> tuple[list[str], int]:
+    def tick(self, streams: list[Stream], steps: int) -> tuple[list[Piece], int]:
         """Advances streams together; a stream joins by being among them and leaves by not being.
 
         Args:
@@ -92,31 +264,45 @@ class Batch:
             steps: characters to advance at most.
 
         Returns:
-            Each stream's text and the steps taken.
+            What each stream says and the steps taken.
         """
         rows = self._gather(streams)
         steps = min(steps, max(stream.steps_left for stream in streams))
+        for index, stream in enumerate(streams):
+            if stream.keep_state:
+                stream.mark(_row(rows, index))
         # Counters wrap around: a negative position is never drawn from, its id is forced.
         positions = np.array([stream.position for stream in streams]).astype(np.uint64)
-        seeds = np.array([stream.options.seed for stream in streams], dtype=np.uint64)
-        temperatures = np.array([s.options.temperature for s in streams], dtype=np.float32)
-        forced = np.stack([stream.forced(steps) for stream in streams], axis=1)
-        chosen, self._rows = self.decoder.advance(
-            rows, forced, uniforms(seeds, positions, steps), temperatures
+        options = [stream.options for stream in streams]
+        seeds = np.array([option.seed for option in options], dtype=np.uint64)
+        chosen, logits, self._rows = self.decoder.advance(
+            rows,
+            np.stack([stream.forced(steps) for stream in streams], axis=1),
+            uniforms(seeds, positions, steps),
+            Choices(
+                np.array([option.temperature for option in options], dtype=np.float32),
+                np.array([option.top_k for option in options], dtype=np.int64),
+                np.array([option.top_p for option in options], dtype=np.float32),
+            ),
         )
-        columns = np.ascontiguousarray(chosen.T)
-        return [stream.take(ids) for stream, ids in zip(streams, columns, strict=True)], steps
+        pieces = []
+        for index, stream in enumerate(streams):
+            pieces.append(stream.take(chosen[:, index], logits[:, index]))
+            if stream.keep_state and stream.finish_reason:
+                stream.end_state = stream.replay(self.decoder)
+        return pieces, steps
 
     def _gather(self, streams: list[Stream]) -> Rows:
         """The rows of some streams, side by side. Nothing moves while the same ones go on."""
-        if self._rows is not None and self._gathered == streams:
-            return self._rows
         if self._rows is not None:
+            if self._gathered == streams:
+                return self._rows
             for index, stream in enumerate(self._gathered):
-                stream.rows = _row(self._rows, index)
+                if stream.finish_reason is None:
+                    stream.rows = _row(self._rows, index)
         for stream in streams:
             if stream.rows is None:
-                stream.rows = self.decoder.start(np.array([stream.start_id]))
+                stream.rows = self.decoder.start(np.array([stream.vocabulary.start_id]))
         self._gathered = list(streams)
         return _side_by_side([stream.rows for stream in streams if stream.rows is not None])
 

@@ -24,13 +24,16 @@ config before a weight is read, weights must be finite, and files are read rathe
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
 import shutil
+import stat
 import struct
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +62,10 @@ _FILES = (
     "validation.txt",
 )
 _MAX_JSON = 8 << 20
+_MAX_HISTORY = 64 << 20
 _MAX_HEADER = 1 << 20
+_ABANDONED = 3600.0
+"""Seconds after which a checkpoint half written belongs to a process that is no more."""
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -126,12 +132,18 @@ class Registry:
 
         Returns:
             The digest.
+
+        Raises:
+            ValueError: the name or tag is none.
+            CheckpointError: a part of it is larger than ``read`` takes.
         """
         split_reference(f"{name}:{tag}")
         home = self.root / name
         staged = home / f".stage-{secrets.token_hex(8)}"
         with self._changing():
             (home / "tags").mkdir(parents=True, exist_ok=True)
+            sync_directory(self.root)
+            _sweep(home)
             staged.mkdir()
         try:
             digest = _write(staged, checkpoint)
@@ -147,7 +159,12 @@ class Registry:
         return digest
 
     def tag(self, name: str, tag: str, digest: str) -> None:
-        """Points a tag at a checkpoint that is there."""
+        """Points a tag at a checkpoint that is there.
+
+        Raises:
+            ValueError: the name or tag is none.
+            CheckpointError: the checkpoint is gone.
+        """
         split_reference(f"{name}:{tag}")
         with self._changing():
             self._directory(name, digest)
@@ -230,7 +247,7 @@ class Registry:
             CheckpointError: it is damaged.
         """
         name, _tag, digest = self.resolve(reference)
-        data = _read_bounded(self._directory(name, digest) / "history.jsonl", _MAX_JSON)
+        data = _read_bounded(self._directory(name, digest) / "history.jsonl", _MAX_HISTORY)
         return [_parse(line, "history.jsonl") for line in data.splitlines()]
 
     def entries(self) -> Iterator[Entry]:
@@ -268,7 +285,7 @@ class Registry:
     def _read_tag(self, name: str, tag: str) -> str | None:
         try:
             digest = (self.root / name / "tags" / tag).read_text("ascii").strip()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
             return None
         return digest if DIGEST.fullmatch(digest) else None
 
@@ -307,6 +324,17 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def _sweep(home: Path) -> None:
+    """Removes what a killed process left half written or half deleted; under the lock."""
+    for path in home.glob(".gone-*"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in home.glob(".stage-*"):
+        # Others write there without the lock.
+        with suppress(FileNotFoundError):
+            if max(p.stat().st_mtime for p in (path, *path.iterdir())) < time.time() - _ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
+
+
 def _write(directory: Path, checkpoint: Checkpoint) -> str:
     contents = {
         "config.json": _json({"format": 1, **asdict(checkpoint.config)}),
@@ -317,8 +345,11 @@ def _write(directory: Path, checkpoint: Checkpoint) -> str:
         "card.json": _json(checkpoint.card),
         "README.md": _readme(checkpoint).encode(),
         "history.jsonl": b"".join(_json(line, indent=None) for line in checkpoint.history),
-        "validation.txt": checkpoint.validation[:VALIDATION_BYTES],
+        "validation.txt": _validation(checkpoint),
     }
+    for name, data in contents.items():
+        if len(data) > _limit(name, checkpoint.config):
+            raise CheckpointError(f"{name} would be too large: {len(data)} bytes")
     manifest = {
         name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         for name, data in contents.items()
@@ -331,6 +362,21 @@ def _write(directory: Path, checkpoint: Checkpoint) -> str:
             os.fsync(file.fileno())
     sync_directory(directory)
     return hashlib.sha256(contents["manifest.json"]).hexdigest()
+
+
+def _validation(checkpoint: Checkpoint) -> bytes:
+    data = checkpoint.validation[:VALIDATION_BYTES]
+    if checkpoint.vocabulary.tokens == "bytes":
+        return data
+    # Not half a character at the end.
+    return data.decode("utf-8", "ignore").encode()
+
+
+def _limit(name: str, config: NetworkConfig) -> int:
+    """Bytes that a file may have."""
+    if name == "model.safetensors":
+        return 4 * config.parameters() + _MAX_HEADER
+    return {"history.jsonl": _MAX_HISTORY, "validation.txt": VALIDATION_BYTES}.get(name, _MAX_JSON)
 
 
 def _json(value: Any, indent: int | None = 1) -> bytes:
@@ -348,12 +394,12 @@ def read(directory: Path) -> Checkpoint:
         raise CheckpointError("the manifest does not match the digest")
     manifest = _parse(manifest_bytes, "manifest.json")
     config = _read_config(directory)
-    size = 4 * config.parameters()
-    limits = {"model.safetensors": size + _MAX_HEADER, "validation.txt": VALIDATION_BYTES}
     contents = {}
     for name in _FILES:
-        data = _read_bounded(directory / name, limits.get(name, _MAX_JSON))
-        if hashlib.sha256(data).hexdigest() != manifest.get(name, {}).get("sha256"):
+        data = _read_bounded(directory / name, _limit(name, config))
+        stated = manifest.get(name)
+        digest = hashlib.sha256(data).hexdigest()
+        if not isinstance(stated, dict) or stated.get("sha256") != digest:
             raise CheckpointError(f"{name} is damaged: its sha256 does not match the manifest")
         contents[name] = data
     try:
@@ -382,11 +428,11 @@ def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
     header = _parse(data[8 : 8 + length], "model.safetensors")
     header.pop("__metadata__", None)
     declared = {
-        name: (tuple(entry.get("shape", ())), entry.get("dtype"))
+        name: (entry.get("shape"), entry.get("dtype"))
         for name, entry in header.items()
         if isinstance(entry, dict)
     }
-    if declared != {name: (shape, "F32") for name, shape in config.shapes().items()}:
+    if declared != {name: (list(shape), "F32") for name, shape in config.shapes().items()}:
         raise CheckpointError("model.safetensors does not hold the weights that config.json says")
     try:
         weights: Weights = parse_safetensors(data)
@@ -412,25 +458,42 @@ def _read_card(directory: Path) -> dict[str, Any]:
 
 
 def _read_bounded(path: Path, limit: int) -> bytes:
+    """A file's bytes; no link is followed, no pipe waited for, nothing too large allocated."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{path.name} is missing") from None
+    except OSError as error:
+        raise CheckpointError(f"{path.name} can't be read: {error.strerror}") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise CheckpointError(f"{path.name} is not a file")
     with os.fdopen(descriptor, "rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise CheckpointError(f"{path.name} is larger than its kind may be")
-    return data
+        if status.st_size > limit:
+            raise CheckpointError(f"{path.name} is larger than its kind may be")
+        return file.read(status.st_size)
 
 
 def _parse(data: bytes, name: str) -> dict[str, Any]:
+    """An object that can be written as JSON again, in UTF-8."""
     try:
-        value = json.loads(data)
+        value = json.loads(data.decode(), parse_float=_finite, parse_constant=_finite)
+        if b"\\ud" in data.lower():
+            # Perhaps half a surrogate pair, which has no UTF-8.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise CheckpointError(f"{name} is not sound JSON") from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{name} is not a JSON object")
     return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("not a number")
+    return number
 
 
 def _readme(checkpoint: Checkpoint) -> str:

@@ -43,7 +43,7 @@ class NetworkConfig:
             ("embedding_size", 0, 1024),
         ):
             value = getattr(self, name)
-            if not isinstance(value, int) or not low <= value <= high:
+            if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"{name} must be an integer from {low} to {high}")
         if not 0 <= self.dropout < 1:
             raise ValueError("dropout must be from 0 to below 1")

@@ -7,6 +7,7 @@ Knows nothing of uploads or jobs.
 import codecs
 import os
 import re
+import secrets
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import MAX_VOCABULARY
-from models.vocab import Tokens, Vocabulary, name_character
+from models.vocab import Tokens, Vocabulary, compose, name_character
 
 MIN_CHARACTERS = 100
 _BLOCK = 1 << 20
@@ -78,7 +79,7 @@ class _Cleaner:
         self.crlf = 0
         self.cr = 0
         self.lf = 0
-        self.nfc = 0
+        self.nfc = False
 
     def blocks(self, path: Path) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")("strict")
@@ -95,7 +96,7 @@ class _Cleaner:
                     at = offset - pending + error.start
                     raise NotUtf8(at, guess_encoding(path, at)) from None
                 offset += len(data)
-                if first:
+                if first and text:
                     first = False
                     if text.startswith("\ufeff"):
                         self.bom = True
@@ -119,11 +120,9 @@ class _Cleaner:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         else:
             self.lf += text.count("\n")
-        if not text.isascii() and not unicodedata.is_normalized("NFC", text):
-            normal = unicodedata.normalize("NFC", text)
-            self.nfc += sum(1 for a, b in zip(text, normal, strict=False) if a != b) or 1
-            text = normal
-        return text
+        composed = compose(text)
+        self.nfc = self.nfc or composed != text
+        return composed
 
     def line_ends(self) -> Literal["lf", "crlf", "cr", "mixed", "none"]:
         kinds: list[Literal["lf", "crlf", "cr"]] = []
@@ -148,26 +147,26 @@ class _Cleaner:
         return changes
 
 
-# Starters that never compose with what stands before them; CR is left out, since an LF may follow.
-_BOUNDARY = re.compile(r"[\x00-\x0c\x0e-\x7f\u3400-\u4dbf\u4e00-\u9fff]")
+# Characters that never compose with what stands before them, the common ones.
+_BOUNDARY = re.compile(r"[\x00-\x7f\u3400-\u4dbf\u4e00-\u9fff]")
+# Letters that do, beside the combining marks: the later jamo of a Hangul syllable, a Kirat Rai
+# vowel.
+_JOINING = re.compile(r"[\u1160-\u11ff\U00016d67]")
 
 
 def _safe_cut(text: str) -> int:
     """Where a block may be cut so that normalising its halves is normalising the whole."""
-    floor = max(0, len(text) - 4096)
-    for index in range(len(text) - 1, floor - 1, -1):
-        character = text[index]
-        previous = text[index - 1] if index else ""
-        if character == "\n" and previous == "\r":
-            continue
-        if _BOUNDARY.match(character):
-            return index
-    # No such character in 4096: cut before any letter that is no combining mark or jamo.
-    for index in range(len(text) - 1, floor - 1, -1):
-        category = unicodedata.category(text[index])
-        if category[0] != "M" and not 0x1100 <= ord(text[index]) <= 0x11FF:
-            return index
-    return len(text)
+    indexes = range(len(text) - 1, max(0, len(text) - 4096) - 1, -1)
+    for separates in (_BOUNDARY.match, _separates):
+        for index in indexes:
+            if text[max(0, index - 1) : index + 1] != "\r\n" and separates(text[index]):
+                return index
+    # 4096 marks or vowels in a row are no text: cut anywhere, so that memory stays bounded.
+    return len(text) if len(text) >= 4096 else 0
+
+
+def _separates(character: str) -> bool:
+    return unicodedata.category(character)[0] != "M" and not _JOINING.match(character)
 
 
 def guess_encoding(path: Path, offset: int) -> str:
@@ -183,6 +182,8 @@ def guess_encoding(path: Path, offset: int) -> str:
     control = sum(b < 9 or 13 < b < 32 for b in head + near)
     if control * 20 > len(head) + len(near):
         return "it looks like a binary file"
+    if any(b >= 0x80 for b in near[: min(offset, 2048)]):
+        return "what stands before it is UTF-8: the file seems damaged or cut off there"
     if any(0x80 <= b < 0xA0 for b in near):
         return "it looks like Windows-1252"
     return "it looks like Latin-1"
@@ -251,13 +252,19 @@ def encode(path: Path, vocabulary: Vocabulary, target: Path) -> None:
     """Writes a text's ids to ``target``: one little-endian unsigned integer each, no header.
 
     The width is ``id_type(vocabulary)``. Written beside the target and renamed onto it.
+
+    Raises:
+        CorpusError: the text holds what the vocabulary does not.
     """
-    staged = target.with_name(f".{target.name}.{os.getpid()}")
+    staged = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     dtype = id_type(vocabulary)
     try:
         with staged.open("wb") as file:
             for symbols in _symbols(path, vocabulary.tokens, _Cleaner()):
-                file.write(vocabulary.lookup(symbols).astype(dtype).tobytes())
+                ids = vocabulary.lookup(symbols)
+                if (ids < 0).any():
+                    raise CorpusError("the vocabulary is of another text")
+                file.write(ids.astype(dtype).tobytes())
             file.flush()
             os.fsync(file.fileno())
         staged.replace(target)

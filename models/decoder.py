@@ -2,14 +2,15 @@
 
 A checkpoint becomes an ONNX graph: a ``Scan`` whose body is one character for every row (input,
 recurrent layers, output, temperature, softmax, choice), so that nothing is done in Python per
-character and the interpreter's lock is free meanwhile. fp32, and bit-identical for a row whatever
-rows it runs beside.
+character and the interpreter's lock is free meanwhile. ``exact`` computes in fp32, ``fast`` (LSTM
+alone) with int8 weights; in both a row's numbers are bit-identical whatever rows it runs beside.
 
 Knows rows of numbers. Not text, not who asks, not torch.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -22,9 +23,12 @@ from models.config import GATES, NetworkConfig
 
 OPSET = 17
 IR_VERSION = 9
+_MICROSOFT = "com.microsoft"
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
+
+Precision = Literal["exact", "fast"]
 
 NOT_FINITE = -1
 """Chosen where a row's logits are not numbers."""
@@ -42,24 +46,41 @@ class Rows:
     state: tuple[Floats, ...]
 
 
-class Decoder:
-    """A network ready to advance rows. It keeps nothing between calls; threads may share it."""
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """How each row chooses, all [rows].
 
-    def __init__(self, config: NetworkConfig, weights: Weights) -> None:
+    ``temperatures`` 0 is argmax; ``top_k`` and ``top_p`` leave the likeliest to choose from, 0 is
+    off.
+    """
+
+    temperatures: Floats
+    top_k: Ids
+    top_p: Floats
+
+
+class Decoder:
+    """A network ready to advance rows. It keeps nothing between calls; threads may share it.
+
+    Raises:
+        ValueError: ``fast`` for a network that has no such variant.
+    """
+
+    def __init__(
+        self, config: NetworkConfig, weights: Weights, precision: Precision = "exact"
+    ) -> None:
+        if precision == "fast" and config.kind != "lstm":
+            raise ValueError("only an LSTM has a fast precision")
         self.config = config
+        self.precision = precision
         self.parts = 2 if config.kind == "lstm" else 1
-        options = onnxruntime.SessionOptions()
-        # One thread: a second one buys little for a product this small, and each core has a
-        # batch of its own to work on.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            build_graph(config, weights).SerializeToString(),
-            options,
-            providers=["CPUExecutionProvider"],
-        )
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._weights = weights
+        self._plain = _Session(build_graph(config, weights, precision))
+
+    @cached_property
+    def _filtering(self) -> "_Session":
+        """The graph that knows top-k and top-p: sorting costs every row, so it is one apart."""
+        return _Session(build_graph(self.config, self._weights, self.precision, filtering=True))
 
     def start(self, ids: Ids) -> Rows:
         """Rows that have read nothing yet and are about to read ``ids``, [rows]."""
@@ -67,41 +88,77 @@ class Decoder:
         return Rows(ids, tuple(np.zeros(shape, np.float32) for _ in range(self.parts)))
 
     def advance(
-        self, rows: Rows, forced: Ids, uniforms: Floats, temperatures: Floats
-    ) -> tuple[Ids, Rows]:
+        self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
+    ) -> tuple[Ids, Floats, Rows]:
         """Reads each row's last id, chooses the next, and so on for every step.
 
         Args:
             rows: where they stand.
             forced: [steps, rows]; an id to take instead of choosing, −1 to choose.
             uniforms: [steps, rows], in [0, 1).
-            temperatures: [rows]; 0 is argmax.
+            choices: how to choose.
 
         Returns:
-            The ids taken, [steps, rows], ``NOT_FINITE`` where a row's logits were no numbers,
-            and where the rows stand then.
+            The ids taken, [steps, rows], ``NOT_FINITE`` where a row's logits were no numbers;
+            the logits they were chosen from, [steps, rows, vocabulary]; where the rows stand then.
         """
-        greedy = temperatures == 0
+        greedy = choices.temperatures == 0
         feeds: dict[str, Any] = {
             "id": rows.ids,
             "forced": forced,
             "uniforms": uniforms,
-            "temperature": np.where(greedy, np.float32(1), temperatures)[:, None],
+            "temperature": np.where(greedy, np.float32(1), choices.temperatures)[:, None],
             "greedy": greedy,
         }
         for part, values in zip("hc", rows.state, strict=False):
             for layer in range(self.config.num_layers):
                 feeds[f"{part}{layer}"] = values[layer : layer + 1]
-        results = dict(zip(self._outputs, self._session.run(None, feeds), strict=True))
+        session = self._plain
+        if choices.top_k.any() or choices.top_p.any():
+            session = self._filtering
+            everything = self.config.vocabulary_size
+            top_k = np.where(choices.top_k == 0, everything, choices.top_k)
+            feeds["last_kept"] = np.minimum(top_k, everything)[:, None] - 1
+            # 2 keeps all: at 1 the sum's rounding could drop what is least likely.
+            feeds["top_p"] = np.where(choices.top_p == 0, np.float32(2), choices.top_p)[:, None]
+        results = session.run(feeds)
         state = tuple(
             np.concatenate([results[f"{part}{layer}_end"] for layer in range(len(values))])
             for part, values in zip("hc", rows.state, strict=False)
         )
-        return results["chosen"], Rows(results["id_end"], state)
+        return results["chosen"], results["logits"], Rows(results["id_end"], state)
 
 
-def build_graph(config: NetworkConfig, weights: Weights) -> onnx.ModelProto:
-    """The network as ONNX: state and one id a row in, ids chosen over the steps and state out."""
+class _Session:
+    """A graph in ONNX Runtime."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        options = onnxruntime.SessionOptions()
+        # One thread: a second one buys little for a product this small, each core has a batch
+        # of its own to work on, and int8 products of two threads are scaled apart.
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, feeds: dict[str, Any]) -> dict[str, NDArray[Any]]:
+        return dict(zip(self._outputs, self._session.run(None, feeds), strict=True))
+
+
+def build_graph(
+    config: NetworkConfig,
+    weights: Weights,
+    precision: Precision = "exact",
+    *,
+    filtering: bool = False,
+) -> onnx.ModelProto:
+    """The network as ONNX: state and one id a row in, ids chosen over the steps and state out.
+
+    With ``filtering`` it takes top-k and top-p too; rows that ask for neither come out the same.
+    """
     layers = range(config.num_layers)
     parts = "hc" if config.kind == "lstm" else "h"
     state = [f"{part}{layer}" for layer in layers for part in parts]
@@ -109,8 +166,8 @@ def build_graph(config: NetworkConfig, weights: Weights) -> onnx.ModelProto:
     scan = helper.make_node(
         "Scan",
         ["id", *state, "uniforms", "forced"],
-        ["id_end", *ends, "chosen"],
-        body=_Body(config, weights).graph(state),
+        ["id_end", *ends, "chosen", "logits"],
+        body=_Body(config, weights, precision, filtering).graph(state),
         num_scan_inputs=2,
     )
     inputs = [
@@ -121,14 +178,20 @@ def build_graph(config: NetworkConfig, weights: Weights) -> onnx.ModelProto:
         _value("temperature", TensorProto.FLOAT, ("rows", 1)),
         _value("greedy", TensorProto.BOOL, ("rows",)),
     ]
+    if filtering:
+        inputs += [
+            _value("last_kept", TensorProto.INT64, ("rows", 1)),
+            _value("top_p", TensorProto.FLOAT, ("rows", 1)),
+        ]
     outputs = [
         _value("id_end", TensorProto.INT64, ("rows",)),
         *_values(ends, TensorProto.FLOAT, (1, "rows", config.hidden_size)),
         _value("chosen", TensorProto.INT64, ("steps", "rows")),
+        _value("logits", TensorProto.FLOAT, ("steps", "rows", config.vocabulary_size)),
     ]
     graph = helper.make_graph([scan], "decoder", inputs, outputs)
-    opset = helper.make_opsetid("", OPSET)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(_MICROSOFT, 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
 def _value(name: str, kind: int, shape: tuple[int | str, ...]) -> onnx.ValueInfoProto:
@@ -142,9 +205,13 @@ def _values(names: list[str], kind: int, shape: tuple[int | str, ...]) -> list[o
 class _Body:
     """The scan's body: one character for every row."""
 
-    def __init__(self, config: NetworkConfig, weights: Weights) -> None:
+    def __init__(
+        self, config: NetworkConfig, weights: Weights, precision: Precision, filtering: bool
+    ) -> None:
         self.config = config
         self.weights = weights
+        self.precision = precision
+        self.filtering = filtering
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
@@ -164,6 +231,7 @@ class _Body:
             _value("id_out", TensorProto.INT64, ("rows",)),
             *_values([f"{s}_out" for s in state], TensorProto.FLOAT, (1, "rows", hidden)),
             _value("taken", TensorProto.INT64, ("rows",)),
+            _value("scores", TensorProto.FLOAT, ("rows", self.config.vocabulary_size)),
         ]
         return helper.make_graph(self.nodes, "step", inputs, outputs, self.constants)
 
@@ -173,15 +241,20 @@ class _Body:
         return name
 
     def _constant(self, name: str, value: NDArray[Any]) -> str:
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        """A constant of the body; the first of a name stays."""
+        if all(constant.name != name for constant in self.constants):
+            self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
     def _input(self) -> str:
         """What the first layer reads, [1, rows, inputs]: 1-of-k or the embedding."""
         first = self._constant("axis_0", np.array([0], np.int64))
         if self.config.embedding_size:
-            table = self._constant("embedding", self.weights["embedding.weight"])
-            read = self._add("Gather", [table, "id_in"])
+            table = self.weights["embedding.weight"]
+            if self.precision == "fast":
+                # Within the range that int8 activations are pinned to.
+                table = table / self._embedding_scale()
+            read = self._add("Gather", [self._constant("embedding", table), "id_in"])
         else:
             depth = self._constant("depth", np.array(self.config.vocabulary_size, np.int64))
             off_on = self._constant("off_on", np.array([0, 1], np.float32))
@@ -190,21 +263,20 @@ class _Body:
 
     def _layer(self, layer: int, values: str) -> str:
         """One recurrent layer over one step; its new h, [1, rows, hidden], is what it gives."""
-        kind, hidden = self.config.kind, self.config.hidden_size
-        w, r, bias_w, bias_r = (
-            _reorder(self.weights[f"layers.{layer}.{name}_l0"], kind)
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
+        if self.precision == "fast":
+            return self._fast_layer(layer, values)
+        kind = self.config.kind
+        w, r, bias = self._layer_weights(layer)
         inputs = [
             values,
             self._constant(f"w{layer}", w[None]),
             self._constant(f"r{layer}", r[None]),
-            self._constant(f"b{layer}", np.concatenate([bias_w, bias_r])[None]),
+            self._constant(f"b{layer}", bias[None]),
             "",
             f"h{layer}_in",
         ]
         outputs = ["", f"h{layer}_out"]
-        attributes: dict[str, Any] = {"hidden_size": hidden}
+        attributes: dict[str, Any] = {"hidden_size": self.config.hidden_size}
         if kind == "lstm":
             inputs.append(f"c{layer}_in")
             outputs.append(f"c{layer}_out")
@@ -214,18 +286,90 @@ class _Body:
         self.nodes.append(helper.make_node(kind.upper(), inputs, outputs, **attributes))
         return f"h{layer}_out"
 
+    def _layer_weights(self, layer: int) -> tuple[Floats, Floats, Floats]:
+        """Input weights, recurrent weights and both biases, as ONNX orders them."""
+        w, r, bias_w, bias_r = (
+            _reorder(self.weights[f"layers.{layer}.{name}_l0"], self.config.kind)
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        return w, r, np.concatenate([bias_w, bias_r])
+
+    def _fast_layer(self, layer: int, values: str) -> str:
+        """An LSTM layer with int8 weights.
+
+        ONNX Runtime scales the activations of a whole batch by its largest, so rows would feel
+        their neighbours. One more row, which spans [−1, 1] whatever the others do, pins the scale;
+        it is cut off again.
+        """
+        w, r, bias = self._layer_weights(layer)
+        if layer == 0 and self.config.embedding_size:
+            w = w * self._embedding_scale()
+        quantised = []
+        for name, matrix in (("w", w), ("r", r)):
+            scale = np.maximum(np.abs(matrix).max(axis=1), 1e-12) / 127
+            rounded = np.round(matrix / scale[:, None]).astype(np.int8)
+            quantised += [
+                self._constant(f"{name}{layer}", rounded.T[None]),
+                self._constant(f"{name}{layer}_scale", scale.astype(np.float32)[None]),
+                self._constant(f"{name}{layer}_zero", np.zeros((1, len(scale)), np.int8)),
+            ]
+        w_name, w_scale, w_zero, r_name, r_scale, r_zero = quantised
+        inputs = [
+            self._pinned(values, w.shape[1]),
+            w_name,
+            r_name,
+            self._constant(f"b{layer}", bias[None]),
+            "",
+            self._pinned(f"h{layer}_in", self.config.hidden_size),
+            self._pinned(f"c{layer}_in", self.config.hidden_size),
+            "",
+            w_scale,
+            w_zero,
+            r_scale,
+            r_zero,
+        ]
+        outputs = ["", f"h{layer}_pinned", f"c{layer}_pinned"]
+        self.nodes.append(
+            helper.make_node(
+                "DynamicQuantizeLSTM",
+                inputs,
+                outputs,
+                domain=_MICROSOFT,
+                hidden_size=self.config.hidden_size,
+            )
+        )
+        bounds = [
+            self._constant(name, np.array([value], np.int64))
+            for name, value in (("slice_from", 0), ("slice_to", -1), ("slice_axis", 1))
+        ]
+        for part in "hc":
+            self._add("Slice", [f"{part}{layer}_pinned", *bounds], f"{part}{layer}_out")
+        return f"h{layer}_out"
+
+    def _pinned(self, values: str, size: int) -> str:
+        alternating = np.where(np.arange(size) % 2, np.float32(-1), np.float32(1))
+        row = self._constant(f"pinned_{size}", alternating[None, None])
+        return self._add("Concat", [values, row], axis=1)
+
+    def _embedding_scale(self) -> np.float32:
+        largest = np.abs(self.weights["embedding.weight"]).max()
+        return np.float32(max(largest, np.float32(1e-12)))
+
     def _logits(self, values: str) -> str:
         flat = self._add("Squeeze", [values, "axis_0"])
         weight = self._constant("output.weight", self.weights["output.weight"])
         bias = self._constant("output.bias", self.weights["output.bias"])
-        return self._add("Gemm", [flat, weight, bias], transB=1)
+        return self._add("Gemm", [flat, weight, bias], "scores", transB=1)
 
     def _choice(self, logits: str) -> None:
         """The same as models.sampling.choose, for every row."""
         top = self._add("ReduceMax", [logits], axes=[1])
         scaled = self._add("Div", [self._add("Sub", [logits, top]), "temperature"])
+        weights = self._add("Exp", [scaled])
+        if self.filtering:
+            weights = self._filtered(weights)
         axis = self._constant("axis_1", np.array(1, np.int64))
-        cumulative = self._add("CumSum", [self._add("Exp", [scaled]), axis])
+        cumulative = self._add("CumSum", [weights, axis])
         last = self._constant("last", np.array([-1], np.int64))
         total = self._add("Gather", [cumulative, last], axis=1)
         axes = self._constant("axes_1", np.array([1], np.int64))
@@ -249,6 +393,29 @@ class _Body:
         broken = self._add("Squeeze", [self._add("IsNaN", [total]), axes])
         marker = self._constant("not_finite", np.array(NOT_FINITE, np.int64))
         self._add("Where", [broken, marker, "id_out"], "taken")
+
+    def _filtered(self, weights: str) -> str:
+        """Zero for all but each row's likeliest: the first top-k, and of these top-p's mass."""
+        size = self._constant("size", np.array([self.config.vocabulary_size], np.int64))
+        axis = self._constant("axis_1", np.array(1, np.int64))
+        axes = self._constant("axes_1", np.array([1], np.int64))
+        self.nodes.append(
+            helper.make_node("TopK", [weights, size], ["descending", "order"], axis=1)
+        )
+        cumulative = self._add("CumSum", ["descending", axis])
+        mass = self._add("GatherElements", [cumulative, "last_kept"], axis=1)
+        before = self._add("Sub", [cumulative, "descending"])
+        within = self._add("Less", [before, self._add("Mul", [mass, "top_p"])])
+        counted = self._add("Cast", [within], to=TensorProto.INT64)
+        count = self._add("ReduceSum", [counted, axes], keepdims=1)
+        one = self._constant("one", np.array(1, np.int64))
+        last = self._add("Min", [self._add("Sub", [count, one]), "last_kept"])
+        zero = self._constant("zero", np.array(0, np.int64))
+        last = self._add("Max", [last, zero])
+        threshold = self._add("GatherElements", ["descending", last], axis=1)
+        kept = self._add("GreaterOrEqual", [weights, threshold])
+        nothing = self._constant("nothing", np.array(0, np.float32))
+        return self._add("Where", [kept, weights, nothing])
 
 
 def _reorder(weight: Floats, kind: str) -> Floats:

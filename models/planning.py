@@ -66,7 +66,7 @@ PARAMETERS_PER_CHARACTER = 3.5
 EMBEDDING_FROM = 1000
 """Vocabulary size from which ``auto`` embeds: 1-of-k input costs time for each symbol."""
 
-MAX_UNTIMED_STEPS = 10_000_000
+MAX_STEPS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +137,10 @@ class _Planner:
         self.device = device
         self.measure = measure
         self.notices: list[dict[str, str]] = []
+        self.batch_size, self.sequence_length = self._batch()
 
     def plan(self) -> Plan:
-        batch_size, sequence_length = self._batch()
+        batch_size, sequence_length = self.batch_size, self.sequence_length
         precision = self._precision(batch_size, sequence_length)
         config = self._config(batch_size, sequence_length, precision)
         seconds = self.measure(config, batch_size, sequence_length, precision)
@@ -252,8 +253,8 @@ class _Planner:
         """Characters after which the options end the run, time aside."""
         asked = self.options.get("max_epochs", MAX_AUTO_EPOCHS) * self.characters
         if "max_steps" in self.options:
-            batch_size, length = self._batch()
-            asked = min(asked, self.options["max_steps"] * batch_size * length)
+            per_step = self.batch_size * self.sequence_length
+            asked = min(asked, self.options["max_steps"] * per_step)
         return float(asked)
 
     def _affordable_steps(self, seconds: float) -> float:
@@ -262,17 +263,19 @@ class _Planner:
 
     def _steps(self, seconds: float, per_step: int) -> int:
         """The total of steps; time may end the run before, and then the schedule follows time."""
-        asked: list[int] = []
+        asked: list[float] = []
         if "max_steps" in self.options:
             asked.append(self.options["max_steps"])
         if "max_epochs" in self.options:
-            asked.append(math.ceil(self.options["max_epochs"] * self.characters / per_step))
+            asked.append(self.options["max_epochs"] * self.characters / per_step)
+        if asked and min(asked) > MAX_STEPS:
+            self._say("steps", f"more than {MAX_STEPS:,} steps asked for: that many it will be")
         if not asked:
             if "max_seconds" not in self.options:
-                asked.append(math.ceil(MAX_AUTO_EPOCHS * self.characters / per_step))
+                asked.append(MAX_AUTO_EPOCHS * self.characters / per_step)
             # A measurement of a moment may be wrong by a quarter; time is what ends the run.
-            asked.append(math.ceil(1.25 * self._affordable_steps(seconds)))
-        return max(1, min(*asked, MAX_UNTIMED_STEPS))
+            asked.append(1.25 * self._affordable_steps(seconds))
+        return max(1, math.ceil(min(*asked, MAX_STEPS)))
 
     def _evaluate_every(self, steps: int, seconds: float) -> int:
         """About forty evaluations, none sooner than 5 s after the one before."""

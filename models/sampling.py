@@ -44,11 +44,17 @@ def uniforms(
     return (bits >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
 
 
-def choose(logits: NDArray[np.float32], temperature: float, uniform: float) -> int:
+def choose(
+    logits: NDArray[np.float32],
+    temperature: float,
+    uniform: float,
+    top_k: int = 0,
+    top_p: float = 0.0,
+) -> int:
     """The id that a uniform number picks from softmax(logits / temperature), shape [V].
 
     The inverse of the cumulative distribution; temperature 0 is argmax, the first where several
-    are equal.
+    are equal. ``top_k`` and ``top_p`` leave the likeliest to pick from.
 
     Raises:
         FloatingPointError: the logits are not finite.
@@ -57,30 +63,50 @@ def choose(logits: NDArray[np.float32], temperature: float, uniform: float) -> i
         raise FloatingPointError("the network's output is not finite")
     if temperature == 0:
         return int(np.argmax(logits))
-    scaled = (logits - logits.max()) / np.float32(temperature)
-    cumulative = np.cumsum(np.exp(scaled), dtype=np.float32)
+    weights = np.exp((logits - logits.max()) / np.float32(temperature))
+    if top_k or top_p:
+        weights = keep_likeliest(weights, top_k, top_p)
+    cumulative = np.cumsum(weights, dtype=np.float32)
     chosen = int((cumulative <= np.float32(uniform) * cumulative[-1]).sum())
     return min(chosen, len(logits) - 1)
+
+
+def keep_likeliest(weights: NDArray[np.float32], top_k: int, top_p: float) -> NDArray[np.float32]:
+    """Weights, [V], with 0 for all but the ``top_k`` largest, and of these the fewest that hold
+    ``top_p`` of their sum (Holtzman et al. 2020). 0 is off; equal ones stay or go together."""
+    ordered = np.sort(weights)[::-1]
+    if top_k:
+        ordered = ordered[:top_k]
+    last = len(ordered) - 1
+    if top_p:
+        cumulative = np.cumsum(ordered, dtype=np.float32)
+        last = int((cumulative - ordered < np.float32(top_p) * cumulative[-1]).sum()) - 1
+    return np.where(weights >= ordered[max(last, 0)], weights, np.float32(0))
 
 
 @dataclass(frozen=True, slots=True)
 class SampleOptions:
     """What decides a text, beside the model and the prime.
 
-    ``length`` counts the ids to choose, the prime not among them.
+    ``length`` counts characters to write, the prime not among them. ``top_k`` and ``top_p`` 0 are
+    off. The text ends before the first of the ``stop`` strings.
     """
 
     seed: int = 0
     temperature: float = 1.0
     length: int = 1000
+    top_k: int = 0
+    top_p: float = 0.0
+    stop: tuple[str, ...] = ()
 
 
 def generate(
     network: "CharNetwork", start_id: int, prime: NDArray[np.int64], options: SampleOptions
 ) -> Iterator[int]:
-    """Yields the chosen ids one by one, in plain torch: slow and obvious.
+    """Yields ``length`` chosen ids one by one, in plain torch: slow and obvious.
 
     From the zero state the network reads ``start_id``, then the prime, then its own choices.
+    Stop strings are text's, so not looked for here.
     """
     import torch
 
@@ -94,6 +120,12 @@ def generate(
         for position in range(options.length):
             assert logits is not None
             uniform = uniforms(seeds, np.array([position], dtype=np.uint64), 1)[0, 0]
-            chosen = choose(logits[0, 0].numpy(), options.temperature, float(uniform))
+            chosen = choose(
+                logits[0, 0].numpy(),
+                options.temperature,
+                float(uniform),
+                options.top_k,
+                options.top_p,
+            )
             yield chosen
             logits, state = network(torch.tensor([[chosen]]), state)

@@ -109,7 +109,7 @@ def learning_rate(options: TrainingOptions, fraction: float, epoch: float) -> fl
     if options.schedule == "char-rnn":
         return options.learning_rate * 0.97 ** max(0, math.floor(epoch) - 9)
     if fraction < WARMUP:
-        return options.learning_rate * (fraction + 1e-4) / WARMUP
+        return options.learning_rate * min(1.0, (fraction + 1e-4) / WARMUP)
     done = min(1.0, (fraction - WARMUP) / (1 - WARMUP))
     return options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
@@ -174,6 +174,7 @@ class Trainer:
         self.elapsed = 0.0
         self.best_loss = math.inf
         self.stale_evaluations = 0
+        self.evaluated = 0
         self.smoothed = torch.zeros((), device=self.device)
         self.carried: State | None = None
 
@@ -188,7 +189,13 @@ class Trainer:
         first_step = self.step
         began = time.monotonic() - self.elapsed
         session_began = time.monotonic()
-        while not self._over():
+        while True:
+            # Asked before the step, not after: a trainer put down in between owes it still.
+            if self.step > self.evaluated and (self._evaluation_due() or self._over()):
+                yield self._evaluate()
+                self.elapsed = time.monotonic() - began
+            if self._over():
+                return
             self._train_step()
             now = time.monotonic()
             self.elapsed = now - began
@@ -203,9 +210,6 @@ class Trainer:
                 chars_per_second=speed,
                 eta_seconds=self._eta(speed),
             )
-            if self._evaluation_due() or self._over():
-                yield self._evaluate()
-                self.elapsed = time.monotonic() - began
 
     def _fraction(self) -> float:
         steps = self.step / self.options.max_steps
@@ -225,7 +229,7 @@ class Trainer:
         return self._fraction() >= 1 or exhausted
 
     def _evaluation_due(self) -> bool:
-        if self.best_loss == math.inf and self.stale_evaluations == 0:
+        if not self.evaluated:
             steps, seconds = FIRST_EVALUATION
             return self.step >= min(steps, self.options.evaluate_every) or self.elapsed >= seconds
         return self.step % self.options.evaluate_every == 0
@@ -244,13 +248,16 @@ class Trainer:
         )
         self.step += 1
         # The share of the newest loss falls from 1 to 2 %: no bias towards a start of 0.
-        self.smoothed.lerp_(loss, max(0.02, 1 / self.step))
+        # A new tensor each time: earlier Progress keeps its own.
+        self.smoothed = self.smoothed.lerp(loss, max(0.02, 1 / self.step))
 
     def _evaluate(self) -> Evaluation:
-        if not math.isfinite(float(self.smoothed)):
-            raise Diverged(f"the loss is not a number at step {self.step}")
         with autocast(self.device, self.options.precision):
             loss = evaluate(self.network, self.corpus.validation[:VALIDATION_LIMIT])
+        # The last update may have ruined what the training loss, taken before it, shows sound.
+        if not math.isfinite(loss + float(self.smoothed)):
+            raise Diverged(f"the loss is not a number at step {self.step}")
+        self.evaluated = self.step
         best = loss < self.best_loss
         self.stale_evaluations = 0 if best else self.stale_evaluations + 1
         self.best_loss = min(loss, self.best_loss)
@@ -261,7 +268,13 @@ class Trainer:
 
         Returns:
             Tensors by name, and the rest as JSON values.
+
+        Raises:
+            Diverged: the loss or a weight is not a number: there is nothing to go on from.
         """
+        sound = [self.smoothed.isfinite(), *(p.isfinite().all() for p in self.network.parameters())]
+        if not torch.stack(sound).all():
+            raise Diverged(f"a weight or the loss is not a number at step {self.step}")
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in slots.items()}
@@ -276,8 +289,10 @@ class Trainer:
             "elapsed": self.elapsed,
             "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
             "stale_evaluations": self.stale_evaluations,
+            "evaluated": self.evaluated,
         }
-        return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, rest
+        # Copies: training goes on in place, whenever these are written.
+        return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}, rest
 
     def load_state_dict(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
         """Raises KeyError or RuntimeError if it is not of this network."""
@@ -290,7 +305,8 @@ class Trainer:
         optimizer["state"] = {}
         for name, value in under("optimizer.").items():
             index, _, slot = name.partition(".")
-            optimizer["state"].setdefault(int(index), {})[slot] = value
+            # The optimizer would keep the tensor itself, and train in it.
+            optimizer["state"].setdefault(int(index), {})[slot] = value.clone()
         self.optimizer.load_state_dict(optimizer)
         carried = under("carried.")
         self.carried = tuple(carried[str(i)].to(self.device) for i in range(len(carried))) or None
@@ -302,6 +318,7 @@ class Trainer:
         self.elapsed = rest["elapsed"]
         self.best_loss = math.inf if rest["best_loss"] is None else rest["best_loss"]
         self.stale_evaluations = rest["stale_evaluations"]
+        self.evaluated = rest["evaluated"]
 
 
 def train(
@@ -329,11 +346,13 @@ def evaluate(network: CharNetwork, ids: AnyIds) -> float:
     network.eval()
     total = torch.zeros((), dtype=torch.float64, device=device)
     state: State | None = None
-    for begin in range(0, length, 256):
-        logits, state = network(inputs[begin : begin + 256].contiguous(), state)
+    # Logits of 128 MB at most, however large the vocabulary.
+    chunk = max(1, min(256, (1 << 25) // (rows * network.config.vocabulary_size)))
+    for begin in range(0, length, chunk):
+        logits, state = network(inputs[begin : begin + chunk].contiguous(), state)
         state = tuple(s.float() for s in state)
         total += nn.functional.cross_entropy(
-            logits.flatten(0, 1), targets[begin : begin + 256].flatten(), reduction="sum"
+            logits.flatten(0, 1), targets[begin : begin + chunk].flatten(), reduction="sum"
         )
     network.train(was_training)
     return float(total) / (rows * length)

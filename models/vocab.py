@@ -5,7 +5,9 @@ for a corpus that is not text in UTF-8. It knows nothing of networks.
 """
 
 import codecs
+import functools
 import itertools
+import re
 import unicodedata
 from typing import Any, Literal
 
@@ -33,6 +35,35 @@ def name_character(character: str) -> str:
     if character.isprintable() and not character.isspace():
         return f"'{character}'"
     return f"U+{ord(character):04X}"
+
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+_MARKS = 30
+"""Combining marks that a letter may carry: UAX #15 says that no language needs as many."""
+
+
+@functools.cache
+def _piles() -> re.Pattern[str]:
+    """More marks in a row than that."""
+    marks = "".join(c for c in map(chr, range(0x300, 0x20000)) if unicodedata.combining(c))
+    return re.compile(f"[{marks}]{{{_MARKS + 1},}}")
+
+
+def compose(text: str) -> str:
+    """NFC; a pile of more than 30 combining marks stays as it is.
+
+    Python sorts marks in a time that grows with the square of their number: a megabyte of
+    nothing else would take minutes.
+    """
+    if text.isascii():
+        return text
+    pieces = []
+    begin = 0
+    for pile in _piles().finditer(text):
+        pieces += [unicodedata.normalize("NFC", text[begin : pile.start()]), pile.group()]
+        begin = pile.end()
+    return "".join([*pieces, unicodedata.normalize("NFC", text[begin:])])
 
 
 class Vocabulary:
@@ -88,14 +119,15 @@ class Vocabulary:
 
     def lookup(self, symbols: NDArray[np.unsignedinteger[Any]]) -> Ids:
         """Ids of code points or bytes, -1 where unknown; same shape."""
-        ids: Ids = self._ids[np.minimum(symbols, len(self._ids) - 1)]
+        # uint32 first: 256, what is beyond the largest byte, is no uint8.
+        ids: Ids = self._ids[np.minimum(symbols.astype(np.uint32), len(self._ids) - 1)]
         return ids
 
     def normalise(self, text: str) -> str:
         """A prime as the corpus was: NFC and line ends as LF, in character mode alone."""
         if self.tokens == "bytes":
             return text
-        return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+        return compose(text.replace("\r\n", "\n").replace("\r", "\n"))
 
     def encode(self, text: str) -> Ids:
         """Ids of a text, shape [characters] (or [UTF-8 bytes]).
@@ -103,9 +135,12 @@ class Vocabulary:
         Raises:
             UnknownCharacters: naming those that are not in the vocabulary.
         """
+        # JSON can say half a surrogate pair, which has no UTF-8.
+        if lone := _SURROGATES.findall(text):
+            raise UnknownCharacters(sorted(set(lone)))
         text = self.normalise(text)
         if self.tokens == "bytes":
-            ids = self.lookup(np.frombuffer(text.encode("utf-8"), dtype=np.uint8))
+            ids = self.lookup(_bytes(text))
             if (ids < 0).any():
                 unknown = [c for c in text if (self.lookup(_bytes(c)) < 0).any()]
                 raise UnknownCharacters(sorted(set(unknown)))
@@ -119,6 +154,11 @@ class Vocabulary:
     def decoder(self) -> "TextDecoder":
         """A decoder for one stream of ids."""
         return TextDecoder(self)
+
+    def name(self, id_: int) -> str:
+        """An id as people read it: its character, or a byte that is none as ``\\xe3``."""
+        symbol = int(self.symbols[id_])
+        return chr(symbol) if self.tokens == "characters" or symbol < 128 else f"\\x{symbol:02x}"
 
     def to_json(self) -> dict[str, Any]:
         symbols = self.symbols.tolist()
@@ -148,15 +188,22 @@ class TextDecoder:
 
     Every piece ends on a whole character: bytes that begin one wait for the rest, and bytes that
     are no UTF-8 become U+FFFD.
+
+    Args:
+        pending: bytes that wait, as ``pending`` of an earlier decoder gave them.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, pending: bytes = b"") -> None:
         self._symbols = vocabulary.symbols
-        self._utf8 = (
-            codecs.getincrementaldecoder("utf-8")("replace")
-            if vocabulary.tokens == "bytes"
-            else None
-        )
+        self._utf8 = None
+        if vocabulary.tokens == "bytes":
+            self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+            self._utf8.setstate((pending, 0))
+
+    @property
+    def pending(self) -> bytes:
+        """Bytes of a character that is not whole yet."""
+        return self._utf8.getstate()[0] if self._utf8 else b""
 
     def decode(self, ids: NDArray[np.integer[Any]], *, final: bool = False) -> str:
         symbols = self._symbols[ids]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.batch import Batch, Stream
+from models.batch import Batch, Piece, Stream, StreamState
 from models.config import NetworkConfig, NetworkKind
-from models.decoder import NOT_FINITE, Decoder
+from models.decoder import NOT_FINITE, Choices, Decoder, Precision
 from models.network import CharNetwork
 from models.sampling import SampleOptions, generate, uniforms
 from models.vocab import Vocabulary
@@ -24,19 +24,30 @@ def trained_like(config: NetworkConfig) -> CharNetwork:
     return network
 
 
-def decoder_of(network: CharNetwork) -> Decoder:
+def decoder_of(network: CharNetwork, precision: Precision = "exact") -> Decoder:
     weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
-    return Decoder(network.config, weights)
+    return Decoder(network.config, weights, precision)
+
+
+def warm(rows: int, top_k: int = 0, top_p: float = 0.0) -> Choices:
+    return Choices(
+        np.ones(rows, np.float32), np.full(rows, top_k), np.full(rows, top_p, np.float32)
+    )
+
+
+def pieces_of(decoder: Decoder, streams: list[Stream], steps: int) -> list[list[Piece]]:
+    """Ticks until all have ended; what each said."""
+    batch = Batch(decoder)
+    said: dict[Stream, list[Piece]] = {stream: [] for stream in streams}
+    while active := [stream for stream in streams if stream.finish_reason is None]:
+        for stream, piece in zip(active, batch.tick(active, steps)[0], strict=True):
+            said[stream].append(piece)
+    return list(said.values())
 
 
 def run(decoder: Decoder, streams: list[Stream], steps: int = 7) -> list[str]:
-    """Ticks until all have ended."""
-    batch = Batch(decoder)
-    texts = dict.fromkeys(streams, "")
-    while active := [stream for stream in streams if stream.finish_reason is None]:
-        for stream, text in zip(active, batch.tick(active, steps)[0], strict=True):
-            texts[stream] += text
-    return list(texts.values())
+    """The text of each stream."""
+    return ["".join(p.text for p in said) for said in pieces_of(decoder, streams, steps)]
 
 
 def slowly(network: CharNetwork, prime: str, options: SampleOptions) -> str:
@@ -84,33 +95,157 @@ def test_a_stream_may_join_late_and_pause() -> None:
     batch = Batch(decoder)
     texts = {first: "", paused: "", late: ""}
     for active in ([first, paused], [first], [late, first], [late], [paused, late], [first]):
-        for one, text in zip(active, batch.tick(active, 9)[0], strict=True):
-            texts[one] += text
+        for one, piece in zip(active, batch.tick(active, 9)[0], strict=True):
+            texts[one] += piece.text
     for one in texts:
         while one.finish_reason is None:
-            texts[one] += batch.tick([one], 9)[0][0]
+            texts[one] += batch.tick([one], 9)[0][0].text
     assert list(texts.values()) == alone
 
 
-def test_batch_size_leaves_every_bit_alone() -> None:
-    """States, not only the characters chosen from them."""
+@pytest.mark.parametrize("filtered", [False, True])
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_batch_size_leaves_every_bit_alone(precision: Precision, filtered: bool) -> None:
+    """States and logits, not only the characters chosen from them."""
     network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, 48))
-    decoder = decoder_of(network)
+    decoder = decoder_of(network, precision)
     rng = np.random.default_rng(0)
-    rows, steps = 65, 12
-    numbers = rng.random((steps, rows), dtype=np.float32)
-    free = np.full((steps, rows), -1, np.int64)
-    warm = np.ones(rows, np.float32)
-    ids = rng.integers(len(VOCABULARY), size=rows)
-    chosen, together = decoder.advance(decoder.start(ids), free, numbers, warm)
-    for row in (0, 1, 31, 64):
-        cut = slice(row, row + 1)
-        one, alone = decoder.advance(
-            decoder.start(ids[cut]), free[:, cut], numbers[:, cut], warm[cut]
+    count, steps = 130, 12
+    numbers = rng.random((steps, count), dtype=np.float32)
+    free = np.full((steps, count), -1, np.int64)
+    ids = rng.integers(len(VOCABULARY), size=count)
+
+    def choices(rows: int) -> Choices:
+        return warm(rows, 5, 0.9) if filtered else warm(rows)
+
+    chosen, logits, ends = decoder.advance(decoder.start(ids), free, numbers, choices(count))
+    for rows in ([0], [129], [3, 77], list(range(20, 97)), list(range(129, -1, -1))):
+        some, their_logits, their_ends = decoder.advance(
+            decoder.start(ids[rows]), free[:, rows], numbers[:, rows], choices(len(rows))
         )
-        assert (one[:, 0] == chosen[:, row]).all()
-        for mine, all_rows in zip(alone.state, together.state, strict=True):
-            assert mine.tobytes() == all_rows[:, cut].tobytes()
+        assert (some == chosen[:, rows]).all()
+        assert their_logits.tobytes() == logits[:, rows].tobytes()
+        for mine, everyones in zip(their_ends.state, ends.state, strict=True):
+            assert mine.tobytes() == everyones[:, rows].tobytes()
+
+
+@pytest.mark.parametrize("embedding_size", [0, 5])
+def test_fast_is_close_to_exact(embedding_size: int) -> None:
+    """int8 moves each character's probability a little, and it is not fp32 in disguise."""
+    network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, 64, embedding_size))
+    if network.embedding is not None:
+        with torch.no_grad():
+            network.embedding.weight.mul_(7)
+    rng = np.random.default_rng(2)
+    text = rng.integers(len(VOCABULARY), size=(300, 1))
+    numbers = np.zeros((300, 1), np.float32)
+    start = np.array([VOCABULARY.start_id])
+
+    def shares(precision: Precision) -> np.ndarray:
+        decoder = decoder_of(network, precision)
+        _, logits, _ = decoder.advance(decoder.start(start), text, numbers, warm(1))
+        weights = np.exp(logits[:, 0] - logits[:, 0].max(axis=1, keepdims=True))
+        return weights / weights.sum(axis=1, keepdims=True)
+
+    difference = np.abs(shares("exact") - shares("fast"))
+    assert 0 < difference.mean() < 0.005
+
+
+@pytest.mark.parametrize("kind", ["gru", "rnn"])
+def test_only_an_lstm_is_fast(kind: NetworkKind) -> None:
+    with pytest.raises(ValueError, match="LSTM"):
+        decoder_of(CharNetwork(NetworkConfig(9, kind, 1, 8)), "fast")
+
+
+@pytest.mark.parametrize(("top_k", "top_p"), [(1, 0), (3, 0), (0, 0.5), (4, 0.8), (99, 1.0)])
+def test_top_k_and_top_p_equal_the_slow_way(top_k: int, top_p: float) -> None:
+    network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 1, 24))
+    options = SampleOptions(9, 1.5, 150, top_k, top_p)
+    [text] = run(decoder_of(network), [stream("ab", options)])
+    assert text == slowly(network, "ab", options)
+
+
+def test_a_filter_is_its_own_rows_affair() -> None:
+    network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 1, 24))
+    decoder = decoder_of(network)
+    plain, narrow = SampleOptions(4, 1.0, 80), SampleOptions(4, 1.0, 80, top_k=2)
+    alone = run(decoder, [stream("", plain)])
+    together = run(decoder, [stream("", plain), stream("", narrow)])
+    assert together[0] == alone[0] != together[1]
+
+
+def test_stop_strings_are_never_said() -> None:
+    """Not even their beginnings, wherever a tick cuts them; what only looks like one is said."""
+    network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 1, 24))
+    decoder = decoder_of(network)
+    [whole] = run(decoder, [stream("", SampleOptions(8, 1.0, 400))])
+    stops = (whole[200:207], "not to be found", whole[300:302])
+    end = min(whole.find(stop) for stop in stops if stop in whole)
+    for steps in (1, 3, 1000):
+        one = stream("", SampleOptions(8, 1.0, 400, stop=stops))
+        assert run(decoder, [one], steps) == [whole[:end]]
+        assert one.finish_reason == "stop" and one.characters == end
+    almost = stream("", SampleOptions(8, 1.0, 50, stop=(whole[40:50] + "\u3042\n",)))
+    assert run(decoder, [almost], 7) == [whole[:50]] and almost.finish_reason == "length"
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+@pytest.mark.parametrize("stop", [(), ("a",)])
+def test_a_state_goes_on_where_the_text_stopped(
+    precision: Precision, stop: tuple[str, ...]
+) -> None:
+    """With the same seed it is the text that one longer request would have given."""
+    network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, 24))
+    decoder = decoder_of(network, precision)
+    [whole] = run(decoder, [stream("xy", SampleOptions(3, 0.9, 300))])
+    text, state, length = "", None, 37
+    while len(text) < 150:
+        options = SampleOptions(3, 0.9, length, stop=stop if len(text) < 40 else ())
+        prime = "xy" if state is None else ""
+        one = Stream(VOCABULARY, VOCABULARY.encode(prime), options, keep_state=True, begin=state)
+        text += run(decoder, [one, stream("q", options)], 11)[0]
+        state = one.end_state
+        assert isinstance(state, StreamState)
+        if one.finish_reason == "stop":
+            stop = ()
+    assert whole.startswith(text)
+    branch = Stream(VOCABULARY, VOCABULARY.encode(""), SampleOptions(4, 0.9, 50), begin=state)
+    assert run(decoder, [branch])[0] != whole[len(text) : len(text) + 50]
+
+
+def test_states_of_bytes_models_lose_no_byte() -> None:
+    vocabulary = Vocabulary("bytes", [0x0A, 0x41, 0x81, 0x82, 0xE3])
+    decoder = decoder_of(trained_like(NetworkConfig(len(vocabulary), "lstm", 1, 8)))
+    nothing = vocabulary.encode("")
+    [whole] = run(decoder, [Stream(vocabulary, nothing, SampleOptions(3, 3.0, 120))])
+    text, state = "", None
+    while len(text) < 120:
+        options = SampleOptions(3, 3.0, 1 + len(text) % 4)
+        one = Stream(vocabulary, nothing, options, keep_state=True, begin=state)
+        text += run(decoder, [one], 5)[0]
+        state = one.end_state
+    assert text[:120] == whole
+
+
+def test_probabilities_are_the_models_own() -> None:
+    """Of each character that was said, at temperature 1 whatever it was drawn at."""
+    network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 1, 24))
+    options = SampleOptions(6, 0.5, 40)
+    one = Stream(VOCABULARY, VOCABULARY.encode("ab"), options, probabilities=3)
+    [said] = pieces_of(decoder_of(network), [one], 9)
+    text = "".join(piece.text for piece in said)
+    characters = [character for piece in said for character in piece.characters]
+    assert text == run(decoder_of(network), [stream("ab", options)])[0]
+    assert "".join(character.char for character in characters) == text
+    ids = torch.from_numpy(VOCABULARY.encode("\nab" + text))
+    with torch.no_grad():
+        shares = network(ids[:-1, None])[0][2:, 0].softmax(-1)
+    for index, character in enumerate(characters):
+        expected = shares[index]
+        assert character.probability == pytest.approx(float(expected[ids[index + 3]]), rel=1e-4)
+        best = expected.topk(3)
+        assert [char for char, _ in character.top] == [VOCABULARY.name(i) for i in best.indices]
+        assert [p for _, p in character.top] == pytest.approx(best.values.tolist(), rel=1e-4)
 
 
 def test_a_broken_row_ends_alone() -> None:
@@ -120,7 +255,7 @@ def test_a_broken_row_ends_alone() -> None:
     rows.state[1][:, 0] = np.nan
     free = np.full((4, 2), -1, np.int64)
     numbers = np.full((4, 2), 0.5, np.float32)
-    chosen, _ = decoder.advance(rows, free, numbers, np.ones(2, np.float32))
+    chosen, _, _ = decoder.advance(rows, free, numbers, warm(2))
     assert (chosen[:, 0] == NOT_FINITE).all()
     assert (chosen[:, 1] >= 0).all()
     healthy, broken = (stream("", SampleOptions(1, 1.0, 10)) for _ in range(2))
@@ -137,13 +272,11 @@ def test_bytes_model_writes_whole_characters() -> None:
     network = trained_like(NetworkConfig(len(vocabulary), "lstm", 1, 8))
     options = SampleOptions(3, 3.0, 200)
     one = Stream(vocabulary, vocabulary.encode(""), options)
-    batch, pieces = Batch(decoder_of(network)), []
-    while one.finish_reason is None:
-        pieces += batch.tick([one], 5)[0]
-    assert sum(map(len, pieces)) == 200
-    assert "「" not in "".join(pieces) and "\ufffd" in "".join(pieces)
-    [at_once] = run(decoder_of(network), [Stream(vocabulary, one._prime, options)], 1000)
-    assert at_once == "".join(pieces)
+    [text] = run(decoder_of(network), [one], 5)
+    assert len(text) == 200
+    assert "\u3042" in text and "\ufffd" in text
+    again = Stream(vocabulary, vocabulary.encode(""), options)
+    assert run(decoder_of(network), [again], 1000) == [text]
 
 
 def test_uniforms_are_uniform_and_by_position() -> None:

@@ -1,0 +1,1 @@
+"""Who is asked: HTTP, pages, streams. Never imports training code."""

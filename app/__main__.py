@@ -1,0 +1,115 @@
+"""``python -m app``: the server, as the environment sets it.
+
+Knows sockets, signals and uvicorn; nothing of what is served.
+"""
+
+import logging
+import socket
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+from pydantic import ValidationError
+
+from app.main import create_app
+from app.services import Services
+from app.settings import Settings, refusal
+
+SEND_BUFFER = 32 << 10
+"""Bytes that the kernel keeps for a reader who doesn't read; left to itself it keeps megabytes."""
+
+STALLED_MILLISECONDS = 15_000
+"""After which a reader who acknowledges nothing is cut off."""
+
+MAX_HEAD = 16 << 10
+"""Bytes of a request's line and headers."""
+
+GRACE_SECONDS = 5
+
+
+class Server(uvicorn.Server):
+    """Tells the application that it is about to stop, so that endless answers can end."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                # httptools buffers headers without a limit.
+                http="h11",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+                h11_max_incomplete_event_size=MAX_HEAD,
+            )
+        )
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        services: Services = self._app.state.services
+        services.stopping.set()
+        # Before uvicorn waits for answers to end: texts end with what they have.
+        await run_in_threadpool(services.streams.stop)
+        await super().shutdown(sockets)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket whose connections can't hold much of the kernel's memory for long.
+
+    Raises:
+        OSError: the address is taken, or not this machine's.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit both.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MILLISECONDS)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def main() -> None:
+    """Serves until SIGINT or SIGTERM; what keeps it from starting is one line and exit code 1."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        sys.exit(f"CHARLOOM_{str(first['loc'][0]).upper()}: {first['msg']}")
+    if reason := refusal(settings):
+        sys.exit(reason)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    # They tell of every start and every malformed form; who needs to know is told anyway.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"the data directory {settings.data} can't be made: {error.strerror}")
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        sys.exit(f"can't listen on {settings.host} port {settings.port}: {error.strerror}")
+    logging.info("listening on %s port %d", *listener.getsockname()[:2])
+    try:
+        Server(create_app(settings)).run(sockets=[listener])
+    except KeyboardInterrupt:
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""The application, put together: routers, what every answer has, what runs beside them.
+
+Knows what there is, not how any of it works.
+"""
+
+import logging
+import re
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import PlainTextResponse
+from redis import RedisError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import health, problems, registry, sampling, training
+from app.services import open_services
+from app.settings import Settings
+from worker.queue import Reconciler
+
+RECONCILE_SECONDS = 2.0
+LOST_SECONDS = 2.0
+"""How long a job must be alive nowhere before it is put back into the queue."""
+
+DESCRIPTION = """\
+Character-level recurrent networks as a service: send a text, watch a network learn it, stream new
+text in its style.
+
+    curl --data-binary @linux.txt 'http://localhost:8000/train?model=linux'
+
+Losses are nats per character, times are seconds, timestamps RFC 3339 in UTC. Errors are RFC 9457
+`application/problem+json`. An unknown field is refused, an empty one is absent.
+"""
+
+_log = logging.getLogger(__name__)
+_access = logging.getLogger("charloom.access")
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The server for a data directory and a Redis, which need not answer yet."""
+    app = _Application(
+        title="charloom",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=_lifespan(settings),
+        # Their pages load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for router in (
+        training.uploads,
+        training.router,
+        registry.router,
+        sampling.router,
+        health.router,
+    ):
+        app.include_router(router)
+    app.add_api_route("/", _welcome, response_class=PlainTextResponse, include_in_schema=False)
+    problems.add_handlers(app)
+    app.add_middleware(_Envelope)
+    return app
+
+
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's, with our errors in place of its own."""
+        if self.openapi_schema is None:
+            self.openapi_schema = _with_problems(super().openapi())
+        return self.openapi_schema
+
+
+def _with_problems(schema: dict[str, Any]) -> dict[str, Any]:
+    schemas = schema["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas |= problems.schemas()
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            if "422" in operation["responses"]:
+                operation["responses"]["422"] = problems.responses(422)[422]
+    return schema
+
+
+def _lifespan(settings: Settings) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        services = app.state.services = open_services(settings)
+        await run_in_threadpool(services.corpora.sweep)
+        stopped = threading.Event()
+        reconciler = threading.Thread(
+            target=_reconcile,
+            args=(Reconciler(services.queue, services.jobs), stopped),
+            name="reconciler",
+        )
+        reconciler.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            await run_in_threadpool(reconciler.join)
+            await run_in_threadpool(services.streams.stop)
+
+    return lifespan
+
+
+def _reconcile(reconciler: Reconciler, stopped: threading.Event) -> None:
+    while not stopped.wait(RECONCILE_SECONDS):
+        try:
+            reconciler.reconcile(LOST_SECONDS)
+        except RedisError:
+            # The queue has said so.
+            continue
+        except Exception:
+            _log.exception("looking for lost jobs failed; it is tried again")
+
+
+async def _welcome(request: Request) -> str:
+    base = str(request.base_url).rstrip("/")
+    return f"""\
+charloom: character-level recurrent networks as a service.
+
+Train a network on a text, which takes a model's name and answers with a job:
+  curl --data-binary @linux.txt '{base}/train?model=linux'
+
+Watch it learn:
+  curl -N {base}/jobs/ID/events
+
+Stream new text, even while it is still learning:
+  curl -N '{base}/sample?model=linux'
+
+All there is: {base}/openapi.json
+"""
+
+
+class _Envelope:
+    """What every answer has: an id, safe headers, a line in the log. A mistake becomes a 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope).get("x-request-id"))
+        began = time.perf_counter()
+        status = 0
+
+        async def send_wrapped(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Referrer-Policy"] = "no-referrer"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_wrapped)
+        except ClientDisconnect:
+            _log.debug("the client of request %s left", request_id)
+        except Exception:
+            _log.exception("request %s failed", request_id)
+            # An answer that has begun is cut off by the server, which sees that it has no end.
+            if not status:
+                await problems.unexpected().response()(scope, receive, send_wrapped)
+        finally:
+            _log_access(scope, status, time.perf_counter() - began, request_id)
+
+
+def _request_id(given: str | None) -> str:
+    """The client's own id for it, if it is one that a log can hold."""
+    if given and re.fullmatch(r"[\w.-]{1,64}", given, re.ASCII):
+        return given
+    return secrets.token_hex(8)
+
+
+def _log_access(scope: Scope, status: int, seconds: float, request_id: str) -> None:
+    # The path as it came: what is percent-encoded can't forge a line. No query: it holds primes.
+    path = scope["raw_path"].decode("ascii", "replace")
+    level = logging.DEBUG if path in ("/healthz", "/readyz") else logging.INFO
+    outcome = status or "left"
+    _access.log(
+        level, "%s %s %s %.0f ms %s", scope["method"], path, outcome, seconds * 1000, request_id
+    )

@@ -1,0 +1,72 @@
+"""What routes work with, as named dependencies: stores, registry, queue, settings.
+
+Made when the server starts and kept in ``app.state.services``. Knows no route.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated
+
+import anyio
+from fastapi import Depends, Request
+
+from app.catalogue import Catalogue
+from app.settings import Settings
+from app.states import StateSigner
+from app.streams import Streams
+from models.checkpoint import Registry
+from worker.corpora import CorpusStore
+from worker.jobs import Job, JobStore
+from worker.queue import Queue
+
+SCANS = 2
+"""Texts that are scanned at once: each costs a core while it lasts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """``stopping`` is set when the server is about to stop: what streams should end then."""
+
+    settings: Settings
+    queue: Queue
+    jobs: JobStore
+    corpora: CorpusStore
+    models: Registry
+    catalogue: Catalogue
+    streams: Streams
+    signer: StateSigner
+    scans: anyio.CapacityLimiter
+    stopping: asyncio.Event
+
+
+def open_services(settings: Settings) -> Services:
+    """Opens the data directory, on the event loop that will serve; Redis is not needed for it."""
+    models = Registry(settings.data / "models")
+    return Services(
+        settings=settings,
+        queue=Queue(settings.redis_url),
+        jobs=JobStore(settings.data / "jobs"),
+        corpora=CorpusStore(settings.data / "corpora"),
+        models=models,
+        catalogue=Catalogue(models, settings.model_memory_bytes),
+        streams=Streams(settings.max_streams),
+        signer=StateSigner(settings.data / "secret"),
+        scans=anyio.CapacityLimiter(SCANS),
+        stopping=asyncio.Event(),
+    )
+
+
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+
+
+def _job(job_id: str, services: ServicesDep) -> Job:
+    return services.jobs.get(job_id)
+
+
+JobDep = Annotated[Job, Depends(_job)]
+"""The job that the path names; 404 if there is none."""

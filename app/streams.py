@@ -1,0 +1,242 @@
+"""Streams between decoder threads and the event loop.
+
+A lane is a thread with a batch for each decoder that it serves; a server has one for each core
+and deals streams to the least loaded. A reader is the event loop's end of a stream: text piles up
+there to a bound, beyond which its row pauses, so that a client who doesn't read slows nobody.
+
+Knows no HTTP.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import AsyncIterator
+
+from models.batch import Batch, FinishReason, Piece, Stream
+from models.decoder import Decoder
+
+TICK_SECONDS = 0.02
+"""How long a tick shall take: short enough to feel immediate, long enough to cost nothing."""
+
+FIRST_STEPS = 8
+MAX_STEPS = 1024
+
+PENDING_CHARACTERS = 8192
+"""Text that a reader may leave unread before its row pauses."""
+
+_log = logging.getLogger(__name__)
+
+
+class ServerFull(Exception):
+    """As many streams as the server takes are running."""
+
+
+class Reader:
+    """One client's end of a stream; used on the event loop alone, but for ``wants_more``."""
+
+    def __init__(self, lane: "Lane", decoder: Decoder, stream: Stream) -> None:
+        self.lane = lane
+        self.decoder = decoder
+        self.stream = stream
+        self.finish_reason: FinishReason | None = None
+        self._pieces: list[Piece] = []
+        self._pending = 0
+        self._closed = False
+        self._news = asyncio.Event()
+
+    def wants_more(self) -> bool:
+        return self._pending < PENDING_CHARACTERS
+
+    def deliver(self, piece: Piece, finish_reason: FinishReason | None) -> None:
+        self._pieces.append(piece)
+        self._pending += len(piece.text)
+        self.finish_reason = finish_reason
+        self._news.set()
+
+    def close(self) -> None:
+        """Frees the row; a second time is no harm."""
+        if not self._closed:
+            self._closed = True
+            self.lane.leave(self)
+
+    async def __aiter__(self) -> AsyncIterator[Piece]:
+        """What comes, all that has piled up in one piece, to the stream's end."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            pieces, self._pieces = self._pieces, []
+            paused = not self.wants_more()
+            self._pending = 0
+            ended = self.finish_reason is not None
+            if paused and not ended:
+                self.lane.wake()
+            text = "".join(piece.text for piece in pieces)
+            if text:
+                yield Piece(text, [char for piece in pieces for char in piece.characters])
+            if ended:
+                return
+
+
+News = list[tuple[Reader, Piece, FinishReason | None]]
+
+
+class Lane:
+    """A decoder thread: joins, ticks and leaves, one after the other."""
+
+    def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.readers = 0
+        self._loop = loop
+        self._changed = threading.Condition()
+        self._arrived: list[Reader] = []
+        self._left: list[Reader] = []
+        self._stopping = False
+        self._batches: dict[Decoder, _LiveBatch] = {}
+        self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
+        self._thread.start()
+
+    def join(self, reader: Reader) -> None:
+        self.readers += 1
+        with self._changed:
+            self._arrived.append(reader)
+            self._changed.notify()
+
+    def leave(self, reader: Reader) -> None:
+        self.readers -= 1
+        with self._changed:
+            self._left.append(reader)
+            self._changed.notify()
+
+    def wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """Ends every stream with ``shutdown``, and the thread."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._stopping or self._arrived or self._left or self._runnable()):
+                    self._changed.wait()
+                self._settle()
+                if self._stopping:
+                    self._end_all()
+                    return
+            for batch in self._batches.values():
+                self._tick(batch)
+
+    def _runnable(self) -> bool:
+        return any(reader.wants_more() for b in self._batches.values() for reader in b.readers)
+
+    def _settle(self) -> None:
+        for reader in self._arrived:
+            if reader.decoder not in self._batches:
+                self._batches[reader.decoder] = _LiveBatch(reader.decoder)
+            self._batches[reader.decoder].readers.append(reader)
+        for reader in self._left:
+            batch = self._batches.get(reader.decoder)
+            if batch and reader in batch.readers:
+                batch.readers.remove(reader)
+        self._arrived.clear()
+        self._left.clear()
+        self._batches = {d: batch for d, batch in self._batches.items() if batch.readers}
+
+    def _tick(self, batch: "_LiveBatch") -> None:
+        active = [reader for reader in batch.readers if reader.wants_more()]
+        if not active:
+            return
+        try:
+            pieces = batch.tick(active)
+        except Exception:
+            # The lane serves others too: these streams end with an error, the thread goes on.
+            _log.exception("a tick failed")
+            for reader in active:
+                reader.stream.finish_reason = "error"
+            pieces = [Piece()] * len(active)
+        news: News = [
+            (reader, piece, reader.stream.finish_reason)
+            for reader, piece in zip(active, pieces, strict=True)
+            if piece.text or reader.stream.finish_reason
+        ]
+        batch.readers = [r for r in batch.readers if r.stream.finish_reason is None]
+        self._post(news)
+
+    def _end_all(self) -> None:
+        readers = [reader for batch in self._batches.values() for reader in batch.readers]
+        self._post([(reader, Piece(), "shutdown") for reader in readers])
+
+    def _post(self, news: News) -> None:
+        # One call a tick: waking the loop costs more than what it then does.
+        if news:
+            self._loop.call_soon_threadsafe(_deliver, news)
+
+
+def _deliver(news: News) -> None:
+    for reader, piece, finish_reason in news:
+        reader.deliver(piece, finish_reason)
+
+
+class _LiveBatch:
+    """A decoder's batch with its readers and its pace."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.readers: list[Reader] = []
+        self._batch = Batch(decoder)
+        self._step_seconds = 0.0
+        self._rows = 1
+
+    def tick(self, active: list[Reader]) -> list[Piece]:
+        began = time.perf_counter()
+        pieces, taken = self._batch.tick([r.stream for r in active], self._steps(len(active)))
+        seconds = (time.perf_counter() - began) / taken
+        # Others on the machine make single ticks slow: follow half way.
+        if len(active) == self._rows and self._step_seconds:
+            seconds = (seconds + self._step_seconds) / 2
+        self._step_seconds, self._rows = seconds, len(active)
+        return pieces
+
+    def _steps(self, rows: int) -> int:
+        """Steps that fit a tick, from the last one's time a step."""
+        if not self._step_seconds:
+            return FIRST_STEPS
+        expected = self._step_seconds * max(1.0, rows / self._rows)
+        return max(1, min(MAX_STEPS, int(TICK_SECONDS / expected)))
+
+
+class Streams:
+    """All streams of a server, at most ``limit`` at once. Made on the event loop that reads."""
+
+    def __init__(self, limit: int, lanes: int | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self.limit = limit
+        self._stopped = False
+        self._lanes = [Lane(number, loop) for number in range(lanes or os.cpu_count() or 1)]
+
+    @property
+    def running(self) -> int:
+        return sum(lane.readers for lane in self._lanes)
+
+    def open(self, decoder: Decoder, stream: Stream) -> Reader:
+        """A reader in the least loaded lane; whoever opened it closes it.
+
+        Raises:
+            ServerFull: there are as many streams as the server takes.
+        """
+        if self._stopped or self.running >= self.limit:
+            raise ServerFull
+        lane = min(self._lanes, key=lambda lane: lane.readers)
+        reader = Reader(lane, decoder, stream)
+        lane.join(reader)
+        return reader
+
+    def stop(self) -> None:
+        """Ends every stream with ``shutdown`` and the threads with them."""
+        self._stopped = True
+        for lane in self._lanes:
+            lane.stop()

@@ -1,0 +1,277 @@
+"""Keeps processes alive, and ends them in order.
+
+A service is a command line. It runs in a session of its own, so that Ctrl-C reaches the
+supervisor alone, and tied to it, so that not even SIGKILL leaves one behind. Its lines come out
+under its name; when it ends it is started again, a little later each time. Services start stage
+by stage, each stage when the one before is ready, and stop in the opposite order.
+
+Knows nothing of what the services are, and nothing of HTTP or Redis.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.tether import tethered
+
+GRACE = 15.0
+"""Seconds from SIGTERM to SIGKILL."""
+
+FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
+"""Seconds before an ended service is started again; doubled each time."""
+
+STEADY = 30.0
+"""A service that lived this many seconds was well: the delay begins anew."""
+
+POLL = 0.1
+"""Seconds between two looks at whether a service is ready."""
+
+LAST_WORDS = 1.0
+"""Seconds that an ended service's last lines are waited for."""
+
+LONGEST_LINE = 1 << 16
+"""Bytes after which a line that does not end is passed on all the same."""
+
+COLOURS = (36, 33, 35, 32, 34)
+"""Of the names, as terminals number them."""
+
+Say = Callable[[str], None]
+
+
+class AlreadyRunning(RuntimeError):
+    """Somebody else holds the data directory."""
+
+    def __init__(self, pid: str, url: str) -> None:
+        super().__init__(f"already running at {url} (pid {pid})" if url else "already starting")
+
+
+@contextmanager
+def data_lock(directory: Path, url: str) -> Iterator[None]:
+    """Holds ``directory`` for this process; the lock file tells others its pid and ``url``.
+
+    The kernel drops the lock however the process ends, so only the lock counts, never the text.
+    """
+    with (directory / "charloom.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            pid, _, held_url = file.read().strip().partition(" ")
+            raise AlreadyRunning(pid, held_url) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()} {url}\n")
+        file.flush()
+        yield
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One process to keep.
+
+    ``ready`` is asked, in a thread, until it is true. Lines that contain any of ``noise`` are
+    left out. ``nice`` is added to the supervisor's own niceness.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    nice: int = 0
+    ready: Callable[[], bool] | None = None
+    noise: Sequence[str] = ()
+
+
+class Supervisor:
+    """Runs ``stages`` of services in ``directory`` until SIGINT, SIGTERM or SIGHUP.
+
+    A second signal ends the waiting: what is left gets SIGKILL.
+    """
+
+    def __init__(self, stages: Sequence[Sequence[Service]], directory: Path) -> None:
+        self._stages = stages
+        self._directory = directory
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def run(self, announce: Callable[[], None]) -> None:
+        """Returns when all have ended. ``announce`` runs once, in a thread, when all are ready."""
+        console = Console([service.name for stage in self._stages for service in stage])
+        kept: list[list[Keeper]] = []
+        with self._signals():
+            try:
+                for stage in self._stages:
+                    kept.append([Keeper(one, self._directory, console) for one in stage])
+                    await self._ready(stage)
+                if not self._stopping.is_set():
+                    await asyncio.to_thread(announce)
+                await self._stopping.wait()
+            finally:
+                for keepers in reversed(kept):
+                    await asyncio.gather(*(keeper.stop(self._hurry) for keeper in keepers))
+
+    def stop(self) -> None:
+        """Begins to stop, or at the second call hurries."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        else:
+            say("stopping; once more to kill")
+            self._stopping.set()
+
+    async def _ready(self, stage: Sequence[Service]) -> None:
+        for service in stage:
+            while service.ready and not self._stopping.is_set():
+                if await asyncio.to_thread(service.ready):
+                    break
+                await _wait(self._stopping, POLL)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        heard = [signal.SIGINT, signal.SIGTERM]
+        # nohup's wish is respected.
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            heard.append(signal.SIGHUP)
+        for number in heard:
+            loop.add_signal_handler(number, self.stop)
+        try:
+            yield
+        finally:
+            for number in heard:
+                loop.remove_signal_handler(number)
+
+
+class Keeper:
+    """Keeps one service alive from its making to `stop`."""
+
+    def __init__(self, service: Service, directory: Path, console: "Console") -> None:
+        self._service = service
+        self._directory = directory
+        self._say = console.named(service.name)
+        self._stopping = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
+        self._task = asyncio.create_task(self._keep())
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """SIGTERM, then SIGKILL to all that it started after `GRACE` seconds or in a hurry."""
+        self._stopping.set()
+        self._signal(signal.SIGTERM)
+        hurried = asyncio.create_task(hurry.wait())
+        await asyncio.wait(
+            (self._task, hurried), timeout=GRACE, return_when=asyncio.FIRST_COMPLETED
+        )
+        hurried.cancel()
+        if not self._task.done():
+            self._signal(signal.SIGKILL)
+        await self._task
+
+    async def _keep(self) -> None:
+        delay = FIRST_DELAY
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            try:
+                ending = _ending(await self._live())
+            except OSError as error:
+                ending = f"could not be started: {error}"
+            if self._stopping.is_set():
+                break
+            if time.monotonic() - started > STEADY:
+                delay = FIRST_DELAY
+            self._say(f"{ending}; starting it again in {delay:g} s")
+            await _wait(self._stopping, delay)
+            delay = min(2 * delay, LONGEST_DELAY)
+
+    async def _live(self) -> int:
+        """One life, from start to exit code."""
+        read_end, write_end = os.pipe()
+        pump = asyncio.create_task(self._pump(read_end))
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *tethered(self._service.command, self._service.nice),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=asyncio.subprocess.STDOUT,
+                env={**os.environ, **self._service.environment},
+                cwd=self._directory,
+                start_new_session=True,
+            )
+        finally:
+            os.close(write_end)
+        if self._stopping.is_set():
+            self._signal(signal.SIGTERM)
+        code = await self._process.wait()
+        # What it started itself goes with it.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        # The pipe ends with its last writer, which may be in a session of its own.
+        await asyncio.wait((pump,), timeout=LAST_WORDS)
+        return code
+
+    async def _pump(self, descriptor: int) -> None:
+        async for line in _lines(descriptor):
+            if not any(noise in line for noise in self._service.noise):
+                self._say(line)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+
+class Console:
+    """Standard output, each line under the name of who said it, in colour on a terminal."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._width = max(map(len, names), default=0)
+        self._colours = {
+            kind: COLOURS[i % len(COLOURS)]
+            for i, kind in enumerate(dict.fromkeys(name.split()[0] for name in names))
+        }
+        self._coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    def named(self, name: str) -> Say:
+        prefix = f"{name:{self._width}} │"
+        if self._coloured:
+            prefix = f"\x1b[{self._colours[name.split()[0]]}m{prefix}\x1b[0m"
+        return lambda line: say(f"{prefix} {line}")
+
+
+def say(line: str) -> None:
+    """Prints ``line``. A terminal that has gone away is no reason to end the services."""
+    encoding = sys.stdout.encoding
+    with suppress(OSError):
+        sys.stdout.write(f"{line}\n".encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+
+
+async def _lines(descriptor: int) -> AsyncIterator[str]:
+    """The lines that come through a pipe, which is closed at its end."""
+    reader = asyncio.StreamReader()
+    with open(descriptor, "rb", buffering=0) as pipe:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
+        )
+        rest = b""
+        while chunk := await reader.read(LONGEST_LINE):
+            *whole, rest = (rest + chunk).split(b"\n")
+            if len(rest) > LONGEST_LINE:
+                whole, rest = [*whole, rest], b""
+            for line in whole:
+                yield line.decode(errors="replace")
+        if rest:
+            yield rest.decode(errors="replace")
+        transport.close()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+
+
+def _ending(code: int) -> str:
+    return f"ended with {code}" if code >= 0 else f"ended by {signal.Signals(-code).name}"

@@ -1,0 +1,341 @@
+"""Request bodies: a text streamed to disk, with the options that came along; or JSON.
+
+A text comes as the file part ``corpus`` of a form, or as the raw body whatever content type is on
+it. It is counted while it comes, written a megabyte at a time and off the event loop, and gone
+from the disk if anything is wrong. Starlette's form() is not used: it has no limit for a file
+and decodes fields as the client says. Knows no job and no option's meaning.
+"""
+
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Any, Generic, NoReturn, TypeVar, get_origin
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.routing import APIRoute
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app.problems import (
+    Problem,
+    fields_of,
+    invalid_json,
+    repeated_fields,
+    unknown_fields,
+    unprocessable,
+)
+from worker.corpora import CorpusStore, Upload
+
+CORPUS = "corpus"
+MAX_JSON = 64 << 10
+MAX_FIELD = 64 << 10
+_MAX_FORM = 1 << 20
+"""What a form may have around its text: more than all fields and headers that are let through."""
+_MAX_PART_HEADERS = 8
+_MAX_PART_HEADER = 4096
+_BLOCK = 1 << 20
+
+Checked = TypeVar("Checked")
+
+
+class Received(Generic[Checked]):
+    """A text on disk, staged, and the options that came with it."""
+
+    def __init__(self, options: Checked, upload: Upload) -> None:
+        self.options = options
+        self.upload = upload
+
+
+@asynccontextmanager
+async def receive_text(
+    request: Request,
+    corpora: CorpusStore,
+    limit: int,
+    known: Collection[str],
+    check: Callable[[dict[str, str]], Checked],
+) -> AsyncIterator[Received[Checked]]:
+    """The text of a request, gone from the disk after the block unless the store took it.
+
+    Args:
+        request: its body is read here.
+        corpora: where the text is staged.
+        limit: bytes that a text may have.
+        known: names of the options that there are.
+        check: makes options of what came, or raises; called before a raw text is read.
+
+    Raises:
+        Problem: 400, 413, 415 or 422.
+        ClientDisconnect: the client left.
+    """
+    refuse_encoding(request)
+    fields = query_fields(request, known)
+    boundary = _boundary(request)
+    _refuse_length(request, limit if boundary is None else limit + _MAX_FORM, limit)
+    if boundary is None:
+        options = check(fields)
+        async with _staged(corpora) as upload:
+            text = _Text(upload, limit)
+            async for chunk in request.stream():
+                text.add(chunk)
+                await text.settle()
+            await text.settle(final=True)
+            yield Received(options, upload)
+    else:
+        async with _staged(corpora) as upload:
+            form = _Form(boundary, _Text(upload, limit), known, fields)
+            async for chunk in request.stream():
+                await form.add(chunk)
+            await form.finish()
+            yield Received(check(form.fields), upload)
+
+
+@asynccontextmanager
+async def _staged(corpora: CorpusStore) -> AsyncIterator[Upload]:
+    # FastAPI's contextmanager_in_threadpool would leave the staged text when it is cancelled.
+    manager = corpora.upload()
+    upload = await run_in_threadpool(manager.__enter__)
+    try:
+        yield upload
+    finally:
+        await run_in_threadpool(manager.__exit__, *sys.exc_info())
+
+
+def is_json(request: Request) -> bool:
+    kind, _ = parse_options_header(request.headers.get("content-type"))
+    return kind == b"application/json" or kind.endswith(b"+json")
+
+
+async def read_json(request: Request, limit: int = MAX_JSON) -> dict[str, Any]:
+    """A JSON object of at most ``limit`` bytes.
+
+    Raises:
+        Problem: 413, 415 or 422.
+    """
+    refuse_encoding(request)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise Problem(413, f"a JSON body may have at most {_size(limit)}")
+    try:
+        value = json.loads(body, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise invalid_json("it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise invalid_json(f"{error.msg} at character {error.pos}") from None
+    except UnicodeDecodeError:
+        raise invalid_json("it is not UTF-8") from None
+    except ValueError as error:
+        raise invalid_json(str(error)) from None
+    if not isinstance(value, dict):
+        raise unprocessable("body", "must be a JSON object")
+    return value
+
+
+def query_fields(
+    request: Request, known: Collection[str], repeatable: Collection[str] = ()
+) -> dict[str, str]:
+    """The query's fields; of a repeatable one the last.
+
+    Raises:
+        Problem: 422 for one that is not known, or came twice.
+    """
+    items = request.query_params.multi_items()
+    fields = dict(items)
+    if unknown := [name for name in fields if name not in known]:
+        raise unknown_fields(unknown, known)
+    names = [name for name, _ in items]
+    if twice := [n for n in fields if names.count(n) > 1 and n not in repeatable]:
+        raise repeated_fields(twice)
+    return fields
+
+
+async def known_query(request: Request) -> None:
+    """A dependency of routes: a query field that theirs doesn't have is a 422."""
+    route = request.scope["route"]
+    fields = fields_of(route, "query") if isinstance(route, APIRoute) else {}
+    lists = [name for name, field in fields.items() if get_origin(field.annotation) is list]
+    query_fields(request, fields, lists)
+
+
+def refuse_encoding(request: Request) -> None:
+    """Raises 415 for a compressed body: a small one may be without end when unpacked."""
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise Problem(
+            415,
+            "a body with a Content-Encoding is not taken: send it uncompressed",
+            headers={"Accept-Encoding": "identity"},
+        )
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _refuse_length(request: Request, longest: int, limit: int) -> None:
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > longest:
+        raise _too_large(limit)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, f"a text may have at most {_size(limit)} on this server; this one has more")
+
+
+def _size(count: int) -> str:
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if count >= unit and count % unit == 0:
+            return f"{count // unit} {name}"
+    return f"{count:,} bytes"
+
+
+def _boundary(request: Request) -> bytes | None:
+    """A form's boundary; None if the body is no form with parts.
+
+    Raises:
+        Problem: 400 for a form without one.
+    """
+    kind, parameters = parse_options_header(request.headers.get("content-type"))
+    if kind != b"multipart/form-data":
+        return None
+    if not parameters.get(b"boundary"):
+        raise _malformed("its content type names no boundary")
+    return parameters[b"boundary"]
+
+
+def _malformed(reason: str) -> Problem:
+    return Problem(400, f"the body is not a sound multipart/form-data body: {reason}")
+
+
+class _Text:
+    """Where a text's bytes go: counted at once, written when there are enough of them."""
+
+    def __init__(self, upload: Upload, limit: int) -> None:
+        self._upload = upload
+        self.limit = limit
+        self._bytes = 0
+        self._held = bytearray()
+
+    def add(self, data: bytes) -> None:
+        self._bytes += len(data)
+        if self._bytes > self.limit:
+            raise _too_large(self.limit)
+        self._held += data
+
+    async def settle(self, *, final: bool = False) -> None:
+        if final or len(self._held) >= _BLOCK:
+            data, self._held = bytes(self._held), bytearray()
+            await run_in_threadpool(self._upload.write, data)
+
+
+class _Form:
+    """A multipart/form-data body, part by part: one text, and fields in memory.
+
+    What can't be right is refused when its headers are read, not when the text has come.
+    """
+
+    def __init__(
+        self, boundary: bytes, text: _Text, known: Collection[str], fields: dict[str, str]
+    ) -> None:
+        self.fields = dict(fields)
+        self._known = known
+        self._text = text
+        self._bytes = 0
+        self._has_text = False
+        self._ended = False
+        self._header_name = b""
+        self._header_value = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._field: str | None = None
+        self._value = bytearray()
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": self._add_header_name,
+                    "on_header_value": self._add_header_value,
+                    "on_header_end": self._end_header,
+                    "on_headers_finished": self._open,
+                    "on_part_data": self._add,
+                    "on_part_end": self._close,
+                    "on_end": self._end,
+                },
+                max_header_count=_MAX_PART_HEADERS,
+                max_header_size=_MAX_PART_HEADER,
+            )
+        except FormParserError:
+            raise _malformed("its boundary is too long") from None
+
+    async def add(self, data: bytes) -> None:
+        self._bytes += len(data)
+        if self._bytes > self._text.limit + _MAX_FORM:
+            raise _too_large(self._text.limit)
+        try:
+            self._parser.write(data)
+        except FormParserError:
+            raise _malformed(f"it can't be read near byte {self._bytes:,}") from None
+        await self._text.settle()
+
+    async def finish(self) -> None:
+        if not self._ended:
+            raise _malformed("it ends before its closing boundary")
+        if not self._has_text:
+            raise unprocessable(CORPUS, "is missing: send the text as the file part named corpus")
+        await self._text.settle(final=True)
+
+    def _begin(self) -> None:
+        self._headers = {}
+
+    def _add_header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _add_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _end_header(self) -> None:
+        self._headers[self._header_name.lower()] = self._header_value
+        self._header_name = self._header_value = b""
+
+    def _open(self) -> None:
+        kind, parameters = parse_options_header(self._headers.get(b"content-disposition"))
+        if kind != b"form-data" or b"name" not in parameters:
+            raise _malformed("a part has no name")
+        encoding = self._headers.get(b"content-transfer-encoding", b"binary").strip().lower()
+        if encoding not in (b"7bit", b"8bit", b"binary"):
+            raise Problem(
+                415, "a part with a Content-Transfer-Encoding is not taken: send it as is"
+            )
+        # A charset that a part names is of no account: a text is scanned, a field is UTF-8.
+        name = parameters[b"name"].decode("utf-8", "replace")
+        if name == CORPUS:
+            if self._has_text:
+                raise unprocessable(CORPUS, "was sent more than once: a job has one text")
+            self._has_text = True
+            self._field = None
+            return
+        if name not in self._known:
+            raise unknown_fields([name], [CORPUS, *self._known])
+        if name in self.fields:
+            raise repeated_fields([name])
+        self._field, self._value = name, bytearray()
+
+    def _add(self, data: bytes, start: int, end: int) -> None:
+        if self._field is None:
+            self._text.add(data[start:end])
+            return
+        self._value += data[start:end]
+        if len(self._value) > MAX_FIELD:
+            raise unprocessable(self._field, f"may have at most {_size(MAX_FIELD)}")
+
+    def _close(self) -> None:
+        if self._field is not None:
+            try:
+                self.fields[self._field] = self._value.decode()
+            except UnicodeDecodeError:
+                raise unprocessable(self._field, "must be UTF-8") from None
+
+    def _end(self) -> None:
+        self._ended = True

@@ -1,0 +1,298 @@
+"""How much of a sample was in the corpus already: the memorisation report.
+
+The longest run of the sample that the corpus has word for word, the share of lines that are not
+its lines, and for a list the share of new names, as Karpathy's essay counts it (2015: "about 90%").
+The corpus is read once, in blocks, so memory does not grow with it. Knows nothing of networks.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.corpus import AnyIds
+from models.vocab import Vocabulary
+
+LIST_LINE = 40
+"""A corpus is a list if 99 of 100 lines have fewer characters than this."""
+
+SAMPLE_LIMIT = 1 << 20
+"""Characters of a sample at most."""
+
+_BLOCK = 1 << 20
+_SHIFT = 0x10000
+
+# Windows are compared by polynomial hashes modulo 2⁶⁴ (Karp & Rabin 1987): the multiplier must be
+# odd to have an inverse. What the hashes find is compared with the text before it counts.
+_MULTIPLIER = 0x9E3779B97F4A7C15
+_INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
+
+Hashes = NDArray[np.uint64]
+Places = NDArray[np.intp]
+AnyInts = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stretch of ids that sample and corpus share: its length and first place in each.
+
+    Without any, length and places are 0.
+    """
+
+    length: int
+    sample_start: int
+    corpus_start: int
+
+
+@dataclass(frozen=True, slots=True)
+class LineNovelty:
+    """Lines of a sample, empty ones not counted, and how many are not lines of the corpus.
+
+    ``distinct`` and ``novel_distinct`` count equal lines once.
+    """
+
+    lines: int
+    novel: int
+    distinct: int
+    novel_distinct: int
+
+    @property
+    def share(self) -> float | None:
+        """From 0 to 1; None of no lines."""
+        return self.novel / self.lines if self.lines else None
+
+    @property
+    def distinct_share(self) -> float | None:
+        """The same of distinct lines: for a list, the novelty of names as the essay counts it."""
+        return self.novel_distinct / self.distinct if self.distinct else None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a sample owes to the corpus.
+
+    ``longest`` is the length of the longest run that the corpus has, ``longest_start`` its place
+    there, both in characters. Shares are from 0 to 1, and None of no lines; ``novel_name_share``
+    is also None unless the corpus is a list.
+    """
+
+    characters: int
+    longest: int
+    longest_text: str
+    longest_start: int
+    lines: int
+    novel_line_share: float | None
+    novel_name_share: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def report(sample: str | AnyInts, ids: AnyIds, vocabulary: Vocabulary) -> Report:
+    """Compares a sample with a corpus.
+
+    Args:
+        sample: text, or ids in any integer type, shape [characters]; it begins with a line.
+            Characters that are not in the vocabulary match nothing.
+        ids: the corpus, or the part of it that was trained on, shape [characters].
+
+    Raises:
+        ValueError: the sample is longer than ``SAMPLE_LIMIT``.
+    """
+    sampled = _lookup(sample, vocabulary) if isinstance(sample, str) else sample
+    run = longest_run(sampled, ids)
+    shared = np.asarray(ids[run.corpus_start : run.corpus_start + run.length])
+    newline = int(vocabulary.lookup(np.array([0x0A], dtype=np.uint32))[0])
+    lines = line_novelty(sampled, ids, newline)
+    return Report(
+        characters=len(sampled),
+        longest=run.length,
+        longest_text=vocabulary.decoder().decode(shared, final=True),
+        longest_start=run.corpus_start,
+        lines=lines.lines,
+        novel_line_share=lines.share,
+        novel_name_share=lines.distinct_share if is_list(ids, newline) else None,
+    )
+
+
+def _lookup(text: str, vocabulary: Vocabulary) -> AnyInts:
+    text = vocabulary.normalise(text)
+    if vocabulary.tokens == "bytes":
+        return vocabulary.lookup(np.frombuffer(text.encode("utf-8"), dtype=np.uint8))
+    return vocabulary.lookup(np.frombuffer(text.encode("utf-32-le"), dtype="<u4"))
+
+
+def is_list(ids: AnyIds, newline: int) -> bool:
+    """Whether a corpus is a list, of names say: judged by its first 2²⁰ characters."""
+    ends = np.flatnonzero(ids[:_BLOCK] == newline)
+    if len(ends) < 10:
+        return False
+    lengths = np.diff(ends, prepend=-1) - 1
+    return bool(np.quantile(lengths, 0.99) < LIST_LINE)
+
+
+def line_novelty(sample: AnyInts, ids: AnyIds, newline: int) -> LineNovelty:
+    """Counts the lines of a sample that are not lines of the corpus.
+
+    A last line without its end is not counted: the sample broke off there. Lines of more than
+    2²⁰ characters are novel.
+
+    Args:
+        sample, ids: shape [characters] each.
+        newline: the id of the line end; −1 where there is none, and then there are no lines.
+    """
+    lines = [line for line in _lines(sample, newline)[:-1] if line] if newline >= 0 else []
+    novel = set(lines)
+    distinct = len(novel)
+    if novel:
+        for block in _line_blocks(ids, newline):
+            novel.difference_update(_lines(block, newline))
+    return LineNovelty(len(lines), sum(line in novel for line in lines), distinct, len(novel))
+
+
+def _lines(ids: AnyInts, newline: int) -> list[str]:
+    """Lines as strings that are equal where the lines are; the symbols in them mean nothing."""
+    # Above the surrogates, which no codec takes, an id may be anything; −1 becomes U+FFFF.
+    shifted = ids.astype("<u4") + np.uint32(_SHIFT)
+    return shifted.tobytes().decode("utf-32-le").split(chr(_SHIFT + newline))
+
+
+def _line_blocks(ids: AnyIds, newline: int) -> Iterator[AnyIds]:
+    """A text in pieces of whole lines, without those that are longer than a block."""
+    begin = 0
+    within_line = False
+    while begin < len(ids):
+        block = np.asarray(ids[begin : begin + _BLOCK])
+        ends = np.flatnonzero(block == newline)
+        last = begin + len(block) == len(ids)
+        stop = len(block) if last or not len(ends) else int(ends[-1]) + 1
+        if len(ends):
+            yield block[int(ends[0]) + 1 if within_line else 0 : stop]
+        elif last and not within_line:
+            yield block
+        within_line = not len(ends)
+        begin += stop
+
+
+def longest_run(sample: AnyInts, ids: AnyIds) -> Run:
+    """The longest stretch of a sample that the corpus has word for word.
+
+    One pass over the corpus: at each place the window that is one longer than the best so far is
+    looked up among the sample's, and where it is found the best is raised. Of equally long
+    stretches the first in the corpus is given.
+
+    Args:
+        sample: shape [characters], up to ``SAMPLE_LIMIT``.
+        ids: shape [characters], of any length.
+
+    Raises:
+        ValueError: the sample is longer.
+    """
+    if len(sample) > SAMPLE_LIMIT:
+        raise ValueError(f"the sample has more than {SAMPLE_LIMIT} characters")
+    powers = _powers(_MULTIPLIER, min(_BLOCK, len(ids)) + len(sample) + 1)
+    inverses = _powers(_INVERSE, len(powers))
+    sample_hash = _Hash(sample, powers, inverses)
+    best = Run(0, 0, 0)
+    windows = _Windows(sample_hash, 1)
+    for begin in range(0, len(ids), _BLOCK):
+        if best.length == len(sample):
+            break
+        # Each window that begins in the block, as long as it may be.
+        block = np.asarray(ids[begin : begin + _BLOCK + len(sample)])
+        best = _raise(best, windows, _Hash(block, powers, inverses), begin)
+        if windows.length != best.length + 1:
+            windows = _Windows(sample_hash, best.length + 1)
+    return best
+
+
+def _powers(base: int, count: int) -> Hashes:
+    powers = np.full(count, base, dtype=np.uint64)
+    powers[0] = 1
+    return np.multiply.accumulate(powers)
+
+
+class _Hash:
+    """Prefix sums of a text's hash, which give that of any window."""
+
+    def __init__(self, ids: AnyInts, powers: Hashes, inverses: Hashes) -> None:
+        self.ids = ids
+        self._inverses = inverses
+        terms = ids.astype(np.uint64)
+        terms += np.uint64(1)
+        terms *= powers[: len(ids)]
+        self._sums = np.zeros(len(ids) + 1, dtype=np.uint64)
+        np.cumsum(terms, out=self._sums[1:])
+
+    def all(self, length: int) -> Hashes:
+        """Hashes of the windows of a length, one for each place that has one."""
+        count = max(0, len(self.ids) - length + 1)
+        hashes: Hashes = self._sums[length : length + count] - self._sums[:count]
+        hashes *= self._inverses[:count]
+        return hashes
+
+    def at(self, starts: Places, length: int) -> Hashes:
+        hashes: Hashes = self._sums[starts + length] - self._sums[starts]
+        hashes *= self._inverses[starts]
+        return hashes
+
+
+class _Windows:
+    """The sample's windows of one length, to be looked up by hash."""
+
+    def __init__(self, sample: _Hash, length: int) -> None:
+        self.sample = sample
+        self.length = length
+        hashes = sample.all(length)
+        self._order = np.argsort(hashes, kind="stable")
+        self._sorted = hashes[self._order]
+        # Nearly all that is looked up is not there: a small table says so faster than a search.
+        self._shift = np.uint64(64 - max(16, len(hashes).bit_length() + 3))
+        self._table = np.zeros(1 << (64 - int(self._shift)), dtype=bool)
+        self._table[hashes >> self._shift] = True
+
+    def find(self, hashes: Hashes) -> tuple[Places, Places]:
+        """Which of the hashes are some window's, and the places of such windows in the sample."""
+        maybe = np.flatnonzero(self._table[hashes >> self._shift])
+        ranks = np.searchsorted(self._sorted, hashes[maybe])
+        ranks = np.minimum(ranks, len(self._sorted) - 1)
+        found = self._sorted[ranks] == hashes[maybe]
+        return maybe[found], self._order[ranks[found]]
+
+
+def _raise(best: Run, windows: _Windows, block: _Hash, offset: int) -> Run:
+    """The best run once a block of the corpus, which begins at ``offset``, has been seen."""
+    sample = windows.sample
+    low, high = best.length, min(len(sample.ids), len(block.ids)) + 1
+    candidates: Places | None = None
+    step = 1
+    while low + 1 < high:
+        length = min(low + step, (low + high) // 2)
+        if length != windows.length:
+            windows = _Windows(sample, length)
+        if candidates is None:
+            starts, places = windows.find(block.all(length))
+        else:
+            # A longer window can only be where a shorter one was.
+            fitting = candidates[candidates + length <= len(block.ids)]
+            found, places = windows.find(block.at(fitting, length))
+            starts = fitting[found]
+        run = _first_equal(sample.ids, places, block.ids, starts, length)
+        if run is None:
+            high = length
+        else:
+            best = Run(length, run.sample_start, offset + run.corpus_start)
+            low, candidates, step = length, starts, 2 * step
+    return best
+
+
+def _first_equal(
+    sample: AnyInts, places: Places, block: AnyInts, starts: Places, length: int
+) -> Run | None:
+    for i in range(len(starts)):
+        place, start = int(places[i]), int(starts[i])
+        if np.array_equal(sample[place : place + length], block[start : start + length]):
+            return Run(length, place, start)
+    return None

@@ -1,0 +1,60 @@
+"""A real server on a free port, for tests: uvicorn in a thread, clients over TCP."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from app.__main__ import Server, listen
+from app.main import create_app
+from app.settings import Settings
+
+NOWHERE = "redis://127.0.0.1:1/0"
+"""A Redis that is away: nobody listens on port 1."""
+
+TEXT = "".join(f"{n} green bottles hanging on the wall\n" for n in range(100, 0, -1))
+
+
+@contextmanager
+def serve(data: Path, redis_url: str = NOWHERE, **settings: Any) -> Iterator[httpx2.Client]:
+    """A client of a server that runs during the block."""
+    listener = listen("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    server = Server(create_app(Settings(data=data, redis_url=redis_url, **settings)))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def eventually(happened: Callable[[], Any], seconds: float = 10) -> Any:
+    """What ``happened`` returns once it is true."""
+    deadline = time.monotonic() + seconds
+    while not (value := happened()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
+    return value
+
+
+def problem(response: httpx2.Response, status: int) -> dict[str, Any]:
+    """The problem of a response that must be one, and of that status."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert body["status"] == status
+    assert body["type"] == "about:blank"
+    assert body["title"] and body["detail"]
+    return body
+
+
+def wrong_fields(response: httpx2.Response) -> dict[str, str]:
+    """Field names and messages of a 422."""
+    return {error["field"]: error["message"] for error in problem(response, 422)["errors"]}

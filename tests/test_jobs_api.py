@@ -1,0 +1,326 @@
+"""What became of a job, and what happens meanwhile, as clients see it."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import redis
+
+from app import main
+from app.training import _until
+from tests.serving import NOWHERE, TEXT, eventually, problem, serve, wrong_fields
+from worker.jobs import Event, EventLog, Job, JobStore
+from worker.queue import Queue
+
+_names = (f"m{n}" for n in count())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def client(data: Path) -> Iterator[httpx2.Client]:
+    """Of a server whose Redis is away: what is on disk is told all the same."""
+    with serve(data) as client:
+        yield client
+
+
+@pytest.fixture
+def job(client: httpx2.Client, data: Path) -> Job:
+    """A job that waits for a worker."""
+    return start(client, data)
+
+
+def start(client: httpx2.Client, data: Path, model: str | None = None) -> Job:
+    params = {"model": model or next(_names)}
+    response = client.post("/train", params=params, content=TEXT)
+    return JobStore(data / "jobs").get(response.json()["id"])
+
+
+def end(job: Job) -> None:
+    with job.lock() as held:
+        assert held
+        job.finish("finished")
+
+
+# Jobs
+
+
+def test_a_job_is_what_its_worker_wrote(client: httpx2.Client, job: Job) -> None:
+    with job.lock():
+        job.set_running(
+            {
+                "started_at": "2026-01-01T00:00:00.000Z",
+                "options": {"num_layers": 2},
+                "device": "cpu",
+                "progress": {"step": 3, "max_steps": 9, "train_loss": 2.5},
+            }
+        )
+        seen = client.get(f"/jobs/{job.id}").json()
+    assert seen["status"] == "running"
+    assert seen["options"] == {"num_layers": 2}
+    assert seen["progress"]["train_loss"] == 2.5
+    assert seen["progress"]["val_loss"] is None
+    assert seen["finished_at"] is None
+    end(job)
+    seen = client.get(f"/jobs/{job.id}").json()
+    assert seen["status"] == "finished"
+    assert seen["finished_at"] > seen["started_at"]
+
+
+@pytest.mark.parametrize("job_id", ["0" * 22, "x", "..%2F..%2Fetc", "%00", "a" * 5000])
+def test_no_such_job(client: httpx2.Client, job_id: str) -> None:
+    address = f"/jobs/{job_id}"
+    assert problem(client.get(address), 404)
+    assert problem(client.get(f"{address}/events"), 404)
+    assert problem(client.post(f"{address}/cancel"), 404)
+    assert problem(client.delete(address), 404)
+
+
+def test_jobs_page_by_page_the_newest_first(client: httpx2.Client, data: Path) -> None:
+    model = next(_names)
+    jobs = []
+    for _ in range(5):
+        jobs.append(start(client, data, model))
+        end(jobs[-1])
+    listed: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        query = {"model": model, "limit": "2", "cursor": cursor}
+        page = client.get("/jobs", params=query).json()
+        listed += [job["id"] for job in page["jobs"]]
+        cursor = page["next"]
+    assert listed == [job.id for job in reversed(jobs)]
+
+
+def test_jobs_of_a_status(client: httpx2.Client, job: Job) -> None:
+    def listed(status: str) -> set[str]:
+        page = client.get("/jobs", params={"status": status, "limit": 100}).json()
+        assert all(job["status"] == status for job in page["jobs"])
+        return {job["id"] for job in page["jobs"]}
+
+    assert job.id in listed("queued")
+    end(job)
+    assert job.id in listed("finished")
+    assert job.id not in listed("queued")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("limit", "0"), ("limit", "101"), ("cursor", "../x"), ("status", "done"), ("page", "2")],
+)
+def test_a_page_that_is_none(client: httpx2.Client, field: str, value: str) -> None:
+    assert wrong_fields(client.get("/jobs", params={field: value})).keys() == {field}
+
+
+def test_a_job_goes_once_it_has_ended(client: httpx2.Client, job: Job) -> None:
+    address = f"/jobs/{job.id}"
+    assert "cancel it first" in problem(client.delete(address), 409)["detail"]
+    end(job)
+    assert client.delete(address).status_code == 204
+    assert not job.directory.exists()
+    assert problem(client.get(address), 404)
+
+
+# Cancelling
+
+
+def test_a_waiting_job_is_cancelled_at_once(client: httpx2.Client, job: Job) -> None:
+    response = client.post(f"/jobs/{job.id}/cancel")
+    assert response.status_code == 202
+    assert response.json()["status"] == "cancelled"
+    assert "ended already" in problem(client.post(f"/jobs/{job.id}/cancel"), 409)["detail"]
+
+
+def test_a_running_job_is_told_to_stop(client: httpx2.Client, job: Job) -> None:
+    with job.lock():
+        response = client.post(f"/jobs/{job.id}/cancel")
+        assert response.status_code == 202
+        assert response.json()["status"] == "cancelling"
+        assert job.cancel_requested()
+        assert client.post(f"/jobs/{job.id}/cancel").status_code == 202
+
+
+# Events
+
+
+@contextmanager
+def following(
+    client: httpx2.Client, job: Job, last: str | None = None
+) -> Iterator[Iterator[httpx2.ServerSentEvent]]:
+    headers = {} if last is None else {"Last-Event-ID": last}
+    with client.stream("GET", f"/jobs/{job.id}/events", headers=headers) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert response.headers["cache-control"] == "no-cache"
+        assert response.headers["x-accel-buffering"] == "no"
+        yield iter(httpx2.EventSource(response))
+
+
+def told(events: Iterator[httpx2.ServerSentEvent]) -> list[tuple[str, str, Any]]:
+    return [(event.id or "", event.event, event.json()) for event in events]
+
+
+def write(job: Job, steps: range) -> None:
+    log = EventLog(job.directory)
+    for step in steps:
+        log.append("sample", {"step": step, "temperature": 0.5, "text": f"{step}\r\n\u2028é"})
+
+
+def test_events_from_the_start_to_the_end(client: httpx2.Client, job: Job) -> None:
+    write(job, range(1, 4))
+    end(job)
+    with following(client, job) as events:
+        seen = told(events)
+    assert [id_ for id_, _, _ in seen] == ["1", "2", "3", "4"]
+    assert [event for _, event, _ in seen] == ["sample", "sample", "sample", "end"]
+    assert seen[0][2] == {"step": 1, "temperature": 0.5, "text": "1\r\n\u2028é"}
+    assert seen[-1][2] == {"status": "finished", "error": None}
+
+
+@pytest.mark.parametrize(
+    ("last", "first"), [("0", "1"), ("2", "3"), ("3", "4"), ("99", "1"), ("-5", "1"), ("x", "1")]
+)
+def test_events_go_on_after_the_last_one_seen(
+    client: httpx2.Client, job: Job, last: str, first: str
+) -> None:
+    write(job, range(1, 4))
+    end(job)
+    with following(client, job, last) as events:
+        seen = told(events)
+    assert [int(id_) for id_, _, _ in seen] == list(range(int(first), 5))
+
+
+def test_events_of_a_server_whose_redis_is_away(
+    client: httpx2.Client, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.queue._POLL", 0.02)
+    write(job, range(1, 2))
+    with following(client, job) as events:
+        assert next(events).id == "1"
+        end(job)
+        assert [event.event for event in events] == ["end"]
+
+
+def test_events_as_they_come(data: Path, redis_url: str) -> None:
+    queue = Queue(redis_url)
+    with serve(data, redis_url) as client:
+        job = start(client, data)
+        with following(client, job) as events, job.lock():
+            log = EventLog(job.directory)
+            for step in range(1, 30):
+                queue.publish(job.id, log.append("progress", {"step": step}))
+                assert next(events).json() == {"step": step}
+            queue.publish(job.id, job.finish("finished"))
+            assert [event.event for event in events] == ["end"]
+
+
+def test_a_follower_who_leaves_disturbs_nobody(data: Path, redis_url: str) -> None:
+    with serve(data, redis_url) as client:
+        job = start(client, data)
+        write(job, range(1, 2))
+        with redis.Redis.from_url(redis_url) as server:
+            idle = len(server.client_list())
+            for _ in range(3):
+                with following(client, job) as events:
+                    assert next(events).id == "1"
+            eventually(lambda: len(server.client_list()) <= idle)
+
+
+def test_a_server_that_stops_lets_its_followers_go(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def follow(events: Iterator[httpx2.ServerSentEvent]) -> None:
+        seen.extend(event.event for event in events)
+
+    with httpx2.Client() as other:
+        with serve(tmp_path) as client:
+            job = start(client, tmp_path)
+            write(job, range(1, 2))
+            stream = other.stream("GET", f"{client.base_url}/jobs/{job.id}/events")
+            events = iter(httpx2.EventSource(stream.__enter__()))
+            assert next(events).id == "1"
+            follower = threading.Thread(target=follow, args=(events,))
+            follower.start()
+        follower.join(timeout=1)
+        assert not follower.is_alive()
+        stream.__exit__(None, None, None)
+    assert seen == []
+
+
+def test_what_runs_in_the_events_is_over_when_they_are_closed() -> None:
+    closed = []
+
+    async def endless() -> Any:
+        try:
+            yield Event(1, "progress", {})
+            await asyncio.sleep(3600)
+        finally:
+            closed.append(True)
+
+    async def leave() -> None:
+        following = _until(asyncio.Event(), endless())
+        assert (await anext(following)).id == 1
+        step = asyncio.ensure_future(anext(following))
+        await asyncio.sleep(0)
+        step.cancel()
+        await asyncio.wait([step])
+
+    asyncio.run(leave())
+    assert closed == [True]
+
+
+# The queue
+
+
+def test_a_job_reaches_the_queue(data: Path, redis_url: str) -> None:
+    queue = Queue(redis_url)
+    with serve(data, redis_url) as client:
+        job = start(client, data)
+        eventually(lambda: queue.is_queued(job.id))
+        client.post(f"/jobs/{job.id}/cancel")
+        assert not queue.is_queued(job.id)
+
+
+def test_a_job_that_redis_lost_is_put_back(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "RECONCILE_SECONDS", 0.02)
+    monkeypatch.setattr(main, "LOST_SECONDS", 0.0)
+    with serve(tmp_path, NOWHERE) as client:
+        job = start(client, tmp_path)
+    queue = Queue(redis_url)
+    with serve(tmp_path, redis_url):
+        eventually(lambda: queue.is_queued(job.id))
+        with redis.Redis.from_url(redis_url) as server:
+            server.flushall()
+        eventually(lambda: queue.is_queued(job.id))
+
+
+def test_ready_means_that_redis_answers(
+    client: httpx2.Client, tmp_path: Path, redis_url: str
+) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+    response = client.get("/readyz")
+    assert problem(response, 503) | {"redis": False, "workers": None} == response.json()
+    assert response.headers["retry-after"]
+    with serve(tmp_path, redis_url) as ready:
+        assert ready.get("/readyz").json() == {"redis": True, "workers": 0, "models": 0}
+
+
+def test_events_are_json_on_the_wire(client: httpx2.Client, job: Job) -> None:
+    write(job, range(1, 2))
+    end(job)
+    lines = client.get(f"/jobs/{job.id}/events").text.split("\n")
+    assert lines[0] == "event: sample"
+    assert json.loads(lines[1].removeprefix("data: "))["step"] == 1
+    assert lines[2:4] == ["id: 1", ""]

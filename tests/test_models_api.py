@@ -1,0 +1,171 @@
+"""Published models, as clients see them and let them go."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+
+from models.checkpoint import Checkpoint, Registry, UnknownModel
+from models.config import NetworkConfig
+from models.vocab import Vocabulary
+from tests.serving import problem, serve, wrong_fields
+
+CONFIG = NetworkConfig(vocabulary_size=3, num_layers=1, hidden_size=4)
+HISTORY = [
+    {"step": 100, "train_loss": 2.5, "val_loss": None},
+    {"step": 200, "train_loss": 2.0, "val_loss": 2.1},
+    {"step": 200, "temperature": 0.5, "text": "ab\nab"},
+]
+
+
+def checkpoint(val_loss: float = 2.0) -> Checkpoint:
+    """One whose digest the loss decides."""
+    weights = {k: np.zeros(shape, np.float32) for k, shape in CONFIG.shapes().items()}
+    card = {
+        "val_loss": val_loss,
+        "step": 200,
+        "job_id": "0" * 22,
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "corpus": {"id": "0" * 64, "characters": 1000},
+    }
+    vocabulary = Vocabulary("characters", [0x0A, 0x61, 0x62])
+    return Checkpoint(CONFIG, vocabulary, weights, card, HISTORY, b"ab\n")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def client(data: Path) -> Iterator[httpx2.Client]:
+    with serve(data) as client:
+        yield client
+
+
+@pytest.fixture
+def registry(data: Path) -> Registry:
+    """With two names, one of them under two tags; the server sees what others publish."""
+    registry = Registry(data / "models")
+    for name in registry.names():
+        registry.delete(name)
+    registry.publish("names", "latest", checkpoint())
+    registry.publish("linux", "latest", checkpoint(1.5))
+    registry.publish("linux", "a.1", checkpoint(1.7))
+    return registry
+
+
+def listed(client: httpx2.Client) -> list[str]:
+    return [model["model"] for model in client.get("/models").json()["models"]]
+
+
+def test_a_model_is_what_its_checkpoint_says(client: httpx2.Client, registry: Registry) -> None:
+    model = client.get("/models/linux").json()
+    assert model["model"] == model["name"] == "linux"
+    assert model["tag"] == "latest"
+    assert model["tags"] == ["latest"]
+    assert model["digest"] == registry.resolve("linux")[2]
+    assert model["network"] == "lstm"
+    assert model["config"]["hidden_size"] == 4
+    assert model["vocabulary_size"] == 3
+    assert model["parameters"] == CONFIG.parameters()
+    assert model["val_loss"] == model["precision"]["exact"] == 1.5
+    assert model["bpc"] == pytest.approx(2.164, abs=1e-3)
+    assert model["baseline"] is model["precision"]["fast"] is None
+    assert model["corpus"]["characters"] == 1000
+    assert model["job_id"] == "0" * 22
+    assert model["pretrained"] is False
+    assert client.get("/models/linux:a.1").json()["model"] == "linux:a.1"
+
+
+def test_tags_of_one_checkpoint_name_each_other(client: httpx2.Client, registry: Registry) -> None:
+    registry.tag("linux", "good", registry.resolve("linux")[2])
+    assert client.get("/models/linux:good").json()["tags"] == ["good", "latest"]
+
+
+@pytest.mark.usefixtures("registry")
+def test_models_page_by_page(client: httpx2.Client) -> None:
+    found: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = client.get("/models", params={"limit": 1, "cursor": cursor}).json()
+        found += [model["model"] for model in page["models"]]
+        cursor = page["next"]
+    assert found == listed(client) == ["linux", "linux:a.1", "names"]
+    assert wrong_fields(client.get("/models?cursor=../x")).keys() == {"cursor"}
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_history_is_points_and_samples(client: httpx2.Client) -> None:
+    history = client.get("/models/names/history").json()
+    assert history == {"points": HISTORY[:2], "samples": HISTORY[2:]}
+
+
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize(
+    "model", ["nothing", "linux:nothing", "Linux", "linux:", ":latest", "..%2Fjobs", "%00"]
+)
+def test_no_such_model(client: httpx2.Client, model: str) -> None:
+    before = listed(client)
+    assert problem(client.get(f"/models/{model}"), 404)
+    assert problem(client.get(f"/models/{model}/history"), 404)
+    assert problem(client.delete(f"/models/{model}"), 404)
+    assert listed(client) == before
+
+
+def test_a_damaged_model_is_not_shown(client: httpx2.Client, registry: Registry) -> None:
+    digest = registry.resolve("names")[2]
+    (registry.root / "names" / digest / "config.json").write_text("{")
+    assert "damaged" in problem(client.get("/models/names"), 404)["detail"]
+    assert "names" not in listed(client)
+    assert client.delete("/models/names").status_code == 204
+
+
+def test_a_tag_goes_alone(client: httpx2.Client, registry: Registry) -> None:
+    digest = registry.resolve("linux:a.1")[2]
+    assert client.delete("/models/linux:a.1").status_code == 204
+    assert listed(client) == ["linux", "names"]
+    assert not (registry.root / "linux" / digest).exists()
+    assert registry.load("linux", registry.resolve("linux")[2])
+
+
+def test_a_checkpoint_stays_while_a_tag_names_it(client: httpx2.Client, registry: Registry) -> None:
+    registry.tag("linux", "good", registry.resolve("linux")[2])
+    assert client.delete("/models/linux:latest").status_code == 204
+    assert listed(client) == ["linux:a.1", "linux:good", "names"]
+    assert registry.load("linux", registry.resolve("linux:good")[2])
+
+
+def test_a_name_goes_with_all_its_tags(client: httpx2.Client, registry: Registry) -> None:
+    assert client.delete("/models/linux").status_code == 204
+    assert listed(client) == ["names"]
+    assert not (registry.root / "linux").exists()
+    with pytest.raises(UnknownModel):
+        registry.resolve("linux")
+    registry.publish("linux", "latest", checkpoint())
+    assert listed(client) == ["linux", "names"]
+
+
+def test_deleting_and_publishing_at_once_lose_nothing(registry: Registry) -> None:
+    stopped = threading.Event()
+
+    def delete() -> None:
+        while not stopped.is_set():
+            try:
+                registry.delete("linux")
+            except UnknownModel:
+                continue
+
+    thread = threading.Thread(target=delete)
+    thread.start()
+    try:
+        for n in range(20):
+            registry.publish("linux", "latest", checkpoint(n))
+    finally:
+        stopped.set()
+        thread.join()
+    digest = registry.publish("linux", "latest", checkpoint())
+    assert registry.load("linux", digest).card["val_loss"] == 2.0

@@ -1,0 +1,170 @@
+"""The network has the sizes that the field knows, and chunks with a carried state are one text."""
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.config import NetworkConfig, NetworkKind
+from models.network import INPUT_STD, CharNetwork, State, byte_mask
+
+torch.set_num_threads(1)
+
+KINDS: list[NetworkKind] = ["lstm", "gru", "rnn"]
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "hidden", "layers", "count"), [(65, 128, 2, 240_321), (78, 512, 3, 5_454_926)]
+)
+def test_it_has_as_many_parameters_as_char_rnn_prints(
+    vocabulary: int, hidden: int, layers: int, count: int
+) -> None:
+    config = NetworkConfig(vocabulary, "lstm", layers, hidden)
+    assert config.parameters() == count
+    assert sum(p.numel() for p in CharNetwork(config).parameters()) == count
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("embedding", [0, 5])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_config_knows_every_tensor(kind: NetworkKind, embedding: int, layers: int) -> None:
+    """The server reads checkpoints by it, without torch."""
+    config = NetworkConfig(7, kind, layers, 4, embedding)
+    tensors = CharNetwork(config).state_dict()
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == config.shapes()
+    assert config.parameters() == sum(tensor.numel() for tensor in tensors.values())
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"vocabulary_size": 0},
+        {"vocabulary_size": 65_537},
+        {"num_layers": 9},
+        {"hidden_size": 0},
+        {"hidden_size": True},
+        {"hidden_size": 8.0},
+        {"embedding_size": -1},
+        {"dropout": 1.0},
+        {"dropout": float("nan")},
+        {"kind": "transformer"},
+    ],
+    ids=str,
+)
+def test_sizes_out_of_range_are_refused(sizes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(sizes)).replace("kind", "network")):
+        NetworkConfig(**{"vocabulary_size": 5} | sizes)
+
+
+def some_network(kind: NetworkKind, embedding: int = 0, dropout: float = 0.0) -> CharNetwork:
+    torch.manual_seed(1)
+    return CharNetwork(NetworkConfig(9, kind, 2, 16, embedding, dropout))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("embedding", [0, 3])
+def test_chunks_with_the_carried_state_are_one_long_text(kind: NetworkKind, embedding: int) -> None:
+    network = some_network(kind, embedding)
+    ids = torch.randint(9, (20, 3))
+    whole, end = network(ids)
+    state: State | None = None
+    pieces = []
+    for begin, stop in itertools.pairwise((0, 1, 8, 20)):
+        logits, state = network(ids[begin:stop], state)
+        pieces.append(logits)
+    assert whole.shape == (20, 3, 9)
+    torch.testing.assert_close(torch.cat(pieces), whole)
+    assert state is not None
+    assert len(state) == (2 if kind == "lstm" else 1)
+    for part, expected in zip(state, end, strict=True):
+        assert part.shape == (2, 3, 16)
+        torch.testing.assert_close(part, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_do_not_see_each_other(kind: NetworkKind) -> None:
+    network = some_network(kind)
+    ids = torch.randint(9, (6, 3))
+    torch.testing.assert_close(network(ids)[0][:, 1:2], network(ids[:, 1:2])[0])
+
+
+def test_one_of_k_input_is_a_column_of_the_input_weights() -> None:
+    network = some_network("rnn")
+    first: Any = network.layers[0]
+    h = torch.tanh(first.weight_ih_l0[:, 4] + first.bias_ih_l0 + first.bias_hh_l0)
+    _logits, (state,) = network(torch.tensor([[4]]))
+    torch.testing.assert_close(state[0, 0], h)
+
+
+def test_a_new_lstm_remembers() -> None:
+    """Forget bias 1, every other bias 0."""
+    for name, bias in some_network("lstm").named_parameters():
+        if "bias" in name:
+            forget = bias[16:32] if "bias_ih" in name else bias[:0]
+            assert (forget == 1).all()
+            assert bias.sum() == len(forget)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_of_k_input_weights_start_large(kind: NetworkKind) -> None:
+    torch.manual_seed(2)
+    tensors = CharNetwork(NetworkConfig(100, kind, 2, 64)).state_dict()
+    weights = tensors["layers.0.weight_ih_l0"]
+    assert abs(float(weights.std()) - INPUT_STD) < 0.02
+    assert abs(float(weights.mean())) < 0.02
+    # The others as torch draws them.
+    assert float(tensors["layers.1.weight_ih_l0"].abs().max()) <= 64**-0.5
+
+
+def test_embedded_input_weights_start_as_torch_draws_them() -> None:
+    torch.manual_seed(2)
+    tensors = CharNetwork(NetworkConfig(100, "lstm", 1, 64, embedding_size=8)).state_dict()
+    assert float(tensors["layers.0.weight_ih_l0"].abs().max()) <= 64**-0.5
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(share: float) -> None:
+    torch.manual_seed(3)
+    mask = byte_mask(torch.empty(500, 1001), share)
+    assert mask.shape == (500, 1001)
+    assert abs(float((mask == 0).float().mean()) - share) < 0.004
+    assert abs(float(mask.mean()) - 1) < 0.02
+    assert len(mask.unique()) == 2
+
+
+def test_a_mask_follows_the_seed() -> None:
+    masks = []
+    for seed in (4, 4, 5):
+        torch.manual_seed(seed)
+        masks.append(byte_mask(torch.empty(7, 9), 0.5))
+    assert torch.equal(masks[0], masks[1])
+    assert not torch.equal(masks[0], masks[2])
+    assert byte_mask(torch.empty(3, dtype=torch.bfloat16), 0.5).dtype == torch.bfloat16
+
+
+def test_dropout_is_for_training_alone() -> None:
+    network = some_network("lstm", dropout=0.5)
+    plain = some_network("lstm")
+    ids = torch.randint(9, (5, 2))
+    assert torch.equal(network.eval()(ids)[0], plain(ids)[0])
+    assert not torch.equal(network.train()(ids)[0], plain(ids)[0])
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_dropout_acts_between_layers_and_before_the_output(layers: int) -> None:
+    """And never on the state that is carried."""
+    torch.manual_seed(5)
+    network = CharNetwork(NetworkConfig(9, "lstm", layers, 200, dropout=0.5)).train()
+    inputs: list[Tensor] = []
+
+    def note(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        inputs.append(arguments[0])
+
+    for module in (*network.layers, network.output):
+        module.register_forward_pre_hook(note)
+    _logits, (h, _c) = network(torch.randint(9, (3, 2)))
+    dropped = [float((values == 0).float().mean()) for values in inputs[1:]]
+    assert all(0.4 < share < 0.6 for share in dropped)
+    assert not (h == 0).any()

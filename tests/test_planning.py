@@ -1,0 +1,299 @@
+"""``auto`` fits the network to the text, the machine and the time; what was asked for is kept."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from models.config import NetworkConfig
+from models.corpus import Batches, Corpus, Report, Scan
+from models.planning import MAX_STEPS, Measure, Plan, make_plan, step_timer
+from models.training import Evaluation, Precision, new_network, train
+from models.vocab import Vocabulary
+
+torch.set_num_threads(1)
+CPU = torch.device("cpu")
+
+LAPTOP = 5e10
+"""Parameters times characters a second: what two cores do in fp32, about."""
+
+
+def text_of(characters: int, distinct: int = 65) -> Scan:
+    vocabulary = Vocabulary("characters", list(range(0x4E00, 0x4E00 + distinct)))
+    return Scan(
+        Report(characters, characters, distinct, "characters", "utf-8", "lf", 1), vocabulary
+    )
+
+
+SHAKESPEARE = text_of(1_115_394)
+
+
+def machine(speed: float, bf16: float = 0.5) -> Measure:
+    """One whose steps take time in proportion to their multiplications."""
+
+    def measure(config: NetworkConfig, batch_size: int, length: int, precision: Precision) -> float:
+        seconds = config.parameters() * batch_size * length / speed
+        return seconds / bf16 if precision == "bf16" else seconds
+
+    return measure
+
+
+def plan_for(scan: Scan = SHAKESPEARE, speed: float = LAPTOP, **options: Any) -> Plan:
+    return make_plan(options, scan, CPU, machine(speed))
+
+
+def codes(plan: Plan) -> list[str]:
+    return [notice["code"] for notice in plan.notices]
+
+
+def hidden_sizes(plans: list[Plan]) -> list[int]:
+    return [plan.config.hidden_size for plan in plans]
+
+
+def test_a_faster_machine_gets_a_larger_network() -> None:
+    speeds = [LAPTOP / 100, LAPTOP / 10, LAPTOP, LAPTOP * 30]
+    sizes = hidden_sizes([plan_for(speed=speed, max_seconds=180.0) for speed in speeds])
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) == 4
+
+
+def test_more_time_gets_a_larger_network() -> None:
+    sizes = hidden_sizes([plan_for(max_seconds=seconds) for seconds in (10, 60, 600, 6000)])
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) >= 3
+
+
+def test_a_smaller_text_gets_a_smaller_network() -> None:
+    """It would be learned by heart, whatever the machine can do."""
+    texts = [text_of(size) for size in (1000, 100_000, 1_000_000, 30_000_000)]
+    plans = [plan_for(text, speed=LAPTOP * 1000) for text in texts]
+    assert hidden_sizes(plans) == sorted(hidden_sizes(plans))
+    assert len(set(hidden_sizes(plans))) == 4
+    for text, plan in zip(texts[1:], plans[1:], strict=True):
+        assert plan.config.parameters() < 3.5 * text.report.characters
+
+
+def test_fewer_epochs_get_a_smaller_network() -> None:
+    once, often = (plan_for(speed=LAPTOP * 1000, max_epochs=epochs) for epochs in (1, 50))
+    assert once.config.hidden_size < often.config.hidden_size
+
+
+def test_a_network_that_reads_a_text_often_gets_dropout() -> None:
+    plans = [plan_for(hidden_size=256, max_epochs=epochs) for epochs in (1, 3, 10, 20, 100)]
+    shares = [plan.config.dropout for plan in plans]
+    assert shares == sorted(shares)
+    assert shares[0] == 0 < shares[1]
+    assert plan_for(hidden_size=256, max_epochs=100, dropout=0.0).config.dropout == 0
+
+
+def test_a_large_vocabulary_is_embedded() -> None:
+    assert plan_for(text_of(5_000_000, distinct=4000)).config.embedding_size > 0
+    assert plan_for(text_of(5_000_000, 4000), embedding_size=0).config.embedding_size == 0
+    assert plan_for().config.embedding_size == 0
+
+
+EXPLICIT = {
+    "network": "gru",
+    "num_layers": 3,
+    "hidden_size": 100,
+    "embedding_size": 10,
+    "dropout": 0.25,
+    "batch_size": 7,
+    "sequence_length": 33,
+    "optimizer": "adam",
+    "learning_rate": 0.004,
+    "schedule": "constant",
+    "grad_clip": 0.0,
+    "weight_decay": 0.0,
+    "max_steps": 1234,
+    "max_seconds": 99.0,
+    "validation_fraction": 0.2,
+    "evaluate_every": 11,
+    "patience": 3,
+    "seed": 5,
+}
+
+
+@pytest.mark.parametrize("preset", ["auto", "char-rnn", None])
+def test_what_was_asked_for_is_kept(preset: str | None) -> None:
+    """Whatever the preset; a zero is a value."""
+    plan = plan_for(preset=preset, **EXPLICIT)
+    assert plan.resolved == EXPLICIT | {"precision": "fp32"}
+    assert plan.config.vocabulary_size == 65
+
+
+def test_an_option_that_is_none_is_left_open() -> None:
+    assert plan_for(**dict.fromkeys(EXPLICIT)) == plan_for()
+
+
+def test_char_rnn_is_char_rnn() -> None:
+    plan = plan_for(preset="char-rnn", validation_fraction=0.05)
+    assert plan.config == NetworkConfig(65, "lstm", num_layers=2, hidden_size=128)
+    assert plan.config.parameters() == 240_321
+    training = plan.training
+    assert (training.batch_size, training.sequence_length) == (50, 50)
+    assert (training.optimizer, training.learning_rate) == ("rmsprop", 2e-3)
+    assert (training.schedule, training.grad_clip, training.weight_decay) == ("char-rnn", 5.0, 0.0)
+    assert (training.evaluate_every, training.patience) == (1000, 0)
+    assert training.max_seconds is None
+    # Fifty epochs of 95 %.
+    assert training.max_steps == math.ceil(50 * round(1_115_394 * 0.95) / 2500)
+
+
+def test_an_unknown_word_is_refused() -> None:
+    for option in ("optimizer", "schedule", "network"):
+        with pytest.raises(ValueError, match=option):
+            plan_for(**{option: "other"})
+
+
+@pytest.mark.parametrize(
+    ("speedup", "precision"), [(0.3, "fp32"), (1.0, "fp32"), (1.05, "fp32"), (2.0, "bf16")]
+)
+def test_bf16_is_for_machines_that_are_faster_with_it(speedup: float, precision: str) -> None:
+    plan = make_plan({}, SHAKESPEARE, CPU, machine(LAPTOP, speedup))
+    assert plan.training.precision == precision
+
+
+# When it ends
+
+
+def test_each_limit_is_respected() -> None:
+    assert plan_for(max_steps=17).training.max_steps == 17
+    one = plan_for(max_epochs=1, batch_size=10, sequence_length=10)
+    assert one.training.max_steps == math.ceil(1_115_394 * 0.95 / 100)
+    timed = plan_for(max_seconds=60.0).training
+    assert timed.max_seconds == 60
+    # Time is what ends it, and the steps are about those that there is time for.
+    config = plan_for(max_seconds=60.0).config
+    step = machine(LAPTOP)(config, timed.batch_size, timed.sequence_length, "fp32")
+    assert 60 <= timed.max_steps * step <= 1.5 * 60
+
+
+def test_the_first_limit_ends_it() -> None:
+    epoch = plan_for(max_epochs=1).training.max_steps
+    assert plan_for(max_epochs=1, max_steps=10 * epoch).training.max_steps == epoch
+    assert plan_for(max_epochs=10, max_steps=epoch).training.max_steps == epoch
+    both = plan_for(max_steps=5, max_seconds=1e6).training
+    assert (both.max_steps, both.max_seconds) == (5, 1e6)
+
+
+def test_without_a_limit_there_is_one_nevertheless() -> None:
+    training = plan_for().training
+    assert training.max_seconds is not None
+    assert training.patience > 0
+    # With a limit, the schedule is to be played to its end.
+    assert plan_for(max_seconds=60.0).training.patience == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_epochs": 1e300},
+        {"max_steps": 10**12},
+        {"max_seconds": 1e15},
+        {"max_epochs": 1e300, "max_steps": 10**12, "max_seconds": 1e15},
+    ],
+    ids=str,
+)
+def test_huge_budgets_stay_within_limits(options: dict[str, Any]) -> None:
+    plan = plan_for(speed=LAPTOP * 1e6, **options)
+    assert plan.training.max_steps == MAX_STEPS
+    assert plan.config.hidden_size <= 1024
+    assert 1 <= plan.training.evaluate_every <= MAX_STEPS // 4
+    assert ("steps" in codes(plan)) == (options != {"max_seconds": 1e15})
+
+
+def test_no_time_at_all_is_one_step() -> None:
+    plan = plan_for(speed=1.0, max_seconds=1e-3)
+    assert (plan.training.max_steps, plan.training.evaluate_every) == (1, 1)
+    assert plan.config.hidden_size == 64
+
+
+@pytest.mark.parametrize("speed", [LAPTOP / 100, LAPTOP, LAPTOP * 100])
+def test_there_are_some_forty_evaluations_but_not_all_the_time(speed: float) -> None:
+    plan = plan_for(speed=speed, max_seconds=600.0)
+    training = plan.training
+    step = machine(speed)(plan.config, training.batch_size, training.sequence_length, "fp32")
+    assert 20 <= 600 / (step * training.evaluate_every) <= 120
+    short = plan_for(max_seconds=20.0)
+    assert 4 <= short.training.max_steps / short.training.evaluate_every <= 6
+
+
+# Small texts
+
+
+@pytest.mark.parametrize("characters", [100, 101, 150, 1000, 5000])
+def test_a_tiny_text_fills_its_batches(characters: int) -> None:
+    training = plan_for(text_of(characters)).training
+    assert training.sequence_length >= 2
+    assert training.batch_size * training.sequence_length <= characters * 0.95 / 2 + 1
+
+
+def test_a_hundred_characters_can_be_trained_on() -> None:
+    ids = (torch.arange(100) % 5).to(torch.uint8).numpy()
+    scan = text_of(100, distinct=5)
+    plan = plan_for(scan, max_steps=3)
+    corpus = Corpus(scan.vocabulary, ids[:95], ids[95:])
+    events = list(train(new_network(plan.config, 0), corpus, plan.training))
+    assert isinstance(events[-1], Evaluation)
+    batches = Batches(corpus.train, plan.training.batch_size, plan.training.sequence_length)
+    assert batches.epoch(2) <= 1
+
+
+def test_sizes_that_shrink_are_told_once() -> None:
+    plan = plan_for(text_of(500), batch_size=50, sequence_length=50, max_steps=100)
+    assert plan.training.batch_size * plan.training.sequence_length <= 250
+    assert codes(plan).count("small-corpus") == 1
+    assert "50×50 became" in plan.notices[0]["text"]
+    assert "small-corpus" not in codes(plan_for(batch_size=50, sequence_length=50))
+
+
+# What is told
+
+
+def test_the_choice_is_told_in_words() -> None:
+    notice = plan_for(preset="char-rnn", dropout=0.5).notices[-1]
+    assert notice["code"] == "plan"
+    assert notice["text"].startswith(
+        "2×128 LSTM, 240,321 parameters, dropout 0.5, batches of 50×50, about 208,055 characters"
+    )
+
+
+@pytest.mark.parametrize(
+    "options", [{}, EXPLICIT, {"preset": "char-rnn"}], ids=["auto", "all", "old"]
+)
+def test_a_plan_comes_back_from_its_json(options: dict[str, Any]) -> None:
+    """A resume goes by it."""
+    plan = plan_for(**options)
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+# Measuring
+
+
+def test_a_step_is_measured_once() -> None:
+    """Planning asks again and again; each measurement takes a while."""
+    measure = step_timer(CPU)
+    config = NetworkConfig(5, "lstm", 1, 4)
+    first = measure(config, 2, 3, "fp32")
+    assert first > 0
+    assert measure(replace(config, dropout=0.5), 2, 3, "fp32") == first
+
+
+def test_planning_measures_what_it_plans_with() -> None:
+    asked: list[tuple[int, int, int]] = []
+
+    def watched(measure: Measure) -> Callable[[NetworkConfig, int, int, Precision], float]:
+        def ask(config: NetworkConfig, batch_size: int, length: int, precision: Precision) -> float:
+            asked.append((config.hidden_size, batch_size, length))
+            return measure(config, batch_size, length, precision)
+
+        return ask
+
+    options = {"hidden_size": 72, "batch_size": 9, "sequence_length": 21}
+    make_plan(options, SHAKESPEARE, CPU, watched(machine(LAPTOP)))
+    assert set(asked) == {(72, 9, 21)}

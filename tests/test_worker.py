@@ -1,0 +1,592 @@
+"""A real worker: killed, told to stop, cut off, lied to. The job comes to its end."""
+
+import errno
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+import torch
+from conftest import (
+    TOY,
+    MakeJob,
+    StartWorker,
+    WorkerProcess,
+    all_events,
+    events_until,
+    is_alive,
+)
+from rq import Callback
+from rq import Queue as RQQueue
+from rq.job import Job as RQJob
+from rq.job import Retry
+
+from app.valkey import EmbeddedRedis
+from models.checkpoint import Registry
+from models.vocab import Vocabulary
+from worker import generations, session, train
+from worker.jobs import Event, Job, JobStore
+from worker.queue import NAME, Queue, Reconciler
+from worker.settings import Settings
+
+LONG = {"max_steps": 1_000_000, "evaluate_every": 1_000_000, "sample_at": []}
+"""Options of a job that nobody waits for the end of."""
+
+
+def is_at(step: int) -> Any:
+    return lambda event: event.event in ("progress", "evaluation") and event.data["step"] >= step
+
+
+def evaluation_at(step: int) -> Any:
+    return lambda event: event.event == "evaluation" and event.data["step"] >= step
+
+
+def last_id(job: Job) -> int:
+    return max((event.id for event in job.events()), default=0)
+
+
+def kill_horse(horse: int) -> None:
+    os.kill(horse, signal.SIGKILL)
+    wait_for_death(horse)
+
+
+def wait_for_death(pid: int) -> None:
+    deadline = time.monotonic() + 1
+    while is_alive(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def last_by_step(events: list[Event], kind: str) -> dict[int, dict[str, Any]]:
+    return {event.data["step"]: event.data for event in events if event.event == kind}
+
+
+def state(job: Job) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    return next(generations.load(job.state_directory))
+
+
+def assert_same_training(job: Job, undisturbed: Job, queue: Queue) -> None:
+    """Bit by bit: weights, moments, carried state, random numbers, and the whole loss curve."""
+    tensors, rest = state(job)
+    expected_tensors, expected_rest = state(undisturbed)
+    assert tensors.keys() == expected_tensors.keys()
+    for name, tensor in tensors.items():
+        assert torch.equal(tensor, expected_tensors[name]), name
+    assert rest | {"elapsed": 0} == expected_rest | {"elapsed": 0}
+    events, expected = all_events(queue, job), all_events(queue, undisturbed)
+    assert last_by_step(events, "evaluation") == last_by_step(expected, "evaluation")
+    assert last_by_step(events, "sample") == last_by_step(expected, "sample")
+    assert history(job) == history(undisturbed)
+
+
+def history(job: Job) -> list[dict[str, Any]]:
+    """What its checkpoint tells that does not depend on when somebody looked."""
+    settings = Settings.from_environment()
+    lines = Registry(settings.models).history(job.model)
+    return [line for line in lines if line.get("val_loss") is not None or "text" in line]
+
+
+@pytest.fixture
+def worker(start_worker: StartWorker) -> WorkerProcess:
+    return start_worker()
+
+
+@pytest.fixture
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path_factory.mktemp("own-redis")) as server:
+        yield server
+
+
+# To the end
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_worker_trains_a_job_to_its_end(make_job: MakeJob, queue: Queue, data: Path) -> None:
+    job = make_job("bottles", max_steps=120, evaluate_every=50, sample_prime="10 ", seed=3)
+    queue.enqueue(job.id)
+    events = all_events(queue, job)
+
+    assert [event.id for event in events] == list(range(1, len(events) + 1))
+    assert events == job.events()
+    assert events[-1].event == "end"
+    assert events[-1].data == {"status": "finished", "error": None}
+    evaluations = [event.data for event in events if event.event == "evaluation"]
+    assert [evaluation["step"] for evaluation in evaluations] == [50, 100, 120]
+    assert evaluations[-1]["val_loss"] < evaluations[0]["val_loss"] < math.log(40)
+    (sample,) = (event.data for event in events if event.event == "sample")
+    assert sample["step"] == 100
+    assert sample["text"].startswith("10 ")
+
+    view = job.view()
+    assert view["status"] == "finished"
+    assert view["options"]["hidden_size"] == 16
+    assert view["options"]["sample_prime"] == "10 "
+    assert view["device"].startswith("CPU")
+    assert view["started_at"] < view["finished_at"]
+    progress = view["progress"]
+    assert progress["step"] == progress["max_steps"] == 120
+    assert progress["val_loss"] == evaluations[-1]["val_loss"]
+    assert progress["bpc"] == pytest.approx(progress["val_loss"] / math.log(2))
+
+    registry = Registry(data / "models")
+    name, tag, digest = registry.resolve("bottles")
+    checkpoint = registry.load(name, digest)
+    assert tag == "latest"
+    assert checkpoint.card["job_id"] == job.id
+    assert checkpoint.card["val_loss"] == min(e["val_loss"] for e in evaluations)
+    assert checkpoint.card["corpus"]["characters"] == len(TOY)
+    assert checkpoint.validation.decode() == TOY[-round(0.1 * len(TOY)) :]
+    assert [e.data["digest"] for e in events if e.event == "checkpoint"][-1] == digest
+    steps = [line["step"] for line in checkpoint.history if "train_loss" in line]
+    assert steps == sorted(set(steps))
+    assert {50, 100, 120} <= set(steps)
+    assert {"step": 100, "temperature": 0.8, "text": sample["text"]} in checkpoint.history
+
+
+def test_a_plan_is_made_from_the_options_and_kept(
+    store: JobStore, toy_corpus: str, settings: Settings, queue: Queue
+) -> None:
+    options = {"num_layers": 1, "hidden_size": 8, "batch_size": 4, "sequence_length": 16}
+    limits = {"max_steps": 30, "evaluate_every": 10, "learning_rate": 0.01, "tokens": "auto"}
+    job, _ = store.create("toy", toy_corpus, options | limits | {"keep_snapshots": [20]}, None)
+    assert train.run(job.id) is None
+    assert job.status() == "finished"
+    assert options.items() <= job.view()["options"].items()
+    assert "notice" in {event.event for event in all_events(queue, job)}
+    assert Registry(settings.models).entry("toy:step-20").card["step"] == 20
+
+    # A resume may raise the limits; all else stays as it was planned.
+    planned = json.loads((job.directory / "plan.json").read_bytes())["plan"]
+    job = store.resume(job.id, {"max_steps": 50})
+    assert train.run(job.id) is None
+    assert job.status() == "finished"
+    again = json.loads((job.directory / "plan.json").read_bytes())["plan"]
+    assert again["training"] == planned["training"] | {"max_steps": 50}
+    assert again["config"] == planned["config"]
+    assert job.view()["progress"]["step"] == 50
+
+
+def test_what_was_latest_stays_under_its_jobs_id(make_job: MakeJob, settings: Settings) -> None:
+    registry = Registry(settings.models)
+    first = make_job()
+    train.run(first.id)
+    of_first = registry.resolve("toy")[2]
+    second = make_job(seed=1)
+    train.run(second.id)
+    assert registry.entry("toy:latest").card["job_id"] == second.id
+    assert registry.resolve(f"toy:{first.id}")[2] == of_first
+
+
+def test_training_goes_on_from_another_model(make_job: MakeJob, settings: Settings) -> None:
+    first = make_job("first", max_steps=200, evaluate_every=100, sample_at=[])
+    train.run(first.id)
+    second = make_job("second", max_steps=1, init_from="first", learning_rate=1e-6)
+    plan = json.loads((second.directory / "plan.json").read_bytes())
+    plan["init_from"] = Registry(settings.models).resolve("first")[2]
+    (second.directory / "plan.json").write_text(json.dumps(plan))
+    train.run(second.id)
+    losses = [job.view()["progress"]["val_loss"] for job in (first, second)]
+    assert losses[1] == pytest.approx(losses[0], abs=0.01)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_finished_job_that_comes_again_does_nothing(make_job: MakeJob, queue: Queue) -> None:
+    job = make_job()
+    queue.enqueue(job.id)
+    events, result = all_events(queue, job), job.result()
+    queue.forget(job.id)
+    assert queue.enqueue(job.id)
+    following = make_job("other")
+    queue.enqueue(following.id)
+    all_events(queue, following)
+    assert job.events() == events
+    assert job.result() == result
+
+
+def test_a_worker_starts_with_what_the_queue_has_lost(
+    make_job: MakeJob, queue: Queue, start_worker: StartWorker
+) -> None:
+    job = make_job()
+    start_worker()
+    assert all_events(queue, job)[-1].data["status"] == "finished"
+
+
+# Put down and taken up
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_put_down_by_sigterm_it_goes_on_bit_by_bit(
+    precision: str, start_worker: StartWorker, make_job: MakeJob, queue: Queue
+) -> None:
+    options = {
+        "max_steps": 500,
+        "evaluate_every": 100,
+        "sample_at": [150],
+        "dropout": 0.2,
+        "precision": precision,
+    }
+    undisturbed = make_job("undisturbed", **options)
+    assert train.run(undisturbed.id) is None
+
+    job = make_job("disturbed", **options)
+    queue.enqueue(job.id)
+    worker = start_worker()
+    events_until(queue, job, is_at(200))
+    began = time.monotonic()
+    assert worker.terminate() == 0
+    assert time.monotonic() - began < 5
+    assert job.status() == "queued"
+    assert queue.waiting() == [job.id]
+    stopped_at = state(job)[1]["step"]
+    assert 200 <= stopped_at < 500
+
+    start_worker()
+    assert all_events(queue, job)[-1].data["status"] == "finished"
+    assert_same_training(job, undisturbed, queue)
+
+
+def test_killed_with_its_worker_it_goes_on_bit_by_bit(
+    start_worker: StartWorker, make_job: MakeJob, queue: Queue
+) -> None:
+    options = {"max_steps": 500, "evaluate_every": 100, "sample_at": [150], "dropout": 0.2}
+    undisturbed = make_job("undisturbed", **options)
+    assert train.run(undisturbed.id) is None
+
+    job = make_job("disturbed", **options)
+    queue.enqueue(job.id)
+    worker = start_worker()
+    events_until(queue, job, evaluation_at(200))
+    (horse,) = worker.horses()
+    worker.kill()
+    wait_for_death(horse)
+    assert not job.is_locked()
+
+    began = time.monotonic()
+    start_worker()
+    events_until(queue, job, is_at(1), after=last_id(job))
+    assert time.monotonic() - began < 10
+    assert all_events(queue, job)[-1].data["status"] == "finished"
+    assert_same_training(job, undisturbed, queue)
+
+
+def test_a_killed_horse_is_replaced_at_once(
+    worker: WorkerProcess, make_job: MakeJob, queue: Queue
+) -> None:
+    job = make_job(**LONG)
+    queue.enqueue(job.id)
+    events_until(queue, job, is_at(1))
+    (horse,) = worker.horses()
+    kill_horse(horse)
+    events_until(queue, job, is_at(1), after=last_id(job))
+    assert worker.horses() != [horse]
+    assert job.status() == "running"
+    job.request_cancel()
+    all_events(queue, job)
+
+
+def test_a_job_that_kills_its_horse_thrice_in_one_place_has_failed(
+    worker: WorkerProcess, make_job: MakeJob, queue: Queue
+) -> None:
+    job = make_job(**LONG)
+    queue.enqueue(job.id)
+    for _ in range(3):
+        events_until(queue, job, is_at(1), after=last_id(job))
+        (horse,) = worker.horses()
+        kill_horse(horse)
+    end = all_events(queue, job)[-1]
+    assert end.data["status"] == "failed"
+    assert end.data["error"]["title"] == "The training process was killed"
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_newer_state_may_be_damaged(make_job: MakeJob, store: JobStore) -> None:
+    job = make_job(max_steps=40, evaluate_every=20)
+    train.run(job.id)
+    older, newer = sorted(job.state_directory.iterdir())
+    tensors = newer / "tensors.safetensors"
+    damaged = bytearray(tensors.read_bytes())
+    damaged[-100] ^= 1
+    tensors.write_bytes(damaged)
+    assert state(job)[1]["step"] == 20
+    (older / "rest.json").write_text("{")
+    assert list(generations.load(job.state_directory)) == []
+    job = store.resume(job.id, {})
+    assert train.run(job.id) is None
+    assert job.status() == "finished"
+
+
+# Stopped by clients
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_cancel_ends_a_running_job_within_two_seconds(
+    make_job: MakeJob, queue: Queue, store: JobStore
+) -> None:
+    job = make_job(**LONG)
+    queue.enqueue(job.id)
+    events_until(queue, job, is_at(1))
+    began = time.monotonic()
+    assert job.request_cancel() is None
+    end = all_events(queue, job)[-1]
+    assert time.monotonic() - began < 2
+    assert end.data == {"status": "cancelled", "error": None}
+    assert job.status() == "cancelled"
+
+    # It can go on from there, and the worker is free for others.
+    step = state(job)[1]["step"]
+    job = store.resume(job.id, {})
+    queue.enqueue(job.id)
+    (progress,) = events_until(queue, job, is_at(1), after=end.id)
+    assert progress.data["step"] == step + 1
+    job.request_cancel()
+    all_events(queue, job)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_cancel_need_not_wait_for_the_first_step(make_job: MakeJob, queue: Queue) -> None:
+    job = make_job(**LONG)
+    queue.enqueue(job.id)
+    while not job.is_locked():
+        time.sleep(0.005)
+    began = time.monotonic()
+    job.request_cancel()
+    assert [event.event for event in all_events(queue, job)] == ["end"]
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_cancel_interrupts_what_does_not_look(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(max_steps=40, evaluate_every=20)
+
+    def endless(*_arguments: object) -> float:
+        job.request_cancel()
+        while True:
+            time.sleep(0.01)
+
+    monkeypatch.setattr("models.training.evaluate", endless)
+    began = time.monotonic()
+    assert train.run(job.id) is None
+    assert time.monotonic() - began < 3
+    assert job.status() == "cancelled"
+
+
+# Cut off
+
+
+def test_an_outage_of_redis_is_none_of_training(
+    own_redis: EmbeddedRedis,
+    make_job: MakeJob,
+    start_worker: StartWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHARLOOM_REDIS_URL", own_redis.url)
+    queue = Queue(own_redis.url)
+    job = make_job(**LONG)
+    queue.enqueue(job.id)
+    worker = start_worker()
+    seen = events_until(queue, job, is_at(1))
+    (horse,) = worker.horses()
+    assert own_redis.process
+    own_redis.process.kill()
+    own_redis.process.wait()
+    # Longer than the worker leaves between two heartbeats.
+    later = seen[-1].data["elapsed_seconds"] + 6
+    during = events_until(queue, job, lambda e: e.data.get("elapsed_seconds", 0) > later)
+    assert worker.horses() == [horse]
+    own_redis.start()
+    events_until(queue, job, is_at(1), after=during[-1].id)
+    assert worker.horses() == [horse]
+    job.request_cancel()
+    assert all_events(queue, job)[-1].data["status"] == "cancelled"
+    following = make_job("other")
+    queue.enqueue(following.id)
+    assert all_events(queue, following)[-1].data["status"] == "finished"
+
+
+def test_a_redis_that_forgets_everything_takes_no_job_along(
+    worker: WorkerProcess, make_job: MakeJob, queue: Queue, store: JobStore, redis_url: str
+) -> None:
+    running, waiting = make_job(**LONG), make_job("other")
+    queue.enqueue(running.id)
+    seen = events_until(queue, running, is_at(1))
+    horses = worker.horses()
+    queue.enqueue(waiting.id)
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    assert Reconciler(queue, store).reconcile(0) == [waiting.id]
+    events_until(queue, running, is_at(1), after=seen[-1].id)
+    assert worker.horses() == horses
+    running.request_cancel()
+    all_events(queue, running)
+    assert all_events(queue, waiting)[-1].data["status"] == "finished"
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_full_disk_pauses_a_job_until_there_is_room(
+    make_job: MakeJob,
+    store: JobStore,
+    queue: Queue,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = make_job(max_steps=40, evaluate_every=20)
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session.generations, "save", full)
+        assert train.run(job.id) is None
+    view = job.view()
+    assert view["status"] == "paused"
+    assert view["error"]["title"] == "The disk is full"
+    assert Reconciler(queue, store).reconcile(0) == [job.id]
+    assert train.run(job.id) is None
+    assert job.view()["status"] == "finished"
+    assert job.view()["error"] is None
+
+
+# What can't be trained
+
+
+def test_an_unforeseen_error_is_tried_thrice_and_told_without_paths(
+    make_job: MakeJob, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job()
+
+    def broken(*_arguments: object) -> None:
+        raise RuntimeError(f"in {settings.data}")
+
+    monkeypatch.setattr(session.Session, "run", broken)
+    assert isinstance(train.run(job.id), Retry)
+    assert isinstance(train.run(job.id), Retry)
+    assert train.run(job.id) is None
+    error = job.view()["error"]
+    assert job.status() == "failed"
+    assert error["title"] == "Training failed"
+    assert str(settings.data) not in json.dumps(error)
+
+
+@pytest.mark.usefixtures("settings")
+def test_attempts_that_get_further_do_not_count(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(max_steps=40, evaluate_every=20)
+    rest = {"step": 0}
+
+    def broken(*_arguments: object) -> None:
+        rest["step"] += 1
+        generations.save(job.state_directory, {}, rest)
+        raise MemoryError
+
+    monkeypatch.setattr(session.Session, "run", broken)
+    for _ in range(5):
+        assert isinstance(train.run(job.id), Retry)
+    monkeypatch.setattr(session.Session, "run", lambda _session: (_ for _ in ()).throw(MemoryError))
+    assert isinstance(train.run(job.id), Retry)
+    assert train.run(job.id) is None
+    assert job.view()["error"]["title"] == "Not enough memory"
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_loss_that_is_no_number_ends_the_job_with_advice(make_job: MakeJob) -> None:
+    job = make_job(learning_rate=1e38, schedule="constant", grad_clip=0.0)
+    assert train.run(job.id) is None
+    assert job.status() == "failed"
+    error = job.view()["error"]
+    assert error["title"] == "Training diverged"
+    assert "learning_rate" in error["detail"]
+
+
+def test_a_corpus_that_is_gone_ends_the_job(
+    make_job: MakeJob, settings: Settings, toy_corpus: str
+) -> None:
+    job = make_job()
+    (settings.corpora / toy_corpus).rename(settings.corpora / ".gone")
+    assert train.run(job.id) is None
+    assert job.view()["error"]["title"] == "The corpus is gone"
+
+
+# Lied to
+
+
+def test_a_function_of_somebody_elses_is_refused(
+    worker: WorkerProcess, make_job: MakeJob, queue: Queue, redis_url: str, tmp_path: Path
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        foreign = RQQueue(NAME, connection=client, serializer="json")
+        files = [tmp_path / name for name in ("function", "callback")]
+        refused = foreign.enqueue("os.system", f"touch {files[0]}")
+        job = make_job()
+        foreign.enqueue_call(
+            train.__name__ + ".run",
+            args=(job.id,),
+            job_id=job.id,
+            on_success=Callback("os.system"),
+            on_failure=Callback("subprocess.getoutput"),
+            description=f"touch {files[1]}",
+        )
+        assert all_events(queue, job)[-1].data["status"] == "finished"
+        refused = RQJob.fetch(refused.id, connection=client, serializer="json")
+        assert refused.is_failed
+    assert not [file for file in files if file.exists()]
+    assert "os.system is no function of this worker" in worker.said()
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_pickle_is_not_opened(
+    make_job: MakeJob, queue: Queue, redis_url: str, tmp_path: Path
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        foreign = RQQueue(NAME, connection=client, serializer="pickle")
+        foreign.enqueue("os.system", f"touch {tmp_path / 'pickled'}")
+        job = make_job()
+        queue.enqueue(job.id)
+        assert all_events(queue, job)[-1].data["status"] == "finished"
+    assert not (tmp_path / "pickled").exists()
+
+
+def test_nobody_sees_the_address_of_redis_among_the_processes(
+    worker: WorkerProcess, make_job: MakeJob, queue: Queue, redis_url: str
+) -> None:
+    job = make_job(**LONG)
+    queue.enqueue(job.id)
+    events_until(queue, job, is_at(1))
+    for pid in (worker.pid, *worker.horses()):
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert redis_url.removeprefix("unix://").encode() not in command
+    job.request_cancel()
+    all_events(queue, job)
+
+
+# Small parts
+
+
+def test_a_sample_leaves_out_of_its_prime_what_it_has_never_seen() -> None:
+    from models.config import NetworkConfig
+    from models.training import new_network
+
+    vocabulary = Vocabulary("characters", sorted(map(ord, "ab\n")))
+    network = new_network(NetworkConfig(3, num_layers=1, hidden_size=4), seed=0)
+    text = session.sample(network, vocabulary, "axЖb", 1.0, seed=1)
+    assert text.startswith("ab")
+    assert len(text) == 2 + session.SAMPLE_LENGTH
+    assert text == session.sample(network, vocabulary, "ab", 1.0, seed=1)
+
+
+def test_validation_text_of_bytes_is_the_bytes(tmp_path: Path) -> None:
+    from models.corpus import Corpus
+
+    vocabulary = Vocabulary("bytes", [0x0A, 0x41, 0xFF])
+    ids = np.array([2, 1, 0] * 40, dtype=np.uint8)
+    ids.tofile(tmp_path / "ids")
+    corpus = Corpus.open(tmp_path / "ids", vocabulary, 0.1)
+    assert session.validation_text(corpus) == b"\xffA\n" * 4

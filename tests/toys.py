@@ -1,0 +1,33 @@
+"""Small networks with opinions, made without training."""
+
+from typing import Any
+
+import numpy as np
+
+from models.checkpoint import Checkpoint
+from models.config import NetworkConfig, NetworkKind
+from models.decoder import Decoder, Precision
+from models.vocab import Vocabulary
+
+ALPHABET = Vocabulary("characters", [0x0A, 0x20, *range(0x61, 0x7B), 0x3042])
+
+
+def toy_checkpoint(
+    kind: NetworkKind = "lstm",
+    hidden_size: int = 24,
+    vocabulary: Vocabulary = ALPHABET,
+    seed: int = 0,
+    **card: Any,
+) -> Checkpoint:
+    """Random weights, the output's drawn large: flat guesses would not tell temperatures apart."""
+    config = NetworkConfig(len(vocabulary), kind, 2, hidden_size)
+    rng = np.random.default_rng(seed)
+    weights = {
+        name: rng.normal(0, 1.5 if name.startswith("output") else 0.4, shape).astype(np.float32)
+        for name, shape in config.shapes().items()
+    }
+    return Checkpoint(config, vocabulary, weights, {"val_loss": 2.0} | card, [], b"the quick fox\n")
+
+
+def toy_decoder(checkpoint: Checkpoint, precision: Precision = "exact") -> Decoder:
+    return Decoder(checkpoint.config, checkpoint.weights, precision)

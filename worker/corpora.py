@@ -1,0 +1,239 @@
+"""Corpora on disk, content-addressed.
+
+A corpus is a directory ``<root>/<sha256 of the bytes as sent>/``:
+
+    original             the bytes as sent
+    <tokens>.json        what the scan found, and the vocabulary, per kind of token
+    <tokens>.ids         the encoded ids, made by the worker when first trained on
+    report.json          what people are told of it, made when first asked for
+
+Knows no Redis, no torch and no HTTP.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from models.checkpoint import sync_directory, write_durably
+from models.corpus import Corpus, CorpusError, Report, Scan, encode, scan
+from models.vocab import Tokens, Vocabulary
+
+CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_ABANDONED = 3600.0
+"""Seconds without a byte after which an upload belongs to a process that is no more."""
+
+
+class UnknownCorpus(LookupError):
+    """No such corpus."""
+
+
+class CorpusInUse(ValueError):
+    """An unfinished job needs the corpus; ``job_id`` names it."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"job {job_id} still needs this corpus: cancel it or wait for its end")
+
+
+class Upload:
+    """Bytes on their way in: counted, hashed, not yet a corpus."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self.path = path
+        self.bytes = 0
+        self._file = file
+        self._hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._hash.update(data)
+        self.bytes += len(data)
+
+    def close(self) -> str:
+        """Syncs the bytes to disk; returns their sha256."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._hash.hexdigest()
+
+
+class CorpusStore:
+    """The corpora below one directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def upload(self) -> Iterator[Upload]:
+        """A place for incoming bytes, gone after the block unless ``add`` took it."""
+        staged = self.root / f".stage-{secrets.token_hex(8)}"
+        staged.mkdir()
+        try:
+            with (staged / "original").open("wb") as file:
+                yield Upload(staged / "original", file)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+
+    def add(self, upload: Upload, tokens: Tokens) -> tuple[str, Report]:
+        """Scans what was uploaded and keeps it; the same bytes are kept once.
+
+        Raises:
+            CorpusError: nothing can be trained on it; nothing is kept.
+        """
+        corpus_id = upload.close()
+        target = self.root / corpus_id
+        if target.is_dir():
+            return corpus_id, self.scan(corpus_id, tokens).report
+        found = scan(upload.path, tokens)
+        staged = upload.path.parent
+        _write_scan(staged, found)
+        if not self._place(staged, target):
+            _write_scan(target, found)
+        return corpus_id, found.report
+
+    def add_any(self, upload: Upload) -> str:
+        """Keeps what was uploaded, whatever it is: its report says what is wrong with it."""
+        corpus_id = upload.close()
+        self._place(upload.path.parent, self.root / corpus_id)
+        return corpus_id
+
+    def _place(self, staged: Path, target: Path) -> bool:
+        """Whether it is there now because of this call: the same bytes may be there already."""
+        sync_directory(staged)
+        try:
+            staged.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+            return False
+        sync_directory(self.root)
+        return True
+
+    def ids(self) -> list[str]:
+        """Every corpus's id, in order."""
+        return sorted(p.name for p in self.root.iterdir() if CORPUS_ID.fullmatch(p.name))
+
+    def report(self, corpus_id: str) -> dict[str, Any]:
+        """What people are told of a corpus: read as characters, else as bytes, else its size.
+
+        Figures that can't be known are null; a warning says why.
+
+        Raises:
+            UnknownCorpus: there is none.
+        """
+        path = self._directory(corpus_id) / "report.json"
+        try:
+            report: dict[str, Any] = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            report = self._examine(corpus_id)
+            write_durably(path, json.dumps(report).encode())
+        return report
+
+    def _examine(self, corpus_id: str) -> dict[str, Any]:
+        refusals: list[str] = []
+        kinds: tuple[Tokens, ...] = ("characters", "bytes")
+        for tokens in kinds:
+            try:
+                report = self.scan(corpus_id, tokens).report.to_json()
+            except CorpusError as error:
+                refusals.append(str(error))
+            else:
+                return report | {"warnings": refusals + report["warnings"]}
+        size = (self._directory(corpus_id) / "original").stat().st_size
+        return {"bytes": size, "warnings": refusals[:1]}
+
+    @contextmanager
+    def kept(self, corpus_id: str) -> Iterator[None]:
+        """Nobody deletes the corpus during the block.
+
+        Raises:
+            UnknownCorpus: somebody has.
+        """
+        with self._deleting(fcntl.LOCK_SH):
+            self._directory(corpus_id)
+            yield
+
+    def delete(self, corpus_id: str, needed_by: Callable[[str], str | None]) -> None:
+        """Removes a corpus.
+
+        Args:
+            corpus_id: the corpus.
+            needed_by: the unfinished job that needs it, if there is one. No job of that corpus
+                is made between this call and the removal, if jobs are made inside ``kept``.
+
+        Raises:
+            UnknownCorpus: there is none.
+            CorpusInUse: a job needs it.
+        """
+        with self._deleting(fcntl.LOCK_EX):
+            directory = self._directory(corpus_id)
+            if job_id := needed_by(corpus_id):
+                raise CorpusInUse(job_id)
+            doomed = self.root / f".gone-{secrets.token_hex(8)}"
+            directory.rename(doomed)
+            sync_directory(self.root)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    @contextmanager
+    def _deleting(self, lock: int) -> Iterator[None]:
+        with (self.root / ".deleting").open("w") as file:
+            fcntl.flock(file, lock)
+            yield
+
+    def sweep(self) -> None:
+        """Removes what processes that were killed left half written or half deleted."""
+        for path in (*self.root.glob(".stage-*"), *self.root.glob(".gone-*")):
+            try:
+                touched = max(p.stat().st_mtime for p in (path, *path.iterdir()))
+            except FileNotFoundError:
+                continue
+            if touched < time.time() - _ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _directory(self, corpus_id: str) -> Path:
+        directory = self.root / corpus_id
+        if not CORPUS_ID.fullmatch(corpus_id) or not directory.is_dir():
+            raise UnknownCorpus(corpus_id)
+        return directory
+
+    def scan(self, corpus_id: str, tokens: Tokens) -> Scan:
+        """What a corpus is as characters or as bytes; scanned once, then remembered.
+
+        Raises:
+            UnknownCorpus: there is none.
+            CorpusError: it can't be read that way.
+        """
+        directory = self._directory(corpus_id)
+        try:
+            saved = json.loads((directory / f"{tokens}.json").read_bytes())
+        except FileNotFoundError:
+            found = scan(directory / "original", tokens)
+            _write_scan(directory, found)
+            return found
+        return Scan(Report(**saved["report"]), Vocabulary.from_json(saved["vocabulary"]))
+
+    def open(self, corpus_id: str, tokens: Tokens, validation_fraction: float) -> Corpus:
+        """The encoded corpus, memory-mapped; encoded first if it never was."""
+        vocabulary = self.scan(corpus_id, tokens).vocabulary
+        directory = self._directory(corpus_id)
+        ids = directory / f"{tokens}.ids"
+        if not ids.exists():
+            encode(directory / "original", vocabulary, ids)
+        return Corpus.open(ids, vocabulary, validation_fraction)
+
+
+def _write_scan(directory: Path, found: Scan) -> None:
+    data: dict[str, Any] = {
+        "report": found.report.to_json(),
+        "vocabulary": found.vocabulary.to_json(),
+    }
+    write_durably(directory / f"{found.report.tokens}.json", json.dumps(data).encode())

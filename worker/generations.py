@@ -1,0 +1,85 @@
+"""The state that training goes on from, on disk as two generations: the newer may be damaged.
+
+A generation is a directory ``<root>/<number>/``, written beside, synced and renamed into place:
+
+    tensors.safetensors
+    rest.json            what is no tensor, and the sha256 of the tensors
+
+Knows nothing of what the tensors mean but the step among the rest.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.checkpoint import sync_directory, write_durably
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KEPT = 2
+
+_NUMBER = re.compile(r"\d{8}", re.ASCII)
+_STAGED = ".stage"
+
+
+def save(root: Path, tensors: dict[str, "Tensor"], rest: dict[str, Any]) -> None:
+    """Adds a generation and removes all but the newest two. The caller is the only writer."""
+    from safetensors.torch import save_file
+
+    root.mkdir(exist_ok=True)
+    staged = root / _STAGED
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    try:
+        path = staged / "tensors.safetensors"
+        save_file(tensors, path)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+        write_durably(staged / "rest.json", json.dumps({"sha256": digest, "rest": rest}).encode())
+        before = _numbers(root)
+        staged.rename(root / f"{max(before, default=0) + 1:08d}")
+        sync_directory(root)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    for number in _numbers(root)[:-KEPT]:
+        shutil.rmtree(root / f"{number:08d}", ignore_errors=True)
+
+
+def load(root: Path) -> Iterator[tuple[dict[str, "Tensor"], dict[str, Any]]]:
+    """The sound generations' tensors and rest, the newest first."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load as parse
+
+    for number in reversed(_numbers(root)):
+        directory = root / f"{number:08d}"
+        try:
+            described = json.loads((directory / "rest.json").read_bytes())
+            data = (directory / "tensors.safetensors").read_bytes()
+            if hashlib.sha256(data).hexdigest() == described["sha256"]:
+                yield parse(data), described["rest"]
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+            continue
+
+
+def newest_step(root: Path) -> int:
+    """The step that the newest generation stopped at, 0 if there is none."""
+    for number in reversed(_numbers(root)):
+        try:
+            described = json.loads((root / f"{number:08d}" / "rest.json").read_bytes())
+            return int(described["rest"]["step"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return 0
+
+
+def _numbers(root: Path) -> list[int]:
+    if not root.is_dir():
+        return []
+    return sorted(int(p.name) for p in root.iterdir() if _NUMBER.fullmatch(p.name))

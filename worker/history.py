@@ -1,0 +1,60 @@
+"""A job's losses and samples over its steps, as a checkpoint carries them.
+
+Made from the job's events when it is taken up again, so that there is one record of them alone.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+from worker.jobs import Event
+
+
+class History:
+    """Points and samples by step. What a step is told of twice, the last time counts."""
+
+    def __init__(self) -> None:
+        self._points: dict[int, dict[str, Any]] = {}
+        self._samples: dict[int, dict[str, Any]] = {}
+
+    @classmethod
+    def of(cls, events: Iterable[Event], last_step: int) -> Self:
+        """What events tell of the steps up to one; what came after it will come again."""
+        history = cls()
+        for event in events:
+            step = event.data.get("step")
+            if step is None or step > last_step:
+                continue
+            match event.event:
+                case "progress":
+                    history.trained(step, event.data["train_loss"])
+                case "evaluation":
+                    history.evaluated(step, event.data["val_loss"])
+                case "sample":
+                    history.sampled(event.data)
+        return history
+
+    def trained(self, step: int, loss: float) -> None:
+        self._point(step)["train_loss"] = loss
+
+    def evaluated(self, step: int, loss: float) -> None:
+        self._point(step)["val_loss"] = loss
+
+    def sampled(self, sample: dict[str, Any]) -> None:
+        self._samples[sample["step"]] = sample
+
+    def _point(self, step: int) -> dict[str, Any]:
+        empty = {"step": step, "train_loss": None, "val_loss": None}
+        return self._points.setdefault(step, empty)
+
+    def last_val_loss(self) -> float | None:
+        losses = [
+            point["val_loss"]
+            for _, point in sorted(self._points.items())
+            if point["val_loss"] is not None
+        ]
+        return losses[-1] if losses else None
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Points, then samples, each in the order of steps."""
+        points = [point for _, point in sorted(self._points.items())]
+        return points + [one for _, one in sorted(self._samples.items())]

@@ -1,0 +1,279 @@
+"""The worker's two halves: who takes jobs from RQ, and who performs one in a process of its own.
+
+The worker never imports torch: it starts a fresh interpreter for each job, and what it inherits
+is the job's lock. So from the moment that a job is taken until its process is dead, the kernel
+says that somebody works on it. Knows RQ (its surprises are in docs/), and nothing of training.
+"""
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry as ConnectionRetry
+from rq import Queue as RQQueue
+from rq import SpawnWorker, worker_registration
+from rq.exceptions import NoSuchJobError
+from rq.executions import Execution
+from rq.job import Job as RQJob
+from rq.utils import import_attribute, now
+
+from worker import horse, stop
+from worker.failures import KILLED, MAX_DEATHS, count_death
+from worker.jobs import JobStore, UnknownJob
+from worker.queue import FUNCTION, NAME, OUTAGE, Queue, Reconciler
+from worker.settings import Settings
+
+LOCK = "CHARLOOM_LOCK"
+"""Names the descriptor of the job's lock in a horse's environment."""
+
+GRACE = 2.0
+"""Seconds that a job must have been alive nowhere: between RQ and the lock are milliseconds."""
+
+_QUIET_REPEATS = 60.0
+
+log = logging.getLogger("charloom.worker")
+
+
+class Refused(Exception):
+    """Somebody queued a function that is not ours."""
+
+
+class TrainingJob(RQJob):
+    """A job whose one function is ``FUNCTION``, whatever Redis says.
+
+    Who can write to Redis can queue any importable function: this keeps the worker from calling
+    it, and from the callbacks and web requests that RQ would make too.
+    """
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        if self.func_name != FUNCTION:
+            raise Refused(f"{self.func_name} is no function of this worker")
+        function: Callable[..., Any] = import_attribute(FUNCTION)
+        return function
+
+    @property
+    def success_callback(self) -> None:
+        return None
+
+    @property
+    def failure_callback(self) -> None:
+        return None
+
+    @property
+    def stopped_callback(self) -> None:
+        return None
+
+    def restore(self, raw_data: Any) -> Any:
+        super().restore(raw_data)
+        self.webhooks = []
+
+
+class TrainingWorker(SpawnWorker):
+    """Takes one job at a time from the one queue, and starts a horse for it."""
+
+    max_connection_wait_time = 2.0
+
+    def __init__(self, settings: Settings, name: str | None = None, *, is_horse: bool = False):
+        connection = redis.Redis.from_url(
+            settings.redis_url,
+            retry=ConnectionRetry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+        )
+        queue = RQQueue(NAME, connection=connection, job_class=TrainingJob, serializer="json")
+        super().__init__(
+            [queue],
+            name=name,
+            connection=connection,
+            job_class=TrainingJob,
+            serializer="json",
+            worker_ttl=20,
+            job_monitoring_interval=5,
+            maintenance_interval=5,
+            log_job_description=False,
+            prepare_for_work=not is_horse,
+        )
+        self._store = JobStore(settings.jobs)
+        self._charloom = Queue(settings.redis_url)
+        self._reconciler = Reconciler(self._charloom, self._store)
+        self._redis_away = False
+
+    @property
+    def told_to_stop(self) -> bool:
+        return self._shutdown_requested_date is not None
+
+    # One job
+
+    def execute_job(self, job: RQJob, queue: RQQueue) -> None:
+        log.info("job %s: taken", job.id)
+        began = time.monotonic()
+        try:
+            super().execute_job(job, queue)
+        finally:
+            # After an error here the horse may live: two at a time would share the machine.
+            if self._horse_pid:
+                self.kill_horse()
+                self.wait_for_horse()
+                self._horse_pid = 0
+        log.info("job %s: %s after %.0f s", job.id, self._outcome(job.id), time.monotonic() - began)
+
+    def _outcome(self, job_id: str) -> str:
+        try:
+            return self._store.get(job_id).status()
+        except UnknownJob:
+            return "no job of ours"
+
+    def fork_work_horse(self, job: RQJob, queue: RQQueue) -> None:
+        """Starts the horse, which inherits the lock. (RQ's own way shows the password in ps.)"""
+        assert self.execution is not None
+        environment = os.environ | {
+            "RQ_WORKER_ID": self.name,
+            "RQ_JOB_ID": job.id,
+            "RQ_EXECUTION_ID": self.execution.id,
+            horse.WORKER_PID: str(os.getpid()),
+        }
+        with self._lock(job.id) as descriptor:
+            if descriptor is not None:
+                os.set_inheritable(descriptor, True)
+                environment[LOCK] = str(descriptor)
+            self._horse_pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-m", "worker.horse"],
+                environment,
+                setpgroup=0,
+                # Kept until the horse can heed them: they would kill it.
+                setsigmask=stop.SHUTDOWN,
+            )
+        if self._stop_requested:
+            self.handle_warm_shutdown_request()
+
+    @contextmanager
+    def _lock(self, job_id: str) -> Iterator[int | None]:
+        """The job's lock, for a moment; None if somebody has it or there is no such job."""
+        try:
+            job = self._store.get(job_id)
+        except UnknownJob:
+            yield None
+        else:
+            with job.lock_file() as descriptor:
+                yield descriptor
+
+    def setup_work_horse_signals(self) -> None:
+        """Leaves the signals as ``worker.horse`` set them."""
+
+    def handle_work_horse_killed(
+        self, job: RQJob, retpid: int | None, ret_val: int | None, rusage: Any
+    ) -> None:
+        """Counts what the horse could not count itself; the third time is the last."""
+        if ret_val is None or not os.WIFSIGNALED(ret_val):
+            return
+        number = os.WTERMSIG(ret_val)
+        log.warning("job %s: its process was ended by %s", job.id, signal.Signals(number).name)
+        if number in stop.SHUTDOWN:
+            return
+        try:
+            ours = self._store.get(job.id)
+        except UnknownJob:
+            return
+        with ours.lock() as held:
+            if held and ours.result() is None and count_death(ours) >= MAX_DEATHS:
+                self._charloom.publish(ours.id, ours.finish("failed", KILLED))
+
+    # The worker's life
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Lets the horse put its job down, rather than waiting for the job's end."""
+        if self._horse_pid:
+            self.kill_horse(signal.SIGUSR1)
+
+    def set_shutdown_requested_date(self) -> None:
+        """Called in a signal handler: an error would leave the horse without its chance."""
+        try:
+            super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]
+        except OUTAGE:
+            log.debug("Redis doesn't hear of the shutdown")
+
+    def maintain_heartbeats(self, job: RQJob, execution: Execution) -> None:
+        """An outage of Redis is none of training: the lock says who works, not the lease."""
+        try:
+            super().maintain_heartbeats(job, execution)
+        except OUTAGE as error:
+            if not self._redis_away:
+                log.warning("Redis is away, training goes on: %s", error)
+            self._redis_away = True
+        else:
+            self._redis_away = False
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        super().heartbeat(timeout, pipeline)
+        # Redis may have come back empty.
+        worker_registration.register(self, pipeline)
+
+    def run_maintenance_tasks(self) -> None:
+        """The disk says what is lost, at once and without a lease; RQ's own search is left out."""
+        try:
+            for queue in self.queues:
+                worker_registration.clean_worker_registry(queue)
+            back = self._reconciler.reconcile(GRACE if self.last_cleaned_at else 0)
+        except OUTAGE:
+            return
+        self.last_cleaned_at = now()  # type: ignore[assignment]
+        for job_id in back:
+            log.info("job %s: back in the queue", job_id)
+
+    def subscribe(self) -> None:
+        """Takes no commands from Redis: a cancel is a file, a stop is a signal."""
+
+
+def perform() -> None:
+    """What a horse does: the job that its environment names, then exits."""
+    configure_logging()
+    settings = Settings.from_environment()
+    worker = TrainingWorker(settings, os.environ["RQ_WORKER_ID"], is_horse=True)
+    job_id = os.environ["RQ_JOB_ID"]
+    try:
+        job = TrainingJob.fetch(job_id, connection=worker.connection, serializer="json")
+        execution = Execution.fetch(os.environ["RQ_EXECUTION_ID"], job_id, worker.connection)
+    except (NoSuchJobError, ValueError, *OUTAGE) as error:
+        # It will be found on disk and come again.
+        log.warning("job %s: Redis lost it on the way: %s", job_id, error)
+        sys.exit(1)
+    execution._job = job
+    worker.execution = execution
+    worker.main_work_horse(job, worker.queues[0])
+
+
+def be_nice(niceness: int) -> None:
+    """Takes the rest of the machine, unless somebody saw to it already."""
+    os.nice(max(0, niceness - os.nice(0)))
+
+
+def configure_logging() -> None:
+    """One line for each thing that matters, on standard output."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.addFilter(_Once())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for name in ("rq", "rq.worker"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class _Once(logging.Filter):
+    """Leaves out what was just said: RQ says at every try that Redis is away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = ("", -_QUIET_REPEATS)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message, said = self._last
+        repeated = record.msg == message and record.created - said < _QUIET_REPEATS
+        if not repeated:
+            self._last = (str(record.msg), record.created)
+        return not repeated

@@ -1,0 +1,131 @@
+"""The one function that the queue runs: a training job, from its lock to what is left on disk.
+
+Says how an attempt ended: for good, to be tried again, or to wait for room on the disk. Torch is
+imported only inside an attempt, so that what happens there is counted too. Knows nothing of how
+training goes.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from rq.job import Retry
+
+from worker import failures, stop
+from worker.failures import Failure
+from worker.jobs import Job, JobStore, UnknownJob
+from worker.queue import FOREVER, Queue
+from worker.runner import LOCK
+from worker.settings import Settings
+
+RESERVE = 16 << 10
+"""Bytes that are kept on disk during an attempt, to say with that there is no room."""
+
+log = logging.getLogger("charloom.worker")
+
+Ending = Literal["finished", "cancelled", "failed", "again", "paused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    ending: Ending
+    error: dict[str, str] | None = None
+
+
+def run(job_id: str) -> Retry | None:
+    """Works on a job until it has ended or has to be put down; ``Retry`` if it is to go on.
+
+    Does nothing if the job has ended, or if somebody else works on it.
+    """
+    settings = Settings.from_environment()
+    try:
+        job = JobStore(settings.jobs).get(job_id)
+    except UnknownJob:
+        log.warning("a job that is not on this disk was in the queue")
+        return None
+    with _lock(job) as held:
+        if not held or job.result() is not None:
+            return None
+        queue = Queue(settings.redis_url)
+        try:
+            return _act(job, queue, _attempt(job, queue, settings))
+        except OSError as error:
+            if not failures.is_disk_full(error):
+                raise
+            return _act(job, queue, Outcome("paused"))
+
+
+@contextmanager
+def _lock(job: Job) -> Iterator[bool]:
+    """The job's lock, which the worker has left to this process if it could."""
+    inherited = int(os.environ.pop(LOCK, -1))
+    if inherited >= 0 and job.is_lock_file(inherited):
+        os.set_inheritable(inherited, False)
+        yield True
+    else:
+        with job.lock() as held:
+            yield held
+
+
+def _attempt(job: Job, queue: Queue, settings: Settings) -> Outcome:
+    if job.cancel_requested():
+        return Outcome("cancelled")
+    (job.directory / "reserve").write_bytes(bytes(RESERVE))
+    with stop.Stop(job) as stopping:
+        try:
+            return _train(job, queue, settings, stopping)
+        except stop.PutDown:
+            stopping.acknowledge()
+            return _put_down(stopping.reason)
+
+
+def _train(job: Job, queue: Queue, settings: Settings, stopping: stop.Stop) -> Outcome:
+    try:
+        from worker.session import Session
+
+        reason = Session(job, queue, settings, stopping).run()
+        return Outcome("finished") if reason is None else _put_down(reason)
+    except Failure as failure:
+        return Outcome("failed", failure.error)
+    except Exception as error:
+        stopping.acknowledge()
+        if failures.is_disk_full(error):
+            log.warning("job %s: the disk is full", job.id)
+            return Outcome("paused")
+        log.exception("job %s: an attempt ended with an error", job.id)
+        return _died(job, error)
+
+
+def _put_down(reason: stop.Reason | None) -> Outcome:
+    return Outcome("cancelled" if reason == "cancel" else "again")
+
+
+def _died(job: Job, error: Exception) -> Outcome:
+    if failures.count_death(job) < failures.MAX_DEATHS:
+        return Outcome("again")
+    memory = failures.is_out_of_memory(error)
+    return Outcome("failed", failures.OUT_OF_MEMORY if memory else failures.FAILED)
+
+
+def _act(job: Job, queue: Queue, outcome: Outcome) -> Retry | None:
+    (job.directory / "reserve").unlink(missing_ok=True)
+    match outcome.ending:
+        case "again":
+            return Retry(max=FOREVER, enqueue_at_front=True)
+        case "paused":
+            _pause(job)
+        case status:
+            queue.publish(job.id, job.finish(status, outcome.error))
+    return None
+
+
+def _pause(job: Job) -> None:
+    """Leaves the job to the reconciler, which puts it back once there is room."""
+    try:
+        job.set_running(job.running() | {"paused": failures.DISK_FULL})
+    except OSError as error:
+        # It shows as queued, then, and is tried again all the same.
+        log.warning("job %s: not even that it is paused could be written: %s", job.id, error)
