@@ -9,6 +9,8 @@ A checkpoint is an immutable directory ``<root>/<name>/<digest>/``:
     README.md          the same for people: the model card
     history.jsonl      losses and samples over the steps
     validation.txt     up to 100 kB of text it was not trained on (raw bytes in byte mode)
+    lines.u64          hashes of the corpus's lines where it is a list (models.novelty.line_hashes),
+                       little-endian and increasing; else empty
     manifest.json      the sha256 and size of each file above
 
 The digest is the sha256 of the manifest, so a directory's name says what is in it. A tag is a
@@ -34,7 +36,7 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,11 @@ _FILES = (
     "README.md",
     "history.jsonl",
     "validation.txt",
+    "lines.u64",
 )
+MAX_LINES = 1 << 21
+"""Hashes of lines that a checkpoint may carry: 16 MiB."""
+
 _MAX_JSON = 8 << 20
 _MAX_HISTORY = 64 << 20
 _MAX_HEADER = 1 << 20
@@ -68,6 +74,11 @@ _ABANDONED = 3600.0
 """Seconds after which a checkpoint half written belongs to a process that is no more."""
 
 Weights = dict[str, NDArray[np.float32]]
+Lines = NDArray[np.uint64]
+
+
+def no_lines() -> Lines:
+    return np.empty(0, dtype="<u8")
 
 
 class CheckpointError(ValueError):
@@ -80,7 +91,10 @@ class UnknownModel(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One model, in memory. ``weights`` are fp32, by the names of ``config.shapes()``."""
+    """One model, in memory. ``weights`` are fp32, by the names of ``config.shapes()``.
+
+    ``lines`` are increasing hashes of the corpus's lines; none unless it is a list.
+    """
 
     config: NetworkConfig
     vocabulary: Vocabulary
@@ -88,6 +102,7 @@ class Checkpoint:
     card: dict[str, Any]
     history: list[dict[str, Any]]
     validation: bytes
+    lines: Lines = field(default_factory=no_lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +361,7 @@ def _write(directory: Path, checkpoint: Checkpoint) -> str:
         "README.md": _readme(checkpoint).encode(),
         "history.jsonl": b"".join(_json(line, indent=None) for line in checkpoint.history),
         "validation.txt": _validation(checkpoint),
+        "lines.u64": checkpoint.lines.astype("<u8").tobytes(),
     }
     for name, data in contents.items():
         if len(data) > _limit(name, checkpoint.config):
@@ -376,7 +392,12 @@ def _limit(name: str, config: NetworkConfig) -> int:
     """Bytes that a file may have."""
     if name == "model.safetensors":
         return 4 * config.parameters() + _MAX_HEADER
-    return {"history.jsonl": _MAX_HISTORY, "validation.txt": VALIDATION_BYTES}.get(name, _MAX_JSON)
+    limits = {
+        "history.jsonl": _MAX_HISTORY,
+        "validation.txt": VALIDATION_BYTES,
+        "lines.u64": 8 * MAX_LINES,
+    }
+    return limits.get(name, _MAX_JSON)
 
 
 def _json(value: Any, indent: int | None = 1) -> bytes:
@@ -415,7 +436,18 @@ def read(directory: Path) -> Checkpoint:
         _parse(contents["card.json"], "card.json"),
         [_parse(line, "history.jsonl") for line in contents["history.jsonl"].splitlines()],
         contents["validation.txt"],
+        _read_lines(contents["lines.u64"]),
     )
+
+
+def _read_lines(data: bytes) -> Lines:
+    if len(data) % 8:
+        raise CheckpointError("lines.u64 is truncated")
+    lines = np.frombuffer(data, dtype="<u8")
+    # They are looked up by halves, which finds nothing where they are in no order.
+    if not (lines[1:] > lines[:-1]).all():
+        raise CheckpointError("the hashes in lines.u64 do not increase")
+    return lines
 
 
 def _read_weights(data: bytes, config: NetworkConfig) -> Weights:

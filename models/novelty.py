@@ -2,9 +2,11 @@
 
 The longest run of the sample that the corpus has word for word, the share of lines that are not
 its lines, and for a list the share of new names, as Karpathy's essay counts it (2015: "about 90%").
-The corpus is read once, in blocks, so memory does not grow with it. Knows nothing of networks.
+The corpus is read once, in blocks, so memory does not grow with it. Where the corpus is not at
+hand, hashes of its lines say whether a line is one of them. Knows nothing of networks.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,8 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.corpus import AnyIds
+from models.corpus import AnyIds, Corpus
 from models.vocab import Vocabulary
+
+LONGEST_LINE = 1 << 16
+"""Bytes of a line that are looked at where hashes are made: what is longer is in no list."""
 
 LIST_LINE = 40
 """A corpus is a list if 99 of 100 lines have fewer characters than this."""
@@ -30,6 +35,7 @@ _MULTIPLIER = 0x9E3779B97F4A7C15
 _INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
 
 Hashes = NDArray[np.uint64]
+"""Of windows or of lines."""
 Places = NDArray[np.intp]
 AnyInts = NDArray[np.integer[Any]]
 
@@ -131,6 +137,54 @@ def is_list(ids: AnyIds, newline: int) -> bool:
         return False
     lengths = np.diff(ends, prepend=-1) - 1
     return bool(np.quantile(lengths, 0.99) < LIST_LINE)
+
+
+def line_hashes(corpus: Corpus, limit: int) -> Hashes:
+    """Hashes of a list's distinct lines, increasing; what is held out counts as well.
+
+    Empty unless the corpus is a list, and one of at most ``limit`` lines. Of 2⁶⁴ pairs of
+    different lines one has the same hash.
+    """
+    newline = int(corpus.vocabulary.lookup(np.array([0x0A], dtype=np.uint32))[0])
+    found = np.empty(0, dtype=np.uint64)
+    if newline < 0 or not is_list(corpus.train, newline):
+        return found
+    for lines in _distinct_lines(corpus):
+        hashes = b"".join(_line_digest(line) for line in lines)
+        found = np.union1d(found, np.frombuffer(hashes, dtype="<u8").astype(np.uint64))
+        if len(found) > limit:
+            return found[:0]
+    return found
+
+
+def is_known_line(line: str, hashes: Hashes) -> bool:
+    """Whether a line, without its end, is among those that were hashed."""
+    wanted = np.frombuffer(_line_digest(line.encode()), dtype="<u8").astype(np.uint64)
+    place = int(np.searchsorted(hashes, wanted)[0])
+    return place < len(hashes) and bool(hashes[place] == wanted[0])
+
+
+def _line_digest(line: bytes) -> bytes:
+    return hashlib.blake2b(line, digest_size=8).digest()
+
+
+def _distinct_lines(corpus: Corpus) -> Iterator[set[bytes]]:
+    """The lines of each block of a corpus, as UTF-8 or as the bytes that they are."""
+    rest = b""
+    for ids in (corpus.train, corpus.validation):
+        for begin in range(0, len(ids), _BLOCK):
+            text = _bytes_of(corpus.vocabulary, ids[begin : begin + _BLOCK])
+            *whole, rest = (rest + text).split(b"\n")
+            # Cut, so that a line without end takes no time that grows with its square.
+            rest = rest[:LONGEST_LINE]
+            yield set(whole) - {b""}
+    yield {rest} - {b""}
+
+
+def _bytes_of(vocabulary: Vocabulary, ids: AnyIds) -> bytes:
+    if vocabulary.tokens == "bytes":
+        return vocabulary.symbols[ids].astype(np.uint8).tobytes()
+    return vocabulary.decoder().decode(ids).encode()
 
 
 def line_novelty(sample: AnyInts, ids: AnyIds, newline: int) -> LineNovelty:

@@ -16,6 +16,7 @@ from models.config import NetworkConfig
 from models.corpus import Scan
 from models.network import CharNetwork
 from models.training import (
+    VALIDATION_LIMIT,
     Optimizer,
     Precision,
     Schedule,
@@ -66,7 +67,7 @@ PARAMETERS_PER_CHARACTER = 3.5
 EMBEDDING_FROM = 1000
 """Vocabulary size from which ``auto`` embeds: 1-of-k input costs time for each symbol."""
 
-MAX_STEPS = 10_000_000
+MAX_STEPS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ class _Planner:
         self.vocabulary_size = len(scan.vocabulary)
         self.fraction: float = self.options.get("validation_fraction", 0.05)
         self.characters = max(2, round(scan.report.characters * (1 - self.fraction)))
+        self.held_out = scan.report.characters - self.characters
         self.device = device
         self.measure = measure
         self.notices: list[dict[str, str]] = []
@@ -161,7 +163,7 @@ class _Planner:
             grad_clip=self.options.get("grad_clip", 5.0),
             weight_decay=self.options.get("weight_decay", 0.01),
             evaluate_every=self.options.get("evaluate_every")
-            or self._evaluate_every(steps, seconds),
+            or self._evaluate_every(steps, seconds, per_step),
             patience=self.options.get("patience", 8 if self._untimed() else 0),
             seed=self.options.get("seed", 0),
             precision=precision,
@@ -277,10 +279,15 @@ class _Planner:
             asked.append(1.25 * self._affordable_steps(seconds))
         return max(1, math.ceil(min(*asked, MAX_STEPS)))
 
-    def _evaluate_every(self, steps: int, seconds: float) -> int:
-        """About forty evaluations, none sooner than 5 s after the one before."""
+    def _evaluate_every(self, steps: int, seconds: float, per_step: int) -> int:
+        """About forty evaluations, none sooner than 5 s after the one before.
+
+        Nor may they take more than a twentieth of the time. To read without learning is a third
+        of the work of learning.
+        """
         total = min(steps, self._affordable_steps(seconds))
-        return max(1, min(int(max(total / 40, 5 / seconds)), steps // 4))
+        read_steps = min(self.held_out, VALIDATION_LIMIT) / per_step / 3
+        return max(1, min(int(max(total / 40, 5 / seconds, 20 * read_steps)), steps // 4))
 
     def _dropout(self, config: NetworkConfig, epochs: float) -> float:
         """More for a large network that sees a small text often.

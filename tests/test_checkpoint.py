@@ -18,6 +18,7 @@ from safetensors.numpy import save
 
 from models import checkpoint as checkpoint_module
 from models.checkpoint import (
+    MAX_LINES,
     Checkpoint,
     CheckpointError,
     Registry,
@@ -50,6 +51,7 @@ def a_checkpoint(step: int = 500, history: int = 2) -> Checkpoint:
         card=CARD | {"step": step},
         history=[{"step": i, "train_loss": 2.0, "text": "a\u2028é\r\n"} for i in range(history)],
         validation="aé\n".encode(),
+        lines=np.array([1, 2**63, 2**64 - 1], np.uint64),
     )
 
 
@@ -81,19 +83,21 @@ def test_a_checkpoint_comes_back_as_it_was_published(registry: Registry) -> None
     assert (found.config, found.vocabulary) == (CONFIG, VOCABULARY)
     assert (found.card, found.history) == (published.card, published.history)
     assert found.validation == published.validation
+    assert np.array_equal(found.lines, published.lines)
     assert registry.history("linux") == published.history
 
 
 def test_the_format_stays_as_it_is(registry: Registry) -> None:
     """Every byte of these contents: a checkpoint of today is read, and named the same, tomorrow."""
     digest = registry.publish("linux", "latest", a_checkpoint())
-    assert digest == "3b0cb812a0eef5ac004a598a0d185e7277d5314f9e9bbdda50c4449470ac1c80"
+    assert digest == "59ec363c41d89972ebfb466bc927eea6a0bef3669fac0f681a0fcc10950880f4"
     directory = registry.root / "linux" / digest
     assert sorted(path.name for path in directory.iterdir()) == [
         "README.md",
         "card.json",
         "config.json",
         "history.jsonl",
+        "lines.u64",
         "manifest.json",
         "model.safetensors",
         "validation.txt",
@@ -381,6 +385,7 @@ FILES = (
     "README.md",
     "history.jsonl",
     "validation.txt",
+    "lines.u64",
     "manifest.json",
 )
 
@@ -537,6 +542,10 @@ HOSTILE_JSON = [
     ("history.jsonl", b'{"step": 1}\n[]\n', "history"),
     ("history.jsonl", b'{"step": 1}{"step": 2}\n', "history"),
     ("validation.txt", b"a" * 100_001, "validation"),
+    ("lines.u64", b"1234567", "lines.u64 is truncated"),
+    ("lines.u64", struct.pack("<2Q", 2, 1), "do not increase"),
+    ("lines.u64", struct.pack("<2Q", 2, 2), "do not increase"),
+    ("lines.u64", bytes(8 * MAX_LINES + 8), "lines.u64 is larger"),
     ("manifest.json", b"[]", "manifest"),
     ("manifest.json", b"{}", "manifest"),
     ("manifest.json", json.dumps({name: [] for name in FILES}).encode(), "manifest"),

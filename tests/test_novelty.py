@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from models import novelty
-from models.novelty import LineNovelty, Run, is_list, line_novelty, longest_run, report
+from models.corpus import Corpus
+from models.novelty import (
+    LineNovelty,
+    Run,
+    is_known_line,
+    is_list,
+    line_hashes,
+    line_novelty,
+    longest_run,
+    report,
+)
 from models.vocab import Vocabulary
 
 LETTERS = Vocabulary("characters", [0x0A, 0x20, *range(0x61, 0x7B), 0x3042])
@@ -153,3 +163,54 @@ def test_a_text_without_line_ends_has_no_lines() -> None:
     vocabulary = Vocabulary("characters", [0x61, 0x62])
     said = report("abba", vocabulary.encode("abab").astype(np.uint8), vocabulary)
     assert (said.longest, said.lines, said.novel_line_share) == (2, 0, None)
+
+
+def a_corpus(text: str, held_out: int, vocabulary: Vocabulary | None = None) -> Corpus:
+    """Whose last characters (or bytes) are held out."""
+    vocabulary = vocabulary or Vocabulary("characters", sorted(set(map(ord, text))))
+    ids = vocabulary.encode(text).astype(np.uint8)
+    return Corpus(vocabulary, ids[: len(ids) - held_out], ids[len(ids) - held_out :])
+
+
+NAMES = [f"name{n}é" for n in range(100)]
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+@pytest.mark.parametrize("tokens", ["characters", "bytes"])
+def test_hashes_know_the_lines_of_a_list_and_no_others(
+    block: int, tokens: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a block ends, where the held-out part begins, and without a last line end."""
+    text = "\n".join([*NAMES, "", "name7é", "last"])
+    vocabulary = Vocabulary("bytes", sorted(set(text.encode()))) if tokens == "bytes" else None
+    corpus = a_corpus(text, 33, vocabulary)
+    with monkeypatch.context() as patch:
+        # A list is told by the first block.
+        patch.setattr(novelty, "is_list", lambda *_: True)
+        patch.setattr(novelty, "_BLOCK", block)
+        hashes = line_hashes(corpus, limit=1000)
+    assert hashes.dtype == np.uint64 and (hashes[1:] > hashes[:-1]).all()
+    assert len(hashes) == 101
+    assert all(is_known_line(line, hashes) for line in [*NAMES, "last"])
+    assert not any(is_known_line(line, hashes) for line in ["", "name", "name7", "name100é"])
+
+
+def test_the_hash_of_a_line_stays_as_it_is() -> None:
+    """Checkpoints carry it."""
+    hashes = line_hashes(a_corpus("Ana\n" * 100, 5), limit=1)
+    assert hashes.tolist() == [3957192875420154950]
+
+
+def test_prose_and_endless_lists_have_no_hashes() -> None:
+    assert len(line_hashes(a_corpus("x" * 100 + "\n" + "y" * 1000, 5), limit=1000)) == 0
+    assert len(line_hashes(a_corpus("\n".join(NAMES), 5), limit=50)) == 0
+    assert not is_known_line("Ana", line_hashes(a_corpus("no line end" * 20, 5), limit=50))
+
+
+def test_a_line_without_end_is_looked_at_only_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(novelty, "_BLOCK", 64)
+    monkeypatch.setattr(novelty, "LONGEST_LINE", 8)
+    text = "\n".join([*NAMES, "z" * 5000, "after"])
+    monkeypatch.setattr(novelty, "is_list", lambda *_: True)
+    hashes = line_hashes(a_corpus(text, 5), limit=1000)
+    assert is_known_line("after", hashes) and is_known_line("name99é", hashes)

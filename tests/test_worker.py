@@ -554,6 +554,16 @@ def test_a_pickle_is_not_opened(
     assert not (tmp_path / "pickled").exists()
 
 
+def test_the_worker_is_light_and_nice(
+    worker: WorkerProcess, make_job: MakeJob, queue: Queue
+) -> None:
+    job = make_job()
+    queue.enqueue(job.id)
+    all_events(queue, job)
+    assert "libtorch" not in Path(f"/proc/{worker.pid}/maps").read_text()
+    assert os.getpriority(os.PRIO_PROCESS, worker.pid) >= 10
+
+
 def test_nobody_sees_the_address_of_redis_among_the_processes(
     worker: WorkerProcess, make_job: MakeJob, queue: Queue, redis_url: str
 ) -> None:

@@ -6,7 +6,9 @@ import sys
 import time
 from types import FrameType
 
-from worker.queue import OUTAGE, Queue
+import redis
+
+from worker.queue import Queue
 from worker.runner import TrainingWorker, be_nice, configure_logging
 from worker.settings import Settings, SettingsError
 
@@ -49,7 +51,7 @@ def keep_working(settings: Settings) -> None:
             worker = TrainingWorker(settings)
             log.info("ready for jobs")
             worker.work(logging_level="ERROR")
-        except OUTAGE as error:
+        except redis.RedisError as error:
             log.warning("lost Redis: %s", error)
         if worker and worker.told_to_stop:
             return

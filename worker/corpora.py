@@ -227,7 +227,13 @@ class CorpusStore:
         directory = self._directory(corpus_id)
         ids = directory / f"{tokens}.ids"
         if not ids.exists():
-            encode(directory / "original", vocabulary, ids)
+            with (directory / ".encoding").open("w") as file:
+                # One at a time: so what lies half written was left by a process that was killed.
+                fcntl.flock(file, fcntl.LOCK_EX)
+                for left in directory.glob(f".{ids.name}.*"):
+                    left.unlink()
+                if not ids.exists():
+                    encode(directory / "original", vocabulary, ids)
         return Corpus.open(ids, vocabulary, validation_fraction)
 
 

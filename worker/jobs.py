@@ -222,7 +222,11 @@ class Job:
 
     def running(self) -> dict[str, Any]:
         """What the worker last wrote with ``set_running``; empty before it started."""
-        return self._read("running.json") or {}
+        try:
+            return self._read("running.json") or {}
+        except ValueError:
+            # It is not synced, and a power cut may have left anything.
+            return {}
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:

@@ -40,9 +40,6 @@ FUNCTION = "worker.train.run"
 FOREVER = 10**6
 """Retries: how often a job may be tried is counted on disk, not by RQ."""
 
-OUTAGE = (redis.ConnectionError, redis.TimeoutError)
-"""What is raised while Redis is away."""
-
 STREAM_LENGTH = 1000
 """Events of a job that Redis keeps, about; the rest is on disk."""
 
@@ -71,7 +68,11 @@ def connect(url: str) -> "redis.Redis":
 
 
 class Queue:
-    """Jobs that wait for a worker, and the events of those at work. For threads, not for tasks."""
+    """Jobs that wait for a worker, and the events of those at work. For threads, not for tasks.
+
+    While Redis is away or refuses, what changes something does without it, and what asks raises
+    ``redis.RedisError``.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -135,18 +136,14 @@ class Queue:
             pipe.execute()
 
     def waiting(self) -> list[str]:
-        """Ids of the jobs in the queue, the next one first. Raises one of OUTAGE."""
+        """Ids of the jobs in the queue, the next one first."""
         return [_text(job_id) for job_id in self._redis.lrange(self._queue.key, 0, -1)]
 
     def is_queued(self, job_id: str) -> bool:
-        """Raises one of OUTAGE."""
         return self._redis.lpos(self._queue.key, job_id) is not None
 
     def workers(self) -> int:
-        """Workers that were heard of lately: one that was killed counts for 80 s more.
-
-        Raises one of OUTAGE.
-        """
+        """Workers that were heard of lately: one that was killed counts for 80 s more."""
         keys = worker_registration.get_keys(queue=self._queue)
         return int(self._redis.exists(*keys)) if keys else 0
 
@@ -262,7 +259,7 @@ class Queue:
     def _warn(self, error: redis.RedisError) -> None:
         if not self._away:
             self._away = True
-            log.warning("Redis is away, the disk is not: %s", error)
+            log.warning("Redis is away: %s", error)
 
     def _well(self) -> None:
         if self._away:
@@ -328,7 +325,7 @@ class Reconciler:
         self._lost_since: dict[str, float] = {}
 
     def reconcile(self, grace: float) -> list[str]:
-        """Looks once, and returns the ids that were put back. Raises one of OUTAGE.
+        """Looks once, and returns the ids that were put back. Raises RedisError.
 
         Args:
             grace: seconds that a job must have been lost, over several looks: RQ may have handed

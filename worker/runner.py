@@ -2,7 +2,7 @@
 
 The worker never imports torch: it starts a fresh interpreter for each job, and what it inherits
 is the job's lock. So from the moment that a job is taken until its process is dead, the kernel
-says that somebody works on it. Knows RQ (its surprises are in docs/), and nothing of training.
+says that somebody works on it. Knows RQ and its surprises, and nothing of training.
 """
 
 import logging
@@ -19,7 +19,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry as ConnectionRetry
 from rq import Queue as RQQueue
 from rq import SpawnWorker, worker_registration
-from rq.exceptions import NoSuchJobError
+from rq.exceptions import NoSuchJobError, StopRequested
 from rq.executions import Execution
 from rq.job import Job as RQJob
 from rq.utils import import_attribute, now
@@ -27,7 +27,7 @@ from rq.utils import import_attribute, now
 from worker import horse, stop
 from worker.failures import KILLED, MAX_DEATHS, count_death
 from worker.jobs import JobStore, UnknownJob
-from worker.queue import FUNCTION, NAME, OUTAGE, Queue, Reconciler
+from worker.queue import FUNCTION, NAME, Queue, Reconciler
 from worker.settings import Settings
 
 LOCK = "CHARLOOM_LOCK"
@@ -115,13 +115,18 @@ class TrainingWorker(SpawnWorker):
         began = time.monotonic()
         try:
             super().execute_job(job, queue)
+        except redis.RedisError as error:
+            # The job is on disk, as far as it got. RQ would quit with a page of traceback.
+            log.warning("job %s: Redis is not told of its end: %s", job.id, error)
+            raise StopRequested from None
         finally:
             # After an error here the horse may live: two at a time would share the machine.
             if self._horse_pid:
                 self.kill_horse()
                 self.wait_for_horse()
                 self._horse_pid = 0
-        log.info("job %s: %s after %.0f s", job.id, self._outcome(job.id), time.monotonic() - began)
+            outcome = self._outcome(job.id)
+            log.info("job %s: %s after %.0f s", job.id, outcome, time.monotonic() - began)
 
     def _outcome(self, job_id: str) -> str:
         try:
@@ -196,16 +201,16 @@ class TrainingWorker(SpawnWorker):
         """Called in a signal handler: an error would leave the horse without its chance."""
         try:
             super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]
-        except OUTAGE:
+        except redis.RedisError:
             log.debug("Redis doesn't hear of the shutdown")
 
     def maintain_heartbeats(self, job: RQJob, execution: Execution) -> None:
         """An outage of Redis is none of training: the lock says who works, not the lease."""
         try:
             super().maintain_heartbeats(job, execution)
-        except OUTAGE as error:
+        except redis.RedisError as error:
             if not self._redis_away:
-                log.warning("Redis is away, training goes on: %s", error)
+                log.warning("training goes on without Redis: %s", error)
             self._redis_away = True
         else:
             self._redis_away = False
@@ -221,11 +226,17 @@ class TrainingWorker(SpawnWorker):
             for queue in self.queues:
                 worker_registration.clean_worker_registry(queue)
             back = self._reconciler.reconcile(GRACE if self.last_cleaned_at else 0)
-        except OUTAGE:
+        except redis.RedisError:
             return
         self.last_cleaned_at = now()  # type: ignore[assignment]
         for job_id in back:
             log.info("job %s: back in the queue", job_id)
+
+    def register_death(self) -> None:
+        try:
+            super().register_death()  # type: ignore[no-untyped-call]
+        except redis.RedisError:
+            log.debug("Redis doesn't hear of the worker's end")
 
     def subscribe(self) -> None:
         """Takes no commands from Redis: a cancel is a file, a stop is a signal."""
@@ -240,7 +251,7 @@ def perform() -> None:
     try:
         job = TrainingJob.fetch(job_id, connection=worker.connection, serializer="json")
         execution = Execution.fetch(os.environ["RQ_EXECUTION_ID"], job_id, worker.connection)
-    except (NoSuchJobError, ValueError, *OUTAGE) as error:
+    except (NoSuchJobError, ValueError, redis.RedisError) as error:
         # It will be found on disk and come again.
         log.warning("job %s: Redis lost it on the way: %s", job_id, error)
         sys.exit(1)

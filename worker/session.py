@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from models.checkpoint import (
+    MAX_LINES,
     VALIDATION_BYTES,
     Checkpoint,
     CheckpointError,
@@ -28,6 +29,7 @@ from models.checkpoint import (
 )
 from models.corpus import Corpus, CorpusError, Scan
 from models.network import CharNetwork
+from models.novelty import line_hashes
 from models.planning import Plan, make_plan
 from models.sampling import SampleOptions, generate
 from models.training import (
@@ -144,6 +146,7 @@ class Session:
             "baseline": None,
         }
         self._corpus = self._corpora.open(spec["corpus_id"], tokens, self._plan.validation_fraction)
+        self._lines = line_hashes(self._corpus, MAX_LINES)
         self._trainer = self._take_up(origin)
         events = (event for event in self._job.events())
         self._history = History.of(events, self._trainer.step)
@@ -338,6 +341,7 @@ class Session:
             },
             history=self._history.lines(),
             validation=validation_text(self._corpus),
+            lines=self._lines,
         )
         digest = self._registry.publish(self._job.model, tag, checkpoint)
         data = {

@@ -1,0 +1,53 @@
+"""The plain ways that a tutorial shows: what ours is measured against."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import torch
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+
+from models.config import NetworkConfig
+from models.network import CharNetwork
+
+
+def network_of(hidden_size: int, num_layers: int = 2, vocabulary_size: int = 100) -> CharNetwork:
+    """An untrained LSTM: what it says is noise, and takes as long."""
+    torch.manual_seed(0)
+    return CharNetwork(NetworkConfig(vocabulary_size, "lstm", num_layers, hidden_size))
+
+
+class Tutorial(torch.nn.Module):
+    """``nn.Embedding``, ``nn.LSTM``, ``nn.Linear``."""
+
+    def __init__(self, vocabulary_size: int, hidden_size: int, num_layers: int = 2) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(vocabulary_size, hidden_size)
+        self.lstm = torch.nn.LSTM(hidden_size, hidden_size, num_layers)
+        self.output = torch.nn.Linear(hidden_size, vocabulary_size)
+
+    @torch.no_grad()
+    def characters(self) -> Iterator[int]:
+        """Ids without end, one forward pass each."""
+        id_, state = torch.zeros(1, 1, dtype=torch.long), None
+        while True:
+            hidden, state = self.lstm(self.embedding(id_), state)
+            shares = torch.softmax(self.output(hidden[0, 0]), -1)
+            id_ = torch.multinomial(shares, 1).view(1, 1)
+            yield int(id_)
+
+
+def tutorial_app(vocabulary_size: int, hidden_size: int) -> FastAPI:
+    """A loop of its own for each request, a chunk a character, as tutorials stream."""
+    app = FastAPI()
+    model = Tutorial(vocabulary_size, hidden_size).eval()
+
+    @app.get("/sample")
+    async def sample(length: int) -> StreamingResponse:
+        async def text() -> AsyncIterator[bytes]:
+            characters = model.characters()
+            for _ in range(length):
+                yield bytes([32 + next(characters) % 95])
+
+        return StreamingResponse(text(), media_type="text/plain")
+
+    return app

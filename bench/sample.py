@@ -1,0 +1,86 @@
+"""Decoding in process: ours against ``nn.LSTM`` a character at a time.
+
+    python -m bench.sample [--hidden 512] [--layers 2] [--rows 1 16 128] [--seconds 2]
+
+Prints characters a second, and the ratio to the plain way measured in the same minute.
+"""
+
+import argparse
+import itertools
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from bench.naive import Tutorial, network_of
+from models.decoder import Choices, Decoder
+
+VOCABULARY = 100
+STEPS = 32
+
+
+def rate(work: Callable[[], int], seconds: float) -> float:
+    """Characters a second of work that returns how many it made: the median of its calls."""
+    work()
+    rates = []
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        made = work()
+        rates.append(made / (time.perf_counter() - start))
+    return float(np.median(rates))
+
+
+def plain(hidden_size: int, layers: int) -> Callable[[], int]:
+    model = Tutorial(VOCABULARY, hidden_size, layers).eval()
+    characters = model.characters()
+
+    def work() -> int:
+        return sum(1 for _ in itertools.islice(characters, STEPS))
+
+    return work
+
+
+def ours(decoder: Decoder, count: int) -> Callable[[], int]:
+    rows = decoder.start(np.zeros(count, np.int64))
+    free = np.full((STEPS, count), -1, np.int64)
+    choices = Choices(
+        np.ones(count, np.float32), np.zeros(count, np.int64), np.zeros(count, np.float32)
+    )
+    numbers = np.random.default_rng(0).random((STEPS, count), dtype=np.float32)
+
+    def work() -> int:
+        nonlocal rows
+        _, _, rows = decoder.advance(rows, free, numbers, choices)
+        return STEPS * count
+
+    return work
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1, 16, 128])
+    parser.add_argument("--seconds", type=float, default=2.0)
+    asked = parser.parse_args()
+    network = network_of(asked.hidden, asked.layers, VOCABULARY)
+    weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    print(f"{asked.layers}×{asked.hidden}, V={VOCABULARY}")
+    # A second thread helps or harms it, by how busy the machine is: it gets its better one.
+    base = 0.0
+    for threads in {1, torch.get_num_threads()}:
+        torch.set_num_threads(threads)
+        base = max(base, rate(plain(asked.hidden, asked.layers), asked.seconds))
+    print(f"{'nn.LSTM, a character at a time':34} {base:12,.0f} characters/s")
+    for precision in ("exact", "fast"):
+        decoder = Decoder(network.config, weights, precision)
+        for count in asked.rows:
+            speed = rate(ours(decoder, count), asked.seconds)
+            name = f"{precision}, {count} rows, one thread"
+            print(f"{name:34} {speed:12,.0f} characters/s  {speed / base:6.1f}×")
+
+
+if __name__ == "__main__":
+    main()
