@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
+import app.__main__
 from models.batch import Batch, Stream
 from models.checkpoint import Registry
 from models.sampling import SampleOptions
@@ -309,8 +310,10 @@ def _all_rows_are_free(client: httpx2.Client) -> bool:
         return set(answers) == {200}
 
 
-def test_a_stalled_reader_pauses_alone(data: Path) -> None:
+def test_a_stalled_reader_pauses_alone(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its row is held, not dropped, and what it gets when it reads on is what follows."""
+    # On a busy machine this takes longer than a reader may stall.
+    monkeypatch.setattr(app.__main__, "STALLED_MILLISECONDS", 300_000)
     fields = {"model": "toy", "seed": 8, "length": 150_000}
     small_buffer = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
     with (
