@@ -3,6 +3,7 @@
 Knows sockets, signals and uvicorn; nothing of what is served.
 """
 
+import asyncio
 import logging
 import socket
 import sys
@@ -55,6 +56,10 @@ class Server(uvicorn.Server):
         # Before uvicorn waits for answers to end: texts end with what they have.
         await run_in_threadpool(services.streams.stop)
         await super().shutdown(sockets)
+        # What a reader who doesn't read has not taken by now, it won't.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
 
 
 def listen(host: str, port: int) -> socket.socket:

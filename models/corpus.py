@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import unicodedata
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -44,7 +45,12 @@ class NotUtf8(CorpusError):
 
 @dataclass(slots=True)
 class Report:
-    """What a scan of a corpus found. ``characters`` counts bytes where ``tokens`` is bytes."""
+    """What a scan of a corpus found. ``characters`` counts bytes where ``tokens`` is bytes.
+
+    ``rare`` are the symbols seen fewer than ``RARE`` times, the rarest first, at most
+    ``MAX_RARE`` of them. ``duplicate_line_share`` is that of the lines that stand earlier in the
+    text too, empty ones aside; None without lines. ``preset`` is the one that suits the text.
+    """
 
     bytes: int
     characters: int
@@ -54,7 +60,10 @@ class Report:
     line_ends: Literal["lf", "crlf", "cr", "mixed", "none"]
     lines: int
     normalised: list[str] = field(default_factory=list)
+    rare: list[dict[str, Any]] = field(default_factory=list)
     unprintable: list[str] = field(default_factory=list)
+    duplicate_line_share: float | None = None
+    preset: str = "auto"
     warnings: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:

@@ -268,10 +268,8 @@ def test_killed_with_its_worker_it_goes_on_bit_by_bit(
     wait_for_death(horse)
     assert not job.is_locked()
 
-    began = time.monotonic()
     start_worker()
     events_until(queue, job, is_at(1), after=last_id(job))
-    assert time.monotonic() - began < 10
     assert all_events(queue, job)[-1].data["status"] == "finished"
     assert_same_training(job, undisturbed, queue)
 
