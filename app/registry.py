@@ -81,7 +81,7 @@ def view(entry: Entry) -> dict[str, Any]:
         "val_loss": loss,
         "bpc": None if loss is None else loss / math.log(2),
         "baseline": card.get("baseline"),
-        "precision": {"exact": loss, "fast": None},
+        "precision": card.get("precision") or {"exact": loss, "fast": None},
         "corpus": card.get("corpus"),
         "created_at": card.get("created_at"),
         "job_id": card.get("job_id"),

@@ -44,10 +44,21 @@ _MARKS = 30
 
 
 @functools.cache
-def _piles() -> re.Pattern[str]:
-    """More marks in a row than that."""
-    marks = "".join(c for c in map(chr, range(0x300, 0x20000)) if unicodedata.combining(c))
-    return re.compile(f"[{marks}]{{{_MARKS + 1},}}")
+def _marks() -> NDArray[np.bool_]:
+    """For each code point whether it is a combining mark."""
+    marks = np.zeros(0x110000, dtype=np.bool_)
+    marks[0x300:0x20000] = [unicodedata.combining(chr(c)) > 0 for c in range(0x300, 0x20000)]
+    return marks
+
+
+def _piles(text: str) -> list[tuple[int, int]]:
+    """Where more marks than that stand in a row: their begins and ends."""
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    marks = _marks()[points]
+    if not marks.any():
+        return []
+    borders = np.flatnonzero(np.diff(marks, prepend=np.False_, append=np.False_)).reshape(-1, 2)
+    return [(begin, end) for begin, end in borders.tolist() if end - begin > _MARKS]
 
 
 def compose(text: str) -> str:
@@ -60,9 +71,9 @@ def compose(text: str) -> str:
         return text
     pieces = []
     begin = 0
-    for pile in _piles().finditer(text):
-        pieces += [unicodedata.normalize("NFC", text[begin : pile.start()]), pile.group()]
-        begin = pile.end()
+    for start, end in _piles(text):
+        pieces += [unicodedata.normalize("NFC", text[begin:start]), text[start:end]]
+        begin = end
     return "".join([*pieces, unicodedata.normalize("NFC", text[begin:])])
 
 

@@ -6,7 +6,7 @@ import torch
 
 from models.batch import Batch, Piece, Stream, StreamState
 from models.config import NetworkConfig, NetworkKind
-from models.decoder import NOT_FINITE, Choices, Decoder, Precision
+from models.decoder import NOT_FINITE, Choices, Decoder, Precision, fast_cost
 from models.network import CharNetwork
 from models.sampling import SampleOptions, generate, uniforms
 from models.vocab import Vocabulary
@@ -149,6 +149,24 @@ def test_fast_is_close_to_exact(embedding_size: int) -> None:
 
     difference = np.abs(shares("exact") - shares("fast"))
     assert 0 < difference.mean() < 0.005
+
+
+def test_the_cost_of_fast_is_its_loss_less_the_exact_one() -> None:
+    """Over a text's rows, each from the zero state, as torch computes the exact one."""
+    network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, 64))
+    weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    ids = np.random.default_rng(4).integers(len(VOCABULARY), size=129)
+    cost = fast_cost(network.config, weights, ids)
+    losses = []
+    for precision in ("exact", "fast"):
+        decoder = Decoder(network.config, weights, precision)
+        rows, text = decoder.start(ids[[0, 64]]), ids[1:].reshape(2, 64).T
+        _, logits, _ = decoder.advance(rows, text, np.zeros((64, 2), np.float32), warm(2))
+        logits_, targets = torch.from_numpy(logits).flatten(0, 1), torch.from_numpy(text.copy())
+        losses.append(float(torch.nn.functional.cross_entropy(logits_, targets.flatten())))
+    assert cost == pytest.approx(losses[1] - losses[0], abs=1e-5)
+    assert cost != 0
+    assert fast_cost(network.config, weights, ids[:50]) is None
 
 
 @pytest.mark.parametrize("kind", ["gru", "rnn"])

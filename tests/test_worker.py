@@ -141,6 +141,9 @@ def test_a_worker_trains_a_job_to_its_end(make_job: MakeJob, queue: Queue, data:
     assert tag == "latest"
     assert checkpoint.card["job_id"] == job.id
     assert checkpoint.card["val_loss"] == min(e["val_loss"] for e in evaluations)
+    losses = checkpoint.card["precision"]
+    assert losses["exact"] == checkpoint.card["val_loss"]
+    assert 0 < abs(losses["fast"] - losses["exact"]) < 0.05
     assert checkpoint.card["corpus"]["characters"] == len(TOY)
     assert checkpoint.validation.decode() == TOY[-round(0.1 * len(TOY)) :]
     assert [e.data["digest"] for e in events if e.event == "checkpoint"][-1] == digest

@@ -28,6 +28,7 @@ from models.checkpoint import (
     write_durably,
 )
 from models.corpus import Corpus, CorpusError, Scan
+from models.decoder import fast_cost
 from models.network import CharNetwork
 from models.novelty import line_hashes
 from models.planning import Plan, make_plan
@@ -328,14 +329,20 @@ class Session:
         self._save_seconds = self._saved_at - began
 
     def _publish(self, tag: str, step: int, val_loss: float) -> None:
+        weights = _weights(self._trainer.network)
+        cost = fast_cost(self._plan.config, weights, self._corpus.validation)
         checkpoint = Checkpoint(
             config=self._plan.config,
             vocabulary=self._corpus.vocabulary,
-            weights=_weights(self._trainer.network),
+            weights=weights,
             card=self._card
             | {
                 "val_loss": val_loss,
                 "bpc": _bits(val_loss),
+                "precision": {
+                    "exact": val_loss,
+                    "fast": None if cost is None else val_loss + cost,
+                },
                 "step": step,
                 "created_at": timestamp(),
             },
