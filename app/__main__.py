@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.main import create_app
 from app.services import Services
@@ -19,6 +20,9 @@ from app.settings import Settings, refusal
 
 SEND_BUFFER = 32 << 10
 """Bytes that the kernel keeps for a reader who doesn't read; left to itself it keeps megabytes."""
+
+UNSENT = 8 << 10
+"""Bytes beyond what is on its way that wait for a reader, in the kernel and again before it."""
 
 STALLED_MILLISECONDS = 15_000
 """After which a reader who acknowledges nothing is cut off."""
@@ -29,6 +33,14 @@ MAX_HEAD = 16 << 10
 GRACE_SECONDS = 5
 
 
+class _Protocol(H11Protocol):
+    """uvicorn's, with less written ahead of a reader."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=UNSENT)
+
+
 class Server(uvicorn.Server):
     """Tells the application that it is about to stop, so that endless answers can end."""
 
@@ -37,7 +49,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 # httptools buffers headers without a limit.
-                http="h11",
+                http=_Protocol,
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -74,8 +86,10 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit both.
+        # Connections inherit them all.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MILLISECONDS)
         listener.bind(address)

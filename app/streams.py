@@ -17,13 +17,14 @@ from collections.abc import AsyncIterator
 from models.batch import Batch, FinishReason, Piece, Stream
 from models.decoder import Decoder
 
-TICK_SECONDS = 0.02
-"""How long a tick shall take: short enough to feel immediate, long enough to cost nothing."""
+TICK_SECONDS, TICK_SECONDS_A_ROW = 0.02, 0.0004
+"""How long a tick shall take: short enough to feel immediate, and long enough that what is done
+for each row between ticks is little beside it."""
 
 FIRST_STEPS = 8
 MAX_STEPS = 1024
 
-PENDING_CHARACTERS = 8192
+PENDING_CHARACTERS = 4096
 """Text that a reader may leave unread before its row pauses."""
 
 _log = logging.getLogger(__name__)
@@ -206,7 +207,8 @@ class _LiveBatch:
         if not self._step_seconds:
             return FIRST_STEPS
         expected = self._step_seconds * max(1.0, rows / self._rows)
-        return max(1, min(MAX_STEPS, int(TICK_SECONDS / expected)))
+        tick = TICK_SECONDS + TICK_SECONDS_A_ROW * rows
+        return max(1, min(MAX_STEPS, int(tick / expected)))
 
 
 class Streams:

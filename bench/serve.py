@@ -44,6 +44,7 @@ class Counted(asyncio.Protocol):
     began: float = 0.0
     received: int = 0
     times: list[float] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
     done: asyncio.Event = field(default_factory=asyncio.Event)
     transport: asyncio.Transport | None = None
 
@@ -56,6 +57,7 @@ class Counted(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
         self.times.append(time.perf_counter())
+        self.sizes.append(len(data))
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -87,12 +89,15 @@ def throughput(port: int, path: str, count: int, seconds: float) -> float:
 
     async def measure() -> float:
         clients = await read(port, path, count, seconds + 1)
-        total, begin = 0, min(c.times[0] for c in clients if c.times) + 1
-        for client in clients:
-            if client.times:
-                after = sum(1 for moment in client.times if moment >= begin)
-                total += round(client.received * after / len(client.times))
-        return total / seconds
+        begin = min(client.times[0] for client in clients if client.times) + 1
+        end = max(client.times[-1] for client in clients if client.times)
+        total = sum(
+            size
+            for client in clients
+            for moment, size in zip(client.times, client.sizes, strict=True)
+            if moment >= begin
+        )
+        return total / (end - begin)
 
     return asyncio.run(measure())
 
@@ -221,13 +226,30 @@ def stalled(hidden_size: int, seconds: float) -> None:
             sleeper.connect(("127.0.0.1", port))
             sleeper.sendall(get(path))
             sleepers.append(sleeper)
-        time.sleep(max(5.0, 4 * seconds))
+        wait_until_idle(pid)
         memory = (resident(pid) - before) / 500
         beside = throughput(port, path, 20, seconds)
         for sleeper in sleepers:
             sleeper.close()
     tell("20 streams beside 500 stalled", beside, alone)
     print(f"{'':34} {memory / 1024:.0f} KiB of the server's memory for each stalled one")
+
+
+def wait_until_idle(pid: int, patience: float = 300) -> None:
+    """Until the buffers of all who don't read are full, and their rows pause."""
+    deadline = time.monotonic() + patience
+    before = cpu_seconds(pid)
+    while time.monotonic() < deadline:
+        time.sleep(0.5)
+        now = cpu_seconds(pid)
+        if now - before < 0.1:
+            return
+        before = now
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> int:

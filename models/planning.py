@@ -295,7 +295,7 @@ class _Planner:
         Measured at 2×256 on tinyshakespeare: docs/log.md.
         """
         pressure = epochs * min(1.0, config.parameters() / self.characters)
-        for limit, dropout in ((1.5, 0.0), (4, 0.1), (12, 0.2), (25, 0.3), (50, 0.4)):
+        for limit, dropout in ((1.5, 0.0), (8, 0.1), (15, 0.2), (25, 0.3), (50, 0.4)):
             if pressure <= limit:
                 return dropout
         return 0.5

@@ -146,7 +146,7 @@ def test_a_form_is_cut_wherever_the_network_cuts_it(client: httpx2.Client) -> No
     ("text", "words"),
     [
         (b"", "empty"),
-        (b"a", "1 characters: send at least 100"),
+        (b"a", "1 character: send at least 100"),
         (b"a" * 500, "repeats one character"),
         (b"PK\x03\x04" + bytes(range(256)) * 4, "binary file"),
         ("grün\n".encode("latin-1") * 40, "offset 2 "),
