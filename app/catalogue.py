@@ -25,7 +25,7 @@ class LoadedModel:
     def __init__(self, digest: str, checkpoint: Checkpoint) -> None:
         self.digest = digest
         self.checkpoint = checkpoint
-        self.bytes = COPIES * 4 * checkpoint.config.parameters()
+        self.bytes = COPIES * 4 * checkpoint.config.parameters() + checkpoint.lines.nbytes
         self._decoders: dict[Precision, Decoder] = {}
         self._making = threading.Lock()
 
@@ -77,6 +77,10 @@ class Catalogue:
         self.memory_limit = memory_limit
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
+
+    @property
+    def loaded(self) -> list[LoadedModel]:
+        return list(self._loaded.values())
 
     async def get(self, reference: str) -> Named:
         """The model that a reference names now.

@@ -4,14 +4,34 @@ Knows the command line and the environment variables that may stand in for it. W
 does is in a module of its own.
 """
 
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from app import commands, reach
+from app.client import ApiError
 from app.up import ROOT, Options, Refusal, bring_up
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Data = Annotated[
+    Path, typer.Option(envvar="CHARLOOM_DATA", help="The directory that keeps everything.")
+]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CHARLOOM_URL",
+        help="Of a running service; else the one on the data directory, else one is started. "
+        "CHARLOOM_API_KEY is its key.",
+    ),
+]
+DATA = ROOT / "data"
 
 
 @cli.callback()
@@ -25,9 +45,7 @@ def up(
     port: Annotated[
         int, typer.Option(envvar="CHARLOOM_PORT", min=0, max=65535, help="0 takes a free one.")
     ] = 8000,
-    data: Annotated[
-        Path, typer.Option(envvar="CHARLOOM_DATA", help="The directory that keeps everything.")
-    ] = ROOT / "data",
+    data: Data = DATA,
     workers: Annotated[int, typer.Option(min=0, help="How many jobs train at once.")] = 1,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     insecure: Annotated[
@@ -38,11 +56,169 @@ def up(
     ] = False,
 ) -> None:
     """Start Redis, workers and server, and stay; Ctrl-C stops them all."""
-    try:
+    with reported():
         bring_up(Options(host, port, data.resolve(), workers, open_page, insecure))
-    except Refusal as refusal:
-        typer.echo(f"charloom: {refusal}", err=True)
+
+
+def _training(panel: str, text: str) -> Any:
+    return typer.Option(help=text, rich_help_panel=panel)
+
+
+SIZES, TRAINING, ENDS, SAMPLES = "Network", "Training", "When it ends", "Samples on the way"
+
+
+@cli.command()
+def train(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The text; - is standard input.")],
+    model: Annotated[str | None, typer.Option(help="What the model is called.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what the text is; nothing is kept.")
+    ] = False,
+    preset: Annotated[str | None, typer.Option(help="auto, or an experiment's name.")] = None,
+    network: Annotated[str | None, _training(SIZES, "lstm, gru or rnn.")] = None,
+    num_layers: Annotated[int | None, _training(SIZES, "1 to 8.")] = None,
+    hidden_size: Annotated[int | None, _training(SIZES, "Cells of a layer.")] = None,
+    embedding_size: Annotated[int | None, _training(SIZES, "0 is 1-of-k.")] = None,
+    dropout: Annotated[float | None, _training(SIZES, "0 to 0.9.")] = None,
+    tokens: Annotated[str | None, _training(SIZES, "characters or bytes.")] = None,
+    init_from: Annotated[str | None, _training(SIZES, "A model to go on from.")] = None,
+    batch_size: Annotated[int | None, _training(TRAINING, "Rows of a batch.")] = None,
+    sequence_length: Annotated[int | None, _training(TRAINING, "Characters of a row.")] = None,
+    optimizer: Annotated[str | None, _training(TRAINING, "adamw, adam or rmsprop.")] = None,
+    learning_rate: Annotated[float | None, _training(TRAINING, "1e-6 to 1.")] = None,
+    schedule: Annotated[str | None, _training(TRAINING, "cosine, char-rnn or constant.")] = None,
+    grad_clip: Annotated[float | None, _training(TRAINING, "The gradient's norm; 0: off.")] = None,
+    weight_decay: Annotated[float | None, _training(TRAINING, "0 to 1.")] = None,
+    seed: Annotated[int | None, _training(TRAINING, "Of all that is drawn.")] = None,
+    max_epochs: Annotated[float | None, _training(ENDS, "Passes over the text.")] = None,
+    max_steps: Annotated[int | None, _training(ENDS, "Batches.")] = None,
+    max_seconds: Annotated[float | None, _training(ENDS, "Time that training takes.")] = None,
+    patience: Annotated[int | None, _training(ENDS, "Evaluations without a better loss.")] = None,
+    validation_fraction: Annotated[float | None, _training(ENDS, "Held out, 0.01 to 0.5.")] = None,
+    evaluate_every: Annotated[int | None, _training(ENDS, "Steps.")] = None,
+    sample_at: Annotated[str | None, _training(SAMPLES, "Steps, as in 100,300,500.")] = None,
+    sample_every: Annotated[int | None, _training(SAMPLES, "Steps.")] = None,
+    sample_prime: Annotated[str | None, _training(SAMPLES, "What a sample begins with.")] = None,
+    sample_temperature: Annotated[float | None, _training(SAMPLES, "0 is argmax.")] = None,
+    keep_snapshots: Annotated[
+        str | None, _training(SAMPLES, "Steps to publish as NAME:step-N.")
+    ] = None,
+    data: Data = DATA,
+    url: Url = None,
+) -> None:
+    """Train a model on a text and watch it learn; what is left out is decided by the text."""
+    with reported():
+        if not model and not check:
+            raise typer.BadParameter("--model names what is to be trained")
+        with commands.opened(file) as text:
+            if check:
+                raise typer.Exit(0 if commands.check(text) else 1)
+            with reach.everything(_place(data, url)) as reached:
+                code = commands.train(reached, text, _given(context, "file", "check"))
+        raise typer.Exit(code)
+
+
+@cli.command()
+def sample(
+    context: typer.Context,
+    model: Annotated[str | None, typer.Option(help="May be left out if there is one.")] = None,
+    prime: Annotated[str | None, typer.Option(help="Text to read first.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is argmax.")] = None,
+    length: Annotated[int | None, typer.Option(help="Characters to write.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same gives the same text.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Choose among so many.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Choose among so much probability.")] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="The text ends before it; up to 4 times.")
+    ] = None,
+    echo: Annotated[bool, typer.Option("--echo", help="Write the prime too.")] = False,
+    unknown: Annotated[
+        str | None, typer.Option(help="skip leaves out what the model does not know.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="exact (fp32) or fast (int8).")] = None,
+    data: Data = DATA,
+    url: Url = None,
+) -> None:
+    """Write text in a model's style, as it is made."""
+    with reported(), reach.server(_place(data, url)) as reached:
+        commands.sample(reached.client, _given(context))
+
+
+@cli.command()
+def names(
+    context: typer.Context,
+    model: Annotated[str | None, typer.Option(help="May be left out if there is one.")] = None,
+    count: Annotated[int | None, typer.Option("--count", "-n", help="1 to 1000.")] = None,
+    starts_with: Annotated[str | None, typer.Option(help="What they begin with.")] = None,
+    min_length: Annotated[int | None, typer.Option(help="Characters.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Characters.")] = None,
+    novel: Annotated[bool, typer.Option("--novel", help="None that the model has read.")] = False,
+    temperature: Annotated[float | None, typer.Option(help="0 is argmax.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same gives the same names.")] = None,
+    data: Data = DATA,
+    url: Url = None,
+) -> None:
+    """Draw names from a model of a list, one a line, none twice."""
+    with reported(), reach.server(_place(data, url)) as reached:
+        commands.names(reached.client, _given(context))
+
+
+@cli.command()
+def models(data: Data = DATA, url: Url = None) -> None:
+    """List the models that there are."""
+    with reported(), reach.server(_place(data, url)) as reached:
+        commands.models(reached.client)
+
+
+@cli.command()
+def jobs(
+    context: typer.Context,
+    job: Annotated[str | None, typer.Argument(help="A job to watch.")] = None,
+    cancel: Annotated[bool, typer.Option("--cancel", help="End it; what it made stays.")] = False,
+    status: Annotated[str | None, typer.Option(help="Only those, such as running.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only those of a model.")] = None,
+    data: Data = DATA,
+    url: Url = None,
+) -> None:
+    """List jobs, the newest first; with a job's id, show its progress or cancel it."""
+    with reported(), reach.server(_place(data, url)) as reached:
+        if cancel and not job:
+            raise typer.BadParameter("--cancel needs a job's id")
+        if not job:
+            commands.jobs(reached.client, _given(context, "job", "cancel"))
+        elif cancel:
+            commands.cancel(reached.client, job)
+        else:
+            raise typer.Exit(commands.follow(reached, job))
+
+
+def _place(data: Path, url: str | None) -> reach.Place:
+    return reach.Place(data.resolve(), url)
+
+
+def _given(context: typer.Context, *besides: str) -> dict[str, Any]:
+    """What was said on the command line, to be sent as it is: the service knows what it may be."""
+    left_out = {"data", "url", *besides}
+    given = {name: value for name, value in context.params.items() if name not in left_out}
+    # Zeros were said.
+    return {k: v for k, v in given.items() if v is not None and v is not False and v != []}
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """What went wrong is one line and an exit code."""
+    try:
+        yield
+    except (Refusal, ApiError, commands.Failed) as error:
+        typer.echo(f"charloom: {error}", err=True)
         raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(commands.INTERRUPTED) from None
+    except BrokenPipeError:
+        # Whoever read has enough. Python would complain once more as it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(128 + signal.SIGPIPE) from None
 
 
 if __name__ == "__main__":

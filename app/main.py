@@ -20,9 +20,20 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import health, problems, registry, sampling, training
+from app import (
+    dialect_ollama,
+    dialect_openai,
+    health,
+    metrics,
+    names,
+    problems,
+    registry,
+    sampling,
+    training,
+)
 from app.services import open_services
 from app.settings import Settings
+from models import pretrained
 from worker.queue import Reconciler
 
 RECONCILE_SECONDS = 2.0
@@ -60,11 +71,15 @@ def create_app(settings: Settings) -> FastAPI:
         training.router,
         registry.router,
         sampling.router,
+        names.router,
+        dialect_openai.router,
+        dialect_ollama.router,
         health.router,
+        metrics.router,
     ):
         app.include_router(router)
     app.add_api_route("/", _welcome, response_class=PlainTextResponse, include_in_schema=False)
-    problems.add_handlers(app)
+    problems.add_handlers(app, {"/v1/": dialect_openai.error, "/api/": dialect_ollama.error})
     app.add_middleware(_Envelope)
     return app
 
@@ -94,6 +109,8 @@ def _lifespan(settings: Settings) -> Any:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = app.state.services = open_services(settings)
         await run_in_threadpool(services.corpora.sweep)
+        if settings.pretrained:
+            await run_in_threadpool(pretrained.install, services.models, settings.pretrained)
         stopped = threading.Event()
         reconciler = threading.Thread(
             target=_reconcile,
@@ -172,7 +189,8 @@ class _Envelope:
             _log.exception("request %s failed", request_id)
             # An answer that has begun is cut off by the server, which sees that it has no end.
             if not status:
-                await problems.unexpected().response()(scope, receive, send_wrapped)
+                answer = problems.response(scope, problems.unexpected())
+                await answer(scope, receive, send_wrapped)
         finally:
             _log_access(scope, status, time.perf_counter() - began, request_id)
 

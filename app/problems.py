@@ -1,13 +1,14 @@
 """Every error as RFC 9457 ``application/problem+json``, in words that say what to do.
 
 One table says what an exception of the layers below becomes. Nothing of what a client sent comes
-back, but for the name of a field that is not known. Knows no route.
+back, but for the name of a field that is not known. Where other tools' clients ask, errors have
+the shape that these read. Knows no route.
 """
 
 import errno
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar, get_args
 
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import Scope
 
 from app.schemas import PATTERNS
 from models.checkpoint import CheckpointError, UnknownModel
@@ -156,8 +158,17 @@ def schemas() -> dict[str, Any]:
     return definitions | {ProblemDetails.__name__: schema}
 
 
-def add_handlers(app: FastAPI) -> None:
-    """Makes an application answer all its errors this way, but for what nobody foresaw."""
+Shape = Callable[[Problem], Response]
+
+
+def add_handlers(app: FastAPI, shapes: Mapping[str, Shape]) -> None:
+    """Makes an application answer all its errors this way, but for what nobody foresaw.
+
+    Args:
+        app: the application.
+        shapes: how errors are said below paths that begin so, if not as RFC 9457.
+    """
+    app.state.error_shapes = shapes
     for kind in _ANSWERED:
         app.add_exception_handler(kind, _answer)
 
@@ -182,7 +193,17 @@ _ANSWERED: tuple[type[Exception], ...] = (
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    return _problem(request, error).response()
+    return response(request.scope, _problem(request, error))
+
+
+def response(scope: Scope, problem: Problem) -> Response:
+    """A problem as the clients of an address read it."""
+    path = f"{scope['path']}/"
+    for prefix, shape in scope["app"].state.error_shapes.items():
+        if path.startswith(prefix):
+            answer: Response = shape(problem)
+            return answer
+    return problem.response()
 
 
 def _problem(request: Request, error: Exception) -> Problem:

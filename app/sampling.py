@@ -1,9 +1,10 @@
 """``/sample``: text from a model, streamed as it is made, as SSE with probabilities, or as JSON."""
 
+import hashlib
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -98,14 +99,35 @@ class Opened:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {
-            "X-Model": self.named.reference,
-            "X-Model-Digest": self.named.model.digest,
-            "X-Seed": str(self.seed),
-            "X-Precision": self.precision,
-            "Cache-Control": "no-cache, no-store, no-transform",
-            "X-Accel-Buffering": "no",
-        }
+        return sample_headers(self.named, self.seed, self.precision)
+
+
+def sample_headers(named: Named, seed: int, precision: Precision) -> dict[str, str]:
+    """What every text, and what is drawn like one, says of how it came about."""
+    return {
+        "X-Model": named.reference,
+        "X-Model-Digest": named.model.digest,
+        "X-Seed": str(seed),
+        "X-Precision": precision,
+        "Cache-Control": "no-cache, no-store, no-transform",
+        "X-Accel-Buffering": "no",
+    }
+
+
+def draw_seed() -> int:
+    return secrets.randbelow(DRAWN_SEEDS)
+
+
+def derived_seed(seed: int, index: int) -> int:
+    """The seed of the text number ``index`` of a request that makes several.
+
+    The first one's is the request's own. The others are hashed: of requests with neighbouring
+    seeds no two texts shall be the same.
+    """
+    if index == 0:
+        return seed
+    mixed = hashlib.blake2b(f"{seed} {index}".encode(), digest_size=8).digest()
+    return int.from_bytes(mixed, "little") >> 1
 
 
 _DOCUMENTATION: dict[int | str, dict[str, Any]] = {
@@ -177,11 +199,12 @@ async def _answer(request: Request, services: Services, fields: SampleRequest) -
             "probabilities", f"don't fit into plain text: ask with Accept: {EVENTS} or {JSON}"
         )
     opened = await open_text(services, fields, keep_state=kind != TEXT)
-    if kind == TEXT:
-        return ReaderResponse(opened.reader, _plain(opened), f"{TEXT}; charset=utf-8", opened)
+    if kind == JSON:
+        return await _at_once(request, services, opened)
+    chunks, media_type = _plain(opened), f"{TEXT}; charset=utf-8"
     if kind == EVENTS:
-        return ReaderResponse(opened.reader, _events(services, opened), EVENTS, opened)
-    return await _at_once(request, services, opened)
+        chunks, media_type = _events(services, opened), EVENTS
+    return ClosingResponse(chunks, media_type, opened.headers, opened.reader.close)
 
 
 def accepted(request: Request, offers: tuple[str, ...]) -> str:
@@ -246,7 +269,7 @@ async def open_text(
     prime = known_prime(model.vocabulary, fields)
     seed = fields.seed
     if seed is None:
-        seed = saved.state.seed if saved else secrets.randbelow(DRAWN_SEEDS)
+        seed = saved.state.seed if saved else draw_seed()
     stream = Stream(
         model.vocabulary,
         model.vocabulary.encode(prime),
@@ -306,21 +329,25 @@ async def _saved(services: Services, named: Named, token: str | None) -> Saved |
         ) from None
 
 
-class ReaderResponse(StreamingResponse):
-    """What a reader gives, as it comes. The row is freed however the response ends."""
+class ClosingResponse(StreamingResponse):
+    """What comes as it is made. ``close`` frees the rows however the response ends."""
 
     def __init__(
-        self, reader: Reader, chunks: AsyncIterator[bytes], media_type: str, opened: Opened
+        self,
+        chunks: AsyncIterator[bytes],
+        media_type: str,
+        headers: Mapping[str, str],
+        close: Callable[[], None],
     ) -> None:
-        self.reader = reader
-        super().__init__(chunks, headers=opened.headers, media_type=media_type)
+        self.close = close
+        super().__init__(chunks, headers=headers, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Not in the generator: one that never began to run has no finally either.
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self.reader.close()
+            self.close()
 
 
 async def _plain(opened: Opened) -> AsyncIterator[bytes]:

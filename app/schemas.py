@@ -16,11 +16,9 @@ from pydantic import (
 )
 
 from models.config import NetworkKind
+from models.presets import PRESETS
 from models.vocab import Tokens
 from worker.jobs import Status
-
-PRESETS = ("auto", "char-rnn")
-"""Those of models.planning, which can't be read here: it imports torch. A test compares them."""
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 MODEL_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}(:[a-z0-9][a-z0-9._-]{0,62})?$"
@@ -41,6 +39,7 @@ MAX_STEPS = 1_000_000_000
 MAX_SAMPLES_AT = 1000
 MAX_SECONDS = 366 * 86400.0
 MAX_SAMPLE_PRIME = 1000
+MAX_SNAPSHOTS = 100
 
 
 def _preset(value: str) -> str:
@@ -67,6 +66,12 @@ def _steps(value: Any) -> list[int]:
             f"must be steps from 1 to {MAX_STEPS}, at most {MAX_SAMPLES_AT} of them, "
             "as in 100,300,500"
         )
+    return steps
+
+
+def _snapshots(steps: list[int]) -> list[int]:
+    if len(steps) > MAX_SNAPSHOTS:
+        raise ValueError(f"must be at most {MAX_SNAPSHOTS} steps: each is a model on disk")
     return steps
 
 
@@ -134,6 +139,10 @@ class TrainingOptions(Fields):
     sample_every: int | None = Field(None, ge=1, le=MAX_STEPS, description="steps")
     sample_prime: str = Field("", max_length=MAX_SAMPLE_PRIME)
     sample_temperature: Temperature = 1.0
+    keep_snapshots: Annotated[Steps, AfterValidator(_snapshots)] | None = Field(
+        None, description="steps that are published as name:step-<n>"
+    )
+    init_from: ModelReference | None = Field(None, description="a model to go on from")
     seed: Seed = 0
 
     @property
@@ -152,6 +161,16 @@ class TrainingRequest(TrainingOptions):
     """``POST /train`` as JSON, for a corpus that is here already."""
 
     corpus_id: CorpusId
+
+
+class ResumeRequest(Fields):
+    """Limits that an ended job gets anew; what is left out stays."""
+
+    max_epochs: float | None = Field(None, gt=0, le=1_000_000)
+    max_steps: int | None = Field(None, ge=1, le=MAX_STEPS)
+    max_seconds: float | None = Field(
+        None, gt=0, le=MAX_SECONDS, description="training time, over all resumes"
+    )
 
 
 class Page(Fields):
@@ -429,6 +448,29 @@ class SampleResult(BaseModel):
     seconds: float
     state: str | None
     probabilities: list[dict[str, Any]] | None = None
+
+
+class NamesResult(BaseModel):
+    """Names, how many were asked for, and how many lines were drawn to find them.
+
+    ``novel``: a name is not a line of the corpus.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "names": [{"name": "Kaelin", "novel": True}],
+                "seed": 7,
+                "asked": 1,
+                "drawn": 2,
+            }
+        }
+    )
+
+    names: list[dict[str, Any]]
+    seed: int
+    asked: int
+    drawn: int
 
 
 class Readiness(BaseModel):

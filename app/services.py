@@ -16,6 +16,7 @@ from app.states import StateSigner
 from app.streams import Streams
 from models.checkpoint import Registry
 from worker.corpora import CorpusStore
+from worker.devices import DeviceStore
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
 
@@ -31,6 +32,7 @@ class Services:
     queue: Queue
     jobs: JobStore
     corpora: CorpusStore
+    devices: DeviceStore
     models: Registry
     catalogue: Catalogue
     streams: Streams
@@ -47,6 +49,7 @@ def open_services(settings: Settings) -> Services:
         queue=Queue(settings.redis_url),
         jobs=JobStore(settings.data / "jobs"),
         corpora=CorpusStore(settings.data / "corpora"),
+        devices=DeviceStore(settings.data / "devices"),
         models=models,
         catalogue=Catalogue(models, settings.model_memory_bytes),
         streams=Streams(settings.max_streams),

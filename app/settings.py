@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     max_upload_bytes: int = Field(default=1 << 30, ge=1)
+    pretrained: Path | None = Path(__file__).resolve().parent.parent / "pretrained"
     max_streams: int = Field(default=1000, ge=1)
     model_memory_bytes: int = Field(default=4 << 30, ge=0)
     insecure: bool = False

@@ -8,6 +8,7 @@ Knows no HTTP.
 """
 
 import asyncio
+import bisect
 import logging
 import os
 import threading
@@ -27,11 +28,31 @@ MAX_STEPS = 1024
 PENDING_CHARACTERS = 4096
 """Text that a reader may leave unread before its row pauses."""
 
+TICK_BOUNDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5)
+FIRST_TEXT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds, between which durations are counted."""
+
 _log = logging.getLogger(__name__)
 
 
 class ServerFull(Exception):
     """As many streams as the server takes are running."""
+
+
+class Tally:
+    """How many durations fell below each bound, and their sum.
+
+    One thread adds, any may read: no lock, so a reader may miss the one just being added.
+    """
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect.bisect_left(self.bounds, seconds)] += 1
+        self.seconds += seconds
 
 
 class Reader:
@@ -46,6 +67,8 @@ class Reader:
         self._pending = 0
         self._closed = False
         self._news = asyncio.Event()
+        self._opened = time.perf_counter()
+        self._has_text = False
 
     def wants_more(self) -> bool:
         return self._pending < PENDING_CHARACTERS
@@ -54,6 +77,9 @@ class Reader:
         self._pieces.append(piece)
         self._pending += len(piece.text)
         self.finish_reason = finish_reason
+        if piece.text and not self._has_text:
+            self._has_text = True
+            self.lane.first_texts.add(time.perf_counter() - self._opened)
         self._news.set()
 
     def close(self) -> None:
@@ -84,10 +110,17 @@ News = list[tuple[Reader, Piece, FinishReason | None]]
 
 
 class Lane:
-    """A decoder thread: joins, ticks and leaves, one after the other."""
+    """A decoder thread: joins, ticks and leaves, one after the other.
+
+    ``ticking`` counts the rows that it advanced last, ``characters`` all that it has written.
+    """
 
     def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
         self.readers = 0
+        self.ticking = 0
+        self.characters = 0
+        self.ticks = Tally(TICK_BOUNDS)
+        self.first_texts = Tally(FIRST_TEXT_BOUNDS)
         self._loop = loop
         self._changed = threading.Condition()
         self._arrived: list[Reader] = []
@@ -124,13 +157,13 @@ class Lane:
         while True:
             with self._changed:
                 while not (self._stopping or self._arrived or self._left or self._runnable()):
+                    self.ticking = 0
                     self._changed.wait()
                 self._settle()
                 if self._stopping:
                     self._end_all()
                     return
-            for batch in self._batches.values():
-                self._tick(batch)
+            self.ticking = sum(self._tick(batch) for batch in self._batches.values())
 
     def _runnable(self) -> bool:
         return any(reader.wants_more() for b in self._batches.values() for reader in b.readers)
@@ -148,10 +181,12 @@ class Lane:
         self._left.clear()
         self._batches = {d: batch for d, batch in self._batches.items() if batch.readers}
 
-    def _tick(self, batch: "_LiveBatch") -> None:
+    def _tick(self, batch: "_LiveBatch") -> int:
+        """Advances the rows whose readers want more, and returns how many."""
         active = [reader for reader in batch.readers if reader.wants_more()]
         if not active:
-            return
+            return 0
+        began = time.perf_counter()
         try:
             pieces = batch.tick(active)
         except Exception:
@@ -160,6 +195,8 @@ class Lane:
             for reader in active:
                 reader.stream.finish_reason = "error"
             pieces = [Piece()] * len(active)
+        self.ticks.add(time.perf_counter() - began)
+        self.characters += sum(len(piece.text) for piece in pieces)
         news: News = [
             (reader, piece, reader.stream.finish_reason)
             for reader, piece in zip(active, pieces, strict=True)
@@ -167,6 +204,7 @@ class Lane:
         ]
         batch.readers = [r for r in batch.readers if r.stream.finish_reason is None]
         self._post(news)
+        return len(active)
 
     def _end_all(self) -> None:
         readers = [reader for batch in self._batches.values() for reader in batch.readers]
@@ -212,17 +250,21 @@ class _LiveBatch:
 
 
 class Streams:
-    """All streams of a server, at most ``limit`` at once. Made on the event loop that reads."""
+    """All streams of a server, at most ``limit`` at once. Made on the event loop that reads.
+
+    ``refused`` counts those that were too many.
+    """
 
     def __init__(self, limit: int, lanes: int | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.limit = limit
+        self.refused = 0
         self._stopped = False
-        self._lanes = [Lane(number, loop) for number in range(lanes or os.cpu_count() or 1)]
+        self.lanes = [Lane(number, loop) for number in range(lanes or os.cpu_count() or 1)]
 
     @property
     def running(self) -> int:
-        return sum(lane.readers for lane in self._lanes)
+        return sum(lane.readers for lane in self.lanes)
 
     def open(self, decoder: Decoder, stream: Stream) -> Reader:
         """A reader in the least loaded lane; whoever opened it closes it.
@@ -231,8 +273,9 @@ class Streams:
             ServerFull: there are as many streams as the server takes.
         """
         if self._stopped or self.running >= self.limit:
+            self.refused += 1
             raise ServerFull
-        lane = min(self._lanes, key=lambda lane: lane.readers)
+        lane = min(self.lanes, key=lambda lane: lane.readers)
         reader = Reader(lane, decoder, stream)
         lane.join(reader)
         return reader
@@ -240,5 +283,5 @@ class Streams:
     def stop(self) -> None:
         """Ends every stream with ``shutdown`` and the threads with them."""
         self._stopped = True
-        for lane in self._lanes:
+        for lane in self.lanes:
             lane.stop()

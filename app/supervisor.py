@@ -21,6 +21,10 @@ from pathlib import Path
 
 from app.tether import tethered
 
+LOCK = "charloom.lock"
+LOCK_PATIENCE = 0.2
+"""Seconds that a held lock is waited for: whoever only looks has it for an instant."""
+
 GRACE = 15.0
 """Seconds from SIGTERM to SIGKILL."""
 
@@ -58,17 +62,48 @@ def data_lock(directory: Path, url: str) -> Iterator[None]:
 
     The kernel drops the lock however the process ends, so only the lock counts, never the text.
     """
-    with (directory / "charloom.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            pid, _, held_url = file.read().strip().partition(" ")
-            raise AlreadyRunning(pid, held_url) from None
+    with (directory / LOCK).open("a+") as file:
+        deadline = time.monotonic() + LOCK_PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise AlreadyRunning(*_holder(directory)) from None
+                time.sleep(0.01)
         file.truncate(0)
         file.write(f"{os.getpid()} {url}\n")
         file.flush()
         yield
+
+
+def running_url(directory: Path) -> str | None:
+    """The URL of whoever holds ``directory``, empty before it has one; None if nobody does."""
+    try:
+        file = (directory / LOCK).open()
+    except FileNotFoundError:
+        return None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(directory)[1]
+    return None
+
+
+def url_of(directory: Path, pid: int) -> str | None:
+    """The URL that a process has written into ``directory``'s lock, once it holds it."""
+    try:
+        holder, url = _holder(directory)
+    except FileNotFoundError:
+        return None
+    return url if holder == str(pid) and url else None
+
+
+def _holder(directory: Path) -> tuple[str, str]:
+    pid, _, url = (directory / LOCK).read_text().strip().partition(" ")
+    return pid, url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

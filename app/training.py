@@ -17,6 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis import RedisError
 
+from app import feasible
 from app.problems import Problem, repeated_fields, responses, unprocessable, validated
 from app.schemas import (
     CorpusList,
@@ -25,6 +26,7 @@ from app.schemas import (
     JobList,
     JobQuery,
     JobView,
+    ResumeRequest,
     StartedJob,
     TrainingOptions,
     TrainingRequest,
@@ -123,7 +125,11 @@ async def _take_text(request: Request, services: Services) -> tuple[TrainingOpti
     ) as received:
         options = received.options
         corpus_id, _report = await run_sync(
-            services.corpora.add, received.upload, options.symbols, limiter=services.scans
+            services.corpora.add,
+            received.upload,
+            options.symbols,
+            lambda scan: feasible.check(services, options, scan),
+            limiter=services.scans,
         )
     return options, corpus_id
 
@@ -135,11 +141,12 @@ async def _take_request(request: Request, services: Services) -> tuple[TrainingO
         raise repeated_fields(twice)
     asked = validated(TrainingRequest, fields | values)
     try:
-        await run_sync(
+        scan = await run_sync(
             services.corpora.scan, asked.corpus_id, asked.symbols, limiter=services.scans
         )
     except UnknownCorpus:
         raise unprocessable("corpus_id", "is of no corpus here: GET /corpora lists them") from None
+    await run_in_threadpool(feasible.check, services, asked, scan)
     return asked, asked.corpus_id
 
 
@@ -154,11 +161,12 @@ def _create_job(
 
 
 def _started(services: Services, job: Job) -> dict[str, Any]:
-    corpus_id = job.spec["corpus_id"]
+    corpus_id, options = job.spec["corpus_id"], job.spec["options"]
     corpus = None
     with suppress(UnknownCorpus):
-        report = services.corpora.scan(corpus_id, job.spec["options"]["tokens"]).report
-        corpus = {"id": corpus_id} | report.to_json()
+        report = services.corpora.scan(corpus_id, options["tokens"]).report
+        seconds = feasible.estimated_seconds(services, report.distinct, report.characters, options)
+        corpus = {"id": corpus_id, "estimated_seconds": seconds} | report.to_json()
     return job.view() | {"corpus": corpus}
 
 
@@ -212,6 +220,59 @@ def cancel_job(job: JobDep, services: ServicesDep) -> dict[str, Any]:
         with suppress(RedisError):
             services.queue.forget(job.id)
     return job.view()
+
+
+@uploads.post(
+    "/jobs/{job_id}/resume",
+    status_code=202,
+    summary="Go on with an ended job",
+    response_model=JobView,
+    responses=responses(404, 409, 415, 422),
+    dependencies=[Depends(known_query)],
+    openapi_extra={
+        "requestBody": {
+            "required": False,
+            "content": {"application/json": {"schema": ResumeRequest.model_json_schema()}},
+        }
+    },
+)
+async def resume_job(
+    job_id: str, request: Request, background: BackgroundTasks, services: ServicesDep
+) -> dict[str, Any]:
+    """A cancelled, failed or finished job goes on from its last state.
+
+    The limits may be raised in the body, as JSON; they count from the job's beginning. Without
+    one that is raised, a job that has reached them ends again at once.
+    """
+    values = await read_json(request, optional=True)
+    raised = validated(ResumeRequest, values).model_dump(exclude_none=True)
+    job = await run_in_threadpool(_resume, services, job_id, raised)
+    background.add_task(services.queue.enqueue, job.id)
+    return await run_in_threadpool(job.view)
+
+
+def _resume(services: Services, job_id: str, raised: dict[str, Any]) -> Job:
+    job = services.jobs.get(job_id)
+    view = job.view()
+    reached = _limits_reached(view["progress"] or {}, job.spec["options"])
+    for name, value in raised.items():
+        if (before := view["options"].get(name)) is not None and value < before:
+            raise unprocessable(name, f"may be raised alone: it is {before:g} already")
+    if raised and (left := reached - raised.keys()):
+        raise unprocessable(min(left), "has been reached as well: raise it too")
+    if not services.corpora.has(job.spec["corpus_id"]):
+        raise Problem(409, "the job's corpus was deleted: it can't go on without")
+    return services.jobs.resume(job_id, raised)
+
+
+def _limits_reached(progress: dict[str, Any], options: dict[str, Any]) -> set[str]:
+    """Those of the limits asked for that have ended the job."""
+    measures = {"max_epochs": "epoch", "max_steps": "step", "max_seconds": "elapsed_seconds"}
+    return {
+        limit
+        for limit, measure in measures.items()
+        if options.get(limit) is not None and (progress.get(measure) or 0) >= options[limit]
+    }
 
 
 @router.get(
@@ -300,9 +361,17 @@ async def add_corpus(request: Request, response: Response, services: ServicesDep
         request, services.corpora, services.settings.max_upload_bytes, (), lambda _fields: None
     ) as received:
         corpus_id = await run_in_threadpool(services.corpora.add_any, received.upload)
-    report = await run_sync(services.corpora.report, corpus_id, limiter=services.scans)
+    report = await run_sync(_report, services, corpus_id, limiter=services.scans)
     response.headers["Location"] = f"/corpora/{corpus_id}"
-    return {"id": corpus_id} | report
+    return report
+
+
+def _report(services: Services, corpus_id: str) -> dict[str, Any]:
+    report = services.corpora.report(corpus_id)
+    seconds = None
+    if report.get("distinct"):
+        seconds = feasible.estimated_seconds(services, report["distinct"], report["characters"])
+    return {"id": corpus_id, "estimated_seconds": seconds} | report
 
 
 @router.get("/corpora", tags=["corpora"], summary="List corpora", response_model=CorpusList)
@@ -312,7 +381,7 @@ def list_corpora(query: Annotated[CorpusQuery, Query()], services: ServicesDep) 
         if query.cursor and corpus_id <= query.cursor:
             continue
         with suppress(UnknownCorpus):
-            found.append({"id": corpus_id} | services.corpora.report(corpus_id))
+            found.append(_report(services, corpus_id))
         if len(found) > query.limit:
             break
     return page("corpora", found, query.limit, "id")
@@ -326,7 +395,7 @@ def list_corpora(query: Annotated[CorpusQuery, Query()], services: ServicesDep) 
     responses=responses(404),
 )
 def show_corpus(corpus_id: str, services: ServicesDep) -> dict[str, Any]:
-    return {"id": corpus_id} | services.corpora.report(corpus_id)
+    return _report(services, corpus_id)
 
 
 @router.delete(

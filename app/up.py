@@ -190,7 +190,7 @@ charloom is at {url} (Ctrl-C stops it)
   device  {device()}
   data    {data}
   train   curl {key}--data-binary @your.txt '{url}/train?model=mine'
-  sample  curl {key}-N '{url}/sample?model=mine&length=500'
+  sample  curl {key}-N '{url}/sample?model=shakespeare&temperature=0.8'
 """
 
 

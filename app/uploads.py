@@ -107,8 +107,10 @@ def is_json(request: Request) -> bool:
     return kind == b"application/json" or kind.endswith(b"+json")
 
 
-async def read_json(request: Request, limit: int = MAX_JSON) -> dict[str, Any]:
-    """A JSON object of at most ``limit`` bytes.
+async def read_json(
+    request: Request, limit: int = MAX_JSON, *, optional: bool = False
+) -> dict[str, Any]:
+    """A JSON object of at most ``limit`` bytes; an empty one if nothing was sent where it may be.
 
     Raises:
         Problem: 413, 415 or 422.
@@ -119,6 +121,8 @@ async def read_json(request: Request, limit: int = MAX_JSON) -> dict[str, Any]:
         body += chunk
         if len(body) > limit:
             raise Problem(413, f"a JSON body may have at most {_size(limit)}")
+    if optional and not body:
+        return {}
     try:
         value = json.loads(body, parse_constant=_refuse_constant)
     except RecursionError:

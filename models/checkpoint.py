@@ -242,6 +242,16 @@ class Registry:
         """
         return read(self._directory(name, digest))
 
+    def vocabulary(self, name: str, digest: str) -> Vocabulary:
+        """A checkpoint's symbols, without its weights.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        directory = self._directory(name, digest)
+        data = _read_bounded(directory / "vocab.json", _MAX_JSON)
+        return _read_vocabulary(data, _read_config(directory))
+
     def entry(self, reference: str) -> Entry:
         """A model without its weights.
 
@@ -423,21 +433,25 @@ def read(directory: Path) -> Checkpoint:
         if not isinstance(stated, dict) or stated.get("sha256") != digest:
             raise CheckpointError(f"{name} is damaged: its sha256 does not match the manifest")
         contents[name] = data
-    try:
-        vocabulary = Vocabulary.from_json(_parse(contents["vocab.json"], "vocab.json"))
-    except ValueError as error:
-        raise CheckpointError(f"vocab.json: {error}") from None
-    if len(vocabulary) != config.vocabulary_size:
-        raise CheckpointError("vocab.json and config.json disagree about the vocabulary's size")
     return Checkpoint(
         config,
-        vocabulary,
+        _read_vocabulary(contents["vocab.json"], config),
         _read_weights(contents["model.safetensors"], config),
         _parse(contents["card.json"], "card.json"),
         [_parse(line, "history.jsonl") for line in contents["history.jsonl"].splitlines()],
         contents["validation.txt"],
         _read_lines(contents["lines.u64"]),
     )
+
+
+def _read_vocabulary(data: bytes, config: NetworkConfig) -> Vocabulary:
+    try:
+        vocabulary = Vocabulary.from_json(_parse(data, "vocab.json"))
+    except ValueError as error:
+        raise CheckpointError(f"vocab.json: {error}") from None
+    if len(vocabulary) != config.vocabulary_size:
+        raise CheckpointError("vocab.json and config.json disagree about the vocabulary's size")
+    return vocabulary
 
 
 def _read_lines(data: bytes) -> Lines:

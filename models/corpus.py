@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 import unicodedata
-import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import MAX_VOCABULARY
-from models.vocab import Tokens, Vocabulary, compose, name_character
+from models.doctor import Examination
+from models.vocab import Tokens, Vocabulary, compose
 
 MIN_CHARACTERS = 100
 _BLOCK = 1 << 20
-_CODE_POINTS = 0x110000
 
 AnyIds = NDArray[np.unsignedinteger[Any]]
 
@@ -208,16 +207,15 @@ def scan(path: Path, tokens: Tokens = "characters") -> Scan:
     size = path.stat().st_size
     if size == 0:
         raise CorpusError(f"the text is empty: send at least {MIN_CHARACTERS} characters")
-    counts = np.zeros(256 if tokens == "bytes" else _CODE_POINTS, dtype=np.int64)
     cleaner = _Cleaner()
-    for symbols in _symbols(path, tokens, cleaner):
-        block = np.bincount(symbols)
-        counts[: len(block)] += block
-    present = np.flatnonzero(counts)
-    total = int(counts.sum())
+    found = Examination(tokens)
+    for block in _blocks(path, tokens, cleaner):
+        found.read(_symbols(block), block)
+    present, total = found.present, found.total
     unit = "bytes" if tokens == "bytes" else "characters"
     if total < MIN_CHARACTERS:
-        raise CorpusError(f"the text has {total} {unit}: send at least {MIN_CHARACTERS}")
+        counted = unit[:-1] if total == 1 else unit
+        raise CorpusError(f"the text has {total} {counted}: send at least {MIN_CHARACTERS}")
     if len(present) < 2:
         raise CorpusError(
             f"the text repeats one {unit[:-1]}: nothing to learn. Send one with at least 2 distinct"
@@ -227,7 +225,9 @@ def scan(path: Path, tokens: Tokens = "characters") -> Scan:
             f"the text has {len(present)} distinct characters, more than {MAX_VOCABULARY}: "
             "its encoding was probably read wrongly. Train on its bytes with tokens=bytes"
         )
-    newlines = int(counts[0x0A])
+    vocabulary = Vocabulary(tokens, present.tolist())
+    newlines = int(found.counts[0x0A])
+    duplicates = found.duplicate_line_share()
     report = Report(
         bytes=size,
         characters=total,
@@ -237,24 +237,32 @@ def scan(path: Path, tokens: Tokens = "characters") -> Scan:
         line_ends=cleaner.line_ends() if tokens == "characters" else "lf" if newlines else "none",
         lines=newlines,
         normalised=cleaner.normalised(),
+        rare=found.rare(vocabulary),
+        unprintable=found.unprintable(),
+        duplicate_line_share=duplicates,
+        preset="names" if found.is_list else "auto",
+        warnings=found.warnings(duplicates),
     )
+    return Scan(report, vocabulary)
+
+
+def _blocks(path: Path, tokens: Tokens, cleaner: _Cleaner) -> Iterator[str | bytes]:
+    """A file as clean text, or as the bytes that it is."""
     if tokens == "characters":
-        odd = [chr(p) for p in present.tolist() if unicodedata.category(chr(p)) in ("Cc", "Co")]
-        report.unprintable = [name_character(c) for c in odd if c not in "\n\t"]
-    if report.unprintable:
-        report.warnings.append("it holds control characters: " + ", ".join(report.unprintable[:10]))
-    return Scan(report, Vocabulary(tokens, present.tolist()))
-
-
-def _symbols(path: Path, tokens: Tokens, cleaner: _Cleaner) -> Iterator[AnyIds]:
-    """A file's code points or bytes, in blocks."""
-    if tokens == "bytes":
+        yield from cleaner.blocks(path)
+    else:
         with path.open("rb") as file:
             while data := file.read(_BLOCK):
-                yield np.frombuffer(data, dtype=np.uint8)
-    else:
-        for text in cleaner.blocks(path):
-            yield np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+                yield data
+
+
+def _symbols(block: str | bytes) -> AnyIds:
+    """Code points or bytes."""
+    if isinstance(block, str):
+        if not block.isascii():
+            return np.frombuffer(block.encode("utf-32-le"), dtype="<u4")
+        block = block.encode("ascii")
+    return np.frombuffer(block, dtype=np.uint8)
 
 
 def encode(path: Path, vocabulary: Vocabulary, target: Path) -> None:
@@ -269,8 +277,8 @@ def encode(path: Path, vocabulary: Vocabulary, target: Path) -> None:
     dtype = id_type(vocabulary)
     try:
         with staged.open("wb") as file:
-            for symbols in _symbols(path, vocabulary.tokens, _Cleaner()):
-                ids = vocabulary.lookup(symbols)
+            for block in _blocks(path, vocabulary.tokens, _Cleaner()):
+                ids = vocabulary.lookup(_symbols(block))
                 if (ids < 0).any():
                     raise CorpusError("the vocabulary is of another text")
                 file.write(ids.astype(dtype).tobytes())
@@ -297,11 +305,63 @@ class Corpus:
     validation: AnyIds
 
     @classmethod
-    def open(cls, path: Path, vocabulary: Vocabulary, validation_fraction: float) -> "Corpus":
-        ids = np.memmap(path, dtype=id_type(vocabulary), mode="r")
+    def open(
+        cls,
+        path: Path,
+        vocabulary: Vocabulary,
+        validation_fraction: float,
+        *,
+        shuffle_lines: bool = False,
+    ) -> "Corpus":
+        """The parts of an encoded text.
+
+        Args:
+            path: of the ids.
+            vocabulary: that they are of.
+            validation_fraction: of the characters.
+            shuffle_lines: for a list, whose order is of no interest: lines are taken in a random
+                order, always the same, before the tail is cut off, so that it is like the rest.
+                Most lists are sorted, and their last lines are like each other alone.
+        """
+        ids: AnyIds = np.memmap(path, dtype=id_type(vocabulary), mode="r")
         # Both parts need a character and its successor.
         held = min(max(2, round(len(ids) * validation_fraction)), len(ids) - 2)
+        if shuffle_lines:
+            lines = Lines(ids, vocabulary.start_id)
+            ids = lines.arranged(0)
+            ends = np.flatnonzero(ids == vocabulary.start_id) + 1
+            whole = np.abs(ends - (len(ids) - held))
+            cut = int(ends[np.argmin(whole)])
+            if 2 <= cut <= len(ids) - 2:
+                held = len(ids) - cut
         return cls(vocabulary, ids[: len(ids) - held], ids[len(ids) - held :])
+
+
+class Lines:
+    """The lines of a list, to be put in random order.
+
+    Args:
+        ids: shape [characters].
+        newline: id of the line end; a last line without one is given it.
+    """
+
+    def __init__(self, ids: AnyIds, newline: int) -> None:
+        if ids[-1] != newline:
+            ids = np.append(ids, ids.dtype.type(newline))
+        self.ids = np.asarray(ids)
+        ends = np.flatnonzero(self.ids == newline) + 1
+        self._starts = np.concatenate(([0], ends[:-1]))
+        self._lengths = ends - self._starts
+
+    def arranged(self, number: int) -> AnyIds:
+        """All lines in one of the orders: a pure function of the order's number."""
+        order = np.random.default_rng(number).permutation(len(self._starts))
+        lengths = self._lengths[order]
+        begins = np.cumsum(lengths) - lengths
+        places = np.repeat(self._starts[order] - begins, lengths)
+        places += np.arange(len(places))
+        arranged: AnyIds = self.ids[places]
+        return arranged
 
 
 class Batches:
@@ -340,3 +400,35 @@ class Batches:
     def epoch(self, step: int) -> float:
         """Passes over the text after a number of steps."""
         return step * self.characters / len(self.ids)
+
+
+class ShuffledLines:
+    """Batches of a list whose lines come in another order in each pass.
+
+    So a line tells nothing of the next, and none is learned by heart for what stands before it.
+    Within a pass it is as ``Batches``; a batch is a pure function of its step and the seed.
+    """
+
+    def __init__(
+        self, ids: AnyIds, newline: int, batch_size: int, sequence_length: int, seed: int
+    ) -> None:
+        self.characters = batch_size * sequence_length
+        self._lines = Lines(ids, newline)
+        self._shape = batch_size, sequence_length
+        self._seed = seed
+        self._steps = max(1, len(self._lines.ids) // self.characters)
+        self._pass = -1
+        self._batches: Batches | None = None
+
+    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Inputs and targets of a step (counted from 0), each [time, batch]."""
+        number, within = divmod(step, self._steps)
+        if self._batches is None or number != self._pass:
+            # 0 is the order in which the corpus was cut.
+            arranged = self._lines.arranged(1 + (self._seed << 32) + number)
+            self._batches, self._pass = Batches(arranged, *self._shape), number
+        return self._batches.batch(within)
+
+    def epoch(self, step: int) -> float:
+        """Passes over the text after a number of steps."""
+        return step / self._steps

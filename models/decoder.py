@@ -161,12 +161,18 @@ def _mean_loss(decoder: Decoder, begin: Ids, forced: Ids) -> float:
     choices = Choices(
         np.ones(count, np.float32), np.zeros(count, np.int64), np.zeros(count, np.float32)
     )
-    nothing = np.zeros((steps, count), np.float32)
-    _, logits, _ = decoder.advance(decoder.start(begin), forced, nothing, choices)
-    top = logits.max(axis=-1, keepdims=True)
-    normaliser = np.log(np.exp(logits - top).sum(axis=-1)) + top[..., 0]
-    taken = np.take_along_axis(logits, forced[..., None], axis=-1)[..., 0]
-    return float((normaliser - taken).mean(dtype=np.float64))
+    # Logits of 16 MB at most, however large the vocabulary.
+    chunk = max(1, (1 << 22) // (count * decoder.config.vocabulary_size))
+    rows = decoder.start(begin)
+    total = 0.0
+    for at in range(0, steps, chunk):
+        taken = forced[at : at + chunk]
+        _, logits, rows = decoder.advance(rows, taken, np.zeros(taken.shape, np.float32), choices)
+        top = logits.max(axis=-1, keepdims=True)
+        normaliser = np.log(np.exp(logits - top).sum(axis=-1)) + top[..., 0]
+        losses = normaliser - np.take_along_axis(logits, taken[..., None], axis=-1)[..., 0]
+        total += float(losses.sum(dtype=np.float64))
+    return float(total / (steps * count))
 
 
 class _Session:

@@ -12,7 +12,6 @@ Knows no file, no client and no torch.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models.checkpoint import Checkpoint, Weights
-from models.config import NetworkConfig
+from models.config import GATES, NetworkConfig
 from models.decoder import IR_VERSION, OPSET
 from models.vocab import Vocabulary
 
@@ -30,7 +29,8 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 BLOCK = 512
-"""Steps that a layer reads at once: products large enough, and layers that wait little."""
+"""Characters of all rows that a layer reads at once: products large enough, and layers that wait
+little."""
 
 _LOGITS = 1 << 22
 """Logits that are held at once, whatever the vocabulary: 16 MiB of them."""
@@ -175,7 +175,7 @@ class Reader:
             seen(layer, begin, h, shown)
             return h
 
-        blocks = range(0, steps, BLOCK)
+        blocks = range(0, steps, _steps(rows))
         with ThreadPoolExecutor(self.threads) as pool:
             together = map if self.threads == 1 else pool.map
             for tick in range(len(blocks) + layers - 1):
@@ -189,24 +189,213 @@ class Reader:
 
     def _inputs(self, ids: Ids) -> Callable[[int], Floats]:
         """What the first layer reads of a block, by its first step."""
+        block = _steps(ids.shape[1])
         if self.config.embedding_size:
             table: Floats = self._weights["embedding.weight"]
-            return lambda begin: table[ids[begin : begin + BLOCK]]
+            return lambda begin: table[ids[begin : begin + block]]
         # 1-of-k times a matrix is one of its columns: only those of the text are touched.
         distinct, places = np.unique(ids, return_inverse=True)
         columns = self._weights["layers.0.weight_ih_l0"][:, distinct].T
-        products: Floats = np.ascontiguousarray(columns) + _input_bias(
-            self.config, self._weights, 0
-        )
+        # An imported model's may overflow: whoever sees what comes of it says so.
+        with np.errstate(over="ignore"):
+            products = np.ascontiguousarray(columns) + _input_bias(self.config, self._weights, 0)
         places = places.reshape(ids.shape)
-        return lambda begin: products[places[begin : begin + BLOCK]]
+        return lambda begin: products[places[begin : begin + block]]
 
     def _advance(
         self, layer: int, values: Floats, state: dict[str, Floats]
     ) -> tuple[Floats, Floats]:
         """One layer over a block: its h and what its cells show; moves ``state`` on."""
-        parts = "hc" if self.config.kind == "lstm" else "h"
-        feeds: dict[str, Any] = {"inputs": values} | {part: state[part] for part in parts}
-        h, *shown, h_end = self._layers[layer].run(["hs", *_SHOWN[parts], "h_end"], feeds)[:3]
-        del h_end
-        raise NotImplementedError(h, shown)
+        feeds: dict[str, Any] = {part: state[part] for part in _parts(self.config)}
+        names = [*(f"{part}_end" for part in feeds), "hs", "shown"]
+        *ends, h, shown = self._layers[layer].run(names, feeds | {"values": values})
+        state.update(zip(feeds, ends, strict=True))
+        return h, shown
+
+
+class _Guesses:
+    """The probability of each id of a text, and the likeliest ones, from the last layer's h."""
+
+    def __init__(self, checkpoint: Checkpoint, ids: Ids, top: int) -> None:
+        self.losses = np.empty(len(ids), np.float32)
+        self.top_ids = np.empty((len(ids), top), np.int64)
+        self.top = np.empty((len(ids), top), np.float32)
+        # After the last step comes what nobody knows: any id will do.
+        self._next = np.append(ids[1:], 0)
+        self._session = _session(_output_graph(checkpoint.weights))
+        self._block = max(1, _LOGITS // checkpoint.config.vocabulary_size)
+
+    def take(self, begin: int, h: Floats) -> None:
+        """What the steps from ``begin`` on expect; ``h`` is [steps, hidden]."""
+        count = self.top.shape[1]
+        for first in range(0, len(h), self._block):
+            part = h[first : first + self._block]
+            place = slice(begin + first, begin + first + len(part))
+            feeds = {
+                "h": part,
+                "next": self._next[place, None],
+                # Not 0 of them: what is not wanted is cut off again.
+                "count": np.array([max(1, count)]),
+            }
+            log_probability, logarithms, order = self._session.run(None, feeds)
+            self.losses[place] = -log_probability[:, 0]
+            self.top[place] = np.exp(logarithms[:, :count])
+            self.top_ids[place] = order[:, :count]
+
+
+def _steps(rows: int) -> int:
+    """Steps of a block."""
+    return max(1, BLOCK // rows)
+
+
+def _parts(config: NetworkConfig) -> str:
+    return "hc" if config.kind == "lstm" else "h"
+
+
+def _input_bias(config: NetworkConfig, weights: Weights, layer: int) -> Floats:
+    """What is added to a layer's input products before the scan, [gates × hidden]."""
+    name = f"layers.{layer}.bias_"
+    bias, recurrent = weights[f"{name}ih_l0"], weights[f"{name}hh_l0"]
+    if config.kind != "gru":
+        return bias + recurrent
+    # The reset gate acts on the candidate's recurrent product, its bias among it.
+    cut = 2 * config.hidden_size
+    return np.concatenate([bias[:cut] + recurrent[:cut], bias[cut:]])
+
+
+def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # A product with one vector waits for memory: a second thread of its own would too.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+class _Graph:
+    """An ONNX graph in the making."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, operator: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> str:
+        """Adds a node; the name of its first output."""
+        names = outputs or (f"{operator}_{len(self.nodes)}",)
+        self.nodes.append(helper.make_node(operator, inputs, names, **attributes))
+        return names[0]
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def made(
+        self, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
+    ) -> onnx.GraphProto:
+        return helper.make_graph(self.nodes, "graph", inputs, outputs, self.constants)
+
+
+def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
+    opsets = [helper.make_opsetid("", OPSET)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def _floats(name: str, *shape: int | str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def _layer_graph(config: NetworkConfig, weights: Weights, layer: int) -> onnx.ModelProto:
+    """A layer over a block of steps.
+
+    ``values`` are its inputs, [steps, rows, inputs], or for a first layer with 1-of-k input the
+    products of them; ``h`` and ``c`` are [rows, hidden]. Out come their ends, every h as ``hs``
+    and what the cells show as ``shown``, [steps, rows, hidden].
+    """
+    hidden, parts = config.hidden_size, _parts(config)
+    graph = _Graph()
+    products, width = "values", GATES[config.kind] * hidden
+    if layer or config.embedding_size:
+        w = weights[f"layers.{layer}.weight_ih_l0"]
+        width = w.shape[1]
+        product = graph.add("MatMul", ["values", graph.constant("w", w.T)])
+        bias = graph.constant("bias", _input_bias(config, weights, layer))
+        products = graph.add("Add", [product, bias])
+    graph.add(
+        "Scan",
+        [*parts, products],
+        *(f"{part}_end" for part in parts),
+        "hs",
+        "shown",
+        body=_step_graph(config, weights, layer),
+        num_scan_inputs=1,
+    )
+    states = [_floats(part, "rows", hidden) for part in parts]
+    ends = [_floats(f"{part}_end", "rows", hidden) for part in parts]
+    told = [_floats(name, "steps", "rows", hidden) for name in ("hs", "shown")]
+    values = _floats("values", "steps", "rows", width)
+    return _model(graph.made([*states, values], [*ends, *told]))
+
+
+def _step_graph(config: NetworkConfig, weights: Weights, layer: int) -> onnx.GraphProto:
+    """The scan's body: one step of a layer, the equations of docs/how-it-works.md."""
+    hidden, parts = config.hidden_size, _parts(config)
+    gates = GATES[config.kind]
+    graph = _Graph()
+    r = graph.constant("r", weights[f"layers.{layer}.weight_hh_l0"])
+    sizes = "sizes"
+    if gates > 1:
+        graph.constant(sizes, np.full(gates, hidden, np.int64))
+    if config.kind == "lstm":
+        gated = graph.add("Gemm", ["h_in", r, "x"], transB=1)
+        graph.add("Split", [gated, sizes], "i", "f", "g", "o", axis=1)
+        kept = graph.add("Mul", [graph.add("Sigmoid", ["f"]), "c_in"])
+        new = graph.add("Mul", [graph.add("Sigmoid", ["i"]), graph.add("Tanh", ["g"])])
+        graph.add("Add", [kept, new], "c_out")
+        graph.add("Tanh", ["c_out"], "show")
+        graph.add("Mul", [graph.add("Sigmoid", ["o"]), "show"], "h_out")
+    elif config.kind == "gru":
+        bias = weights[f"layers.{layer}.bias_hh_l0"].copy()
+        bias[: 2 * hidden] = 0
+        gated = graph.add("Gemm", ["h_in", r, graph.constant("d", bias)], transB=1)
+        graph.add("Split", [gated, sizes], "hr", "hz", "hn", axis=1)
+        graph.add("Split", ["x", sizes], "xr", "xz", "xn", axis=1)
+        reset = graph.add("Sigmoid", [graph.add("Add", ["xr", "hr"])])
+        keep = graph.add("Sigmoid", [graph.add("Add", ["xz", "hz"])])
+        candidate = graph.add("Add", ["xn", graph.add("Mul", [reset, "hn"])])
+        new = graph.add("Tanh", [candidate])
+        # (1 − z) n + z h, as n + z (h − n).
+        change = graph.add("Mul", [keep, graph.add("Sub", ["h_in", new])])
+        graph.add("Add", [new, change], "h_out")
+        graph.add("Identity", ["h_out"], "show")
+    else:
+        graph.add("Tanh", [graph.add("Gemm", ["h_in", r, "x"], transB=1)], "h_out")
+        graph.add("Identity", ["h_out"], "show")
+    graph.add("Identity", ["h_out"], "told")
+    inputs = [_floats(f"{part}_in", "rows", hidden) for part in parts]
+    outputs = [_floats(f"{part}_out", "rows", hidden) for part in parts]
+    told = [_floats(name, "rows", hidden) for name in ("told", "show")]
+    return graph.made([*inputs, _floats("x", "rows", gates * hidden)], [*outputs, *told])
+
+
+def _output_graph(weights: Weights) -> onnx.ModelProto:
+    """From h, [steps, hidden], to the log-probability of ``next`` and of the likeliest ids."""
+    graph = _Graph()
+    weight = graph.constant("weight", weights["output.weight"])
+    bias = graph.constant("bias", weights["output.bias"])
+    logits = graph.add("Gemm", ["h", weight, bias], transB=1)
+    logarithms = graph.add("LogSoftmax", [logits], axis=1)
+    graph.add("GatherElements", [logarithms, "next"], "of_next", axis=1)
+    graph.add("TopK", [logarithms, "count"], "best", "order", axis=1)
+    whole = TensorProto.INT64
+    inputs = [
+        _floats("h", "steps", weights["output.weight"].shape[1]),
+        helper.make_tensor_value_info("next", whole, ("steps", 1)),
+        helper.make_tensor_value_info("count", whole, (1,)),
+    ]
+    outputs = [
+        _floats("of_next", "steps", 1),
+        _floats("best", "steps", "top"),
+        helper.make_tensor_value_info("order", whole, ("steps", "top")),
+    ]
+    return _model(graph.made(inputs, outputs))

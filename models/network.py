@@ -55,16 +55,22 @@ class CharNetwork(nn.Module):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        hidden = self.config.hidden_size
         for name, parameter in self.layers.named_parameters():
             if "bias" in name:
                 parameter.zero_()
-                # Forget bias 1 (Jozefowicz et al. 2015): a new network remembers.
-                if self.config.kind == "lstm" and "bias_ih" in name:
-                    parameter[hidden : 2 * hidden] = 1.0
             elif name == "0.weight_ih_l0" and self.embedding is None:
                 nn.init.normal_(parameter, std=INPUT_STD)
         nn.init.zeros_(self.output.bias)
+        self.set_forget_bias()
+
+    @torch.no_grad()
+    def set_forget_bias(self) -> None:
+        """1 (Jozefowicz et al. 2015): a new LSTM remembers."""
+        hidden = self.config.hidden_size
+        if self.config.kind == "lstm":
+            for name, parameter in self.layers.named_parameters():
+                if "bias_ih" in name:
+                    parameter[hidden : 2 * hidden] = 1.0
 
     def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         values = self._inputs(ids)

@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.corpus import AnyIds, Corpus
+from models.doctor import is_list
 from models.vocab import Vocabulary
 
 LONGEST_LINE = 1 << 16
 """Bytes of a line that are looked at where hashes are made: what is longer is in no list."""
-
-LIST_LINE = 40
-"""A corpus is a list if 99 of 100 lines have fewer characters than this."""
 
 SAMPLE_LIMIT = 1 << 20
 """Characters of a sample at most."""
@@ -128,15 +126,6 @@ def _lookup(text: str, vocabulary: Vocabulary) -> AnyInts:
     if vocabulary.tokens == "bytes":
         return vocabulary.lookup(np.frombuffer(text.encode("utf-8"), dtype=np.uint8))
     return vocabulary.lookup(np.frombuffer(text.encode("utf-32-le"), dtype="<u4"))
-
-
-def is_list(ids: AnyIds, newline: int) -> bool:
-    """Whether a corpus is a list, of names say: judged by its first 2²⁰ characters."""
-    ends = np.flatnonzero(ids[:_BLOCK] == newline)
-    if len(ends) < 10:
-        return False
-    lengths = np.diff(ends, prepend=-1) - 1
-    return bool(np.quantile(lengths, 0.99) < LIST_LINE)
 
 
 def line_hashes(corpus: Corpus, limit: int) -> Hashes:

@@ -1,4 +1,4 @@
-"""What to train and how, decided before step 1: presets, and ``auto``.
+"""What to train and how, decided before step 1 from options, preset, text and device.
 
 ``auto`` measures this device for a moment and picks the network that will be best when the time
 is up: as large as can still see enough characters. Knows nothing of jobs or files.
@@ -12,11 +12,15 @@ from typing import Any, get_args
 
 import torch
 
+from models import sizing
 from models.config import NetworkConfig
 from models.corpus import Scan
 from models.network import CharNetwork
+from models.presets import with_preset
 from models.training import (
     VALIDATION_LIMIT,
+    Clip,
+    Initialisation,
     Optimizer,
     Precision,
     Schedule,
@@ -25,49 +29,14 @@ from models.training import (
     train_batch,
 )
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "auto": {},
-    # train.lua of char-rnn; it clips each gradient's elements, here the norm is clipped.
-    "char-rnn": {
-        "network": "lstm",
-        "num_layers": 2,
-        "hidden_size": 128,
-        "embedding_size": 0,
-        "dropout": 0.0,
-        "batch_size": 50,
-        "sequence_length": 50,
-        "optimizer": "rmsprop",
-        "learning_rate": 2e-3,
-        "schedule": "char-rnn",
-        "grad_clip": 5.0,
-        "weight_decay": 0.0,
-        "max_epochs": 50,
-        "evaluate_every": 1000,
-        "patience": 0,
-    },
-}
-
-HIDDEN_SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
-
-DEFAULT_SECONDS = 1800.0
-"""Time that ``auto`` plans with where nobody says how long."""
-
-MAX_AUTO_EPOCHS = 60.0
-"""Passes over the text beyond which ``auto`` does not go: early stopping ends it before."""
-
-CHARACTERS_PER_PARAMETER = 6.0
-"""Characters that a network should read for each of its parameters.
-
-At 180 s on tinyshakespeare, the largest size that gets there ended best (docs/log.md).
-"""
-
-PARAMETERS_PER_CHARACTER = 3.5
-"""Parameters that a text can feed at most, as in the essay: 3.5 M for 1 MB, with dropout."""
-
-EMBEDDING_FROM = 1000
-"""Vocabulary size from which ``auto`` embeds: 1-of-k input costs time for each symbol."""
+PROBE = 256
+"""Cells a layer of the network whose speed is measured where the options name none."""
 
 MAX_STEPS = 1_000_000_000
+
+
+class TooLarge(ValueError):
+    """The network does not fit into memory; the message says how much it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +44,14 @@ class Plan:
     """Every value of a run, decided.
 
     ``notices`` say in words what was chosen or changed and why; each has a ``code`` and a
-    ``text``.
+    ``text``. ``chars_per_second`` is what this device was measured to train, None if it was not.
     """
 
     config: NetworkConfig
     training: TrainingOptions
     validation_fraction: float
     notices: list[dict[str, str]] = field(default_factory=list)
+    chars_per_second: float | None = None
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -101,6 +71,7 @@ class Plan:
             TrainingOptions(**data["training"]),
             data["validation_fraction"],
             data["notices"],
+            data.get("chars_per_second"),
         )
 
 
@@ -113,6 +84,7 @@ def make_plan(
     scan: Scan,
     device: torch.device,
     measure: Measure | None = None,
+    memory: int | None = None,
 ) -> Plan:
     """Decides what ``options`` leave open.
 
@@ -121,47 +93,59 @@ def make_plan(
         scan: of the corpus.
         device: that will train.
         measure: how long a step takes; measured on the device if not given.
+        memory: bytes that training may take; unlimited if not given.
+
+    Raises:
+        TooLarge: it would take more.
     """
-    return _Planner(options, scan, device, measure or step_timer(device)).plan()
+    return _Planner(options, scan, device, measure or step_timer(device), memory).plan()
 
 
 class _Planner:
     def __init__(
-        self, options: dict[str, Any], scan: Scan, device: torch.device, measure: Measure
+        self,
+        options: dict[str, Any],
+        scan: Scan,
+        device: torch.device,
+        measure: Measure,
+        memory: int | None,
     ) -> None:
-        preset = options.get("preset") or "auto"
-        given = {k: v for k, v in options.items() if v is not None}
-        self.options = PRESETS[preset] | given
+        self.options = with_preset(options)
         self.vocabulary_size = len(scan.vocabulary)
         self.fraction: float = self.options.get("validation_fraction", 0.05)
-        self.characters = max(2, round(scan.report.characters * (1 - self.fraction)))
+        self.characters = sizing.training_characters(self.options, scan.report.characters)
         self.held_out = scan.report.characters - self.characters
+        self.is_list = scan.report.preset == "names"
         self.device = device
         self.measure = measure
+        self.memory = memory
         self.notices: list[dict[str, str]] = []
         self.batch_size, self.sequence_length = self._batch()
 
     def plan(self) -> Plan:
         batch_size, sequence_length = self.batch_size, self.sequence_length
+        per_step = batch_size * sequence_length
+        self._check_memory(self._sized(self.options.get("hidden_size", PROBE)))
         precision = self._precision(batch_size, sequence_length)
         config = self._config(batch_size, sequence_length, precision)
+        self._check_memory(config)
         seconds = self.measure(config, batch_size, sequence_length, precision)
-        per_step = batch_size * sequence_length
         steps = self._steps(seconds, per_step)
         epochs = min(steps, self._affordable_steps(seconds)) * per_step / self.characters
         if "dropout" not in self.options:
             config = replace(config, dropout=self._dropout(config, epochs))
-        rate = self.options.get("learning_rate") or min(0.02, 2.048 / config.hidden_size)
         training = TrainingOptions(
             batch_size=batch_size,
             sequence_length=sequence_length,
             max_steps=steps,
             max_seconds=self._max_seconds(),
             optimizer=self._one_of("optimizer", Optimizer, "adamw"),
-            learning_rate=rate,
+            learning_rate=self.options.get("learning_rate") or self._rate(config, per_step),
             schedule=self._one_of("schedule", Schedule, "cosine"),
             grad_clip=self.options.get("grad_clip", 5.0),
+            clip=self._one_of("clip", Clip, "norm"),
             weight_decay=self.options.get("weight_decay", 0.01),
+            initialisation=self._one_of("initialisation", Initialisation, "normal"),
             evaluate_every=self.options.get("evaluate_every")
             or self._evaluate_every(steps, seconds, per_step),
             patience=self.options.get("patience", 8 if self._untimed() else 0),
@@ -175,7 +159,7 @@ class _Planner:
             f"batches of {batch_size}×{sequence_length}, about {per_step / seconds:,.0f} "
             f"characters a second here in {precision}: about {epochs:.1f} passes over the text",
         )
-        return Plan(config, training, self.fraction, self.notices)
+        return Plan(config, training, self.fraction, self.notices, per_step / seconds)
 
     def _say(self, code: str, text: str) -> None:
         self.notices.append({"code": code, "text": text})
@@ -186,78 +170,62 @@ class _Planner:
             raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}")
         return value
 
+    def _check_memory(self, config: NetworkConfig) -> None:
+        if self.memory is not None:
+            refusal = sizing.memory_refusal(
+                config, self.batch_size, self.sequence_length, self.memory
+            )
+            if refusal:
+                raise TooLarge(f"The network {refusal}.")
+
     def _batch(self) -> tuple[int, int]:
-        """Batch size and sequence length, shrunk so that a small text still fills a batch."""
-        wide = self.device.type == "cuda"
-        batch_size: int = self.options.get("batch_size", 64 if wide else 32)
-        length: int = self.options.get("sequence_length", 128 if wide else 64)
-        if batch_size * length <= self.characters // 2:
-            return batch_size, length
-        small_length = max(2, min(length, self.characters // 8))
-        small_batch = max(1, min(batch_size, self.characters // (2 * small_length)))
-        if "batch_size" in self.options or "sequence_length" in self.options:
+        default = sizing.WIDE_BATCH if self.device.type == "cuda" else sizing.DEFAULT_BATCH
+        batch_size, length = sizing.batch(self.options, self.characters, default)
+        asked = (
+            self.options.get("batch_size", batch_size),
+            self.options.get("sequence_length", length),
+        )
+        if asked != (batch_size, length):
             self._say(
                 "small-corpus",
                 f"the text has {self.characters:,} characters to train on: batches of "
-                f"{batch_size}×{length} became {small_batch}×{small_length}",
+                f"{asked[0]}×{asked[1]} became {batch_size}×{length}",
             )
-        return small_batch, small_length
+        return batch_size, length
 
     def _precision(self, batch_size: int, length: int) -> Precision:
         """bf16 where this device is faster with it: measured, not looked up."""
-        probe = self._sized(self.options.get("hidden_size", 256))
+        probe = self._sized(self.options.get("hidden_size", PROBE))
         full = self.measure(probe, batch_size, length, "fp32")
         half = self.measure(probe, batch_size, length, "bf16")
         return "bf16" if half < 0.9 * full else "fp32"
 
     def _sized(self, hidden_size: int) -> NetworkConfig:
-        embed = min(256, hidden_size) if self.vocabulary_size >= EMBEDDING_FROM else 0
-        return NetworkConfig(
-            vocabulary_size=self.vocabulary_size,
-            kind=self.options.get("network", "lstm"),
-            num_layers=self.options.get("num_layers", 2),
-            hidden_size=hidden_size,
-            embedding_size=self.options.get("embedding_size", embed),
-            dropout=self.options.get("dropout", 0.0),
-        )
+        return sizing.network(self.options, self.vocabulary_size, hidden_size)
 
     def _config(self, batch_size: int, length: int, precision: Precision) -> NetworkConfig:
         """The largest size that reads enough characters in the time there is."""
-        if "hidden_size" in self.options:
-            return self._sized(self.options["hidden_size"])
-        probe = self._sized(256)
-        # Time grows with the multiplications, which are one a parameter.
+        probe = self._sized(self.options.get("hidden_size", PROBE))
         speed = batch_size * length / self.measure(probe, batch_size, length, precision)
-        work = speed * probe.parameters()
-        best = self._sized(HIDDEN_SIZES[0])
-        for hidden_size in HIDDEN_SIZES[1:]:
-            config = self._sized(hidden_size)
-            parameters = config.parameters()
-            read = min(self._budget() * work / parameters, self._asked_characters())
-            if parameters > PARAMETERS_PER_CHARACTER * self.characters:
-                break
-            if read < CHARACTERS_PER_PARAMETER * parameters:
-                break
-            best = config
-        return best
+        return sizing.largest_network(
+            self.options,
+            self.vocabulary_size,
+            self.characters,
+            batch_size * length,
+            speed * probe.parameters(),
+        )
+
+    def _rate(self, config: NetworkConfig, per_step: int) -> float:
+        """The narrower and the fuller the batch, the larger; measured at 2048 and 1024 a step."""
+        fullness = min(1.0, math.sqrt(per_step / 2048))
+        return min(0.02, 2.048 / config.hidden_size * fullness)
 
     def _untimed(self) -> bool:
-        return not any(k in self.options for k in ("max_seconds", "max_steps", "max_epochs"))
-
-    def _budget(self) -> float:
-        seconds: float = self.options.get("max_seconds", DEFAULT_SECONDS)
-        return seconds
+        return sizing.is_untimed(self.options)
 
     def _max_seconds(self) -> float | None:
-        return self._budget() if self._untimed() else self.options.get("max_seconds")
-
-    def _asked_characters(self) -> float:
-        """Characters after which the options end the run, time aside."""
-        asked = self.options.get("max_epochs", MAX_AUTO_EPOCHS) * self.characters
-        if "max_steps" in self.options:
-            per_step = self.batch_size * self.sequence_length
-            asked = min(asked, self.options["max_steps"] * per_step)
-        return float(asked)
+        limit = sizing.time_budget(self.options)
+        return limit if self._untimed() else self.options.get("max_seconds")
 
     def _affordable_steps(self, seconds: float) -> float:
         limit = self._max_seconds()
@@ -274,7 +242,7 @@ class _Planner:
             self._say("steps", f"more than {MAX_STEPS:,} steps asked for: that many it will be")
         if not asked:
             if "max_seconds" not in self.options:
-                asked.append(MAX_AUTO_EPOCHS * self.characters / per_step)
+                asked.append(sizing.MAX_AUTO_EPOCHS * self.characters / per_step)
             # A measurement of a moment may be wrong by a quarter; time is what ends the run.
             asked.append(1.25 * self._affordable_steps(seconds))
         return max(1, math.ceil(min(*asked, MAX_STEPS)))
@@ -283,10 +251,10 @@ class _Planner:
         """About forty evaluations, none sooner than 5 s after the one before.
 
         Nor may they take more than a twentieth of the time. To read without learning is a third
-        of the work of learning.
+        of the work of learning, and half as fast in fp32.
         """
         total = min(steps, self._affordable_steps(seconds))
-        read_steps = min(self.held_out, VALIDATION_LIMIT) / per_step / 3
+        read_steps = min(self.held_out, VALIDATION_LIMIT) / per_step * 2 / 3
         return max(1, min(int(max(total / 40, 5 / seconds, 20 * read_steps)), steps // 4))
 
     def _dropout(self, config: NetworkConfig, epochs: float) -> float:
@@ -295,7 +263,7 @@ class _Planner:
         Measured at 2×256 on tinyshakespeare: docs/log.md.
         """
         pressure = epochs * min(1.0, config.parameters() / self.characters)
-        for limit, dropout in ((1.5, 0.0), (8, 0.1), (15, 0.2), (25, 0.3), (50, 0.4)):
+        for limit, dropout in ((1.5, 0.0), (4, 0.1), (12, 0.2), (25, 0.3), (50, 0.4)):
             if pressure <= limit:
                 return dropout
         return 0.5

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from models.config import NetworkConfig
-from models.corpus import AnyIds, Batches, Corpus
+from models.corpus import AnyIds, Batches, Corpus, ShuffledLines
 from models.network import CharNetwork, State
 
 Optimizer = Literal["adamw", "adam", "rmsprop"]
 Schedule = Literal["cosine", "char-rnn", "constant"]
 Precision = Literal["fp32", "bf16"]
+Clip = Literal["norm", "elements"]
+Initialisation = Literal["normal", "uniform"]
 
 WARMUP = 0.03
 """Share of the run in which the cosine schedule's rate rises from 0."""
@@ -33,8 +35,16 @@ FIRST_EVALUATION = (100, 12.0)
 """The first evaluation comes after this many steps or seconds, whichever is first."""
 
 
+DIVERGED = 3.0
+"""A training loss so many times the best, and a nat more, has diverged: char-rnn's rule, with
+room for a text that is known by heart, whose loss is near 0 and jumps."""
+
+_CHECK_EVERY = 10
+"""Steps between two looks at the training loss: each waits for the device."""
+
+
 class Diverged(ArithmeticError):
-    """The loss is not a number any more."""
+    """The loss is not a number any more, or has left all that was learned behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +52,9 @@ class TrainingOptions:
     """How to train, every value decided.
 
     ``max_seconds`` counts training time over all resumes; the schedule is over when steps or
-    seconds are used up, whichever comes first. ``grad_clip`` bounds the gradient's norm, 0 is off.
-    ``patience`` is in evaluations without a better loss, 0 is off.
+    seconds are used up, whichever comes first. ``grad_clip`` bounds the gradient's norm, or each
+    of its elements, of a loss summed over time as char-rnn's is; 0 is off. ``patience`` is in
+    evaluations without a better loss, 0 is off. ``shuffle_lines`` is for a list.
     """
 
     batch_size: int
@@ -54,11 +65,14 @@ class TrainingOptions:
     learning_rate: float = 0.01
     schedule: Schedule = "cosine"
     grad_clip: float = 5.0
+    clip: Clip = "norm"
     weight_decay: float = 0.01
+    initialisation: Initialisation = "normal"
     evaluate_every: int = 500
     patience: int = 0
     seed: int = 0
     precision: Precision = "fp32"
+    shuffle_lines: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +157,18 @@ def train_batch(
     loss = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    if options.grad_clip:
-        nn.utils.clip_grad_norm_(network.parameters(), options.grad_clip)
+    _clip(network, options)
     optimizer.step()
     return loss.detach(), tuple(part.detach().float() for part in state)
+
+
+def _clip(network: nn.Module, options: TrainingOptions) -> None:
+    if options.grad_clip and options.clip == "norm":
+        nn.utils.clip_grad_norm_(network.parameters(), options.grad_clip)
+    elif options.grad_clip:
+        # Our loss is the mean over time.
+        limit = options.grad_clip / options.sequence_length
+        nn.utils.clip_grad_value_(network.parameters(), limit)
 
 
 class Trainer:
@@ -168,14 +190,17 @@ class Trainer:
         self.network = network.to(self.device)
         self.corpus = corpus
         self.options = options
-        self.batches = Batches(corpus.train, options.batch_size, options.sequence_length)
+        self.batches = _batches(corpus, options)
         self.optimizer = make_optimizer(self.network, options)
         self.step = 0
         self.elapsed = 0.0
         self.best_loss = math.inf
         self.stale_evaluations = 0
         self.evaluated = 0
+        self.rate_factor = 1.0
+        """What the schedule's rate is multiplied by; halved when training diverged."""
         self.smoothed = torch.zeros((), device=self.device)
+        self.best_smoothed = math.inf
         self.carried: State | None = None
 
     def run(self) -> Iterator[Progress | Evaluation]:
@@ -184,7 +209,7 @@ class Trainer:
         The last thing yielded is an evaluation. Between two yields the trainer may be put down.
 
         Raises:
-            Diverged: the loss is not a number.
+            Diverged: the loss is not a number, or far above the best.
         """
         first_step = self.step
         began = time.monotonic() - self.elapsed
@@ -238,7 +263,7 @@ class Trainer:
         self.network.train()
         rate = learning_rate(self.options, self._fraction(), self.batches.epoch(self.step))
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * self.rate_factor
         inputs, targets = (
             torch.from_numpy(a).to(self.device, non_blocking=True)
             for a in self.batches.batch(self.step)
@@ -250,13 +275,26 @@ class Trainer:
         # The share of the newest loss falls from 1 to 2 %: no bias towards a start of 0.
         # A new tensor each time: earlier Progress keeps its own.
         self.smoothed = self.smoothed.lerp(loss, max(0.02, 1 / self.step))
+        if self.step % _CHECK_EVERY == 0:
+            self._check_smoothed()
+
+    def _check_smoothed(self) -> None:
+        loss = float(self.smoothed)
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss was not a number at step {self.step}")
+        if loss > max(DIVERGED * self.best_smoothed, self.best_smoothed + 1):
+            raise Diverged(
+                f"the loss had risen from {self.best_smoothed:.2f} to {loss:.2f} at step "
+                f"{self.step}"
+            )
+        self.best_smoothed = min(loss, self.best_smoothed)
 
     def _evaluate(self) -> Evaluation:
-        with autocast(self.device, self.options.precision):
-            loss = evaluate(self.network, self.corpus.validation[:VALIDATION_LIMIT])
+        # In fp32, whatever training computes in: that is what the published weights say.
+        loss = evaluate(self.network, self.corpus.validation[:VALIDATION_LIMIT])
         # The last update may have ruined what the training loss, taken before it, shows sound.
         if not math.isfinite(loss + float(self.smoothed)):
-            raise Diverged(f"the loss is not a number at step {self.step}")
+            raise Diverged(f"the loss was not a number at step {self.step}")
         self.evaluated = self.step
         best = loss < self.best_loss
         self.stale_evaluations = 0 if best else self.stale_evaluations + 1
@@ -274,7 +312,7 @@ class Trainer:
         """
         sound = [self.smoothed.isfinite(), *(p.isfinite().all() for p in self.network.parameters())]
         if not torch.stack(sound).all():
-            raise Diverged(f"a weight or the loss is not a number at step {self.step}")
+            raise Diverged(f"a weight or the loss was not a number at step {self.step}")
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in slots.items()}
@@ -287,15 +325,22 @@ class Trainer:
         rest = {
             "step": self.step,
             "elapsed": self.elapsed,
-            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
+            "best_loss": _or_none(self.best_loss),
             "stale_evaluations": self.stale_evaluations,
             "evaluated": self.evaluated,
+            "rate_factor": self.rate_factor,
+            "best_smoothed": _or_none(self.best_smoothed),
         }
         # Copies: training goes on in place, whenever these are written.
         return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}, rest
 
     def load_state_dict(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
-        """Raises KeyError or RuntimeError if it is not of this network."""
+        """Takes up a saved state.
+
+        Raises:
+            KeyError, RuntimeError: it is not of this network. Trainer and network may be half
+                changed then: make them anew.
+        """
 
         def under(prefix: str) -> dict[str, Tensor]:
             return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
@@ -316,9 +361,28 @@ class Trainer:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
         self.step = rest["step"]
         self.elapsed = rest["elapsed"]
-        self.best_loss = math.inf if rest["best_loss"] is None else rest["best_loss"]
+        self.best_loss = _or_infinite(rest["best_loss"])
         self.stale_evaluations = rest["stale_evaluations"]
         self.evaluated = rest["evaluated"]
+        # States of earlier versions lack these.
+        self.rate_factor = rest.get("rate_factor", 1.0)
+        self.best_smoothed = _or_infinite(rest.get("best_smoothed"))
+
+
+def _batches(corpus: Corpus, options: TrainingOptions) -> Batches | ShuffledLines:
+    shape = options.batch_size, options.sequence_length
+    if options.shuffle_lines:
+        return ShuffledLines(corpus.train, corpus.vocabulary.start_id, *shape, options.seed)
+    return Batches(corpus.train, *shape)
+
+
+def _or_none(loss: float) -> float | None:
+    """As JSON has it."""
+    return loss if math.isfinite(loss) else None
+
+
+def _or_infinite(loss: float | None) -> float:
+    return math.inf if loss is None else loss
 
 
 def train(
@@ -346,8 +410,8 @@ def evaluate(network: CharNetwork, ids: AnyIds) -> float:
     network.eval()
     total = torch.zeros((), dtype=torch.float64, device=device)
     state: State | None = None
-    # Logits of 128 MB at most, however large the vocabulary.
-    chunk = max(1, min(256, (1 << 25) // (rows * network.config.vocabulary_size)))
+    # Logits of 32 MB at most, however large the vocabulary.
+    chunk = max(1, min(256, (1 << 23) // (rows * network.config.vocabulary_size)))
     for begin in range(0, length, chunk):
         logits, state = network(inputs[begin : begin + chunk].contiguous(), state)
         state = tuple(s.float() for s in state)
@@ -358,7 +422,18 @@ def evaluate(network: CharNetwork, ids: AnyIds) -> float:
     return float(total) / (rows * length)
 
 
-def new_network(config: NetworkConfig, seed: int) -> CharNetwork:
-    """A freshly initialised network; the seed decides its weights."""
+def new_network(
+    config: NetworkConfig, seed: int, initialisation: Initialisation = "normal"
+) -> CharNetwork:
+    """A freshly initialised network; the seed decides its weights.
+
+    ``uniform`` is char-rnn's: all from U(−0.08, 0.08), but for the forget bias, which is 1.
+    """
     torch.manual_seed(seed)
-    return CharNetwork(config)
+    network = CharNetwork(config)
+    if initialisation == "uniform":
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.uniform_(-0.08, 0.08)
+            network.set_forget_bias()
+    return network

@@ -190,6 +190,28 @@ class Vocabulary:
         return cls(data.get("tokens"), symbols)  # type: ignore[arg-type]
 
 
+def difference(model: Vocabulary, corpus: Vocabulary) -> str | None:
+    """How a corpus's vocabulary differs from a model's, in words; None if they are the same."""
+    if model.tokens != corpus.tokens:
+        return f"the model's symbols are {model.tokens}, the corpus's are {corpus.tokens}"
+    parts = []
+    for ours, theirs, words in (
+        (corpus, model, "the corpus has {} that the model does not know"),
+        (model, corpus, "the model knows {} that the corpus does not have"),
+    ):
+        extra = np.flatnonzero(theirs.lookup(ours.symbols) < 0).tolist()
+        if extra:
+            shown = ", ".join(_shown(ours, id_) for id_ in extra[:10])
+            more = f" and {len(extra) - 10} more" if len(extra) > 10 else ""
+            parts.append(words.format(shown + more))
+    return "; ".join(parts) or None
+
+
+def _shown(vocabulary: Vocabulary, id_: int) -> str:
+    name = vocabulary.name(id_)
+    return name_character(name) if len(name) == 1 else name
+
+
 def _bytes(character: str) -> NDArray[np.uint8]:
     return np.frombuffer(character.encode("utf-8"), dtype=np.uint8)
 

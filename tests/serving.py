@@ -24,6 +24,7 @@ def serve(data: Path, redis_url: str = NOWHERE, **settings: Any) -> Iterator[htt
     """A client of a server that runs during the block."""
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
+    settings = {"pretrained": None} | settings
     server = Server(create_app(Settings(data=data, redis_url=redis_url, **settings)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

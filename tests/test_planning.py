@@ -122,7 +122,10 @@ EXPLICIT = {
 def test_what_was_asked_for_is_kept(preset: str | None) -> None:
     """Whatever the preset; a zero is a value."""
     plan = plan_for(preset=preset, **EXPLICIT)
-    assert plan.resolved == EXPLICIT | {"precision": "fp32"}
+    own = {"precision": "fp32", "clip": "norm", "initialisation": "normal"}
+    if preset == "char-rnn":
+        own |= {"clip": "elements", "initialisation": "uniform"}
+    assert plan.resolved == EXPLICIT | own
     assert plan.config.vocabulary_size == 65
 
 
@@ -219,10 +222,10 @@ def test_there_are_some_forty_evaluations_but_not_all_the_time(speed: float) -> 
     training = plan.training
     step = machine(speed)(plan.config, training.batch_size, training.sequence_length, "fp32")
     evaluations = 600 / (step * training.evaluate_every)
-    assert 4 <= evaluations <= 120
-    # Reading the held-out text is a third of the work of learning it.
+    assert 3 <= evaluations <= 120
+    # Reading the held-out text is a third of the work of learning it, at half the speed in fp32.
     held_out = 0.05 * 1_000_000 / (training.batch_size * training.sequence_length)
-    assert evaluations * held_out * step / 3 <= 0.06 * 600
+    assert evaluations * held_out * step * 2 / 3 <= 0.06 * 600
     short = plan_for(max_seconds=20.0)
     assert 4 <= short.training.max_steps / short.training.evaluate_every <= 6
 

@@ -31,6 +31,9 @@ CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ABANDONED = 3600.0
 """Seconds without a byte after which an upload belongs to a process that is no more."""
 
+_FORMAT = 2
+"""Of what is remembered of a scan: what is of another is made anew."""
+
 
 class UnknownCorpus(LookupError):
     """No such corpus."""
@@ -83,8 +86,15 @@ class CorpusStore:
         finally:
             shutil.rmtree(staged, ignore_errors=True)
 
-    def add(self, upload: Upload, tokens: Tokens) -> tuple[str, Report]:
+    def add(
+        self, upload: Upload, tokens: Tokens, check: Callable[[Scan], None] | None = None
+    ) -> tuple[str, Report]:
         """Scans what was uploaded and keeps it; the same bytes are kept once.
+
+        Args:
+            upload: the text.
+            tokens: how to read it.
+            check: raises for a text that is not to be kept.
 
         Raises:
             CorpusError: nothing can be trained on it; nothing is kept.
@@ -92,8 +102,13 @@ class CorpusStore:
         corpus_id = upload.close()
         target = self.root / corpus_id
         if target.is_dir():
-            return corpus_id, self.scan(corpus_id, tokens).report
+            found = self.scan(corpus_id, tokens)
+            if check:
+                check(found)
+            return corpus_id, found.report
         found = scan(upload.path, tokens)
+        if check:
+            check(found)
         staged = upload.path.parent
         _write_scan(staged, found)
         if not self._place(staged, target):
@@ -118,6 +133,9 @@ class CorpusStore:
         sync_directory(self.root)
         return True
 
+    def has(self, corpus_id: str) -> bool:
+        return CORPUS_ID.fullmatch(corpus_id) is not None and (self.root / corpus_id).is_dir()
+
     def ids(self) -> list[str]:
         """Every corpus's id, in order."""
         return sorted(p.name for p in self.root.iterdir() if CORPUS_ID.fullmatch(p.name))
@@ -131,11 +149,11 @@ class CorpusStore:
             UnknownCorpus: there is none.
         """
         path = self._directory(corpus_id) / "report.json"
-        try:
-            report: dict[str, Any] = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            report = self._examine(corpus_id)
-            write_durably(path, json.dumps(report).encode())
+        saved = _remembered(path)
+        if saved is None:
+            saved = {"format": _FORMAT, "report": self._examine(corpus_id)}
+            write_durably(path, json.dumps(saved).encode())
+        report: dict[str, Any] = saved["report"]
         return report
 
     def _examine(self, corpus_id: str) -> dict[str, Any]:
@@ -213,16 +231,22 @@ class CorpusStore:
             CorpusError: it can't be read that way.
         """
         directory = self._directory(corpus_id)
-        try:
-            saved = json.loads((directory / f"{tokens}.json").read_bytes())
-        except FileNotFoundError:
+        saved = _remembered(directory / f"{tokens}.json")
+        if saved is None:
             found = scan(directory / "original", tokens)
             _write_scan(directory, found)
             return found
         return Scan(Report(**saved["report"]), Vocabulary.from_json(saved["vocabulary"]))
 
-    def open(self, corpus_id: str, tokens: Tokens, validation_fraction: float) -> Corpus:
-        """The encoded corpus, memory-mapped; encoded first if it never was."""
+    def open(
+        self,
+        corpus_id: str,
+        tokens: Tokens,
+        validation_fraction: float,
+        *,
+        shuffle_lines: bool = False,
+    ) -> Corpus:
+        """The encoded corpus, as ``Corpus.open`` gives it; encoded first if it never was."""
         vocabulary = self.scan(corpus_id, tokens).vocabulary
         directory = self._directory(corpus_id)
         ids = directory / f"{tokens}.ids"
@@ -234,11 +258,22 @@ class CorpusStore:
                     left.unlink()
                 if not ids.exists():
                     encode(directory / "original", vocabulary, ids)
-        return Corpus.open(ids, vocabulary, validation_fraction)
+        return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
+
+
+def _remembered(path: Path) -> dict[str, Any] | None:
+    """What was remembered there; None if nothing was, or by another version."""
+    try:
+        saved = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    is_ours = isinstance(saved, dict) and saved.get("format") == _FORMAT
+    return saved if is_ours else None
 
 
 def _write_scan(directory: Path, found: Scan) -> None:
     data: dict[str, Any] = {
+        "format": _FORMAT,
         "report": found.report.to_json(),
         "vocabulary": found.vocabulary.to_json(),
     }

@@ -1,0 +1,290 @@
+"""What the terminal's commands do with a service that was found or started for them.
+
+Text goes to standard output as it comes; what is about it goes to standard error. Knows no
+command line and not how the service is found.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from app.client import ApiError, Client
+from app.progress import duration, printable, view
+from app.reach import Reached
+from worker.corpora import CorpusStore
+
+PATIENCE = 60.0
+"""Seconds that a service which went away is waited for; a job goes on without its watchers."""
+
+_PAUSE = 0.5
+_BLOCK = 1 << 20
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+class Failed(RuntimeError):
+    """A job or a text that did not come to a good end; the message is one line."""
+
+
+def sample(client: Client, fields: Mapping[str, Any]) -> None:
+    """Writes a text as it comes."""
+    is_terminal = sys.stdout.isatty()
+    last = ""
+    for event in client.events("POST", "/sample", fields):
+        if event.name == "text":
+            text = printable(event.data["text"]) if is_terminal else event.data["text"]
+            _write(text)
+            last = text or last
+        elif event.name == "end":
+            if is_terminal and not last.endswith("\n"):
+                _write("\n")
+            _explain(event.data["finish_reason"])
+            return
+    raise ApiError("the text broke off")
+
+
+def _explain(finish_reason: str) -> None:
+    if finish_reason == "shutdown":
+        raise Failed("the text ends here because the service stops")
+    if finish_reason == "error":
+        raise Failed("the text ends here: the network's output is no number")
+
+
+def names(client: Client, fields: Mapping[str, Any]) -> None:
+    """Writes names, one a line, each as it is found."""
+    found = 0
+    for name in client.lines("/names", fields):
+        _write(f"{printable(name) if sys.stdout.isatty() else name}\n")
+        found += 1
+    asked = int(fields.get("count", 10))
+    if found < asked:
+        _tell(f"found {found} of {asked}: there seem to be no more of the kind")
+
+
+def models(client: Client) -> None:
+    rows = [("MODEL", "NETWORK", "PARAMETERS", "LOSS", "BPC", "CREATED")]
+    for model in client.pages("/models", "models"):
+        config = model["config"]
+        rows.append(
+            (
+                model["model"],
+                f"{model['network']} {config['num_layers']}x{config['hidden_size']}",
+                f"{model['parameters']:,}",
+                _number(model["val_loss"]),
+                _number(model["bpc"]),
+                _day(model["created_at"]),
+            )
+        )
+    _table(rows, "no models yet: ./charloom train FILE --model NAME makes one")
+
+
+def jobs(client: Client, query: Mapping[str, Any]) -> None:
+    rows = [("JOB", "MODEL", "STATUS", "STEP", "VALIDATION", "LEFT", "CREATED")]
+    for job in client.pages("/jobs", "jobs", query):
+        progress = job["progress"] or {}
+        left = progress.get("eta_seconds") if job["status"] == "running" else None
+        rows.append(
+            (
+                job["id"],
+                job["model"],
+                job["status"],
+                f"{progress['step']}/{progress['max_steps']}" if progress else "-",
+                _number(progress.get("best_val_loss")),
+                "-" if left is None else duration(left),
+                _day(job["created_at"]),
+            )
+        )
+    _table(rows, "no such jobs" if query else "no jobs yet")
+
+
+def cancel(client: Client, job_id: str) -> None:
+    client.post(f"/jobs/{job_id}/cancel")
+    status = _follow_quietly(client, job_id)
+    _tell(f"job {job_id} is {status}")
+
+
+def follow(reached: Reached, job_id: str) -> int:
+    """Shows a job's progress to its end; gives the exit code."""
+    job = reached.client.get(f"/jobs/{job_id}")
+    try:
+        return _watch(reached.client, job)
+    except KeyboardInterrupt:
+        return _interrupted(reached, job)
+
+
+def train(reached: Reached, text: IO[bytes], options: Mapping[str, Any]) -> int:
+    """Sends a text, and shows the progress of the job that comes of it; gives the exit code."""
+    job = reached.client.upload("/train", options, text)
+    corpus = job["corpus"] or {}
+    _tell(f"job {job['id']} trains {job['model']} on {corpus.get('characters', 0):,} characters")
+    for warning in corpus.get("warnings", []):
+        _tell(f"note: {warning}")
+    try:
+        return _watch(reached.client, job)
+    except KeyboardInterrupt:
+        return _interrupted(reached, job)
+
+
+def _watch(client: Client, job: Mapping[str, Any]) -> int:
+    shown = view(job["model"], sys.stdout)
+    try:
+        for name, data in _events(client, job["id"]):
+            if name == "end":
+                return _ended(client, job, data)
+            shown.show(name, data)
+    finally:
+        shown.close()
+    raise AssertionError("events end with an end")
+
+
+def _ended(client: Client, job: Mapping[str, Any], end: Mapping[str, Any]) -> int:
+    if end["status"] == "failed":
+        error = end["error"] or {}
+        raise Failed(f"{error.get('title', 'the job failed')}: {error.get('detail', '')}")
+    progress = client.get(f"/jobs/{job['id']}")["progress"] or {}
+    loss = progress.get("best_val_loss")
+    reached = "" if loss is None else f": the best validation loss was {loss:.3f}"
+    _tell(f"job {job['id']} is {end['status']}{reached}")
+    if loss is not None:
+        _tell(f"./charloom sample --model {job['model']} writes with it")
+    return 0 if end["status"] == "finished" else 1
+
+
+def _events(client: Client, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A job's events to its end. A service that goes away is waited for."""
+    last_id = ""
+    alive = time.monotonic()
+    while True:
+        broke_off = ApiError("the service ends its answers early")
+        try:
+            for event in client.events("GET", f"/jobs/{job_id}/events", last_id=last_id):
+                alive = time.monotonic()
+                if event.name:
+                    last_id = event.id
+                    yield event.name, event.data
+                if event.name == "end":
+                    return
+        except ApiError as error:
+            if error.status:
+                raise
+            broke_off = error
+        if time.monotonic() - alive > PATIENCE:
+            raise broke_off
+        time.sleep(_PAUSE)
+
+
+def _follow_quietly(client: Client, job_id: str) -> str:
+    return next(str(data["status"]) for name, data in _events(client, job_id) if name == "end")
+
+
+def _interrupted(reached: Reached, job: Mapping[str, Any]) -> int:
+    """After Ctrl-C: the job goes on unless somebody says that it shall not."""
+    later = "goes on when the service is started again" if reached.started else "goes on"
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        question = "keep the job for later" if reached.started else "let the job go on"
+        if not _agrees(f"{question}? [Y/n] "):
+            cancel(reached.client, job["id"])
+            return INTERRUPTED
+    _tell(f"job {job['id']} {later}; ./charloom jobs {job['id']} shows it")
+    return INTERRUPTED
+
+
+def _agrees(question: str) -> bool:
+    try:
+        return input(f"\n{question}").strip().lower() not in ("n", "no")
+    except (EOFError, KeyboardInterrupt):
+        return True
+
+
+def check(text: IO[bytes]) -> bool:
+    """Says what a text is, as the service would, keeping nothing; whether it can be trained on."""
+    with tempfile.TemporaryDirectory() as directory:
+        corpora = CorpusStore(Path(directory))
+        with corpora.upload() as upload:
+            while block := text.read(_BLOCK):
+                upload.write(block)
+            corpus_id = corpora.add_any(upload)
+        report = corpora.report(corpus_id)
+    for line in described(report):
+        _write(f"{printable(line)}\n")
+    return report.get("characters") is not None
+
+
+def described(report: Mapping[str, Any]) -> Iterator[str]:
+    """A corpus's report for people, a line a fact."""
+
+    def fact(name: str, value: object) -> str:
+        return f"{name + ':':<19}{value}"
+
+    size = report["bytes"]
+    yield fact("bytes", f"{size:,}")
+    if report.get("characters") is None:
+        yield fact("can be trained on", "no")
+    else:
+        symbols = "bytes" if report["encoding"] == "bytes" else "characters"
+        yield fact("read as", f"{symbols} ({report['encoding']}), line ends {report['line_ends']}")
+        yield fact(symbols, f"{report['characters']:,}, {report['distinct']:,} distinct")
+        yield fact("lines", f"{report['lines']:,}")
+    if (share := report.get("duplicate_line_share")) is not None:
+        yield fact("repeated lines", f"{share:.0%}")
+    for change in report.get("normalised", []):
+        yield fact("changed", change)
+    if rare := report.get("rare"):
+        shown = " ".join(f"{one['char']!r}" for one in rare[:20])
+        more = f" and {len(rare) - 20} more" if len(rare) > 20 else ""
+        yield fact("rare", f"{shown}{more}")
+    if unprintable := report.get("unprintable"):
+        yield fact("unprintable", " ".join(unprintable[:20]))
+    if preset := report.get("preset"):
+        yield fact("preset", preset)
+    if (seconds := report.get("estimated_seconds")) is not None:
+        yield fact("would take", f"about {duration(seconds)}")
+    for warning in report.get("warnings", []):
+        yield fact("note", warning)
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[IO[bytes]]:
+    """A file, or standard input for ``-``. Raises Failed."""
+    with ExitStack() as held:
+        if str(file) == "-":
+            yield sys.stdin.buffer
+            return
+        try:
+            text = held.enter_context(file.open("rb"))
+        except OSError as error:
+            raise Failed(f"cannot read {file}: {error.strerror}") from None
+        yield text
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _table(rows: Sequence[tuple[str, ...]], nothing: str) -> None:
+    if len(rows) == 1:
+        _tell(nothing)
+        return
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        _write("  ".join(cells).rstrip() + "\n")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _day(timestamp: str | None) -> str:
+    """To the minute, in UTC."""
+    return (timestamp or "-")[:16].replace("T", " ")

@@ -1,0 +1,291 @@
+"""``/api``: generation as Ollama's clients ask for it. A character is a token.
+
+Errors are ``{"error": text}``. Durations are nanoseconds. There is no chat here: a character
+model continues a text, and a prompt is always raw.
+"""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+from pydantic import Field, field_validator
+
+from app.dialects import (
+    DEFAULT_LENGTH,
+    LEAST_TOP_P,
+    MAX_LENGTH,
+    Lenient,
+    close,
+    failure,
+    known_reference,
+    open_texts,
+    received,
+    said,
+    status,
+    warmth,
+)
+from app.problems import Problem, unprocessable, validated
+from app.sampling import (
+    JSON,
+    MAX_BODY,
+    MAX_PRIME,
+    MAX_STOP,
+    MAX_STOPS,
+    ClosingResponse,
+    Opened,
+    SampleRequest,
+)
+from app.services import ServicesDep
+from app.uploads import read_json
+from models.checkpoint import Entry
+
+router = APIRouter(prefix="/api", tags=["Ollama's dialect"])
+
+NDJSON = "application/x-ndjson"
+
+_FIELDS = {"prime": "prompt", "length": "num_predict"}
+_NEVER = "1970-01-01T00:00:00Z"
+
+
+class Options(Lenient):
+    """Ollama's options that mean something here, and ``unknown`` besides."""
+
+    temperature: float = Field(1.0, ge=0, le=10)
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    num_predict: int = Field(DEFAULT_LENGTH, le=MAX_LENGTH, description="characters")
+    stop: list[str] = Field([], max_length=MAX_STOPS)
+    unknown: Literal["error", "skip"] = "error"
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _stops(cls, stop: Any) -> Any:
+        stops = [stop] if isinstance(stop, str) else stop
+        if not isinstance(stops, list) or not all(isinstance(one, str) for one in stops):
+            raise ValueError("must be a string, or a list of strings")
+        if any(len(one) > MAX_STOP for one in stops):
+            raise ValueError(f"must be strings of at most {MAX_STOP} characters")
+        return [one for one in stops if one]
+
+    @property
+    def drawn_from(self) -> int | None:
+        return self.top_k if self.top_k and self.top_k > 0 else None
+
+    @property
+    def mass(self) -> float | None:
+        if self.top_p is None or self.top_p >= 1:
+            return None
+        return max(self.top_p, LEAST_TOP_P)
+
+
+class GenerateRequest(Lenient):
+    model: str
+    prompt: str = Field("", max_length=MAX_PRIME)
+    stream: bool = True
+
+    def sample(self, options: Options) -> SampleRequest:
+        return SampleRequest.model_construct(
+            model=known_reference(self.model),
+            prime=self.prompt,
+            temperature=warmth(options.temperature),
+            # There is no end of a text that could be waited for.
+            length=options.num_predict if options.num_predict > 0 else DEFAULT_LENGTH,
+            # -1 is a drawn one.
+            seed=None if options.seed == -1 else options.seed,
+            top_k=options.drawn_from,
+            top_p=options.mass,
+            stop=options.stop,
+            # It comes back as the model read it.
+            echo=True,
+            unknown=options.unknown,
+        )
+
+
+class Shown(Lenient):
+    """Older clients say ``name``."""
+
+    model: str = ""
+    name: str = ""
+
+
+def error(problem: Problem) -> Response:
+    """A problem as Ollama's clients read it."""
+    return JSONResponse({"error": said(problem, _FIELDS)}, status(problem), problem.headers)
+
+
+@router.get("/version", summary="The version, as Ollama's clients ask")
+async def version(request: Request) -> dict[str, str]:
+    return {"version": request.app.version}
+
+
+@router.get("/tags", summary="List models, as Ollama's clients ask")
+def list_models(services: ServicesDep) -> dict[str, Any]:
+    return {"models": [_model(entry) for entry in services.models.entries()]}
+
+
+def _model(entry: Entry) -> dict[str, Any]:
+    name = f"{entry.name}:{entry.tag}"
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": entry.card.get("created_at") or _NEVER,
+        "size": 4 * entry.config.parameters(),
+        "digest": entry.digest,
+        "details": _details(entry),
+    }
+
+
+def _details(entry: Entry) -> dict[str, Any]:
+    return {
+        "parent_model": "",
+        "format": "safetensors",
+        "family": entry.config.kind,
+        "families": [entry.config.kind],
+        "parameter_size": _size(entry.config.parameters()),
+        "quantization_level": "F32",
+    }
+
+
+def _size(parameters: int) -> str:
+    for unit, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if parameters >= unit:
+            return f"{parameters / unit:.1f}{letter}"
+    return str(parameters)
+
+
+@router.post(
+    "/show",
+    summary="A model, as Ollama's clients ask",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": Shown.model_json_schema()}},
+        }
+    },
+)
+async def show_model(request: Request, services: ServicesDep) -> dict[str, Any]:
+    asked = await received(request, Shown)
+    reference = known_reference(asked.model or asked.name)
+    entry = await run_in_threadpool(services.models.entry, reference)
+    kind = entry.config.kind
+    return {
+        "license": "",
+        "modelfile": f"FROM {entry.name}:{entry.tag}\n",
+        "parameters": "temperature 1",
+        "template": "{{ .Prompt }}",
+        "details": _details(entry),
+        "model_info": {
+            "general.architecture": kind,
+            "general.parameter_count": entry.config.parameters(),
+            f"{kind}.block_count": entry.config.num_layers,
+            f"{kind}.embedding_length": entry.config.hidden_size,
+            f"{kind}.vocab_size": entry.config.vocabulary_size,
+        },
+        "capabilities": ["completion"],
+        "modified_at": entry.card.get("created_at") or _NEVER,
+    }
+
+
+@router.post(
+    "/generate",
+    summary="Continue a text, as Ollama's clients ask",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": GenerateRequest.model_json_schema()}},
+        }
+    },
+)
+async def generate(request: Request, services: ServicesDep) -> Response:
+    """`options.num_predict` counts characters; 1000 if left out. Other fields are ignored.
+
+    Without a prompt the model is only loaded; an empty one begins a text.
+    """
+    began = time.perf_counter_ns()
+    body = await read_json(request, MAX_BODY)
+    fields = validated(GenerateRequest, body)
+    options = _options(body.get("options"))
+    if body.get("prompt") is None:
+        named = await services.catalogue.get(known_reference(fields.model))
+        return JSONResponse(_line(f"{named.name}:{named.tag}", done_reason="load"))
+    (opened,) = await open_texts(services, fields.sample(options), 1)
+    generation = Generation(opened, began)
+    if fields.stream:
+        return ClosingResponse(generation.lines(), NDJSON, opened.headers, lambda: close([opened]))
+    return await generation.at_once(request)
+
+
+def _options(given: Any) -> Options:
+    if not isinstance(given, dict | None):
+        raise unprocessable("options", "must be a JSON object")
+    return validated(Options, given or {})
+
+
+def _line(
+    model: str, response: str = "", done_reason: str | None = None, **more: Any
+) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    line = {"model": model, "created_at": now, "response": response, "done": bool(done_reason)}
+    return line | ({"done_reason": done_reason} if done_reason else {}) | more
+
+
+class Generation:
+    """One text on its way, and where the time went."""
+
+    def __init__(self, opened: Opened, began: int) -> None:
+        self.opened = opened
+        self._model = f"{opened.named.name}:{opened.named.tag}"
+        self._began = began
+        self._loaded = time.perf_counter_ns()
+        self._first: int | None = None
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        async for text in self._texts():
+            yield _json(_line(self._model, text))
+        if problem := failure(self.opened):
+            yield bytes(error(problem).body) + b"\n"
+        else:
+            yield _json(self._last())
+
+    async def at_once(self, request: Request) -> Response:
+        texts = []
+        try:
+            async for text in self._texts():
+                texts.append(text)
+                if await request.is_disconnected():
+                    break
+        finally:
+            close([self.opened])
+        if problem := failure(self.opened):
+            return error(problem)
+        return JSONResponse(self._last("".join(texts)), headers=self.opened.headers)
+
+    async def _texts(self) -> AsyncIterator[str]:
+        async for piece in self.opened.reader:
+            self._first = self._first or time.perf_counter_ns()
+            yield piece.text
+
+    def _last(self, response: str = "") -> dict[str, Any]:
+        now = time.perf_counter_ns()
+        first = self._first or now
+        return _line(
+            self._model,
+            response,
+            self.opened.reader.finish_reason or "stop",
+            total_duration=now - self._began,
+            load_duration=self._loaded - self._began,
+            prompt_eval_count=len(self.opened.echoed),
+            prompt_eval_duration=first - self._loaded,
+            eval_count=self.opened.reader.stream.characters,
+            eval_duration=now - first,
+        )
+
+
+def _json(line: dict[str, Any]) -> bytes:
+    return json.dumps(line, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,323 @@
+"""``/v1``: completions as OpenAI's clients ask for them. A character is a token.
+
+Errors are ``{"error": {"message", "type", "param", "code"}}``. There is no chat here: a character
+model continues a text.
+"""
+
+import json
+import math
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import Field, field_validator
+
+from app.dialects import (
+    DEFAULT_LENGTH,
+    LEAST_TOP_P,
+    MAX_LENGTH,
+    Lenient,
+    close,
+    failure,
+    known_reference,
+    merged,
+    open_texts,
+    received,
+    said,
+    status,
+    warmth,
+)
+from app.problems import Problem
+from app.sampling import (
+    EVENTS,
+    JSON,
+    MAX_PRIME,
+    MAX_STOP,
+    MAX_STOPS,
+    ClosingResponse,
+    Opened,
+    SampleRequest,
+)
+from app.services import Services, ServicesDep
+from models.batch import Character, Piece
+from models.checkpoint import Entry
+
+router = APIRouter(prefix="/v1", tags=["OpenAI's dialect"])
+
+MAX_CHOICES = 16
+NO_PROBABILITY = -9999.0
+"""The logarithm of what fp32 rounds to 0; JSON has no infinity."""
+
+_FIELDS = {"prime": "prompt", "length": "max_tokens"}
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class StreamOptions(Lenient):
+    include_usage: bool = False
+
+
+class CompletionRequest(Lenient):
+    """OpenAI's fields that mean something here, and ``top_k`` and ``unknown`` besides."""
+
+    model: str
+    prompt: str = Field("", max_length=MAX_PRIME)
+    max_tokens: int = Field(DEFAULT_LENGTH, ge=1, le=MAX_LENGTH, description="characters")
+    temperature: float = Field(1.0, ge=0, le=10)
+    top_p: float | None = Field(None, ge=0, le=1)
+    top_k: int | None = Field(None, ge=1, le=1 << 20)
+    n: int = Field(1, ge=1, le=MAX_CHOICES)
+    seed: int | None = None
+    stop: list[str] = Field([], max_length=MAX_STOPS)
+    echo: bool = False
+    logprobs: int | None = Field(None, ge=0, le=20)
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    unknown: Literal["error", "skip"] = "error"
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _one_prompt(cls, prompt: Any) -> Any:
+        if isinstance(prompt, list) and len(prompt) == 1:
+            prompt = prompt[0]
+        if not isinstance(prompt, str):
+            raise ValueError("must be one text: a string, or a list of one string")
+        return prompt
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _stops(cls, stop: Any) -> Any:
+        stops = [stop] if isinstance(stop, str) else stop
+        if not isinstance(stops, list):
+            raise ValueError("must be a string, or a list of strings")
+        if not all(isinstance(one, str) and len(one) <= MAX_STOP for one in stops):
+            raise ValueError(f"must be strings of at most {MAX_STOP} characters")
+        return [one for one in stops if one]
+
+    @field_validator("logprobs", mode="before")
+    @classmethod
+    def _alternatives(cls, logprobs: Any) -> Any:
+        # The chat's form of it, which some clients send here too.
+        return {True: 1, False: None}[logprobs] if isinstance(logprobs, bool) else logprobs
+
+    def sample(self) -> SampleRequest:
+        return SampleRequest.model_construct(
+            model=known_reference(self.model),
+            prime=self.prompt,
+            temperature=warmth(self.temperature),
+            length=self.max_tokens,
+            seed=self.seed,
+            top_k=self.top_k,
+            top_p=None if self.top_p is None else max(self.top_p, LEAST_TOP_P),
+            stop=self.stop,
+            # It comes back as the model read it; whether the client sees it is decided here.
+            echo=True,
+            unknown=self.unknown,
+            probabilities=0 if self.logprobs is None else max(1, self.logprobs),
+        )
+
+
+def error(problem: Problem) -> Response:
+    """A problem as OpenAI's clients read it."""
+    names = [_FIELDS.get(one.field, one.field) for one in problem.errors]
+    code = status(problem)
+    kind = "invalid_request_error" if code < 500 else "server_error"
+    param = names[0] if names else None
+    if code == 404 and "model" in problem.detail:
+        param = "model"
+    body = {
+        "message": said(problem, _FIELDS),
+        "type": _TYPES.get(code, kind),
+        "param": param,
+        "code": "model_not_found" if code == 404 and param == "model" else None,
+    }
+    return JSONResponse({"error": body}, code, problem.headers)
+
+
+@router.get("/models", summary="List models, as OpenAI's clients ask")
+def list_models(services: ServicesDep) -> dict[str, Any]:
+    return {"object": "list", "data": [_model(entry) for entry in services.models.entries()]}
+
+
+@router.get("/models/{model}", summary="A model, as OpenAI's clients ask")
+def show_model(model: str, services: ServicesDep) -> dict[str, Any]:
+    return _model(services.models.entry(known_reference(model)))
+
+
+def _model(entry: Entry) -> dict[str, Any]:
+    try:
+        created = int(datetime.fromisoformat(str(entry.card.get("created_at"))).timestamp())
+    except ValueError:
+        created = 0
+    return {
+        "id": entry.name if entry.tag == "latest" else f"{entry.name}:{entry.tag}",
+        "object": "model",
+        "created": created,
+        "owned_by": "charloom",
+    }
+
+
+@router.post(
+    "/completions",
+    summary="Continue a text, as OpenAI's clients ask",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {"schema": CompletionRequest.model_json_schema()}},
+        }
+    },
+)
+async def complete(request: Request, services: ServicesDep) -> Response:
+    """`max_tokens` counts characters; 1000 if left out. Other fields of OpenAI's are ignored."""
+    fields = await received(request, CompletionRequest)
+    completion = await _open(services, fields)
+    if fields.stream:
+        opened = completion.opened
+        return ClosingResponse(
+            completion.events(), EVENTS, opened[0].headers, lambda: close(opened)
+        )
+    return await completion.at_once(request)
+
+
+async def _open(services: Services, fields: CompletionRequest) -> "Completion":
+    return Completion(fields, await open_texts(services, fields.sample(), fields.n))
+
+
+class Completion:
+    """The choices of one request on their way."""
+
+    def __init__(self, fields: CompletionRequest, opened: list[Opened]) -> None:
+        self.fields = fields
+        self.opened = opened
+        first = opened[0]
+        self._prompt = first.echoed
+        self._head = {
+            "id": f"cmpl-{secrets.token_hex(12)}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": first.named.reference,
+            "system_fingerprint": f"fp_{first.named.model.digest[:12]}",
+        }
+        self._usage_asked = fields.stream_options.include_usage
+        # Where each choice's text has come to.
+        self._offsets = [0] * len(opened)
+
+    async def at_once(self, request: Request) -> Response:
+        pieces: list[list[Piece]] = [[] for _ in self.opened]
+        try:
+            async with aclosing(self._pieces()) as coming:
+                async for index, piece in coming:
+                    if piece is not None:
+                        pieces[index].append(piece)
+                    elif problem := failure(self.opened[index]):
+                        return error(problem)
+                    if await request.is_disconnected():
+                        break
+        finally:
+            close(self.opened)
+        choices = []
+        for index, ours in enumerate(pieces):
+            whole = Piece(
+                "".join(piece.text for piece in ours),
+                [character for piece in ours for character in piece.characters],
+            )
+            reason = self.opened[index].reader.finish_reason
+            choices.append(self._choice(index, whole, reason, echo=self.fields.echo))
+        answer = self._head | {"choices": choices, "usage": self._usage()}
+        return JSONResponse(answer, headers=self.opened[0].headers)
+
+    async def events(self) -> AsyncIterator[bytes]:
+        if self.fields.echo and self._prompt:
+            for index in range(len(self.opened)):
+                yield self._event(self._choice(index, Piece(), None, echo=True))
+        async with aclosing(self._pieces()) as coming:
+            async for index, piece in coming:
+                if piece is not None:
+                    yield self._event(self._choice(index, piece, None))
+                elif problem := failure(self.opened[index]):
+                    yield b"data: " + bytes(error(problem).body) + b"\n\n"
+                    return
+                else:
+                    reason = self.opened[index].reader.finish_reason
+                    yield self._event(self._choice(index, Piece(), reason))
+        if self._usage_asked:
+            yield _data(self._head | {"choices": [], "usage": self._usage()})
+        yield b"data: [DONE]\n\n"
+
+    def _pieces(self) -> AsyncGenerator[tuple[int, Piece | None], None]:
+        return merged([aiter(one.reader) for one in self.opened])
+
+    def _event(self, choice: dict[str, Any]) -> bytes:
+        usage = {"usage": None} if self._usage_asked else {}
+        return _data(self._head | {"choices": [choice]} | usage)
+
+    def _choice(
+        self, index: int, piece: Piece, finish_reason: str | None, *, echo: bool = False
+    ) -> dict[str, Any]:
+        text = self._prompt + piece.text if echo else piece.text
+        logprobs = None
+        if self.fields.logprobs is not None:
+            logprobs = _Logprobs(self._offsets[index])
+            if echo:
+                logprobs.prompt(self._prompt)
+            logprobs.add(piece.characters, self.fields.logprobs)
+        self._offsets[index] += len(text)
+        return {
+            "index": index,
+            "text": text,
+            "logprobs": logprobs.to_json() if logprobs else None,
+            "finish_reason": finish_reason,
+        }
+
+    def _usage(self) -> dict[str, int]:
+        written = sum(one.reader.stream.characters for one in self.opened)
+        return {
+            "prompt_tokens": len(self._prompt),
+            "completion_tokens": written,
+            "total_tokens": len(self._prompt) + written,
+        }
+
+
+def _data(value: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
+
+
+class _Logprobs:
+    """Each character's logarithm of probability, and the likeliest there, from a place on.
+
+    Of a prompt's characters none is known.
+    """
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+        self._tokens: list[str] = []
+        self._own: list[float | None] = []
+        self._top: list[dict[str, float] | None] = []
+
+    def prompt(self, text: str) -> None:
+        self._tokens += text
+        self._own += [None] * len(text)
+        self._top += [None] * len(text)
+
+    def add(self, characters: list[Character], count: int) -> None:
+        for character in characters:
+            self._tokens.append(character.char)
+            self._own.append(_log(character.probability))
+            top = {char: _log(probability) for char, probability in character.top[:count]}
+            self._top.append(top)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "tokens": self._tokens,
+            "token_logprobs": self._own,
+            "top_logprobs": self._top,
+            "text_offset": list(range(self._offset, self._offset + len(self._tokens))),
+        }
+
+
+def _log(probability: float) -> float:
+    return math.log(probability) if probability > 0 else NO_PROBABILITY

@@ -1,0 +1,122 @@
+"""What the dialects of other tools' clients share: lenient requests, several texts at once, errors.
+
+Their clients send much that means nothing here, which is ignored, and know errors of one shape
+each. Knows neither dialect.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict
+
+from app.problems import Problem, validated
+from app.sampling import MAX_BODY, Opened, SampleRequest, derived_seed, draw_seed, open_text
+from app.schemas import MAX_SEED, Fields
+from app.services import Services
+from app.uploads import read_json
+from models.checkpoint import UnknownModel, split_reference
+
+DEFAULT_LENGTH = 1000
+MAX_LENGTH = 1_000_000
+LEAST_TEMPERATURE = 0.01
+"""What is above 0 and below is taken for it."""
+
+LEAST_TOP_P = 1e-6
+"""Clients say 0 where they mean the likeliest alone."""
+
+SomeFields = TypeVar("SomeFields", bound=BaseModel)
+Item = TypeVar("Item")
+
+
+class Lenient(Fields):
+    """Fields that mean something here; others are ignored, and an empty one is absent."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+async def received(request: Request, fields: type[SomeFields]) -> SomeFields:
+    """The body as fields, whatever content type is on it. Raises Problem."""
+    return validated(fields, await read_json(request, MAX_BODY))
+
+
+def known_reference(text: str) -> str:
+    """Raises UnknownModel: what can't be a model's name is the name of none."""
+    try:
+        split_reference(text)
+    except ValueError:
+        raise UnknownModel(text) from None
+    return text
+
+
+def warmth(temperature: float) -> float:
+    return max(temperature, LEAST_TEMPERATURE) if temperature else 0.0
+
+
+async def open_texts(services: Services, fields: SampleRequest, count: int) -> list[Opened]:
+    """Starts texts whose seeds follow from the first's; whoever opened them closes their readers.
+
+    Raises:
+        Problem, UnknownModel: and none is open.
+    """
+    seed = draw_seed() if fields.seed is None else fields.seed % (MAX_SEED + 1)
+    opened: list[Opened] = []
+    try:
+        for index in range(count):
+            one = fields.model_copy(update={"seed": derived_seed(seed, index)})
+            opened.append(await open_text(services, one))
+    except BaseException:
+        close(opened)
+        raise
+    return opened
+
+
+def close(opened: Sequence[Opened]) -> None:
+    for one in opened:
+        one.reader.close()
+
+
+def failure(opened: Opened) -> Problem | None:
+    """Why a text that has ended is not whole."""
+    match opened.reader.finish_reason:
+        case "shutdown":
+            return Problem(503, "the server is stopping", headers={"Retry-After": "5"})
+        case "error":
+            return Problem(422, "the network's output is no number here: try another prompt")
+    return None
+
+
+async def merged(
+    iterators: Sequence[AsyncIterator[Item]],
+) -> AsyncGenerator[tuple[int, Item | None], None]:
+    """What several iterators give as it comes, with whose it is; None at the end of each."""
+    coming = {asyncio.ensure_future(anext(one)): index for index, one in enumerate(iterators)}
+    try:
+        while coming:
+            done, _ = await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
+            for future in done:
+                index = coming.pop(future)
+                try:
+                    item = future.result()
+                except StopAsyncIteration:
+                    yield index, None
+                    continue
+                coming[asyncio.ensure_future(anext(iterators[index]))] = index
+                yield index, item
+    finally:
+        for future in coming:
+            future.cancel()
+
+
+def said(problem: Problem, names: Mapping[str, str]) -> str:
+    """A problem in one sentence, with the names that a dialect has for our fields."""
+    if not problem.errors:
+        return str(problem.detail)
+    errors = (f"{names.get(error.field, error.field)} {error.message}" for error in problem.errors)
+    return "; ".join(errors)
+
+
+def status(problem: Problem) -> int:
+    """Both dialects say 400 of what can't be done as it was asked."""
+    return 400 if problem.status_code in (415, 422) else problem.status_code

@@ -1,0 +1,68 @@
+"""Whether a training can be, and how long it takes: asked before a job is made of it.
+
+Knows memory, the model to go on from and what workers measured; no route and no torch.
+"""
+
+from typing import Any
+
+from app.problems import unprocessable
+from app.schemas import TrainingOptions
+from app.services import Services
+from models import sizing
+from models.checkpoint import UnknownModel
+from models.config import NetworkConfig
+from models.corpus import Scan
+from models.presets import with_preset
+from models.vocab import difference
+
+_SIZES = {
+    "network": "kind",
+    "num_layers": "num_layers",
+    "hidden_size": "hidden_size",
+    "embedding_size": "embedding_size",
+}
+"""Options that a model to go on from decides, and what its config calls them."""
+
+
+def check(services: Services, asked: TrainingOptions, scan: Scan) -> None:
+    """Raises Problem, 422, for what can't be trained: known before anything is kept."""
+    options = with_preset(asked.spec())
+    if asked.init_from:
+        config = _origin(services, asked, scan)
+        options |= {option: getattr(config, name) for option, name in _SIZES.items()}
+    if "hidden_size" not in options:
+        return
+    characters = sizing.training_characters(options, scan.report.characters)
+    batch_size, length = sizing.batch(options, characters)
+    config = sizing.network(options, len(scan.vocabulary), options["hidden_size"])
+    refusal = sizing.memory_refusal(config, batch_size, length, services.devices.memory_bytes())
+    if refusal:
+        raise unprocessable("hidden_size", refusal)
+
+
+def _origin(services: Services, asked: TrainingOptions, scan: Scan) -> NetworkConfig:
+    """The sizes of the model to go on from, once it is one that the corpus and the options fit."""
+    reference = str(asked.init_from)
+    try:
+        entry = services.models.entry(reference)
+    except UnknownModel:
+        raise unprocessable("init_from", "is no model here: GET /models lists them") from None
+    vocabulary = services.models.vocabulary(entry.name, entry.digest)
+    if words := difference(vocabulary, scan.vocabulary):
+        raise unprocessable("init_from", f"has another vocabulary: {words}")
+    for option, name in _SIZES.items():
+        given, own = getattr(asked, option), getattr(entry.config, name)
+        if given is not None and given != own:
+            raise unprocessable(option, f"must be {own}, as in the model to go on from")
+    return entry.config
+
+
+def estimated_seconds(
+    services: Services, distinct: int, characters: int, options: dict[str, Any] | None = None
+) -> float | None:
+    """About how long training takes on the fastest device; None while none was measured."""
+    work = services.devices.work()
+    if work is None:
+        return None
+    seconds = sizing.estimated_seconds(with_preset(options or {}), distinct, characters, work)
+    return round(seconds, 1)

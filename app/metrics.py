@@ -1,0 +1,135 @@
+"""``/metrics``: what an operator watches, in Prometheus' text format.
+
+Everything is read when it is asked for, from where it is kept anyway; nobody counts for this
+module's sake alone. What Redis alone knows is left out while it is away. Knows no route's work.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from typing import get_args
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from redis import RedisError
+
+from app.services import Services, ServicesDep
+from app.streams import Tally
+from app.uploads import known_query
+from worker.jobs import JobStore, Status, UnknownJob
+
+router = APIRouter(tags=["health"])
+
+
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    dependencies=[Depends(known_query)],
+)
+def metrics(request: Request, services: ServicesDep) -> Response:
+    """Streams, models, jobs and the queue, and this process."""
+    registry = CollectorRegistry()
+    registry.register(Service(services))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(registry), headers={"Content-Type": media_type})
+
+
+class Service(Collector):
+    """The figures of one server."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._streams()
+        yield from self._models()
+        yield self._jobs(self._services.jobs)
+        yield from self._queue()
+
+    def _streams(self) -> Iterator[Metric]:
+        streams = self._services.streams
+        lanes = streams.lanes
+        yield _gauge("streams_open", "Texts that clients are being served.", streams.running)
+        yield _gauge("streams_limit", "Texts that may be open at once.", streams.limit)
+        ticking = sum(lane.ticking for lane in lanes)
+        yield _gauge("rows_ticking", "Rows that advance now; open ones may wait.", ticking)
+        refused = "Texts that were one too many: answered with 503."
+        yield _counter("streams_refused", refused, streams.refused)
+        written = sum(lane.characters for lane in lanes)
+        yield _counter("characters", "Characters written.", written)
+        yield _histogram(
+            "tick_seconds", "One advance of all rows of a model.", [lane.ticks for lane in lanes]
+        )
+        yield _histogram(
+            "first_character_seconds",
+            "From a text's opening, its model loaded, to its first characters.",
+            [lane.first_texts for lane in lanes],
+        )
+
+    def _models(self) -> Iterator[Metric]:
+        loaded = self._services.catalogue.loaded
+        held = sum(model.bytes for model in loaded)
+        yield _gauge("models_loaded", "Checkpoints in memory.", len(loaded))
+        yield _gauge("models_loaded_bytes", "What they take, estimated.", held)
+
+    def _jobs(self, store: JobStore) -> Metric:
+        counts = Counter(_statuses(store))
+        metric = GaugeMetricFamily("charloom_jobs", "Jobs on disk.", labels=["status"])
+        for status in get_args(Status):
+            metric.add_metric([status], counts[status])
+        return metric
+
+    def _queue(self) -> Iterator[Metric]:
+        queue = self._services.queue
+        try:
+            waiting, workers = len(queue.waiting()), queue.workers()
+        except RedisError:
+            yield _gauge("redis_up", "Whether Redis answers.", 0)
+            return
+        yield _gauge("redis_up", "Whether Redis answers.", 1)
+        yield _gauge("queue_length", "Jobs that wait for a worker.", waiting)
+        yield _gauge("workers", "Workers that were heard of lately.", workers)
+
+
+def _statuses(store: JobStore) -> Iterator[Status]:
+    for job_id in store.ids():
+        try:
+            yield store.get(job_id).status()
+        except UnknownJob:
+            # Deleted meanwhile.
+            continue
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"charloom_{name}", text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"charloom_{name}", text, value=value)
+
+
+def _histogram(name: str, text: str, tallies: Iterable[Tally]) -> Metric:
+    """Tallies of the same bounds, added up."""
+    tallies = list(tallies)
+    bounds = [*(f"{bound:g}" for bound in tallies[0].bounds), "+Inf"]
+    counts = accumulate(map(sum, zip(*(tally.counts for tally in tallies), strict=True)))
+    return HistogramMetricFamily(
+        f"charloom_{name}",
+        text,
+        buckets=list(zip(bounds, counts, strict=True)),
+        sum_value=sum(tally.seconds for tally in tallies),
+    )

@@ -1,0 +1,248 @@
+"""``/names``: lines of a model that was trained on a list, one at a time and each only once.
+
+A name is drawn as a text is: a stream with a seed of its own, from a line's beginning to its end.
+Some are drawn ahead of their turn so that they share a batch; they are taken in turn all the same,
+so a seed gives the same names whatever else the server does.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response, StreamingResponse
+from pydantic import Field, field_validator
+
+from app.catalogue import LoadedModel
+from app.problems import responses, unprocessable
+from app.sampling import (
+    JSON,
+    TEXT,
+    ClosingResponse,
+    accepted,
+    derived_seed,
+    draw_seed,
+    find_model,
+    sample_headers,
+    server_full,
+)
+from app.schemas import MAX_SEED, Fields, ModelReference, NamesResult, Temperature
+from app.services import Services, ServicesDep
+from app.streams import Reader, ServerFull
+from app.uploads import known_query
+from models.batch import Stream
+from models.decoder import Decoder
+from models.doctor import LIST_LINE
+from models.novelty import is_known_line
+from models.sampling import SampleOptions
+from models.vocab import UnknownCharacters
+
+router = APIRouter(tags=["sampling"])
+
+DRAWS_PER_NAME = 200
+"""Draws for each name asked, after which there probably are no more of the kind."""
+
+AHEAD, LEAST_AHEAD = 32, 8
+"""Draws at once: as many as names are missing, within these."""
+
+LONGEST = 200
+_PAUSE_SECONDS = 0.05
+
+
+class NamesQuery(Fields):
+    """Which names, and how many."""
+
+    model: ModelReference | None = Field(
+        None, description="may be left out while there is only one model", examples=["names"]
+    )
+    count: int = Field(10, ge=1, le=1000)
+    starts_with: str = Field("", max_length=LONGEST, examples=["Ka"])
+    min_length: int = Field(1, ge=1, le=LONGEST, description="characters")
+    max_length: int = Field(LIST_LINE, ge=1, le=LONGEST, description="characters")
+    novel: bool = Field(False, description="none that the model has read")
+    temperature: Temperature = Field(1.0, description="0 is argmax", examples=[0.8])
+    seed: int | None = Field(
+        None, ge=0, le=MAX_SEED, description="the same seed gives the same names"
+    )
+
+    @field_validator("starts_with")
+    @classmethod
+    def _within_a_line(cls, text: str) -> str:
+        if "\n" in text or "\r" in text:
+            raise ValueError("must be the beginning of one line")
+        return text
+
+
+@router.get(
+    "/names",
+    summary="Draw names",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "Names, none twice; fewer than asked if there seem to be no more.",
+            "content": {
+                JSON: {"schema": NamesResult.model_json_schema()},
+                TEXT: {"schema": {"type": "string"}, "example": "Kaelin\nKarwin\n"},
+            },
+        },
+        **responses(404, 406, 422, 503),
+    },
+    dependencies=[Depends(known_query)],
+)
+async def names(
+    fields: Annotated[NamesQuery, Query()], request: Request, services: ServicesDep
+) -> Response:
+    """New lines of a model of a list, as JSON at once, or as plain text each as it is found.
+
+    A name is `novel` if it is not a line of the corpus. The search ends after 200 draws for each
+    name asked, with what it has.
+    """
+    kind = accepted(request, (JSON, TEXT))
+    named = await find_model(services, fields.model)
+    precision = named.model.best_precision
+    starts_with = _checked(named.model, fields)
+    seed = draw_seed() if fields.seed is None else fields.seed
+    decoder = await run_in_threadpool(named.model.decoder, precision)
+    search = Search(services, named.model, decoder, fields, starts_with, seed)
+    try:
+        search.begin()
+    except ServerFull:
+        raise server_full(services) from None
+    headers = sample_headers(named, seed, precision)
+    chunks, media_type = _at_once(search), JSON
+    if kind == TEXT:
+        chunks, media_type = _lines(search), f"{TEXT}; charset=utf-8"
+    return ClosingResponse(chunks, media_type, headers, search.close)
+
+
+def _checked(model: LoadedModel, fields: NamesQuery) -> str:
+    """The beginning as the model reads it."""
+    if not len(model.checkpoint.lines):
+        raise unprocessable(
+            "model",
+            "was not trained on a list: names are drawn where 99 of 100 lines of the corpus have "
+            f"fewer than {LIST_LINE} characters",
+        )
+    if fields.min_length > fields.max_length:
+        raise unprocessable("min_length", "must not be more than max_length")
+    starts_with = model.vocabulary.normalise(fields.starts_with)
+    if len(starts_with) > fields.max_length:
+        raise unprocessable("starts_with", "must not be longer than max_length")
+    try:
+        model.vocabulary.encode(starts_with)
+    except UnknownCharacters as error:
+        raise unprocessable("starts_with", str(error)) from None
+    return starts_with
+
+
+async def _lines(search: "Search") -> AsyncIterator[bytes]:
+    async for name, _novel in search:
+        yield f"{name}\n".encode()
+
+
+async def _at_once(search: "Search") -> AsyncIterator[bytes]:
+    """One chunk. Streamed nevertheless: a client that leaves meanwhile ends the search."""
+    found = [{"name": name, "novel": novel} async for name, novel in search]
+    answer: dict[str, Any] = {
+        "names": found,
+        "seed": search.seed,
+        "asked": search.fields.count,
+        "drawn": search.drawn,
+    }
+    yield json.dumps(answer, ensure_ascii=False).encode()
+
+
+class Search:
+    """Draws until there are enough names; whoever began it closes it.
+
+    ``drawn`` counts the draws that were looked at.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        model: LoadedModel,
+        decoder: Decoder,
+        fields: NamesQuery,
+        starts_with: str,
+        seed: int,
+    ) -> None:
+        self.fields = fields
+        self.seed = seed
+        self.drawn = 0
+        self._services = services
+        self._model = model
+        self._decoder = decoder
+        self._starts_with = starts_with
+        self._prime = model.vocabulary.encode(starts_with)
+        # Argmax draws one line again and again.
+        self._most = DRAWS_PER_NAME * fields.count if fields.temperature else 1
+        self._found: set[str] = set()
+        self._ahead: deque[Reader] = deque()
+
+    def begin(self) -> None:
+        """Opens the first draw. Raises ServerFull."""
+        self._ahead.append(self._open(0))
+
+    def close(self) -> None:
+        """Frees the rows; a second time is no harm."""
+        for reader in self._ahead:
+            reader.close()
+
+    async def __aiter__(self) -> AsyncIterator[tuple[str, bool]]:
+        """Names and whether they are novel, each as soon as it is its turn."""
+        while len(self._found) < self.fields.count and self.drawn < self._most:
+            self._draw_ahead()
+            if not self._ahead:
+                # Others took every row, or the server stops.
+                if self._services.stopping.is_set():
+                    return
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            text, reason = await self._take()
+            if reason == "shutdown":
+                return
+            name = self._starts_with + text
+            if reason == "stop" and self._fits(name):
+                novel = not is_known_line(name, self._model.checkpoint.lines)
+                if novel or not self.fields.novel:
+                    self._found.add(name)
+                    yield name, novel
+
+    def _fits(self, name: str) -> bool:
+        fields = self.fields
+        within = fields.min_length <= len(name) <= fields.max_length
+        return within and not name.isspace() and name not in self._found
+
+    def _draw_ahead(self) -> None:
+        missing = self.fields.count - len(self._found)
+        wanted = min(AHEAD, max(LEAST_AHEAD, missing), self._most - self.drawn)
+        while len(self._ahead) < wanted:
+            try:
+                reader = self._open(self.drawn + len(self._ahead))
+            except ServerFull:
+                return
+            self._ahead.append(reader)
+
+    def _open(self, index: int) -> Reader:
+        options = SampleOptions(
+            derived_seed(self.seed, index),
+            self.fields.temperature,
+            # One more than fits: where the line has not ended by then, it is too long.
+            self.fields.max_length - len(self._starts_with) + 1,
+            stop=("\n",),
+        )
+        stream = Stream(self._model.vocabulary, self._prime, options)
+        return self._services.streams.open(self._decoder, stream)
+
+    async def _take(self) -> tuple[str, str | None]:
+        """The next draw's text and how it ended."""
+        reader = self._ahead[0]
+        text = "".join([piece.text async for piece in reader])
+        reader.close()
+        self._ahead.popleft()
+        self.drawn += 1
+        return text, reader.finish_reason

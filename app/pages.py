@@ -1,0 +1,194 @@
+"""The pages, the widget and the API's documentation: files, out of memory.
+
+A page has a URL that may be the API's too (``/models``): who prefers HTML, as browsers do when
+they navigate, gets the page, and everybody else falls through to the API. Knows no model and no
+job; what the pages show they ask of the API, like any client.
+"""
+
+import gzip
+import hashlib
+import mimetypes
+import re
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib import metadata, resources
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Scope
+
+STATIC = Path(__file__).parent / "static"
+
+SCRIPT = "text/javascript; charset=utf-8"
+
+VIEWS = ("/", "/train", "/train/{job_id}", "/inside", "/names", "/models")
+"""The URLs of the one page; its own router (static/js/main.js) tells them apart."""
+
+SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
+"""What /docs needs of Swagger UI, which an installed package brings."""
+
+SECURITY = {
+    # Nothing inline and nobody else's: text that a model writes can't become a script or a style.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+METHODS = ["GET", "HEAD"]
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+REVALIDATED = "no-cache"
+
+COMPRESSED_FROM = 1024
+"""Bytes below which compressing gains nothing that a packet would notice."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file's bytes and what its answers say of them."""
+
+    content: bytes
+    media_type: str
+
+    @cached_property
+    def etag(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()[:32]
+
+    @cached_property
+    def compressed(self) -> bytes | None:
+        if len(self.content) < COMPRESSED_FROM:
+            return None
+        return gzip.compress(self.content, mtime=0)
+
+    def response(self, request: Request, caching: str, **headers: str) -> Response:
+        """This file, or 304 to a client that has it."""
+        body, etag = self.content, f'"{self.etag}"'
+        headers = {"Cache-Control": caching, "Vary": "Accept-Encoding"} | headers
+        if self.compressed and "gzip" in request.headers.get("accept-encoding", ""):
+            # Another body is another entity, hence a tag of its own (RFC 9110, 8.8.3.3).
+            body, etag = self.compressed, f'"{self.etag}-gzip"'
+            headers["Content-Encoding"] = "gzip"
+        headers["ETag"] = etag
+        known = re.findall(r'"[^"]*"', request.headers.get("if-none-match", ""))
+        if etag in known:
+            headers.pop("Content-Encoding", None)
+            return Response(status_code=304, headers=headers)
+        return Response(body, headers=headers, media_type=self.media_type)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files by their path. ``version`` names this state of them; it is in their URLs, which may
+    be kept forever therefore.
+    """
+
+    version: str
+    by_path: dict[str, File]
+
+
+class _PageRoute(APIRoute):
+    """Matches only for clients that would rather have HTML than what the API gives."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] == "http" and not prefers_html(Headers(scope=scope).get("accept", "")):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+def prefers_html(accept: str) -> bool:
+    """Whether an ``Accept`` header names HTML, and nothing of the API's above it.
+
+    Browsers name it when they navigate; ``curl`` and ``fetch`` say ``*/*``.
+    """
+    weights = {"text/html": 0.0, "application/json": 0.0, "text/plain": 0.0}
+    for entry in accept.split(","):
+        kind, *parameters = (part.strip().lower() for part in entry.split(";"))
+        weight = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
+        if kind in weights and re.fullmatch(r"[01](\.\d{0,3})?", weight):
+            weights[kind] = float(weight)
+    html = weights.pop("text/html")
+    return html > 0 and html >= max(weights.values())
+
+
+router = APIRouter(include_in_schema=False)
+views = APIRouter(include_in_schema=False, route_class=_PageRoute)
+
+
+@cache
+def static_files() -> Files:
+    """Everything below ``static/``, HTML with the version in its links."""
+    contents = {
+        path.relative_to(STATIC).as_posix(): path.read_bytes()
+        for path in sorted(STATIC.rglob("*"))
+        if path.is_file()
+    }
+    # Swagger UI's files have the version in their URLs too.
+    everything = repr((sorted(contents.items()), metadata.version("fastapi-swagger")))
+    digest = hashlib.sha256(everything.encode()).hexdigest()[:12]
+    for name, content in contents.items():
+        if name.endswith(".html"):
+            contents[name] = content.replace(b"{version}", digest.encode())
+    found = {name: File(content, _media_type(name)) for name, content in contents.items()}
+    return Files(digest, found)
+
+
+@cache
+def swagger(name: str) -> File:
+    """A file of Swagger UI's."""
+    path = resources.files("fastapi_swagger") / "resources" / name
+    return File(path.read_bytes(), _media_type(name))
+
+
+def _media_type(name: str) -> str:
+    # The machine's own table may call JavaScript what it likes, and nosniff is strict.
+    if name.endswith(".js"):
+        return SCRIPT
+    kind = mimetypes.types_map.get(Path(name).suffix, "application/octet-stream")
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
+def _page(request: Request, name: str, **headers: str) -> Response:
+    file = static_files().by_path[name]
+    return file.response(request, REVALIDATED, **SECURITY, **headers)
+
+
+def _view(request: Request) -> Response:
+    return _page(request, "index.html", Vary="Accept, Accept-Encoding")
+
+
+for _path in VIEWS:
+    views.add_api_route(_path, _view, methods=METHODS)
+router.include_router(views)
+
+
+@router.api_route("/docs", methods=METHODS)
+def docs(request: Request) -> Response:
+    return _page(request, "docs.html")
+
+
+@router.api_route("/static/{version}/{path:path}", methods=METHODS)
+def static(request: Request, version: str, path: str) -> Response:
+    """A file of this version. Those of others are gone, and a page that wants one reloads."""
+    here = static_files()
+    folder, _, name = path.rpartition("/")
+    if version == here.version and folder == "swagger" and name in SWAGGER:
+        file = swagger(name)
+    elif version == here.version and path in here.by_path and not path.endswith(".html"):
+        file = here.by_path[path]
+    else:
+        raise HTTPException(404)
+    return file.response(request, IMMUTABLE)
+
+
+@router.api_route("/widget/charloom-names.js", methods=METHODS)
+def widget(request: Request) -> Response:
+    """For any page of any site: a module has to be shared on purpose."""
+    shared = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
+    file = static_files().by_path["widget/charloom-names.js"]
+    return file.response(request, REVALIDATED, **shared)

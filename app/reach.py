@@ -1,0 +1,192 @@
+"""Finds the service for a command of the terminal, or starts what the command needs of it.
+
+A service that runs on the data directory is told by ``charloom.lock``. What is started here is
+quiet, listens on loopback at a free port, and ends with the command. Knows no command.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from app.client import Client
+from app.supervisor import running_url, url_of
+from app.tether import tethered
+from app.up import ROOT, SERVER, Refusal, browser_url, free_port, is_healthy
+
+LOOPBACK = "127.0.0.1"
+
+UP = (sys.executable, "-m", "app.cli", "up", "--host", LOOPBACK, "--port", "0")
+
+NO_REDIS = "redis://127.0.0.1:1/0"
+"""Nobody listens there: a server that only samples needs none, and must not take a stranger's."""
+
+START_SECONDS = 60.0
+STOP_SECONDS = 45.0
+"""Longer than the supervisor takes until it kills."""
+
+_POLL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to look: a URL that was named, else whoever runs on ``data``."""
+
+    data: Path
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """``started`` says that the service ends with the command."""
+
+    client: Client
+    started: bool = False
+
+
+@contextmanager
+def server(place: Place) -> Iterator[Reached]:
+    """A running service, else a server alone: enough for what needs no worker."""
+    if client := _running(place):
+        yield Reached(client)
+        return
+    port = free_port(LOOPBACK)
+    url = browser_url(LOOPBACK, port)
+    environment = {
+        "CHARLOOM_DATA": str(place.data),
+        "CHARLOOM_HOST": LOOPBACK,
+        "CHARLOOM_PORT": str(port),
+        "CHARLOOM_REDIS_URL": os.environ.get("CHARLOOM_REDIS_URL") or NO_REDIS,
+    }
+    with _process(SERVER, environment) as process:
+        process.wait_until(lambda: _healthy(url))
+        yield Reached(Client(url, _key(os.environ, own=True)), started=True)
+
+
+@contextmanager
+def everything(place: Place) -> Iterator[Reached]:
+    """A running service, else Redis, a worker and a server under a supervisor."""
+    if client := _running(place):
+        yield Reached(client)
+        return
+    _mention("starting Redis, a worker and a server for this command")
+    with _process([*UP, "--data", str(place.data)], {}) as process:
+        try:
+            url = process.wait_until(lambda: _healthy(url_of(place.data, process.pid)))
+            reached = Reached(Client(url, _key(os.environ, own=True)), started=True)
+        except Refusal:
+            # Another command may have been a little faster.
+            other = _running(place)
+            if other is None:
+                raise
+            reached = Reached(other)
+        yield reached
+        _mention("stopping them")
+
+
+def _mention(line: str) -> None:
+    """For somebody who waits; scripts don't care."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"charloom: {line}\n")
+
+
+def _running(place: Place) -> Client | None:
+    if place.url:
+        return Client(place.url, _key(os.environ, own=False))
+    deadline = time.monotonic() + START_SECONDS
+    while (url := running_url(place.data)) is not None:
+        # It may have just begun to start.
+        if url and is_healthy(url):
+            return Client(url, _key(os.environ, own=True))
+        if time.monotonic() > deadline:
+            raise Refusal(f"the service at {url or 'this data'} does not answer")
+        time.sleep(_POLL)
+    return None
+
+
+def _healthy(url: str | None) -> str | None:
+    return url if url and is_healthy(url) else None
+
+
+def _key(environment: Mapping[str, str], own: bool) -> str | None:
+    """The key to send. Who runs the service has its keys in the environment anyway."""
+    if key := environment.get("CHARLOOM_API_KEY"):
+        return key
+    entries = environment.get("CHARLOOM_API_KEYS", "").split(",") if own else []
+    for entry in entries:
+        key, _, scopes = entry.strip().rpartition(":")
+        if "admin" in scopes.split("+"):
+            return key
+    return None
+
+
+class _Process:
+    """What was started, and what it said."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: IO[bytes]) -> None:
+        self._process = process
+        self._log = log
+        self.pid = process.pid
+
+    def wait_until(self, ready: Callable[[], str | None]) -> str:
+        """What ``ready`` gives, once it gives something. Raises Refusal."""
+        deadline = time.monotonic() + START_SECONDS
+        while (value := ready()) is None:
+            if self._process.poll() is not None:
+                raise Refusal(f"the service does not start: {self._last_words()}")
+            if time.monotonic() > deadline:
+                raise Refusal(f"the service does not start: {self._last_words()}")
+            time.sleep(_POLL)
+        return value
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "it says nothing")
+
+
+@contextmanager
+def _process(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[_Process]:
+    """A process that Ctrl-C does not reach and that outlives nobody."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            tethered(command),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        before = signal.signal(signal.SIGTERM, _exit)
+        try:
+            yield _Process(process, log)
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            _end(process)
+            signal.signal(signal.SIGTERM, before)
+
+
+def _exit(number: int, _frame: object) -> None:
+    # So that what was started is ended in order rather than killed.
+    sys.exit(128 + number)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    except KeyboardInterrupt:
+        # A second Ctrl-C is in a hurry; the supervisor kills at its second signal.
+        process.terminate()
+        process.wait(STOP_SECONDS)

@@ -1,0 +1,236 @@
+// What all views are made with: elements, numbers as people write them, small pieces of a page.
+// Text reaches the page as text nodes only: what a model writes can never become markup.
+
+/**
+ * An element. `properties` are attributes, but for: `class`, `on` (event → handler), `data`, and
+ * what is a function, boolean or null. Children are nodes or strings; null is left out.
+ */
+export function el(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "on") {
+      for (const [event, handler] of Object.entries(value)) element.addEventListener(event, handler);
+    } else if (name === "data") Object.assign(element.dataset, value);
+    else if (name === "value" || name === "checked" || name === "disabled") element[name] = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+// Numbers and times
+
+const whole = new Intl.NumberFormat();
+const losses = new Intl.NumberFormat(undefined, { minimumFractionDigits: 3, maximumFractionDigits: 3 });
+const twoDigits = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
+const percents = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
+const finePercents = new Intl.NumberFormat(undefined, { style: "percent", maximumSignificantDigits: 2 });
+const dates = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+
+const UNKNOWN = "–";
+
+const known = (format) => (value) =>
+  value === null || value === undefined || !Number.isFinite(value) ? UNKNOWN : format(value);
+
+export const number = known((value) => whole.format(Math.round(value)));
+export const hundredths = known((value) => twoDigits.format(value));
+export const loss = known((value) => losses.format(value));
+export const short = known((value) => compact.format(value));
+export const percent = known((value) =>
+  value > 0 && value < 0.001 ? `<${finePercents.format(0.001)}` : (value < 0.095 ? finePercents : percents).format(value),
+);
+
+export const bytes = known((value) => {
+  const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
+  const power = Math.min(3, Math.floor(Math.log10(Math.max(1, value)) / 3));
+  return new Intl.NumberFormat(undefined, {
+    style: "unit",
+    unit: units[power],
+    unitDisplay: power ? "short" : "long",
+    maximumSignificantDigits: 3,
+  }).format(value / 1000 ** power);
+});
+
+/** "1 h 5 min", "40 s". */
+export const duration = known((seconds) => {
+  const unit = (value, name) =>
+    new Intl.NumberFormat(undefined, { style: "unit", unit: name, unitDisplay: "short" }).format(value);
+  const rounded = Math.round(seconds);
+  if (rounded < 60) return unit(rounded, "second");
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) {
+    const rest = rounded % 60;
+    return rounded < 600 && rest ? `${unit(Math.floor(rounded / 60), "minute")} ${unit(rest, "second")}` : unit(minutes, "minute");
+  }
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return minutes % 60 ? `${unit(hours, "hour")} ${unit(minutes % 60, "minute")}` : unit(hours, "hour");
+  return unit(Math.round(hours / 24), "day");
+});
+
+/** A time element: how long ago it is, and the date to point at. */
+export function when(timestamp) {
+  if (!timestamp) return el("span", {}, UNKNOWN);
+  const date = new Date(timestamp);
+  const seconds = (date - Date.now()) / 1000;
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60]];
+  const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ["second", 1];
+  const text =
+    Math.abs(seconds) < 45 ? "just now"
+    : Math.abs(seconds) > 7 * 86400 ? dates.format(date)
+    : relative.format(Math.round(seconds / size), unit);
+  return el("time", { datetime: timestamp, title: dates.format(date) }, text);
+}
+
+/** A number with its noun: "1 line", "40,000 lines". */
+export const count = (value, one, many = `${one}s`) => `${number(value)} ${value === 1 ? one : many}`;
+
+// Characters
+
+const GLYPHS = { "\n": "⏎", " ": "␣", "\t": "⇥", "\r": "␍", "\u00a0": "⍽" };
+const NAMES = { "\n": "line end", " ": "space", "\t": "tab", "\r": "carriage return" };
+
+/** A character to look at. */
+export const glyph = (char) => GLYPHS[char] ?? (/^[\p{C}]$/u.test(char) ? code(char) : char);
+
+/** A character to hear. */
+export const spoken = (char) => NAMES[char] ?? (/^[\p{C}]$/u.test(char) ? code(char) : char);
+
+const code = (char) => `U+${char.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+
+// Pieces of a page
+
+/** A label and its control; `hint` and errors are read out with it. */
+let fields = 0;
+export function field(label, control, { hint = null, name = control.name, side = null } = {}) {
+  const id = (control.id ||= `field-${++fields}`);
+  const error = el("p", { class: "wrong", id: `${id}-error`, hidden: true });
+  const about = hint ? el("p", { class: "hint", id: `${id}-hint` }, hint) : null;
+  control.setAttribute("aria-describedby", [about && `${id}-hint`, `${id}-error`].filter(Boolean).join(" "));
+  return el(
+    "div",
+    { class: "field", data: { field: name ?? "" } },
+    el("div", { class: "label" }, el("label", { for: id }, label), side),
+    control,
+    about,
+    error,
+  );
+}
+
+export function select(options, properties = {}) {
+  return el("select", properties, ...options.map(([value, text]) => el("option", { value }, text ?? value)));
+}
+
+/** Shows a problem's errors at the fields that they name; true if each found its place. */
+export function showErrors(root, problem) {
+  clearErrors(root);
+  let first = null;
+  let placed = 0;
+  for (const { field: name, message } of problem.errors ?? []) {
+    const place = root.querySelector(`[data-field="${CSS.escape(name)}"]`);
+    if (!place) continue;
+    const error = place.querySelector(".wrong");
+    error.textContent = message;
+    error.hidden = false;
+    const control = place.querySelector("input, select, textarea");
+    control.setAttribute("aria-invalid", "true");
+    first ??= control;
+    placed += 1;
+    const folded = place.closest("details");
+    if (folded) folded.open = true;
+  }
+  first?.focus();
+  return placed > 0 && placed === (problem.errors ?? []).length;
+}
+
+export function clearErrors(root) {
+  for (const error of root.querySelectorAll(".wrong")) error.hidden = true;
+  for (const control of root.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
+}
+
+/** A line that says what went wrong, or what is going on; empty it takes no place. */
+export function message() {
+  const place = el("p", { class: "message", role: "status", hidden: true });
+  return {
+    place,
+    say(text, kind = "note", ...more) {
+      place.className = `message ${kind}`;
+      place.replaceChildren(text, ...more);
+      place.hidden = !text;
+    },
+    clear() {
+      place.replaceChildren();
+      place.hidden = true;
+    },
+  };
+}
+
+/** Copies a text and says so on the button. */
+export async function copy(text, button) {
+  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    // The clipboard is for secure contexts and may be refused: an old way, from a hidden field.
+    const area = el("textarea", { class: "off", "aria-hidden": "true", value: text });
+    document.body.append(area);
+    area.select();
+    button.textContent = document.execCommand("copy") ? "Copied" : "Not copied";
+    area.remove();
+  }
+  setTimeout(() => (button.textContent = label), 1600);
+}
+
+/** A dialog that asks for one thing; resolves to the form's values, or null if it was put away. */
+export function ask({ title, text, fields: controls = [], confirm, danger = false }) {
+  return new Promise((resolve) => {
+    const dialog = el(
+      "dialog",
+      { "aria-labelledby": "dialog-title" },
+      el(
+        "form",
+        { method: "dialog" },
+        el("h2", { id: "dialog-title" }, title),
+        text ? el("p", {}, text) : null,
+        ...controls,
+        el(
+          "div",
+          { class: "actions end" },
+          el("button", { type: "button", class: "quiet", on: { click: () => dialog.close() } }, "Cancel"),
+          el("button", { value: "yes", class: danger ? "danger" : "primary" }, confirm),
+        ),
+      ),
+    );
+    dialog.addEventListener("close", () => {
+      const values = Object.fromEntries(new FormData(dialog.querySelector("form")));
+      resolve(dialog.returnValue === "yes" ? values : null);
+      dialog.remove();
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+/** A colour of the stylesheet's, as a canvas takes it: "rgb(…)". */
+export function colour(name) {
+  const probe = el("span", { hidden: true });
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const value = getComputedStyle(probe).color;
+  probe.remove();
+  return value;
+}
+
+export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -1,0 +1,226 @@
+// <charloom-names>: names from a charloom server, on any page of any site.
+//
+//   <script type="module" src="https://your-server/widget/charloom-names.js"></script>
+//   <charloom-names model="names" temperature="0.8" starts-with="Ka" count="10"></charloom-names>
+//
+// Attributes: api (the server; where this script came from if left out), model, temperature,
+// starts-with, min-length, max-length, count, novel (only names that the model has not read), seed,
+// label (of the button), manual (draws only when asked to).
+// Methods: draw(), stop(). Property: headers, sent along, for pages that have a key.
+// Events, which bubble: charloom-name {name}, charloom-done {names}, charloom-error {status, message}.
+// Looks: --charloom-accent, --charloom-on-accent, --charloom-line, --charloom-radius,
+// --charloom-column, and ::part(list), ::part(name), ::part(button), ::part(status).
+//
+// No dependency, and nothing that a strict content security policy minds: the style is a
+// constructed sheet, and names are text.
+
+const STYLE = `
+:host {
+  --_accent: var(--charloom-accent, light-dark(#4340a8, #aeacff));
+  --_on-accent: var(--charloom-on-accent, light-dark(#fff, #16143a));
+  --_line: var(--charloom-line, color-mix(in srgb, currentColor 18%, transparent));
+  display: block;
+  container-type: inline-size;
+}
+:host([hidden]) { display: none; }
+ol {
+  display: grid;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--charloom-column, 9rem)), 1fr));
+  gap: 0 1.5rem;
+  margin: 0 0 1rem;
+  padding: 0;
+  list-style: none;
+  min-height: calc(var(--_rows, 1) * 2.6em);
+  align-content: start;
+}
+li { box-sizing: border-box; min-height: 2.6em; padding: .55em 0; border-bottom: 1px solid var(--_line); overflow-wrap: anywhere; line-height: 1.5; }
+div { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem 1rem; }
+p { margin: 0; font-size: .9em; opacity: .85; }
+button {
+  min-height: 2.5rem;
+  padding: .4rem 1.1rem;
+  border: 1px solid var(--_accent);
+  border-radius: var(--charloom-radius, 8px);
+  background: var(--_accent);
+  color: var(--_on-accent);
+  font: inherit;
+  font-weight: 550;
+  cursor: pointer;
+}
+button:focus-visible { outline: 2px solid var(--_accent); outline-offset: 2px; }
+@media (prefers-reduced-motion: no-preference) {
+  li { animation: come .25s ease-out; }
+  @keyframes come { from { opacity: 0; transform: translateY(.3em); } }
+}
+`;
+
+const QUERY = {
+  model: "model",
+  temperature: "temperature",
+  "starts-with": "starts_with",
+  "min-length": "min_length",
+  "max-length": "max_length",
+  count: "count",
+  seed: "seed",
+};
+const HERE = new URL(import.meta.url).origin;
+/** Attributes often change several at a time, and while somebody types. */
+const SETTLE_MILLISECONDS = 300;
+
+let sheet = null;
+
+export class CharloomNames extends HTMLElement {
+  static observedAttributes = [...Object.keys(QUERY), "api", "novel", "label"];
+
+  headers = {};
+  #list = document.createElement("ol");
+  #status = document.createElement("p");
+  #button = document.createElement("button");
+  #controller = null;
+  #timer = 0;
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: "open" });
+    if (!sheet) {
+      sheet = new CSSStyleSheet();
+      sheet.replaceSync(STYLE);
+    }
+    root.adoptedStyleSheets = [sheet];
+    this.#list.part = "list";
+    this.#list.setAttribute("aria-live", "polite");
+    this.#list.setAttribute("aria-label", "Names");
+    this.#status.part = "status";
+    this.#status.setAttribute("role", "status");
+    this.#button.part = "button";
+    this.#button.type = "button";
+    this.#button.addEventListener("click", () => (this.#controller ? this.stop() : this.draw()));
+    const foot = document.createElement("div");
+    foot.append(this.#button, this.#status);
+    root.append(this.#list, foot);
+  }
+
+  connectedCallback() {
+    this.#show();
+    if (!this.hasAttribute("manual")) this.#soon(0);
+  }
+
+  disconnectedCallback() {
+    clearTimeout(this.#timer);
+    this.stop();
+  }
+
+  attributeChangedCallback(name, before, after) {
+    if (!this.isConnected || before === after) return;
+    this.#show();
+    if (name !== "label" && !this.hasAttribute("manual")) this.#soon(SETTLE_MILLISECONDS);
+  }
+
+  #soon(milliseconds) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.draw(), milliseconds);
+  }
+
+  #show() {
+    this.#button.textContent = this.#controller ? "Stop" : this.getAttribute("label") || "More names";
+    this.#list.setAttribute("aria-busy", String(Boolean(this.#controller)));
+  }
+
+  /** Stops drawing; the names that are there stay. */
+  stop() {
+    this.#controller?.abort();
+    this.#controller = null;
+    this.#show();
+  }
+
+  /** Draws new names in place of those that are there. */
+  async draw() {
+    clearTimeout(this.#timer);
+    this.stop();
+    const mine = (this.#controller = new AbortController());
+    this.#show();
+    this.#status.textContent = "";
+    // As high as it was until the new names are there: a page around must not jump.
+    this.#list.style.minHeight = `${this.#list.offsetHeight}px`;
+    this.#list.replaceChildren();
+    const names = [];
+    try {
+      const response = await fetch(this.#address(), {
+        headers: { Accept: "text/plain", ...this.headers },
+        signal: mine.signal,
+        credentials: "omit",
+        cache: "no-store",
+      });
+      if (!response.ok) throw await refusal(response);
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      let rest = "";
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (mine.signal.aborted) return;
+        const lines = (rest + (done ? "\n" : value)).split("\n");
+        rest = lines.pop();
+        for (const name of lines.filter(Boolean)) {
+          names.push(name);
+          this.#add(name);
+          this.#tell("charloom-name", { name });
+        }
+        if (done) break;
+      }
+      if (!names.length) this.#status.textContent = "No such name was found.";
+      else if (names.length < Number(this.getAttribute("count") || 10)) this.#status.textContent = "There seem to be no more.";
+      this.#tell("charloom-done", { names });
+    } catch (error) {
+      if (mine.signal.aborted) return;
+      const { status = 0, message = "The names are away just now. Try again in a moment." } =
+        error instanceof Refusal ? error : {};
+      this.#status.textContent = message;
+      this.#tell("charloom-error", { status, message });
+    } finally {
+      if (this.#controller === mine) {
+        this.#controller = null;
+        this.#list.style.minHeight = "";
+        this.#show();
+      }
+    }
+  }
+
+  #address() {
+    const url = new URL("/names", this.getAttribute("api") || HERE);
+    for (const [attribute, field] of Object.entries(QUERY)) {
+      const value = this.getAttribute(attribute);
+      if (value) url.searchParams.set(field, value);
+    }
+    if (this.hasAttribute("novel")) url.searchParams.set("novel", "true");
+    return url;
+  }
+
+  #add(name) {
+    const item = document.createElement("li");
+    item.part = "name";
+    item.textContent = name;
+    this.#list.append(item);
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true }));
+  }
+}
+
+class Refusal extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Why the server gives no names, for people who know nothing of servers. */
+async function refusal(response) {
+  if (response.status === 429 || response.status === 503)
+    return new Refusal(response.status, "Many people are asking just now. Try again in a moment.");
+  if (response.status === 401 || response.status === 403)
+    return new Refusal(response.status, "These names are not for everybody.");
+  const { detail } = await response.json().catch(() => ({}));
+  return new Refusal(response.status, detail ? `${detail[0].toUpperCase()}${detail.slice(1)}.` : "There are no names here.");
+}
+
+if (!customElements.get("charloom-names")) customElements.define("charloom-names", CharloomNames);

@@ -1,0 +1,77 @@
+"""Looking inside in process: ``models.inspect.trace`` against torch a character at a time.
+
+    python -m bench.inspect [--hidden 512] [--layers 2] [--kind lstm] [--characters 20000]
+
+Prints the seconds for a text with five guesses and eight cells, and how far the cells are apart.
+"""
+
+import argparse
+import os
+import time
+
+import numpy as np
+import torch
+
+from models.checkpoint import Checkpoint
+from models.config import NetworkConfig
+from models.inspect import trace
+from models.training import new_network
+from models.vocab import Vocabulary
+
+VOCABULARY = Vocabulary("characters", [0x0A, *range(0x20, 0x7F), *range(0xE0, 0xE4)])
+CELLS = range(8)
+TORCH_CHARACTERS = 2000
+"""Read with torch at most: it takes its time."""
+
+
+@torch.no_grad()
+def with_torch(checkpoint: Checkpoint, text: str) -> tuple[np.ndarray, float]:
+    """Activations of the last layer's cells, and the seconds that it took."""
+    network = new_network(checkpoint.config, 0).eval()
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in checkpoint.weights.items()})
+    vocabulary = checkpoint.vocabulary
+    shown, state = [], None
+    began = time.perf_counter()
+    for id_ in [vocabulary.start_id, *vocabulary.encode(text).tolist()]:
+        logits, state = network(torch.tensor([[id_]]), state)
+        torch.softmax(logits[0, 0], 0).topk(5)
+        cells = torch.tanh(state[1]) if checkpoint.config.kind == "lstm" else state[0]
+        shown.append(cells[-1, 0, list(CELLS)])
+    return torch.stack(shown)[1:].numpy(), time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--kind", choices=("lstm", "gru", "rnn"), default="lstm")
+    parser.add_argument("--characters", type=int, default=20_000)
+    parser.add_argument("--runs", type=int, default=3)
+    asked = parser.parse_args()
+    config = NetworkConfig(len(VOCABULARY), asked.kind, asked.layers, asked.hidden)
+    weights = {k: v.numpy() for k, v in new_network(config, 0).state_dict().items()}
+    checkpoint = Checkpoint(config, VOCABULARY, weights, {}, [], b"")
+    points = np.random.default_rng(0).choice(VOCABULARY.symbols, asked.characters)
+    text = "".join(map(chr, points))
+    part = text[:TORCH_CHARACTERS]
+    torch.set_num_threads(1)
+    expected, seconds = with_torch(checkpoint, part)
+    seconds *= len(text) / len(part)
+    print(f"{asked.layers}×{asked.hidden} {asked.kind}, {len(text):,} characters")
+    print(f"torch, a character at a time        {seconds:8.2f} s (from {len(part):,})")
+    for threads in sorted({1, os.cpu_count() or 1}):
+        times = []
+        for _ in range(asked.runs):
+            wall, work = time.perf_counter(), time.process_time()
+            traced = trace(checkpoint, text, cells=CELLS, threads=threads)
+            times.append((time.perf_counter() - wall, time.process_time() - work))
+        wall, work = min(times)
+        apart = np.abs(traced.activations[: len(part)] - expected).max()
+        print(
+            f"models.inspect.trace, {threads} thread{'s' if threads > 1 else ' '}     {wall:8.2f} s"
+            f" ({work:.2f} of a core; {seconds / wall:.0f} times as fast; apart by {apart:.0e})"
+        )
+
+
+if __name__ == "__main__":
+    main()

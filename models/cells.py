@@ -1,0 +1,297 @@
+"""Which cells keep track of what: the search that Karpathy's essay did by eye (2015).
+
+Every cell's activations over held-out text are compared with every hypothesis about it
+(``models.hypotheses``). Among a thousand cells some agree with anything by chance. So cells are
+picked on the first half of the text and scored on the second, and in both halves a score must beat
+what the best cell reaches of the same network with its weights shuffled: one whose cells are driven
+as hard by what they read, but which has learned nothing.
+
+Knows checkpoints, no file and no client.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.checkpoint import Checkpoint, Weights
+from models.config import GATES, NetworkConfig
+from models.hypotheses import HYPOTHESES, Hypothesis, Metric, Target
+from models.inspect import Floats, Ids, Reader, character_ends
+
+TOP = 10
+"""Cells that are told of each hypothesis."""
+
+FLOORS = {"auc": 0.7, "correlation": 0.6}
+"""Effects below these don't count, whatever chance reaches (an AUC of 0.85 is an effect of 0.7)."""
+
+MARGIN = 0.5
+"""Of the way from chance's best score to 1, that a score must lie beyond it."""
+
+MIN_EPISODES = 8
+"""Times in each half that a thing must begin: a cell may well agree with fewer by chance."""
+
+MIN_COUNT = 40
+"""Characters in each half for which it holds, and for which it does not."""
+
+MIN_CHARACTERS = 2000
+"""A text shorter than this shows nothing."""
+
+EXCERPT = 160
+
+_ROWS = 32
+_WARM = 512
+"""Characters that a row reads before those that count: from the zero state, cells are cold."""
+
+_LEVELS = 4096
+"""Steps in [−1, 1] that activations are told apart by."""
+
+_MEMORY = 256 << 20
+"""Bytes of activations that are held."""
+
+_CELLS_AT_ONCE = 64
+
+Levels = NDArray[np.int16]
+"""Activations by cell, [cells, characters], in steps of 2 / ``_LEVELS``."""
+
+Effects = NDArray[np.float32]
+"""How cells agree with hypotheses, [cells, hypotheses], from −1 to 1; 0 is chance."""
+
+
+class Stopped(Exception):
+    """Somebody said that the search shall end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """A hypothesis about a part of the text: what it says, at the places where it does."""
+
+    hypothesis: Hypothesis
+    places: Ids
+    values: Target
+
+    @property
+    def shows(self) -> bool:
+        """Whether there is enough of it to tell more from chance."""
+        if not len(self.values):
+            return False
+        high = self.values > self.values.mean()
+        episodes = np.count_nonzero(high[1:] & ~high[:-1])
+        fewest = min(np.count_nonzero(high), np.count_nonzero(~high))
+        return bool(fewest >= MIN_COUNT and episodes >= MIN_EPISODES)
+
+
+def find_cells(
+    checkpoint: Checkpoint, stopped: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
+    """What the cells of a network keep track of, on the validation text that it carries.
+
+    Activations are ``tanh(c)`` for an LSTM, else h, after each character; in a bytes model after
+    its last byte. A score is the area under the ROC curve for yes or no, the size of the rank
+    correlation for numbers. A cell may be low where another is high: then its ``sign`` is −1 and
+    its score that of the cell turned over.
+
+    Returns:
+        As ``docs/http-api.md`` has it: ``hypotheses`` that some cell tracks, and the ``share`` of
+        cells that track any; null if there is too little text to tell.
+
+    Raises:
+        Stopped: ``stopped``, which is asked now and then, said so.
+        FloatingPointError: activations are not finite.
+    """
+    text, ids, ends = _held_out(checkpoint)
+    if len(text) < MIN_CHARACTERS:
+        return {"hypotheses": [], "share": None}
+    half = len(text) // 2
+    pairs = [_halves(hypothesis, text, half) for hypothesis in HYPOTHESES]
+    pairs = [(first, second) for first, second in pairs if first.shows and second.shows]
+    if not pairs:
+        return {"hypotheses": [], "share": 0.0}
+    firsts, seconds = [first for first, _ in pairs], [second for _, second in pairs]
+
+    nobody = replace(checkpoint, weights=_shuffled(checkpoint.config, checkpoint.weights))
+    chance = _effects(_levels(nobody, ids[: ends[half]], ends[:half], stopped), firsts, stopped)
+    least = _least(np.abs(chance).max(axis=0), firsts)
+
+    levels = _levels(checkpoint, ids, ends, stopped)
+    picking = _effects(levels[:, :half], firsts, stopped)
+    scoring = _effects(levels[:, half:], seconds, stopped)
+    # In both halves, and in both the same way up.
+    tracks = (np.abs(picking) >= least) & (scoring * np.sign(picking) >= least)
+    found = []
+    for index in np.flatnonzero(tracks.any(axis=0)).tolist():
+        merit = np.where(tracks[:, index], np.abs(picking[:, index]), 0)
+        cells = np.argsort(-merit, kind="stable")[: min(TOP, np.count_nonzero(merit))]
+        effects = scoring[cells, index]
+        order = np.argsort(-np.abs(effects), kind="stable")
+        cells, effects = cells[order], effects[order]
+        shown = levels[cells[0], half:] * np.sign(effects[0])
+        found.append(
+            _finding(checkpoint, seconds[index].hypothesis, cells, effects)
+            | {"excerpt": _excerpt(text[half:], shown, seconds[index])}
+        )
+    return {"hypotheses": found, "share": float(tracks.any(axis=1).mean())}
+
+
+def _finding(
+    checkpoint: Checkpoint, hypothesis: Hypothesis, cells: Ids, effects: Effects
+) -> dict[str, Any]:
+    ranked = []
+    for cell, effect in zip(cells.tolist(), effects.tolist(), strict=True):
+        layer, place = divmod(cell, checkpoint.config.hidden_size)
+        score = _score(hypothesis.metric, abs(effect))
+        sign = 1 if effect > 0 else -1
+        ranked.append({"layer": layer, "cell": place, "score": round(score, 4), "sign": sign})
+    return {
+        "name": hypothesis.name,
+        "title": hypothesis.title,
+        "metric": hypothesis.metric,
+        "cells": ranked,
+    }
+
+
+def _score(metric: Metric, effect: float) -> float:
+    """An AUC of 0.5 is no effect, and one of 1 is all of it."""
+    return (1 + effect) / 2 if metric == "auc" else effect
+
+
+def _least(chance: Effects, samples: Sequence[_Sample]) -> Effects:
+    """The effect that counts as one, from the best that chance gave, [hypotheses]."""
+    floors = [FLOORS[sample.hypothesis.metric] for sample in samples]
+    return np.maximum(chance + MARGIN * (1 - chance), np.array(floors, np.float32))
+
+
+def _held_out(checkpoint: Checkpoint) -> tuple[str, Ids, Ids]:
+    """The validation text, its ids and the place of each character's last id.
+
+    What the network doesn't know is left out: the file need not be of the same text.
+    """
+    vocabulary, config = checkpoint.vocabulary, checkpoint.config
+    data = checkpoint.validation[: _MEMORY // (2 * config.num_layers * config.hidden_size)]
+    if vocabulary.tokens == "bytes":
+        ids = vocabulary.lookup(np.frombuffer(data, np.uint8))
+        ids = ids[ids >= 0]
+        data = vocabulary.symbols[ids].astype(np.uint8).tobytes()
+        text = data.decode("utf-8", "surrogateescape")
+        ends = character_ends(vocabulary, text)
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), ids, ends
+    points = np.frombuffer(data.decode("utf-8", "ignore").encode("utf-32-le"), "<u4")
+    ids = vocabulary.lookup(points)
+    text = points[ids >= 0].tobytes().decode("utf-32-le")
+    return text, ids[ids >= 0], np.arange(len(text))
+
+
+def _halves(hypothesis: Hypothesis, text: str, half: int) -> tuple[_Sample, _Sample]:
+    """What it says of each half, having read the whole: a quote may go on across the middle."""
+    values = hypothesis.find(text)
+    return _sample(hypothesis, values[:half]), _sample(hypothesis, values[half:])
+
+
+def _sample(hypothesis: Hypothesis, values: Target) -> _Sample:
+    places = np.flatnonzero(~np.isnan(values))
+    return _Sample(hypothesis, places, values[places])
+
+
+def _shuffled(config: NetworkConfig, weights: Weights) -> Weights:
+    """The same numbers in other places: each gate's weights among themselves."""
+    rng = np.random.default_rng(0)
+    found: Weights = {}
+    for name, weight in weights.items():
+        if name.startswith("layers."):
+            gates = weight.reshape(GATES[config.kind], -1)
+            weight = rng.permuted(gates, axis=1).reshape(weight.shape)
+        found[name] = weight
+    return found
+
+
+def _levels(checkpoint: Checkpoint, ids: Ids, ends: Ids, stopped: Callable[[], bool]) -> Levels:
+    """What each cell shows after each character.
+
+    The text is read as rows side by side, which takes a fraction of the time; each begins a little
+    before its part, the first one with the end of the text, so that cells are warm where it counts.
+    """
+    config = checkpoint.config
+    rows = max(1, min(_ROWS, len(ids) // (2 * _WARM)))
+    length = -(-len(ids) // rows)
+    places = np.arange(-_WARM, length)[:, None] + length * np.arange(rows)
+    kept = np.empty((config.num_layers, config.hidden_size, rows, length), np.int16)
+
+    def seen(layer: int, begin: int, _: Floats, shown: Floats) -> None:
+        if stopped():
+            raise Stopped
+        if not np.isfinite(shown).all():
+            raise FloatingPointError("activations are not finite")
+        first = max(0, begin - _WARM)
+        cut = shown[first + _WARM - begin :] if first + _WARM > begin else shown
+        if begin + len(shown) > _WARM:
+            levels = np.rint(cut * (_LEVELS // 2 - 1)).astype(np.int16)
+            kept[layer, :, :, first : first + len(cut)] = levels.transpose(2, 1, 0)
+
+    Reader(config, checkpoint.weights).read(ids[places % len(ids)], seen)
+    every = kept.reshape(config.num_layers * config.hidden_size, -1)
+    return every[:, : len(ids)] if len(ends) == len(ids) else every[:, ends]
+
+
+def _effects(levels: Levels, samples: Sequence[_Sample], stopped: Callable[[], bool]) -> Effects:
+    """How each cell agrees with each hypothesis: 2 × AUC − 1, or Spearman's correlation.
+
+    Both are linear in the cell's ranks (for the AUC: Mann & Whitney 1947), so all hypotheses that
+    speak about the same places are one matrix product.
+    """
+    effects = np.empty((len(levels), len(samples)), np.float32)
+    groups: dict[bytes, list[int]] = {}
+    for index, sample in enumerate(samples):
+        groups.setdefault(sample.places.tobytes(), []).append(index)
+    for indices in groups.values():
+        places = samples[indices[0]].places
+        columns = np.stack([_column(samples[index]) for index in indices], axis=1)
+        by_spread = [samples[index].hypothesis.metric == "correlation" for index in indices]
+        for begin in range(0, len(levels), _CELLS_AT_ONCE):
+            if stopped():
+                raise Stopped
+            ranks = np.stack(
+                [_ranks(row) for row in levels[begin : begin + _CELLS_AT_ONCE, places]]
+            )
+            spread = np.linalg.norm(ranks, axis=1, keepdims=True)
+            # A cell that never moves agrees with nothing.
+            found = ranks @ columns / np.where(by_spread, np.maximum(spread, 1e-12), 1)
+            effects[begin : begin + len(ranks), indices] = found
+    return effects
+
+
+def _ranks(levels: Levels) -> Floats:
+    """Ranks from −1/2 to 1/2, the middle one where values are equal; [n]."""
+    shifted = levels + np.int16(_LEVELS // 2)
+    counts = np.bincount(shifted, minlength=_LEVELS)
+    middle = ((np.cumsum(counts) - counts / 2) / len(levels) - 0.5).astype(np.float32)
+    ranks: Floats = middle[shifted]
+    return ranks
+
+
+def _column(sample: _Sample) -> Floats:
+    """What a cell's ranks are multiplied with to give its effect, [n]."""
+    values = sample.values
+    if sample.hypothesis.metric == "auc":
+        yes = np.count_nonzero(values)
+        return (values * (2 * len(values) / (yes * (len(values) - yes)))).astype(np.float32)
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    middle = ((np.cumsum(counts) - counts / 2) / len(values) - 0.5)[inverse]
+    return (middle / np.linalg.norm(middle)).astype(np.float32)
+
+
+def _excerpt(text: str, shown: Levels, sample: _Sample) -> str:
+    """A piece where a cell and what it tracks go up and down together most."""
+    size = min(EXCERPT, len(text))
+    kept = np.zeros((4, len(text)))
+    a, y = shown[sample.places] / _LEVELS, sample.values / (sample.values.std() or 1)
+    kept[:, sample.places] = np.ones(len(a)), a, y, a * y
+    sums = np.pad(np.cumsum(kept, axis=1), ((0, 0), (1, 0)))
+    count, sum_a, sum_y, sum_ay = sums[:, size:] - sums[:, :-size]
+    covariance = sum_ay - sum_a * sum_y / np.maximum(count, 1)
+    starts = np.flatnonzero([True, *(c == "\n" for c in text[: len(text) - size])])
+    if len(starts) < 2:
+        starts = np.arange(len(covariance))
+    begin = int(starts[np.argmax(covariance[starts])])
+    return text[begin : begin + size]

@@ -1,0 +1,190 @@
+"""How large a network a text, a time and a machine allow, and what it takes to train it.
+
+Sums alone: what is measured comes in as numbers. Knows no torch, so the server estimates with it
+what the worker plans with.
+"""
+
+import math
+from typing import Any
+
+from models.config import GATES, NetworkConfig
+
+HIDDEN_SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
+
+DEFAULT_SECONDS = 1800.0
+"""Time that ``auto`` plans with where nobody says how long."""
+
+MAX_AUTO_EPOCHS = 60.0
+"""Passes over the text beyond which ``auto`` does not go: early stopping ends it before."""
+
+CHARACTERS_PER_PARAMETER = 6.0
+"""Characters that a network should read for each of its parameters.
+
+At 180 s on tinyshakespeare, the largest size that gets there ended best (docs/log.md).
+"""
+
+PARAMETERS_PER_CHARACTER = 3.5
+"""Parameters that a text can feed at most, as in the essay: 3.5 M for 1 MB, with dropout."""
+
+EMBEDDING_FROM = 1000
+"""Vocabulary size from which ``auto`` embeds: 1-of-k input costs time for each symbol."""
+
+DEFAULT_BATCH = (32, 64)
+WIDE_BATCH = (64, 128)
+"""Batch size and sequence length on a CPU, and on a GPU."""
+
+PROCESS_BYTES = 350 << 20
+"""A process that trains, before there is a network: measured, with torch and ONNX Runtime."""
+
+TRAINED_BYTES, PUBLISHED_BYTES = 16, 40
+"""For each parameter: itself, its gradient and moments; and, between two steps, a copy of these
+to save, one of the weights to publish, and what decoders pack of them to tell what int8 costs."""
+
+
+def is_untimed(options: dict[str, Any]) -> bool:
+    """Whether no option ends the run."""
+    return not any(k in options for k in ("max_seconds", "max_steps", "max_epochs"))
+
+
+def time_budget(options: dict[str, Any]) -> float:
+    """Seconds to plan with."""
+    return float(options.get("max_seconds", DEFAULT_SECONDS))
+
+
+def training_characters(options: dict[str, Any], characters: int) -> int:
+    """How many of a text's characters are trained on."""
+    share: float = 1 - options.get("validation_fraction", 0.05)
+    return max(2, round(characters * share))
+
+
+def asked_characters(options: dict[str, Any], characters: int, per_step: int) -> float:
+    """Characters after which the options end the run, time aside.
+
+    Args:
+        options: with the preset's.
+        characters: that are trained on.
+        per_step: characters of a step.
+    """
+    asked = options.get("max_epochs", MAX_AUTO_EPOCHS) * characters
+    if "max_steps" in options:
+        asked = min(asked, options["max_steps"] * per_step)
+    return float(asked)
+
+
+def batch(
+    options: dict[str, Any], characters: int, default: tuple[int, int] = DEFAULT_BATCH
+) -> tuple[int, int]:
+    """Batch size and sequence length, shrunk so that a small text still fills a batch twice.
+
+    Args:
+        options: with the preset's.
+        characters: that are trained on.
+        default: where the options leave them open.
+    """
+    batch_size: int = options.get("batch_size", default[0])
+    length: int = options.get("sequence_length", default[1])
+    if batch_size * length <= characters // 2:
+        return batch_size, length
+    length = max(2, min(length, characters // 8))
+    return max(1, min(batch_size, characters // (2 * length))), length
+
+
+def network(options: dict[str, Any], vocabulary_size: int, hidden_size: int) -> NetworkConfig:
+    """The network that the options ask for, with as many cells a layer."""
+    embed = min(256, hidden_size) if vocabulary_size >= EMBEDDING_FROM else 0
+    return NetworkConfig(
+        vocabulary_size=vocabulary_size,
+        kind=options.get("network", "lstm"),
+        num_layers=options.get("num_layers", 2),
+        hidden_size=hidden_size,
+        embedding_size=options.get("embedding_size", embed),
+        dropout=options.get("dropout", 0.0),
+    )
+
+
+def largest_network(
+    options: dict[str, Any], vocabulary_size: int, characters: int, per_step: int, work: float
+) -> NetworkConfig:
+    """The network asked for, or else the largest that reads enough characters in the time.
+
+    Args:
+        options: with the preset's.
+        vocabulary_size: symbols of the text.
+        characters: that are trained on.
+        per_step: characters of a step.
+        work: parameters times characters a second: time grows with the multiplications, which
+            are one a parameter.
+    """
+    if "hidden_size" in options:
+        return network(options, vocabulary_size, options["hidden_size"])
+    asked = asked_characters(options, characters, per_step)
+    best = network(options, vocabulary_size, HIDDEN_SIZES[0])
+    for hidden_size in HIDDEN_SIZES[1:]:
+        config = network(options, vocabulary_size, hidden_size)
+        parameters = config.parameters()
+        read = min(time_budget(options) * work / parameters, asked)
+        if parameters > PARAMETERS_PER_CHARACTER * characters:
+            break
+        if read < CHARACTERS_PER_PARAMETER * parameters:
+            break
+        best = config
+    return best
+
+
+def estimated_seconds(
+    options: dict[str, Any], vocabulary_size: int, characters: int, work: float
+) -> float:
+    """About how long training with some options takes on a machine that does so much work.
+
+    Args:
+        options: with the preset's.
+        vocabulary_size, characters: of the text.
+        work: parameters times characters a second.
+    """
+    characters = training_characters(options, characters)
+    batch_size, sequence_length = batch(options, characters)
+    per_step = batch_size * sequence_length
+    config = largest_network(options, vocabulary_size, characters, per_step, work)
+    if options.keys() & {"max_epochs", "max_steps"} or is_untimed(options):
+        asked = asked_characters(options, characters, per_step) * config.parameters() / work
+    else:
+        asked = math.inf
+    limit = DEFAULT_SECONDS if is_untimed(options) else math.inf
+    return float(min(options.get("max_seconds", limit), asked))
+
+
+def training_bytes(config: NetworkConfig, batch_size: int, sequence_length: int) -> int:
+    """About how much memory training takes at its highest.
+
+    Args:
+        config: of the network.
+        batch_size, sequence_length: of a step, all of whose activations are kept.
+    """
+    # Gates, states, what comes out and its dropout, with gradients (measured: docs/log.md).
+    layer = 4 * config.hidden_size * (2 * GATES[config.kind] + 4)
+    # Logits, their softmax, and the gradients of both; 1-of-k as fp32 and as bf16.
+    vocabulary = config.vocabulary_size * (16 if config.embedding_size else 22)
+    activations = batch_size * sequence_length * (config.num_layers * layer + vocabulary)
+    parameters = config.parameters()
+    return PROCESS_BYTES + max(
+        TRAINED_BYTES * parameters + activations, PUBLISHED_BYTES * parameters
+    )
+
+
+def memory_refusal(
+    config: NetworkConfig, batch_size: int, sequence_length: int, available: int
+) -> str | None:
+    """Why a training does not fit into so many bytes, as a sentence's end; None if it does."""
+    needed = training_bytes(config, batch_size, sequence_length)
+    if needed <= available:
+        return None
+    return (
+        f"is too large: {config.num_layers}×{config.hidden_size} cells over "
+        f"{config.vocabulary_size:,} symbols, in batches of {batch_size}×{sequence_length}, need "
+        f"about {_size(needed)} of memory, and the machine has {_size(available)}. Choose a "
+        "smaller hidden_size, batch_size or sequence_length, or fewer layers"
+    )
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:,.1f} GiB"

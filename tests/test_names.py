@@ -1,0 +1,203 @@
+"""``/names`` over real HTTP: none twice, as asked, and the same for a seed whatever goes on."""
+
+import concurrent.futures
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+
+from models.checkpoint import Checkpoint, Registry
+from models.corpus import Corpus
+from models.novelty import line_hashes
+from tests.serving import eventually, problem, serve, wrong_fields
+from tests.toys import ALPHABET, toy_checkpoint
+
+AS_TEXT = {"Accept": "text/plain"}
+
+
+def of_a_list(lines: list[str]) -> Checkpoint:
+    """The toy model, as if it had been trained on these lines."""
+    ids = ALPHABET.encode("\n".join(lines)).astype(np.uint8)
+    hashes = line_hashes(Corpus(ALPHABET, ids[:-2], ids[-2:]), limit=10_000)
+    assert len(hashes) == len(set(lines))
+    return replace(toy_checkpoint(), lines=hashes)
+
+
+LINES = [f"some line {chr(0x61 + n)}" for n in range(20)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("data")
+    registry = Registry(data / "models")
+    registry.publish("prose", "latest", toy_checkpoint())
+    registry.publish("list", "latest", of_a_list(LINES))
+    return data
+
+
+@pytest.fixture(scope="module")
+def client(data: Path) -> Iterator[httpx2.Client]:
+    with serve(data) as client:
+        yield client
+
+
+def found(client: httpx2.Client, model: str = "list", **fields: Any) -> dict[str, Any]:
+    response = client.get("/names", params={"model": model} | fields)
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def names(client: httpx2.Client, **fields: Any) -> list[str]:
+    return [name["name"] for name in found(client, **fields)["names"]]
+
+
+def test_names_are_as_asked_and_none_comes_twice(client: httpx2.Client) -> None:
+    wanted = {"count": 40, "starts_with": "ka", "min_length": 4, "max_length": 9, "seed": 5}
+    answer = found(client, **wanted)
+    drawn = [name["name"] for name in answer["names"]]
+    assert len(set(drawn)) == len(drawn) == answer["asked"] == 40
+    assert answer["drawn"] >= 40 and answer["seed"] == 5
+    assert all(name.startswith("ka") and 4 <= len(name) <= 9 for name in drawn)
+    assert {4, 9} <= {len(name) for name in drawn}
+    assert not any("\n" in name for name in drawn)
+
+
+def test_a_name_is_a_line_as_sample_writes_it(client: httpx2.Client) -> None:
+    """The first draw has the request's own seed."""
+    for seed in range(8):
+        line = client.get("/sample", params={"model": "list", "seed": seed, "stop": "\n"}).text
+        if line.strip() and len(line) <= 200:
+            assert names(client, seed=seed, count=1, max_length=200) == [line]
+
+
+def test_a_drawn_seed_gives_the_same_names_again(client: httpx2.Client) -> None:
+    first = client.get("/names", params={"model": "list"})
+    seed = first.json()["seed"]
+    assert first.headers["x-seed"] == str(seed)
+    assert first.headers["x-model"] == "list" and len(first.headers["x-model-digest"]) == 64
+    again = client.get("/names", params={"model": "list", "seed": seed})
+    assert again.json() == first.json()
+    assert names(client) != names(client)
+
+
+def test_neighbouring_seeds_share_no_names(client: httpx2.Client) -> None:
+    one, two = (set(names(client, seed=seed, count=50, min_length=8)) for seed in (1, 2))
+    assert not one & two
+
+
+def test_plain_text_is_one_a_line(client: httpx2.Client) -> None:
+    fields = {"model": "list", "seed": 3, "count": 20}
+    response = client.get("/names", params=fields, headers=AS_TEXT)
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert response.text == "".join(f"{name}\n" for name in names(client, **fields))
+
+
+def test_names_come_as_they_are_found(client: httpx2.Client) -> None:
+    """The first is there while most are still to be drawn."""
+    fields = {"model": "list", "count": 200, "min_length": 30, "max_length": 120}
+    with client.stream("GET", "/names", params=fields, headers=AS_TEXT) as response:
+        chunks = list(response.iter_raw())
+    assert len(chunks) > 5 and all(chunk.endswith(b"\n") for chunk in chunks)
+
+
+def test_novel_names_are_those_that_are_no_lines_of_the_corpus(
+    client: httpx2.Client, data: Path
+) -> None:
+    drawn = names(client, seed=9, count=40)
+    known = drawn[::2]
+    Registry(data / "models").publish("known", "latest", of_a_list([*known, *LINES]))
+    answer = found(client, "known", seed=9, count=40)["names"]
+    assert [name["name"] for name in answer] == drawn
+    assert [name["name"] for name in answer if not name["novel"]] == known
+    novel = names(client, model="known", seed=9, count=40, novel=True)
+    assert novel[:20] == drawn[1::2] and len(novel) == 40
+
+
+def test_the_same_names_under_load_and_with_hardly_a_row_free(
+    client: httpx2.Client, data: Path
+) -> None:
+    fields = {"count": 60, "seed": 4, "min_length": 5}
+    alone = found(client, **fields)
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        crowd = list(pool.map(lambda _: found(client, **fields), range(6)))
+    assert crowd == [alone] * 6
+    sample = {"model": "list", "length": 1_000_000}
+    with (
+        serve(data, max_streams=2) as small,
+        small.stream("GET", "/sample", params=sample) as running,
+    ):
+        chunks = running.iter_raw()
+        assert next(chunks)
+        assert found(small, **fields) == alone
+
+
+def test_it_gives_up_after_200_draws_a_name(client: httpx2.Client) -> None:
+    never = found(client, count=2, min_length=199, max_length=199, starts_with="a" * 199)
+    assert never["drawn"] == 400 and len(never["names"]) <= 1
+    greedy = found(client, count=5, temperature=0)
+    assert greedy["drawn"] == 1 and len(greedy["names"]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "words"),
+    [
+        ({"model": "prose"}, "model", "not trained on a list"),
+        ({"count": 0}, "count", "from 1 to 1000"),
+        ({"count": 1001}, "count", "from 1 to 1000"),
+        ({"starts_with": "É"}, "starts_with", "'É'"),
+        ({"starts_with": "a\nb"}, "starts_with", "one line"),
+        ({"starts_with": "abcd", "max_length": 3}, "starts_with", "max_length"),
+        ({"min_length": 5, "max_length": 4}, "min_length", "max_length"),
+        ({"max_length": 10_000}, "max_length", "1 to 200"),
+        ({"temperature": 11}, "temperature", "0.01"),
+        ({"novel": "perhaps"}, "novel", "true or false"),
+        ({"colour": "red"}, "colour", "not known"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    client: httpx2.Client, fields: dict[str, Any], field: str, words: str
+) -> None:
+    response = client.get("/names", params={"model": "list"} | fields)
+    assert words in wrong_fields(response)[field]
+
+
+def test_other_answers(client: httpx2.Client) -> None:
+    problem(client.get("/names?model=nobody"), 404)
+    problem(client.get("/names?model=list", headers={"Accept": "image/png"}), 406)
+
+
+def test_a_full_server_says_so(data: Path) -> None:
+    with serve(data, max_streams=1) as client:
+        sample = {"model": "list", "length": 1_000_000}
+        with client.stream("GET", "/sample", params=sample) as running:
+            chunks = running.iter_raw()
+            assert next(chunks)
+            refused = client.get("/names?model=list")
+            problem(refused, 503)
+            assert int(refused.headers["retry-after"]) > 0
+        assert eventually(lambda: client.get("/names?model=list").status_code == 200)
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/plain"])
+def test_a_client_that_leaves_frees_its_rows(data: Path, accept: str) -> None:
+    """Of a search that would go on for minutes."""
+    query = "model=list&count=1000&min_length=199&max_length=199&starts_with=" + "a" * 150
+    head = f"GET /names?{query} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n"
+    with serve(data, max_streams=8) as client:
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as left:
+            left.sendall(head.encode())
+            left.recv(1000)
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+
+            def all_rows_are_free() -> bool:
+                asked = {"model": "list", "length": 20_000}
+                answers = pool.map(lambda _: client.get("/sample", params=asked), range(8))
+                return {answer.status_code for answer in answers} == {200}
+
+            eventually(all_rows_are_free, 20)

@@ -1,0 +1,707 @@
+"""The pages in a real browser, on a real server; one training with a real worker.
+
+Every test fails if the browser complained of anything: an error in the console, a breach of the
+content security policy, a request to anybody else.
+"""
+
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import httpx2
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import StartWorker
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    Route,
+    expect,
+    sync_playwright,
+)
+
+from app.__main__ import Server, listen
+from app.main import create_app
+from app.pages import VIEWS, prefers_html
+from app.settings import Settings
+from models.checkpoint import Checkpoint, Registry
+from models.corpus import Corpus
+from models.novelty import line_hashes
+from models.vocab import Vocabulary
+from tests.serving import problem, serve
+from tests.toys import toy_checkpoint
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+if not CHROMIUM and not os.environ.get("CI"):
+    pytest.skip("Chromium is not installed", allow_module_level=True)
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESKTOP = {"width": 1440, "height": 900}
+PHONE = {"width": 390, "height": 844}
+NAVIGATION = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+EVIL = "<img src=x onerror=hit()>"
+ASCII = Vocabulary("characters", [0x0A, *range(0x20, 0x7F)])
+LINES = ["Kara", "Karel", "Karin", "Katja", "Kira"] * 20
+
+
+def of_a_list() -> Checkpoint:
+    """The toy model, as if it had been trained on a list of names."""
+    ids = ASCII.encode("\n".join(LINES)).astype(np.uint8)
+    card = {"corpus": {"characters": len(ids), "lines": len(LINES), "tokens": "characters"}}
+    hashes = line_hashes(Corpus(ASCII, ids[:-2], ids[-2:]), limit=10_000)
+    return replace(toy_checkpoint(vocabulary=ASCII, seed=1, **card), lines=hashes)
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("data")
+    registry = Registry(data / "models")
+    baseline = {"ngram_order": 5, "val_loss": 2.5, "bpc": 3.6}
+    points = [{"step": n, "train_loss": 4 - n / 99, "val_loss": None} for n in range(0, 200, 10)]
+    toy = toy_checkpoint(vocabulary=ASCII, baseline=baseline)
+    registry.publish("toy", "latest", replace(toy, history=points, validation=b"A fox.\n" * 99))
+    registry.publish("list", "latest", of_a_list())
+    return data
+
+
+@pytest.fixture(scope="module")
+def client(toys: Path) -> Iterator[httpx2.Client]:
+    with serve(toys) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM:
+        pytest.fail("Chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Window:
+    """Opens pages, and keeps what the browser complained of while they were there.
+
+    ``expected`` are parts of complaints that a test provokes.
+    """
+
+    browser: Browser
+    complaints: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+    contexts: list[BrowserContext] = field(default_factory=list)
+
+    def open(self, server: httpx2.Client, path: str = "/", **options: Any) -> Page:
+        options = {"viewport": DESKTOP, "locale": "en-US"} | options
+        context = self.browser.new_context(base_url=str(server.base_url), **options)
+        context.set_default_timeout(10_000)
+        self.contexts.append(context)
+        host = urlsplit(str(server.base_url)).netloc
+        context.on("console", lambda m: self._note(m.type in ("error", "warning"), m.text))
+        context.on("weberror", lambda error: self._note(True, str(error.error)))
+        context.on("request", lambda r: self._note(_is_foreign(r.url, host), f"asked {r.url}"))
+        page = context.new_page()
+        page.goto(path)
+        return page
+
+    def _note(self, is_bad: bool, text: str) -> None:
+        if is_bad and not any(part in text for part in self.expected):
+            self.complaints.append(text)
+
+
+def _is_foreign(url: str, host: str) -> bool:
+    address = urlsplit(url)
+    return address.scheme not in ("data", "blob") and address.netloc != host
+
+
+@pytest.fixture
+def window(browser: Browser) -> Iterator[Window]:
+    window = Window(browser)
+    yield window
+    for context in window.contexts:
+        context.close()
+    assert window.complaints == []
+
+
+def sample(client: httpx2.Client, **fields: Any) -> str:
+    """What the API writes, to hold against what the page shows."""
+    fields = {"model": "toy", "temperature": 0.8, "length": 400, "seed": 7} | fields
+    response = client.post("/sample", json=fields)
+    assert response.status_code == 200, response.text
+    return response.text
+
+
+def link(**fields: Any) -> str:
+    return "/#" + urlencode({"model": "toy", "length": 400, "seed": 7, "prime": "Ka"} | fields)
+
+
+def text_of(pane: Locator) -> str:
+    """The text as it was written: blocks end with the line ends that they hold."""
+    text: str = pane.locator(".body").evaluate("body => body.textContent")
+    return text
+
+
+def written(page: Page, pane: int = 0) -> str:
+    """What a pane shows once it is done."""
+    expect(page.get_by_role("button", name="Write", exact=True)).to_be_visible()
+    expect(page.locator(".foot")).to_contain_text("seed")
+    return text_of(page.locator(".pane").nth(pane))
+
+
+# Over HTTP
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_is_a_page_for_browsers_alone(client: httpx2.Client, view: str) -> None:
+    page = client.get(view.replace("{job_id}", "0" * 22), headers=NAVIGATION)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "Accept" in page.headers["vary"] and page.headers["cache-control"] == "no-cache"
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self';") and "unsafe" not in policy
+    for accept in ("*/*", "application/json", "text/plain"):
+        other = client.get(view, headers={"Accept": accept})
+        assert "html" not in other.headers["content-type"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_page"),
+    [
+        (NAVIGATION["Accept"], True),
+        ("text/html", True),
+        ("*/*", False),
+        ("", False),
+        ("application/json, text/html;q=0.5", False),
+        ("text/html;q=0", False),
+        ("text/html;q=nonsense, */*", False),
+    ],
+)
+def test_who_wants_a_page(accept: str, is_page: bool) -> None:
+    assert prefers_html(accept) is is_page
+
+
+def test_files_are_kept_forever_and_pages_asked_for_anew(client: httpx2.Client) -> None:
+    page = client.get("/", headers=NAVIGATION)
+    again = client.get("/", headers=NAVIGATION | {"If-None-Match": page.headers["etag"]})
+    assert again.status_code == 304 and not again.content
+    links = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
+    kinds = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+    assert len(links) >= 5
+    for address in links:
+        file = client.get(address)
+        assert file.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert file.headers["content-type"].startswith(kinds[Path(address).suffix])
+        assert client.head(address).headers["etag"] == file.headers["etag"]
+    version = links[0].split("/")[2]
+    for gone in ("/static/000000000000/app.css", f"/static/{version}/../pages.py"):
+        problem(client.get(gone), 404)
+    problem(client.get(f"/static/{version}/index.html"), 404)
+
+
+def test_the_widget_may_be_used_by_any_site(client: httpx2.Client) -> None:
+    headers = client.get("/widget/charloom-names.js").headers
+    assert headers["content-type"] == "text/javascript; charset=utf-8"
+    assert headers["access-control-allow-origin"] == "*"
+    assert headers["cross-origin-resource-policy"] == "cross-origin"
+
+
+# Write
+
+
+def test_the_first_page_is_light(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "about:blank")
+    sizes: dict[str, int] = {}
+    page.on("response", lambda response: sizes.update({response.url: len(response.body())}))
+    page.goto("/")
+    assert written(page).strip()
+    # Texts weigh what they weigh: some 200 bytes for each character with its alternatives.
+    assert sum(size for url, size in sizes.items() if not url.endswith("/sample")) < 150_000
+    ready = page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")
+    assert ready < 1000
+
+
+def test_a_link_holds_all_that_decides_a_text(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, link(temperature=0.5))
+    assert written(page) == "Ka" + sample(client, prime="Ka", temperature=0.5)
+    page.get_by_label("Begins with").fill("One\nmore")
+    page.get_by_role("button", name="Write", exact=True).click()
+    expect(page).to_have_url(re.compile("One%0Amore"))
+    seed = re.search(r"seed=(\d+)", page.url)
+    assert seed
+    text = written(page)
+    assert text == "One\nmore" + sample(
+        client, prime="One\nmore", temperature=0.5, seed=int(seed[1])
+    )
+    page.reload()
+    assert written(page) == text
+    page.go_back()
+    expect(page.locator(".body")).to_contain_text("Ka")
+    assert written(page) == "Ka" + sample(client, prime="Ka", temperature=0.5)
+
+
+def point_at(page: Page, offset: int) -> None:
+    """Clicks a character; counted from the first of the prime."""
+    place = page.locator(".body").first.evaluate(
+        """(body, offset) => {
+            const walker = document.createTreeWalker(body, NodeFilter.SHOW_TEXT);
+            for (let node; (node = walker.nextNode()); offset -= node.length) {
+                if (offset >= node.length) continue;
+                const range = document.createRange();
+                range.setStart(node, offset);
+                range.setEnd(node, offset + 1);
+                const box = range.getBoundingClientRect();
+                return [box.left + box.width * 0.7, box.top + box.height / 2];
+            }
+        }""",
+        offset,
+    )
+    page.mouse.click(*place)
+
+
+def test_any_character_can_be_asked_and_branched_from(
+    client: httpx2.Client, window: Window
+) -> None:
+    page = window.open(client, link(length=60))
+    text = written(page)
+    offset = next(i for i in range(20, 60) if text[i].isalpha() and "\n" not in text[i - 5 : i])
+    point_at(page, offset)
+    alternatives = page.get_by_role("dialog", name="Alternatives")
+    expect(alternatives.locator(".head .char")).to_have_text(text[offset])
+    buttons = alternatives.get_by_role("button")
+    expect(buttons).to_have_count(5)
+    other = next(
+        button for button in buttons.all() if "written" not in (button.get_attribute("class") or "")
+    )
+    char = (other.locator(".char").text_content() or "").replace("␣", " ").replace("⏎", "\n")
+    other.click()
+    prime = text[:offset] + char
+    expect(page.get_by_label("Begins with")).to_have_value(prime)
+    assert written(page) == prime + sample(client, prime=prime, length=60)
+    page.go_back()
+    expect(page.get_by_label("Begins with")).to_have_value("Ka")
+    assert written(page) == text
+
+
+def test_the_keyboard_goes_everywhere_in_a_text(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, link(length=200))
+    text = written(page)
+    page.get_by_role("group", name="The text").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    head = page.locator(".alternatives .head .char").first
+    glyphs = {" ": "␣", "\n": "⏎"}
+    expect(head).to_have_text(glyphs.get(text[5], text[5]))
+    page.keyboard.press("ArrowLeft")
+    expect(head).to_have_text(glyphs.get(text[4], text[4]))
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Home")
+    expect(page.locator(".alternatives").first).to_contain_text("given, not written")
+    page.keyboard.press("Escape")
+    expect(page.locator(".alternatives").first).to_be_hidden()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("5")
+    expect(page.get_by_label("Begins with")).not_to_have_value("Ka")
+
+
+def test_two_temperatures_share_a_seed(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, link(temperature=0.4, compare=1.4))
+    assert written(page, 0) == "Ka" + sample(client, prime="Ka", temperature=0.4)
+    assert written(page, 1) == "Ka" + sample(client, prime="Ka", temperature=1.4)
+    page.get_by_role("switch").uncheck()
+    expect(page.locator(".pane").nth(1)).to_be_hidden()
+    assert "compare" not in page.url and "seed=7" in page.url
+
+
+def test_long_texts_stay_text(client: httpx2.Client, window: Window) -> None:
+    """Tens of thousands of characters are not tens of thousands of elements, and none is lost."""
+    page = window.open(client, link(length=40_000))
+    text = "Ka" + sample(client, prime="Ka", length=40_000)
+    assert written(page) == text
+    assert page.locator(".text").first.evaluate("e => e.querySelectorAll('*').length") < 100
+    last = len(text) - 1
+    page.locator(".block").last.scroll_into_view_if_needed()
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.get_by_role("group", name="The text").focus()
+    page.keyboard.press("ArrowLeft")
+    glyph = {" ": "␣", "\n": "⏎"}.get(text[last], text[last])
+    expect(page.locator(".alternatives .head .char").first).to_have_text(glyph)
+
+
+def test_a_text_goes_on_and_stops_when_told(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, link(length=300))
+    assert written(page) == "Ka" + sample(client, prime="Ka", length=300)
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator(".facts").first).to_contain_text("600 characters")
+    assert written(page) == "Ka" + sample(client, prime="Ka", length=600)
+    page.get_by_label("Length").fill("1000000")
+    page.get_by_role("button", name="Write", exact=True).click()
+    page.get_by_role("button", name="Stop").click()
+    assert 0 < len(written(page)) < 1_000_000
+
+
+def test_what_is_wrong_stands_where_it_is_wrong(client: httpx2.Client, window: Window) -> None:
+    window.expected.append("422")
+    page = window.open(client, link(prime="Ka\u3042"))
+    field_ = page.get_by_label("Begins with")
+    expect(field_).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("[data-field=prime] .wrong")).to_contain_text("\u3042")
+
+
+def test_a_full_server_is_said(client: httpx2.Client, window: Window) -> None:
+    window.expected.append("503")
+    page = window.open(client, "about:blank")
+    body = '{"title":"Service Unavailable","status":503,"detail":"the server is writing 8 texts"}'
+    page.route("**/sample", lambda route: route.fulfill(status=503, body=body))
+    page.goto(link())
+    expect(page.locator(".rail .message")).to_have_text("The server is writing 8 texts.")
+
+
+# Train
+
+
+class Restartable:
+    """A server that can be away for a while, at one address."""
+
+    def __init__(self, data: Path, redis_url: str) -> None:
+        self.settings = Settings(data=data, redis_url=redis_url, pretrained=None)
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        listener = listen("127.0.0.1", self.port)
+        self.port = listener.getsockname()[1]
+        self.server = Server(create_app(self.settings))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+
+@pytest.fixture
+def server(data: Path, redis_url: str) -> Iterator[Restartable]:
+    server = Restartable(data, redis_url)
+    yield server
+    server.stop()
+
+
+def test_a_training_from_file_to_end(
+    server: Restartable, start_worker: StartWorker, window: Window, tmp_path: Path
+) -> None:
+    """Through a reload and a restart of the server; text that could be markup stays text."""
+    window.expected += ["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE", "ERR_EMPTY", "ERR_CONNECTION"]
+    start_worker()
+    file = tmp_path / "Evil Lines.txt"
+    file.write_text("".join(f"{EVIL} {n}\n" for n in range(300)))
+    with httpx2.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=20) as client:
+        page = window.open(client, "/train")
+        page.set_input_files("#corpus-file", file)
+        expect(page.locator(".report")).to_contain_text("300lines")
+        expect(page.get_by_label("Name of the model")).to_have_value("evil-lines")
+        page.get_by_text("Options").click()
+        for label, value in {
+            "Layers": "1",
+            "Cells in a layer": "32",
+            "Batch size": "8",
+            "Sequence length": "32",
+            "Learning rate": "0.01",
+            "Steps at most": "1500",
+            "Steps between evaluations": "100",
+            "Samples at steps": "100,300,500",
+        }.items():
+            page.get_by_label(label, exact=True).fill(value)
+        page.get_by_role("button", name="Train", exact=True).click()
+        expect(page).to_have_url(re.compile("/train/[0-9a-f]{22}$"))
+
+        samples = page.locator(".samples li")
+        expect(samples.first).to_contain_text("Step 100", timeout=40_000)
+        page.reload()
+        expect(samples.first).to_contain_text("Step 100")
+        with server.away():
+            expect(page.get_by_text("The server is away")).to_be_visible()
+        expect(page.locator(".title-line .status")).to_have_text("finished", timeout=40_000)
+        expect(page.get_by_text("The server is away")).to_be_hidden()
+        expect(samples).to_have_count(3)
+        expect(page.locator(".figures").first).to_contain_text("1,500")
+        lines = page.locator(".chart .val-line path")
+        assert (lines.get_attribute("d") or "").count("L") >= 10
+        assert EVIL in (samples.last.text_content() or "")
+        page.get_by_role("img", name="Loss over steps").focus()
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(".tip")).to_contain_text("bpc")
+        assert accessible(page)
+
+        page.get_by_role("link", name="Let it write").click()
+        expect(page.locator(".body").first).to_contain_text(EVIL)
+        page.get_by_role("link", name="Names", exact=True).click()
+        expect(page.locator("charloom-names li").first).to_contain_text("<img")
+        assert page.evaluate("document.images.length") == 0
+
+        page.get_by_role("link", name="Train", exact=True).click()
+        expect(page.locator(".jobs li")).to_contain_text("evil-lines")
+        # The same text again, under a name that is no name.
+        page.get_by_label("A text that is here already").select_option(index=1)
+        page.get_by_label("Name of the model").fill("evil-lines")
+        page.get_by_label("Layers", exact=True).fill("9")
+        window.expected.append("422")
+        page.get_by_role("button", name="Train", exact=True).click()
+        expect(page.locator("[data-field=num_layers] .wrong")).to_contain_text("1 to 8")
+        expect(page.get_by_label("Layers", exact=True)).to_be_focused()
+
+
+def test_a_job_is_cancelled(server: Restartable, window: Window) -> None:
+    """No worker is there: it waits until somebody changes their mind."""
+    with httpx2.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=20) as client:
+        page = window.open(client, "/train")
+        page.get_by_label("The text itself").fill(
+            "A text that is pasted, twice and once more. " * 9
+        )
+        page.get_by_label("Name of the model").fill("pasted")
+        expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
+        page.get_by_role("button", name="Train", exact=True).click()
+        expect(page.locator(".title-line .status")).to_have_text("queued")
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator(".title-line .status")).to_have_text("cancelled")
+        page.get_by_role("button", name="Remove").click()
+        page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+        expect(page).to_have_url(re.compile("/train$"))
+        expect(page.get_by_text("None yet.")).to_be_visible()
+
+
+def test_the_doctor_speaks_before_anything_is_trained(
+    client: httpx2.Client, window: Window
+) -> None:
+    page = window.open(client, "/train")
+    latin = ("Das Fr\u00fchst\u00fcck war sch\u00f6n. " * 20).encode("latin-1")
+    page.set_input_files(
+        "#corpus-file", {"name": "B\u00fccher.txt", "mimeType": "text/plain", "buffer": latin}
+    )
+    expect(page.locator(".report .warning").first).to_contain_text("UTF-8")
+    expect(page.get_by_label("Name of the model")).to_have_value("bu-cher")
+    page.get_by_text("Options").click()
+    expect(page.get_by_label("What is read")).to_have_value("bytes")
+
+
+def test_an_unknown_job_is_said(client: httpx2.Client, window: Window) -> None:
+    window.expected.append("404")
+    page = window.open(client, f"/train/{'0' * 22}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such job")
+
+
+# Names, and the widget elsewhere
+
+
+def test_names_as_they_are_wanted(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "/names")
+    names = page.locator("charloom-names li")
+    expect(names).to_have_count(24)
+    page.get_by_label("Starts with").fill("Ka")
+    page.get_by_label("How many").fill("5")
+    expect(names).to_have_count(5)
+    expect(page.locator("charloom-names li", has_text=re.compile("^Ka"))).to_have_count(5)
+    snippet = page.locator("pre code").text_content() or ""
+    assert 'starts-with="Ka"' in snippet and "/widget/charloom-names.js" in snippet
+
+
+STRICT = "default-src 'none'; script-src {0}; connect-src {0}"
+
+
+def elsewhere(page: Page, server: httpx2.Client, tag: str) -> None:
+    """Opens a page that is not ours, as strict as ours, with the widget on it."""
+    origin = str(server.base_url).rstrip("/")
+    body = f"""<!doctype html><title>Elsewhere</title><main>{tag}</main>
+        <script type="module" src="{origin}/widget/charloom-names.js"></script>"""
+    headers = {"Content-Security-Policy": STRICT.format(origin), "Content-Type": "text/html"}
+    page.route("**/elsewhere", lambda route: route.fulfill(body=body, headers=headers))
+    page.goto("/elsewhere")
+
+
+def test_the_widget_on_another_page(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "about:blank")
+    page.add_init_script(
+        """window.told = [];
+        for (const type of ["name", "done", "error"])
+            addEventListener(`charloom-${type}`, (e) => told.push([type, e.detail]));"""
+    )
+    elsewhere(page, client, '<charloom-names model="list" count="7" seed="3"></charloom-names>')
+    names = page.locator("charloom-names li")
+    expect(names).to_have_count(7)
+    query = {"model": "list", "count": 7, "seed": 3}
+    answer = client.get("/names", params=query).json()
+    assert names.all_text_contents() == [name["name"] for name in answer["names"]]
+    told = page.evaluate("told")
+    assert [kind for kind, _ in told] == ["name"] * 7 + ["done"]
+    assert told[-1][1]["names"] == names.all_text_contents()
+    page.locator("charloom-names").evaluate("(e) => e.setAttribute('count', '3')")
+    expect(names).to_have_count(3)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(names).to_have_count(3)
+    expect(page.get_by_role("button", name="More names")).to_be_focused()
+
+
+def test_the_widget_says_what_keeps_names_away(client: httpx2.Client, window: Window) -> None:
+    window.expected += ["503", "ERR_FAILED", "422"]
+    page = window.open(client, "about:blank")
+    page.route("**/names?*", lambda route: route.fulfill(status=503, body="{}"))
+    elsewhere(page, client, '<charloom-names model="list"></charloom-names>')
+    status = page.locator("charloom-names [part=status]")
+    expect(status).to_contain_text("Many people are asking")
+    page.unroute("**/names?*")
+    page.route("**/names?*", lambda route: route.abort())
+    page.get_by_role("button").click()
+    expect(status).to_contain_text("away just now")
+    page.unroute("**/names?*")
+    page.locator("charloom-names").evaluate("(e) => e.setAttribute('model', 'toy')")
+    expect(status).to_contain_text("was not trained on a list")
+
+
+def test_a_removed_widget_asks_no_more(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "about:blank")
+    waiting: list[Route] = []
+    page.route("**/names?*", lambda route: waiting.append(route))
+    ended: list[str] = []
+    page.on("requestfailed", lambda request: ended.append(request.failure or ""))
+    elsewhere(page, client, '<charloom-names model="list"></charloom-names>')
+    with page.expect_event("requestfailed"):
+        page.locator("charloom-names").evaluate("(e) => e.remove()")
+    assert waiting and "ABORTED" in ended[0]
+
+
+# Models
+
+
+def test_models_and_their_end(client: httpx2.Client, toys: Path, window: Window) -> None:
+    Registry(toys / "models").publish("unloved", "latest", toy_checkpoint(vocabulary=ASCII))
+    page = window.open(client, "/models")
+    expect(page.locator(".model")).to_have_count(3)
+    toy = page.locator(".model", has=page.get_by_role("heading", name="toy", exact=True))
+    expect(toy).to_contain_text("5-gram")
+    expect(toy.get_by_role("img")).to_have_attribute(
+        "aria-label", re.compile("Loss over 190 steps")
+    )
+    page.get_by_role("button", name="Delete unloved").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    expect(page.locator(".model")).to_have_count(3)
+    page.get_by_role("button", name="Delete unloved").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator(".model")).to_have_count(2)
+    problem(client.get("/models/unloved"), 404)
+
+
+# For everybody
+
+
+def accessible(page: Page) -> bool:
+    """Whether axe finds nothing; what it finds is what the test fails with."""
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+    return True
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(client: httpx2.Client, window: Window, scheme: str) -> None:
+    viewport = DESKTOP if scheme == "light" else PHONE
+    page = window.open(client, link(), viewport=viewport, color_scheme=scheme)
+    written(page)
+    point_at(page, 1)
+    assert accessible(page)
+    page.keyboard.press("Escape")
+    ready = {"Train": ".drop", "Inside": ".segments", "Names": "li", "Models": ".model svg"}
+    window.expected.append("404")
+    for view, there in ready.items():
+        page.get_by_role("link", name=view, exact=True).click()
+        page.locator(f"main {there}").first.wait_for()
+        assert accessible(page), view
+        if view == "Train":
+            page.get_by_text("Options").click()
+            page.locator("legend").first.wait_for()
+            assert accessible(page), "options"
+
+
+def test_colours_are_a_choice_that_stays(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, link(), color_scheme="light")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(paper)
+    toggle = page.get_by_role("button", name="Dark colours")
+    expect(toggle).to_have_attribute("aria-pressed", "false")
+    toggle.click()
+    expect(toggle).to_have_attribute("aria-pressed", "true")
+    assert page.evaluate(paper) != light
+    page.reload()
+    assert page.evaluate(paper) != light
+
+
+def test_no_view_is_wider_than_a_phone(client: httpx2.Client, window: Window) -> None:
+    window.expected.append("404")
+    page = window.open(client, "about:blank", viewport=PHONE)
+    for path in (link(compare=1.2), "/train", "/inside", "/names", "/models"):
+        page.goto(path)
+        page.locator("main h1").wait_for(state="attached")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
+
+
+def test_who_wants_less_motion_gets_no_text_unasked(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "/", reduced_motion="reduce")
+    expect(page.get_by_label("Model", exact=True)).to_have_value(re.compile("toy|list"))
+    assert not text_of(page.locator(".pane").first)
+
+
+def test_a_key_is_asked_for_once(client: httpx2.Client, window: Window) -> None:
+    window.expected.append("401")
+    page = window.open(client, "about:blank")
+
+    def guard(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer sesame":
+            route.continue_()
+        else:
+            body = '{"title":"Unauthorized","status":401,"detail":"a key is needed"}'
+            route.fulfill(status=401, body=body)
+
+    for path in ("**/models?*", "**/sample"):
+        page.route(path, guard)
+    page.goto(link())
+    for wrong in ("wrong", "sesame"):
+        page.get_by_label("Key").fill(wrong)
+        page.get_by_role("button", name="Go on").last.click()
+    assert written(page) == "Ka" + sample(client, prime="Ka")
+    page.reload()
+    assert written(page) == "Ka" + sample(client, prime="Ka")
+    expect(page.get_by_role("dialog", name="This server asks for a key")).to_have_count(0)
+
+
+def test_the_api_can_be_read_and_tried(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "/docs")
+    expect(page.get_by_text("Stream text from a model", exact=True)).to_be_visible()
+    page.get_by_text("The process lives").click()
+    page.get_by_role("button", name="Execute").click()
+    expect(page.locator(".responses-inner")).to_contain_text('"status": "ok"')

@@ -1,0 +1,63 @@
+"""What ships: small, readable, published once, and what it says is in its style."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.batch import Batch, Stream
+from models.checkpoint import Registry, UnknownModel
+from models.pretrained import install, pack, unpack
+from models.sampling import SampleOptions
+from tests.serving import serve
+from tests.toys import toy_checkpoint, toy_decoder
+
+ROOT = Path(__file__).resolve().parent.parent / "pretrained"
+
+
+def test_packed_and_unpacked_it_is_the_same_in_half_precision(tmp_path: Path) -> None:
+    before = toy_checkpoint()
+    pack(before, tmp_path / "toy")
+    after = unpack(tmp_path / "toy")
+    assert (after.config, after.vocabulary) == (before.config, before.vocabulary)
+    assert after.card["pretrained"] and after.card["val_loss"] == before.card["val_loss"]
+    for name, weight in before.weights.items():
+        assert np.array_equal(after.weights[name], weight.astype(np.float16).astype(np.float32))
+
+
+def test_installed_once_and_never_over_somebodys_own(tmp_path: Path) -> None:
+    for name in ("toy", "mine"):
+        pack(toy_checkpoint(), tmp_path / "shipped" / name)
+    registry = Registry(tmp_path / "models")
+    own = registry.publish("mine", "latest", toy_checkpoint(seed=3))
+    assert install(registry, tmp_path / "shipped") == ["toy"]
+    assert registry.resolve("mine")[2] == own
+    registry.delete("toy")
+    assert install(registry, tmp_path / "shipped") == []
+    with pytest.raises(UnknownModel):
+        registry.resolve("toy")
+    assert registry.names() == ["mine"]
+
+
+def test_a_fresh_server_streams_from_all_that_ships(tmp_path: Path) -> None:
+    with serve(tmp_path, pretrained=ROOT) as client:
+        models = {model["model"]: model for model in client.get("/models").json()["models"]}
+        assert set(models) >= {"linux", "names", "shakespeare"}
+        for name, model in models.items():
+            assert model["pretrained"] and model["val_loss"] and model["baseline"]["bpc"]
+            text = client.get("/sample", params={"model": name, "length": 300, "seed": 1}).text
+            assert len(text) == 300
+
+
+@pytest.mark.parametrize(
+    ("name", "marks"),
+    [("linux", ["{", "}", ";", "/*", "\n\t"]), ("shakespeare", [":\n", ",\n"])],
+)
+def test_it_writes_in_its_style(name: str, marks: list[str]) -> None:
+    checkpoint = unpack(ROOT / name)
+    stream = Stream(checkpoint.vocabulary, checkpoint.vocabulary.encode(""), SampleOptions(1, 0.7))
+    batch, text = Batch(toy_decoder(checkpoint)), ""
+    while stream.finish_reason is None:
+        text += batch.tick([stream], 100)[0][0].text
+    assert all(mark in text for mark in marks)
+    assert sum(path.stat().st_size for path in (ROOT / name).iterdir()) < 6 << 20

@@ -1,0 +1,68 @@
+"""What workers measured of their devices: for how long a training takes, and what fits.
+
+One file a device, ``<root>/<id>.json``. The server, which may run on another machine, estimates
+with it. Knows no torch and no Redis.
+"""
+
+import hashlib
+import json
+import os
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from models.checkpoint import write_durably
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """``work`` is how many parameters times characters a second it trains."""
+
+    name: str
+    memory_bytes: int
+    work: float
+    measured_at: str
+
+
+class DeviceStore:
+    """The devices below one directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def record(self, device: Device) -> None:
+        """Keeps what this machine's device was measured to do; replaces what was known of it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        own = hashlib.sha256(f"{socket.gethostname()}\n{device.name}".encode()).hexdigest()[:16]
+        write_durably(self.root / f"{own}.json", json.dumps(asdict(device)).encode())
+
+    def devices(self) -> list[Device]:
+        """All that are known, the fastest first."""
+        found = []
+        for path in self.root.glob("*.json"):
+            try:
+                found.append(Device(**json.loads(path.read_bytes())))
+            except (OSError, ValueError, TypeError):
+                continue
+        return sorted(found, key=lambda device: -device.work)
+
+    def work(self) -> float | None:
+        """That of the fastest; None if nothing was measured yet."""
+        devices = self.devices()
+        return devices[0].work if devices else None
+
+    def memory_bytes(self) -> int:
+        """The largest memory there is to train in; this machine's while none is known."""
+        return max((device.memory_bytes for device in self.devices()), default=machine_memory())
+
+
+def machine_memory() -> int:
+    """Bytes that this machine has, or that the container may use."""
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            available = min(available, int(Path(limit).read_text("ascii")))
+        except (OSError, ValueError):
+            # "max", or no such group.
+            continue
+    return available
