@@ -4,6 +4,7 @@ Knows the command line and the environment variables that may stand in for it. W
 does is in a module of its own.
 """
 
+import io
 import os
 import signal
 import sys
@@ -208,6 +209,10 @@ def _given(context: typer.Context, *besides: str) -> dict[str, Any]:
 @contextmanager
 def reported() -> Iterator[None]:
     """What went wrong is one line and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal of another encoding shows what it can.
+            stream.reconfigure(errors="replace")
     try:
         yield
     except (Refusal, ApiError, commands.Failed) as error:

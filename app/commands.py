@@ -132,13 +132,10 @@ def train(reached: Reached, text: IO[bytes], options: Mapping[str, Any]) -> int:
 
 def _watch(client: Client, job: Mapping[str, Any]) -> int:
     shown = view(job["model"], sys.stdout)
-    try:
-        for name, data in _events(client, job["id"]):
-            if name == "end":
-                return _ended(client, job, data)
-            shown.show(name, data)
-    finally:
-        shown.close()
+    for name, data in _events(client, job["id"]):
+        if name == "end":
+            return _ended(client, job, data)
+        shown.show(name, data)
     raise AssertionError("events end with an end")
 
 

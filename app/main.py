@@ -26,6 +26,7 @@ from app import (
     health,
     metrics,
     names,
+    pages,
     problems,
     registry,
     sampling,
@@ -67,6 +68,8 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     for router in (
+        # First: a browser that navigates gets the page, all others fall through to the API.
+        pages.router,
         training.uploads,
         training.router,
         registry.router,

@@ -27,9 +27,6 @@ class View(Protocol):
     def show(self, event: str, data: dict[str, Any]) -> None:
         """Takes one event."""
 
-    def close(self) -> None:
-        """Leaves the terminal as others expect it."""
-
 
 def view(model: str, out: TextIO) -> View:
     """A bar where there is somebody to see it move."""
@@ -59,9 +56,6 @@ class Lines:
             case "notice":
                 self._say(printable(str(data["text"])))
 
-    def close(self) -> None:
-        return
-
     def _say(self, line: str) -> None:
         self._out.write(f"{line}\n")
         self._out.flush()
@@ -86,12 +80,8 @@ class Bar:
             case "sample":
                 self._sample = data
             case "notice":
-                self._erase()
-                self._out.write(f"{printable(str(data['text']))}\n")
+                self._out.write(f"{self._erase()}{printable(str(data['text']))}\n")
         self._draw()
-
-    def close(self) -> None:
-        self._drawn = 0
 
     def _draw(self) -> None:
         size = shutil.get_terminal_size()
@@ -99,8 +89,8 @@ class Bar:
         width = min(size.columns, _MOST_COLUMNS) - 1
         lines = [clip(line, width) for line in self._head(width)]
         lines += [f"{_DIM}{clip(line, width)}{_PLAIN}" for line in self._latest(size.lines)]
-        self._erase()
-        self._out.write("".join(f"{line}\n" for line in lines))
+        # In one piece, so that nothing flickers.
+        self._out.write(self._erase() + "".join(f"{line}\n" for line in lines))
         self._out.flush()
         self._drawn = len(lines)
 
@@ -125,10 +115,10 @@ class Bar:
             "  ".join(filter(None, _figures(progress))),
         ]
 
-    def _erase(self) -> None:
-        if self._drawn:
-            self._out.write(f"\x1b[{self._drawn}F\x1b[J")
-        self._drawn = 0
+    def _erase(self) -> str:
+        """What removes the lines that were drawn last."""
+        drawn, self._drawn = self._drawn, 0
+        return f"\x1b[{drawn}F\x1b[J" if drawn else ""
 
 
 def printable(text: str) -> str:

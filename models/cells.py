@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from models.checkpoint import Checkpoint, Weights
 from models.config import GATES, NetworkConfig
 from models.hypotheses import HYPOTHESES, Hypothesis, Metric, Target
-from models.inspect import Floats, Ids, Reader, character_ends
+from models.inspect import Floats, Ids, Reader, Stopped, character_ends
 
 TOP = 10
 """Cells that are told of each hypothesis."""
@@ -58,10 +58,6 @@ Levels = NDArray[np.int16]
 
 Effects = NDArray[np.float32]
 """How cells agree with hypotheses, [cells, hypotheses], from −1 to 1; 0 is chance."""
-
-
-class Stopped(Exception):
-    """Somebody said that the search shall end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,10 @@ own.
 """
 
 
+class Stopped(Exception):
+    """Somebody said that the reading shall end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """A network reading a text, a character at a time.
@@ -79,6 +83,7 @@ def trace(
     layer: int = -1,
     cells: Sequence[int] = (),
     threads: int = 1,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Trace:
     """What a network expects of each character of a text, and what cells of a layer show.
 
@@ -91,9 +96,11 @@ def trace(
         layer: counted from 0, or from −1 down for the last.
         cells: of that layer.
         threads: as many layers read at once.
+        stopped: asked now and then.
 
     Raises:
         UnknownCharacters: some are not in the vocabulary.
+        Stopped: ``stopped`` said so.
         FloatingPointError: the logits are not finite.
     """
     vocabulary, config = checkpoint.vocabulary, checkpoint.config
@@ -105,6 +112,8 @@ def trace(
     chosen = np.array(cells, dtype=np.intp)
 
     def seen(at: int, begin: int, h: Floats, shown: Floats) -> None:
+        if stopped():
+            raise Stopped
         if at == layer:
             activations[begin : begin + len(shown)] = shown[:, 0, chosen]
         if at == config.num_layers - 1:

@@ -39,7 +39,7 @@ from models.corpus import Corpus
 from models.novelty import line_hashes
 from models.vocab import Vocabulary
 from tests.serving import problem, serve
-from tests.toys import toy_checkpoint
+from tests.toys import ALPHABET, toy_checkpoint
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if not CHROMIUM and not os.environ.get("CI"):
@@ -60,15 +60,15 @@ NAVIGATION = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*
 
 EVIL = "<img src=x onerror=hit()>"
 ASCII = Vocabulary("characters", [0x0A, *range(0x20, 0x7F)])
-LINES = ["Kara", "Karel", "Karin", "Katja", "Kira"] * 20
+LINES = ["kara", "karel", "karin", "katja", "kira"] * 20
 
 
 def of_a_list() -> Checkpoint:
     """The toy model, as if it had been trained on a list of names."""
-    ids = ASCII.encode("\n".join(LINES)).astype(np.uint8)
+    ids = ALPHABET.encode("\n".join(LINES)).astype(np.uint8)
     card = {"corpus": {"characters": len(ids), "lines": len(LINES), "tokens": "characters"}}
-    hashes = line_hashes(Corpus(ASCII, ids[:-2], ids[-2:]), limit=10_000)
-    return replace(toy_checkpoint(vocabulary=ASCII, seed=1, **card), lines=hashes)
+    hashes = line_hashes(Corpus(ALPHABET, ids[:-2], ids[-2:]), limit=10_000)
+    return replace(toy_checkpoint(**card), lines=hashes)
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +163,8 @@ def text_of(pane: Locator) -> str:
 
 def written(page: Page, pane: int = 0) -> str:
     """What a pane shows once it is done."""
-    expect(page.get_by_role("button", name="Write", exact=True)).to_be_visible()
     expect(page.locator(".foot")).to_contain_text("seed")
+    expect(page.get_by_role("button", name="Write", exact=True)).to_be_visible()
     return text_of(page.locator(".pane").nth(pane))
 
 
@@ -254,7 +254,7 @@ def test_a_link_holds_all_that_decides_a_text(client: httpx2.Client, window: Win
     page.reload()
     assert written(page) == text
     page.go_back()
-    expect(page.locator(".body")).to_contain_text("Ka")
+    expect(page.get_by_label("Begins with")).to_have_value("Ka")
     assert written(page) == "Ka" + sample(client, prime="Ka", temperature=0.5)
 
 
@@ -333,9 +333,9 @@ def test_two_temperatures_share_a_seed(client: httpx2.Client, window: Window) ->
 
 
 def test_long_texts_stay_text(client: httpx2.Client, window: Window) -> None:
-    """Tens of thousands of characters are not tens of thousands of elements, and none is lost."""
-    page = window.open(client, link(length=40_000))
-    text = "Ka" + sample(client, prime="Ka", length=40_000)
+    """Thousands of characters are not thousands of elements, and none is lost."""
+    page = window.open(client, link(length=15_000))
+    text = "Ka" + sample(client, prime="Ka", length=15_000)
     assert written(page) == text
     assert page.locator(".text").first.evaluate("e => e.querySelectorAll('*').length") < 100
     last = len(text) - 1
@@ -463,7 +463,7 @@ def test_a_training_from_file_to_end(
         page.get_by_role("link", name="Let it write").click()
         expect(page.locator(".body").first).to_contain_text(EVIL)
         page.get_by_role("link", name="Names", exact=True).click()
-        expect(page.locator("charloom-names li").first).to_contain_text("<img")
+        expect(page.locator("charloom-names li", has_text="onerror=").first).to_be_visible()
         assert page.evaluate("document.images.length") == 0
 
         page.get_by_role("link", name="Train", exact=True).click()
@@ -524,12 +524,12 @@ def test_names_as_they_are_wanted(client: httpx2.Client, window: Window) -> None
     page = window.open(client, "/names")
     names = page.locator("charloom-names li")
     expect(names).to_have_count(24)
-    page.get_by_label("Starts with").fill("Ka")
-    page.get_by_label("How many").fill("5")
-    expect(names).to_have_count(5)
-    expect(page.locator("charloom-names li", has_text=re.compile("^Ka"))).to_have_count(5)
+    page.get_by_label("Starts with").fill("k")
+    page.get_by_label("How many").fill("3")
+    expect(names).to_have_count(3)
+    expect(page.locator("charloom-names li", has_text=re.compile("^k"))).to_have_count(3)
     snippet = page.locator("pre code").text_content() or ""
-    assert 'starts-with="Ka"' in snippet and "/widget/charloom-names.js" in snippet
+    assert 'starts-with="k"' in snippet and "/widget/charloom-names.js" in snippet
 
 
 STRICT = "default-src 'none'; script-src {0}; connect-src {0}"
@@ -623,20 +623,22 @@ def test_models_and_their_end(client: httpx2.Client, toys: Path, window: Window)
 
 def accessible(page: Page) -> bool:
     """Whether axe finds nothing; what it finds is what the test fails with."""
-    results = Axe().run(page)
-    assert results.violations_count == 0, results.generate_report()
+    violations = Axe().run(page).response["violations"]
+    assert [(v["help"], [node["html"] for node in v["nodes"]]) for v in violations] == []
     return True
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(client: httpx2.Client, window: Window, scheme: str) -> None:
     viewport = DESKTOP if scheme == "light" else PHONE
-    page = window.open(client, link(), viewport=viewport, color_scheme=scheme)
+    # What is still fading in is hard to read for a moment.
+    still = {"color_scheme": scheme, "reduced_motion": "reduce"}
+    page = window.open(client, link(), viewport=viewport, **still)
     written(page)
     point_at(page, 1)
     assert accessible(page)
     page.keyboard.press("Escape")
-    ready = {"Train": ".drop", "Inside": ".segments", "Names": "li", "Models": ".model svg"}
+    ready = {"Train": ".drop", "Names": "li", "Models": ".model svg"}
     window.expected.append("404")
     for view, there in ready.items():
         page.get_by_role("link", name=view, exact=True).click()
@@ -664,7 +666,7 @@ def test_colours_are_a_choice_that_stays(client: httpx2.Client, window: Window) 
 def test_no_view_is_wider_than_a_phone(client: httpx2.Client, window: Window) -> None:
     window.expected.append("404")
     page = window.open(client, "about:blank", viewport=PHONE)
-    for path in (link(compare=1.2), "/train", "/inside", "/names", "/models"):
+    for path in (link(compare=1.2), "/train", "/names", "/models"):
         page.goto(path)
         page.locator("main h1").wait_for(state="attached")
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
@@ -691,7 +693,7 @@ def test_a_key_is_asked_for_once(client: httpx2.Client, window: Window) -> None:
         page.route(path, guard)
     page.goto(link())
     for wrong in ("wrong", "sesame"):
-        page.get_by_label("Key").fill(wrong)
+        page.get_by_role("textbox", name="Key").fill(wrong)
         page.get_by_role("button", name="Go on").last.click()
     assert written(page) == "Ka" + sample(client, prime="Ka")
     page.reload()
