@@ -2,10 +2,9 @@
 
 A checkpoint is an immutable directory ``<root>/<name>/<digest>/``:
 
-    config.json        the network's sizes (models.config.NetworkConfig), or an n-gram model's
+    config.json        the network's sizes (models.config.NetworkConfig)
     vocab.json         its symbols (models.vocab.Vocabulary)
-    model.safetensors  fp32 weights, named as NetworkConfig.shapes() says; of an n-gram model its
-                       rows, a byte for each character of the text or two: they tell the text
+    model.safetensors  fp32 weights, named as NetworkConfig.shapes() says
     card.json          where it comes from and how good it is
     README.md          the same for people: the model card
     history.jsonl      losses and samples over the steps
@@ -47,7 +46,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as to_safetensors
 
-from models.config import NetworkConfig, NGramConfig, config_from_json
+from models.config import NetworkConfig
 from models.vocab import Vocabulary
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
@@ -86,13 +85,6 @@ class CheckpointError(ValueError):
     """A directory that is no sound checkpoint; the message says what is wrong with it."""
 
 
-class NotANetwork(ValueError):
-    """An n-gram model, where a network is needed."""
-
-    def __init__(self) -> None:
-        super().__init__("this is an n-gram model, no network: it can be sampled, and that is all")
-
-
 class UnknownModel(LookupError):
     """No such model, or no such tag of it."""
 
@@ -114,19 +106,6 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class NGramCheckpoint:
-    """An n-gram model as ``Checkpoint`` is a network; ``weights`` are its rows (models.ngram)."""
-
-    config: NGramConfig
-    vocabulary: Vocabulary
-    weights: dict[str, NDArray[np.unsignedinteger[Any]]]
-    card: dict[str, Any]
-    validation: bytes
-    lines: Lines = field(default_factory=no_lines)
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
 class Entry:
     """A published checkpoint as listings show it, weights unread."""
 
@@ -134,7 +113,7 @@ class Entry:
     tag: str
     digest: str
     tags: list[str]
-    config: NetworkConfig | NGramConfig
+    config: NetworkConfig
     card: dict[str, Any]
 
 
@@ -161,7 +140,7 @@ class Registry:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def publish(self, name: str, tag: str, checkpoint: Checkpoint | NGramCheckpoint) -> str:
+    def publish(self, name: str, tag: str, checkpoint: Checkpoint) -> str:
         """Writes a checkpoint and points the tag at it.
 
         What the tag named before goes, unless another tag names it; the one before stays.
@@ -256,21 +235,12 @@ class Registry:
         return name, tag, digest
 
     def load(self, name: str, digest: str) -> Checkpoint:
-        """Reads and checks a checkpoint of a network.
+        """Reads and checks a checkpoint.
 
         Raises:
             CheckpointError: it is damaged.
-            NotANetwork: it is an n-gram model.
         """
         return read(self._directory(name, digest))
-
-    def load_any(self, name: str, digest: str) -> Checkpoint | NGramCheckpoint:
-        """Reads and checks a checkpoint of either kind.
-
-        Raises:
-            CheckpointError: it is damaged.
-        """
-        return read_any(self._directory(name, digest))
 
     def vocabulary(self, name: str, digest: str) -> Vocabulary:
         """A checkpoint's symbols, without its weights.
@@ -390,7 +360,7 @@ def _sweep(home: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _write(directory: Path, checkpoint: Checkpoint | NGramCheckpoint) -> str:
+def _write(directory: Path, checkpoint: Checkpoint) -> str:
     contents = {
         "config.json": _json({"format": 1, **asdict(checkpoint.config)}),
         "vocab.json": _json(checkpoint.vocabulary.to_json()),
@@ -420,7 +390,7 @@ def _write(directory: Path, checkpoint: Checkpoint | NGramCheckpoint) -> str:
     return hashlib.sha256(contents["manifest.json"]).hexdigest()
 
 
-def _validation(checkpoint: Checkpoint | NGramCheckpoint) -> bytes:
+def _validation(checkpoint: Checkpoint) -> bytes:
     data = checkpoint.validation[:VALIDATION_BYTES]
     if checkpoint.vocabulary.tokens == "bytes":
         return data
@@ -428,7 +398,7 @@ def _validation(checkpoint: Checkpoint | NGramCheckpoint) -> bytes:
     return data.decode("utf-8", "ignore").encode()
 
 
-def _limit(name: str, config: NetworkConfig | NGramConfig) -> int:
+def _limit(name: str, config: NetworkConfig) -> int:
     """Bytes that a file may have."""
     if name == "model.safetensors":
         return 4 * config.parameters() + _MAX_HEADER
@@ -445,19 +415,6 @@ def _json(value: Any, indent: int | None = 1) -> bytes:
 
 
 def read(directory: Path) -> Checkpoint:
-    """Reads the checkpoint directory of a network, trusting nothing in it.
-
-    Raises:
-        CheckpointError: saying what is wrong.
-        NotANetwork: it is an n-gram model's.
-    """
-    checkpoint = read_any(directory)
-    if isinstance(checkpoint, NGramCheckpoint):
-        raise NotANetwork
-    return checkpoint
-
-
-def read_any(directory: Path) -> Checkpoint | NGramCheckpoint:
     """Reads a checkpoint directory, trusting nothing in it.
 
     Raises:
@@ -476,17 +433,18 @@ def read_any(directory: Path) -> Checkpoint | NGramCheckpoint:
         if not isinstance(stated, dict) or stated.get("sha256") != digest:
             raise CheckpointError(f"{name} is damaged: its sha256 does not match the manifest")
         contents[name] = data
-    vocabulary = _read_vocabulary(contents["vocab.json"], config)
-    weights = _read_weights(contents["model.safetensors"], config)
-    card = _parse(contents["card.json"], "card.json")
-    validation, lines = contents["validation.txt"], _read_lines(contents["lines.u64"])
-    if isinstance(config, NGramConfig):
-        return NGramCheckpoint(config, vocabulary, weights, card, validation, lines)
-    history = [_parse(line, "history.jsonl") for line in contents["history.jsonl"].splitlines()]
-    return Checkpoint(config, vocabulary, weights, card, history, validation, lines)
+    return Checkpoint(
+        config,
+        _read_vocabulary(contents["vocab.json"], config),
+        _read_weights(contents["model.safetensors"], config),
+        _parse(contents["card.json"], "card.json"),
+        [_parse(line, "history.jsonl") for line in contents["history.jsonl"].splitlines()],
+        contents["validation.txt"],
+        _read_lines(contents["lines.u64"]),
+    )
 
 
-def _read_vocabulary(data: bytes, config: NetworkConfig | NGramConfig) -> Vocabulary:
+def _read_vocabulary(data: bytes, config: NetworkConfig) -> Vocabulary:
     try:
         vocabulary = Vocabulary.from_json(_parse(data, "vocab.json"))
     except ValueError as error:
@@ -506,7 +464,7 @@ def _read_lines(data: bytes) -> Lines:
     return lines
 
 
-def _read_weights(data: bytes, config: NetworkConfig | NGramConfig) -> dict[str, NDArray[Any]]:
+def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
     """Weights of the shapes that the config says; the header is compared before they are read."""
     if len(data) < 8:
         raise CheckpointError("model.safetensors is truncated")
@@ -520,28 +478,23 @@ def _read_weights(data: bytes, config: NetworkConfig | NGramConfig) -> dict[str,
         for name, entry in header.items()
         if isinstance(entry, dict)
     }
-    kind = "F32"
-    if isinstance(config, NGramConfig):
-        kind = "U8" if config.vocabulary_size <= 256 else "U16"
-    if declared != {name: (list(shape), kind) for name, shape in config.shapes().items()}:
+    if declared != {name: (list(shape), "F32") for name, shape in config.shapes().items()}:
         raise CheckpointError("model.safetensors does not hold the weights that config.json says")
     try:
-        weights: dict[str, NDArray[Any]] = parse_safetensors(data)
+        weights: Weights = parse_safetensors(data)
     except SafetensorError as error:
         raise CheckpointError(f"model.safetensors: {error}") from None
     if not all(np.isfinite(weight).all() for weight in weights.values()):
         raise CheckpointError("a weight is not finite")
-    if isinstance(config, NGramConfig) and weights["rows"].max() >= config.vocabulary_size:
-        raise CheckpointError("a row is not in the vocabulary")
     return weights
 
 
-def _read_config(directory: Path) -> NetworkConfig | NGramConfig:
+def _read_config(directory: Path) -> NetworkConfig:
     data = _parse(_read_bounded(directory / "config.json", _MAX_JSON), "config.json")
     if data.pop("format", None) != 1:
         raise CheckpointError("config.json is of a format that this version doesn't read")
     try:
-        return config_from_json(data)
+        return NetworkConfig(**data)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"config.json: {error}") from None
 
@@ -589,7 +542,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _readme(checkpoint: Checkpoint | NGramCheckpoint) -> str:
+def _readme(checkpoint: Checkpoint) -> str:
     """The model card."""
     config, card = checkpoint.config, checkpoint.card
     corpus = card.get("corpus") or {}

@@ -1,11 +1,11 @@
-"""What a network or an n-gram model is, without torch: its sizes, its tensors' names and shapes.
+"""What a network is, without torch: its sizes, its tensors' names and shapes.
 
 The server reads checkpoints and decodes them without importing torch, so this is the one
 place that both sides share. It knows nothing of files.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 NetworkKind = Literal["lstm", "gru", "rnn"]
 
@@ -77,48 +77,3 @@ class NetworkConfig:
                 size *= extent
             total += size
         return total
-
-
-MAX_ORDER = 32
-
-
-@dataclass(frozen=True, slots=True)
-class NGramConfig:
-    """Sizes of an n-gram model (models.ngram): all its counts lie in one array of characters.
-
-    ``characters`` were counted, the last of a text of ``of_characters``.
-
-    Raises:
-        ValueError: a size is out of its range.
-    """
-
-    vocabulary_size: int
-    order: int
-    characters: int
-    of_characters: int
-    kind: Literal["ngram"] = "ngram"
-
-    def __post_init__(self) -> None:
-        if self.kind != "ngram":
-            raise ValueError("kind must be ngram")
-        for name, low, high in (
-            ("vocabulary_size", 1, MAX_VOCABULARY),
-            ("order", 0, MAX_ORDER),
-            ("characters", 1, 1 << 24),
-            ("of_characters", 1, 1 << 53),
-        ):
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name} must be an integer from {low} to {high}")
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"rows": (self.characters,)}
-
-    def parameters(self) -> int:
-        """How many characters were counted."""
-        return self.characters
-
-
-def config_from_json(data: dict[str, Any]) -> NetworkConfig | NGramConfig:
-    """Raises TypeError or ValueError if it is of neither."""
-    return NGramConfig(**data) if data.get("kind") == "ngram" else NetworkConfig(**data)

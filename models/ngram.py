@@ -30,9 +30,11 @@ from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as to_safetensors
 
 from models.checkpoint import CheckpointError, write_durably
-from models.config import MAX_ORDER, MAX_VOCABULARY, NGramConfig
+from models.config import MAX_VOCABULARY
 from models.corpus import AnyIds
 from models.sampling import SampleOptions, choose, uniforms
+
+MAX_ORDER = 32
 
 FILE_LIMIT = 16 << 20
 """Bytes of rows that a model may have: what is counted is the tail of the text that fits."""
