@@ -19,6 +19,9 @@ from worker.jobs import Event, Job, JobStore
 from worker.queue import Queue
 from worker.settings import Settings
 
+# In the background SIGINT is ignored, and so it would be by all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 TOY = "".join(

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 OURS = ("app", "worker", "models")
-CONTRACT = {"worker.queue", "worker.jobs", "worker.corpora", "worker.settings"}
+CONTRACT = {"worker.queue", "worker.jobs", "worker.corpora", "worker.settings", "worker.devices"}
 TRAINING = {"models.training", "models.network", "models.planning", "models.minimal"}
 SERVICES = {"fastapi", "starlette", "uvicorn", "redis", "rq", "pydantic", "typer"}
 
