@@ -122,7 +122,8 @@ EXPLICIT = {
 def test_what_was_asked_for_is_kept(preset: str | None) -> None:
     """Whatever the preset; a zero is a value."""
     plan = plan_for(preset=preset, **EXPLICIT)
-    own = {"precision": "fp32", "clip": "norm", "initialisation": "normal"}
+    own: dict[str, Any] = {"precision": "fp32", "clip": "norm", "initialisation": "normal"}
+    own["shuffle_lines"] = False
     if preset == "char-rnn":
         own |= {"clip": "elements", "initialisation": "uniform"}
     assert plan.resolved == EXPLICIT | own
