@@ -471,6 +471,7 @@ def test_a_training_from_file_to_end(
         # The same text again, under a name that is no name.
         page.get_by_label("A text that is here already").select_option(index=1)
         page.get_by_label("Name of the model").fill("evil-lines")
+        page.get_by_text("Options").click()
         page.get_by_label("Layers", exact=True).fill("9")
         window.expected.append("422")
         page.get_by_role("button", name="Train", exact=True).click()
