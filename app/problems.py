@@ -256,7 +256,8 @@ def _methods(request: Request) -> set[str]:
     # A path's methods may be routes of their own; the router only names the first one's.
     found: set[str] = set()
     for context in iter_route_contexts(request.app.routes):
-        if context.matches(request.scope)[0] != Match.NONE:
+        # The route itself, not FastAPI's stand-in for it: a page's does not match who wants none.
+        if context.original_route.matches(request.scope)[0] != Match.NONE:
             found |= context.methods or set()
     return found
 

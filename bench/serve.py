@@ -4,7 +4,7 @@
 
 Everything runs on this machine, the clients too. Prints characters a second and ratios:
 
-    one      one stream, ours (fast and exact) and the tutorial's
+    one      one stream, ours (fast and exact) and the tutorial's; time to the first chunk
     many     128 streams, the sum, ours, the tutorial's, and what the decoder alone does
     crowd    500 streams of the same length: slowest to fastest reader, gaps between chunks
     stalled  20 streams alone and beside 500 readers who do not read; memory of each
@@ -102,6 +102,18 @@ def throughput(port: int, path: str, count: int, seconds: float) -> float:
     return asyncio.run(measure())
 
 
+def first_chunk(port: int, path: str) -> float:
+    """Seconds from a request, connection included, to the first of its text."""
+    began = time.perf_counter()
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(get(path))
+        received = b""
+        # The headers may come before there is any text.
+        while not received.partition(b"\r\n\r\n")[2]:
+            received += connection.recv(4096)
+        return time.perf_counter() - began
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -173,6 +185,9 @@ def one(hidden_size: int, seconds: float) -> None:
         for precision in ("exact", "fast"):
             path = f"/sample?model=toy&length=1000000&precision={precision}"
             tell(f"ours, one stream, {precision}", throughput(port, path, 1, seconds), plain)
+        waits = [first_chunk(port, "/sample?model=toy&length=100") for _ in range(50)]
+    median, longest = 1e3 * float(np.median(waits)), 1e3 * max(waits)
+    print(f"{'ours, until the first chunk':34} median {median:.0f} ms, longest {longest:.0f} ms")
 
 
 def many(hidden_size: int, seconds: float) -> None:
