@@ -112,11 +112,12 @@ News = list[tuple[Reader, Piece, FinishReason | None]]
 class Lane:
     """A decoder thread: joins, ticks and leaves, one after the other.
 
-    ``ticking`` counts the rows that it advanced last, ``characters`` all that it has written.
+    ``readers`` are those of its streams; ``ticking`` counts the rows that it advanced last,
+    ``characters`` all that it has written.
     """
 
     def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
-        self.readers = 0
+        self.readers: set[Reader] = set()
         self.ticking = 0
         self.characters = 0
         self.ticks = Tally(TICK_BOUNDS)
@@ -130,14 +131,19 @@ class Lane:
         self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
         self._thread.start()
 
+    @property
+    def load(self) -> tuple[int, int]:
+        """Rows that want to go on, and all: those that pause cost nothing until they are read."""
+        return sum(reader.wants_more() for reader in self.readers), len(self.readers)
+
     def join(self, reader: Reader) -> None:
-        self.readers += 1
+        self.readers.add(reader)
         with self._changed:
             self._arrived.append(reader)
             self._changed.notify()
 
     def leave(self, reader: Reader) -> None:
-        self.readers -= 1
+        self.readers.remove(reader)
         with self._changed:
             self._left.append(reader)
             self._changed.notify()
@@ -264,7 +270,7 @@ class Streams:
 
     @property
     def running(self) -> int:
-        return sum(lane.readers for lane in self.lanes)
+        return sum(len(lane.readers) for lane in self.lanes)
 
     def open(self, decoder: Decoder, stream: Stream) -> Reader:
         """A reader in the least loaded lane; whoever opened it closes it.
@@ -275,7 +281,7 @@ class Streams:
         if self._stopped or self.running >= self.limit:
             self.refused += 1
             raise ServerFull
-        lane = min(self.lanes, key=lambda lane: lane.readers)
+        lane = min(self.lanes, key=lambda lane: lane.load)
         reader = Reader(lane, decoder, stream)
         lane.join(reader)
         return reader

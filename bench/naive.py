@@ -26,14 +26,14 @@ class Tutorial(torch.nn.Module):
         self.output = torch.nn.Linear(hidden_size, vocabulary_size)
 
     @torch.no_grad()
-    def characters(self) -> Iterator[int]:
-        """Ids without end, one forward pass each."""
-        id_, state = torch.zeros(1, 1, dtype=torch.long), None
+    def characters(self, rows: int = 1) -> Iterator[list[int]]:
+        """Ids without end for some texts side by side, one forward pass each."""
+        ids, state = torch.zeros(1, rows, dtype=torch.long), None
         while True:
-            hidden, state = self.lstm(self.embedding(id_), state)
-            shares = torch.softmax(self.output(hidden[0, 0]), -1)
-            id_ = torch.multinomial(shares, 1).view(1, 1)
-            yield int(id_)
+            hidden, state = self.lstm(self.embedding(ids), state)
+            shares = torch.softmax(self.output(hidden[0]), -1)
+            ids = torch.multinomial(shares, 1).view(1, rows)
+            yield ids[0].tolist()
 
 
 def tutorial_app(vocabulary_size: int, hidden_size: int) -> FastAPI:
@@ -44,10 +44,13 @@ def tutorial_app(vocabulary_size: int, hidden_size: int) -> FastAPI:
     @app.get("/sample")
     async def sample(length: int) -> StreamingResponse:
         async def text() -> AsyncIterator[bytes]:
-            characters = model.characters()
-            for _ in range(length):
-                yield bytes([32 + next(characters) % 95])
+            for _, (id_,) in zip(range(length), model.characters(), strict=False):
+                yield printable(id_).encode()
 
         return StreamingResponse(text(), media_type="text/plain")
 
     return app
+
+
+def printable(id_: int) -> str:
+    return chr(32 + id_ % 95)

@@ -5,22 +5,28 @@
 Everything runs on this machine, the clients too. Prints characters a second and ratios:
 
     one      one stream, ours (fast and exact) and the tutorial's; time to the first chunk
-    many     128 streams, the sum, ours, the tutorial's, and what the decoder alone does
+    many     128 streams, the sum: ours, the tutorial's, LitServe's, and the decoder alone
     crowd    500 streams of the same length: slowest to fastest reader, gaps between chunks
     stalled  20 streams alone and beside 500 readers who do not read; memory of each
+    training one stream alone and while a job trains on the same cores; gaps between chunks
 """
 
 import argparse
 import asyncio
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +43,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(slots=True)
-class Counted(asyncio.Protocol):
-    """A client that counts what comes: bytes, and the time between pieces."""
+class Client(asyncio.Protocol):
+    """A client that keeps what comes, and when."""
 
     request: bytes
     began: float = 0.0
-    received: int = 0
     times: list[float] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
+    pieces: list[bytes] = field(default_factory=list)
     done: asyncio.Event = field(default_factory=asyncio.Event)
     transport: asyncio.Transport | None = None
 
@@ -55,23 +60,42 @@ class Counted(asyncio.Protocol):
         transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
-        self.received += len(data)
         self.times.append(time.perf_counter())
-        self.sizes.append(len(data))
+        self.pieces.append(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self.done.set()
 
+    def sizes(self) -> list[int]:
+        """Characters of text in each piece, without headers and the frames of chunks."""
+        data = b"".join(self.pieces)
+        # is_text[i] is 1 for a byte of text.
+        is_text = np.zeros(len(data), np.int64)
+        at = data.find(b"\r\n\r\n") + 4
+        while at >= 4 and (end := data.find(b"\r\n", at)) >= 0:
+            size = int(data[at:end], 16)
+            is_text[end + 2 : end + 2 + size] = 1
+            at = end + size + 4
+        ends = np.cumsum([len(piece) for piece in self.pieces], dtype=np.int64)
+        return np.diff(np.concatenate([[0], np.cumsum(is_text)[ends - 1]])).tolist()
 
-def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+
+def request(path: str, body: str | None = None) -> bytes:
+    """A GET, or a POST of JSON."""
+    headers = "Host: localhost\r\nConnection: close\r\n"
+    if body is None:
+        return f"GET {path} HTTP/1.1\r\n{headers}\r\n".encode()
+    headers += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return f"POST {path} HTTP/1.1\r\n{headers}\r\n{body}".encode()
 
 
-async def read(port: int, path: str, count: int, seconds: float | None) -> list[Counted]:
+async def read(
+    port: int, path: str, count: int, seconds: float | None, body: str | None = None
+) -> list[Client]:
     """``count`` streams at once, for some seconds or to their ends."""
     loop = asyncio.get_running_loop()
-    clients = [Counted(get(path)) for _ in range(count)]
+    clients = [Client(request(path, body)) for _ in range(count)]
     for client in clients:
         await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
     if seconds is None:
@@ -84,17 +108,17 @@ async def read(port: int, path: str, count: int, seconds: float | None) -> list[
     return clients
 
 
-def throughput(port: int, path: str, count: int, seconds: float) -> float:
+def throughput(port: int, path: str, count: int, seconds: float, body: str | None = None) -> float:
     """Characters a second of all streams, the first second left out."""
 
     async def measure() -> float:
-        clients = await read(port, path, count, seconds + 1)
+        clients = await read(port, path, count, seconds + 1, body)
         begin = min(client.times[0] for client in clients if client.times) + 1
         end = max(client.times[-1] for client in clients if client.times)
         total = sum(
             size
             for client in clients
-            for moment, size in zip(client.times, client.sizes, strict=True)
+            for moment, size in zip(client.times, client.sizes(), strict=True)
             if moment >= begin
         )
         return total / (end - begin)
@@ -106,7 +130,7 @@ def first_chunk(port: int, path: str) -> float:
     """Seconds from a request, connection included, to the first of its text."""
     began = time.perf_counter()
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(get(path))
+        connection.sendall(request(path))
         received = b""
         # The headers may come before there is any text.
         while not received.partition(b"\r\n\r\n")[2]:
@@ -129,6 +153,7 @@ def server(command: list[str], port: int, environment: dict[str, str]) -> Iterat
         env=os.environ | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         deadline = time.monotonic() + 60
@@ -140,47 +165,60 @@ def server(command: list[str], port: int, environment: dict[str, str]) -> Iterat
         yield process.pid
     finally:
         # Not asked to end: one that works in its event loop would not hear of it.
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 @contextmanager
-def charloom(hidden_size: int) -> Iterator[tuple[int, int]]:
-    """Our server with one model, ``toy``; its port and pid."""
+def charloom(hidden_size: int, *, worker: bool = False) -> Iterator[tuple[int, int]]:
+    """Our server with one model, ``toy``, and maybe a worker and Redis; its port and pid."""
     network = network_of(hidden_size, vocabulary_size=VOCABULARY)
     weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
-    vocabulary = Vocabulary("characters", [0x0A, *range(0x20, 0x7F), *range(0xA1, 0xA5)])
+    vocabulary = Vocabulary("characters", [0x0A, *range(0x1C, 0x7F)])
     card = {"val_loss": 1.0, "precision": {"exact": 1.0, "fast": 1.0}}
     with tempfile.TemporaryDirectory() as data:
         registry = Registry(Path(data) / "models")
         checkpoint = Checkpoint(network.config, vocabulary, weights, card, [], b"")
         registry.publish("toy", "latest", checkpoint)
         port = free_port()
-        environment = {
-            "CHARLOOM_DATA": data,
-            "CHARLOOM_PORT": str(port),
-            "CHARLOOM_REDIS_URL": "redis://127.0.0.1:1/0",
-        }
-        with server([sys.executable, "-m", "app"], port, environment) as pid:
+        environment = {"CHARLOOM_DATA": data, "CHARLOOM_PORT": str(port)}
+        command = [sys.executable, "-m", "app.cli", "up"]
+        if not worker:
+            command = [sys.executable, "-m", "app"]
+            environment["CHARLOOM_REDIS_URL"] = "redis://127.0.0.1:1/0"
+        with server(command, port, environment) as pid:
             asyncio.run(read(port, "/sample?model=toy&length=100", 1, None))
             yield port, pid
 
 
+def tutorial(hidden_size: int, count: int, seconds: float) -> float:
+    """Characters a second of a tutorial's server, with oneDNN or without, whichever suits it."""
+    speeds = []
+    for onednn in (True, False):
+        port = free_port()
+        code = (
+            "import torch, uvicorn; from bench.naive import tutorial_app; "
+            f"torch.backends.mkldnn.enabled = {onednn}; "
+            f"app = tutorial_app({VOCABULARY}, {hidden_size}); "
+            f"uvicorn.run(app, port={port}, log_level='error')"
+        )
+        with server([sys.executable, "-c", code], port, {}):
+            speeds.append(throughput(port, "/sample?length=1000000", count, seconds))
+        how = "as torch comes" if onednn else "oneDNN off"
+        tell(f"tutorial, {how}", speeds[-1])
+    return max(speeds)
+
+
 @contextmanager
-def tutorial(hidden_size: int) -> Iterator[int]:
+def litserve(hidden_size: int) -> Iterator[int]:
     port = free_port()
-    code = (
-        "import uvicorn; from bench.naive import tutorial_app; "
-        f"uvicorn.run(tutorial_app({VOCABULARY}, {hidden_size}), port={port}, log_level='error')"
-    )
+    code = f"from bench.batched import run; run({VOCABULARY}, {hidden_size}, {port}, 128)"
     with server([sys.executable, "-c", code], port, {}):
         yield port
 
 
 def one(hidden_size: int, seconds: float) -> None:
-    with tutorial(hidden_size) as port:
-        plain = throughput(port, "/sample?length=1000000", 1, seconds)
-    tell("tutorial, one stream", plain)
+    plain = tutorial(hidden_size, 1, seconds)
     with charloom(hidden_size) as (port, _):
         for precision in ("exact", "fast"):
             path = f"/sample?model=toy&length=1000000&precision={precision}"
@@ -191,24 +229,34 @@ def one(hidden_size: int, seconds: float) -> None:
 
 
 def many(hidden_size: int, seconds: float) -> None:
-    with tutorial(hidden_size) as port:
-        plain = throughput(port, "/sample?length=1000000", 128, seconds)
-    tell("tutorial, 128 streams", plain)
+    plain = tutorial(hidden_size, 128, seconds)
     with charloom(hidden_size) as (port, _):
         path = "/sample?model=toy&length=1000000&precision=fast"
         speed = throughput(port, path, 128, seconds)
     tell("ours, 128 streams, fast", speed, plain)
-    alone = decoder_alone(hidden_size, seconds)
-    tell("the decoder alone, one thread", alone)
-    print(
-        f"{'':34} HTTP keeps {speed / (alone * (os.cpu_count() or 1)):.0%} of all cores' decoders"
-    )
+    alone = decoders_alone(hidden_size, seconds)
+    tell("the decoder alone, 128 rows", alone)
+    print(f"{'':34} HTTP keeps {speed / alone:.0%} of it")
+    if find_spec("litserve"):
+        with litserve(hidden_size) as port:
+            body = json.dumps({"length": 1_000_000})
+            batched = throughput(port, "/predict", 128, seconds, body)
+        tell("LitServe, 128 streams", batched, plain)
+        print(f"{'':34} ours are {speed / batched:.1f}× that")
+    else:
+        print("LitServe is not installed: pip install litserve")
 
 
-def decoder_alone(hidden_size: int, seconds: float) -> float:
+def decoders_alone(hidden_size: int, seconds: float) -> float:
+    """Characters a second of 128 rows, dealt to a thread for each core."""
     network = network_of(hidden_size, vocabulary_size=VOCABULARY)
     weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
-    return rate(decoding(Decoder(network.config, weights, "fast"), 64), seconds)
+    threads = os.cpu_count() or 1
+    works = [
+        decoding(Decoder(network.config, weights, "fast"), 128 // threads) for _ in range(threads)
+    ]
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(lambda work: rate(work, seconds), works))
 
 
 def crowd(hidden_size: int, seconds: float) -> None:
@@ -216,7 +264,7 @@ def crowd(hidden_size: int, seconds: float) -> None:
     with charloom(hidden_size) as (port, _):
         path = f"/sample?model=toy&length={length}&precision=fast"
         clients = asyncio.run(read(port, path, 500, None))
-    finished = sum(client.received >= length for client in clients)
+    finished = sum(sum(client.sizes()) == length for client in clients)
     took = [client.times[-1] - client.began for client in clients]
     gaps = np.concatenate([np.diff(client.times) for client in clients])
     tell(f"500 streams of {length} characters", 500 * length / max(took))
@@ -239,7 +287,7 @@ def stalled(hidden_size: int, seconds: float) -> None:
             sleeper = socket.socket()
             sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sleeper.connect(("127.0.0.1", port))
-            sleeper.sendall(get(path))
+            sleeper.sendall(request(path))
             sleepers.append(sleeper)
         wait_until_idle(pid)
         memory = (resident(pid) - before) / 500
@@ -248,6 +296,38 @@ def stalled(hidden_size: int, seconds: float) -> None:
             sleeper.close()
     tell("20 streams beside 500 stalled", beside, alone)
     print(f"{'':34} {memory / 1024:.0f} KiB of the server's memory for each stalled one")
+
+
+def training(hidden_size: int, seconds: float) -> None:
+    path = "/sample?model=toy&length=1000000&precision=fast"
+    with charloom(hidden_size, worker=True) as (port, _):
+        alone = throughput(port, path, 1, seconds)
+        tell("one stream alone", alone)
+        text = b"".join(file.read_bytes() for file in sorted(ROOT.glob("*/*.py")))
+        options = "model=own&hidden_size=256&max_seconds=600&evaluate_every=100"
+        url = f"http://127.0.0.1:{port}"
+        sent = urllib.request.Request(
+            f"{url}/train?{options}", text, {"Content-Type": "text/plain"}
+        )
+        with urllib.request.urlopen(sent) as answer:
+            job = json.load(answer)["id"]
+        wait_for_progress(f"{url}/jobs/{job}/events")
+        (reader,) = asyncio.run(read(port, path, 1, 3 * seconds))
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/jobs/{job}/cancel", b"")):
+            pass
+    gaps = np.diff(reader.times)
+    speed = sum(reader.sizes()[1:]) / gaps.sum()
+    tell("one stream while a job trains", speed, alone)
+    high = 1e3 * np.percentile(gaps, 99)
+    print(f"{'':34} gaps: median {1e3 * np.median(gaps):.0f} ms, p99 {high:.0f} ms")
+
+
+def wait_for_progress(url: str) -> None:
+    """Until a job tells of its first steps."""
+    with urllib.request.urlopen(url) as events:
+        for line in events:
+            if line.startswith(b"event: progress"):
+                return
 
 
 def wait_until_idle(pid: int, patience: float = 300) -> None:
@@ -279,7 +359,7 @@ def tell(name: str, speed: float, base: float | None = None) -> None:
 
 
 def main() -> None:
-    parts = {"one": one, "many": many, "crowd": crowd, "stalled": stalled}
+    parts = {"one": one, "many": many, "crowd": crowd, "stalled": stalled, "training": training}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,5 +1,6 @@
 """``/sample`` over real HTTP: what is streamed, what decides it, and what is refused."""
 
+import asyncio
 import concurrent.futures
 import itertools
 import json
@@ -13,6 +14,7 @@ import httpx2
 import pytest
 
 import app.__main__
+from app.streams import Reader, Streams
 from models.batch import Batch, Stream
 from models.checkpoint import Registry
 from models.sampling import SampleOptions
@@ -263,6 +265,21 @@ def test_a_better_checkpoint_takes_over_without_breaking_streams(
     assert text == whole.text
 
 
+def test_a_model_let_go_lives_on_for_its_streams(data: Path) -> None:
+    fields = {"model": "toy", "seed": 3, "length": 20_000}
+    with serve(data, model_memory_bytes=1) as client:
+        expected = client.get("/sample", params=fields).text
+        with client.stream("GET", "/sample", params=fields) as response:
+            chunks = response.iter_text()
+            text = next(chunks)
+            # There is room for one alone, the newest.
+            for model in ("gru", "bytes", "gru"):
+                assert client.get(f"/sample?model={model}&length=5").status_code == 200
+                assert "charloom_models_loaded 1.0" in client.get("/metrics").text
+            text += "".join(chunks)
+    assert text == expected
+
+
 def test_a_damaged_model_is_said(client: httpx2.Client, data: Path) -> None:
     registry = Registry(data / "models")
     digest = registry.publish("broken", "latest", toy_checkpoint(seed=9))
@@ -333,6 +350,27 @@ def test_a_stalled_reader_pauses_alone(data: Path, monkeypatch: pytest.MonkeyPat
             problem(client.get("/sample?model=toy"), 503)
         text += "".join(itertools.islice(chunks, 20))
     assert len(text) > 1000 and whole.startswith(text)
+
+
+def test_rows_that_pause_count_for_nothing_when_streams_are_dealt() -> None:
+    async def deal() -> None:
+        streams, decoder = Streams(limit=10, lanes=2), toy_decoder(toy_checkpoint())
+
+        def opened() -> Reader:
+            options = SampleOptions(seed=1, length=1_000_000)
+            return streams.open(decoder, Stream(ALPHABET, ALPHABET.encode(""), options))
+
+        stalled, closed, stalled_too = opened(), opened(), opened()
+        assert stalled.lane is stalled_too.lane is not closed.lane
+        while stalled.wants_more() or stalled_too.wants_more():
+            await asyncio.sleep(0)
+        closed.close()
+        assert opened().lane is closed.lane
+        # One row that goes on there, two that pause here.
+        assert opened().lane is stalled.lane
+        await asyncio.to_thread(streams.stop)
+
+    asyncio.run(deal())
 
 
 def test_shutdown_ends_streams_with_a_reason(data: Path) -> None:
