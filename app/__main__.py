@@ -65,6 +65,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         services: Services = self._app.state.services
         services.stopping.set()
+        services.background.stop()
         # Before uvicorn waits for answers to end: texts end with what they have.
         await run_in_threadpool(services.streams.stop)
         await super().shutdown(sockets)

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -40,6 +40,7 @@ from app.sampling import (
     Opened,
     SampleRequest,
 )
+from app.schemas import Unknown
 from app.services import ServicesDep
 from app.uploads import read_json
 from models.checkpoint import Entry
@@ -61,7 +62,7 @@ class Options(Lenient):
     seed: int | None = None
     num_predict: int = Field(DEFAULT_LENGTH, le=MAX_LENGTH, description="characters")
     stop: list[str] = Field([], max_length=MAX_STOPS)
-    unknown: Literal["error", "skip"] = "error"
+    unknown: Unknown = "error"
 
     @field_validator("stop", mode="before")
     @classmethod

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -43,6 +43,7 @@ from app.sampling import (
     Opened,
     SampleRequest,
 )
+from app.schemas import Unknown
 from app.services import Services, ServicesDep
 from models.batch import Character, Piece
 from models.checkpoint import Entry
@@ -77,7 +78,7 @@ class CompletionRequest(Lenient):
     logprobs: int | None = Field(None, ge=0, le=20)
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
-    unknown: Literal["error", "skip"] = "error"
+    unknown: Unknown = "error"
 
     @field_validator("prompt", mode="before")
     @classmethod

@@ -24,6 +24,7 @@ from app import (
     dialect_ollama,
     dialect_openai,
     health,
+    inside,
     metrics,
     names,
     pages,
@@ -75,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         registry.router,
         sampling.router,
         names.router,
+        inside.router,
         dialect_openai.router,
         dialect_ollama.router,
         health.router,
@@ -127,6 +129,7 @@ def _lifespan(settings: Settings) -> Any:
             stopped.set()
             await run_in_threadpool(reconciler.join)
             await run_in_threadpool(services.streams.stop)
+            await run_in_threadpool(services.background.close)
 
     return lifespan
 

@@ -39,7 +39,7 @@ def list_models(query: Annotated[ModelQuery, Query()], services: ServicesDep) ->
     "/models/{model}", summary="A model", response_model=ModelView, responses=responses(404)
 )
 def show_model(model: str, services: ServicesDep) -> dict[str, Any]:
-    return view(services.models.entry(_reference(model)))
+    return view(services.models.entry(reference_of(model)))
 
 
 @router.get(
@@ -50,7 +50,7 @@ def show_model(model: str, services: ServicesDep) -> dict[str, Any]:
 )
 def show_history(model: str, services: ServicesDep) -> dict[str, Any]:
     """Losses and samples over the steps of its training, oldest first."""
-    lines = services.models.history(_reference(model))
+    lines = services.models.history(reference_of(model))
     return {
         "points": [line for line in lines if "text" not in line],
         "samples": [line for line in lines if "text" in line],
@@ -62,7 +62,7 @@ def show_history(model: str, services: ServicesDep) -> dict[str, Any]:
 )
 def delete_model(model: str, services: ServicesDep) -> None:
     """Removes a tag; a name alone removes every tag of it."""
-    services.models.delete(_reference(model))
+    services.models.delete(reference_of(model))
 
 
 def view(entry: Entry) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def view(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _reference(text: str) -> str:
+def reference_of(text: str) -> str:
     """A path's model; what can't be a name is the name of nothing.
 
     Raises:

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.catalogue import Named
 from app.problems import Problem, responses, unprocessable, validated
-from app.schemas import MAX_SEED, Fields, ModelReference, SampleResult, Temperature
+from app.schemas import MAX_SEED, Fields, ModelReference, SampleResult, Temperature, Unknown
 from app.services import Services, ServicesDep
 from app.states import MAX_TOKEN, NotAState, Saved
 from app.streams import Reader, ServerFull
@@ -60,7 +60,7 @@ class SampleQuery(Fields):
     top_p: float | None = Field(None, gt=0, le=1, description="choose among so much probability")
     stop: list[str] = Field([], max_length=MAX_STOPS, description="the text ends before the first")
     echo: bool = Field(False, description="puts the prime in front")
-    unknown: Literal["error", "skip"] = Field(
+    unknown: Unknown = Field(
         "error", description="what to do with characters that the model does not know"
     )
     precision: Precision | None = Field(
@@ -266,7 +266,7 @@ async def open_text(
     precision = fields.precision or (saved.precision if saved else model.best_precision)
     if precision not in model.precisions:
         raise unprocessable("precision", "must be exact: this network has no fast one")
-    prime = known_prime(model.vocabulary, fields)
+    prime, _ = known_text(model.vocabulary, "prime", fields.prime, fields.unknown)
     seed = fields.seed
     if seed is None:
         seed = saved.state.seed if saved else draw_seed()
@@ -302,16 +302,22 @@ def server_full(services: Services) -> Problem:
     )
 
 
-def known_prime(vocabulary: Vocabulary, fields: SampleRequest) -> str:
-    """The prime as the model reads it."""
-    prime = vocabulary.normalise(fields.prime)
+def known_text(vocabulary: Vocabulary, field: str, text: str, unknown: Unknown) -> tuple[str, int]:
+    """A field's text as the model reads it, and how many characters were left out.
+
+    Raises:
+        Problem: 422 for unknown characters, unless they are to be skipped.
+    """
+    text = vocabulary.normalise(text)
     try:
-        vocabulary.encode(prime)
+        vocabulary.encode(text)
     except UnknownCharacters as error:
-        if fields.unknown == "error":
-            raise unprocessable("prime", f"{error}. Leave them out, or say unknown=skip") from None
-        prime = "".join(char for char in prime if char not in set(error.characters))
-    return prime
+        if unknown == "error":
+            raise unprocessable(field, f"{error}. Leave them out, or say unknown=skip") from None
+        strange = set(error.characters)
+        known = "".join(char for char in text if char not in strange)
+        return known, len(text) - len(known)
+    return text, 0
 
 
 async def _saved(services: Services, named: Named, token: str | None) -> Saved | None:

@@ -10,6 +10,7 @@ from typing import Annotated
 import anyio
 from fastapi import Depends, Request
 
+from app.background import Background
 from app.catalogue import Catalogue
 from app.settings import Settings
 from app.states import StateSigner
@@ -36,6 +37,7 @@ class Services:
     models: Registry
     catalogue: Catalogue
     streams: Streams
+    background: Background
     signer: StateSigner
     scans: anyio.CapacityLimiter
     stopping: asyncio.Event
@@ -53,6 +55,7 @@ def open_services(settings: Settings) -> Services:
         models=models,
         catalogue=Catalogue(models, settings.model_memory_bytes),
         streams=Streams(settings.max_streams),
+        background=Background(models),
         signer=StateSigner(settings.data / "secret"),
         scans=anyio.CapacityLimiter(SCANS),
         stopping=asyncio.Event(),

@@ -1,0 +1,266 @@
+"""Looking inside models: what they expect of a text, what their cells do, which one wrote it."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from app.background import MAX_WAITING, Full, Result, ShouldStop
+from app.catalogue import Named
+from app.problems import Problem, responses, unprocessable, validated
+from app.registry import reference_of
+from app.sampling import RETRY_SECONDS, known_text
+from app.schemas import CellRanking, Fields, Inspection, ModelReference, Scores, Unknown
+from app.services import Services, ServicesDep
+from app.uploads import known_query, read_json
+from models.analysis import read_cells
+from models.config import NetworkConfig
+from models.inspect import Stopped, Trace, trace
+from models.vocab import Vocabulary
+
+MAX_TEXT = 20_000
+MAX_BODY = 1 << 19
+MAX_CELLS = 4096
+MAX_ACTIVATIONS = 1_000_000
+"""Characters times cells of one answer: some ten megabytes."""
+
+MAX_MODELS = 8
+
+UNKNOWN_BITS = math.log2(0x110000)
+"""What a character is charged that a model doesn't know, where models are compared: as if any code
+point were as likely."""
+
+_CHUNK = 250
+"""Characters that are made JSON of at once: meanwhile no other thread runs Python."""
+
+router = APIRouter(tags=["inside"], dependencies=[Depends(known_query)])
+
+
+class InspectRequest(Fields):
+    """A text to read, and what to tell of it."""
+
+    text: str = Field(max_length=MAX_TEXT, examples=["To be, or not to be"])
+    top: int = Field(5, ge=0, le=20, description="guesses to tell after each character")
+    layer: int = Field(-1, ge=-8, le=7, description="from 0, or from -1 down for the last")
+    cells: list[int] = Field([], max_length=MAX_CELLS, description="of that layer")
+    unknown: Unknown = Field(
+        "error", description="what to do with characters that the model does not know"
+    )
+
+
+class ScoreRequest(Fields):
+    """A text, and the models to read it."""
+
+    text: str = Field(max_length=MAX_TEXT, examples=["To be, or not to be"])
+    models: list[ModelReference] = Field(
+        min_length=1, max_length=MAX_MODELS, examples=[["shakespeare", "linux"]]
+    )
+    unknown: Unknown = Field(
+        "skip", description="what to do with characters that a model does not know"
+    )
+
+
+def _body(model: type[BaseModel]) -> dict[str, Any]:
+    """What OpenAPI shall say of a body that the route reads itself."""
+    schema = {"schema": model.model_json_schema()}
+    return {"requestBody": {"required": True, "content": {"application/json": schema}}}
+
+
+@router.post(
+    "/models/{model}/inspect",
+    summary="Read a text with a model",
+    response_model=Inspection,
+    responses=responses(404, 413, 415, 422, 503),
+    openapi_extra=_body(InspectRequest),
+)
+async def inspect(model: str, request: Request, services: ServicesDep) -> Response:
+    """How likely each character was, what was expected next, and what cells showed."""
+    fields = validated(InspectRequest, await read_json(request, MAX_BODY))
+    named = await services.catalogue.get(reference_of(model))
+    config = named.model.checkpoint.config
+    _check_cells(fields, config)
+
+    def work(stopped: ShouldStop) -> bytes:
+        text, unknown = known_text(named.model.vocabulary, "text", fields.text, fields.unknown)
+        if not text:
+            raise unprocessable("text", "has no character that this model knows")
+        traced = _trace(named, text, stopped, fields.top, fields.layer, fields.cells)
+        about = {
+            "model": named.reference,
+            "digest": named.model.digest,
+            "layer": range(config.num_layers)[fields.layer],
+            "cells": fields.cells,
+            "unknown": unknown,
+            "loss": traced.loss,
+            "bpc": traced.loss / math.log(2),
+        }
+        return b"".join(_inspection(about, traced, named.model.vocabulary))
+
+    return Response(await _read(services, request, work), media_type="application/json")
+
+
+@router.get(
+    "/models/{model}/cells",
+    summary="What a model's cells keep track of",
+    response_model=CellRanking,
+    responses={
+        202: {
+            "description": "It is being computed: ask again.",
+            "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": f"#/components/schemas/{CellRanking.__name__}"},
+                    "example": {"hypotheses": None, "share": None},
+                }
+            },
+        },
+        **responses(404, 422, 503),
+    },
+)
+async def cells(model: str, services: ServicesDep) -> Response:
+    """On text that the model was not trained on; found on one half of it, scored on the other."""
+    name, _, digest = await run_in_threadpool(services.models.resolve, reference_of(model))
+    found = await run_in_threadpool(read_cells, services.models, name, digest)
+    if found is None:
+        with _problems():
+            found = services.background.search(name, digest)
+    if found is None:
+        nothing = {"hypotheses": None, "share": None}
+        return JSONResponse(nothing, 202, headers={"Retry-After": RETRY_SECONDS})
+    return JSONResponse(found)
+
+
+@router.post(
+    "/score",
+    summary="Which model wrote this?",
+    response_model=Scores,
+    responses=responses(404, 413, 415, 422, 503),
+    openapi_extra=_body(ScoreRequest),
+)
+async def score(request: Request, services: ServicesDep) -> Response:
+    """Bits per character of a text under each of several models."""
+    fields = validated(ScoreRequest, await read_json(request, MAX_BODY))
+    scores = []
+    bits: list[float] = []
+    for reference in fields.models:
+        named = await services.catalogue.get(reference)
+        one, total = await _read(services, request, partial(_score, named, fields))
+        scores.append(one)
+        bits.append(total)
+    known = [index for index, one in enumerate(scores) if one["loss"] is not None]
+    best = min(known, key=bits.__getitem__, default=None)
+    return JSONResponse({"scores": scores, "best": None if best is None else scores[best]["model"]})
+
+
+def _score(named: Named, fields: ScoreRequest, stopped: ShouldStop) -> tuple[dict[str, Any], float]:
+    """A model's score of a text, and the bits that the whole text costs."""
+    text, unknown = known_text(named.model.vocabulary, "text", fields.text, fields.unknown)
+    told: dict[str, Any] = {"model": named.reference, "loss": None, "bpc": None}
+    bits = unknown * UNKNOWN_BITS
+    if text:
+        loss = _trace(named, text, stopped).loss
+        told |= {"loss": loss, "bpc": loss / math.log(2)}
+        bits += told["bpc"] * len(text)
+    return told | {"unknown": unknown}, bits
+
+
+def _check_cells(fields: InspectRequest, config: NetworkConfig) -> None:
+    layers, hidden = config.num_layers, config.hidden_size
+    if not -layers <= fields.layer < layers:
+        raise unprocessable("layer", f"must be a whole number from {-layers} to {layers - 1}")
+    if any(not 0 <= cell < hidden for cell in fields.cells):
+        raise unprocessable("cells", f"must be whole numbers from 0 to {hidden - 1}")
+    if len(fields.cells) * len(fields.text) > MAX_ACTIVATIONS:
+        most = MAX_ACTIVATIONS // len(fields.text)
+        raise unprocessable("cells", f"must be at most {most} for a text of this length")
+
+
+async def _read(
+    services: Services, request: Request, work: Callable[[ShouldStop], Result]
+) -> Result:
+    with _problems():
+        return await services.background.read(request, work)
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    """Raises Problem: 503 while there is too much to do or at the end, 422 for an overflow."""
+    later = {"Retry-After": RETRY_SECONDS}
+    try:
+        yield
+    except Full:
+        words = f"{MAX_WAITING} texts wait to be read: try again in a moment"
+        raise Problem(503, words, headers=later) from None
+    except Stopped:
+        raise Problem(503, "the server is stopping", headers=later) from None
+    except FloatingPointError:
+        raise unprocessable("model", "overflows: this network's numbers are not finite") from None
+
+
+def _trace(
+    named: Named,
+    text: str,
+    stopped: ShouldStop,
+    top: int = 0,
+    layer: int = -1,
+    cells: Sequence[int] = (),
+) -> Trace:
+    return trace(
+        named.model.checkpoint,
+        text,
+        top=top,
+        layer=layer,
+        cells=cells,
+        threads=os.cpu_count() or 1,
+        stopped=stopped,
+    )
+
+
+def _inspection(about: dict[str, Any], traced: Trace, vocabulary: Vocabulary) -> Iterator[bytes]:
+    """The answer as JSON, in pieces."""
+    yield json.dumps(about)[:-1].encode() + b', "characters": ['
+    names = {id_: vocabulary.name(id_) for id_ in np.unique(traced.top_ids).tolist()}
+    probabilities = np.exp(-traced.losses.astype(np.float64))
+    for begin in range(0, len(traced.text), _CHUNK):
+        part = slice(begin, begin + _CHUNK)
+        rows = zip(
+            traced.text[part],
+            _rounded(probabilities[part]),
+            _rounded(traced.losses[part]),
+            traced.top_ids[part].tolist(),
+            _rounded(traced.top[part]),
+            _rounded(traced.activations[part]),
+            strict=True,
+        )
+        characters = [
+            {
+                "char": char,
+                "probability": probability,
+                "loss": loss,
+                "top": [(names[id_], p) for id_, p in zip(ids, top, strict=True)],
+                "activations": activations,
+            }
+            for char, probability, loss, ids, top, activations in rows
+        ]
+        text = json.dumps(characters, ensure_ascii=False, allow_nan=False)
+        yield (", " if begin else "").encode() + text[1:-1].encode()
+    yield b"]}"
+
+
+def _rounded(values: NDArray[Any]) -> list[Any]:
+    """Six significant digits: what fp32 holds, in half the JSON."""
+    exact = values.astype(np.float64)
+    size = np.floor(np.log10(np.maximum(np.abs(exact), 1e-300)))
+    scale = 10.0 ** np.clip(5 - size, -300, 300)
+    rounded: list[Any] = (np.round(exact * scale) / scale).tolist()
+    return rounded

@@ -1,0 +1,432 @@
+"""Looking inside over real HTTP: what is told of texts and cells, and that samples don't wait."""
+
+import concurrent.futures
+import dataclasses
+import http.client
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+
+from app import background, inside
+from app.schemas import CellRanking, Inspection, Scores
+from models import analysis
+from models.analysis import keep_cells, read_cells
+from models.cells import find_cells
+from models.checkpoint import CheckpointError, Registry
+from models.inspect import Stopped, Trace, trace
+from models.vocab import Vocabulary
+from tests.serving import eventually, problem, serve, wrong_fields
+from tests.test_hypotheses import made, planted, quoting_text
+from tests.toys import ALPHABET, toy_checkpoint
+
+TEXT = "the quick fox\nand あ cat"
+BYTES = Vocabulary("bytes", list(range(256)))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("data")
+    registry = Registry(data / "models")
+    registry.publish("toy", "latest", toy_checkpoint())
+    registry.publish("toy", "gru", toy_checkpoint("gru", seed=1))
+    registry.publish("bytes", "latest", toy_checkpoint(vocabulary=BYTES))
+    registry.publish("letters", "latest", toy_checkpoint(vocabulary=LETTERS))
+    weights = toy_checkpoint().weights
+    huge = weights | {"output.weight": np.sign(weights["output.weight"]) * np.float32(3e38)}
+    registry.publish("huge", "latest", dataclasses.replace(toy_checkpoint(), weights=huge))
+    return data
+
+
+LETTERS = Vocabulary("characters", [0x0A, *range(0x61, 0x7B)])
+
+
+@pytest.fixture(scope="module")
+def client(data: Path) -> Iterator[httpx2.Client]:
+    with serve(data) as client:
+        yield client
+
+
+@pytest.fixture
+def registry(data: Path) -> Registry:
+    return Registry(data / "models")
+
+
+# Inspecting
+
+
+@pytest.mark.parametrize("model", ["toy", "toy:gru"])
+def test_tells_what_the_network_expects_and_its_cells_show(
+    client: httpx2.Client, registry: Registry, model: str
+) -> None:
+    asked = {"text": TEXT, "top": 3, "layer": 0, "cells": [5, 0]}
+    response = client.post(f"/models/{model}/inspect", json=asked)
+    assert response.status_code == 200
+    told = response.json()
+    name, _, digest = registry.resolve(model)
+    expected = trace(registry.load(name, digest), TEXT, top=3, layer=0, cells=[5, 0])
+    assert told["model"] == model
+    assert told["digest"] == digest
+    assert (told["layer"], told["cells"], told["unknown"]) == (0, [5, 0], 0)
+    assert told["loss"] == pytest.approx(expected.loss)
+    assert told["bpc"] == pytest.approx(expected.loss / math.log(2))
+    assert "".join(c["char"] for c in told["characters"]) == TEXT
+    for place, character in enumerate(told["characters"]):
+        assert character["loss"] == pytest.approx(expected.losses[place], rel=1e-5)
+        assert character["probability"] == pytest.approx(math.exp(-character["loss"]), rel=1e-4)
+        names, shares = zip(*character["top"], strict=True)
+        assert list(names) == [ALPHABET.name(id_) for id_ in expected.top_ids[place]]
+        assert list(shares) == pytest.approx(expected.top[place].tolist(), rel=1e-5)
+        assert sorted(shares, reverse=True) == list(shares)
+        assert character["activations"] == pytest.approx(
+            expected.activations[place].tolist(), abs=1e-5
+        )
+        assert all(-1 <= value <= 1 for value in character["activations"])
+
+
+def test_five_guesses_and_no_cells_unless_asked(client: httpx2.Client) -> None:
+    told = client.post("/models/toy/inspect", json={"text": "a"}).json()
+    assert told["layer"] == 1
+    [character] = told["characters"]
+    assert len(character["top"]) == 5
+    assert character["activations"] == []
+
+
+def test_the_longest_text_there_may_be(client: httpx2.Client) -> None:
+    text = (TEXT * 1000)[:20_000]
+    asked = {"text": text, "cells": list(range(20))}
+    characters = client.post("/models/toy/inspect", json=asked).json()["characters"]
+    assert "".join(c["char"] for c in characters) == text
+    assert {len(c["activations"]) for c in characters} == {20}
+
+
+def test_bytes_are_told_by_character(client: httpx2.Client) -> None:
+    told = client.post("/models/bytes/inspect", json={"text": "aあ😀\r\n", "top": 20}).json()
+    assert [c["char"] for c in told["characters"]] == list("aあ😀\r\n")
+    guesses = {name for c in told["characters"] for name, _ in c["top"]}
+    assert any(name.startswith("\\x") and len(name) == 4 for name in guesses)
+    total = sum(c["loss"] for c in told["characters"])
+    assert told["loss"] == pytest.approx(total / 5, rel=1e-5)
+
+
+def test_the_text_is_read_as_the_corpus_was(client: httpx2.Client) -> None:
+    told = client.post("/models/toy/inspect", json={"text": "a\r\nb\rc"}).json()
+    assert "".join(c["char"] for c in told["characters"]) == "a\nb\nc"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "words"),
+    [
+        ({}, "text", "missing"),
+        ({"text": ""}, "text", "missing"),
+        ({"text": "a" * 20_001}, "text", "at most 20,000 characters"),
+        ({"text": 5}, "text", "must be text"),
+        ({"text": "a", "top": 21}, "top", "from 0 to 20"),
+        ({"text": "a", "layer": 2}, "layer", "from -2 to 1"),
+        ({"text": "a", "layer": -3}, "layer", "from -2 to 1"),
+        ({"text": "a", "cells": [24]}, "cells", "from 0 to 23"),
+        ({"text": "a", "cells": [-1]}, "cells", "from 0 to 23"),
+        ({"text": "a", "cells": "1"}, "cells", "list"),
+        ({"text": "a", "cells": [1] * 5000}, "cells", "4096"),
+        ({"text": "a" * 20_000, "cells": [1] * 51}, "cells", "at most 50"),
+        ({"text": "a", "unknown": "guess"}, "unknown", "error or skip"),
+        ({"text": "a", "temperature": 1}, "temperature", "not known"),
+        ({"text": "aÜ漢"}, "text", "'Ü', '漢'"),
+        ({"text": "Ü漢", "unknown": "skip"}, "text", "no character that this model knows"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    client: httpx2.Client, fields: dict[str, Any], field: str, words: str
+) -> None:
+    errors = wrong_fields(client.post("/models/toy/inspect", json=fields))
+    assert set(errors) == {field}
+    assert words in errors[field]
+
+
+def test_bodies_that_are_none(client: httpx2.Client) -> None:
+    for path in ("/models/toy/inspect", "/score"):
+        assert wrong_fields(client.post(path, content=b"{")).keys() == {"body"}
+        assert wrong_fields(client.post(path, content=b"[1]")).keys() == {"body"}
+        assert problem(client.post(path, content=b" " * (1 << 19) + b"{}"), 413)
+        assert wrong_fields(client.post(f"{path}?text=a", json={"text": "a"})).keys() == {"text"}
+
+
+def test_unknown_characters_can_be_left_out(client: httpx2.Client) -> None:
+    fields = {"text": "aÜbÜ", "unknown": "skip"}
+    told = client.post("/models/toy/inspect", json=fields).json()
+    assert "".join(c["char"] for c in told["characters"]) == "ab"
+    assert told["unknown"] == 2
+
+
+def test_half_a_surrogate_pair_is_no_text(client: httpx2.Client) -> None:
+    """JSON can say it, and UTF-8 can't."""
+    for path, fields in (("/models/toy/inspect", ""), ("/score", ', "models": ["toy"]')):
+        response = client.post(path, content='{"text": "a\\ud83d"' + fields + "}")
+        assert "must be text" in wrong_fields(response)["text"]
+
+
+@pytest.mark.parametrize("model", ["nobody", "toy:nothing", "Toy", "toy:", "..%2Ftoy"])
+def test_no_such_model(client: httpx2.Client, model: str) -> None:
+    assert problem(client.post(f"/models/{model}/inspect", json={"text": "a"}), 404)
+    assert problem(client.get(f"/models/{model}/cells"), 404)
+
+
+def test_numbers_that_overflow_are_no_mistake_of_the_server(client: httpx2.Client) -> None:
+    assert (
+        "overflows"
+        in wrong_fields(client.post("/models/huge/inspect", json={"text": "a"}))["model"]
+    )
+    response = client.post("/score", json={"text": "a", "models": ["huge"]})
+    assert wrong_fields(response).keys() == {"model"}
+
+
+# Which cells
+
+
+def ranking(client: httpx2.Client, model: str) -> dict[str, Any]:
+    def ready() -> httpx2.Response | None:
+        response = client.get(f"/models/{model}/cells")
+        return None if response.status_code == 202 else response
+
+    response: httpx2.Response = eventually(ready, 60)
+    assert response.status_code == 200
+    told: dict[str, Any] = response.json()
+    return told
+
+
+def test_cells_are_searched_once(client: httpx2.Client, registry: Registry) -> None:
+    """The first to ask waits, with others or alone; what is found goes with the model."""
+    checkpoint = made(planted(), quoting_text(20_000))
+    digest = registry.publish("planted", "latest", checkpoint)
+    response = client.get("/models/planted/cells")
+    assert response.status_code == 202
+    assert int(response.headers["retry-after"]) > 0
+    assert response.json() == {"hypotheses": None, "share": None}
+    told = ranking(client, "planted")
+    assert told == find_cells(checkpoint) == read_cells(registry, "planted", digest)
+    assert {h["name"] for h in told["hypotheses"]} >= {"quotes", "column"}
+    assert client.get("/models/planted:latest/cells").json() == told
+    assert client.delete("/models/planted").status_code == 204
+    assert problem(client.get("/models/planted/cells"), 404)
+    assert not (registry.root / "planted").exists()
+
+
+def test_what_a_worker_found_is_there_at_once(client: httpx2.Client, registry: Registry) -> None:
+    _, _, digest = registry.resolve("letters")
+    found = {"hypotheses": [], "share": 0.25}
+    keep_cells(registry, "letters", digest, found)
+    response = client.get("/models/letters/cells")
+    assert response.status_code == 200
+    assert response.json() == found
+    # It is no part of what the digest stands for.
+    assert registry.load("letters", digest)
+
+
+def test_a_model_without_text_to_tell_by(client: httpx2.Client) -> None:
+    assert ranking(client, "toy") == {"hypotheses": [], "share": None}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"share": 1, "made_by": "?"}'])
+def test_an_analysis_that_is_damaged_or_of_other_hypotheses_is_made_again(
+    tmp_path: Path, content: bytes
+) -> None:
+    registry = Registry(tmp_path)
+    digest = registry.publish("planted", "latest", made(planted(), quoting_text(5000)))
+    (tmp_path / "planted" / digest / "cells.json").write_bytes(content)
+    assert read_cells(registry, "planted", digest) is None
+    found = analysis.analyse(registry, "planted", digest)
+    assert read_cells(registry, "planted", digest) == found
+
+
+def test_a_model_deleted_meanwhile_is_no_trouble(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    digest = registry.publish("planted", "latest", made(planted(), quoting_text(5000)))
+    registry.delete("planted")
+    keep_cells(registry, "planted", digest, {"hypotheses": [], "share": 0.0})
+    assert not (tmp_path / "planted").exists()
+    with pytest.raises(CheckpointError):
+        analysis.analyse(registry, "planted", digest)
+
+
+def test_a_search_that_fails_says_so_and_is_tried_again(
+    client: httpx2.Client, registry: Registry
+) -> None:
+    digest = registry.publish("broken", "latest", made(planted(), quoting_text(5000)))
+    weights = registry.root / "broken" / digest / "model.safetensors"
+    sound = weights.read_bytes()
+    weights.write_bytes(sound[:-4])
+
+    def answered() -> httpx2.Response | None:
+        response = client.get("/models/broken/cells")
+        return None if response.status_code == 202 else response
+
+    assert "damaged" in problem(eventually(answered), 404)["detail"]
+    weights.write_bytes(sound)
+    assert ranking(client, "broken")["share"] is not None
+
+
+# Which model
+
+
+def test_the_best_model_has_the_fewest_bits(client: httpx2.Client, registry: Registry) -> None:
+    models = ["toy", "toy:gru", "bytes"]
+    told = client.post("/score", json={"text": TEXT, "models": models}).json()
+    assert [score["model"] for score in told["scores"]] == models
+    for score in told["scores"]:
+        name, _, digest = registry.resolve(score["model"])
+        assert score["loss"] == pytest.approx(trace(registry.load(name, digest), TEXT).loss)
+        assert score["bpc"] == pytest.approx(score["loss"] / math.log(2))
+        assert score["unknown"] == 0
+    best = min(told["scores"], key=lambda score: score["bpc"])
+    assert told["best"] == best["model"]
+
+
+def test_a_model_is_not_the_best_for_knowing_little(client: httpx2.Client) -> None:
+    """It is charged for what it does not know; its own bits are of what it knows."""
+    text = "a" + "あ" * 50
+    told = client.post("/score", json={"text": text, "models": ["letters", "toy"]}).json()
+    letters, toy = told["scores"]
+    assert (letters["unknown"], toy["unknown"]) == (50, 0)
+    known = client.post("/score", json={"text": "a", "models": ["letters"]}).json()["scores"][0]
+    assert letters["bpc"] == known["bpc"]
+    assert told["best"] == "toy"
+
+
+def test_a_text_that_no_model_knows(client: httpx2.Client) -> None:
+    told = client.post("/score", json={"text": "漢字", "models": ["letters", "toy"]}).json()
+    assert told["best"] is None
+    assert told["scores"][0] == {"model": "letters", "loss": None, "bpc": None, "unknown": 2}
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "words"),
+    [
+        ({"models": ["toy"]}, "text", "missing"),
+        ({"text": "a"}, "models", "missing"),
+        ({"text": "a", "models": []}, "models", "at least 1"),
+        ({"text": "a", "models": ["toy"] * 9}, "models", "at most 8"),
+        ({"text": "a", "models": ["Toy"]}, "models.0", "lower-case"),
+        ({"text": "aÜ", "models": ["toy"], "unknown": "error"}, "text", "'Ü'"),
+    ],
+)
+def test_what_is_wrong_with_a_score_is_said(
+    client: httpx2.Client, fields: dict[str, Any], field: str, words: str
+) -> None:
+    errors = wrong_fields(client.post("/score", json=fields))
+    assert set(errors) == {field}
+    assert words in errors[field]
+
+
+def test_scores_of_no_such_model(client: httpx2.Client) -> None:
+    assert problem(client.post("/score", json={"text": "a", "models": ["toy", "nobody"]}), 404)
+
+
+# Nobody waits for it
+
+
+def test_texts_wait_their_turn_and_samples_do_not(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One text is read at a time, so many may wait, and the others are told when to come again."""
+    release = threading.Event()
+    entered: list[int] = []
+    asked: list[object] = []
+    read = background.Background.read
+
+    async def counted(self: background.Background, *work: Any) -> Any:
+        asked.append(work)
+        return await read(self, *work)
+
+    def held(*args: Any, **options: Any) -> Trace:
+        entered.append(threading.get_ident())
+        release.wait(20)
+        return trace(*args, **options)
+
+    monkeypatch.setattr(background.Background, "read", counted)
+    monkeypatch.setattr(inside, "trace", held)
+    count = background.MAX_WAITING
+    with serve(data) as client, concurrent.futures.ThreadPoolExecutor(count) as pool:
+
+        def inspect() -> httpx2.Response:
+            return client.post("/models/toy/inspect", json={"text": "abc"})
+
+        waiting = [pool.submit(inspect) for _ in range(count)]
+        try:
+            eventually(lambda: len(asked) == count and entered)
+            refused = inspect()
+            assert int(refused.headers["retry-after"]) > 0
+            assert "try again" in problem(refused, 503)["detail"]
+            sampled = client.get("/sample", params={"model": "toy", "length": 50})
+            assert sampled.status_code == 200
+            assert client.get("/models/toy/cells").status_code in (200, 202)
+            assert len(entered) == 1
+        finally:
+            release.set()
+        assert {future.result().status_code for future in waiting} == {200}
+        assert inspect().status_code == 200
+    assert len(set(entered)) == 1
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Reading and searching go on until they should end; names what has begun."""
+    begun: list[str] = []
+
+    def until(name: str, stopped: Callable[[], bool]) -> Any:
+        begun.append(name)
+        while not stopped():
+            time.sleep(0.005)
+        raise Stopped
+
+    def endless_trace(*_: Any, stopped: Callable[[], bool], **__: Any) -> Trace:
+        found: Trace = until("trace", stopped)
+        return found
+
+    monkeypatch.setattr(inside, "trace", endless_trace)
+    monkeypatch.setattr(background, "analyse", lambda *asked: until("analyse", asked[-1]))
+    return begun
+
+
+def test_nobody_reads_on_for_a_client_who_left(data: Path, endless: list[str]) -> None:
+    """When one has left, the next one's turn comes."""
+    with serve(data) as client:
+        for count in (1, 2):
+            leaving = http.client.HTTPConnection("127.0.0.1", client.base_url.port)
+            leaving.request("POST", "/models/toy/inspect", '{"text": "abc"}')
+            eventually(lambda count=count: len(endless) == count)
+            leaving.close()
+
+
+def test_a_server_that_stops_waits_for_nobody(data: Path, endless: list[str]) -> None:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with serve(data) as client:
+            url = client.base_url.join("/models/toy/inspect")
+            waiting = [pool.submit(httpx2.post, url, json={"text": "abc"}) for _ in range(2)]
+            assert client.get("/models/toy:gru/cells").status_code == 202
+            assert client.get("/models/toy:gru/cells").status_code == 202
+            eventually(lambda: len(endless) == 2)
+            assert set(endless) == {"trace", "analyse"}
+        for future in waiting:
+            assert "stopping" in problem(future.result(), 503)["detail"]
+
+
+def test_the_documentation_knows_them(client: httpx2.Client) -> None:
+    schema = json.loads(client.get("/openapi.json").text)
+    paths = schema["paths"]
+    answers = {
+        ("/models/{model}/inspect", "post"): {"200", "404", "413", "415", "422", "503"},
+        ("/models/{model}/cells", "get"): {"200", "202", "404", "422", "503"},
+        ("/score", "post"): {"200", "404", "413", "415", "422", "503"},
+    }
+    for (path, method), statuses in answers.items():
+        assert set(paths[path][method]["responses"]) == statuses
+    for model in (Inspection, CellRanking, Scores):
+        example = schema["components"]["schemas"][model.__name__]["example"]
+        assert model.model_validate(example).model_dump(mode="json") == example
