@@ -54,7 +54,7 @@ def keep_cells(registry: Registry, name: str, digest: str, found: dict[str, Any]
 def analyse(
     registry: Registry, name: str, digest: str, stopped: Callable[[], bool] = lambda: False
 ) -> dict[str, Any]:
-    """Searches a checkpoint's cells and keeps what it finds; seconds of one core.
+    """Searches a checkpoint's cells, if nobody did, and keeps what it finds; seconds of one core.
 
     Raises:
         CheckpointError: the checkpoint is damaged or gone.
@@ -62,8 +62,10 @@ def analyse(
         OSError: the disk is full.
         Stopped: ``stopped`` said so.
     """
-    found = find_cells(registry.load(name, digest), stopped)
-    keep_cells(registry, name, digest, found)
+    found = read_cells(registry, name, digest)
+    if found is None:
+        found = find_cells(registry.load(name, digest), stopped)
+        keep_cells(registry, name, digest, found)
     return found
 
 

@@ -29,9 +29,13 @@ from rq.job import Job as RQJob
 from rq.job import Retry
 
 from app.valkey import EmbeddedRedis
+from models import analysis, cells
+from models.analysis import read_cells
+from models.cells import find_cells
 from models.checkpoint import Registry
 from models.vocab import Vocabulary
-from worker import generations, session, train
+from tests.serving import eventually
+from worker import generations, session, stop, train
 from worker.jobs import Event, Job, JobStore
 from worker.queue import NAME, Queue, Reconciler
 from worker.settings import Settings
@@ -219,6 +223,55 @@ def test_a_worker_starts_with_what_the_queue_has_lost(
     job = make_job()
     start_worker()
     assert all_events(queue, job)[-1].data["status"] == "finished"
+
+
+# What it leaves
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_cells_of_the_best_checkpoint_are_looked_into(
+    make_job: MakeJob, queue: Queue, data: Path
+) -> None:
+    job = make_job(max_steps=60, evaluate_every=20)
+    queue.enqueue(job.id)
+    checkpoints = [event for event in all_events(queue, job) if event.event == "checkpoint"]
+    registry = Registry(data / "models")
+    digests = {event.data["digest"] for event in checkpoints}
+    best = registry.entry("toy").digest
+    found = eventually(lambda: read_cells(registry, "toy", best), 30)
+    assert found == find_cells(registry.load("toy", best))
+    assert len(digests) > 1
+    assert not any(read_cells(registry, "toy", digest) for digest in digests - {best})
+
+
+def test_an_ended_job_is_ended_whatever_comes_of_its_cells(
+    make_job: MakeJob, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status: list[str] = []
+
+    def failing(*_: Any) -> None:
+        status.append(job.status())
+        raise MemoryError
+
+    monkeypatch.setattr(analysis, "find_cells", failing)
+    job = make_job()
+    assert train.run(job.id) is None
+    assert status == ["finished"]
+    assert job.status() == "finished"
+    assert Registry(settings.models).entry("toy").card["job_id"] == job.id
+
+
+def test_a_worker_that_shall_stop_leaves_cells_to_others(
+    make_job: MakeJob, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stop, "is_shutdown", lambda: job.result() is not None)
+    monkeypatch.setattr(cells, "MIN_CHARACTERS", 100)
+    job = make_job()
+    assert train.run(job.id) is None
+    assert job.status() == "finished"
+    registry = Registry(settings.models)
+    name, _, digest = registry.resolve("toy")
+    assert read_cells(registry, name, digest) is None
 
 
 # Put down and taken up

@@ -41,6 +41,11 @@ def listen() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SHUTDOWN)
 
 
+def is_shutdown() -> bool:
+    """Whether a ``SHUTDOWN`` signal came."""
+    return _shutdown.is_set()
+
+
 def _ask(_number: int, _frame: FrameType | None) -> None:
     _shutdown.set()
 
@@ -99,4 +104,4 @@ class Stop:
     def _asked(self) -> Reason | None:
         if self._job.cancel_requested():
             return "cancel"
-        return "shutdown" if _shutdown.is_set() else None
+        return "shutdown" if is_shutdown() else None

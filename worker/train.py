@@ -51,11 +51,14 @@ def run(job_id: str) -> Retry | None:
             return None
         queue = Queue(settings.redis_url)
         try:
-            return _act(job, queue, _attempt(job, queue, settings))
+            retry = _act(job, queue, _attempt(job, queue, settings))
         except OSError as error:
             if not failures.is_disk_full(error):
                 raise
-            return _act(job, queue, Outcome("paused"))
+            retry = _act(job, queue, Outcome("paused"))
+        if job.result() is not None:
+            _look_inside(job, settings)
+        return retry
 
 
 @contextmanager
@@ -120,6 +123,27 @@ def _act(job: Job, queue: Queue, outcome: Outcome) -> Retry | None:
         case status:
             queue.publish(job.id, job.finish(status, outcome.error))
     return None
+
+
+def _look_inside(job: Job, settings: Settings) -> None:
+    """Finds out what the cells of a job's best checkpoint do: some seconds, after its end.
+
+    The job does not wait for it, nor does a worker that is told to stop: what is not found here is
+    when somebody asks the server.
+    """
+    from models.analysis import analyse
+    from models.checkpoint import Registry, UnknownModel
+
+    registry = Registry(settings.models)
+    try:
+        best = registry.entry(job.model)
+        if best.card.get("job_id") == job.id:
+            analyse(registry, best.name, best.digest, stop.is_shutdown)
+    except UnknownModel:
+        # It came to no checkpoint, or that is deleted already.
+        return
+    except Exception as error:
+        log.warning("job %s: its cells are not looked into: %r", job.id, error)
 
 
 def _pause(job: Job) -> None:
