@@ -34,6 +34,9 @@ PROBE = 256
 
 MAX_STEPS = 1_000_000_000
 
+MAX_SHUFFLED_CHARACTERS = 1 << 24
+"""Characters of a list whose lines are put in another order in each pass: ten bytes for each."""
+
 
 class TooLarge(ValueError):
     """The network does not fit into memory; the message says how much it needs."""
@@ -115,7 +118,9 @@ class _Planner:
         self.fraction: float = self.options.get("validation_fraction", 0.05)
         self.characters = sizing.training_characters(self.options, scan.report.characters)
         self.held_out = scan.report.characters - self.characters
-        self.is_list = scan.report.preset == "names"
+        self.is_list = (
+            scan.report.preset == "names" and scan.report.characters <= MAX_SHUFFLED_CHARACTERS
+        )
         self.device = device
         self.measure = measure
         self.memory = memory
@@ -151,6 +156,7 @@ class _Planner:
             patience=self.options.get("patience", 8 if self._untimed() else 0),
             seed=self.options.get("seed", 0),
             precision=precision,
+            shuffle_lines=self.is_list,
         )
         self._say(
             "plan",

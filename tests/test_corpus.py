@@ -9,7 +9,17 @@ import pytest
 
 from models import corpus
 from models.config import MAX_VOCABULARY
-from models.corpus import Batches, Corpus, CorpusError, NotUtf8, encode, id_type, scan
+from models.corpus import (
+    AnyIds,
+    Batches,
+    Corpus,
+    CorpusError,
+    NotUtf8,
+    ShuffledLines,
+    encode,
+    id_type,
+    scan,
+)
 from models.vocab import Vocabulary
 
 PROSE = "It was the best of times,\nit was the worst of times.\n" * 4
@@ -281,3 +291,64 @@ def test_a_batch_may_be_longer_than_the_text() -> None:
     inputs, targets = Batches(np.arange(3, dtype=np.uint8), 2, 8).batch(1)
     assert inputs.T.tolist() == [[2, 0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 0, 1, 2, 0, 1]]
     assert (targets == (inputs + 1) % 3).all()
+
+
+# Lists
+
+
+NAMES = "".join(f"{'abcdefgh'[n % 8]}{n}\n" for n in range(500))
+
+
+def list_on(path: Path, text: str) -> Vocabulary:
+    path.write_bytes(text.encode())
+    vocabulary = scan(path).vocabulary
+    encode(path, vocabulary, path.with_name("ids"))
+    return vocabulary
+
+
+def text_of(vocabulary: Vocabulary, ids: AnyIds) -> str:
+    return vocabulary.decoder().decode(ids)
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_what_a_list_holds_out_is_like_the_rest(end: str, path: Path) -> None:
+    """Whole lines from everywhere, each in one of the parts, and always the same ones."""
+    vocabulary = list_on(path, NAMES.rstrip("\n") + end)
+    parts = []
+    for _ in range(2):
+        corpus = Corpus.open(path.with_name("ids"), vocabulary, 0.2, shuffle_lines=True)
+        parts.append([text_of(vocabulary, ids) for ids in (corpus.train, corpus.validation)])
+    assert parts[0] == parts[1]
+    train, held_out = (part.split("\n")[:-1] for part in parts[0])
+    assert sorted(train + held_out) == sorted(NAMES.split("\n")[:-1])
+    assert len(held_out) == pytest.approx(100, abs=5)
+    assert held_out != sorted(held_out, key=lambda name: int(name[1:]))
+    assert min(int(name[1:]) for name in held_out) < 50
+
+
+def test_lines_come_in_another_order_in_each_pass(path: Path) -> None:
+    vocabulary = list_on(path, NAMES)
+    ids = np.fromfile(path.with_name("ids"), dtype="u1")
+    batches = ShuffledLines(ids, vocabulary.start_id, 1, 50, seed=3)
+    steps = len(ids) // 50
+    passes = []
+    for number in range(2):
+        read = [batches.batch(number * steps + step)[0][:, 0] for step in range(steps)]
+        # What does not fill a batch is left for another pass.
+        passes.append(text_of(vocabulary, np.concatenate(read)).split("\n")[:-1])
+    assert passes[0] != passes[1]
+    for lines in passes:
+        assert set(lines) <= set(NAMES.split("\n"))
+        assert len(lines) > 480
+    assert (batches.epoch(0), batches.epoch(steps), batches.epoch(2 * steps)) == (0.0, 1.0, 2.0)
+
+
+def test_a_shuffled_batch_is_a_function_of_its_step_and_the_seed(path: Path) -> None:
+    vocabulary = list_on(path, NAMES)
+    ids = np.fromfile(path.with_name("ids"), dtype="u1")
+    batches = [ShuffledLines(ids, vocabulary.start_id, 4, 20, seed) for seed in (1, 1, 2)]
+    batches[1].batch(999)
+    same, again, other = (np.stack(b.batch(70)) for b in batches)
+    assert (same == again).all()
+    assert (same != other).any()
+    assert (same[1][:-1] == same[0][1:]).all()

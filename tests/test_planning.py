@@ -148,6 +148,16 @@ def test_char_rnn_is_char_rnn() -> None:
     assert training.max_steps == math.ceil(50 * round(1_115_394 * 0.95) / 2500)
 
 
+def test_the_lines_of_a_list_are_shuffled() -> None:
+    names = text_of(228_145, 27)
+    names.report.preset = "names"
+    assert plan_for(names).training.shuffle_lines
+    assert not plan_for().training.shuffle_lines
+    # One that would not fit into memory stays in its order.
+    names.report.characters = 1 << 28
+    assert not plan_for(names).training.shuffle_lines
+
+
 def test_an_unknown_word_is_refused() -> None:
     for option in ("optimizer", "schedule", "network"):
         with pytest.raises(ValueError, match=option):

@@ -36,6 +36,8 @@ from models.checkpoint import Registry
 from models.vocab import Vocabulary
 from tests.serving import eventually
 from worker import generations, session, stop, train
+from worker.corpora import CorpusStore
+from worker.devices import DeviceStore, machine_memory
 from worker.jobs import Event, Job, JobStore
 from worker.queue import NAME, Queue, Reconciler
 from worker.settings import Settings
@@ -178,6 +180,61 @@ def test_a_plan_is_made_from_the_options_and_kept(
     assert again["training"] == planned["training"] | {"max_steps": 50}
     assert again["config"] == planned["config"]
     assert job.view()["progress"]["step"] == 50
+
+
+def test_char_rnn_starts_as_char_rnn_does(
+    store: JobStore, toy_corpus: str, settings: Settings
+) -> None:
+    """The preset's way to draw the first weights reaches the network."""
+    options = {"preset": "char-rnn", "hidden_size": 8, "learning_rate": 1e-6}
+    limits = {"max_steps": 1, "max_epochs": 1, "tokens": "characters"}
+    job, _ = store.create("toy", toy_corpus, options | limits, None)
+    train.run(job.id)
+    registry = Registry(settings.models)
+    weights = registry.load(*registry.resolve("toy")[::2]).weights
+    assert abs(weights["layers.0.weight_ih_l0"]).max() < 0.081
+    assert weights["layers.0.bias_ih_l0"][8:16] == pytest.approx(1, abs=1e-4)
+
+
+def test_a_list_is_cut_and_read_by_its_lines(store: JobStore, settings: Settings) -> None:
+    names = [f"{'abcdefgh'[n % 8]}{n}" for n in range(300)]
+    corpora = CorpusStore(settings.corpora)
+    with corpora.upload() as upload:
+        upload.write("\n".join(names).encode())
+        corpus_id, _ = corpora.add(upload, "characters")
+    options = {"num_layers": 1, "hidden_size": 8, "max_steps": 2, "tokens": "characters"}
+    job, _ = store.create("names", corpus_id, options, None)
+    train.run(job.id)
+    assert job.view()["options"]["shuffle_lines"]
+    registry = Registry(settings.models)
+    checkpoint = registry.load(*registry.resolve("names")[::2])
+    held_out = checkpoint.validation.decode().split("\n")[:-1]
+    assert set(held_out) <= set(names)
+    assert held_out != names[-len(held_out) :]
+
+
+def test_what_the_device_does_is_left_for_estimates(
+    store: JobStore, toy_corpus: str, settings: Settings
+) -> None:
+    options = {"num_layers": 1, "hidden_size": 8, "max_steps": 1, "tokens": "characters"}
+    job, _ = store.create("toy", toy_corpus, options, None)
+    train.run(job.id)
+    (device,) = DeviceStore(settings.devices).devices()
+    assert device.name == job.view()["device"]
+    assert device.work > 0
+    assert device.memory_bytes == machine_memory()
+
+
+@pytest.mark.usefixtures("settings")
+def test_what_does_not_fit_into_memory_is_not_tried(
+    store: JobStore, toy_corpus: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "machine_memory", lambda: 64 << 20)
+    options = {"num_layers": 1, "hidden_size": 8, "tokens": "characters"}
+    job, _ = store.create("toy", toy_corpus, options, None)
+    assert train.run(job.id) is None
+    assert job.view()["error"]["title"] == "Not enough memory"
+    assert "hidden_size" in job.view()["error"]["detail"]
 
 
 def test_what_was_latest_stays_under_its_jobs_id(make_job: MakeJob, settings: Settings) -> None:

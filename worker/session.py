@@ -31,7 +31,7 @@ from models.corpus import Corpus, CorpusError, Scan
 from models.decoder import fast_cost
 from models.network import CharNetwork
 from models.novelty import line_hashes
-from models.planning import Plan, make_plan
+from models.planning import Plan, TooLarge, make_plan
 from models.sampling import SampleOptions, generate
 from models.training import (
     VALIDATION_LIMIT,
@@ -45,6 +45,7 @@ from models.training import (
 from models.vocab import Tokens, Vocabulary
 from worker import generations
 from worker.corpora import CorpusStore, UnknownCorpus
+from worker.devices import Device, DeviceStore, machine_memory
 from worker.failures import Failure
 from worker.history import History
 from worker.jobs import EventLog, Job, timestamp
@@ -78,6 +79,7 @@ class Session:
         self._stop = stop
         self._corpora = CorpusStore(settings.corpora)
         self._registry = Registry(settings.models)
+        self._devices = DeviceStore(settings.devices)
         self._events = EventLog(job.directory)
         self._asked: dict[str, Any] = job.spec["options"]
         if settings.threads:
@@ -146,7 +148,12 @@ class Session:
             },
             "baseline": None,
         }
-        self._corpus = self._corpora.open(spec["corpus_id"], tokens, self._plan.validation_fraction)
+        self._corpus = self._corpora.open(
+            spec["corpus_id"],
+            tokens,
+            self._plan.validation_fraction,
+            shuffle_lines=self._plan.training.shuffle_lines,
+        )
         self._lines = line_hashes(self._corpus, MAX_LINES)
         self._trainer = self._take_up(origin)
         events = (event for event in self._job.events())
@@ -176,7 +183,12 @@ class Session:
         return plan, origin
 
     def _new_plan(self, scan: Scan) -> tuple[Plan, str | None]:
-        plan = make_plan(self._asked, scan, self._device)
+        memory = available_memory(self._device)
+        try:
+            plan = make_plan(self._asked, scan, self._device, memory=memory)
+        except TooLarge as error:
+            raise Failure("Not enough memory", str(error)) from None
+        self._record_device(plan, memory)
         reference = self._asked.get("init_from")
         if not reference:
             return plan, None
@@ -189,6 +201,13 @@ class Session:
             ) from None
         return replace(plan, config=replace(config, dropout=plan.config.dropout)), digest
 
+    def _record_device(self, plan: Plan, memory: int) -> None:
+        """Leaves what was measured to the server, which estimates with it."""
+        if plan.chars_per_second:
+            work = plan.chars_per_second * plan.config.parameters()
+            name = device_name(self._device)
+            self._devices.record(Device(name, memory, work, timestamp()))
+
     def _raise_limits(self, old: Plan, scan: Scan) -> Plan:
         sizes = {k: v for k, v in old.resolved.items() if not k.startswith("max_")}
         new = make_plan(sizes | self._asked, scan, self._device).training
@@ -197,8 +216,9 @@ class Session:
 
     def _take_up(self, origin: str | None) -> Trainer:
         """A trainer in its newest sound state, else in that of the model to go on from."""
-        network = new_network(self._plan.config, self._plan.training.seed)
-        trainer = Trainer(network, self._corpus, self._plan.training, self._device)
+        training = self._plan.training
+        network = new_network(self._plan.config, training.seed, training.initialisation)
+        trainer = Trainer(network, self._corpus, training, self._device)
         for tensors, rest in generations.load(self._job.state_directory):
             try:
                 trainer.load_state_dict(tensors, rest)
@@ -374,6 +394,13 @@ class Session:
         except ValueError:
             # An imported card may name anything as its job.
             self._registry.tag(name, latest.digest[:22], latest.digest)
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes that training may take where it computes."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return machine_memory()
 
 
 def device_name(device: torch.device) -> str:
