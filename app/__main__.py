@@ -45,6 +45,7 @@ class Server(uvicorn.Server):
     """Tells the application that it is about to stop, so that endless answers can end."""
 
     def __init__(self, app: FastAPI) -> None:
+        settings: Settings = app.state.settings
         super().__init__(
             uvicorn.Config(
                 app,
@@ -54,7 +55,8 @@ class Server(uvicorn.Server):
                 lifespan="on",
                 log_config=None,
                 access_log=False,
-                proxy_headers=False,
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=list(settings.trusted_proxies),
                 server_header=False,
                 timeout_graceful_shutdown=GRACE_SECONDS,
                 h11_max_incomplete_event_size=MAX_HEAD,

@@ -4,10 +4,12 @@ Knows the command line and the environment variables that may stand in for it. W
 does is in a module of its own.
 """
 
+import getpass
 import io
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +33,10 @@ Url = Annotated[
         help="Of a running service; else the one on the data directory, else one is started. "
         "CHARLOOM_API_KEY is its key.",
     ),
+]
+# Not the key itself: everybody on the machine can read what a command was started with.
+AskForKey = Annotated[
+    bool, typer.Option("--key", help="Ask for the key, for want of CHARLOOM_API_KEY.")
 ]
 DATA = ROOT / "data"
 
@@ -107,6 +113,7 @@ def train(
     ] = None,
     data: Data = DATA,
     url: Url = None,
+    key: AskForKey = False,
 ) -> None:
     """Train a model on a text and watch it learn; what is left out is decided by the text."""
     with reported():
@@ -115,7 +122,7 @@ def train(
         with commands.opened(file) as text:
             if check:
                 raise typer.Exit(0 if commands.check(text) else 1)
-            with reach.everything(_place(data, url)) as reached:
+            with reach.everything(_place(data, url, key)) as reached:
                 code = commands.train(reached, text, _given(context, "file", "check"))
         raise typer.Exit(code)
 
@@ -140,9 +147,10 @@ def sample(
     precision: Annotated[str | None, typer.Option(help="exact (fp32) or fast (int8).")] = None,
     data: Data = DATA,
     url: Url = None,
+    key: AskForKey = False,
 ) -> None:
     """Write text in a model's style, as it is made."""
-    with reported(), reach.server(_place(data, url)) as reached:
+    with reported(), reach.server(_place(data, url, key)) as reached:
         commands.sample(reached.client, _given(context))
 
 
@@ -159,16 +167,17 @@ def names(
     seed: Annotated[int | None, typer.Option(help="The same gives the same names.")] = None,
     data: Data = DATA,
     url: Url = None,
+    key: AskForKey = False,
 ) -> None:
     """Draw names from a model of a list, one a line, none twice."""
-    with reported(), reach.server(_place(data, url)) as reached:
+    with reported(), reach.server(_place(data, url, key)) as reached:
         commands.names(reached.client, _given(context))
 
 
 @cli.command()
-def models(data: Data = DATA, url: Url = None) -> None:
+def models(data: Data = DATA, url: Url = None, key: AskForKey = False) -> None:
     """List the models that there are."""
-    with reported(), reach.server(_place(data, url)) as reached:
+    with reported(), reach.server(_place(data, url, key)) as reached:
         commands.models(reached.client)
 
 
@@ -181,9 +190,10 @@ def jobs(
     model: Annotated[str | None, typer.Option(help="Only those of a model.")] = None,
     data: Data = DATA,
     url: Url = None,
+    key: AskForKey = False,
 ) -> None:
     """List jobs, the newest first; with a job's id, show its progress or cancel it."""
-    with reported(), reach.server(_place(data, url)) as reached:
+    with reported(), reach.server(_place(data, url, key)) as reached:
         if cancel and not job:
             raise typer.BadParameter("--cancel needs a job's id")
         if not job:
@@ -194,13 +204,23 @@ def jobs(
             raise typer.Exit(commands.follow(reached, job))
 
 
-def _place(data: Path, url: str | None) -> reach.Place:
-    return reach.Place(data.resolve(), url)
+def _place(data: Path, url: str | None, ask_for_key: bool) -> reach.Place:
+    return reach.Place(data.resolve(), url, _asked_key() if ask_for_key else None)
+
+
+def _asked_key() -> str:
+    with warnings.catch_warnings():
+        # It would take the key where everybody sees it.
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass("Key: ", sys.stderr)
+        except (getpass.GetPassWarning, EOFError):
+            raise Refusal("--key asks in a terminal: set CHARLOOM_API_KEY instead") from None
 
 
 def _given(context: typer.Context, *besides: str) -> dict[str, Any]:
     """What was said on the command line, to be sent as it is: the service knows what it may be."""
-    left_out = {"data", "url", *besides}
+    left_out = {"data", "url", "key", *besides}
     given = {name: value for name, value in context.params.items() if name not in left_out}
     # Zeros were said.
     return {k: v for k, v in given.items() if v is not None and v is not False and v != []}

@@ -33,6 +33,8 @@ from app import (
     sampling,
     training,
 )
+from app.access import needed_for
+from app.guard import Guard
 from app.services import open_services
 from app.settings import Settings
 from models import pretrained
@@ -41,6 +43,14 @@ from worker.queue import Reconciler
 RECONCILE_SECONDS = 2.0
 LOST_SECONDS = 2.0
 """How long a job must be alive nowhere before it is put back into the queue."""
+
+DEFAULT_HEADERS = {
+    # Nothing of an answer that is opened as a page may run, load or be framed.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""What an answer says unless its route says otherwise."""
 
 DESCRIPTION = """\
 Character-level recurrent networks as a service: send a text, watch a network learn it, stream new
@@ -68,6 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.state.settings = settings
     for router in (
         # First: a browser that navigates gets the page, all others fall through to the API.
         pages.router,
@@ -85,6 +96,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     app.add_api_route("/", _welcome, response_class=PlainTextResponse, include_in_schema=False)
     problems.add_handlers(app, {"/v1/": dialect_openai.error, "/api/": dialect_ollama.error})
+    app.add_middleware(Guard, settings=settings)
+    # Added last, it is outermost: app.guard says why.
     app.add_middleware(_Envelope)
     return app
 
@@ -102,10 +115,16 @@ def _with_problems(schema: dict[str, Any]) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas |= problems.schemas()
-    for operations in schema["paths"].values():
-        for operation in operations.values():
-            if "422" in operation["responses"]:
-                operation["responses"]["422"] = problems.responses(422)[422]
+    schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            answers = operation["responses"]
+            if "422" in answers:
+                answers["422"] = problems.responses(422)[422]
+            if needed_for(method.upper(), path) != "nothing":
+                operation["security"] = [{"key": []}]
+                refusals = problems.responses(401, 403, 429)
+                answers |= {str(status): answer for status, answer in refusals.items()}
     return schema
 
 
@@ -185,6 +204,8 @@ class _Envelope:
                 headers["X-Request-ID"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Referrer-Policy"] = "no-referrer"
+                for name, value in DEFAULT_HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         try:

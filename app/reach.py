@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -37,10 +37,14 @@ _POLL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where to look: a URL that was named, else whoever runs on ``data``."""
+    """Where to look: a URL that was named, else whoever runs on ``data``.
+
+    ``key`` is one that was asked for; else the environment may have one.
+    """
 
     data: Path
     url: str | None = None
+    key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def server(place: Place) -> Iterator[Reached]:
     }
     with _process(SERVER, environment) as process:
         process.wait_until(lambda: _healthy(url))
-        yield Reached(Client(url, _key(os.environ, own=True)), started=True)
+        yield Reached(_client(url, place), started=True)
 
 
 @contextmanager
@@ -80,7 +84,7 @@ def everything(place: Place) -> Iterator[Reached]:
     with _process([*UP, "--data", str(place.data)], {}) as process:
         try:
             url = process.wait_until(lambda: _healthy(url_of(place.data, process.pid)))
-            reached = Reached(Client(url, _key(os.environ, own=True)), started=True)
+            reached = Reached(_client(url, place), started=True)
         except Refusal:
             # Another command may have been a little faster.
             other = _running(place)
@@ -99,12 +103,12 @@ def _mention(line: str) -> None:
 
 def _running(place: Place) -> Client | None:
     if place.url:
-        return Client(place.url, _key(os.environ, own=False))
+        return _client(place.url, place)
     deadline = time.monotonic() + START_SECONDS
     while (url := running_url(place.data)) is not None:
         # It may have just begun to start.
         if url and is_healthy(url):
-            return Client(url, _key(os.environ, own=True))
+            return _client(url, place)
         if time.monotonic() > deadline:
             raise Refusal(f"the service at {url or 'this data'} does not answer")
         time.sleep(_POLL)
@@ -113,6 +117,10 @@ def _running(place: Place) -> Client | None:
 
 def _healthy(url: str | None) -> str | None:
     return url if url and is_healthy(url) else None
+
+
+def _client(url: str, place: Place) -> Client:
+    return Client(url, place.key or _key(os.environ, own=place.url is None))
 
 
 def _key(environment: Mapping[str, str], own: bool) -> str | None:

@@ -58,6 +58,8 @@ def charloom(
         capture_output=True,
         text=True,
         timeout=120,
+        # As a script that nobody sits before.
+        start_new_session=True,
     )
 
 
@@ -246,6 +248,23 @@ def test_which_key_is_sent(set_: dict[str, str], own: bool, key: str | None) -> 
     assert reach._key(set_, own) == key
 
 
+def test_a_key_opens_a_service_that_wants_one(models: Path) -> None:
+    with serve(models, api_keys="sesame:sample") as locked:
+        url = str(locked.base_url)
+        refused = charloom("models", "--url", url)
+        assert refused.returncode == 1 and "needs a key" in refused.stderr
+        done = charloom("models", "--url", url, CHARLOOM_API_KEY="sesame")
+        assert done.returncode == 0 and "toy:v1" in done.stdout
+        wrong = charloom("models", "--url", url, CHARLOOM_API_KEY="barley")
+        assert wrong.returncode == 1 and "barley" not in wrong.stderr
+
+
+def test_without_a_terminal_a_key_is_not_asked_for(url: str) -> None:
+    done = charloom("models", "--key", "--url", url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "charloom: --key asks in a terminal: set CHARLOOM_API_KEY instead\n"
+
+
 def test_looking_whether_a_service_runs_keeps_none_from_starting(tmp_path: Path) -> None:
     for _ in range(200):
         running_url(tmp_path)
@@ -397,6 +416,15 @@ def test_in_a_terminal_a_bar_moves_and_ctrl_c_asks(running: Path, bottles: Path)
     assert status(running, job_id) == "cancelled"
 
 
+def test_a_key_is_asked_for_in_a_terminal_and_never_shown(models: Path) -> None:
+    with serve(models, api_keys="sesame:sample") as locked:
+        terminal = Terminal("models", "--key", "--url", str(locked.base_url))
+        terminal.until("Key: ")
+        terminal.type("sesame\n")
+        assert "sesame" not in terminal.until("toy:v1").string
+        assert terminal.end() == 0
+
+
 def test_interrupted_in_a_script_a_job_goes_on(running: Path, bottles: Path) -> None:
     command = [*CHARLOOM, "train", bottles, "--model=script", *TINY, *ENDLESS, "--data", running]
     with subprocess.Popen(
@@ -455,7 +483,7 @@ def test_options_are_those_of_the_service() -> None:
     """What a client of the API can say can be said in a terminal."""
 
     def options(command: Any) -> set[str]:
-        return set(inspect.signature(command).parameters) - {"context", "data", "url"}
+        return set(inspect.signature(command).parameters) - {"context", "data", "url", "key"}
 
     assert options(cli.train) - {"file", "check"} >= TrainingOptions.model_fields.keys()
     assert options(cli.sample) == SampleQuery.model_fields.keys() - {"probabilities"}

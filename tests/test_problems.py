@@ -200,11 +200,6 @@ def test_strangers_are_not_served_by_accident(host: str, insecure: bool, allowed
     assert (refusal(Settings(host=host, insecure=insecure)) is None) == allowed
 
 
-def test_keys_that_would_not_be_checked_are_refused() -> None:
-    assert "does not check keys" in str(refusal(Settings(api_keys="secret:admin")))
-    assert "secret" not in repr(Settings(api_keys="secret:admin", redis_url="redis://:secret@x"))
-
-
 def test_a_connection_cannot_hold_much_of_the_kernels_memory() -> None:
     with (
         listen("127.0.0.1", 0) as listener,

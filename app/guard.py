@@ -1,0 +1,266 @@
+"""Who is let in, before anything of a request is read.
+
+Knows keys, origins, names of hosts and rates; what an address needs is in ``app.access``.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
+from urllib.parse import urlsplit
+
+import limits
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import problems
+from app.access import need, needed_for
+from app.keys import Key, KeyRing, bearer
+from app.keys import Scope as KeyScope
+from app.problems import Problem
+from app.settings import Settings, is_loopback
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+"""They change nothing: RFC 9110, 9.2.1."""
+
+EXPOSED = "X-Model, X-Model-Digest, X-Seed, X-Precision, X-Request-ID, Retry-After"
+"""Headers that pages of other origins may read."""
+
+PREFLIGHT_SECONDS = 600
+"""How long a browser remembers what it may ask."""
+
+BUSY_SECONDS = 2
+"""After which an address with too many streams may ask again."""
+
+
+class Guard:
+    """Lets a request in, or answers it with why not.
+
+    The layers around the routes, from outside in:
+
+    1. The envelope (``app.main``): every answer has an id, safe headers and a line in the log,
+       also those of this guard, and a mistake of anybody's is a 500.
+    2. The host's name. Before all else: a page that got this server's address under a name of its
+       own (DNS rebinding) is of the same origin to its browser, so nothing below would see it.
+    3. The origin. A preflight is answered here, since browsers send no key with one. A page of
+       another origin may neither change anything nor, but for sampling where the operator says
+       so, read an answer. From here on answers are marked for its browser: an error must be as
+       readable as a text.
+    4. The key. Where there are keys, whatever address nobody classified needs an ``admin``'s.
+    5. The rate: of a key, or of an address without one. After the key, so that strangers can't
+       use up what is somebody's.
+    6. The application: exceptions become problems, then routes. Bodies are read by routes alone,
+       within limits of their own.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self._keys = KeyRing.parse(settings.api_keys.get_secret_value())
+        self._is_public = settings.public == "sample"
+        self._origins = frozenset(settings.cors_origins)
+        self._hosts = frozenset(settings.hosts)
+        self._bound_to = settings.host.lower()
+        self._is_local = is_loopback(settings.host)
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._public_rate = _rate(settings.public_rate)
+        self._key_rate = _rate(settings.key_rate)
+        self._public_streams = settings.public_streams
+        self._open: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        try:
+            self._check_host(headers.get("host", ""))
+            if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+                await _preflight(self._allows(scope, headers, origin), send)
+                return
+            send = self._marked(scope, headers, origin, send)
+            self._check_origin(scope, headers, origin)
+            with self._admitted(scope, headers.get("authorization", "")):
+                await self.app(scope, receive, send)
+        except Problem as problem:
+            await problems.response(scope, problem)(scope, receive, send)
+
+    # The host's name
+
+    def _check_host(self, header: str) -> None:
+        name = _name_of(header)
+        if is_loopback(name) or name == self._bound_to or name in self._hosts:
+            return
+        # Nobody can rebind a number.
+        if not self._is_local and (not self._hosts or _is_address(name)):
+            return
+        raise Problem(
+            403,
+            "this server does not go by the name that it was called by: use localhost, or let "
+            "whoever runs it add the name to CHARLOOM_HOSTS",
+        )
+
+    # The origin
+
+    def _is_own(self, headers: Headers, origin: str) -> bool:
+        """Whether a page came from this server. A proxy may have changed the scheme."""
+        authority = origin.lower().partition("://")[2]
+        return authority == headers.get("host", "").lower() or _name_of(authority) in self._hosts
+
+    def _allows(self, scope: Scope, headers: Headers, origin: str | None) -> str | None:
+        """The origin whose pages may read the answer; None if it is nobody else's."""
+        method = headers.get("access-control-request-method", scope["method"])
+        if origin is None or not self._origins & {origin.lower(), "*"}:
+            return None
+        return origin if needed_for(method, scope["path"]) == "public" else None
+
+    def _marked(self, scope: Scope, headers: Headers, origin: str | None, send: Send) -> Send:
+        if not self._origins or needed_for(scope["method"], scope["path"]) != "public":
+            return send
+        allowed = self._allows(scope, headers, origin)
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                sent = MutableHeaders(scope=message)
+                sent.add_vary_header("Origin")
+                if allowed:
+                    sent["Access-Control-Allow-Origin"] = allowed
+                    sent["Access-Control-Expose-Headers"] = EXPOSED
+            await send(message)
+
+        return marked
+
+    def _check_origin(self, scope: Scope, headers: Headers, origin: str | None) -> None:
+        if scope["method"] in SAFE_METHODS or origin is None or self._is_own(headers, origin):
+            return
+        if not self._allows(scope, headers, origin):
+            raise Problem(
+                403,
+                "a page of another origin may change nothing here; pages that sample are named "
+                "in CHARLOOM_CORS_ORIGINS",
+            )
+
+    # The key and the rate
+
+    @contextmanager
+    def _admitted(self, scope: Scope, authorization: str) -> Iterator[None]:
+        needed = need(scope)
+        secret = bearer(authorization)
+        if needed == "nothing":
+            yield
+        elif needed == "public" and self._is_public and not (secret and self._keys):
+            address = _address(scope)
+            self._count(self._public_rate, "address", address)
+            with self._one_more(address):
+                yield
+        elif self._keys:
+            key = self._key("sample" if needed == "public" else needed, secret)
+            self._count(self._key_rate, "key", key.digest.hex())
+            yield
+        else:
+            yield
+
+    def _key(self, wanted: KeyScope, secret: str | None) -> Key:
+        if secret is None:
+            raise _unauthorized("this address needs a key: send Authorization: Bearer KEY")
+        key = self._keys.find(secret)
+        if key is None:
+            raise _unauthorized("the key is none of this server's", 'error="invalid_token"')
+        if not key.may(wanted):
+            raise Problem(
+                403,
+                f"this needs a key with the scope {wanted}; the one sent has "
+                f"{', '.join(sorted(key.scopes))}",
+                headers={
+                    "WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{wanted}"'
+                },
+            )
+        return key
+
+    def _count(self, rate: limits.RateLimitItem | None, kind: str, whose: str) -> None:
+        if rate is None or self._limiter.hit(rate, kind, whose):
+            return
+        reset = self._limiter.get_window_stats(rate, kind, whose).reset_time
+        wait = max(1, math.ceil(reset - time.time()))
+        raise _too_many(f"this {kind} has asked as often as it may: {rate}", wait)
+
+    @contextmanager
+    def _one_more(self, address: str) -> Iterator[None]:
+        """Who reads slowly must not hold all the rows that there are."""
+        if self._open[address] >= self._public_streams:
+            raise _too_many(
+                f"this address is being served {self._public_streams} texts, as many as it may",
+                BUSY_SECONDS,
+            )
+        self._open[address] += 1
+        try:
+            yield
+        finally:
+            self._open[address] -= 1
+            if not self._open[address]:
+                del self._open[address]
+
+
+async def _preflight(allowed: str | None, send: Send) -> None:
+    """The answer to whether a page may ask: that it may, or nothing."""
+    headers = {"Vary": "Origin, Access-Control-Request-Method"}
+    if allowed:
+        headers |= {
+            "Access-Control-Allow-Origin": allowed,
+            "Access-Control-Allow-Methods": "GET, POST",
+            "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Request-ID",
+            "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+        }
+    response = Response(status_code=204, headers=headers)
+    await response({"type": "http"}, _nothing, send)
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+def _unauthorized(detail: str, *more: str) -> Problem:
+    challenge = ", ".join(('Bearer realm="charloom"', *more))
+    return Problem(401, detail, headers={"WWW-Authenticate": challenge})
+
+
+def _too_many(detail: str, seconds: int) -> Problem:
+    return Problem(429, detail, headers={"Retry-After": str(seconds)})
+
+
+def _rate(text: str) -> limits.RateLimitItem | None:
+    return limits.parse(text) if text else None
+
+
+def _name_of(authority: str) -> str:
+    """The name or address in ``host:port``, as RFC 3986 writes both; empty for what is neither."""
+    try:
+        return (urlsplit(f"//{authority}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _address(scope: Scope) -> str:
+    """Whom a limit counts: an address, of IPv6 the network that a household has."""
+    client: Any = scope.get("client")
+    try:
+        address = ip_address(client[0].partition("%")[0])
+    except (TypeError, ValueError):
+        return "unknown"
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, 64), strict=False))
+    return str(address)
