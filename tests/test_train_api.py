@@ -363,7 +363,7 @@ def test_a_text_as_large_as_may_be(client: httpx2.Client, name: str) -> None:
 
 def test_a_large_text_is_refused_before_it_is_sent(client: httpx2.Client) -> None:
     head = (
-        "POST /train?model=a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+        "POST /train?model=a HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
         f"Content-Length: {LIMIT + 1}\r\n\r\n"
     )
     with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
@@ -405,8 +405,8 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(
 ) -> None:
     before = on_disk(data)
     for head in (
-        "POST /train?model=a HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n",
-        f"POST /train HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nContent-Type: {FORM}\r\n\r\n"
+        "POST /train?model=a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n",
+        f"POST /train HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\nContent-Type: {FORM}\r\n\r\n"
         + part("corpus", "x")[:-2],
     ):
         with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
