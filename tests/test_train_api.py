@@ -406,8 +406,8 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(
     before = on_disk(data)
     for head in (
         "POST /train?model=a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n",
-        f"POST /train HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\nContent-Type: {FORM}\r\n\r\n"
-        + part("corpus", "x")[:-2],
+        "POST /train HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n"
+        f"Content-Type: {FORM}\r\n\r\n" + part("corpus", "x")[:-2],
     ):
         with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
             connection.sendall(head.encode() + b"a text that never en")
