@@ -2,20 +2,23 @@
 
 A shipped checkpoint is a directory ``<root>/<name>/`` of ``config.json``, ``vocab.json``,
 ``card.json``, ``history.jsonl``, ``lines.u64`` and ``model.safetensors``, whose weights are fp16:
-half the size, for less than 0.001 nats. It holds no text of its corpus. At the first start each
-is published as ``<name>:latest``, once: who deletes it is not given it again.
+half the size, for less than 0.001 nats. Of its corpus it holds the excerpts alone that are in
+``cells.json``, what the search for cells found (``models.cells``): that takes the text. At the
+first start each is published as ``<name>:latest``, once: who deletes it is not given it again.
 
     python -m models.pretrained CHECKPOINT TARGET    makes one of a published checkpoint
 """
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load, save
 
+from models.analysis import keep_cells
+from models.cells import find_cells
 from models.checkpoint import Checkpoint, Registry, UnknownModel, read, write_durably
 from models.config import NetworkConfig
 from models.vocab import Vocabulary
@@ -25,12 +28,14 @@ INSTALLED = ".pretrained"
 
 
 def pack(checkpoint: Checkpoint, target: Path) -> None:
-    """Writes a checkpoint as it ships."""
+    """Writes a checkpoint as it ships; its cells are searched first, which takes a while."""
+    cells = find_cells(checkpoint)
     target.mkdir(parents=True)
     files = {
         "config.json": asdict(checkpoint.config),
         "vocab.json": checkpoint.vocabulary.to_json(),
         "card.json": checkpoint.card,
+        "cells.json": cells,
     }
     for name, value in files.items():
         (target / name).write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
@@ -71,7 +76,9 @@ def install(registry: Registry, root: Path) -> list[str]:
         try:
             registry.resolve(name)
         except UnknownModel:
-            registry.publish(name, "latest", unpack(root / name))
+            digest = registry.publish(name, "latest", unpack(root / name))
+            cells = json.loads((root / name / "cells.json").read_text("utf-8"))
+            keep_cells(registry, name, digest, cells)
             added.append(name)
     if set(shipped) - known:
         registry.root.mkdir(parents=True, exist_ok=True)
@@ -81,8 +88,7 @@ def install(registry: Registry, root: Path) -> list[str]:
 
 def main() -> None:
     source, target = (Path(argument) for argument in sys.argv[1:3])
-    checkpoint = read(source)
-    pack(replace(checkpoint, validation=b""), target)
+    pack(read(source), target)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,10 @@ def test_a_fresh_server_streams_from_all_that_ships(tmp_path: Path) -> None:
         assert set(models) >= {"linux", "names", "shakespeare"}
         for name, model in models.items():
             assert model["pretrained"] and model["val_loss"] and model["baseline"]["bpc"]
+            # Found when it was packed: it brings no text to search.
+            cells = client.get(f"/models/{name}/cells")
+            assert cells.status_code == 200
+            assert cells.json()["hypotheses"]
             text = client.get("/sample", params={"model": name, "length": 300, "seed": 1}).text
             assert len(text) == 300
 
