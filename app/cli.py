@@ -175,6 +175,63 @@ def names(
 
 
 @cli.command()
+def inspect(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The text; - is standard input.")],
+    model: Annotated[str, typer.Option(help="Who reads it.")],
+    cell: Annotated[int | None, typer.Option(help="The cell that colours the text.")] = None,
+    layer: Annotated[int | None, typer.Option(help="Of the cell; -1 is the last.")] = None,
+    tracks: Annotated[
+        str | None, typer.Option(help="The cell that tracks this, such as quotes, instead.")
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(help="Guesses for each character; 5, or 0 with a cell.")
+    ] = None,
+    unknown: Annotated[
+        str | None, typer.Option(help="skip leaves out what the model does not know.")
+    ] = None,
+    data: Data = DATA,
+    url: Url = None,
+    key: AskForKey = False,
+) -> None:
+    """Show a text as a model reads it: green where a cell is excited, blue where it is quiet, red
+    for what is expected next."""
+    with reported():
+        if tracks and (cell is not None or layer is not None):
+            raise typer.BadParameter("--tracks chooses the cell: leave --cell and --layer out")
+        fields = _given(context, "file", "model", "cell", "tracks")
+        if cell is not None:
+            fields["cells"] = [cell]
+        with commands.opened(file) as text, reach.server(_place(data, url, key)) as reached:
+            commands.inspect(reached.client, text, model, tracks, fields)
+
+
+@cli.command()
+def cells(
+    model: Annotated[str, typer.Option(help="Whose cells.")],
+    data: Data = DATA,
+    url: Url = None,
+    key: AskForKey = False,
+) -> None:
+    """Show what a model's cells keep track of."""
+    with reported(), reach.server(_place(data, url, key)) as reached:
+        commands.cells(reached.client, model)
+
+
+@cli.command()
+def score(
+    file: Annotated[Path, typer.Argument(help="The text; - is standard input.")],
+    model: Annotated[list[str], typer.Option(help="One that reads it; several times.")],
+    data: Data = DATA,
+    url: Url = None,
+    key: AskForKey = False,
+) -> None:
+    """Show which of some models expects a text most."""
+    with reported(), commands.opened(file) as text, reach.server(_place(data, url, key)) as reached:
+        commands.score(reached.client, text, model)
+
+
+@cli.command()
 def models(data: Data = DATA, url: Url = None, key: AskForKey = False) -> None:
     """List the models that there are."""
     with reported(), reach.server(_place(data, url, key)) as reached:

@@ -4,6 +4,9 @@ Text goes to standard output as it comes; what is about it goes to standard erro
 command line and not how the service is found.
 """
 
+import io
+import os
+import shutil
 import sys
 import tempfile
 import time
@@ -12,9 +15,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from app import terminal
 from app.client import ApiError, Client
 from app.progress import duration, printable, view
 from app.reach import Reached
+from app.schemas import MAX_TEXT
 from worker.corpora import CorpusStore
 
 PATIENCE = 60.0
@@ -100,6 +105,89 @@ def jobs(client: Client, query: Mapping[str, Any]) -> None:
             )
         )
     _table(rows, "no such jobs" if query else "no jobs yet")
+
+
+def inspect(
+    client: Client, text: IO[bytes], model: str, tracks: str | None, fields: Mapping[str, Any]
+) -> None:
+    """Shows a text as a model reads it: coloured by a cell, with the guesses for what comes next.
+
+    Args:
+        client: of the service.
+        text: its beginning is enough.
+        model: who reads it.
+        tracks: a hypothesis, by its name, whose best cell colours the text.
+        fields: of the request; without ``top`` there are guesses where no cell is asked for.
+    """
+    asked = {"text": _beginning(text), **fields}
+    if tracks:
+        best = _tracking(client, model, tracks)
+        asked |= {"layer": best["layer"], "cells": [best["cell"]]}
+    if "cells" in asked:
+        asked.setdefault("top", 0)
+    answer = client.post(f"/models/{model}/inspect", asked)
+    for line in terminal.inspection(answer, *_screen()):
+        _write(f"{line}\n")
+    cells = "".join(f", layer {answer['layer']} cell {cell}" for cell in answer["cells"])
+    bits = f"{answer['loss']:.3f} nats, {answer['bpc']:.3f} bits a character"
+    _tell(f"{answer['model']}{cells}: {bits}")
+
+
+def _tracking(client: Client, model: str, name: str) -> Mapping[str, Any]:
+    found = {one["name"]: one["cells"][0] for one in _ranking(client, model)["hypotheses"]}
+    if name not in found:
+        names = f"some track {', '.join(found)}" if found else "none tracks anything"
+        raise Failed(f"no cell of {model} tracks {name}; {names}")
+    best: Mapping[str, Any] = found[name]
+    return best
+
+
+def cells(client: Client, model: str) -> None:
+    """Shows what a model's cells keep track of."""
+    for line in terminal.ranking(_ranking(client, model), *_screen()):
+        _write(f"{line}\n")
+
+
+def _ranking(client: Client, model: str) -> dict[str, Any]:
+    """Waits until it is computed."""
+    told = False
+    while True:
+        answer: dict[str, Any] = client.get(f"/models/{model}/cells")
+        if answer["hypotheses"] is not None:
+            return answer
+        if not told and sys.stderr.isatty():
+            _tell("looking for what the cells do: it takes a moment, once")
+            told = True
+        time.sleep(_PAUSE)
+
+
+def score(client: Client, text: IO[bytes], models: Sequence[str]) -> None:
+    """Shows which model expects a text most."""
+    answer = client.post("/score", {"text": _beginning(text), "models": models})
+    rows = [("MODEL", "LOSS", "BPC", "UNKNOWN", "")]
+    for one in answer["scores"]:
+        best = "best" if one["model"] == answer["best"] else ""
+        unknown = str(one["unknown"])
+        rows.append((one["model"], _number(one["loss"]), _number(one["bpc"]), unknown, best))
+    _table(rows, "no models")
+
+
+def _beginning(text: IO[bytes]) -> str:
+    """As much of a text as the service reads. Raises Failed."""
+    try:
+        # Line ends as they are: a bytes model has read them so.
+        read = io.TextIOWrapper(text, "utf-8-sig", newline="").read(MAX_TEXT + 1)
+    except UnicodeDecodeError:
+        raise Failed("the text is not UTF-8") from None
+    if len(read) > MAX_TEXT:
+        _tell(f"note: only the first {MAX_TEXT:,} characters are read")
+    return read[:MAX_TEXT]
+
+
+def _screen() -> tuple[int, terminal.Colours]:
+    """How wide the terminal is, and its colours."""
+    columns = shutil.get_terminal_size().columns
+    return columns, terminal.colours(os.environ, sys.stdout.isatty())
 
 
 def cancel(client: Client, job_id: str) -> None:

@@ -20,7 +20,7 @@ from app.catalogue import Named
 from app.problems import Problem, responses, unprocessable, validated
 from app.registry import reference_of
 from app.sampling import RETRY_SECONDS, known_text
-from app.schemas import CellRanking, Fields, Inspection, ModelReference, Scores, Unknown
+from app.schemas import MAX_TEXT, CellRanking, Fields, Inspection, ModelReference, Scores, Unknown
 from app.services import Services, ServicesDep
 from app.uploads import known_query, read_json
 from models.analysis import read_cells
@@ -28,7 +28,6 @@ from models.config import NetworkConfig
 from models.inspect import Stopped, Trace, trace
 from models.vocab import Vocabulary
 
-MAX_TEXT = 20_000
 MAX_BODY = 1 << 19
 MAX_CELLS = 4096
 MAX_ACTIVATIONS = 1_000_000

@@ -40,6 +40,8 @@ MAX_SAMPLES_AT = 1000
 MAX_SECONDS = 366 * 86400.0
 MAX_SAMPLE_PRIME = 1000
 MAX_SNAPSHOTS = 100
+MAX_TEXT = 20_000
+"""Characters of a text that is inspected or scored."""
 
 
 def _preset(value: str) -> str:

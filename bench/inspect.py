@@ -20,7 +20,7 @@ from models.vocab import Vocabulary
 
 VOCABULARY = Vocabulary("characters", [0x0A, *range(0x20, 0x7F), *range(0xE0, 0xE4)])
 CELLS = range(8)
-TORCH_CHARACTERS = 2000
+TORCH_CHARACTERS = 1000
 """Read with torch at most: it takes its time."""
 
 

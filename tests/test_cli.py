@@ -29,8 +29,10 @@ from app.names import NamesQuery
 from app.sampling import SampleQuery
 from app.schemas import TrainingOptions
 from app.supervisor import AlreadyRunning, data_lock, running_url
+from app.terminal import inspection
 from models.checkpoint import Registry
 from tests.serving import TEXT, eventually, serve
+from tests.test_hypotheses import made, planted, quoting_text
 from tests.toys import toy_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -168,6 +170,87 @@ def test_whoever_reads_may_stop_and_the_row_is_free(client: httpx2.Client, url: 
 # Lists
 
 
+# Looking inside
+
+
+TEXT_READ = "the quick fox\nand a cat"
+
+
+def test_a_text_is_shown_as_a_model_reads_it(client: httpx2.Client, url: str) -> None:
+    done = charloom("inspect", "-", "--model=toy", "--url", url, text=TEXT_READ)
+    told = client.post("/models/toy/inspect", json={"text": TEXT_READ}).json()
+    assert done.stdout.splitlines() == list(inspection(told, 80, "none"))
+    assert done.stdout.replace(" ", "").startswith("thequickfox↵\n")
+    assert done.stderr == f"toy: {told['loss']:.3f} nats, {told['bpc']:.3f} bits a character\n"
+
+
+def test_a_cell_is_shown_instead_of_guesses(client: httpx2.Client, url: str) -> None:
+    options = ["--layer=0", "--cell=0", "--unknown=skip", "--url", url]
+    done = charloom("inspect", "-", "--model=toy", *options, text=f"{TEXT_READ}Ü")
+    asked = {"text": TEXT_READ, "layer": 0, "cells": [0], "top": 0}
+    told = client.post("/models/toy/inspect", json=asked).json()
+    assert done.stdout.splitlines() == list(inspection(told, 80, "none"))
+    assert re.search("[▁▂▃▄▅▆▇█]", done.stdout)
+    assert done.stderr.startswith("toy, layer 0 cell 0: ")
+
+
+def test_the_beginning_of_a_long_text_is_read(tmp_path: Path, url: str) -> None:
+    file = tmp_path / "long.txt"
+    file.write_text("あ" * 20_001, "utf-8")
+    done = charloom("inspect", file, "--model=toy", "--top=0", "--url", url)
+    assert done.stdout.replace("\n", "") == "あ" * 20_000
+    assert "only the first 20,000 characters" in done.stderr
+    file.write_bytes(b"caf\xe9")
+    done = charloom("inspect", file, "--model=toy", "--url", url)
+    assert (done.returncode, done.stderr) == (1, "charloom: the text is not UTF-8\n")
+
+
+def test_cells_and_what_they_track(models: Path, url: str) -> None:
+    registry = Registry(models / "models")
+    registry.publish("planted", "latest", made(planted(), quoting_text(20_000)))
+    asked = ["--model=planted", "--url", url]
+    done = charloom("cells", *asked)
+    assert "\ninside quotes: layer 0 cell 3, AUC " in f"\n{done.stdout}"
+    assert done.stdout.endswith("% of the cells track something\n")
+
+    text = 'a "b b" c'
+    shown = charloom("inspect", "-", "--tracks=quotes", *asked, text=text)
+    named = charloom("inspect", "-", "--layer=0", "--cell=3", *asked, text=text)
+    assert (shown.stdout, shown.stderr) == (named.stdout, named.stderr)
+    assert "planted, layer 0 cell 3: " in shown.stderr
+    nothing = charloom("inspect", "-", "--tracks=url", *asked, text=text)
+    assert "no cell of planted tracks url; some track quotes, " in nothing.stderr
+    assert nothing.returncode == 1
+    registry.delete("planted")
+
+
+def test_models_are_compared(client: httpx2.Client, url: str) -> None:
+    done = charloom(
+        "score", "-", "--model=toy", "--model=toy:v1", "--url", url, text=f"{TEXT_READ}Ü"
+    )
+    told = client.post("/score", json={"text": f"{TEXT_READ}Ü", "models": ["toy", "toy:v1"]}).json()
+    heading, *rows = (line.split() for line in done.stdout.splitlines())
+    assert heading == ["MODEL", "LOSS", "BPC", "UNKNOWN"]
+    expected = [[s["model"], f"{s['loss']:.3f}", f"{s['bpc']:.3f}", "1"] for s in told["scores"]]
+    assert [row[:4] for row in rows] == expected
+    assert [row[0] for row in rows if row[4:] == ["best"]] == [told["best"]]
+
+
+def test_a_terminal_has_colours_and_needs_no_service(models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "text"
+    file.write_text(TEXT_READ)
+    asked = ("inspect", file, "--model=toy", "--cell=0", "--data", models)
+    for variables, code in (({"COLORTERM": "truecolor"}, "2;"), ({"TERM": "xterm"}, "5;")):
+        shown = Terminal(*asked, **{"TERM": "xterm", "COLORTERM": "", "NO_COLOR": ""} | variables)
+        shown.until(rf"\x1b\[30;48;{code}[\d;]+mt")
+        assert shown.end() == 0
+    plain = Terminal(*asked, TERM="xterm", NO_COLOR="1")
+    assert plain.end() == 0
+    assert "the quick fox" in plain.said
+    assert "\x1b" not in plain.said
+    assert left(models) == []
+
+
 def test_models_are_listed(url: str) -> None:
     done = charloom("models", "--url", url)
     head, *lines = done.stdout.splitlines()
@@ -207,6 +290,9 @@ def test_jobs_are_listed(tmp_path: Path) -> None:
         ("sample --temperature=99 --model=toy", "temperature must be 0"),
         ("sample --model=toy --prime=Xé", "not in this model's vocabulary: 'X', 'é'"),
         ("names --model=toy:v1", "not trained on a list"),
+        ("cells --model=nobody", "no model of this name"),
+        ("inspect /dev/null --model=toy", "text is missing"),
+        ("inspect /nowhere --model=toy", "cannot read /nowhere: No such file"),
         ("jobs 0", "no job of this id"),
         ("jobs 0 --cancel", "no job of this id"),
         ("train /nowhere --model=x", "cannot read /nowhere: No such file"),
@@ -221,7 +307,15 @@ def test_what_goes_wrong_is_one_line(arguments: str, words: str, url: str) -> No
 
 
 @pytest.mark.parametrize(
-    "arguments", ["train file", "jobs --cancel", "sample --colour=red", "sing"]
+    "arguments",
+    [
+        "train file",
+        "jobs --cancel",
+        "sample --colour=red",
+        "inspect /dev/null",
+        "inspect /dev/null --model=toy --tracks=quotes --cell=1",
+        "sing",
+    ],
 )
 def test_what_cannot_be_meant_is_2(arguments: str) -> None:
     done = charloom(*arguments.split(), CHARLOOM_URL="http://127.0.0.1:1")
@@ -340,19 +434,18 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 class Terminal:
     """A command in a terminal of its own, 24 lines of 80 columns."""
 
-    def __init__(self, *arguments: str | Path) -> None:
+    def __init__(self, *arguments: str | Path, **variables: str) -> None:
         self.said = ""
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
-            os.execve(sys.executable, [*CHARLOOM, *map(str, arguments)], environment())
+            os.execve(sys.executable, [*CHARLOOM, *map(str, arguments)], environment(**variables))
         ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
 
     def until(self, pattern: str, seconds: float = 60) -> re.Match[str]:
         """Waits for what matches what has been said."""
         deadline = time.monotonic() + seconds
         while not (found := re.search(pattern, self.said)):
-            assert time.monotonic() < deadline, self.said
-            self._read()
+            assert time.monotonic() < deadline and self._read(), self.said
         self.said = self.said[found.end() :]
         return found
 
