@@ -546,13 +546,16 @@ class RankedCell(BaseModel):
 
 
 class TrackedHypothesis(BaseModel):
-    """Cells that track one thing, the best first, and a piece of text where the first one does."""
+    """Cells that track one thing, the best first; a piece of text where the first one does, and its
+    activations there.
+    """
 
     name: str
     title: str
     metric: Literal["auc", "correlation"]
     cells: list[RankedCell]
     excerpt: str
+    activations: list[float]
 
 
 class CellRanking(BaseModel):
@@ -567,7 +570,8 @@ class CellRanking(BaseModel):
                         "title": "position in the line",
                         "metric": "correlation",
                         "cells": [{"layer": 0, "cell": 6, "score": 0.918, "sign": -1}],
-                        "excerpt": "First Citizen:\nBefore we proceed any further, hear me speak.",
+                        "excerpt": "We are",
+                        "activations": [0.75, 0.73, 0.72, 0.68, 0.66, 0.65],
                     }
                 ],
                 "share": 0.0762,

@@ -30,9 +30,9 @@ _UNSHOWN = "▯"
 _TAB = 4
 """Columns that a tab takes."""
 
-_RESET, _DIM, _BOLD = "\x1b[0m", "\x1b[2m", "\x1b[1m"
+_RESET, _BOLD = "\x1b[0m", "\x1b[1m"
 
-_EXCERPT_LINES = 3
+_INDENT = "  "
 _MOST_CELLS = 5
 
 
@@ -68,7 +68,10 @@ def inspection(
         colours: what it shows.
         cell: which of the cells that were asked for colours the text; of no matter if none was.
     """
-    drawn = [_column(character, cell) for character in answer["characters"]]
+    drawn = [
+        _column(one["char"], one["activations"][cell] if one["activations"] else None, one["top"])
+        for one in answer["characters"]
+    ]
     for number, line in enumerate(_lines(drawn, columns)):
         if number and line[0].guesses:
             yield ""
@@ -76,7 +79,7 @@ def inspection(
 
 
 def ranking(answer: Mapping[str, Any], columns: int, colours: Colours) -> Iterator[str]:
-    """The lines of a model's cells and what they track.
+    """The lines of a model's cells and what they track, each with a text coloured by the best one.
 
     Args:
         answer: of ``GET /models/{model}/cells``.
@@ -97,9 +100,11 @@ def ranking(answer: Mapping[str, Any], columns: int, colours: Colours) -> Iterat
         yield f"{title}: {_named(best)}, {measure} {best['score']:.3f}"
         if others:
             more = ", ".join(f"{_named(one)} ({one['score']:.3f})" for one in others[:_MOST_CELLS])
-            yield f"  also {more}"
-        for line in hypothesis["excerpt"].split("\n")[:_EXCERPT_LINES]:
-            yield _styled(f"  | {_clipped(line, columns - 4)}", _DIM, colours)
+            yield f"{_INDENT}also {more}"
+        excerpt = zip(hypothesis["excerpt"], hypothesis["activations"], strict=True)
+        drawn = [_column(char, activation, ()) for char, activation in excerpt]
+        for line in _lines(drawn, columns - len(_INDENT)):
+            yield from (_INDENT + shown for shown in _drawn(line, colours))
         yield ""
     yield f"{share:.1%} of the cells track something"
 
@@ -109,14 +114,12 @@ def _named(cell: Mapping[str, Any]) -> str:
     return f"layer {cell['layer']} cell {cell['cell']}{quiet}"
 
 
-def _column(character: Mapping[str, Any], cell: int) -> _Column:
-    char, activations = character["char"], character["activations"]
-    guesses = [(sign(name), float(probability)) for name, probability in character["top"]]
+def _column(char: str, activation: float | None, top: Sequence[tuple[str, float]]) -> _Column:
+    guesses = [(sign(name), probability) for name, probability in top]
     # A space is seen where colours or neighbours show it; a line end is a sign of its own.
     shown = " " if char == " " else sign(char)
     least = _TAB if char == "\t" else 1
     width = max(least, *(_width(text) for text in (shown, *(name for name, _ in guesses))))
-    activation = float(activations[cell]) if activations else None
     return _Column(shown, width, char == "\n", activation, guesses)
 
 
@@ -167,17 +170,6 @@ def _width(text: str) -> int:
 
 def _padded(text: str, width: int) -> str:
     return text + " " * (width - _width(text))
-
-
-def _clipped(text: str, columns: int) -> str:
-    shown, room = "", columns
-    for character in text.expandtabs(_TAB):
-        one = " " if character == " " else sign(character)
-        room -= _width(one)
-        if room < 0:
-            break
-        shown += one
-    return shown
 
 
 def _bar(activation: float) -> str:

@@ -91,7 +91,8 @@ def find_cells(
 
     Returns:
         As ``docs/http-api.md`` has it: ``hypotheses`` that some cell tracks, and the ``share`` of
-        cells that track any; null if there is too little text to tell.
+        cells that track any; null if there is too little text to tell. The ``excerpt`` is of the
+        second half, and its ``activations`` are those of the first of the cells.
 
     Raises:
         Stopped: ``stopped``, which is asked now and then, said so.
@@ -123,10 +124,9 @@ def find_cells(
         effects = scoring[cells, index]
         order = np.argsort(-np.abs(effects), kind="stable")
         cells, effects = cells[order], effects[order]
-        shown = levels[cells[0], half:] * np.sign(effects[0])
         found.append(
             _finding(checkpoint, seconds[index].hypothesis, cells, effects)
-            | {"excerpt": _excerpt(text[half:], shown, seconds[index])}
+            | _excerpt(text[half:], levels[cells[0], half:], effects[0], seconds[index])
         )
     return {"hypotheses": found, "share": float(tracks.any(axis=1).mean())}
 
@@ -277,11 +277,11 @@ def _column(sample: _Sample) -> Floats:
     return (middle / np.linalg.norm(middle)).astype(np.float32)
 
 
-def _excerpt(text: str, shown: Levels, sample: _Sample) -> str:
-    """A piece where a cell and what it tracks go up and down together most."""
+def _excerpt(text: str, shown: Levels, effect: float, sample: _Sample) -> dict[str, Any]:
+    """A piece where a cell and what it tracks go up and down together most, and what it shows."""
     size = min(EXCERPT, len(text))
     kept = np.zeros((4, len(text)))
-    a, y = shown[sample.places] / _LEVELS, sample.values / (sample.values.std() or 1)
+    a, y = shown[sample.places] * np.sign(effect) / _LEVELS, sample.values / sample.values.std()
     kept[:, sample.places] = np.ones(len(a)), a, y, a * y
     sums = np.pad(np.cumsum(kept, axis=1), ((0, 0), (1, 0)))
     count, sum_a, sum_y, sum_ay = sums[:, size:] - sums[:, :-size]
@@ -290,4 +290,8 @@ def _excerpt(text: str, shown: Levels, sample: _Sample) -> str:
     if len(starts) < 2:
         starts = np.arange(len(covariance))
     begin = int(starts[np.argmax(covariance[starts])])
-    return text[begin : begin + size]
+    part = slice(begin, begin + size)
+    return {
+        "excerpt": text[part],
+        "activations": np.round(shown[part] / (_LEVELS // 2 - 1), 2).tolist(),
+    }

@@ -11,7 +11,7 @@ from models.cells import find_cells
 from models.checkpoint import Checkpoint, Weights
 from models.config import NetworkConfig, NetworkKind
 from models.hypotheses import HYPOTHESES
-from models.inspect import Stopped
+from models.inspect import Stopped, trace
 from models.training import new_network
 from models.vocab import Vocabulary
 
@@ -169,6 +169,12 @@ def test_finds_what_was_planted_and_names_it(upside_down: bool) -> None:
     assert best["score"] > 0.99
     assert '"' in quotes["excerpt"]
     assert quotes["excerpt"] in text
+    # What the cell shows there, as it had read what comes before.
+    assert len(quotes["activations"]) == len(quotes["excerpt"])
+    shown = trace(made(planted(upside_down), b""), text, layer=0, cells=[QUOTES]).activations[:, 0]
+    begin = text.index(quotes["excerpt"])
+    end = begin + len(quotes["excerpt"])
+    assert quotes["activations"] == pytest.approx(shown[begin:end].tolist(), abs=0.01)
     column = by_name["column"]
     assert column["metric"] == "correlation"
     best = column["cells"][0]

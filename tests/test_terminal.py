@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.terminal import colours, inspection, ranking, sign
+from app.terminal import BARS, colours, inspection, ranking, sign
 
 CODE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -135,7 +135,9 @@ def test_texts_and_excerpts_cannot_command_the_terminal() -> None:
     told = answer(character("\x1b", None, ("\x07", 0.5)), character("[", None, ("\u202e", 0.5)))
     drawn = "".join(inspection(told, 80, "none"))
     found = RANKING | {
-        "hypotheses": [RANKING["hypotheses"][0] | {"excerpt": "\x1b]0;x\x07\n\u202e"}]
+        "hypotheses": [
+            RANKING["hypotheses"][0] | {"excerpt": "\x1b\x07\n\u202e", "activations": [0.0] * 4}
+        ]
     }
     drawn += "".join(ranking(found, 80, "none"))
     assert not re.search("[\x00-\x1f\x7f-\x9f\u202e]", drawn)
@@ -151,14 +153,16 @@ RANKING: dict[str, Any] = {
                 {"layer": 0, "cell": 119, "score": 0.9847, "sign": -1},
                 {"layer": 1, "cell": 3, "score": 0.9, "sign": 1},
             ],
-            "excerpt": 'say "' + "x" * 100,
+            "excerpt": 'say "' + "x" * 40,
+            "activations": [0.9] * 4 + [-0.9] * 41,
         },
         {
             "name": "column",
             "title": "position in the line",
             "metric": "correlation",
             "cells": [{"layer": 0, "cell": 48, "score": 0.73, "sign": 1}],
-            "excerpt": "a\nb\nc\nd",
+            "excerpt": "a\nb",
+            "activations": [0.1, -1.0, 0.1],
         },
     ],
     "share": 0.0512,
@@ -170,16 +174,23 @@ def test_a_ranking_names_cells_and_shows_where() -> None:
     assert lines == [
         "inside quotes: layer 0 cell 119 (quiet there), AUC 0.985",
         "  also layer 1 cell 3 (0.900)",
-        '  | say "' + "x" * 31,
+        '  say "' + "x" * 33,
+        "  ████" + "▁" * 34,
+        "  xxxxxxx",
+        "  ▁▁▁▁▁▁▁",
         "",
         "position in the line: layer 0 cell 48, correlation 0.730",
-        "  | a",
-        "  | b",
-        "  | c",
+        "  a↵",
+        "  ▅▁",
+        "  b",
+        "  ▅",
         "",
         "5.1% of the cells track something",
     ]
-    assert plain(list(ranking(RANKING, 40, "true"))) == lines
+    coloured = list(ranking(RANKING, 40, "true"))
+    assert plain(coloured) == [line for line in lines if not set(line) & set(BARS)]
+    excited, quiet = backgrounds(coloured[2])
+    assert excited[1] > excited[2] and quiet[2] > quiet[1]
 
 
 def test_a_ranking_of_nothing_says_why() -> None:
