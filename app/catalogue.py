@@ -6,10 +6,14 @@ Knows checkpoints and decoders, not clients. A model let go lives on for the str
 import asyncio
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from models.checkpoint import Checkpoint, CheckpointError, Registry
-from models.decoder import Decoder, Precision
+from models.checkpoint import NGRAM, Checkpoint, CheckpointError, Lines, Registry, split_reference
+from models.decoder import Decoder, Precision, RowDecoder
+from models.ngram import NGram
+from models.ngram_decoder import NGramDecoder
 from models.vocab import Vocabulary
 
 FAST_COST = 0.01
@@ -17,6 +21,30 @@ FAST_COST = 0.01
 
 COPIES = 3
 """Times that weights lie in memory: as read, and packed for each precision with room to spare."""
+
+
+class Writer(Protocol):
+    """What text can be drawn from: a network, or its n-gram baseline.
+
+    ``bytes`` is about what it takes, ``state_shapes`` are of a row's state parts, ``lines`` as a
+    checkpoint has them.
+    """
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+    @property
+    def lines(self) -> Lines: ...
+    @property
+    def precisions(self) -> tuple[Precision, ...]: ...
+    @property
+    def best_precision(self) -> Precision: ...
+    @property
+    def state_shapes(self) -> list[tuple[int, ...]]: ...
+    def decoder(self, precision: Precision) -> RowDecoder: ...
 
 
 class LoadedModel:
@@ -32,6 +60,16 @@ class LoadedModel:
     @property
     def vocabulary(self) -> Vocabulary:
         return self.checkpoint.vocabulary
+
+    @property
+    def lines(self) -> Lines:
+        return self.checkpoint.lines
+
+    @property
+    def state_shapes(self) -> list[tuple[int, ...]]:
+        config = self.checkpoint.config
+        shape = (config.num_layers, 1, config.hidden_size)
+        return [shape] * (2 if config.kind == "lstm" else 1)
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
@@ -56,17 +94,46 @@ class LoadedModel:
             return self._decoders[precision]
 
 
+NGRAM_BYTES = 9
+"""Memory for each character that an n-gram model has counted: 7, and what it remembers."""
+
+
+class LoadedNGram:
+    """A model's n-gram baseline, with the symbols and lines of the checkpoint that names it."""
+
+    precisions: tuple[Precision, ...] = ("exact",)
+    best_precision: Precision = "exact"
+
+    def __init__(self, digest: str, model: NGram, checkpoint: Checkpoint) -> None:
+        self.digest = digest
+        self.vocabulary = checkpoint.vocabulary
+        self.lines = checkpoint.lines
+        self.bytes = NGRAM_BYTES * model.characters + self.lines.nbytes
+        self.state_shapes: list[tuple[int, ...]] = [(1, 1, model.order)]
+        self._decoder = NGramDecoder(model)
+
+    def decoder(self, _precision: Precision) -> NGramDecoder:
+        return self._decoder
+
+
 @dataclass(frozen=True, slots=True)
-class Named:
-    """A loaded model under the name and tag that a client asked for."""
+class NamedWriter:
+    """What text is drawn from, under the name and tag that a client asked for."""
 
     name: str
     tag: str
-    model: LoadedModel
+    model: Writer
 
     @property
     def reference(self) -> str:
         return self.name if self.tag == "latest" else f"{self.name}:{self.tag}"
+
+
+@dataclass(frozen=True, slots=True)
+class Named(NamedWriter):
+    """A loaded network under the name and tag that a client asked for."""
+
+    model: LoadedModel
 
 
 class Catalogue:
@@ -75,15 +142,30 @@ class Catalogue:
     def __init__(self, registry: Registry, memory_limit: int) -> None:
         self.registry = registry
         self.memory_limit = memory_limit
-        self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
-        self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
+        self._loaded: OrderedDict[str, Writer] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[Writer]] = {}
 
     @property
-    def loaded(self) -> list[LoadedModel]:
+    def loaded(self) -> list[Writer]:
         return list(self._loaded.values())
 
+    async def writer(self, reference: str) -> NamedWriter:
+        """What a reference names now: a network, or with ``:ngram`` its baseline.
+
+        Raises:
+            ValueError: it is not a reference.
+            UnknownModel: nothing has that name or tag.
+            CheckpointError: it is damaged.
+        """
+        name, tag = split_reference(reference)
+        if tag != NGRAM:
+            return await self.get(reference)
+        digest, of = await asyncio.to_thread(self.registry.ngram, name)
+        model = await self._get(digest, lambda: self._load_ngram(name, digest, of))
+        return NamedWriter(name, tag, model)
+
     async def get(self, reference: str) -> Named:
-        """The model that a reference names now.
+        """The network that a reference names now.
 
         Raises:
             ValueError: it is not a reference.
@@ -92,31 +174,42 @@ class Catalogue:
         """
         name, tag, digest = await asyncio.to_thread(self.registry.resolve, reference)
         try:
-            model = await self._get(name, digest)
+            model = await self._network(name, digest)
         except CheckpointError:
             # A better checkpoint may have taken the tag, and the old one's place on disk.
             name, tag, newer = await asyncio.to_thread(self.registry.resolve, reference)
             if newer == digest:
                 raise
-            model = await self._get(name, newer)
+            model = await self._network(name, newer)
         return Named(name, tag, model)
 
-    async def _get(self, name: str, digest: str) -> LoadedModel:
+    async def _network(self, name: str, digest: str) -> LoadedModel:
+        model = await self._get(
+            digest, lambda: LoadedModel(digest, self.registry.load(name, digest))
+        )
+        assert isinstance(model, LoadedModel)
+        return model
+
+    def _load_ngram(self, name: str, digest: str, of: str) -> LoadedNGram:
+        model = NGram.from_bytes(self.registry.ngram_bytes(name, digest))
+        checkpoint = self.registry.load(name, of)
+        if model.vocabulary_size != len(checkpoint.vocabulary):
+            raise CheckpointError("the n-gram model is of another vocabulary")
+        return LoadedNGram(digest, model, checkpoint)
+
+    async def _get(self, digest: str, load: Callable[[], Writer]) -> Writer:
         if digest in self._loaded:
             self._loaded.move_to_end(digest)
             return self._loaded[digest]
         task = self._loading.get(digest)
         if task is None:
-            task = asyncio.create_task(asyncio.to_thread(self._load, name, digest))
+            task = asyncio.create_task(asyncio.to_thread(load))
             self._loading[digest] = task
             task.add_done_callback(lambda done: self._keep(digest, done))
         # Shielded: a client that leaves must not take the load away from the others.
         return await asyncio.shield(task)
 
-    def _load(self, name: str, digest: str) -> LoadedModel:
-        return LoadedModel(digest, self.registry.load(name, digest))
-
-    def _keep(self, digest: str, done: "asyncio.Task[LoadedModel]") -> None:
+    def _keep(self, digest: str, done: "asyncio.Task[Writer]") -> None:
         del self._loading[digest]
         if done.cancelled() or done.exception() is not None:
             return

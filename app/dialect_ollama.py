@@ -213,7 +213,7 @@ async def generate(request: Request, services: ServicesDep) -> Response:
     fields = validated(GenerateRequest, body)
     options = _options(body.get("options"))
     if body.get("prompt") is None:
-        named = await services.catalogue.get(known_reference(fields.model))
+        named = await services.catalogue.writer(known_reference(fields.model))
         return JSONResponse(_line(f"{named.name}:{named.tag}", done_reason="load"))
     (opened,) = await open_texts(services, fields.sample(options), 1)
     generation = Generation(opened, began)

@@ -16,7 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 from pydantic import Field, field_validator
 
-from app.catalogue import LoadedModel
+from app.catalogue import Writer
 from app.problems import responses, unprocessable
 from app.sampling import (
     JSON,
@@ -25,7 +25,7 @@ from app.sampling import (
     accepted,
     derived_seed,
     draw_seed,
-    find_model,
+    find_writer,
     sample_headers,
     server_full,
 )
@@ -34,7 +34,7 @@ from app.services import Services, ServicesDep
 from app.streams import Reader, ServerFull
 from app.uploads import known_query
 from models.batch import Stream
-from models.decoder import Decoder
+from models.decoder import RowDecoder
 from models.doctor import LIST_LINE
 from models.novelty import is_known_line
 from models.sampling import SampleOptions
@@ -101,7 +101,7 @@ async def names(
     name asked, with what it has.
     """
     kind = accepted(request, (JSON, TEXT))
-    named = await find_model(services, fields.model)
+    named = await find_writer(services, fields.model)
     precision = named.model.best_precision
     starts_with = _checked(named.model, fields)
     seed = draw_seed() if fields.seed is None else fields.seed
@@ -118,9 +118,9 @@ async def names(
     return ClosingResponse(chunks, media_type, headers, search.close)
 
 
-def _checked(model: LoadedModel, fields: NamesQuery) -> str:
+def _checked(model: Writer, fields: NamesQuery) -> str:
     """The beginning as the model reads it."""
-    if not len(model.checkpoint.lines):
+    if not len(model.lines):
         raise unprocessable(
             "model",
             "was not trained on a list: names are drawn where 99 of 100 lines of the corpus have "
@@ -164,8 +164,8 @@ class Search:
     def __init__(
         self,
         services: Services,
-        model: LoadedModel,
-        decoder: Decoder,
+        model: Writer,
+        decoder: RowDecoder,
         fields: NamesQuery,
         starts_with: str,
         seed: int,
@@ -207,7 +207,7 @@ class Search:
                 return
             name = self._starts_with + text
             if reason == "stop" and self._fits(name):
-                novel = not is_known_line(name, self._model.checkpoint.lines)
+                novel = not is_known_line(name, self._model.lines)
                 if novel or not self.fields.novel:
                     self._found.add(name)
                     yield name, novel

@@ -25,7 +25,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.schemas import PATTERNS
-from models.checkpoint import CheckpointError, UnknownModel
+from models.checkpoint import CheckpointError, NoNGram, NotANetwork, UnknownModel
 from models.corpus import CorpusError
 from worker.corpora import CorpusInUse, UnknownCorpus
 from worker.jobs import Ended, NameTaken, NotEnded, UnknownJob
@@ -176,6 +176,8 @@ def add_handlers(app: FastAPI, shapes: Mapping[str, Shape]) -> None:
 _GONE: dict[type[Exception], str] = {
     UnknownJob: "there is no job of this id: GET /jobs lists those that there are",
     UnknownModel: "there is no model of this name: GET /models lists those that there are",
+    NoNGram: "this model has no n-gram baseline to sample: models have one that were trained here",
+    NotANetwork: "name:ngram is the n-gram baseline of a model: it can be sampled, and that is all",
     UnknownCorpus: "there is no corpus of this id: GET /corpora lists those that there are",
 }
 _ANSWERED: tuple[type[Exception], ...] = (

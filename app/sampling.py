@@ -15,7 +15,7 @@ from fastapi.sse import format_sse_event
 from pydantic import Field, field_validator
 from starlette.types import Receive, Scope, Send
 
-from app.catalogue import Named
+from app.catalogue import NamedWriter
 from app.problems import Problem, responses, unprocessable, validated
 from app.schemas import MAX_SEED, Fields, ModelReference, SampleResult, Temperature, Unknown
 from app.services import Services, ServicesDep
@@ -90,7 +90,7 @@ class SampleRequest(SampleQuery):
 class Opened:
     """A text on its way, and what its answer says of it."""
 
-    named: Named
+    named: NamedWriter
     precision: Precision
     seed: int
     reader: Reader
@@ -102,7 +102,7 @@ class Opened:
         return sample_headers(self.named, self.seed, self.precision)
 
 
-def sample_headers(named: Named, seed: int, precision: Precision) -> dict[str, str]:
+def sample_headers(named: NamedWriter, seed: int, precision: Precision) -> dict[str, str]:
     """What every text, and what is drawn like one, says of how it came about."""
     return {
         "X-Model": named.reference,
@@ -240,7 +240,7 @@ def _quality(header: str, offer: str) -> float:
     return quality
 
 
-async def find_model(services: Services, reference: str | None) -> Named:
+async def find_writer(services: Services, reference: str | None) -> NamedWriter:
     """The model asked for, loaded; the only one there is if none was named."""
     if reference is None:
         names = await run_in_threadpool(services.models.names)
@@ -248,7 +248,7 @@ async def find_model(services: Services, reference: str | None) -> Named:
             there = f"there are {', '.join(names[:20])}" if names else "there is none yet"
             raise unprocessable("model", f"is missing: {there}. POST /train makes one")
         reference = names[0]
-    return await services.catalogue.get(reference)
+    return await services.catalogue.writer(reference)
 
 
 async def open_text(
@@ -260,12 +260,12 @@ async def open_text(
         Problem: 409, 422 or 503, in words.
     """
     began = time.monotonic()
-    named = await find_model(services, fields.model)
+    named = await find_writer(services, fields.model)
     model = named.model
     saved = await _saved(services, named, fields.continue_from)
     precision = fields.precision or (saved.precision if saved else model.best_precision)
     if precision not in model.precisions:
-        raise unprocessable("precision", "must be exact: this network has no fast one")
+        raise unprocessable("precision", "must be exact: this model has no fast one")
     prime, _ = known_text(model.vocabulary, "prime", fields.prime, fields.unknown)
     seed = fields.seed
     if seed is None:
@@ -320,7 +320,7 @@ def known_text(vocabulary: Vocabulary, field: str, text: str, unknown: Unknown) 
     return text, 0
 
 
-async def _saved(services: Services, named: Named, token: str | None) -> Saved | None:
+async def _saved(services: Services, named: NamedWriter, token: str | None) -> Saved | None:
     if token is None:
         return None
     try:
@@ -328,7 +328,7 @@ async def _saved(services: Services, named: Named, token: str | None) -> Saved |
             raise Problem(
                 409, "continue_from is of another checkpoint: a state goes on where it came from"
             )
-        return services.signer.read(token, named.model.checkpoint.config)
+        return services.signer.read(token, named.model.state_shapes)
     except NotAState:
         raise unprocessable(
             "continue_from", "must be the state of an earlier answer of this server, unchanged"

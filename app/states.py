@@ -9,8 +9,10 @@ import binascii
 import hashlib
 import hmac
 import json
+import math
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from models.batch import StreamState
-from models.config import NetworkConfig
 from models.decoder import Precision, Rows
 
 MAX_TOKEN = 2 << 20
@@ -65,20 +66,24 @@ class StateSigner:
         body = len(head).to_bytes(4, "little") + head + numbers
         return base64.urlsafe_b64encode(self._sign(body) + body).decode()
 
-    def read(self, token: str, config: NetworkConfig) -> Saved:
-        """The state that a string holds, for the network of the checkpoint that it is bound to.
+    def read(self, token: str, shapes: Sequence[tuple[int, ...]]) -> Saved:
+        """The state that a string holds.
+
+        Args:
+            token: the string.
+            shapes: of a row's state parts in the model that it is bound to.
 
         Raises:
-            NotAState: it was not made here, or not for such a network.
+            NotAState: it was not made here, or not for such a model.
         """
         body = self._checked(token)
         header = _header(body)
         numbers = np.frombuffer(body[4 + int.from_bytes(body[:4], "little") :], "<f4")
-        shape = (config.num_layers, 1, config.hidden_size)
-        parts = 2 if config.kind == "lstm" else 1
-        if len(numbers) != parts * int(np.prod(shape)):
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        if len(numbers) != ends[-1]:
             raise NotAState
-        state = tuple(np.array(part.reshape(shape)) for part in np.split(numbers, parts))
+        parts = zip(np.split(numbers, ends[:-1]), shapes, strict=True)
+        state = tuple(np.array(part.reshape(shape)) for part, shape in parts)
         rows = Rows(np.array([header["id"]], np.int64), state)
         return Saved(
             header["digest"],

@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator
 
 from models.batch import Batch, FinishReason, Piece, Stream
-from models.decoder import Decoder
+from models.decoder import RowDecoder
 
 TICK_SECONDS, TICK_SECONDS_A_ROW = 0.02, 0.0004
 """How long a tick shall take: short enough to feel immediate, and long enough that what is done
@@ -58,7 +58,7 @@ class Tally:
 class Reader:
     """One client's end of a stream; used on the event loop alone, but for ``wants_more``."""
 
-    def __init__(self, lane: "Lane", decoder: Decoder, stream: Stream) -> None:
+    def __init__(self, lane: "Lane", decoder: RowDecoder, stream: Stream) -> None:
         self.lane = lane
         self.decoder = decoder
         self.stream = stream
@@ -127,7 +127,7 @@ class Lane:
         self._arrived: list[Reader] = []
         self._left: list[Reader] = []
         self._stopping = False
-        self._batches: dict[Decoder, _LiveBatch] = {}
+        self._batches: dict[RowDecoder, _LiveBatch] = {}
         self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
         self._thread.start()
 
@@ -230,7 +230,7 @@ def _deliver(news: News) -> None:
 class _LiveBatch:
     """A decoder's batch with its readers and its pace."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: RowDecoder) -> None:
         self.readers: list[Reader] = []
         self._batch = Batch(decoder)
         self._step_seconds = 0.0
@@ -272,7 +272,7 @@ class Streams:
     def running(self) -> int:
         return sum(len(lane.readers) for lane in self.lanes)
 
-    def open(self, decoder: Decoder, stream: Stream) -> Reader:
+    def open(self, decoder: RowDecoder, stream: Stream) -> Reader:
         """A reader in the least loaded lane; whoever opened it closes it.
 
         Raises:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.decoder import NOT_FINITE, Choices, Decoder, Rows
+from models.decoder import NOT_FINITE, Choices, RowDecoder, Rows
 from models.sampling import SampleOptions, uniforms
 from models.vocab import TextDecoder, Vocabulary
 
@@ -208,7 +208,7 @@ class Stream:
                 return size
         return 0
 
-    def replay(self, decoder: Decoder) -> StreamState | None:
+    def replay(self, decoder: RowDecoder) -> StreamState | None:
         """Where the text stopped: replayed from the last mark, as far as it was said."""
         anchor = self._anchor
         if anchor is None or self.finish_reason == "error":
@@ -251,7 +251,7 @@ def likelihoods(
 class Batch:
     """A decoder and the rows it advanced last."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: RowDecoder) -> None:
         self.decoder = decoder
         self._gathered: list[Stream] = []
         self._rows: Rows | None = None

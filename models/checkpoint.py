@@ -18,6 +18,10 @@ file ``<root>/<name>/tags/<tag>`` that holds a digest; a tag moves by renaming a
 A checkpoint is written in a directory beside, synced, and renamed into place: it is there whole
 or not at all.
 
+The n-gram model that a checkpoint is compared with (models.ngram) is a file of its own,
+``<root>/<name>/ngrams/<sha256>``, which the card names: checkpoints of one job share it. What the
+card of ``latest`` names is the model ``name:ngram``.
+
 Reading trusts nothing: the manifest must match, sizes are bounded, shapes are compared with the
 config before a weight is read, weights must be finite, and files are read rather than mapped
 (a truncated mapped file kills the process). Knows no torch, no Redis and no HTTP.
@@ -64,6 +68,12 @@ _FILES = (
     "validation.txt",
     "lines.u64",
 )
+NGRAM = "ngram"
+"""In place of a tag: the n-gram model of a name. In a card: the file of that model."""
+
+MAX_NGRAM = (16 << 20) + (64 << 10)
+"""Bytes of an n-gram model's file."""
+
 MAX_LINES = 1 << 21
 """Hashes of lines that a checkpoint may carry: 16 MiB."""
 
@@ -87,6 +97,14 @@ class CheckpointError(ValueError):
 
 class UnknownModel(LookupError):
     """No such model, or no such tag of it."""
+
+
+class NoNGram(UnknownModel):
+    """The model has no n-gram model to sample."""
+
+
+class NotANetwork(UnknownModel):
+    """An n-gram model was named where it takes a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +170,7 @@ class Registry:
             ValueError: the name or tag is none.
             CheckpointError: a part of it is larger than ``read`` takes.
         """
-        split_reference(f"{name}:{tag}")
+        _check_tag(name, tag)
         home = self.root / name
         staged = home / f".stage-{secrets.token_hex(8)}"
         with self._changing():
@@ -180,10 +198,48 @@ class Registry:
             ValueError: the name or tag is none.
             CheckpointError: the checkpoint is gone.
         """
-        split_reference(f"{name}:{tag}")
+        _check_tag(name, tag)
         with self._changing():
             self._directory(name, digest)
             self._write_tag(name, tag, digest)
+
+    def publish_ngram(self, name: str, data: bytes) -> str:
+        """Keeps an n-gram model for the checkpoints of a name, and returns its digest.
+
+        It goes with the last checkpoint whose card names it.
+
+        Raises:
+            ValueError: the name is none.
+        """
+        split_reference(name)
+        directory = self.root / name / "ngrams"
+        digest = hashlib.sha256(data).hexdigest()
+        with self._changing():
+            directory.mkdir(parents=True, exist_ok=True)
+            sync_directory(self.root / name)
+            write_durably(directory / digest, data)
+        return digest
+
+    def ngram(self, name: str) -> tuple[str, str]:
+        """Digests of the n-gram model of a name, and of the checkpoint whose symbols it has.
+
+        Raises:
+            UnknownModel: there is no such name, or it has no n-gram model.
+        """
+        latest = self.entry(name)
+        digest = latest.card.get(NGRAM)
+        if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+            raise NoNGram(name)
+        if not (self.root / name / "ngrams" / digest).is_file():
+            raise NoNGram(name)
+        return digest, latest.digest
+
+    def ngram_bytes(self, name: str, digest: str) -> bytes:
+        """An n-gram model's file. Raises CheckpointError: it is damaged."""
+        data = _read_bounded(self.root / name / "ngrams" / digest, MAX_NGRAM)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise CheckpointError("the n-gram model does not match its digest")
+        return data
 
     def delete(self, reference: str) -> None:
         """Removes a tag, or every tag of a name alone, and what no tag names then.
@@ -226,9 +282,11 @@ class Registry:
 
         Raises:
             ValueError: it is not a reference.
-            UnknownModel: nothing has that name or tag.
+            UnknownModel: nothing has that name or tag, or it is an n-gram model.
         """
         name, tag = split_reference(reference)
+        if tag == NGRAM:
+            raise NotANetwork(reference)
         digest = self._read_tag(name, tag)
         if digest is None:
             raise UnknownModel(f"{name}:{tag}")
@@ -325,6 +383,27 @@ class Registry:
                 doomed = path.with_name(f".gone-{secrets.token_hex(8)}")
                 path.rename(doomed)
                 shutil.rmtree(doomed, ignore_errors=True)
+        self._prune_ngrams(name, {digest for digest in named if digest})
+
+    def _prune_ngrams(self, name: str, checkpoints: set[str]) -> None:
+        """Removes n-gram models that no checkpoint names, and that no job is about to name."""
+        home = self.root / name
+        if not (home / "ngrams").is_dir():
+            return
+        named = set()
+        for digest in checkpoints:
+            with suppress(CheckpointError):
+                named.add(_read_card(home / digest).get(NGRAM))
+        for path in (home / "ngrams").iterdir():
+            if path.name not in named and path.stat().st_mtime < time.time() - _ABANDONED:
+                path.unlink(missing_ok=True)
+
+
+def _check_tag(name: str, tag: str) -> None:
+    """Raises ValueError: a checkpoint can't have that name or tag."""
+    split_reference(f"{name}:{tag}")
+    if tag == NGRAM:
+        raise ValueError(f"the tag {NGRAM} is the n-gram model's: choose another")
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -563,5 +642,25 @@ def _readme(checkpoint: Checkpoint) -> str:
         lines.append(
             f"- validation loss: {loss:.4f} nats per character ({loss / np.log(2):.4f} bits)"
         )
+    lines += _comparisons(card)
     options = "".join(f"- {k}: {v}\n" for k, v in sorted((card.get("options") or {}).items()))
     return "\n".join(lines) + "\n\n## Options\n\n" + options
+
+
+def _comparisons(card: dict[str, Any]) -> Iterator[str]:
+    """What the model is beside counting, and beside its corpus. A card may hold anything."""
+    baseline, found = card.get("baseline"), card.get("memorisation")
+    if isinstance(baseline, dict):
+        yield (
+            f"- n-gram baseline on the same text: {baseline.get('val_loss')} nats per character "
+            f"(order {baseline.get('ngram_order')})"
+        )
+    if isinstance(found, dict):
+        yield (
+            f"- of {found.get('characters')} characters that it wrote, the longest run that the "
+            f"corpus has word for word: {found.get('longest')}"
+        )
+        for name in ("lines", "names"):
+            share = found.get(f"novel_{name.removesuffix('s')}_share")
+            if isinstance(share, float):
+                yield f"- novel {name}: {share:.1%}"

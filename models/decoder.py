@@ -10,7 +10,7 @@ Knows rows of numbers. Not text, not who asks, not torch.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import onnx
@@ -57,6 +57,16 @@ class Choices:
     temperatures: Floats
     top_k: Ids
     top_p: Floats
+
+
+class RowDecoder(Protocol):
+    """Whatever advances rows: a ``Decoder`` says what its methods do."""
+
+    def start(self, ids: Ids) -> Rows: ...
+
+    def advance(
+        self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
+    ) -> tuple[Ids, Floats, Rows]: ...
 
 
 class Decoder:

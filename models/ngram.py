@@ -178,22 +178,22 @@ class NGram:
 
     def next_distribution(self, context: Sequence[int] | NDArray[np.integer[Any]]) -> Floats:
         """Probabilities of the next id after a context of any length, shape [vocabulary]."""
-        return self._distribution(self._read(context)).copy()
+        return self.distribution(self.read(context)).copy()
 
     def generate(
         self, start_id: int, prime: NDArray[np.int64], options: SampleOptions
     ) -> Iterator[int]:
         """Yields the chosen ids one by one, as ``sampling.generate`` does for a network."""
         seeds = np.array([options.seed], dtype=np.uint64)
-        runs = self._read([start_id, *prime.tolist()])
+        runs = self.read([start_id, *prime.tolist()])
         for begin in range(0, options.length, 256):
             steps = min(256, options.length - begin)
             draws = uniforms(seeds, np.array([begin], dtype=np.uint64), steps)[:, 0]
             for uniform in draws.tolist():
-                logits = np.log(self._distribution(runs)).astype(np.float32)
-                chosen = choose(logits, options.temperature, uniform)
+                logits = np.log(self.distribution(runs)).astype(np.float32)
+                chosen = choose(logits, options.temperature, uniform, options.top_k, options.top_p)
                 yield chosen
-                runs = self._extend(runs, chosen)
+                runs = self.extend(runs, chosen)
 
     def save(self, path: Path) -> None:
         """Writes the model to a file of at most 16 MiB and a header."""
@@ -359,7 +359,7 @@ class NGram:
                 next_last[group] = np.searchsorted(origins, last[group]) + low
         return next_first, next_last
 
-    def _read(self, context: Sequence[int] | NDArray[np.integer[Any]]) -> Rows:
+    def read(self, context: Sequence[int] | NDArray[np.integer[Any]]) -> Rows:
         """Ends of the runs of a context's last 0, 1, … order characters, shape [2, order + 1].
 
         A context that was never seen has an empty run.
@@ -367,10 +367,11 @@ class NGram:
         runs = np.zeros((2, self.order + 1), dtype=np.int32)
         runs[1, 0] = len(self.rows)
         for id_ in context[max(0, len(context) - self.order) :]:
-            runs = self._extend(runs, int(id_))
+            runs = self.extend(runs, int(id_))
         return runs
 
-    def _extend(self, runs: Rows, id_: int) -> Rows:
+    def extend(self, runs: Rows, id_: int) -> Rows:
+        """The ends of the runs, as ``read`` gives them, once one more id was read."""
         low = int(self._starts[id_])
         origins = self._origins[low : int(self._starts[id_ + 1])]
         extended = np.empty_like(runs)
@@ -378,8 +379,11 @@ class NGram:
         extended[:, 1:] = np.searchsorted(origins, runs[:, :-1]) + low
         return extended
 
-    def _distribution(self, runs: Rows) -> Floats:
-        """Interpolates from order 0, or the longest remembered context, to the longest seen."""
+    def distribution(self, runs: Rows) -> Floats:
+        """Probabilities of the next id, [vocabulary], after what ``read`` gave; not to be changed.
+
+        Interpolates from order 0, or the longest remembered context, to the longest seen.
+        """
         firsts, lasts = runs.tolist()
         seen = sum(a < b for a, b in zip(firsts, lasts, strict=True))
         probabilities = np.full(self.vocabulary_size, 1 / self.vocabulary_size)

@@ -200,7 +200,8 @@ class Trainer:
         self.rate_factor = 1.0
         """What the schedule's rate is multiplied by; halved when training diverged."""
         self.smoothed = torch.zeros((), device=self.device)
-        self.best_smoothed = math.inf
+        # Who knows nothing guesses: that is where training starts.
+        self.best_smoothed = math.log(max(2, network.config.vocabulary_size))
         self.carried: State | None = None
 
     def run(self) -> Iterator[Progress | Evaluation]:
@@ -329,7 +330,7 @@ class Trainer:
             "stale_evaluations": self.stale_evaluations,
             "evaluated": self.evaluated,
             "rate_factor": self.rate_factor,
-            "best_smoothed": _or_none(self.best_smoothed),
+            "best_smoothed": self.best_smoothed,
         }
         # Copies: training goes on in place, whenever these are written.
         return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}, rest
@@ -366,7 +367,7 @@ class Trainer:
         self.evaluated = rest["evaluated"]
         # States of earlier versions lack these.
         self.rate_factor = rest.get("rate_factor", 1.0)
-        self.best_smoothed = _or_infinite(rest.get("best_smoothed"))
+        self.best_smoothed = rest.get("best_smoothed", self.best_smoothed)
 
 
 def _batches(corpus: Corpus, options: TrainingOptions) -> Batches | ShuffledLines:

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,10 +33,12 @@ from app.valkey import EmbeddedRedis
 from models import analysis, cells
 from models.analysis import read_cells
 from models.cells import find_cells
-from models.checkpoint import Registry
+from models.checkpoint import NoNGram, Registry
+from models.ngram import NGram
+from models.training import Diverged, Trainer
 from models.vocab import Vocabulary
 from tests.serving import eventually
-from worker import generations, session, stop, train
+from worker import baseline, generations, session, stop, train
 from worker.corpora import CorpusStore
 from worker.devices import DeviceStore, machine_memory
 from worker.jobs import Event, Job, JobStore
@@ -609,14 +612,165 @@ def test_attempts_that_get_further_do_not_count(
     assert job.view()["error"]["title"] == "Not enough memory"
 
 
+def notices(events: list[Event], code: str) -> list[dict[str, Any]]:
+    return [e.data for e in events if e.event == "notice" and e.data["code"] == code]
+
+
 @pytest.mark.usefixtures("settings")
-def test_a_loss_that_is_no_number_ends_the_job_with_advice(make_job: MakeJob) -> None:
-    job = make_job(learning_rate=1e38, schedule="constant", grad_clip=0.0)
+@pytest.mark.parametrize("learning_rate", [32.0, 1e38])
+def test_a_training_that_diverges_whatever_is_done_ends_with_advice(
+    learning_rate: float, make_job: MakeJob
+) -> None:
+    """Not a number, or worse than guessing by far: three times the rate is halved."""
+    job = make_job(learning_rate=learning_rate, schedule="constant", grad_clip=0.0)
     assert train.run(job.id) is None
     assert job.status() == "failed"
     error = job.view()["error"]
     assert error["title"] == "Training diverged"
     assert "learning_rate" in error["detail"]
+    told = notices(job.events(), "diverged")
+    assert len(told) == 3
+    assert all("half the rate" in notice["text"] for notice in told)
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_rate_that_is_too_high_is_halved_until_it_is_not(make_job: MakeJob) -> None:
+    job = make_job(learning_rate=4.0, schedule="constant", grad_clip=0.0)
+    assert train.run(job.id) is None
+    assert job.status() == "finished"
+    events = job.events()
+    assert [notice["step"] for notice in notices(events, "diverged")] == [0, 0]
+    rates = [e.data["learning_rate"] for e in events if e.event == "progress"]
+    assert list(dict.fromkeys(rates)) == [4.0, 2.0, 1.0]
+
+
+@pytest.mark.usefixtures("settings")
+def test_training_that_diverges_later_goes_back_a_generation(
+    make_job: MakeJob, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the one before the last, which may hold the beginning of it; what was then is undone."""
+    check = Trainer._check_smoothed
+
+    def explode(trainer: Trainer) -> None:
+        if trainer.step == 50 and trainer.rate_factor == 1:
+            raise Diverged("the loss had risen from 2.00 to 9.00 at step 50")
+        check(trainer)
+
+    monkeypatch.setattr(Trainer, "_check_smoothed", explode)
+    options: dict[str, Any] = {"max_steps": 60, "evaluate_every": 20, "sample_at": [45]}
+    job = make_job(schedule="constant", learning_rate=0.01, **options)
+    train.run(job.id)
+    assert job.status() == "finished"
+    (notice,) = notices(job.events(), "diverged")
+    assert notice["step"] == 20
+    assert "9.00 at step 50: back to step 20" in notice["text"]
+    order = [(e.event, e.data["step"]) for e in job.events() if e.event in ("sample", "evaluation")]
+    before = [("evaluation", 20), ("evaluation", 40), ("sample", 45)]
+    assert order == [*before, *before[1:], ("evaluation", 60)]
+    assert state(job)[1]["rate_factor"] == 0.5
+
+    # What went wrong is not in the history that a resume takes up.
+    first, second = (
+        e.data["val_loss"] for e in job.events() if e.event == "evaluation" and e.data["step"] == 40
+    )
+    assert first != second
+    store.resume(job.id, {"max_steps": 61})
+    train.run(job.id)
+    losses = {p["step"]: p["val_loss"] for p in history(job) if "val_loss" in p}
+    assert losses[40] == second
+
+
+# What it is compared with
+
+
+def test_counting_is_what_a_network_is_compared_with(
+    make_job: MakeJob, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(max_steps=20)
+    train.run(job.id)
+    told = job.view()["baseline"]
+    assert told["bpc"] == pytest.approx(told["val_loss"] / math.log(2))
+    (notice,) = notices(job.events(), "baseline")
+    assert f"{told['val_loss']:.4f}" in notice["text"]
+
+    registry = Registry(settings.models)
+    assert registry.entry("toy").card["baseline"] == told
+    digest, of = registry.ngram("toy")
+    assert of == registry.resolve("toy")[2]
+    model = NGram.from_bytes(registry.ngram_bytes("toy", digest))
+    assert model.order == told["ngram_order"]
+    vocabulary = registry.vocabulary("toy", of)
+    held_out = vocabulary.encode(registry.load("toy", of).validation.decode())
+    assert model.loss(held_out.astype("u1")) == pytest.approx(told["val_loss"])
+    card = (settings.models / "toy" / of / "README.md").read_text()
+    assert f"n-gram baseline on the same text: {told['val_loss']}" in card
+
+    # Once: a resume takes it up.
+    monkeypatch.setattr(NGram, "fit", None)
+    (job.directory / "result.json").unlink()
+    train.run(job.id)
+    assert job.view()["baseline"] == told
+
+
+def test_training_does_not_wait_for_a_long_count(
+    make_job: MakeJob, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was published before it was done has it then too."""
+    has_trained = threading.Event()
+    count = NGram.fit
+    save = session.Session._save
+
+    def slow(*arguments: Any) -> NGram:
+        assert has_trained.wait(60)
+        return count(*arguments)
+
+    def saved(self: session.Session) -> None:
+        save(self)
+        has_trained.set()
+
+    monkeypatch.setattr(baseline, "PATIENCE", 0.0)
+    monkeypatch.setattr(NGram, "fit", slow)
+    monkeypatch.setattr(session.Session, "_save", saved)
+    job = make_job()
+    train.run(job.id)
+    events = [e.event if e.event != "notice" else e.data["code"] for e in job.events()]
+    assert events.index("evaluation") < events.index("checkpoint") < events.index("baseline")
+    assert Registry(settings.models).entry("toy").card["baseline"] == job.view()["baseline"]
+    assert Registry(settings.models).ngram("toy")
+
+
+def test_a_count_that_fails_is_none_of_training(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setattr(NGram, "fit", lambda *_: (_ for _ in ()).throw(MemoryError))
+    job = make_job()
+    train.run(job.id)
+    assert job.status() == "finished"
+    assert job.view()["baseline"] is None
+    with pytest.raises(NoNGram):
+        Registry(settings.models).ngram("toy")
+
+
+def test_what_a_model_has_by_heart_is_told_at_the_end(
+    make_job: MakeJob, settings: Settings
+) -> None:
+    job = make_job(max_steps=300, evaluate_every=300, sample_at=[], sample_temperature=0.0)
+    train.run(job.id)
+    (notice,) = notices(job.events(), "memorisation")
+    entry = Registry(settings.models).entry("toy")
+    found = entry.card["memorisation"]
+    # Always the likeliest: long runs of bottles, whose words are the corpus's.
+    assert found["longest"] > 20
+    assert f"is {found['longest']:,} characters: “" in notice["text"]
+    corpus = TOY.encode()
+    assert corpus[found["longest_start"] :].decode()[:20].split()[0] in notice["text"]
+    assert 0 <= found["novel_line_share"] <= 1
+    assert "longest_text" not in found
+    readme = (settings.models / "toy" / entry.digest / "README.md").read_text()
+    assert f"word for word: {found['longest']}" in readme
+    # The last checkpoint is the whole story.
+    assert history(job)[-1]["step"] == 300
+    assert job.events()[-2].data["digest"] == entry.digest
 
 
 def test_a_corpus_that_is_gone_ends_the_job(

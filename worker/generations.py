@@ -68,6 +68,13 @@ def load(root: Path) -> Iterator[tuple[dict[str, "Tensor"], dict[str, Any]]]:
             continue
 
 
+def discard_newest(root: Path) -> None:
+    """Removes the newest generation, as one that leads nowhere."""
+    for number in _numbers(root)[-1:]:
+        shutil.rmtree(root / f"{number:08d}")
+        sync_directory(root)
+
+
 def newest_step(root: Path) -> int:
     """The step that the newest generation stopped at, 0 if there is none."""
     for number in reversed(_numbers(root)):

@@ -8,6 +8,9 @@ from typing import Any, Self
 
 from worker.jobs import Event
 
+DIVERGED = "diverged"
+"""Code of the notice that training went back to a step."""
+
 
 class History:
     """Points and samples by step. What a step is told of twice, the last time counts."""
@@ -25,6 +28,9 @@ class History:
             if step is None or step > last_step:
                 continue
             match event.event:
+                case "notice" if event.data["code"] == DIVERGED:
+                    # Training went back there: it was never further.
+                    history.forget_after(step)
                 case "progress":
                     history.trained(step, event.data["train_loss"])
                 case "evaluation":
@@ -32,6 +38,10 @@ class History:
                 case "sample":
                     history.sampled(event.data)
         return history
+
+    def forget_after(self, step: int) -> None:
+        self._points = {at: point for at, point in self._points.items() if at <= step}
+        self._samples = {at: one for at, one in self._samples.items() if at <= step}
 
     def trained(self, step: int, loss: float) -> None:
         self._point(step)["train_loss"] = loss

@@ -4,6 +4,7 @@ A job is a directory ``<root>/<id>/``:
 
     spec.json      what was asked: written whole and synced before the job exists
     plan.json      every value decided, from before step 1: a resume goes by it
+    baseline.json  the n-gram model that it is compared with, once counted
     running.json   how far it is: options as resolved, device, last progress
     events.jsonl   every event, one a line, with increasing ids
     state/         the trainer's last two generations

@@ -19,6 +19,7 @@ import torch
 
 from models.checkpoint import (
     MAX_LINES,
+    NGRAM,
     VALIDATION_BYTES,
     Checkpoint,
     CheckpointError,
@@ -43,11 +44,12 @@ from models.training import (
     new_network,
 )
 from models.vocab import Tokens, Vocabulary
-from worker import generations
+from worker import generations, memorisation
+from worker.baseline import Baseline
 from worker.corpora import CorpusStore, UnknownCorpus
 from worker.devices import Device, DeviceStore, machine_memory
 from worker.failures import Failure
-from worker.history import History
+from worker.history import DIVERGED, History
 from worker.jobs import EventLog, Job, timestamp
 from worker.queue import Queue
 from worker.settings import Settings
@@ -65,6 +67,9 @@ PROGRESS_SECONDS, PROGRESS_SHARE = 0.5, 0.001
 LONGEST_UNSAVED, SHORTEST_UNSAVED = 30.0, 5.0
 SAVE_SHARE = 0.005
 """Seconds between two saved states, and the share of time that saving may take within these."""
+
+MAX_ROLLBACKS = 3
+"""Times that training which diverged is taken up again, each with half the rate."""
 
 BYTES_PER_PARAMETER = 48
 """Disk that a job needs to go on: weights and moments three times, and a checkpoint as often."""
@@ -111,17 +116,15 @@ class Session:
         """
         try:
             self._prepare()
-            return self._train()
+            while True:
+                try:
+                    return self._train()
+                except (Diverged, FloatingPointError) as error:
+                    self._roll_back(error)
         except UnknownCorpus:
             raise Failure("The corpus is gone", "Upload it again and start a new job.") from None
         except CorpusError as error:
             raise Failure("The text can't be trained on", str(error)) from None
-        except (Diverged, FloatingPointError):
-            raise Failure(
-                "Training diverged",
-                "The loss is not a number any more. Choose a lower learning_rate, "
-                "or a lower grad_clip.",
-            ) from None
 
     # Before step 1
 
@@ -155,12 +158,16 @@ class Session:
             shuffle_lines=self._plan.training.shuffle_lines,
         )
         self._lines = line_hashes(self._corpus, MAX_LINES)
+        self._origin = origin
         self._trainer = self._take_up(origin)
-        events = (event for event in self._job.events())
-        self._history = History.of(events, self._trainer.step)
-        self._val_loss = self._history.last_val_loss()
+        self._read_history()
         self._samples_at = set(_steps(self._options.get("sample_at"), SAMPLE_AT))
         self._snapshots_at = set(_steps(self._options.get("keep_snapshots"), ()))
+        self._begin_baseline()
+
+    def _read_history(self) -> None:
+        self._history = History.of(self._job.events(), self._trainer.step)
+        self._val_loss = self._history.last_val_loss()
 
     def _decide(self, scan: Scan) -> tuple[Plan, str | None]:
         """The plan, made once and kept; and the digest of the model to go on from, if any.
@@ -262,7 +269,41 @@ class Session:
                 self._save()
             if reason:
                 return reason
+        self._finish()
         return None
+
+    def _roll_back(self, error: ArithmeticError) -> None:
+        """Goes back to the last generation but one, with half the rate, as often as it may.
+
+        Raises:
+            Failure: it was done often enough.
+        """
+        before = self._trainer
+        factor, elapsed, best_loss = before.rate_factor / 2, before.elapsed, before.best_loss
+        if factor < 2.0**-MAX_ROLLBACKS:
+            raise Failure(
+                "Training diverged",
+                f"{error}, and so it did after {MAX_ROLLBACKS} times half the rate. Choose a lower "
+                "learning_rate, a lower grad_clip, or another seed.",
+            ) from None
+        del self._trainer, before
+        # What was saved last may hold the beginning of it.
+        generations.discard_newest(self._job.state_directory)
+        self._trainer = self._take_up(self._origin)
+        step = self._trainer.step
+        text = f"{error}: back to step {step:,}, with half the rate"
+        self._tell("notice", {"code": DIVERGED, "text": text, "step": step})
+        self._read_history()
+        self._trainer.rate_factor = factor
+        # Time is used up, and what was published stays the best.
+        self._trainer.elapsed = elapsed
+        self._trainer.best_loss = min(best_loss, self._trainer.best_loss)
+        self._save()
+
+    def _finish(self) -> None:
+        """Adds to the checkpoint what is known at the end alone."""
+        self._take_baseline(wait=True)
+        self._examine_memory()
 
     def _stepped(self, progress: Progress) -> None:
         self._progress = progress
@@ -278,6 +319,7 @@ class Session:
             self._publish(f"step-{step}", step, loss)
 
     def _tell_progress(self, progress: Progress) -> None:
+        self._take_baseline()
         train_loss = progress.train_loss
         if not math.isfinite(train_loss):
             raise Diverged(f"the loss is not a number at step {progress.step}")
@@ -301,6 +343,87 @@ class Session:
         self._tell("progress", data)
         self._running["progress"] = data
         self._job.set_running(self._running)
+
+    # What it is compared with
+
+    def _begin_baseline(self) -> None:
+        """Takes up the baseline that an earlier attempt has counted, else begins to count."""
+        self._baseline: Baseline | None = None
+        path = self._job.directory / "baseline.json"
+        if path.exists():
+            self._set_baseline(json.loads(path.read_bytes()))
+        else:
+            self._baseline = Baseline(self._corpus)
+            self._baseline.begin()
+            self._take_baseline()
+
+    def _take_baseline(self, *, wait: bool = False) -> None:
+        """Tells and keeps the baseline as soon as it is there."""
+        if self._baseline is None:
+            return
+        if wait:
+            self._baseline.wait()
+        if not self._baseline.is_done:
+            return
+        found, self._baseline = self._baseline.result(), None
+        if found is None:
+            return
+        model, told = found
+        digest = self._registry.publish_ngram(self._job.model, model.to_bytes())
+        kept = {"baseline": told, NGRAM: digest}
+        write_durably(self._job.directory / "baseline.json", json.dumps(kept).encode())
+        self._set_baseline(kept)
+        text = (
+            f"counting alone reaches {told['val_loss']:.4f} ({told['bpc']:.3f} bits) on the "
+            f"held-out text, with an n-gram model of order {told['ngram_order']}: "
+            f"{self._job.model}:{NGRAM} writes with it"
+        )
+        self._tell("notice", {"code": "baseline", "text": text})
+        self._amend()
+
+    def _set_baseline(self, kept: dict[str, Any]) -> None:
+        self._card |= kept
+        self._running["baseline"] = kept["baseline"]
+        self._job.set_running(self._running)
+
+    def _examine_memory(self) -> None:
+        """Looks up in the corpus what the best checkpoint writes."""
+        checkpoint = self._latest()
+        if checkpoint is None or "memorisation" in checkpoint.card:
+            return
+        temperature = self._options.get("sample_temperature", SAMPLE_TEMPERATURE)
+        try:
+            seed = self._options["seed"]
+            found = memorisation.examine(checkpoint, self._corpus, temperature, seed)
+        except FloatingPointError:
+            return
+        # Not the text itself: a checkpoint may go where its corpus may not.
+        figures = found.to_json()
+        del figures["longest_text"]
+        self._card["memorisation"] = figures
+        self._tell("notice", {"code": "memorisation", "text": memorisation.in_words(found)})
+        self._amend()
+
+    def _latest(self) -> Checkpoint | None:
+        """The model's latest checkpoint if it is this job's."""
+        try:
+            entry = self._registry.entry(self._job.model)
+            if entry.card.get("job_id") == self._job.id:
+                return self._registry.load(entry.name, entry.digest)
+        except (UnknownModel, CheckpointError):
+            pass
+        return None
+
+    def _amend(self) -> None:
+        """Publishes the latest checkpoint again with what its card lacks, and all the history."""
+        checkpoint = self._latest()
+        if checkpoint is None:
+            return
+        added = {k: self._card[k] for k in ("baseline", NGRAM, "memorisation") if k in self._card}
+        card, history = checkpoint.card | added, self._history.lines()
+        self._publish_as("latest", replace(checkpoint, card=card, history=history))
+
+    # What it has learned
 
     def _evaluated(self, evaluation: Evaluation) -> None:
         self._val_loss = evaluation.val_loss
@@ -370,12 +493,14 @@ class Session:
             validation=validation_text(self._corpus),
             lines=self._lines,
         )
-        digest = self._registry.publish(self._job.model, tag, checkpoint)
+        self._publish_as(tag, checkpoint)
+
+    def _publish_as(self, tag: str, checkpoint: Checkpoint) -> None:
         data = {
-            "step": step,
+            "step": checkpoint.card["step"],
             "model": f"{self._job.model}:{tag}",
-            "digest": digest,
-            "val_loss": val_loss,
+            "digest": self._registry.publish(self._job.model, tag, checkpoint),
+            "val_loss": checkpoint.card["val_loss"],
         }
         self._tell("checkpoint", data)
 

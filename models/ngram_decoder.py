@@ -1,0 +1,70 @@
+"""An n-gram model in a decoder's place: streams are drawn from counts as from a network.
+
+Its rows' state is what it remembers, the last ids. Python is run for each character, some
+10,000 a second: a baseline is sampled to be looked at, not to serve crowds. Knows no network.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.decoder import Choices, Floats, Ids, Rows
+from models.ngram import NGram
+from models.sampling import choose
+
+_NOTHING = -1
+"""In a state: nothing was read so long ago."""
+
+
+class NGramDecoder:
+    """An n-gram model ready to advance rows, as ``decoder.Decoder``. Threads may share it."""
+
+    def __init__(self, model: NGram) -> None:
+        self.model = model
+
+    def start(self, ids: Ids) -> Rows:
+        """Rows that have read nothing yet and are about to read ``ids``, [rows]."""
+        return Rows(ids, (np.full((1, len(ids), self.model.order), _NOTHING, np.float32),))
+
+    def advance(
+        self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
+    ) -> tuple[Ids, Floats, Rows]:
+        """As ``Decoder.advance``. Logits are log-probabilities, and zeros where an id is forced."""
+        steps, count = forced.shape
+        chosen = np.empty((steps, count), np.int64)
+        logits = np.zeros((steps, count, self.model.vocabulary_size), np.float32)
+        remembered = np.full((1, count, self.model.order), _NOTHING, np.float32)
+        for row in range(count):
+            before = rows.state[0][0, row]
+            read = [*before[before != _NOTHING].astype(np.int64).tolist(), int(rows.ids[row])]
+            how = (
+                float(choices.temperatures[row]),
+                int(choices.top_k[row]),
+                float(choices.top_p[row]),
+            )
+            written = self._write(read, forced[:, row], uniforms[:, row], how, logits[:, row])
+            chosen[:, row] = written
+            kept = [*read, *written[:-1]][-self.model.order :] if self.model.order else []
+            remembered[0, row, self.model.order - len(kept) :] = kept
+        return chosen, logits, Rows(chosen[-1].copy(), (remembered,))
+
+    def _write(
+        self,
+        read: list[int],
+        forced: Ids,
+        uniforms: Floats,
+        how: tuple[float, int, float],
+        logits: NDArray[np.float32],
+    ) -> list[int]:
+        """The ids of one row, whose logits are filled in."""
+        temperature, top_k, top_p = how
+        # Nobody asks for what a prime was given: only its end is looked up.
+        written: list[int] = forced[: np.argmin(np.append(forced, _NOTHING) >= 0)].tolist()
+        runs = self.model.read([*read, *written])
+        for step in range(len(written), len(forced)):
+            id_ = int(forced[step])
+            if id_ < 0:
+                logits[step] = np.log(self.model.distribution(runs))
+                id_ = choose(logits[step], temperature, float(uniforms[step]), top_k, top_p)
+            written.append(id_)
+            runs = self.model.extend(runs, id_)
+        return written

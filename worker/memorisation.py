@@ -1,0 +1,77 @@
+"""What a trained model owes to its corpus: some of its text, looked up there.
+
+The figures are ``models.novelty``'s; here is the text that they are of, and how they are told.
+"""
+
+import time
+
+import numpy as np
+
+from models.checkpoint import Checkpoint
+from models.corpus import Corpus
+from models.decoder import Choices, Decoder
+from models.novelty import Report, report
+from models.sampling import uniforms
+
+ROWS, LENGTH = 16, 2048
+"""Texts that are drawn, and the characters of each; fewer where that takes long."""
+
+_SECONDS = 10.0
+_STEPS = 64
+_EXCERPT = 60
+
+
+def examine(checkpoint: Checkpoint, corpus: Corpus, temperature: float, seed: int) -> Report:
+    """Draws text, each row from the beginning of a line, and compares it with what was trained on.
+
+    Raises:
+        FloatingPointError: the network's output is no number.
+    """
+    drawn = _draw(checkpoint, temperature, seed)
+    if (drawn < 0).any():
+        raise FloatingPointError("the network's output is not finite")
+    newline = int(corpus.vocabulary.lookup(np.array([0x0A], dtype=np.uint32))[0])
+    rows = [_whole_lines(row, newline) for row in drawn.T]
+    return report(np.concatenate(rows), corpus.train, corpus.vocabulary)
+
+
+def _draw(checkpoint: Checkpoint, temperature: float, seed: int) -> np.ndarray:
+    """Ids, [characters, rows]; −1 where the network fails."""
+    decoder = Decoder(checkpoint.config, checkpoint.weights)
+    choices = Choices(
+        np.full(ROWS, temperature, np.float32), np.zeros(ROWS, np.int64), np.zeros(ROWS, np.float32)
+    )
+    seeds = np.array([(seed + row) % (1 << 63) for row in range(ROWS)], dtype=np.uint64)
+    rows = decoder.start(np.full(ROWS, checkpoint.vocabulary.start_id, np.int64))
+    free = np.full((_STEPS, ROWS), -1, np.int64)
+    pieces = []
+    began = time.monotonic()
+    for position in range(0, LENGTH, _STEPS):
+        places = np.full(ROWS, position, dtype=np.uint64)
+        ids, _, rows = decoder.advance(rows, free, uniforms(seeds, places, _STEPS), choices)
+        pieces.append(ids)
+        if time.monotonic() - began > _SECONDS:
+            break
+    return np.concatenate(pieces)
+
+
+def _whole_lines(row: np.ndarray, newline: int) -> np.ndarray:
+    """A text without the line that it broke off in, if it has others."""
+    ends = np.flatnonzero(row == newline)
+    return row[: ends[-1] + 1] if len(ends) else row
+
+
+def in_words(found: Report) -> str:
+    """A report for people."""
+    excerpt = " ".join(found.longest_text.split())
+    if len(excerpt) > _EXCERPT:
+        excerpt = f"{excerpt[:_EXCERPT]}…"
+    text = (
+        f"of {found.characters:,} characters that it wrote, the longest run that the corpus has "
+        f"word for word is {found.longest:,} characters: “{excerpt}”"
+    )
+    if found.novel_name_share is not None:
+        return f"{text}. {found.novel_name_share:.0%} of its names are not in the list"
+    if found.novel_line_share is not None:
+        return f"{text}. {found.novel_line_share:.0%} of its lines are not lines of the corpus"
+    return text
