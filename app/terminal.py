@@ -8,6 +8,7 @@ stand the guesses for the next character, red by their probability: the figures 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any, Literal
 
 Colours = Literal["none", "256", "true"]
@@ -100,7 +101,9 @@ def ranking(answer: Mapping[str, Any], columns: int, colours: Colours) -> Iterat
         yield f"{title}: {_named(best)}, {measure} {best['score']:.3f}"
         if others:
             more = ", ".join(f"{_named(one)} ({one['score']:.3f})" for one in others[:_MOST_CELLS])
-            yield f"{_INDENT}also {more}"
+            yield from wrap(
+                f"also {more}", columns, initial_indent=_INDENT, subsequent_indent=_INDENT
+            )
         excerpt = zip(hypothesis["excerpt"], hypothesis["activations"], strict=True)
         drawn = [_column(char, activation, ()) for char, activation in excerpt]
         for line in _lines(drawn, columns - len(_INDENT)):

@@ -194,7 +194,8 @@ def _shuffled(config: NetworkConfig, weights: Weights) -> Weights:
     """The same numbers in other places: each gate's weights among themselves."""
     rng = np.random.default_rng(0)
     found: Weights = {}
-    for name, weight in weights.items():
+    # In an order of their own: that of a file is another one each time that it is read.
+    for name, weight in sorted(weights.items()):
         if name.startswith("layers."):
             gates = weight.reshape(GATES[config.kind], -1)
             weight = rng.permuted(gates, axis=1).reshape(weight.shape)

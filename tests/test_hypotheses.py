@@ -183,6 +183,17 @@ def test_finds_what_was_planted_and_names_it(upside_down: bool) -> None:
     assert 2 / HIDDEN <= found["share"] <= 4 / HIDDEN
 
 
+def test_the_same_network_gives_the_same_ranking() -> None:
+    """Chance is drawn the same, in whatever order the weights come from the disk."""
+    weights = planted()
+    config = NetworkConfig(len(VOCABULARY), "lstm", 1, HIDDEN)
+    one = cells._shuffled(config, weights)
+    other = cells._shuffled(config, dict(reversed(weights.items())))
+    for name, weight in weights.items():
+        assert np.array_equal(one[name], other[name])
+        assert name.startswith("output") or not np.array_equal(one[name], weight)
+
+
 def test_names_the_layer_too() -> None:
     """The same network below another one: layer 0 it is, and a layer of noise above."""
     config = NetworkConfig(len(VOCABULARY), "lstm", 2, HIDDEN)
