@@ -155,6 +155,10 @@ def duration(seconds: float) -> str:
 
 
 def _share(progress: dict[str, Any]) -> float:
+    """How much of it is done: by the time that is left, since time may end it before its steps."""
+    elapsed, left = progress.get("elapsed_seconds"), progress.get("eta_seconds")
+    if elapsed is not None and left is not None and elapsed + left > 0:
+        return float(elapsed / (elapsed + left))
     most = progress.get("max_steps")
     return min(1.0, progress["step"] / most) if most else 0.0
 

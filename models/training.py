@@ -28,7 +28,7 @@ Initialisation = Literal["normal", "uniform"]
 WARMUP = 0.03
 """Share of the run in which the cosine schedule's rate rises from 0."""
 
-VALIDATION_LIMIT = 1 << 20
+VALIDATION_LIMIT = 1 << 18
 """Characters of the validation part that an evaluation reads at most."""
 
 FIRST_EVALUATION = (100, 12.0)

@@ -591,6 +591,17 @@ def test_a_text_cannot_steer_the_terminal() -> None:
     assert "\x1b]" not in out.getvalue() and "\r" not in out.getvalue()
 
 
+def test_a_bar_is_full_when_time_is_up() -> None:
+    """However many steps are left: they may never come."""
+    out = io.StringIO()
+    bar = progress.Bar("tiny", out)
+    times = {"elapsed_seconds": 30.0, "eta_seconds": 10.0}
+    bar.show("progress", {"step": 100, "max_steps": 5000} | times)
+    assert " 75%  step 100/5,000" in out.getvalue()
+    bar.show("progress", {"step": 100, "max_steps": 400})
+    assert " 25%  step 100/400" in out.getvalue()
+
+
 def test_a_line_is_as_wide_as_the_terminal() -> None:
     assert progress.clip("abcdef", 4) == "abcd"
     assert progress.clip("日本語", 5) == "日本"

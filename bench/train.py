@@ -1,0 +1,213 @@
+"""Training in process: ours against ``nn.Embedding`` + ``nn.LSTM`` in fp32, the same network.
+
+    python -m bench.train [--hidden 512] [--layers 2] [--batch 100] [--length 100] [--steps 40]
+                          [--text FILE] [--peaks]
+
+Both start from the same weights and read the same batches, a step each in turn, so that whatever
+else the machine does slows both. Prints seconds a step (the median), the ratio of characters a
+second, and both losses after the same characters: the mean of the last quarter of the steps, and
+on held-out text. The defaults are the batch that took a TITAN Z 0.46 s in the essay.
+
+``--peaks`` measures what the device's matrix products reach, and prints the share of it that
+training achieves, counting 6 operations for each weight and character. Without ``--text`` the
+text is this project's own.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.config import NetworkConfig
+from models.corpus import Batches, Corpus, encode, scan
+from models.network import CharNetwork, State
+from models.planning import step_timer
+from models.training import (
+    Precision,
+    TrainingOptions,
+    evaluate,
+    make_optimizer,
+    new_network,
+    train_batch,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+ESSAY_SECONDS = 0.46
+"""Karpathy 2015: "about 0.46 seconds per batch on a TITAN Z GPU", 2×512, batches of 100×100."""
+
+Step = Callable[[Tensor, Tensor], Tensor]
+
+
+class Plain(nn.Module):
+    """The network as a tutorial writes it: an embedding that is 1-of-k, and torch's own layers."""
+
+    def __init__(self, like: CharNetwork) -> None:
+        super().__init__()
+        config = like.config
+        self.embedding = nn.Embedding.from_pretrained(torch.eye(config.vocabulary_size))
+        self.lstm = nn.LSTM(config.vocabulary_size, config.hidden_size, config.num_layers)
+        self.output = nn.Linear(config.hidden_size, config.vocabulary_size)
+        self.output.load_state_dict(like.output.state_dict())
+        weights = like.layers.state_dict()
+        self.lstm.load_state_dict(
+            {f"{name[2:-1]}{name[0]}": weight for name, weight in weights.items()}
+        )
+
+    def forward(self, ids: Tensor, state: State | None) -> tuple[Tensor, State]:
+        hidden, state = self.lstm(self.embedding(ids), state)
+        return self.output(hidden), state
+
+
+def ours(network: CharNetwork, options: TrainingOptions) -> Step:
+    optimizer = make_optimizer(network, options)
+    state: State | None = None
+
+    def step(inputs: Tensor, targets: Tensor) -> Tensor:
+        nonlocal state
+        loss, state = train_batch(network, optimizer, inputs, targets, state, options)
+        return loss
+
+    return step
+
+
+def plain(network: Plain, options: TrainingOptions) -> Step:
+    rate, decay = options.learning_rate, options.weight_decay
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, rate, betas=(0.9, 0.99), weight_decay=decay)
+    state: State | None = None
+
+    def step(inputs: Tensor, targets: Tensor) -> Tensor:
+        nonlocal state
+        if state is not None:
+            state = tuple(part.detach() for part in state)
+        logits, state = network(inputs, state)
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(weights, options.grad_clip)
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+def own_text() -> bytes:
+    """This project's code and documents."""
+    files = sorted(path for kind in ("py", "md") for path in ROOT.glob(f"[a-z]*/*.{kind}"))
+    return b"\n".join(path.read_bytes() for path in files)
+
+
+def open_text(text: bytes, directory: Path) -> Corpus:
+    path = directory / "text"
+    path.write_bytes(text)
+    vocabulary = scan(path).vocabulary
+    encode(path, vocabulary, directory / "ids")
+    return Corpus.open(directory / "ids", vocabulary, 0.1)
+
+
+def peak(precision: Precision, device: torch.device, size: int = 2048) -> float:
+    """Operations a second of a large product: the best of some."""
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
+    best = 0.0
+    for _ in range(8):
+        began = time.perf_counter()
+        for _ in range(3):
+            product = a @ b
+        float(product[0, 0])
+        best = max(best, 3 * 2 * size**3 / (time.perf_counter() - began))
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--length", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--text", type=Path)
+    parser.add_argument("--peaks", action="store_true")
+    asked = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with tempfile.TemporaryDirectory() as directory:
+        text = asked.text.read_bytes() if asked.text else own_text()
+        compare(asked, open_text(text, Path(directory)), device)
+
+
+def compare(asked: argparse.Namespace, corpus: Corpus, device: torch.device) -> None:
+    config = NetworkConfig(len(corpus.vocabulary), "lstm", asked.layers, asked.hidden)
+    per_step = asked.batch * asked.length
+    measure = step_timer(device)
+    half, full = (measure(config, asked.batch, asked.length, p) for p in ("bf16", "fp32"))
+    precision: Precision = "bf16" if half < 0.9 * full else "fp32"
+    options = TrainingOptions(
+        asked.batch, asked.length, asked.steps, learning_rate=asked.rate, precision=precision
+    )
+    network = new_network(config, 0)
+    tutorial = Plain(network).to(device)
+    network = network.to(device)
+    seconds, losses = run_both(
+        {"ours": ours(network, options), "plain": plain(tutorial, options)}, corpus, options, device
+    )
+    print(
+        f"{asked.layers}×{asked.hidden}, V={config.vocabulary_size}, "
+        f"{config.parameters():,} parameters, batches of {asked.batch}×{asked.length}, "
+        f"{asked.steps} steps on {device}, {torch.get_num_threads()} threads"
+    )
+    tail = max(1, asked.steps // 4)
+    held_out = {"ours": network, "plain": as_ours(tutorial, config, device)}
+    for name, kind in (("ours", precision), ("plain", "fp32")):
+        print(
+            f"{name:6} {kind}  {seconds[name]:8.3f} s a step  {per_step / seconds[name]:12,.0f} "
+            f"characters/s  loss {np.mean(losses[name][-tail:]):.4f}, "
+            f"held out {evaluate(held_out[name], corpus.validation):.4f}"
+        )
+    print(f"ratio {seconds['plain'] / seconds['ours']:.2f}×")
+    if (asked.hidden, asked.layers, per_step) == (512, 2, 10_000):
+        print(f"the essay's TITAN Z took {ESSAY_SECONDS} s: {ESSAY_SECONDS / seconds['ours']:.2f}×")
+    if asked.peaks:
+        work = 6 * config.parameters() * per_step / seconds["ours"]
+        reachable = peak(precision, device)
+        print(
+            f"{work / 1e12:.3f} of {reachable / 1e12:.3f} TFLOP/s, the {precision} peak measured "
+            f"here: {work / reachable:.0%}"
+        )
+
+
+def run_both(
+    ways: dict[str, Step], corpus: Corpus, options: TrainingOptions, device: torch.device
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Median seconds of a step, and the loss of each step."""
+    batches = Batches(corpus.train, options.batch_size, options.sequence_length)
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    losses: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(options.max_steps):
+        inputs, targets = (torch.from_numpy(a).to(device) for a in batches.batch(number))
+        for name, step in ways.items():
+            began = time.perf_counter()
+            losses[name].append(float(step(inputs, targets)))
+            times[name].append(time.perf_counter() - began)
+    return {name: float(np.median(took)) for name, took in times.items()}, losses
+
+
+def as_ours(network: Plain, config: NetworkConfig, device: torch.device) -> CharNetwork:
+    """A plain network's weights in ours, to be evaluated alike."""
+    copy = CharNetwork(config)
+    weights = {
+        f"layers.{name[-1]}.{name[:-1]}0": weight
+        for name, weight in network.lstm.state_dict().items()
+    }
+    weights |= {f"output.{name}": weight for name, weight in network.output.state_dict().items()}
+    copy.load_state_dict(weights)
+    return copy.to(device)
+
+
+if __name__ == "__main__":
+    main()
