@@ -5,8 +5,10 @@ Knows sockets, signals and uvicorn; nothing of what is served.
 
 import asyncio
 import logging
+import resource
 import socket
 import sys
+from contextlib import suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,6 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from app import deadlines
 from app.main import create_app
 from app.services import Services
 from app.settings import Settings, refusal
@@ -34,11 +37,41 @@ GRACE_SECONDS = 5
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's, with less written ahead of a reader."""
+    """uvicorn's, with less written ahead of a reader, and no patience with slow heads.
+
+    From a connection's beginning or an answer's end, the next head must be there in time.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=UNSENT)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unwatch()
+
+    def _watch(self) -> None:
+        in_a_request = self.cycle is not None and not self.cycle.response_complete
+        if in_a_request or self.transport.is_closing():
+            self._unwatch()
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(deadlines.HEAD_SECONDS, self.transport.close)
+
+    def _unwatch(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class Server(uvicorn.Server):
@@ -103,6 +136,13 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _allow_many_files() -> None:
+    """A connection is a file, and a shell's limit for these may be a few hundred."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main() -> None:
     """Serves until SIGINT or SIGTERM; what keeps it from starting is one line and exit code 1."""
     try:
@@ -118,6 +158,7 @@ def main() -> None:
     # They tell of every start and every malformed form; who needs to know is told anyway.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    _allow_many_files()
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:

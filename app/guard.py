@@ -16,11 +16,13 @@ import limits
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
 from app.access import need, needed_for
+from app.deadlines import BODY_PACE, Body
 from app.keys import Key, KeyRing, bearer
 from app.keys import Scope as KeyScope
 from app.problems import Problem
@@ -55,8 +57,8 @@ class Guard:
     4. The key. Where there are keys, whatever address nobody classified needs an ``admin``'s.
     5. The rate: of a key, or of an address without one. After the key, so that strangers can't
        use up what is somebody's.
-    6. The application: exceptions become problems, then routes. Bodies are read by routes alone,
-       within limits of their own.
+    6. The body's pace, for whoever has been let in; its size is counted by the route that reads it.
+    7. The application: exceptions become problems, then routes.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -87,9 +89,22 @@ class Guard:
             send = self._marked(scope, headers, origin, send)
             self._check_origin(scope, headers, origin)
             with self._admitted(scope, headers.get("authorization", "")):
-                await self.app(scope, receive, send)
+                await self._let_in(scope, receive, send)
         except Problem as problem:
             await problems.response(scope, problem)(scope, receive, send)
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = Body(receive)
+        try:
+            await self.app(scope, body.receive, send)
+        except ClientDisconnect:
+            if not body.late:
+                raise
+            raise Problem(
+                400,
+                f"the body came too slowly: it must bring {BODY_PACE:,} bytes a second",
+                headers={"Connection": "close"},
+            ) from None
 
     # The host's name
 

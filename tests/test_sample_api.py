@@ -5,6 +5,7 @@ import concurrent.futures
 import itertools
 import json
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -305,16 +306,20 @@ def test_a_full_server_says_so_and_recovers(data: Path) -> None:
 
 
 def test_broken_off_streams_leave_no_row(data: Path) -> None:
+    """500 of them, in the middle or before the first character, some with a reset."""
+    reset = struct.pack("ii", 1, 0)
     with serve(data, max_streams=8) as client:
         port = client.base_url.port
         request = b"GET /sample?model=toy&length=1000000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        for round_ in range(12):
-            sockets = [socket.create_connection(("127.0.0.1", port or 0)) for _ in range(4)]
+        for round_ in range(50):
+            sockets = [socket.create_connection(("127.0.0.1", port or 0)) for _ in range(10)]
             for one in sockets:
                 one.sendall(request)
             for one in sockets:
                 if round_ % 2:
                     one.recv(1000)
+                if round_ % 4 > 1:
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
                 one.close()
         eventually(lambda: _all_rows_are_free(client))
 
