@@ -20,6 +20,7 @@ from app import deadlines
 from app.main import create_app
 from app.services import Services
 from app.settings import Settings, refusal
+from worker import logs
 
 SEND_BUFFER = 32 << 10
 """Bytes that the kernel keeps for a reader who doesn't read; left to itself it keeps megabytes."""
@@ -152,9 +153,7 @@ def main() -> None:
         sys.exit(f"CHARLOOM_{str(first['loc'][0]).upper()}: {first['msg']}")
     if reason := refusal(settings):
         sys.exit(reason)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
+    logs.configure(sys.stderr)
     # They tell of every start and every malformed form; who needs to know is told anyway.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)

@@ -38,6 +38,7 @@ from app.guard import Guard
 from app.services import open_services
 from app.settings import Settings
 from models import pretrained
+from worker import logs
 from worker.queue import Reconciler
 
 RECONCILE_SECONDS = 2.0
@@ -193,6 +194,10 @@ class _Envelope:
             await self.app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope).get("x-request-id"))
+        with logs.about(request_id=request_id):
+            await self._answer(scope, receive, send, request_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         began = time.perf_counter()
         status = 0
 
@@ -233,7 +238,18 @@ def _log_access(scope: Scope, status: int, seconds: float, request_id: str) -> N
     # The path as it came: what is percent-encoded can't forge a line. No query: it holds primes.
     path = scope["raw_path"].decode("ascii", "replace")
     level = logging.DEBUG if path in ("/healthz", "/readyz") else logging.INFO
-    outcome = status or "left"
+    method, outcome, milliseconds = scope["method"], status or "left", round(seconds * 1000)
+    client = scope.get("client")
+    fields = {
+        "method": method,
+        "path": path,
+        "status": outcome,
+        "milliseconds": milliseconds,
+        "client": client[0] if client else None,
+    }
     _access.log(
-        level, "%s %s %s %.0f ms %s", scope["method"], path, outcome, seconds * 1000, request_id
+        level,
+        "%s %s %s %d ms %s",
+        *(method, path, outcome, milliseconds, request_id),
+        extra={"fields": fields},
     )

@@ -10,6 +10,7 @@ Knows nothing of what the services are, and nothing of HTTP or Redis.
 
 import asyncio
 import fcntl
+import json
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.tether import tethered
+from worker import logs
 
 LOCK = "charloom.lock"
 LOCK_PATIENCE = 0.2
@@ -28,10 +30,11 @@ LOCK_PATIENCE = 0.2
 GRACE = 15.0
 """Seconds from SIGTERM to SIGKILL."""
 
-FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
-"""Seconds before an ended service is started again; doubled each time."""
+FIRST_DELAY, LONGEST_DELAY = 0.5, 4.0
+"""Seconds before an ended service is started again; doubled each time. A trainer that was killed
+is promised back within 10."""
 
-STEADY = 30.0
+STEADY = 10.0
 """A service that lived this many seconds was well: the delay begins anew."""
 
 POLL = 0.1
@@ -270,18 +273,37 @@ class Console:
         self._coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     def named(self, name: str) -> Say:
+        if _as_json():
+            return lambda line: say(line, name)
         prefix = f"{name:{self._width}} │"
         if self._coloured:
             prefix = f"\x1b[{self._colours[name.split()[0]]}m{prefix}\x1b[0m"
         return lambda line: say(f"{prefix} {line}")
 
 
-def say(line: str) -> None:
+def say(line: str, service: str = "charloom") -> None:
     """Prints ``line``. A terminal that has gone away is no reason to end the services."""
     encoding = sys.stdout.encoding
+    line = _record(line, service) if _as_json() else line
     with suppress(OSError):
         sys.stdout.write(f"{line}\n".encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
+
+
+def _as_json() -> bool:
+    return os.environ.get(logs.VARIABLE) == "json"
+
+
+def _record(line: str, service: str) -> str:
+    """What a service said, as JSON: its own record, or its line in one."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        message = line.strip()
+        record = {"time": logs.timestamp(time.time()), "level": "info", "message": message}
+    return json.dumps({"service": service} | record)
 
 
 async def _lines(descriptor: int) -> AsyncIterator[str]:

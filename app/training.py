@@ -6,6 +6,7 @@ how a network is trained.
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any
@@ -34,8 +35,11 @@ from app.schemas import (
 )
 from app.services import JobDep, Services, ServicesDep
 from app.uploads import CORPUS, is_json, known_query, query_fields, read_json, receive_text
+from worker import logs
 from worker.corpora import UnknownCorpus
 from worker.jobs import Event, Job, UnknownJob
+
+_log = logging.getLogger(__name__)
 
 uploads = APIRouter(tags=["training"])
 """Routes whose bodies are texts; they read their query themselves."""
@@ -109,6 +113,8 @@ async def train(
         _create_job, services, options, corpus_id, idempotency_key or None
     )
     if is_new:
+        with logs.about(job_id=job.id):
+            _log.info("job %s: accepted", job.id)
         # After the answer: a job on disk is safe, and Redis may take its time.
         background.add_task(services.queue.enqueue, job.id)
     response.headers["Location"] = f"/jobs/{job.id}"

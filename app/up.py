@@ -21,6 +21,7 @@ from pathlib import Path
 
 from app import valkey
 from app.supervisor import AlreadyRunning, Service, Supervisor, data_lock, say
+from worker import logs
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: where the children run, and where data is kept by default."""
@@ -74,6 +75,8 @@ def bring_up(
             "CHARLOOM_PORT": str(port),
             "CHARLOOM_INSECURE": str(int(options.insecure)),
             "PYTHONUNBUFFERED": "1",
+            # Lines are for people unless somebody says otherwise: each gets its service's name.
+            logs.VARIABLE: os.environ.get(logs.VARIABLE) or "text",
         }
         stages.append(
             [

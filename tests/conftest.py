@@ -31,6 +31,13 @@ TOY = "".join(
 """Some 7,500 characters that a very small network learns a little of."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    ours = parser.getgroup("charloom")
+    ours.addoption("--kills", type=int, default=50, help="of -m chaos, in all")
+    ours.addoption("--seed", type=int, help="of -m chaos: the same kills again")
+    ours.addoption("--fuzz-seconds", type=float, default=20.0, help="of -m fuzz, for each target")
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:

@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 OURS = ("app", "worker", "models")
-CONTRACT = {"worker.queue", "worker.jobs", "worker.corpora", "worker.settings", "worker.devices"}
+CONTRACT = {
+    f"worker.{name}" for name in ("queue", "jobs", "corpora", "settings", "devices", "logs")
+}
 TRAINING = {"models.training", "models.network", "models.planning", "models.minimal"}
 SERVICES = {"fastapi", "starlette", "uvicorn", "redis", "rq", "pydantic", "typer"}
 

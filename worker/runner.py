@@ -24,7 +24,7 @@ from rq.executions import Execution
 from rq.job import Job as RQJob
 from rq.utils import import_attribute, now
 
-from worker import horse, stop
+from worker import horse, logs, stop
 from worker.failures import KILLED, MAX_DEATHS, count_death
 from worker.jobs import JobStore, UnknownJob
 from worker.queue import FUNCTION, NAME, Queue, Reconciler
@@ -118,6 +118,10 @@ class TrainingWorker(SpawnWorker):
     # One job
 
     def execute_job(self, job: RQJob, queue: RQQueue) -> None:
+        with logs.about(job_id=job.id):
+            self._execute(job, queue)
+
+    def _execute(self, job: RQJob, queue: RQQueue) -> None:
         log.info("job %s: taken", job.id)
         began = time.monotonic()
         try:
@@ -241,7 +245,8 @@ class TrainingWorker(SpawnWorker):
             return
         self.last_cleaned_at = now()  # type: ignore[assignment]
         for job_id in back:
-            log.info("job %s: back in the queue", job_id)
+            with logs.about(job_id=job_id):
+                log.info("job %s: back in the queue", job_id)
 
     def register_death(self) -> None:
         try:
@@ -259,6 +264,11 @@ def perform() -> None:
     settings = Settings.from_environment()
     worker = TrainingWorker(settings, os.environ["RQ_WORKER_ID"], is_horse=True)
     job_id = os.environ["RQ_JOB_ID"]
+    with logs.about(job_id=job_id):
+        _perform(worker, job_id)
+
+
+def _perform(worker: TrainingWorker, job_id: str) -> None:
     try:
         job = TrainingJob.fetch(job_id, connection=worker.connection, serializer="json")
         execution = Execution.fetch(os.environ["RQ_EXECUTION_ID"], job_id, worker.connection)
@@ -278,10 +288,7 @@ def be_nice(niceness: int) -> None:
 
 def configure_logging() -> None:
     """One line for each thing that matters, on standard output."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    handler.addFilter(_Once())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logs.configure(sys.stdout).addFilter(_Once())
     for name in ("rq", "rq.worker"):
         logging.getLogger(name).setLevel(logging.ERROR)
 

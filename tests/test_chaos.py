@@ -1,0 +1,455 @@
+"""Whatever is killed, and whenever: every job that was accepted finishes, as if nothing had been.
+
+``./charloom test -m chaos`` takes some minutes; ``--kills`` and ``--seed`` say how many and which.
+"""
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import redis
+
+from models.checkpoint import CheckpointError, Registry, UnknownModel
+from tests.conftest import TOY, MakeJob, StartWorker
+from tests.serving import eventually
+from worker.jobs import Job, JobStore
+from worker.queue import Queue
+
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc"),
+]
+
+ROOT = Path(__file__).resolve().parent.parent
+
+UP = (sys.executable, "-m", "app.cli", "up")
+
+RECOVERY_SECONDS = 10.0
+"""What is promised of a trainer that was killed, or whose worker was."""
+
+SIZES = {
+    "network": "lstm",
+    "num_layers": 1,
+    "hidden_size": 24,
+    "batch_size": 8,
+    "sequence_length": 32,
+    "dropout": 0.1,
+    "learning_rate": 0.005,
+    "max_steps": 2000,
+    "evaluate_every": 100,
+    "sample_at": "100",
+}
+KINDS = {
+    "trainer": r"-m worker\.horse",
+    "worker": r"-m worker$",
+    "server": r"-m app$",
+    "Valkey": r"valkey-server|redis-server",
+}
+
+
+@dataclass
+class Up:
+    """A whole service: what `./charloom up` starts, its log, and its processes by their kind."""
+
+    data: Path
+    log: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
+        self.start()
+
+    def start(self) -> None:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("CHARLOOM_")}
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [*UP, "--port", str(self.port), "--data", str(self.data)],
+                cwd=ROOT,
+                env=clean | {"CHARLOOM_THREADS": "1", "CHARLOOM_PRETRAINED": "/nowhere"},
+                stdout=output,
+                stderr=output,
+            )
+
+    def pids(self) -> dict[str, int]:
+        """Those that have become what they are: a child is a tether at first."""
+        found = {}
+        todo = [self.process.pid]
+        for parent in todo:
+            with contextlib.suppress(OSError):
+                children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+                todo += map(int, children)
+        for pid in todo[1:]:
+            with contextlib.suppress(OSError):
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                for kind, pattern in KINDS.items():
+                    if "tether.py" not in command and re.search(pattern, command.strip()):
+                        found[kind] = pid
+        return found
+
+    def answers(self) -> bool:
+        try:
+            return self.client.get("/readyz").status_code == 200
+        except httpx2.HTTPError:
+            return False
+
+    def flush(self) -> None:
+        """Empties Redis."""
+        path = (self.data / "redis" / "socket").read_text()
+        with redis.Redis(unix_socket_path=path) as client:
+            client.flushall()
+
+    def accept(self, model: str, **options: Any) -> str:
+        """The id of a job that was answered with 202, however often that takes."""
+        query = {"model": model} | SIZES | options
+        headers = {"Idempotency-Key": model}
+
+        def accepted() -> str | None:
+            try:
+                answer = self.client.post("/train", params=query, content=TOY, headers=headers)
+            except httpx2.HTTPError:
+                return None
+            assert answer.status_code == 202, answer.text
+            job_id: str = answer.json()["id"]
+            return job_id
+
+        found: str = eventually(accepted, 60)
+        return found
+
+    def stop(self) -> None:
+        self.client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    running = Up(tmp_path / "service", tmp_path / "log")
+    try:
+        eventually(running.answers, 60)
+        yield running
+    finally:
+        running.stop()
+
+
+def holders(data: Path) -> dict[str, list[int]]:
+    """Processes that hold the lock of a job, as the kernel tells of each open file."""
+    inodes = {}
+    for lock in data.glob("jobs/*/lock"):
+        with contextlib.suppress(OSError):
+            inodes[str(lock.stat().st_ino)] = lock.parent.name
+    found: dict[str, list[int]] = defaultdict(list)
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if b"worker.horse" not in (directory / "cmdline").read_bytes():
+                continue
+            for info in (directory / "fdinfo").iterdir():
+                for line in info.read_text().splitlines():
+                    # "lock:\t1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF"
+                    if line.startswith("lock:") and " WRITE " in line:
+                        inode = line.split()[6].rpartition(":")[2]
+                        if inode in inodes:
+                            found[inodes[inode]].append(int(directory.name))
+    return found
+
+
+class Watcher:
+    """Looks on all the while: how many train a job, and whether a model is ever torn."""
+
+    def __init__(self, up: Up) -> None:
+        self.up = up
+        self.looks: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self._done = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(look,))
+            for look in (self._trainers, self._models_on_disk, self._models_over_http)
+        ]
+
+    def __enter__(self) -> "Watcher":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _repeat(self, look: Callable[[], None]) -> None:
+        while not self._done.wait(0.05):
+            look()
+
+    def _trainers(self) -> None:
+        for job_id, pids in holders(self.up.data).items():
+            self.looks["at who trains"] += 1
+            if len(pids) > 1:
+                self.wrong.append(f"{pids} train {job_id} at once")
+
+    def _models_on_disk(self) -> None:
+        registry = Registry(self.up.data / "models")
+        for reference in list(registry.references()):
+            try:
+                name, _, digest = registry.resolve(reference)
+                registry.load(name, digest)
+            except UnknownModel:
+                continue
+            except CheckpointError as error:
+                # One that a better one has replaced may be gone, but never be damaged.
+                if registry.resolve(reference)[2] == digest:
+                    self.wrong.append(f"{reference} is torn: {error}")
+            self.looks["at a model on disk"] += 1
+
+    def _models_over_http(self) -> None:
+        try:
+            with httpx2.Client(base_url=self.up.client.base_url, timeout=20) as client:
+                for model in client.get("/models").json()["models"]:
+                    answer = client.get("/sample", params={"model": model["model"], "length": 20})
+                    self.looks["at a model over HTTP"] += 1
+                    if answer.status_code not in (200, 503) or not answer.text:
+                        self.wrong.append(f"{model['model']}: {answer.status_code} {answer.text}")
+        except (httpx2.HTTPError, ValueError, KeyError):
+            # The server was just killed.
+            return
+
+
+Say = Callable[[str], None]
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    def said(line: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+
+    return said
+
+
+def test_killed_at_random_moments(
+    up: Up,
+    say: Say,
+    request: pytest.FixtureRequest,
+    make_job: MakeJob,
+    start_worker: StartWorker,
+    queue: Queue,
+    data: Path,
+) -> None:
+    seed = request.config.getoption("--seed")
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    say(f"\nchaos with --seed {seed}")
+    killer = Killer(up, random.Random(seed))
+    with Watcher(up) as watcher:
+        for _ in range(request.config.getoption("--kills")):
+            killer.kill()
+            assert not watcher.wrong
+        up_again = eventually(up.answers, 60)
+        assert up_again
+        jobs = [JobStore(up.data / "jobs").get(job_id) for job_id in killer.jobs]
+        for job in jobs:
+            eventually(job.result, 300)
+    say(f"{sum(killer.killed.values())} kills: {_counts(killer.killed)}")
+    say(f"{len(jobs)} jobs accepted, {len([j for j in jobs if _finished(j)])} finished")
+    say(f"looked {_counts(watcher.looks)}: {len(watcher.wrong)} wrong")
+    for kind, seconds in sorted(killer.recovery.items()):
+        middle = sorted(seconds)[len(seconds) // 2]
+        say(f"back after {kind}: median {middle:.1f} s, at most {max(seconds):.1f} s")
+    assert watcher.wrong == []
+    assert all(map(_finished, jobs)), [job.result() for job in jobs]
+    for job in jobs:
+        ids = [event.id for event in job.events()]
+        assert ids == sorted(set(ids)), "two wrote the events of a job"
+    twins = [_undisturbed(job, up.data, make_job, data) for job in jobs]
+    start_worker()
+    for job, twin in zip(jobs, twins, strict=True):
+        queue.enqueue(twin.id)
+        eventually(twin.result, 300)
+        assert _finished(twin)
+        assert _outcome(job, up.data) == _outcome(twin, data), f"{job.model} came out differently"
+    say(f"{len(jobs)} jobs ended with the weights of their undisturbed twins")
+    promised = [s for kind in ("trainer", "worker") for s in killer.recovery.get(kind, [])]
+    assert max(promised) <= RECOVERY_SECONDS
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counter.items()))
+
+
+def _finished(job: Job) -> bool:
+    return (job.result() or {}).get("status") == "finished"
+
+
+class Killer:
+    """Kills one thing after the other, each while a job is trained, and waits for its return."""
+
+    def __init__(self, up: Up, dice: random.Random) -> None:
+        self.up = up
+        self.dice = dice
+        self.jobs: list[str] = []
+        self.killed: Counter[str] = Counter()
+        self.recovery: dict[str, list[float]] = defaultdict(list)
+        self._store = JobStore(up.data / "jobs")
+
+    def kill(self) -> None:
+        what = self.dice.choice([*KINDS, "everything"])
+        moment = self.dice.uniform(0, 3)
+        self._trainer()
+        time.sleep(moment)
+        pids = self.up.pids()
+        while what != "everything" and what not in pids:
+            # It is just coming back, or the job has just ended.
+            self._trainer()
+            pids = self.up.pids()
+        before = set(pids.values())
+        began = time.monotonic()
+        if what == "everything":
+            for pid in (self.up.process.pid, *before):
+                _kill(pid)
+            self.up.process.wait()
+            self.up.start()
+        else:
+            _kill(pids[what])
+        self.killed[what] += 1
+        self._wait_for(what, before)
+        self.recovery[what].append(time.monotonic() - began)
+
+    def _wait_for(self, what: str, before: set[int]) -> None:
+        """Until what was killed is there again as another process, and a job is trained."""
+        gone = {"everything": set(KINDS), "worker": {"worker", "trainer"}}.get(what, {what})
+        services = gone - {"trainer"}
+
+        def are_back() -> bool:
+            pids = self.up.pids()
+            return all(pids.get(kind, 0) not in (0, *before) for kind in services)
+
+        eventually(are_back, 60)
+        self._trainer(before if "trainer" in gone else set())
+
+    def _trainer(self, before: Collection[int] = ()) -> None:
+        """Until another process than those trains a job, one that may be killed once more."""
+        deadline = time.monotonic() + 120
+        while not self._is_training(before):
+            assert time.monotonic() < deadline, self.up.log.read_text()[-5000:]
+            if not any(self._store.unended()):
+                name = f"chaos-{len(self.jobs)}"
+                self.jobs.append(self.up.accept(name, seed=len(self.jobs)))
+            time.sleep(0.02)
+
+    def _is_training(self, before: Collection[int]) -> bool:
+        found = holders(self.up.data)
+        if before:
+            return any(set(pids) - set(before) for pids in found.values())
+        return any(map(self._may_be_killed, found))
+
+    def _may_be_killed(self, job_id: str) -> bool:
+        """Three deaths in one place are the job's own fault: the third is not ours to cause."""
+        job = self._store.get(job_id)
+        try:
+            deaths: int = json.loads((job.directory / "attempts.json").read_bytes())["deaths"]
+            step: int = json.loads((job.directory / "attempts.json").read_bytes())["step"]
+        except (FileNotFoundError, ValueError):
+            return True
+        saved = [p.name for p in job.state_directory.glob("[0-9]*")]
+        newest = 0
+        with contextlib.suppress(OSError, ValueError):
+            rest = json.loads((job.state_directory / max(saved) / "rest.json").read_bytes())
+            newest = rest["rest"]["step"]
+        return deaths < 2 or newest > step
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _undisturbed(job: Job, theirs: Path, make_job: MakeJob, ours: Path) -> Job:
+    """The same job, with the same plan, on a disk of its own."""
+    twin = make_job(job.model, **job.spec["options"])
+    assert twin.spec["corpus_id"] == job.spec["corpus_id"]
+    shutil.copy(job.directory / "plan.json", twin.directory / "plan.json")
+    saved = json.loads((twin.directory / "plan.json").read_bytes())
+    saved["asked"] = twin.spec["options"]
+    (twin.directory / "plan.json").write_text(json.dumps(saved))
+    assert theirs != ours
+    return twin
+
+
+def _outcome(job: Job, data: Path) -> dict[str, Any]:
+    """What a job leaves that must not depend on what happened to it."""
+    registry = Registry(data / "models")
+    name, _, digest = registry.resolve(job.model)
+    checkpoint = registry.load(name, digest)
+    evaluations = {
+        event.data["step"]: event.data["val_loss"]
+        for event in job.events()
+        if event.event == "evaluation"
+    }
+    return {
+        "weights": {key: weight.tobytes() for key, weight in checkpoint.weights.items()},
+        "val_loss": checkpoint.card["val_loss"],
+        "step": checkpoint.card["step"],
+        "evaluations": evaluations,
+    }
+
+
+def test_a_redis_that_forgets_what_was_accepted(up: Up) -> None:
+    job_id = up.accept("forgotten")
+    up.flush()
+    job = JobStore(up.data / "jobs").get(job_id)
+    eventually(job.result, 120)
+    assert _finished(job)
+
+
+def test_a_full_disk_heals(tmp_path: Path, say: Say) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nobody but root may mount a small disk")
+    try:
+        up = Up(disk / "data", tmp_path / "log")
+        try:
+            eventually(up.answers, 60)
+            _fill_and_free(up, disk / "ballast", say)
+        finally:
+            up.stop()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def _fill_and_free(up: Up, ballast: Path, say: Say) -> None:
+    job = JobStore(up.data / "jobs").get(up.accept("squeezed", max_steps=20_000))
+    sample = {"model": "squeezed", "length": 50}
+    eventually(lambda: up.client.get("/sample", params=sample).status_code == 200, 120)
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1 << 16))
+    eventually(lambda: up.client.get(f"/jobs/{job.id}").json()["status"] == "paused", 120)
+    shown = up.client.get(f"/jobs/{job.id}").json()
+    assert shown["error"]["title"] == "The disk is full"
+    assert up.client.get("/sample", params=sample).status_code == 200
+    refused = up.client.post("/corpora", content=b"a text that finds no room\n" * 100_000)
+    assert refused.status_code == 507
+    ballast.unlink()
+    eventually(lambda: up.client.get(f"/jobs/{job.id}").json()["status"] == "finished", 200)
+    assert up.client.post("/corpora", content=TOY.encode()).status_code == 201
+    say("\na full disk: paused, sampled on, 507 for an upload, and finished when there was room")
