@@ -16,7 +16,7 @@ from models.cells import find_cells
 from models.checkpoint import Registry, write_durably
 from models.hypotheses import HYPOTHESES
 
-_VERSION = 1
+_VERSION = 2
 """Of the search; another one makes all searches be done again."""
 
 _LONGEST = 1 << 20
@@ -45,7 +45,7 @@ def keep_cells(registry: Registry, name: str, digest: str, found: dict[str, Any]
     Raises:
         OSError: the disk is full.
     """
-    data = json.dumps({"made_by": _made_by()} | found, ensure_ascii=False, indent=1)
+    data = json.dumps({"made_by": _made_by()} | found, ensure_ascii=False)
     # The model may have been deleted meanwhile.
     with suppress(FileNotFoundError):
         write_durably(_path(registry, name, digest), data.encode())

@@ -35,10 +35,11 @@ def pack(checkpoint: Checkpoint, target: Path) -> None:
         "config.json": asdict(checkpoint.config),
         "vocab.json": checkpoint.vocabulary.to_json(),
         "card.json": checkpoint.card,
-        "cells.json": cells,
     }
     for name, value in files.items():
         (target / name).write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    # On one line: a number for each character of its excerpts would be as many lines.
+    (target / "cells.json").write_text(json.dumps(cells, ensure_ascii=False) + "\n", "utf-8")
     lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in checkpoint.history)
     (target / "history.jsonl").write_text(lines, "utf-8")
     (target / "lines.u64").write_bytes(checkpoint.lines.astype("<u8").tobytes())

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.schemas import CellRanking
 from models.batch import Batch, Stream
 from models.checkpoint import Registry, UnknownModel
 from models.pretrained import install, pack, unpack
@@ -48,7 +49,7 @@ def test_a_fresh_server_streams_from_all_that_ships(tmp_path: Path) -> None:
             # Found when it was packed: it brings no text to search.
             cells = client.get(f"/models/{name}/cells")
             assert cells.status_code == 200
-            assert cells.json()["hypotheses"]
+            assert CellRanking.model_validate(cells.json()).hypotheses
             text = client.get("/sample", params={"model": name, "length": 300, "seed": 1}).text
             assert len(text) == 300
 
