@@ -107,25 +107,31 @@ class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """FastAPI's, with our errors in place of its own."""
         if self.openapi_schema is None:
-            self.openapi_schema = _with_problems(super().openapi())
+            has_keys = bool(self.state.settings.api_keys.get_secret_value())
+            self.openapi_schema = _with_problems(super().openapi(), has_keys)
         return self.openapi_schema
 
 
-def _with_problems(schema: dict[str, Any]) -> dict[str, Any]:
+def _with_problems(schema: dict[str, Any], has_keys: bool) -> dict[str, Any]:
     schemas = schema["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas |= problems.schemas()
-    schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    if has_keys:
+        schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             answers = operation["responses"]
             if "422" in answers:
                 answers["422"] = problems.responses(422)[422]
+            # 403 also to who calls the server by a name that it does not go by.
+            refusals: tuple[int, ...] = (403,)
             if needed_for(method.upper(), path) != "nothing":
-                operation["security"] = [{"key": []}]
-                refusals = problems.responses(401, 403, 429)
-                answers |= {str(status): answer for status, answer in refusals.items()}
+                refusals = (401, 403, 429)
+                if has_keys:
+                    operation["security"] = [{"key": []}]
+            for status, answer in problems.responses(*refusals).items():
+                answers[str(status)] = answer
     return schema
 
 

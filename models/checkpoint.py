@@ -77,6 +77,24 @@ MAX_NGRAM = (16 << 20) + (64 << 10)
 MAX_LINES = 1 << 21
 """Hashes of lines that a checkpoint may carry: 16 MiB."""
 
+_NUMBER = (int, float)
+_CARD: dict[str, tuple[type, ...]] = {
+    "val_loss": _NUMBER,
+    "bpc": _NUMBER,
+    "precision": (dict,),
+    "baseline": (dict,),
+    "corpus": (dict,),
+    "options": (dict,),
+    "created_at": (str,),
+    "job_id": (str,),
+    "pretrained": (bool,),
+}
+_CARD_FIGURES = {
+    "precision": ("exact", "fast"),
+    "baseline": ("ngram_order", "val_loss", "bpc"),
+}
+"""Of entries that are objects, those that must be numbers."""
+
 _MAX_JSON = 8 << 20
 _MAX_HISTORY = 64 << 20
 _MAX_HEADER = 1 << 20
@@ -516,7 +534,7 @@ def read(directory: Path) -> Checkpoint:
         config,
         _read_vocabulary(contents["vocab.json"], config),
         _read_weights(contents["model.safetensors"], config),
-        _parse(contents["card.json"], "card.json"),
+        _sound_card(contents["card.json"]),
         [_parse(line, "history.jsonl") for line in contents["history.jsonl"].splitlines()],
         contents["validation.txt"],
         _read_lines(contents["lines.u64"]),
@@ -579,7 +597,26 @@ def _read_config(directory: Path) -> NetworkConfig:
 
 
 def _read_card(directory: Path) -> dict[str, Any]:
-    return _parse(_read_bounded(directory / "card.json", _MAX_JSON), "card.json")
+    return _sound_card(_read_bounded(directory / "card.json", _MAX_JSON))
+
+
+def _sound_card(data: bytes) -> dict[str, Any]:
+    """A card whose entries are of the kinds that others rely on; each may be missing or null."""
+    card = _parse(data, "card.json")
+    for name, kinds in _CARD.items():
+        if not _is_a(card.get(name), kinds):
+            raise CheckpointError(f"card.json: {name} is not of its kind")
+    for name, entries in _CARD_FIGURES.items():
+        if not all(_is_a((card.get(name) or {}).get(entry), _NUMBER) for entry in entries):
+            raise CheckpointError(f"card.json: {name} holds what is no number")
+    return card
+
+
+def _is_a(value: Any, kinds: tuple[type, ...]) -> bool:
+    # Python takes true for a number.
+    return value is None or (
+        isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+    )
 
 
 def _read_bounded(path: Path, limit: int) -> bytes:

@@ -1,0 +1,184 @@
+"""What tries to break the API and what reads files: a moment of it always, minutes when asked.
+
+``./charloom test -m fuzz --fuzz-seconds 600`` is ten minutes for each target.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.checkpoint import CheckpointError, Registry, read
+from models.corpus import CorpusError, encode, scan
+from models.vocab import Tokens
+from tests.serving import TEXT, serve
+from tests.test_checkpoint import forged
+from tests.toys import toy_checkpoint
+
+Example = TypeVar("Example")
+
+BRIEFLY_OR_LONG = pytest.mark.parametrize(
+    "long", [pytest.param(False, id="briefly"), pytest.param(True, marks=pytest.mark.fuzz)]
+)
+
+
+def hammer(
+    claim: Callable[[Example], None],
+    examples: st.SearchStrategy[Example],
+    request: pytest.FixtureRequest,
+    long: bool,
+) -> None:
+    """Tries a claim on examples: always the same few, or new ones for as long as was asked."""
+    seconds = request.config.getoption("--fuzz-seconds") if long else 0.0
+    ways = settings(
+        max_examples=500 if long else 100,
+        derandomize=not long,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    deadline = time.monotonic() + seconds
+    while True:
+        given(examples)(ways(lambda example: claim(example)))()
+        if time.monotonic() >= deadline:
+            return
+
+
+# Checkpoints
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner),
+    max_leaves=10,
+)
+FILES = (
+    *("config.json", "vocab.json", "card.json", "history.jsonl", "model.safetensors"),
+    *("validation.txt", "lines.u64", "README.md", "manifest.json"),
+)
+
+
+@st.composite
+def damage(draw: st.DrawFn, sound: dict[str, bytes]) -> tuple[str, bytes]:
+    """A file of a checkpoint, and what is there instead."""
+    name = draw(st.sampled_from(FILES))
+    data = sound[name]
+    kind = draw(st.sampled_from(["cut", "flipped", "inserted", "bytes", "json", "changed"]))
+    at = draw(st.integers(0, len(data)))
+    match kind:
+        case "cut":
+            data = data[:at]
+        case "flipped":
+            flipped = bytes([draw(st.integers(0, 255))])
+            data = data[:at] + flipped + data[at + 1 :]
+        case "inserted":
+            data = data[:at] + draw(st.binary(max_size=50)) + data[at:]
+        case "bytes":
+            data = draw(st.binary(max_size=200))
+        case "json":
+            data = json.dumps(draw(JSON)).encode()
+        case "changed" if name.endswith(".json"):
+            # Sound JSON that holds one other value.
+            value = json.loads(data)
+            value[draw(st.sampled_from([*value, "another"]))] = draw(JSON)
+            data = json.dumps(value).encode()
+    return name, data
+
+
+@BRIEFLY_OR_LONG
+def test_no_checkpoint_breaks_who_reads_it(
+    tmp_path: Path, request: pytest.FixtureRequest, long: bool
+) -> None:
+    """It is sound, or refused in words; and what is sound can be published again."""
+    registry = Registry(tmp_path / "models")
+    sound = tmp_path / "models" / "toy" / registry.publish("toy", "latest", toy_checkpoint())
+    contents = {name: (sound / name).read_bytes() for name in FILES}
+
+    def claim(damaged: tuple[str, bytes]) -> None:
+        with tempfile.TemporaryDirectory(dir=tmp_path) as directory:
+            try:
+                found = read(forged(sound, Path(directory), *damaged))
+            except CheckpointError as error:
+                assert str(error)
+                return
+            shapes = {name: weight.shape for name, weight in found.weights.items()}
+            assert shapes == dict(found.config.shapes())
+            assert all(np.isfinite(weight).all() for weight in found.weights.values())
+            Registry(Path(directory) / "models").publish("again", "latest", found)
+
+    hammer(claim, damage(contents), request, long)
+
+
+# Corpora
+
+TEXTS = st.binary(max_size=3000) | st.text(max_size=1500).map(str.encode)
+ENCODED = st.builds(
+    lambda text, encoding: text.encode(encoding, "replace"),
+    st.text(min_size=100, max_size=1000),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32", "latin-1", "cp1252", "shift-jis"]),
+)
+PATCHED = st.builds(
+    lambda head, patch, tail: TEXT.encode()[:head] + patch + TEXT.encode()[:tail],
+    st.integers(0, 3000),
+    st.binary(max_size=100) | st.text(max_size=50).map(str.encode),
+    st.integers(0, 3000),
+)
+
+
+@BRIEFLY_OR_LONG
+@pytest.mark.parametrize("tokens", ["characters", "bytes"])
+def test_no_text_breaks_the_doctor(
+    tmp_path: Path, request: pytest.FixtureRequest, tokens: Tokens, long: bool
+) -> None:
+    """It is read, reported in JSON and encoded; or refused in words."""
+    path, ids = tmp_path / "text", tmp_path / "ids"
+
+    def claim(text: bytes) -> None:
+        path.write_bytes(text)
+        try:
+            found = scan(path, tokens)
+        except CorpusError as error:
+            assert str(error)
+            return
+        said: dict[str, Any] = json.loads(json.dumps(found.report.to_json(), allow_nan=False))
+        assert said["bytes"] == len(text)
+        assert found.report.distinct == len(found.vocabulary)
+        encode(path, found.vocabulary, ids)
+
+    hammer(claim, TEXTS | ENCODED | PATCHED, request, long)
+
+
+# The API
+
+
+@pytest.mark.fuzz
+def test_the_api_keeps_its_contract(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Whatever is sent: no 5xx, only what /openapi.json says, and no way in without a key."""
+    seconds = request.config.getoption("--fuzz-seconds")
+    Registry(tmp_path / "models").publish("toy", "latest", toy_checkpoint())
+    with serve(tmp_path, api_keys="sesame:admin") as client:
+        run = subprocess.run(
+            [
+                *(
+                    str(Path(sys.executable).with_name("st")),
+                    "run",
+                    f"{client.base_url}/openapi.json",
+                ),
+                *("--checks", "all", "--phases", "examples,coverage,fuzzing"),
+                *("--header", "Authorization: Bearer sesame", "--max-time", str(seconds)),
+                *("--request-timeout", "30", "--warnings", "off", "--no-color"),
+            ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert run.returncode == 0, run.stdout[-20_000:] + run.stderr[-5000:]
