@@ -232,10 +232,32 @@ def score(
 
 
 @cli.command()
-def models(data: Data = DATA, url: Url = None, key: AskForKey = False) -> None:
-    """List the models that there are."""
-    with reported(), reach.server(_place(data, url, key)) as reached:
-        commands.models(reached.client)
+def models(
+    model: Annotated[str | None, typer.Argument(help="Only this one, under each tag.")] = None,
+    download: Annotated[
+        Path | None, typer.Option(help="Write it to a .zip, or its network to an .onnx.")
+    ] = None,
+    import_: Annotated[
+        Path | None, typer.Option("--import", help="Bring it from a .zip; - is standard input.")
+    ] = None,
+    data: Data = DATA,
+    url: Url = None,
+    key: AskForKey = False,
+) -> None:
+    """List the models that there are; carry one away, or bring one."""
+    with reported():
+        if (download or import_) and not model:
+            raise typer.BadParameter("--download and --import need a model's name")
+        if download and import_:
+            raise typer.BadParameter("--download and --import are two commands")
+        with reach.server(_place(data, url, key)) as reached:
+            if download:
+                commands.download(reached.client, str(model), download)
+            elif import_:
+                with commands.opened(import_) as archive:
+                    commands.bring(reached.client, str(model), archive)
+            else:
+                commands.models(reached.client, model)
 
 
 @cli.command()

@@ -7,6 +7,7 @@ where it is or what its answers mean.
 import http.client
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -74,6 +75,11 @@ class Client:
         """Sends a text as the body, as it is read."""
         with self.ask("POST", path, query, body=text) as response:
             return json.load(response)
+
+    def save(self, path: str, query: Query, file: IO[bytes]) -> None:
+        """Writes what an address gives to a file, as it comes."""
+        with self.ask("GET", path, query, accept="*/*") as response:
+            shutil.copyfileobj(response, file)
 
     def pages(self, path: str, name: str, query: Query | None = None) -> Iterator[dict[str, Any]]:
         """Every item of a list."""

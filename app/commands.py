@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -71,9 +71,12 @@ def names(client: Client, fields: Mapping[str, Any]) -> None:
         _tell(f"found {found} of {asked}: there seem to be no more of the kind")
 
 
-def models(client: Client) -> None:
+def models(client: Client, only: str | None = None) -> None:
+    """Lists models; of one alone if it is named, all its tags."""
     rows = [("MODEL", "NETWORK", "PARAMETERS", "LOSS", "BPC", "CREATED")]
     for model in client.pages("/models", "models"):
+        if only not in (None, model["name"], model["model"]):
+            continue
         config = model["config"]
         rows.append(
             (
@@ -86,6 +89,32 @@ def models(client: Client) -> None:
             )
         )
     _table(rows, "no models yet: ./charloom train FILE --model NAME makes one")
+
+
+def download(client: Client, model: str, file: Path) -> None:
+    """Writes a model to a file, which is there whole or not at all."""
+    kind = file.suffix.lower().removeprefix(".")
+    if kind not in ("zip", "onnx"):
+        raise Failed(f"what is {file} to be? A .zip is the whole model, an .onnx its network")
+    staged = file.with_name(f".{file.name}.part")
+    try:
+        with staged.open("wb") as out:
+            client.save(f"/models/{model}/download", {"format": kind}, out)
+        staged.replace(file)
+    except OSError as error:
+        raise Failed(f"cannot write {file}: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            staged.unlink()
+    _tell(f"{file} holds {model}, {file.stat().st_size:,} bytes")
+
+
+def bring(client: Client, model: str, archive: IO[bytes]) -> None:
+    """Sends a model that was downloaded somewhere."""
+    brought = client.upload(f"/models/{model}", {}, archive)
+    _tell(
+        f"{brought['model']} is here; ./charloom sample --model {brought['model']} writes with it"
+    )
 
 
 def jobs(client: Client, query: Mapping[str, Any]) -> None:

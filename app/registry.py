@@ -1,19 +1,37 @@
-"""Published models over HTTP: what there is, how it was trained, and away with it.
+"""Published models over HTTP: what there is, how it was trained, out and in, and away with it.
 
-All through ``models.checkpoint.Registry``; no weight is read.
+All through ``models.checkpoint.Registry``; weights are read only where they are carried away or in.
 """
 
 import math
-from dataclasses import asdict
-from typing import Annotated, Any
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from typing import IO, Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from app.problems import responses
-from app.schemas import History, ModelList, ModelQuery, ModelView, page
-from app.services import ServicesDep
-from app.uploads import known_query
-from models.checkpoint import CheckpointError, Entry, UnknownModel, split_reference
+from app.problems import responses, unprocessable
+from app.schemas import DownloadQuery, History, ModelList, ModelQuery, ModelView, page
+from app.services import Services, ServicesDep
+from app.uploads import known_query, receive_file
+from models.checkpoint import (
+    NGRAM,
+    CheckpointError,
+    Entry,
+    UnknownModel,
+    check_tag,
+    split_reference,
+)
+from models.portable import onnx_file, unzipped, zipped
+from worker.jobs import NameTaken
+
+_BLOCK = 1 << 18
 
 router = APIRouter(tags=["models"], dependencies=[Depends(known_query)])
 
@@ -55,6 +73,140 @@ def show_history(model: str, services: ServicesDep) -> dict[str, Any]:
         "points": [line for line in lines if "text" not in line],
         "samples": [line for line in lines if "text" in line],
     }
+
+
+@router.get(
+    "/models/{model}/download",
+    summary="A model to carry away",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The checkpoint, or its network.",
+            "content": {
+                kind: {"schema": {"type": "string", "format": "binary"}}
+                for kind in ("application/zip", "application/onnx")
+            },
+        },
+        **responses(404, 422, 507),
+    },
+)
+async def download_model(
+    model: str, query: Annotated[DownloadQuery, Query()], services: ServicesDep
+) -> Response:
+    """A zip of the checkpoint, which `POST /models/{model}` takes, here or elsewhere; or its
+    network as an ONNX graph, which tells what its inputs and outputs are."""
+    if query.format == "onnx":
+        return await _onnx(model, services)
+    name, tag, digest = await run_in_threadpool(services.models.resolve, reference_of(model))
+    with ExitStack() as held:
+        opened = services.models.opened(name, digest)
+        files = await run_in_threadpool(held.enter_context, opened)
+        headers = _download_headers(name, tag, digest, "zip")
+        return _Download(zipped(files), "application/zip", headers, held.pop_all())
+
+
+async def _onnx(model: str, services: Services) -> Response:
+    named = await services.catalogue.get(reference_of(model))
+    digest = named.model.digest
+
+    def make() -> tuple[IO[bytes], int]:
+        # In a file: whoever reads slowly must not hold it in memory.
+        try:
+            data = onnx_file(named.model.checkpoint, named.reference, digest)
+        except ValueError as error:
+            raise unprocessable("format", str(error)) from None
+        file = held.enter_context(_unnamed_file(services))
+        file.write(data)
+        file.seek(0)
+        return file, len(data)
+
+    with ExitStack() as held:
+        file, size = await run_sync(make, limiter=services.bundles)
+        headers = _download_headers(named.name, named.tag, digest, "onnx")
+        headers["Content-Length"] = str(size)
+        return _Download(_blocks(file), "application/onnx", headers, held.pop_all())
+
+
+def _unnamed_file(services: Services) -> IO[bytes]:
+    """A file that goes when it is closed, however the server ends."""
+    services.models.root.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=services.models.root)
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    while block := file.read(_BLOCK):
+        yield block
+
+
+def _download_headers(name: str, tag: str, digest: str, kind: str) -> dict[str, str]:
+    shown = name if tag == "latest" else f"{name}-{tag}"
+    return {
+        "Content-Disposition": f'attachment; filename="{shown}-{digest[:12]}.{kind}"',
+        "X-Model-Digest": digest,
+    }
+
+
+class _Download(StreamingResponse):
+    """A stream that lets go of its files when it is over, or nobody reads it any more."""
+
+    def __init__(
+        self, content: Iterable[bytes], kind: str, headers: Mapping[str, str], held: ExitStack
+    ) -> None:
+        super().__init__(content, headers=headers, media_type=kind)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            await super().__call__(scope, receive, send)
+
+
+@router.post(
+    "/models/{model}",
+    status_code=201,
+    summary="Bring a model",
+    response_model=ModelView,
+    responses=responses(409, 413, 415, 422, 507),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def import_model(
+    model: str, request: Request, response: Response, services: ServicesDep
+) -> dict[str, Any]:
+    """Takes the zip of a checkpoint as the body. What `latest` named before stays under the id of
+    its job."""
+    try:
+        name, tag = split_reference(model)
+        check_tag(name, tag)
+    except ValueError as error:
+        raise unprocessable("model", f"is no name to import to: {error}") from None
+    await run_in_threadpool(_refuse_while_trained, services, name)
+    with await run_in_threadpool(_unnamed_file, services) as file:
+        await receive_file(request, file, services.settings.max_upload_bytes)
+        entry = await run_sync(_publish, services, name, tag, file, limiter=services.bundles)
+    response.headers["Location"] = f"/models/{model}"
+    return view(entry)
+
+
+def _refuse_while_trained(services: Services, name: str) -> None:
+    """Raises NameTaken while a job is to publish under a name: it would take the tag back."""
+    for job in services.jobs.unended():
+        if job.model == name:
+            raise NameTaken(name, job.id)
+
+
+def _publish(services: Services, name: str, tag: str, file: IO[bytes]) -> Entry:
+    try:
+        checkpoint = unzipped(file, services.settings.max_upload_bytes)
+    except CheckpointError as error:
+        raise unprocessable("body", f"is no checkpoint to import: {error}") from None
+    # Whoever sends it does not decide what this server ships, and sends no n-gram model.
+    card = {k: v for k, v in checkpoint.card.items() if k not in ("pretrained", NGRAM)}
+    services.models.publish(name, tag, replace(checkpoint, card=card), keep_before=True)
+    return services.models.entry(f"{name}:{tag}")
 
 
 @router.delete(

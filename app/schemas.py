@@ -198,6 +198,12 @@ class ModelQuery(Page):
     cursor: ModelReference | None = None
 
 
+class DownloadQuery(Fields):
+    format: Literal["zip", "onnx"] = Field(
+        "zip", description="the whole checkpoint, or its network for ONNX Runtime"
+    )
+
+
 def page(name: str, found: list[dict[str, Any]], limit: int, key: str) -> dict[str, Any]:
     """A page of a list.
 

@@ -24,6 +24,9 @@ from worker.queue import Queue
 SCANS = 2
 """Texts that are scanned at once: each costs a core while it lasts."""
 
+BUNDLES = 1
+"""Models that are imported or made ONNX of at once: each lies in memory some three times."""
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -40,6 +43,7 @@ class Services:
     background: Background
     signer: StateSigner
     scans: anyio.CapacityLimiter
+    bundles: anyio.CapacityLimiter
     stopping: asyncio.Event
 
 
@@ -58,6 +62,7 @@ def open_services(settings: Settings) -> Services:
         background=Background(models),
         signer=StateSigner(settings.data / "secret"),
         scans=anyio.CapacityLimiter(SCANS),
+        bundles=anyio.CapacityLimiter(BUNDLES),
         stopping=asyncio.Event(),
     )
 

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from typing import Any, Generic, NoReturn, TypeVar, get_origin
+from typing import IO, Any, Generic, NoReturn, TypeVar, get_origin
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -76,19 +76,37 @@ async def receive_text(
     if boundary is None:
         options = check(fields)
         async with _staged(corpora) as upload:
-            text = _Text(upload, limit)
-            async for chunk in request.stream():
-                text.add(chunk)
-                await text.settle()
-            await text.settle(final=True)
+            await _receive(request, upload.write, limit)
             yield Received(options, upload)
     else:
         async with _staged(corpora) as upload:
-            form = _Form(boundary, _Text(upload, limit), known, fields)
+            form = _Form(boundary, _Body(upload.write, limit), known, fields)
             async for chunk in request.stream():
                 await form.add(chunk)
             await form.finish()
             yield Received(check(form.fields), upload)
+
+
+async def receive_file(request: Request, file: IO[bytes], limit: int) -> None:
+    """A raw body, whatever content type is on it, written to a file.
+
+    Raises:
+        Problem: 413 if it has more than ``limit`` bytes, 415 for a compressed body or a form.
+        ClientDisconnect: the client left.
+    """
+    refuse_encoding(request)
+    if _boundary(request) is not None:
+        raise Problem(415, "a form is not taken here: send the file itself as the body")
+    _refuse_length(request, limit, limit)
+    await _receive(request, file.write, limit)
+
+
+async def _receive(request: Request, write: Callable[[bytes], object], limit: int) -> None:
+    body = _Body(write, limit)
+    async for chunk in request.stream():
+        body.add(chunk)
+        await body.settle()
+    await body.settle(final=True)
 
 
 @asynccontextmanager
@@ -185,7 +203,7 @@ def _refuse_length(request: Request, longest: int, limit: int) -> None:
 
 
 def _too_large(limit: int) -> Problem:
-    return Problem(413, f"a text may have at most {_size(limit)} on this server; this one has more")
+    return Problem(413, f"a body may have at most {_size(limit)} here; this one has more")
 
 
 def _size(count: int) -> str:
@@ -213,11 +231,11 @@ def _malformed(reason: str) -> Problem:
     return Problem(400, f"the body is not a sound multipart/form-data body: {reason}")
 
 
-class _Text:
-    """Where a text's bytes go: counted at once, written when there are enough of them."""
+class _Body:
+    """Where a body's bytes go: counted at once, written when there are enough of them."""
 
-    def __init__(self, upload: Upload, limit: int) -> None:
-        self._upload = upload
+    def __init__(self, write: Callable[[bytes], object], limit: int) -> None:
+        self._write = write
         self.limit = limit
         self._bytes = 0
         self._held = bytearray()
@@ -231,7 +249,7 @@ class _Text:
     async def settle(self, *, final: bool = False) -> None:
         if final or len(self._held) >= _BLOCK:
             data, self._held = bytes(self._held), bytearray()
-            await run_in_threadpool(self._upload.write, data)
+            await run_in_threadpool(self._write, data)
 
 
 class _Form:
@@ -241,7 +259,7 @@ class _Form:
     """
 
     def __init__(
-        self, boundary: bytes, text: _Text, known: Collection[str], fields: dict[str, str]
+        self, boundary: bytes, text: _Body, known: Collection[str], fields: dict[str, str]
     ) -> None:
         self.fields = dict(fields)
         self._known = known

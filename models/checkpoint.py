@@ -38,11 +38,11 @@ import shutil
 import stat
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +56,11 @@ from models.vocab import Vocabulary
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_JOB = re.compile(r"[0-9a-f]{22}", re.ASCII)
 
 VALIDATION_BYTES = 100_000
-_FILES = (
+MANIFEST = "manifest.json"
+FILES = (
     "config.json",
     "vocab.json",
     "model.safetensors",
@@ -77,25 +79,10 @@ MAX_NGRAM = (16 << 20) + (64 << 10)
 MAX_LINES = 1 << 21
 """Hashes of lines that a checkpoint may carry: 16 MiB."""
 
-_NUMBER = (int, float)
-_CARD: dict[str, tuple[type, ...]] = {
-    "val_loss": _NUMBER,
-    "bpc": _NUMBER,
-    "precision": (dict,),
-    "baseline": (dict,),
-    "corpus": (dict,),
-    "options": (dict,),
-    "created_at": (str,),
-    "job_id": (str,),
-    "pretrained": (bool,),
-}
-_CARD_FIGURES = {
-    "precision": ("exact", "fast"),
-    "baseline": ("ngram_order", "val_loss", "bpc"),
-}
-"""Of entries that are objects, those that must be numbers."""
-
 _MAX_JSON = 8 << 20
+_MAX_CARD = 256 << 10
+_MAX_DEPTH = 16
+_MAX_NUMBER = 1e12
 _MAX_HISTORY = 64 << 20
 _MAX_HEADER = 1 << 20
 _ABANDONED = 3600.0
@@ -176,10 +163,13 @@ class Registry:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def publish(self, name: str, tag: str, checkpoint: Checkpoint) -> str:
+    def publish(
+        self, name: str, tag: str, checkpoint: Checkpoint, *, keep_before: bool = False
+    ) -> str:
         """Writes a checkpoint and points the tag at it.
 
-        What the tag named before goes, unless another tag names it; the one before stays.
+        What the tag named before goes, unless another tag names it; the one before stays. With
+        ``keep_before`` it is given a tag of its own, as ``keep_latest`` does.
 
         Returns:
             The digest.
@@ -188,7 +178,7 @@ class Registry:
             ValueError: the name or tag is none.
             CheckpointError: a part of it is larger than ``read`` takes.
         """
-        _check_tag(name, tag)
+        check_tag(name, tag)
         home = self.root / name
         staged = home / f".stage-{secrets.token_hex(8)}"
         with self._changing():
@@ -203,6 +193,8 @@ class Registry:
                     staged.rename(home / digest)
                     sync_directory(home)
                 before = self._read_tag(name, tag)
+                if keep_before and before not in (None, digest):
+                    self._keep(name, str(before))
                 self._write_tag(name, tag, digest)
                 self._prune(name, keep={digest, before})
         finally:
@@ -216,7 +208,7 @@ class Registry:
             ValueError: the name or tag is none.
             CheckpointError: the checkpoint is gone.
         """
-        _check_tag(name, tag)
+        check_tag(name, tag)
         with self._changing():
             self._directory(name, digest)
             self._write_tag(name, tag, digest)
@@ -258,6 +250,32 @@ class Registry:
         if hashlib.sha256(data).hexdigest() != digest:
             raise CheckpointError("the n-gram model does not match its digest")
         return data
+
+    def keep_latest(self, name: str, besides: str) -> None:
+        """What ``latest`` names stays, whoever takes its place: under the id of its job.
+
+        Args:
+            name: the model's.
+            besides: the id of a job; what is of it need not stay.
+        """
+        with self._changing():
+            digest = self._read_tag(name, "latest")
+            if digest and self._job_of(name, digest) != besides:
+                self._keep(name, digest)
+
+    def _keep(self, name: str, digest: str) -> None:
+        """Gives a checkpoint the tag of its job, or part of its digest where that is taken."""
+        tag = self._job_of(name, digest)
+        if not _JOB.fullmatch(tag) or self._read_tag(name, tag) not in (None, digest):
+            tag = digest[:22]
+        self._write_tag(name, tag, digest)
+
+    def _job_of(self, name: str, digest: str) -> str:
+        """The id of the job that made a checkpoint; nothing where it names none."""
+        try:
+            return str(_read_card(self._directory(name, digest)).get("job_id") or "")
+        except CheckpointError:
+            return ""
 
     def delete(self, reference: str) -> None:
         """Removes a tag, or every tag of a name alone, and what no tag names then.
@@ -318,6 +336,26 @@ class Registry:
         """
         return read(self._directory(name, digest))
 
+    @contextmanager
+    def opened(self, name: str, digest: str) -> Iterator[dict[str, IO[bytes]]]:
+        """A checkpoint's files by name, which stay readable even if it is deleted meanwhile.
+
+        Raises:
+            CheckpointError: it is damaged, as far as sizes tell.
+        """
+        directory = self._directory(name, digest)
+        manifest = _parse(_read_bounded(directory / MANIFEST, _MAX_JSON), MANIFEST)
+        with ExitStack() as held:
+            files = {}
+            for file in FILES:
+                stated = manifest.get(file)
+                files[file] = held.enter_context(_open(directory / file))
+                size = os.fstat(files[file].fileno()).st_size
+                if not isinstance(stated, dict) or stated.get("bytes") != size:
+                    raise CheckpointError(f"{file} is damaged: it is not as long as it was")
+            files[MANIFEST] = held.enter_context(_open(directory / MANIFEST))
+            yield files
+
     def vocabulary(self, name: str, digest: str) -> Vocabulary:
         """A checkpoint's symbols, without its weights.
 
@@ -349,7 +387,7 @@ class Registry:
         """
         name, _tag, digest = self.resolve(reference)
         data = _read_bounded(self._directory(name, digest) / "history.jsonl", _MAX_HISTORY)
-        return [_parse(line, "history.jsonl") for line in data.splitlines()]
+        return [_parse_point(line) for line in data.splitlines()]
 
     def entries(self) -> Iterator[Entry]:
         """Every sound model and tag, in the order of ``references``; damaged ones are left out."""
@@ -417,7 +455,7 @@ class Registry:
                 path.unlink(missing_ok=True)
 
 
-def _check_tag(name: str, tag: str) -> None:
+def check_tag(name: str, tag: str) -> None:
     """Raises ValueError: a checkpoint can't have that name or tag."""
     split_reference(f"{name}:{tag}")
     if tag == NGRAM:
@@ -477,14 +515,14 @@ def _write(directory: Path, checkpoint: Checkpoint) -> str:
         name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         for name, data in contents.items()
     }
-    contents["manifest.json"] = _json(manifest)
+    contents[MANIFEST] = _json(manifest)
     for name, data in contents.items():
         with (directory / name).open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
     sync_directory(directory)
-    return hashlib.sha256(contents["manifest.json"]).hexdigest()
+    return hashlib.sha256(contents[MANIFEST]).hexdigest()
 
 
 def _validation(checkpoint: Checkpoint) -> bytes:
@@ -500,6 +538,7 @@ def _limit(name: str, config: NetworkConfig) -> int:
     if name == "model.safetensors":
         return 4 * config.parameters() + _MAX_HEADER
     limits = {
+        "card.json": _MAX_CARD,
         "history.jsonl": _MAX_HISTORY,
         "validation.txt": VALIDATION_BYTES,
         "lines.u64": 8 * MAX_LINES,
@@ -517,25 +556,40 @@ def read(directory: Path) -> Checkpoint:
     Raises:
         CheckpointError: saying what is wrong.
     """
-    manifest_bytes = _read_bounded(directory / "manifest.json", _MAX_JSON)
-    if hashlib.sha256(manifest_bytes).hexdigest() != directory.name:
+    manifest = _read_bounded(directory / MANIFEST, _MAX_JSON)
+    if hashlib.sha256(manifest).hexdigest() != directory.name:
         raise CheckpointError("the manifest does not match the digest")
-    manifest = _parse(manifest_bytes, "manifest.json")
-    config = _read_config(directory)
+    return assemble(lambda name, limit: _read_bounded(directory / name, limit))
+
+
+def assemble(read_file: Callable[[str, int], bytes]) -> Checkpoint:
+    """A checkpoint of its files' bytes, none of which is trusted.
+
+    Args:
+        read_file: gives the bytes of a file, by name, or raises CheckpointError if it has more
+            than so many.
+
+    Raises:
+        CheckpointError: saying what is wrong.
+    """
+    manifest = _parse(read_file(MANIFEST, _MAX_JSON), MANIFEST)
+    config = _parse_config(read_file("config.json", _MAX_JSON))
     contents = {}
-    for name in _FILES:
-        data = _read_bounded(directory / name, _limit(name, config))
+    for name in FILES:
+        data = read_file(name, _limit(name, config))
         stated = manifest.get(name)
         digest = hashlib.sha256(data).hexdigest()
         if not isinstance(stated, dict) or stated.get("sha256") != digest:
             raise CheckpointError(f"{name} is damaged: its sha256 does not match the manifest")
         contents[name] = data
+    vocabulary = _read_vocabulary(contents["vocab.json"], config)
+    _check_validation(contents["validation.txt"], vocabulary)
     return Checkpoint(
         config,
-        _read_vocabulary(contents["vocab.json"], config),
+        vocabulary,
         _read_weights(contents["model.safetensors"], config),
-        _sound_card(contents["card.json"]),
-        [_parse(line, "history.jsonl") for line in contents["history.jsonl"].splitlines()],
+        _parse_card(contents["card.json"]),
+        [_parse_point(line) for line in contents["history.jsonl"].splitlines()],
         contents["validation.txt"],
         _read_lines(contents["lines.u64"]),
     )
@@ -586,8 +640,24 @@ def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
     return weights
 
 
+def _check_validation(data: bytes, vocabulary: Vocabulary) -> None:
+    try:
+        if vocabulary.tokens == "characters":
+            vocabulary.encode(data.decode())
+            return
+        known = bool((vocabulary.lookup(np.frombuffer(data, dtype=np.uint8)) >= 0).all())
+    except ValueError:
+        known = False
+    if not known:
+        raise CheckpointError("validation.txt is no text in the model's vocabulary")
+
+
 def _read_config(directory: Path) -> NetworkConfig:
-    data = _parse(_read_bounded(directory / "config.json", _MAX_JSON), "config.json")
+    return _parse_config(_read_bounded(directory / "config.json", _MAX_JSON))
+
+
+def _parse_config(content: bytes) -> NetworkConfig:
+    data = _parse(content, "config.json")
     if data.pop("format", None) != 1:
         raise CheckpointError("config.json is of a format that this version doesn't read")
     try:
@@ -597,44 +667,86 @@ def _read_config(directory: Path) -> NetworkConfig:
 
 
 def _read_card(directory: Path) -> dict[str, Any]:
-    return _sound_card(_read_bounded(directory / "card.json", _MAX_JSON))
+    return _parse_card(_read_bounded(directory / "card.json", _MAX_CARD))
 
 
-def _sound_card(data: bytes) -> dict[str, Any]:
-    """A card whose entries are of the kinds that others rely on; each may be missing or null."""
-    card = _parse(data, "card.json")
-    for name, kinds in _CARD.items():
-        if not _is_a(card.get(name), kinds):
-            raise CheckpointError(f"card.json: {name} is not of its kind")
-    for name, entries in _CARD_FIGURES.items():
-        if not all(_is_a((card.get(name) or {}).get(entry), _NUMBER) for entry in entries):
-            raise CheckpointError(f"card.json: {name} holds what is no number")
+def _parse_card(content: bytes) -> dict[str, Any]:
+    """A card whose well-known parts are what their names say; it may have others."""
+    card = _parse(content, "card.json")
+    parts: dict[str, dict[str, Any]] = {"": card}
+    for name in ("baseline", "corpus", "options", "precision"):
+        part = card.get(name)
+        if not isinstance(part, dict | None):
+            raise CheckpointError(f"card.json: {name} is not an object")
+        parts[name] = part or {}
+    sound = (
+        all(_is_number(parts[part].get(name)) for part, name in _NUMBERS)
+        and all(_is_line(card.get(name)) for name in _LINES)
+        and isinstance(card.get("pretrained", False), bool)
+        and (not card.get("precision") or parts["precision"].keys() >= {"exact", "fast"})
+    )
+    if not sound:
+        raise CheckpointError("card.json: a figure is no number, or a text is no line of text")
     return card
 
 
-def _is_a(value: Any, kinds: tuple[type, ...]) -> bool:
-    # Python takes true for a number.
-    return value is None or (
-        isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-    )
+_NUMBERS = (
+    ("", "bpc"),
+    ("", "step"),
+    ("", "val_loss"),
+    ("baseline", "bpc"),
+    ("baseline", "ngram_order"),
+    ("baseline", "val_loss"),
+    ("precision", "exact"),
+    ("precision", "fast"),
+)
+_LINES = ("created_at", "device", "job_id", NGRAM)
+
+
+def _is_number(value: Any) -> bool:
+    """A number that any arithmetic can be done with, or none."""
+    if isinstance(value, bool):
+        return False
+    return value is None or (isinstance(value, int | float) and abs(value) <= _MAX_NUMBER)
+
+
+def _is_line(value: Any) -> bool:
+    """A text that a terminal can show in a line, or none."""
+    return value is None or (isinstance(value, str) and value.isprintable())
+
+
+def _parse_point(line: bytes) -> dict[str, Any]:
+    point = _parse(line, "history.jsonl")
+    numbers = all(_is_number(point.get(n)) for n in ("train_loss", "val_loss", "temperature"))
+    step = point.get("step")
+    if type(step) is not int or not _is_number(step) or not numbers:
+        raise CheckpointError("history.jsonl: a figure is no number")
+    if not isinstance(point.get("text", ""), str):
+        raise CheckpointError("history.jsonl: a sample is no text")
+    return point
 
 
 def _read_bounded(path: Path, limit: int) -> bytes:
-    """A file's bytes; no link is followed, no pipe waited for, nothing too large allocated."""
+    """A file's bytes; nothing too large is allocated."""
+    with _open(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise CheckpointError(f"{path.name} is larger than its kind may be")
+        return file.read(size)
+
+
+def _open(path: Path) -> IO[bytes]:
+    """A file to read; no link is followed and no pipe waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{path.name} is missing") from None
     except OSError as error:
         raise CheckpointError(f"{path.name} can't be read: {error.strerror}") from None
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise CheckpointError(f"{path.name} is not a file")
-    with os.fdopen(descriptor, "rb") as file:
-        if status.st_size > limit:
-            raise CheckpointError(f"{path.name} is larger than its kind may be")
-        return file.read(status.st_size)
+    return os.fdopen(descriptor, "rb")
 
 
 def _parse(data: bytes, name: str) -> dict[str, Any]:
@@ -644,11 +756,29 @@ def _parse(data: bytes, name: str) -> dict[str, Any]:
         if b"\\ud" in data.lower():
             # Perhaps half a surrogate pair, which has no UTF-8.
             json.dumps(value, ensure_ascii=False).encode()
+        _check_depth(value)
     except (ValueError, RecursionError):
         raise CheckpointError(f"{name} is not sound JSON") from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{name} is not a JSON object")
     return value
+
+
+def _check_depth(value: Any) -> None:
+    """Raises ValueError for what is nested so deeply that writing it again might fail."""
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [inner for outer in level for inner in _parts_of(outer)]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
+
+
+def _parts_of(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value.values()
+    elif isinstance(value, list):
+        yield from value
 
 
 def _finite(text: str) -> float:

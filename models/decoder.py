@@ -246,7 +246,9 @@ def build_graph(
         _value("logits", TensorProto.FLOAT, ("steps", "rows", config.vocabulary_size)),
     ]
     graph = helper.make_graph([scan], "decoder", inputs, outputs)
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(_MICROSOFT, 1)]
+    opsets = [helper.make_opsetid("", OPSET)]
+    if precision == "fast":
+        opsets.append(helper.make_opsetid(_MICROSOFT, 1))
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 

@@ -261,6 +261,29 @@ def test_models_are_listed(url: str) -> None:
     assert lines[0].split()[1:] == ["lstm", "2x24", parameters, *figures]
 
 
+def test_a_model_is_carried_away_and_brought_back(
+    client: httpx2.Client, url: str, models: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "toy.zip"
+    done = charloom("models", "toy:v1", "--download", file, "--url", url)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"{file} holds toy:v1, {file.stat().st_size:,} bytes\n"
+    assert file.read_bytes() == client.get("/models/toy:v1/download").content
+    charloom("models", "toy", "--download", tmp_path / "toy.onnx", "--url", url)
+    graph = client.get("/models/toy/download?format=onnx").content
+    assert (tmp_path / "toy.onnx").read_bytes() == graph
+    try:
+        brought = charloom("models", "toy:back", "--import", file, "--url", url)
+        assert brought.returncode == 0 and "toy:back is here" in brought.stderr
+        tags = charloom("models", "toy:back", "--url", url).stdout.splitlines()[1:]
+        assert [tag.split()[0] for tag in tags] == ["toy:back"]
+        digest = client.get("/models/toy:back").json()["digest"]
+        assert digest == client.get("/models/toy:v1").json()["digest"]
+    finally:
+        Registry(models / "models").delete("toy:back")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.onnx", "toy.zip"]
+
+
 def test_jobs_are_listed(tmp_path: Path) -> None:
     with serve(tmp_path) as client:
         nothing = charloom("jobs", "--url", str(client.base_url))
@@ -296,6 +319,10 @@ def test_jobs_are_listed(tmp_path: Path) -> None:
         ("jobs 0", "no job of this id"),
         ("jobs 0 --cancel", "no job of this id"),
         ("train /nowhere --model=x", "cannot read /nowhere: No such file"),
+        ("models nobody --download /tmp/x.zip", "no model of this name"),
+        ("models toy --download /tmp/x.pt", "what is /tmp/x.pt to be"),
+        ("models toy --download /nowhere/x.zip", "cannot write /nowhere/x.zip: No such file"),
+        ("models toy --import /dev/null", "no checkpoint to import: it is damaged"),
         ("models --url=http://127.0.0.1:1", "nobody answers at http://127.0.0.1:1: "),
         ("models --url=localhost:8000", "is no URL of a service"),
     ],
@@ -311,6 +338,7 @@ def test_what_goes_wrong_is_one_line(arguments: str, words: str, url: str) -> No
     [
         "train file",
         "jobs --cancel",
+        "models --import=x",
         "sample --colour=red",
         "inspect /dev/null",
         "inspect /dev/null --model=toy --tracks=quotes --cell=1",

@@ -441,7 +441,7 @@ class Session:
         if self._progress:
             self._tell_progress(self._progress)
         if evaluation.best:
-            self._keep_what_was_latest()
+            self._registry.keep_latest(self._job.model, besides=self._job.id)
             self._publish("latest", evaluation.step, evaluation.val_loss)
 
     def _sample(self, step: int) -> None:
@@ -503,22 +503,6 @@ class Session:
             "val_loss": checkpoint.card["val_loss"],
         }
         self._tell("checkpoint", data)
-
-    def _keep_what_was_latest(self) -> None:
-        """What another job left under the name stays, under that job's id."""
-        name = self._job.model
-        try:
-            latest = self._registry.entry(f"{name}:latest")
-        except (UnknownModel, CheckpointError):
-            return
-        owner = str(latest.card.get("job_id") or latest.digest[:22])
-        if owner == self._job.id:
-            return
-        try:
-            self._registry.tag(name, owner, latest.digest)
-        except ValueError:
-            # An imported card may name anything as its job.
-            self._registry.tag(name, latest.digest[:22], latest.digest)
 
 
 def available_memory(device: torch.device) -> int:
