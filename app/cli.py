@@ -4,41 +4,17 @@ Knows the command line and the environment variables that may stand in for it. W
 does is in a module of its own.
 """
 
-import getpass
-import io
-import os
-import signal
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from app import commands, reach
-from app.client import ApiError
-from app.up import ROOT, Options, Refusal, bring_up
+from app import cli_essay, commands, reach
+from app.shell import DATA, AskForKey, Data, Url, place, reported
+from app.up import Options, bring_up
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-Data = Annotated[
-    Path, typer.Option(envvar="CHARLOOM_DATA", help="The directory that keeps everything.")
-]
-Url = Annotated[
-    str | None,
-    typer.Option(
-        envvar="CHARLOOM_URL",
-        help="Of a running service; else the one on the data directory, else one is started. "
-        "CHARLOOM_API_KEY is its key.",
-    ),
-]
-# Not the key itself: everybody on the machine can read what a command was started with.
-AskForKey = Annotated[
-    bool, typer.Option("--key", help="Ask for the key, for want of CHARLOOM_API_KEY.")
-]
-DATA = ROOT / "data"
+cli.add_typer(cli_essay.corpus, name="corpus")
 
 
 @cli.callback()
@@ -122,7 +98,7 @@ def train(
         with commands.opened(file) as text:
             if check:
                 raise typer.Exit(0 if commands.check(text) else 1)
-            with reach.everything(_place(data, url, key)) as reached:
+            with reach.everything(place(data, url, key)) as reached:
                 code = commands.train(reached, text, _given(context, "file", "check"))
         raise typer.Exit(code)
 
@@ -150,7 +126,7 @@ def sample(
     key: AskForKey = False,
 ) -> None:
     """Write text in a model's style, as it is made."""
-    with reported(), reach.server(_place(data, url, key)) as reached:
+    with reported(), reach.server(place(data, url, key)) as reached:
         commands.sample(reached.client, _given(context))
 
 
@@ -170,7 +146,7 @@ def names(
     key: AskForKey = False,
 ) -> None:
     """Draw names from a model of a list, one a line, none twice."""
-    with reported(), reach.server(_place(data, url, key)) as reached:
+    with reported(), reach.server(place(data, url, key)) as reached:
         commands.names(reached.client, _given(context))
 
 
@@ -202,7 +178,7 @@ def inspect(
         fields = _given(context, "file", "model", "cell", "tracks")
         if cell is not None:
             fields["cells"] = [cell]
-        with commands.opened(file) as text, reach.server(_place(data, url, key)) as reached:
+        with commands.opened(file) as text, reach.server(place(data, url, key)) as reached:
             commands.inspect(reached.client, text, model, tracks, fields)
 
 
@@ -214,7 +190,7 @@ def cells(
     key: AskForKey = False,
 ) -> None:
     """Show what a model's cells keep track of."""
-    with reported(), reach.server(_place(data, url, key)) as reached:
+    with reported(), reach.server(place(data, url, key)) as reached:
         commands.cells(reached.client, model)
 
 
@@ -227,7 +203,7 @@ def score(
     key: AskForKey = False,
 ) -> None:
     """Show which of some models expects a text most."""
-    with reported(), commands.opened(file) as text, reach.server(_place(data, url, key)) as reached:
+    with reported(), commands.opened(file) as text, reach.server(place(data, url, key)) as reached:
         commands.score(reached.client, text, model)
 
 
@@ -250,7 +226,7 @@ def models(
             raise typer.BadParameter("--download and --import need a model's name")
         if download and import_:
             raise typer.BadParameter("--download and --import are two commands")
-        with reach.server(_place(data, url, key)) as reached:
+        with reach.server(place(data, url, key)) as reached:
             if download:
                 commands.download(reached.client, str(model), download)
             elif import_:
@@ -272,7 +248,7 @@ def jobs(
     key: AskForKey = False,
 ) -> None:
     """List jobs, the newest first; with a job's id, show its progress or cancel it."""
-    with reported(), reach.server(_place(data, url, key)) as reached:
+    with reported(), reach.server(place(data, url, key)) as reached:
         if cancel and not job:
             raise typer.BadParameter("--cancel needs a job's id")
         if not job:
@@ -283,46 +259,12 @@ def jobs(
             raise typer.Exit(commands.follow(reached, job))
 
 
-def _place(data: Path, url: str | None, ask_for_key: bool) -> reach.Place:
-    return reach.Place(data.resolve(), url, _asked_key() if ask_for_key else None)
-
-
-def _asked_key() -> str:
-    with warnings.catch_warnings():
-        # It would take the key where everybody sees it.
-        warnings.simplefilter("error", getpass.GetPassWarning)
-        try:
-            return getpass.getpass("Key: ", sys.stderr)
-        except (getpass.GetPassWarning, EOFError):
-            raise Refusal("--key asks in a terminal: set CHARLOOM_API_KEY instead") from None
-
-
 def _given(context: typer.Context, *besides: str) -> dict[str, Any]:
     """What was said on the command line, to be sent as it is: the service knows what it may be."""
     left_out = {"data", "url", "key", *besides}
     given = {name: value for name, value in context.params.items() if name not in left_out}
     # Zeros were said.
     return {k: v for k, v in given.items() if v is not None and v is not False and v != []}
-
-
-@contextmanager
-def reported() -> Iterator[None]:
-    """What went wrong is one line and an exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal of another encoding shows what it can.
-            stream.reconfigure(errors="replace")
-    try:
-        yield
-    except (Refusal, ApiError, commands.Failed) as error:
-        typer.echo(f"charloom: {error}", err=True)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(commands.INTERRUPTED) from None
-    except BrokenPipeError:
-        # Whoever read has enough. Python would complain once more as it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(128 + signal.SIGPIPE) from None
 
 
 if __name__ == "__main__":

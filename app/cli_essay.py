@@ -1,0 +1,100 @@
+"""The commands around the essay: its texts, and its experiments.
+
+Knows the command line. What a command does is in modules of their own.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app import fetch
+from app.commands import Failed
+from app.public_corpora import OWN, PUBLIC_CORPORA
+from app.shell import DATA, Data, reported
+from app.up import ROOT
+
+OWN_SOURCES = ("*.md", "docs/*.md", "app/**/*.js", "[abmtw]*/**/*.py")
+
+corpus = typer.Typer(no_args_is_help=True, help="Texts to train on.")
+
+
+@corpus.command("list")
+def list_corpora(data: Data = DATA) -> None:
+    """List the essay's public texts."""
+    with reported():
+        typer.echo(f"{'NAME':<17}{'DOWNLOAD':>12}  {'HERE':<6}{'LICENCE':<16}IS")
+        for name, public in PUBLIC_CORPORA.items():
+            size = "?" if public.bytes is None else f"{public.bytes:,}"
+            here = "yes" if text_file(data, name).exists() else "no"
+            typer.echo(f"{name:<17}{size:>12}  {here:<6}{public.licence:<16}{public.title}")
+        here = "yes" if text_file(data, OWN).exists() else "no"
+        typer.echo(f"{OWN:<17}{'none':>12}  {here:<6}{'its own':<16}this project's own sources")
+
+
+@corpus.command("fetch")
+def fetch_corpus(
+    name: Annotated[str, typer.Argument(help="One of the list.")],
+    to: Annotated[Path | None, typer.Option(help="A file; else it is kept with the data.")] = None,
+    data: Data = DATA,
+) -> None:
+    """Get a text, and print where it is. A download that broke off is gone on with."""
+    with reported():
+        target = to or text_file(data, name)
+        try:
+            if name == OWN:
+                _write_packed(fetch.pack_files(OWN_SOURCES, ROOT), target)
+            elif name not in PUBLIC_CORPORA:
+                names = ", ".join((*PUBLIC_CORPORA, OWN))
+                raise Failed(f"there is no such text; there are {names}")
+            elif not target.exists():
+                fetch.fetch(PUBLIC_CORPORA[name], target, _tell, _Moving())
+        except OSError as error:
+            raise Failed(f"cannot write {target}: {error.strerror or error}") from None
+        typer.echo(target)
+
+
+@corpus.command("pack")
+def pack_corpus(
+    patterns: Annotated[list[str], typer.Argument(help="Quoted, as in 'src/**/*.c'.")],
+    to: Annotated[Path, typer.Option(help="The file that is written.")],
+) -> None:
+    """Make one text of many files, in an order that is drawn, as the essay did of Linux."""
+    with reported():
+        try:
+            _write_packed(fetch.pack_files(patterns, Path.cwd(), besides=to), to)
+        except OSError as error:
+            raise Failed(f"cannot pack: {error.strerror}: {error.filename}") from None
+
+
+def text_file(data: Path, name: str) -> Path:
+    """Where a fetched text is kept."""
+    return data.resolve() / "texts" / f"{name}.txt"
+
+
+def _write_packed(packed: fetch.Packed, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(packed.text)
+    note = f"; {packed.left_out} that are no UTF-8 were left out" if packed.left_out else ""
+    _tell(f"{target}: {len(packed.text):,} bytes, files taken: {packed.files:,}{note}")
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+class _Moving:
+    """How far a download is, in a terminal alone."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, here: int, total: int | None) -> None:
+        if not sys.stderr.isatty() or (time.monotonic() < self._next and here != total):
+            return
+        self._next = time.monotonic() + 0.2
+        share = f"{here / total:4.0%} of {total:,}" if total else f"{here:,}"
+        sys.stderr.write(f"\r{share} bytes{'' if here != total else chr(10)}")
+        sys.stderr.flush()

@@ -1,0 +1,233 @@
+"""Texts for the terminal's commands: downloaded, taken out of archives, packed of files.
+
+A download that breaks off is taken up where it was. What is known of a file by its sha256 is
+compared before anybody reads it. Knows no service.
+"""
+
+import glob
+import hashlib
+import http.client
+import random
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from app.public_corpora import PublicCorpus
+
+TIMEOUT = 30.0
+MAX_TEXT = 1 << 30
+"""Bytes of a text that comes out of an archive."""
+
+_BLOCK = 1 << 16
+_AGAIN = "what has come is kept: the same command goes on from there"
+
+Tell = Callable[[str], None]
+Show = Callable[[int, int | None], None]
+"""Told of bytes that are here, and of how many there will be."""
+
+
+class FetchError(RuntimeError):
+    """A text that could not be had; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A text made of files. Those that are no UTF-8 were left out."""
+
+    text: bytes
+    files: int
+    left_out: int
+
+
+def fetch(corpus: PublicCorpus, target: Path, tell: Tell, show: Show) -> None:
+    """Downloads a text to a file, which is there whole or not at all.
+
+    Raises:
+        FetchError: it could not be had.
+        OSError: it could not be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    _download(corpus.url, part, pinned=corpus.sha256 is not None, tell=tell, show=show)
+    _compare(part, corpus.sha256)
+    text = part
+    if corpus.kind != "text":
+        text = target.with_name(f".{target.name}.text")
+        try:
+            (_unzip if corpus.kind == "zip" else _untar)(part, corpus.members, text)
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, KeyError):
+            _forget(part)
+            raise FetchError("what came is no sound archive: try again later") from None
+        _compare(text, corpus.text_sha256)
+    text.replace(target)
+    _forget(part)
+
+
+def _download(url: str, part: Path, *, pinned: bool, tell: Tell, show: Show) -> None:
+    validator = _validator(part)
+    offset = part.stat().st_size if part.exists() else 0
+    if offset and not (pinned or validator.exists()):
+        # Nothing would tell whether the rest is of the same file.
+        offset = 0
+    try:
+        with _ask(url, offset, validator) as response:
+            if response.status == http.client.OK:
+                offset = 0
+            length = response.headers.get("Content-Length")
+            total = offset + int(length) if length else None
+            size = "of a size that is not said" if total is None else f"{total:,} bytes"
+            tell(f"downloading {url}, {size}{f', {offset:,} are here' if offset else ''}")
+            _check_space(part.parent, (total or 0) - offset)
+            if tag := response.headers.get("ETag"):
+                validator.write_text(tag, "utf-8")
+            with part.open("ab" if offset else "wb") as file:
+                while block := response.read(_BLOCK):
+                    file.write(block)
+                    offset += len(block)
+                    show(offset, total)
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+                if error.headers.get("Content-Range") == f"bytes */{offset}":
+                    return
+                _forget(part)
+                raise FetchError("the file has changed: run the same command again") from None
+        raise FetchError(f"{_host(url)} answers {error.code} {error.reason}: {url}") from None
+    except (http.client.HTTPException, TimeoutError, ConnectionError):
+        raise FetchError(f"{_host(url)} broke off; {_AGAIN}") from None
+    except urllib.error.URLError as error:
+        reason = getattr(error.reason, "strerror", None) or error.reason
+        raise FetchError(
+            f"cannot reach {_host(url)}: {reason}. Without a network, copy the file here "
+            "by other means and name it: --corpus FILE, or train FILE"
+        ) from None
+    if total is not None and offset < total:
+        raise FetchError(f"{_host(url)} broke off after {offset:,} of {total:,} bytes; {_AGAIN}")
+
+
+def _ask(url: str, offset: int, validator: Path) -> Any:
+    headers = {"User-Agent": "charloom", "Accept-Encoding": "identity"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+        if validator.exists():
+            headers["If-Range"] = validator.read_text("utf-8")
+    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+
+
+def _validator(part: Path) -> Path:
+    return part.with_suffix(".tag")
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _validator(part).unlink(missing_ok=True)
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc
+
+
+def _check_space(directory: Path, needed: int) -> None:
+    free = shutil.disk_usage(directory).free
+    if needed > free:
+        raise FetchError(f"it needs {needed:,} bytes of disk, and {free:,} are free")
+
+
+def _compare(path: Path, wanted: str | None) -> None:
+    if wanted is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != wanted:
+        _forget(path)
+        raise FetchError(
+            f"what came is another file than is meant (sha256 {found[:12]}…, not "
+            f"{wanted[:12]}…), and is deleted"
+        )
+
+
+def _unzip(archive: Path, members: tuple[str, ...], target: Path) -> None:
+    with zipfile.ZipFile(archive) as opened:
+        (name,) = members
+        if opened.getinfo(name).file_size > MAX_TEXT:
+            raise FetchError("the text in the archive is larger than any should be")
+        with opened.open(name) as text, target.open("wb") as file:
+            shutil.copyfileobj(text, file)
+
+
+def _untar(archive: Path, members: tuple[str, ...], target: Path) -> None:
+    def contents() -> Iterator[tuple[str, bytes]]:
+        total = 0
+        with tarfile.open(archive) as opened:
+            for member in opened:
+                if member.isfile() and any(fnmatch(member.name, name) for name in members):
+                    total += member.size
+                    if total > MAX_TEXT:
+                        raise FetchError("the text in the archive is larger than any should be")
+                    file = opened.extractfile(member)
+                    assert file
+                    yield member.name, file.read()
+
+    target.write_bytes(pack(contents()).text)
+
+
+def pack_files(patterns: Iterable[str], root: Path, besides: Path | None = None) -> Packed:
+    """One text of all files that patterns such as ``src/**/*.c`` match.
+
+    Args:
+        patterns: as ``glob`` has them.
+        root: what they are relative to.
+        besides: a file that is not taken, being the one that is written.
+
+    Raises:
+        FetchError: there are none.
+    """
+    found = {
+        name
+        for pattern in patterns
+        # Unlike Path's it leaves out what is hidden, and takes absolute patterns.
+        for name in glob.glob(pattern, root_dir=root, recursive=True)  # noqa: PTH207
+        if (root / name).is_file()
+    }
+    if besides is not None:
+        found = {name for name in found if not _is_same(root / name, besides)}
+    packed = pack((name, (root / name).read_bytes()) for name in found)
+    if not packed.files:
+        raise FetchError("no file of text matches: quote patterns, as in 'src/**/*.c'")
+    return packed
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        return one.samefile(other)
+    return False
+
+
+def pack(files: Iterable[tuple[str, bytes]]) -> Packed:
+    """Files one after the other, as the essay did with Linux.
+
+    In an order that is drawn, the same each time, so that the end, which is held out for
+    validation, is of the same kind as the rest.
+    """
+    texts = []
+    left_out = 0
+    for _, content in sorted(files):
+        try:
+            content.decode()
+        except UnicodeDecodeError:
+            left_out += 1
+            continue
+        if content.strip():
+            texts.append(content.rstrip(b"\n") + b"\n\n")
+    random.Random(0).shuffle(texts)
+    return Packed(b"".join(texts), len(texts), left_out)

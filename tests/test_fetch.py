@@ -1,0 +1,302 @@
+"""Texts that are fetched, against a server of our own that breaks off, changes and lies."""
+
+import hashlib
+import io
+import lzma
+import re
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from app.cli_essay import OWN_SOURCES
+from app.fetch import FetchError, fetch, pack, pack_files
+from app.public_corpora import PUBLIC_CORPORA, PublicCorpus
+from tests.test_cli import charloom
+
+TEXT = bytes(range(256)) * 2000
+"""Half a megabyte in which each place can be told from its neighbours."""
+
+
+@dataclass
+class Keeper:
+    """A server that keeps one file, and how it behaves."""
+
+    content: bytes = TEXT
+    tag: str | None = '"one"'
+    breaks_after: int | None = None
+    ranges: bool = True
+    says_length: bool = True
+    asked: list[str | None] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/text"
+
+
+@pytest.fixture
+def keeper() -> Iterator[Keeper]:
+    kept = Keeper()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            asked = self.headers.get("Range")
+            kept.asked.append(asked)
+            if self.path != "/text":
+                self.send_error(404)
+                return
+            begin = 0
+            fresh = self.headers.get("If-Range") in (None, kept.tag)
+            if asked and kept.ranges and fresh:
+                begin = int(asked.removeprefix("bytes=").removesuffix("-"))
+                if begin >= len(kept.content):
+                    self.send_response(416)
+                    self.send_header("Content-Range", f"bytes */{len(kept.content)}")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+            body = kept.content[begin:]
+            self.send_response(206 if begin else 200)
+            self.send_header("Connection", "close")
+            if kept.tag:
+                self.send_header("ETag", kept.tag)
+            if kept.says_length:
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with suppress(ConnectionError):
+                self.wfile.write(body[: kept.breaks_after])
+            self.close_connection = True
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        kept.port = server.server_port
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield kept
+        server.shutdown()
+        thread.join()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def corpus(keeper: Keeper, pinned: bool = True) -> PublicCorpus:
+    digest = sha256(keeper.content) if pinned else None
+    return PublicCorpus("a text", keeper.url, len(keeper.content), "none", sha256=digest)
+
+
+def get(public: PublicCorpus, target: Path) -> str:
+    """What was told."""
+    told: list[str] = []
+    fetch(public, target, told.append, lambda here, total: None)
+    return "\n".join(told)
+
+
+def test_the_size_comes_first_and_then_the_text(keeper: Keeper, tmp_path: Path) -> None:
+    told: list[str] = []
+    sizes: list[tuple[int, int | None]] = []
+
+    def show(here: int, total: int | None) -> None:
+        assert told
+        sizes.append((here, total))
+
+    fetch(corpus(keeper), tmp_path / "deep" / "text", told.append, show)
+    assert told == [f"downloading {keeper.url}, {len(TEXT):,} bytes"]
+    assert (tmp_path / "deep" / "text").read_bytes() == TEXT
+    assert sizes[-1] == (len(TEXT), len(TEXT))
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["text"]
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_what_broke_off_is_gone_on_with(keeper: Keeper, tmp_path: Path, pinned: bool) -> None:
+    keeper.breaks_after = 200_000
+    with pytest.raises(FetchError, match=r"broke off after 200,000 of 512,000 bytes; what has"):
+        get(corpus(keeper, pinned), tmp_path / "text")
+    assert not (tmp_path / "text").exists()
+    keeper.breaks_after = None
+    assert "200,000 are here" in get(corpus(keeper, pinned), tmp_path / "text")
+    assert keeper.asked == [None, "bytes=200000-"]
+    assert (tmp_path / "text").read_bytes() == TEXT
+
+
+def test_what_is_whole_is_not_asked_for_again(keeper: Keeper, tmp_path: Path) -> None:
+    (tmp_path / ".text.part").write_bytes(TEXT)
+    get(corpus(keeper), tmp_path / "text")
+    assert keeper.asked == [f"bytes={len(TEXT)}-"]
+    assert (tmp_path / "text").read_bytes() == TEXT
+
+
+def test_a_server_that_knows_no_ranges_starts_over(keeper: Keeper, tmp_path: Path) -> None:
+    keeper.breaks_after, keeper.ranges = 1000, False
+    with pytest.raises(FetchError):
+        get(corpus(keeper), tmp_path / "text")
+    keeper.breaks_after = None
+    get(corpus(keeper), tmp_path / "text")
+    assert (tmp_path / "text").read_bytes() == TEXT
+
+
+@pytest.mark.parametrize("tag", ['"two"', None])
+def test_halves_of_two_files_are_not_put_together(
+    keeper: Keeper, tmp_path: Path, tag: str | None
+) -> None:
+    keeper.breaks_after = 1000
+    keeper.tag = tag and '"one"'
+    with pytest.raises(FetchError):
+        get(corpus(keeper, pinned=False), tmp_path / "text")
+    keeper.breaks_after, keeper.tag, keeper.content = None, tag, TEXT[::-1]
+    get(corpus(keeper, pinned=False), tmp_path / "text")
+    assert (tmp_path / "text").read_bytes() == TEXT[::-1]
+
+
+def test_another_file_than_is_meant_is_deleted(keeper: Keeper, tmp_path: Path) -> None:
+    public = corpus(keeper)
+    keeper.content = b"<html>Sign in to this network</html>"
+    with pytest.raises(FetchError, match="another file than is meant"):
+        get(public, tmp_path / "text")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_that_is_not_said(keeper: Keeper, tmp_path: Path) -> None:
+    keeper.says_length = False
+    assert "a size that is not said" in get(corpus(keeper), tmp_path / "text")
+    assert (tmp_path / "text").read_bytes() == TEXT
+
+
+def test_errors_say_who_and_why(keeper: Keeper, tmp_path: Path) -> None:
+    away = replace(corpus(keeper), url="http://127.0.0.1:1/text")
+    with pytest.raises(FetchError, match=r"cannot reach 127\.0\.0\.1:1: Connection refused\. With"):
+        get(away, tmp_path / "text")
+    unnamed = replace(corpus(keeper), url="http://nowhere.invalid/text")
+    with pytest.raises(FetchError, match=r"cannot reach nowhere\.invalid: .*--corpus FILE"):
+        get(unnamed, tmp_path / "text")
+    gone = replace(corpus(keeper), url=f"{keeper.url}s")
+    with pytest.raises(FetchError, match="answers 404 Not Found"):
+        get(gone, tmp_path / "text")
+
+
+def test_a_text_out_of_a_zip(keeper: Keeper, tmp_path: Path) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("enwik8", TEXT)
+    keeper.content = archive.getvalue()
+    public = replace(
+        corpus(keeper, pinned=False), kind="zip", members=("enwik8",), text_sha256=sha256(TEXT)
+    )
+    get(public, tmp_path / "text")
+    assert (tmp_path / "text").read_bytes() == TEXT
+    (tmp_path / "text").unlink()
+    with pytest.raises(FetchError, match="another file"):
+        get(replace(public, text_sha256="0" * 64), tmp_path / "text")
+    keeper.content, keeper.tag = b"PK but no zip", '"two"'
+    with pytest.raises(FetchError, match="no sound archive"):
+        get(public, tmp_path / "text")
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_a_text_out_of_sources(keeper: Keeper, tmp_path: Path) -> None:
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as opened:
+        for name, content in {
+            "linux/kernel/a.c": b"int a;\n",
+            "linux/kernel/sched/b.h": b"int b;",
+            "linux/mm/c.c": b"int c;\n",
+            "linux/kernel/Makefile": b"obj-y = a.o\n",
+        }.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            opened.addfile(info, io.BytesIO(content))
+        link = tarfile.TarInfo("linux/kernel/passwd.c")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        opened.addfile(link)
+    keeper.content = lzma.compress(raw.getvalue())
+    public = replace(corpus(keeper), kind="tar", members=("linux/kernel/*.c", "linux/kernel/*.h"))
+    get(public, tmp_path / "text")
+    found = (tmp_path / "text").read_text()
+    assert sorted(re.findall(r"int \w;\n\n", found)) == ["int a;\n\n", "int b;\n\n"]
+    assert len(found) == 16
+
+
+# Packing
+
+
+def test_a_pack_is_all_files_in_an_order_of_its_own() -> None:
+    files = [(f"{n:02}", f"file {n}\n".encode()) for n in range(20)]
+    packed = pack([*files, ("x", b"\xff\xfe"), ("y", b"  \n")])
+    assert (packed.files, packed.left_out) == (20, 1)
+    texts = packed.text.decode().split("\n\n")[:-1]
+    in_order = [f"file {n}" for n in range(20)]
+    assert sorted(texts) == sorted(in_order) and texts != in_order
+    assert pack(reversed(files)).text == packed.text
+
+
+def test_files_are_found_below_a_directory(tmp_path: Path) -> None:
+    for name in ("a.c", "src/b.c", "src/deep/c.c", "src/d.h", ".git/e.c"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert pack_files(["src/**/*.c"], tmp_path).files == 2
+    assert pack_files(["**/*.c", "*.c"], tmp_path).files == 3
+    assert pack_files([f"{tmp_path}/**/*.[ch]"], Path("/")).files == 4
+    assert pack_files(["**/*.c"], tmp_path, besides=tmp_path / "a.c").files == 2
+    with pytest.raises(FetchError, match="no file of text matches"):
+        pack_files(["*.rs"], tmp_path)
+
+
+# The commands
+
+
+def test_the_table_is_sound() -> None:
+    for name, public in PUBLIC_CORPORA.items():
+        assert re.fullmatch("[a-z0-9]+", name)
+        assert public.url.startswith("https://")
+        assert bool(public.members) == (public.kind != "text")
+        for digest in (public.sha256, public.text_sha256):
+            assert digest is None or re.fullmatch("[0-9a-f]{64}", digest)
+
+
+def test_texts_are_listed_and_this_projects_own_is_gathered(tmp_path: Path) -> None:
+    listed = charloom("corpus", "list", "--data", tmp_path).stdout
+    assert re.search(r"(?m)^tinyshakespeare +1,115,394  no    public domain", listed)
+    fetched = charloom("corpus", "fetch", "charloom", "--data", tmp_path)
+    assert fetched.returncode == 0, fetched.stderr
+    text = Path(fetched.stdout.strip()).read_text()
+    assert text.count('"""Texts for the terminal\'s commands') == 1
+    assert len(OWN_SOURCES) and "# charloom\n" in text and len(text) > 500_000
+    listed = charloom("corpus", "list", "--data", tmp_path).stdout
+    assert re.search(r"(?m)^charloom +none  yes", listed)
+    check = charloom("train", fetched.stdout.strip(), "--check")
+    assert check.returncode == 0
+
+
+def test_a_command_without_a_network_says_what_to_do(tmp_path: Path) -> None:
+    done = charloom(
+        "corpus", "fetch", "names", "--data", tmp_path, https_proxy="http://127.0.0.1:1"
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "cannot reach raw.githubusercontent.com: " in done.stderr
+    assert "--corpus FILE" in done.stderr
+    unknown = charloom("corpus", "fetch", "nothing", "--data", tmp_path)
+    assert unknown.returncode == 1 and "there are tinyshakespeare, " in unknown.stderr
+
+
+def test_a_folder_is_packed(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("alpha\n")
+    (tmp_path / "b.txt").write_bytes(b"\xff")
+    target = tmp_path / "packed.txt"
+    done = charloom("corpus", "pack", f"{tmp_path}/*.txt", "--to", target)
+    assert done.returncode == 0
+    assert "7 bytes, files taken: 1; 1 that are no UTF-8 were left out" in done.stderr
+    assert target.read_text() == "alpha\n\n"
+    none = charloom("corpus", "pack", f"{tmp_path}/*.rs", "--to", target)
+    assert none.returncode == 1 and "no file of text matches" in none.stderr
