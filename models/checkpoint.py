@@ -679,14 +679,16 @@ def _parse_card(content: bytes) -> dict[str, Any]:
         if not isinstance(part, dict | None):
             raise CheckpointError(f"card.json: {name} is not an object")
         parts[name] = part or {}
-    sound = (
-        all(_is_number(parts[part].get(name)) for part, name in _NUMBERS)
-        and all(_is_line(card.get(name)) for name in _LINES)
-        and isinstance(card.get("pretrained", False), bool)
-        and (not card.get("precision") or parts["precision"].keys() >= {"exact", "fast"})
-    )
-    if not sound:
-        raise CheckpointError("card.json: a figure is no number, or a text is no line of text")
+    for part, name in _NUMBERS:
+        if not _is_number(parts[part].get(name)):
+            raise CheckpointError(f"card.json: {f'{part} {name}'.strip()} is no number")
+    for name in _LINES:
+        if not _is_line(card.get(name)):
+            raise CheckpointError(f"card.json: {name} is no line of text")
+    if not isinstance(card.get("pretrained", False), bool):
+        raise CheckpointError("card.json: pretrained is neither true nor false")
+    if card.get("precision") and not parts["precision"].keys() >= {"exact", "fast"}:
+        raise CheckpointError("card.json: precision lacks exact or fast")
     return card
 
 
