@@ -97,13 +97,12 @@ def ranking(answer: Mapping[str, Any], columns: int, colours: Colours) -> Iterat
     for hypothesis in found:
         best, *others = hypothesis["cells"]
         measure = "AUC" if hypothesis["metric"] == "auc" else "correlation"
-        title = _styled(hypothesis["title"], _BOLD, colours)
-        yield f"{title}: {_named(best)}, {measure} {best['score']:.3f}"
+        told = f"{_named(best)}, {measure} {best['score']:.3f}"
         if others:
             more = ", ".join(f"{_named(one)} ({one['score']:.3f})" for one in others[:_MOST_CELLS])
-            yield from wrap(
-                f"also {more}", columns, initial_indent=_INDENT, subsequent_indent=_INDENT
-            )
+            told += f"; also {more}"
+        yield _styled(hypothesis["title"], _BOLD, colours)
+        yield from wrap(told, columns, initial_indent=_INDENT, subsequent_indent=_INDENT)
         excerpt = zip(hypothesis["excerpt"], hypothesis["activations"], strict=True)
         drawn = [_column(char, activation, ()) for char, activation in excerpt]
         for line in _lines(drawn, columns - len(_INDENT)):

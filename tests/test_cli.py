@@ -210,7 +210,7 @@ def test_cells_and_what_they_track(models: Path, url: str) -> None:
     registry.publish("planted", "latest", made(planted(), quoting_text(20_000)))
     asked = ["--model=planted", "--url", url]
     done = charloom("cells", *asked)
-    assert "\ninside quotes: layer 0 cell 3, AUC " in f"\n{done.stdout}"
+    assert "\ninside quotes\n  layer 0 cell 3, AUC " in f"\n{done.stdout}"
     assert done.stdout.endswith("% of the cells track something\n")
 
     text = 'a "b b" c'

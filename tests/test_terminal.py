@@ -172,14 +172,16 @@ RANKING: dict[str, Any] = {
 def test_a_ranking_names_cells_and_shows_where() -> None:
     lines = list(ranking(RANKING, 40, "none"))
     assert lines == [
-        "inside quotes: layer 0 cell 119 (quiet there), AUC 0.985",
-        "  also layer 1 cell 3 (0.900)",
+        "inside quotes",
+        "  layer 0 cell 119 (quiet there), AUC",
+        "  0.985; also layer 1 cell 3 (0.900)",
         '  say "' + "x" * 33,
         "  ████" + "▁" * 34,
         "  xxxxxxx",
         "  ▁▁▁▁▁▁▁",
         "",
-        "position in the line: layer 0 cell 48, correlation 0.730",
+        "position in the line",
+        "  layer 0 cell 48, correlation 0.730",
         "  a↵",
         "  ▅▁",
         "  b",
@@ -189,7 +191,7 @@ def test_a_ranking_names_cells_and_shows_where() -> None:
     ]
     coloured = list(ranking(RANKING, 40, "true"))
     assert plain(coloured) == [line for line in lines if not set(line) & set(BARS)]
-    excited, quiet = backgrounds(coloured[2])
+    excited, quiet = backgrounds(coloured[3])
     assert excited[1] > excited[2] and quiet[2] > quiet[1]
 
 
