@@ -55,6 +55,8 @@ def main() -> None:
     text = "".join(map(chr, points))
     part = text[:TORCH_CHARACTERS]
     torch.set_num_threads(1)
+    # As fast as it gets (docs/log.md): oneDNN would pack the weights again for each character.
+    torch.backends.mkldnn.enabled = False
     expected, seconds = with_torch(checkpoint, part)
     seconds *= len(text) / len(part)
     print(f"{asked.layers}×{asked.hidden} {asked.kind}, {len(text):,} characters")
