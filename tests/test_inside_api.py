@@ -38,7 +38,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     registry.publish("toy", "latest", toy_checkpoint())
     registry.publish("toy", "gru", toy_checkpoint("gru", seed=1))
     registry.publish("bytes", "latest", toy_checkpoint(vocabulary=BYTES))
-    registry.publish("letters", "latest", toy_checkpoint(vocabulary=LETTERS))
+    letters = dataclasses.replace(toy_checkpoint(vocabulary=LETTERS), validation=b"letters\n")
+    registry.publish("letters", "latest", letters)
     weights = toy_checkpoint().weights
     huge = weights | {"output.weight": np.sign(weights["output.weight"]) * np.float32(3e38)}
     registry.publish("huge", "latest", dataclasses.replace(toy_checkpoint(), weights=huge))
