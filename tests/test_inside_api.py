@@ -409,7 +409,9 @@ def test_a_server_that_stops_waits_for_nobody(data: Path, endless: list[str]) ->
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         with serve(data) as client:
             url = client.base_url.join("/models/toy/inspect")
-            waiting = [pool.submit(httpx2.post, url, json={"text": "abc"}) for _ in range(2)]
+            waiting = [
+                pool.submit(httpx2.post, url, json={"text": "abc"}, timeout=60) for _ in range(2)
+            ]
             assert client.get("/models/toy:gru/cells").status_code == 202
             assert client.get("/models/toy:gru/cells").status_code == 202
             eventually(lambda: len(endless) == 2)
