@@ -8,7 +8,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -52,6 +52,8 @@ DEFAULT_HEADERS = {
     "Cache-Control": "no-store",
 }
 """What an answer says unless its route says otherwise."""
+
+DIALECT_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {}}}
 
 DESCRIPTION = """\
 Character-level recurrent networks as a service: send a text, watch a network learn it, stream new
@@ -108,11 +110,15 @@ class _Application(FastAPI):
         """FastAPI's, with our errors in place of its own."""
         if self.openapi_schema is None:
             has_keys = bool(self.state.settings.api_keys.get_secret_value())
-            self.openapi_schema = _with_problems(super().openapi(), has_keys)
+            dialects = self.state.error_shapes
+            self.openapi_schema = _with_problems(super().openapi(), dialects, has_keys)
         return self.openapi_schema
 
 
-def _with_problems(schema: dict[str, Any], has_keys: bool) -> dict[str, Any]:
+def _with_problems(
+    schema: dict[str, Any], dialects: Collection[str], has_keys: bool
+) -> dict[str, Any]:
+    """Documents what every address may answer. Below those prefixes errors are a dialect's."""
     schemas = schema["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -120,17 +126,21 @@ def _with_problems(schema: dict[str, Any], has_keys: bool) -> dict[str, Any]:
     if has_keys:
         schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, operations in schema["paths"].items():
+        is_dialect = path.startswith(tuple(dialects))
         for method, operation in operations.items():
             answers = operation["responses"]
-            if "422" in answers:
-                answers["422"] = problems.responses(422)[422]
+            wants_key = needed_for(method.upper(), path) != "nothing"
             # 403 also to who calls the server by a name that it does not go by.
-            refusals: tuple[int, ...] = (403,)
-            if needed_for(method.upper(), path) != "nothing":
-                refusals = (401, 403, 429)
-                if has_keys:
-                    operation["security"] = [{"key": []}]
-            for status, answer in problems.responses(*refusals).items():
+            refusals = {403, *((401, 429) if wants_key else ())}
+            if wants_key and has_keys:
+                operation["security"] = [{"key": []}]
+            if "422" in answers:
+                refusals.add(422)
+            if is_dialect:
+                refusals |= {400, 404, 413, 503}
+            for status, answer in problems.responses(*sorted(refusals)).items():
+                if is_dialect:
+                    answer["content"] = {"application/json": {"schema": DIALECT_ERROR}}
                 answers[str(status)] = answer
     return schema
 
