@@ -26,7 +26,7 @@ STATIC = Path(__file__).parent / "static"
 
 SCRIPT = "text/javascript; charset=utf-8"
 
-VIEWS = ("/", "/train", "/train/{job_id}", "/names", "/models")
+VIEWS = ("/", "/train", "/train/{job_id}", "/inside", "/names", "/models")
 """The URLs of the one page; its own router (static/js/main.js) tells them apart."""
 
 SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")

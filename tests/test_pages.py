@@ -39,6 +39,7 @@ from models.corpus import Corpus
 from models.novelty import line_hashes
 from models.vocab import Vocabulary
 from tests.serving import problem, serve
+from tests.test_hypotheses import COLUMN, QUOTES, made, planted, quoting_text
 from tests.toys import ALPHABET, toy_checkpoint
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -57,6 +58,9 @@ ARGUMENTS = [
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 NAVIGATION = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+# A machine that trains beside the tests takes its time.
+expect.set_options(timeout=20_000)
 
 EVIL = "<img src=x onerror=hit()>"
 ASCII = Vocabulary("characters", [0x0A, *range(0x20, 0x7F)])
@@ -80,6 +84,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     toy = toy_checkpoint(vocabulary=ASCII, baseline=baseline)
     registry.publish("toy", "latest", replace(toy, history=points, validation=b"A fox.\n" * 99))
     registry.publish("list", "latest", of_a_list())
+    registry.publish("quoting", "latest", made(planted(), quoting_text(20_000)))
     return data
 
 
@@ -518,6 +523,94 @@ def test_an_unknown_job_is_said(client: httpx2.Client, window: Window) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("There is no such job")
 
 
+# Inside
+
+
+def pixels(page: Page) -> str:
+    """The first strip of the picture, as it is painted."""
+    image: str = page.locator(".strips canvas").first.evaluate("canvas => canvas.toDataURL()")
+    return image
+
+
+def test_a_cell_is_picked_from_the_ranking(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "/inside?model=quoting")
+    readout = page.locator(".readout")
+    # The best of all is shown to begin with, on the text that it was found on.
+    expect(readout).to_contain_text(f"Layer 0, cell {COLUMN} follows “position in the line”")
+    before = pixels(page)
+    chip = page.get_by_role("button", name=f"inside quotes: layer 0, cell {QUOTES}")
+    chip.click()
+    expect(chip).to_have_attribute("aria-pressed", "true")
+    number = page.get_by_role("spinbutton", name="Cell")
+    expect(number).to_have_value(str(QUOTES))
+    page.wait_for_url(re.compile(f"cell={QUOTES}"))
+    assert pixels(page) != before
+
+    # Each character is as the API tells of it.
+    found = client.get("/models/quoting/cells").json()["hypotheses"]
+    text = "\n".join(dict.fromkeys(one["excerpt"] for one in found))
+    asked = {"text": text, "cells": [QUOTES], "layer": 0}
+    told = client.post("/models/quoting/inspect", json=asked).json()["characters"]
+    page.get_by_role("group", name="The text as the network sees it").focus()
+    page.keyboard.press("End")
+    [value] = told[-1]["activations"]
+    expect(readout).to_contain_text(f"the cell says {value:.2f}")
+    page.reload()
+    expect(number).to_have_value(str(QUOTES))
+    expect(readout).to_contain_text("“inside quotes”")
+
+
+def test_the_search_through_the_cells_is_waited_for(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "about:blank")
+    nothing = '{"hypotheses":null,"share":null}'
+    page.route(
+        "**/models/quoting/cells",
+        lambda route: route.fulfill(status=202, headers={"Retry-After": "1"}, body=nothing),
+    )
+    page.goto("/inside?model=quoting&picture=cell")
+    expect(page.get_by_text("Looking through the cells")).to_be_visible()
+    # Something is there to look at meanwhile: what the model writes itself.
+    expect(page.locator(".facts")).to_contain_text("2,000 characters")
+    page.unroute("**/models/quoting/cells")
+    expect(page.locator(".chip").first).to_be_visible()
+    expect(page.get_by_text("Looking through the cells")).to_be_hidden()
+    expect(page.locator(".facts")).to_contain_text("2,000 characters")
+    page.get_by_role("button", name="Held-out text").click()
+    expect(page.locator(".facts")).not_to_contain_text("2,000 characters")
+
+
+def test_a_text_of_ones_own_in_four_pictures(client: httpx2.Client, window: Window) -> None:
+    """Five thousand characters are a handful of elements."""
+    page = window.open(client, "/inside?model=toy")
+    expect(page.locator(".facts")).to_contain_text("characters")
+    page.get_by_text("A text of your own").click()
+    text = (f"{EVIL} and so on.\n" * 200)[:5000]
+    page.get_by_role("textbox", name="Text", exact=True).fill(text)
+    page.get_by_role("button", name="Look at it").click()
+    expect(page.locator(".facts")).to_contain_text("5,000 characters")
+    assert page.locator(".grid").evaluate("e => e.querySelectorAll('*').length") < 100
+    readout = page.locator(".readout")
+    grid = page.get_by_role("group", name="The text as the network sees it")
+    told = client.post("/models/toy/inspect", json={"text": text[:4]}).json()["characters"]
+    seen = []
+    for picture in ("Guesses", "One cell", "Surprise"):
+        page.get_by_role("radio", name=picture).check()
+        grid.focus()
+        for _ in range(4):
+            page.keyboard.press("ArrowRight")
+        expect(readout).to_contain_text(f"{text[3]} ")
+        expect(readout).to_contain_text(f"{told[3]['loss']:.3f} nats")
+        seen.append(pixels(page))
+    assert seen[0] != seen[1] != seen[2]
+    page.get_by_role("radio", name="All cells").check()
+    weave = page.get_by_role("img", name="All cells of the layer over the text")
+    expect(weave).to_be_visible()
+    expect(weave).to_have_attribute("height", "24")
+    weave.click(position={"x": 40, "y": 1})
+    expect(page.get_by_role("radio", name="One cell")).to_be_checked()
+    expect(page.get_by_role("spinbutton", name="Cell")).to_have_value("0")
+
+
 # Names, and the widget elsewhere
 
 
@@ -604,7 +697,7 @@ def test_a_removed_widget_asks_no_more(client: httpx2.Client, window: Window) ->
 def test_models_and_their_end(client: httpx2.Client, toys: Path, window: Window) -> None:
     Registry(toys / "models").publish("unloved", "latest", toy_checkpoint(vocabulary=ASCII))
     page = window.open(client, "/models")
-    expect(page.locator(".model")).to_have_count(3)
+    expect(page.locator(".model")).to_have_count(4)
     toy = page.locator(".model", has=page.get_by_role("heading", name="toy", exact=True))
     expect(toy).to_contain_text("5-gram")
     expect(toy.get_by_role("img")).to_have_attribute(
@@ -612,10 +705,10 @@ def test_models_and_their_end(client: httpx2.Client, toys: Path, window: Window)
     )
     page.get_by_role("button", name="Delete unloved").click()
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
-    expect(page.locator(".model")).to_have_count(3)
+    expect(page.locator(".model")).to_have_count(4)
     page.get_by_role("button", name="Delete unloved").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(page.locator(".model")).to_have_count(2)
+    expect(page.locator(".model")).to_have_count(3)
     problem(client.get("/models/unloved"), 404)
 
 
@@ -639,7 +732,12 @@ def test_axe_finds_nothing(client: httpx2.Client, window: Window, scheme: str) -
     point_at(page, 1)
     assert accessible(page)
     page.keyboard.press("Escape")
-    ready = {"Train": ".drop", "Names": "li", "Models": ".model svg"}
+    ready = {
+        "Train": ".drop",
+        "Inside": ".facts:not(:empty)",
+        "Names": "li",
+        "Models": ".model svg",
+    }
     window.expected.append("404")
     for view, there in ready.items():
         page.get_by_role("link", name=view, exact=True).click()
@@ -667,7 +765,7 @@ def test_colours_are_a_choice_that_stays(client: httpx2.Client, window: Window) 
 def test_no_view_is_wider_than_a_phone(client: httpx2.Client, window: Window) -> None:
     window.expected.append("404")
     page = window.open(client, "about:blank", viewport=PHONE)
-    for path in (link(compare=1.2), "/train", "/names", "/models"):
+    for path in (link(compare=1.2), "/train", "/inside", "/names", "/models"):
         page.goto(path)
         page.locator("main h1").wait_for(state="attached")
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
@@ -675,7 +773,7 @@ def test_no_view_is_wider_than_a_phone(client: httpx2.Client, window: Window) ->
 
 def test_who_wants_less_motion_gets_no_text_unasked(client: httpx2.Client, window: Window) -> None:
     page = window.open(client, "/", reduced_motion="reduce")
-    expect(page.get_by_label("Model", exact=True)).to_have_value(re.compile("toy|list"))
+    expect(page.get_by_label("Model", exact=True)).to_have_value(re.compile("toy|list|quoting"))
     assert not text_of(page.locator(".pane").first)
 
 

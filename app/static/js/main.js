@@ -7,6 +7,7 @@ import { el } from "./ui.js";
 const VIEWS = [
   { path: /^\/$/, name: "Write", load: () => import("./write.js") },
   { path: /^\/train(?:\/([^/]+))?$/, name: "Train", load: () => import("./train.js") },
+  { path: /^\/inside$/, name: "Inside", load: () => import("./inside.js") },
   { path: /^\/names$/, name: "Names", load: () => import("./names.js") },
   { path: /^\/models$/, name: "Models", load: () => import("./models.js") },
 ];

@@ -63,6 +63,7 @@ export function create() {
         "div",
         { class: "actions" },
         el("a", { class: "button", href: `/#${new URLSearchParams({ model: model.model })}` }, "Write"),
+        el("a", { class: "button quiet", href: `/inside?model=${encodeURIComponent(model.model)}` }, "Look inside"),
         model.job_id ? el("a", { class: "button quiet", href: `/train/${model.job_id}` }, "Job") : null,
         ways.take ? el("button", { type: "button", class: "quiet", "aria-label": `Download ${model.model}`, on: { click: (event) => act(() => taken(model, event.target)) } }, "Download") : null,
         el("button", { type: "button", class: "quiet", "aria-label": `Delete ${model.model}`, on: { click: () => act(() => deleted(model)) } }, "Delete"),
