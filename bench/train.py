@@ -75,7 +75,7 @@ def ours(network: CharNetwork, options: TrainingOptions) -> Step:
     return step
 
 
-def plain(network: Plain, options: TrainingOptions) -> Step:
+def plain(network: Plain, options: TrainingOptions, *, with_onednn: bool = True) -> Step:
     rate, decay = options.learning_rate, options.weight_decay
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, rate, betas=(0.9, 0.99), weight_decay=decay)
@@ -85,15 +85,32 @@ def plain(network: Plain, options: TrainingOptions) -> Step:
         nonlocal state
         if state is not None:
             state = tuple(part.detach() for part in state)
+        torch.backends.mkldnn.enabled = with_onednn  # type: ignore[assignment]
         logits, state = network(inputs, state)
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        torch.backends.mkldnn.enabled = True  # type: ignore[assignment]
         nn.utils.clip_grad_norm_(weights, options.grad_clip)
         optimizer.step()
         return loss.detach()
 
     return step
+
+
+def is_faster_with_onednn(network: CharNetwork, options: TrainingOptions) -> bool:
+    """Whether the plain way is: it gets its better one."""
+    ids = torch.randint(
+        network.config.vocabulary_size, (options.sequence_length, options.batch_size)
+    )
+    seconds = {}
+    for with_onednn in (True, False):
+        step = plain(Plain(network), options, with_onednn=with_onednn)
+        step(ids, ids)
+        began = time.perf_counter()
+        step(ids, ids)
+        seconds[with_onednn] = time.perf_counter() - began
+    return seconds[True] <= seconds[False]
 
 
 def own_text() -> bytes:
@@ -151,11 +168,14 @@ def compare(asked: argparse.Namespace, corpus: Corpus, device: torch.device) -> 
         asked.batch, asked.length, asked.steps, learning_rate=asked.rate, precision=precision
     )
     network = new_network(config, 0)
+    with_onednn = device.type != "cpu" or is_faster_with_onednn(network, options)
     tutorial = Plain(network).to(device)
     network = network.to(device)
-    seconds, losses = run_both(
-        {"ours": ours(network, options), "plain": plain(tutorial, options)}, corpus, options, device
-    )
+    ways = {
+        "ours": ours(network, options),
+        "plain": plain(tutorial, options, with_onednn=with_onednn),
+    }
+    seconds, losses = run_both(ways, corpus, options, device)
     print(
         f"{asked.layers}×{asked.hidden}, V={config.vocabulary_size}, "
         f"{config.parameters():,} parameters, batches of {asked.batch}×{asked.length}, "

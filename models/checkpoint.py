@@ -816,13 +816,17 @@ def _readme(checkpoint: Checkpoint) -> str:
     return "\n".join(lines) + "\n\n## Options\n\n" + options
 
 
+def _figure(value: Any) -> Any:
+    return f"{value:.4f}" if isinstance(value, float) else value
+
+
 def _comparisons(card: dict[str, Any]) -> Iterator[str]:
     """What the model is beside counting, and beside its corpus. A card may hold anything."""
     baseline, found = card.get("baseline"), card.get("memorisation")
     if isinstance(baseline, dict):
         yield (
-            f"- n-gram baseline on the same text: {baseline.get('val_loss')} nats per character "
-            f"(order {baseline.get('ngram_order')})"
+            f"- n-gram baseline on the same text: {_figure(baseline.get('val_loss'))} nats per "
+            f"character (order {baseline.get('ngram_order')})"
         )
     if isinstance(found, dict):
         yield (

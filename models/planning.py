@@ -222,8 +222,11 @@ class _Planner:
         )
 
     def _rate(self, config: NetworkConfig, per_step: int) -> float:
-        """The narrower and the fuller the batch, the larger; measured at 2048 and 1024 a step."""
-        fullness = min(1.0, math.sqrt(per_step / 2048))
+        """The narrower and the fuller the batch, the larger; measured at 2048 and 1024 a step.
+
+        A step of 1024 takes what one of 2048 does (docs/log.md).
+        """
+        fullness = min(1.0, math.sqrt(per_step / 1024))
         return min(0.02, 2.048 / config.hidden_size * fullness)
 
     def _untimed(self) -> bool:

@@ -35,7 +35,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "clip": "elements",
         "weight_decay": 0.0,
         "initialisation": "uniform",
-        "average": 0.0,
         "max_epochs": 50,
         "evaluate_every": 1000,
         "patience": 0,

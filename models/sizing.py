@@ -29,9 +29,12 @@ PARAMETERS_PER_CHARACTER = 3.5
 EMBEDDING_FROM = 1000
 """Vocabulary size from which ``auto`` embeds: 1-of-k input costs time for each symbol."""
 
-DEFAULT_BATCH = (32, 64)
+DEFAULT_BATCH = (32, 32)
 WIDE_BATCH = (64, 128)
-"""Batch size and sequence length on a CPU, and on a GPU."""
+"""Batch size and sequence length on a CPU, and on a GPU.
+
+Where time is short, twice the updates are worth more than gradients twice as long (docs/log.md).
+"""
 
 PROCESS_BYTES = 350 << 20
 """A process that trains, before there is a network: measured, with torch and ONNX Runtime."""

@@ -703,7 +703,7 @@ def test_counting_is_what_a_network_is_compared_with(
     held_out = vocabulary.encode(registry.load("toy", of).validation.decode())
     assert model.loss(held_out.astype("u1")) == pytest.approx(told["val_loss"])
     card = (settings.models / "toy" / of / "README.md").read_text()
-    assert f"n-gram baseline on the same text: {told['val_loss']}" in card
+    assert f"n-gram baseline on the same text: {told['val_loss']:.4f}" in card
 
     # Once: a resume takes it up.
     monkeypatch.setattr(NGram, "fit", None)
