@@ -90,6 +90,16 @@ def test_a_network_that_reads_a_text_often_gets_dropout() -> None:
     assert plan_for(hidden_size=256, max_epochs=100, dropout=0.0).config.dropout == 0
 
 
+def test_a_cpu_takes_short_steps_at_the_rate_of_long_ones() -> None:
+    training = plan_for(max_seconds=180.0, hidden_size=256).training
+    assert (training.batch_size, training.sequence_length) == (32, 32)
+    assert training.learning_rate == 0.008
+    longer = plan_for(max_seconds=180.0, hidden_size=256, sequence_length=64).training
+    assert longer.learning_rate == 0.008
+    smaller = plan_for(max_seconds=180.0, hidden_size=256, batch_size=8).training
+    assert smaller.learning_rate == 0.004
+
+
 def test_a_large_vocabulary_is_embedded() -> None:
     assert plan_for(text_of(5_000_000, distinct=4000)).config.embedding_size > 0
     assert plan_for(text_of(5_000_000, 4000), embedding_size=0).config.embedding_size == 0
