@@ -170,14 +170,14 @@ HOOKS = """
 import schemathesis
 
 def _is_empty(value):
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         return any(map(_is_empty, value.values()))
-    return value in ("", [""])
+    return value in ("", None, {}, [], [""])
 
 @schemathesis.hook
 def filter_case(context, case):
     # An empty value is absent by the contract, whatever its pattern.
-    return not _is_empty(case.query or {}) and not _is_empty(case.body)
+    return not any(map(_is_empty, [*(case.query or {}).values(), case.body]))
 """
 
 
