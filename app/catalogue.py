@@ -4,6 +4,7 @@ Knows checkpoints and decoders, not clients. A model let go lives on for the str
 """
 
 import asyncio
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -45,6 +46,9 @@ class Writer(Protocol):
     @property
     def state_shapes(self) -> list[tuple[int, ...]]: ...
     def decoder(self, precision: Precision) -> RowDecoder: ...
+
+
+_log = logging.getLogger(__name__)
 
 
 class LoadedModel:
@@ -137,11 +141,15 @@ class Named(NamedWriter):
 
 
 class Catalogue:
-    """Loaded models by digest, within a limit of memory; the newest is kept whatever its size."""
+    """Loaded models by digest, within a limit of memory; the newest is kept whatever its size.
+
+    ``damaged`` are digests in whose place older ones are served.
+    """
 
     def __init__(self, registry: Registry, memory_limit: int) -> None:
         self.registry = registry
         self.memory_limit = memory_limit
+        self.damaged: set[str] = set()
         self._loaded: OrderedDict[str, Writer] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Writer]] = {}
 
@@ -178,10 +186,22 @@ class Catalogue:
         except CheckpointError:
             # A better checkpoint may have taken the tag, and the old one's place on disk.
             name, tag, newer = await asyncio.to_thread(self.registry.resolve, reference)
-            if newer == digest:
-                raise
-            model = await self._network(name, newer)
+            if newer != digest:
+                model = await self._network(name, newer)
+            else:
+                model = await self._before(reference, name, digest)
         return Named(name, tag, model)
+
+    async def _before(self, reference: str, name: str, damaged: str) -> LoadedModel:
+        """The checkpoint that a damaged one replaced: older, but sound. Raises CheckpointError."""
+        before = await asyncio.to_thread(self.registry.before, reference)
+        if before is None:
+            raise CheckpointError(f"{reference} is damaged, and none is known from before it")
+        model = await self._network(name, before)
+        if damaged not in self.damaged:
+            _log.error("%s is damaged: the checkpoint before it is served", reference)
+        self.damaged.add(damaged)
+        return model
 
     async def _network(self, name: str, digest: str) -> LoadedModel:
         model = await self._get(

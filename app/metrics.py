@@ -85,6 +85,8 @@ class Service(Collector):
         held = sum(model.bytes for model in loaded)
         yield _gauge("models_loaded", "Checkpoints in memory.", len(loaded))
         yield _gauge("models_loaded_bytes", "What they take, estimated.", held)
+        damaged = len(self._services.catalogue.damaged)
+        yield _gauge("models_damaged", "Checkpoints for which older ones are served.", damaged)
 
     def _jobs(self, store: JobStore) -> Metric:
         counts = Counter(_statuses(store))

@@ -14,7 +14,8 @@ A checkpoint is an immutable directory ``<root>/<name>/<digest>/``:
     manifest.json      the sha256 and size of each file above
 
 The digest is the sha256 of the manifest, so a directory's name says what is in it. A tag is a
-file ``<root>/<name>/tags/<tag>`` that holds a digest; a tag moves by renaming a new file onto it.
+file ``<root>/<name>/tags/<tag>`` that holds a digest and, on a second line, the one before, which
+is kept in case the new one is damaged; a tag moves by renaming a new file onto it.
 A checkpoint is written in a directory beside, synced, and renamed into place: it is there whole
 or not at all.
 
@@ -192,11 +193,12 @@ class Registry:
                 if not (home / digest).exists():
                     staged.rename(home / digest)
                     sync_directory(home)
-                before = self._read_tag(name, tag)
-                if keep_before and before not in (None, digest):
-                    self._keep(name, str(before))
-                self._write_tag(name, tag, digest)
-                self._prune(name, keep={digest, before})
+                named = self._read_tag_file(name, tag)
+                if keep_before and named and named[0] != digest:
+                    self._keep(name, named[0])
+                before = [one for one in named if one != digest]
+                self._write_tag(name, tag, digest, *before[:1])
+                self._prune(name)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         return digest
@@ -293,7 +295,7 @@ class Registry:
             for t in tags:
                 (home / "tags" / t).unlink(missing_ok=True)
             sync_directory(home / "tags")
-            self._prune(name, keep=set())
+            self._prune(name)
             # A job may be writing its next checkpoint there.
             if not self._tags(name) and not any(home.glob(".stage-*")):
                 doomed = self.root / f".gone-{secrets.token_hex(8)}"
@@ -327,6 +329,14 @@ class Registry:
         if digest is None:
             raise UnknownModel(f"{name}:{tag}")
         return name, tag, digest
+
+    def before(self, reference: str) -> str | None:
+        """Digest of what a tag named before it named what it does; None if that is not known.
+
+        Raises:
+            ValueError: it is not a reference.
+        """
+        return next(iter(self._read_tag_file(*split_reference(reference))[1:]), None)
 
     def load(self, name: str, digest: str) -> Checkpoint:
         """Reads and checks a checkpoint.
@@ -422,24 +432,29 @@ class Registry:
         return directory
 
     def _read_tag(self, name: str, tag: str) -> str | None:
+        return next(iter(self._read_tag_file(name, tag)), None)
+
+    def _read_tag_file(self, name: str, tag: str) -> list[str]:
+        """The digest that a tag names, and the one before."""
         try:
-            digest = (self.root / name / "tags" / tag).read_text("ascii").strip()
+            digests = (self.root / name / "tags" / tag).read_text("ascii").split()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
-            return None
-        return digest if DIGEST.fullmatch(digest) else None
+            return []
+        return digests[:2] if all(map(DIGEST.fullmatch, digests)) else []
 
-    def _write_tag(self, name: str, tag: str, digest: str) -> None:
-        write_durably(self.root / name / "tags" / tag, digest.encode("ascii"))
+    def _write_tag(self, name: str, tag: str, *digests: str) -> None:
+        write_durably(self.root / name / "tags" / tag, "\n".join(digests).encode("ascii"))
 
-    def _prune(self, name: str, keep: set[str | None]) -> None:
-        named = {self._read_tag(name, tag) for tag in self._tags(name)} | keep
+    def _prune(self, name: str) -> None:
+        """Removes what no tag names, be it as the one before."""
+        named = {digest for tag in self._tags(name) for digest in self._read_tag_file(name, tag)}
         for path in (self.root / name).iterdir():
             if DIGEST.fullmatch(path.name) and path.name not in named:
                 # Renamed first: a reader finds the directory whole or gone, never half deleted.
                 doomed = path.with_name(f".gone-{secrets.token_hex(8)}")
                 path.rename(doomed)
                 shutil.rmtree(doomed, ignore_errors=True)
-        self._prune_ngrams(name, {digest for digest in named if digest})
+        self._prune_ngrams(name, named)
 
     def _prune_ngrams(self, name: str, checkpoints: set[str]) -> None:
         """Removes n-gram models that no checkpoint names, and that no job is about to name."""

@@ -281,6 +281,21 @@ def test_a_model_let_go_lives_on_for_its_streams(data: Path) -> None:
     assert text == expected
 
 
+def test_the_checkpoint_before_a_damaged_one_is_served(data: Path) -> None:
+    registry = Registry(data / "models")
+    before = registry.publish("hurt", "latest", toy_checkpoint())
+    damaged = registry.publish("hurt", "latest", toy_checkpoint(seed=1))
+    weights = data / "models" / "hurt" / damaged / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    fields = {"model": "hurt", "length": 20, "seed": 0}
+    with serve(data) as client:
+        answer = client.get("/sample", params=fields)
+        assert (answer.status_code, answer.headers["x-model-digest"]) == (200, before)
+        assert "charloom_models_damaged 1.0" in client.get("/metrics").text
+        better = registry.publish("hurt", "latest", toy_checkpoint(seed=2))
+        assert client.get("/sample", params=fields).headers["x-model-digest"] == better
+
+
 def test_a_damaged_model_is_said(client: httpx2.Client, data: Path) -> None:
     registry = Registry(data / "models")
     digest = registry.publish("broken", "latest", toy_checkpoint(seed=9))
