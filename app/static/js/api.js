@@ -21,9 +21,12 @@ export class Problem extends Error {
 
 export const wasAborted = (error) => error.name === "AbortError";
 
-// The key, where the server wants one: asked for once, and kept as long as the tab
+// The key, where the server wants one: asked for once, and kept as long as the tab. Not longer:
+// who sits down at this computer next, and whatever serves another page at this address some day
+// (localhost:8000 is many things), shall not find it.
 
 let asking = null;
+let isDeclined = false;
 
 const storedKey = () => {
   try {
@@ -42,6 +45,8 @@ export const authorization = () => {
 /** Asks for a key, once for all who want one just now; false if there is to be none. */
 function askForKey(status) {
   const known = storedKey();
+  // Who put the question away is not nagged by what the page does by itself.
+  if (isDeclined && !asking && !navigator.userActivation?.isActive) return false;
   asking ??= ask({
     title: "This server asks for a key",
     text:
@@ -52,6 +57,7 @@ function askForKey(status) {
     confirm: "Go on",
   }).then((given) => {
     asking = null;
+    isDeclined = !given;
     if (!given) return false;
     sessionStorage.setItem(KEY, given.key.trim());
     return true;

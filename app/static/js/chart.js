@@ -43,10 +43,15 @@ export function chart({ label, height = 340 }) {
     frame = 0;
     if (!width) return;
     const all = series.flatMap(({ points }) => points);
+    steps = [];
+    if (!all.length) {
+      drawing.setAttribute("width", width);
+      return drawing.replaceChildren(write(width / 2, height / 2, "The curve begins with the first step.", "middle"));
+    }
     const last = Math.max(1, ...all.map(([step]) => step));
     const values = [...all.map(([, value]) => value), ...levels.map(({ value }) => value)];
-    const low = values.length ? Math.min(...values) : 0;
-    const high = values.length ? Math.max(...values) : 1;
+    const low = Math.min(...values);
+    const high = Math.max(...values);
     const room = (high - low) * 0.06 || 0.1;
     x = scale(0, last, MARGIN.left, width - MARGIN.right);
     y = scale(low - room, high + room, height - MARGIN.bottom, MARGIN.top);

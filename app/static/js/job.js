@@ -17,6 +17,7 @@ export function job(id, { go }) {
   let following = null;
   let frame = 0;
   let isPublished = false;
+  let isPlanned = false;
   const train = new Map();
   const validation = new Map();
   const samples = new Map();
@@ -36,7 +37,7 @@ export function job(id, { go }) {
   const resume = el("button", { type: "button", hidden: true, on: { click: resumed } }, "Resume");
   const drop = el("button", { type: "button", class: "quiet", hidden: true, on: { click: removed } }, "Remove");
   const texts = el("ol", { class: "samples" });
-  const noTexts = el("p", { class: "soft" }, "The first one comes at step 100.");
+  const noTexts = el("p", { class: "soft" });
   const chartTitle = el("h2", {}, "Loss");
   const root = el(
     "div",
@@ -49,8 +50,12 @@ export function job(id, { go }) {
     figures,
     el("div", { class: "actions" }, write, cancel, resume, drop),
     notices,
-    el("section", { class: "card" }, chartTitle, el("p", { class: "hint" }, "Nats per character: the lower, the better it guesses."), losses.root),
-    el("section", { "aria-labelledby": "samples-title" }, el("h2", { id: "samples-title" }, "What it writes meanwhile"), noTexts, texts),
+    el(
+      "div",
+      { class: "job-body" },
+      el("section", { class: "card" }, chartTitle, el("p", { class: "hint" }, "Nats per character: the lower, the better it guesses."), losses.root),
+      el("section", { class: "written", "aria-labelledby": "samples-title" }, el("h2", { id: "samples-title" }, "What it writes meanwhile"), noTexts, texts),
+    ),
   );
 
   // What happened
@@ -76,8 +81,10 @@ export function job(id, { go }) {
     } else if (event === "checkpoint") {
       isPublished = true;
     } else if (event === "notice") {
-      if (data.code === "plan") plan.textContent = capital(data.text);
-      else notices.append(el("p", { class: "message note" }, capital(data.text)));
+      if (data.code === "plan") {
+        isPlanned = true;
+        plan.textContent = capital(data.text);
+      } else notices.append(el("p", { class: "message note" }, capital(data.text)));
     } else if (event === "end") {
       refresh();
     }
@@ -115,6 +122,7 @@ export function job(id, { go }) {
   function draw() {
     frame = 0;
     const baseline = known?.baseline;
+    const isOver = known && ENDED.has(known.status);
     losses.update(
       [
         { name: "training", className: "train-line", points: [...train].filter(([, value]) => value !== null) },
@@ -122,9 +130,9 @@ export function job(id, { go }) {
       ],
       baseline?.val_loss ? [{ name: `${baseline.ngram_order ?? "n"}-gram baseline`, value: baseline.val_loss }] : [],
     );
-    noTexts.hidden = samples.size > 0 || (known && ENDED.has(known.status));
+    noTexts.hidden = samples.size > 0;
+    noTexts.textContent = isOver ? "It ended before its first sample." : firstSample();
     const p = progress ?? known?.progress;
-    const isOver = known && ENDED.has(known.status);
     const share = isOver && known.status === "finished" ? 1 : p?.max_steps ? Math.min(1, p.step / p.max_steps) : 0;
     bar.value = share;
     bar.hidden = isOver;
@@ -144,6 +152,7 @@ export function job(id, { go }) {
     }));
     if (!known) return;
     title.textContent = known.model;
+    if (!isPlanned) plan.textContent = waiting();
     status.className = `status ${known.status}`;
     status.textContent = known.status;
     write.hidden = !isPublished;
@@ -152,6 +161,17 @@ export function job(id, { go }) {
     resume.hidden = !isOver || resume.dataset.missing;
     drop.hidden = !isOver;
     if (root.isConnected) document.title = `${pageTitle()} · charloom`;
+  }
+
+  /** What is going on before there is a plan. */
+  function waiting() {
+    if (known.status === "queued") return "It waits for a worker: one job is trained at a time by each.";
+    return known.status === "running" ? "The text is prepared, and this machine's speed measured." : "";
+  }
+
+  function firstSample() {
+    const at = known?.options.sample_at ?? [];
+    return at.length ? `The first one comes at step ${number(Math.min(...at))}.` : "None yet.";
   }
 
   function pageTitle() {

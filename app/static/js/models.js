@@ -45,7 +45,7 @@ export function create() {
     const line = el("div", { class: "history" });
     const address = `/models/${encodeURIComponent(model.model)}`;
     history(address, line);
-    const below = baseline?.val_loss && model.val_loss ? 1 - model.val_loss / baseline.val_loss : null;
+    const above = baseline?.val_loss && model.val_loss ? baseline.val_loss / model.val_loss - 1 : null;
     return el(
       "li",
       { class: "card model" },
@@ -54,7 +54,7 @@ export function create() {
         "dl",
         { class: "figures" },
         figure("bpc", loss(model.bpc), `${loss(model.val_loss)} nats`),
-        baseline?.bpc ? figure(`${baseline.ngram_order ?? "n"}-gram`, loss(baseline.bpc), below === null ? "" : `${percent(Math.abs(below))} ${below > 0 ? "above it" : "below it"}`) : null,
+        baseline?.bpc ? figure(`${baseline.ngram_order ?? "n"}-gram`, loss(baseline.bpc), above === null ? "" : `${percent(Math.abs(above))} ${above > 0 ? "higher" : "lower"}`) : null,
         figure("parameters", short(model.parameters), `${config.num_layers}×${config.hidden_size} ${model.network.toUpperCase()}`),
       ),
       line,
@@ -64,7 +64,7 @@ export function create() {
         { class: "actions" },
         el("a", { class: "button", href: `/#${new URLSearchParams({ model: model.model })}` }, "Write"),
         el("a", { class: "button quiet", href: `/inside?model=${encodeURIComponent(model.model)}` }, "Look inside"),
-        model.job_id ? el("a", { class: "button quiet", href: `/train/${model.job_id}` }, "Job") : null,
+        model.job_id && !model.pretrained ? el("a", { class: "button quiet", href: `/train/${model.job_id}` }, "Job") : null,
         ways.take ? el("button", { type: "button", class: "quiet", "aria-label": `Download ${model.model}`, on: { click: (event) => act(() => taken(model, event.target)) } }, "Download") : null,
         el("button", { type: "button", class: "quiet", "aria-label": `Delete ${model.model}`, on: { click: () => act(() => deleted(model)) } }, "Delete"),
       ),

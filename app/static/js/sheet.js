@@ -76,7 +76,7 @@ export function sheet({ label, branch, changed }) {
     if (goOn) Object.assign(rest, { continue_from: from, prime: undefined });
     if (length + fields.length <= REMEMBERED) rest.probabilities = 5;
     Object.assign(state, { status: "writing", end: null, problem: null });
-    changed();
+    flush();
     try {
       const response = await request("/sample", {
         json: rest,
@@ -119,14 +119,14 @@ export function sheet({ label, branch, changed }) {
 
   function finish() {
     controller = null;
-    flush();
     state.status = "done";
-    changed();
+    flush();
   }
 
   function flush() {
     cancelAnimationFrame(frame);
     frame = 0;
+    root.classList.toggle("writing", state.status === "writing");
     if (waiting) append(waiting, "");
     waiting = "";
     changed();

@@ -54,9 +54,13 @@ function frontPage({ go }) {
   });
   const again = el("select", { "aria-label": "A text that is here already", on: { change: () => again.value && takeKnown(again.value) } });
   const againLine = el("p", { class: "again soft", hidden: true }, "or again the text of ", again);
+  const report = el("section", { class: "report", "aria-live": "polite", "aria-label": "What the text is" });
+  const meter = el("progress", { max: "1", value: 0, hidden: true, "aria-label": "Sending" });
   const drop = el(
     "div",
     { class: "drop" },
+    report,
+    meter,
     el(
       "div",
       { class: "drop-file" },
@@ -67,8 +71,6 @@ function frontPage({ go }) {
     pasted,
     againLine,
   );
-  const report = el("section", { class: "report", "aria-live": "polite", "aria-label": "What the text is" });
-  const meter = el("progress", { max: "1", value: 0, hidden: true, "aria-label": "Sending" });
 
   // A name, a button, and the rest
 
@@ -80,8 +82,6 @@ function frontPage({ go }) {
     "form",
     { class: "train-form", on: { submit: submitted } },
     drop,
-    meter,
-    report,
     field("Name of the model", name, { hint: "Lower-case letters, digits, - and _." }),
     start,
     said.place,
@@ -148,6 +148,16 @@ function frontPage({ go }) {
     examined(known, known.name);
   }
 
+  /** As if nobody had given a text yet. */
+  function afresh() {
+    corpus = key = null;
+    start.disabled = true;
+    pasted.value = again.value = "";
+    if (name.dataset.guessed) name.value = "";
+    report.replaceChildren();
+    drop.classList.remove("full");
+  }
+
   function begin(title, size) {
     corpus = key = null;
     start.disabled = true;
@@ -165,7 +175,9 @@ function frontPage({ go }) {
       name.value = slug(filename);
       name.dataset.guessed = "yes";
     }
-    report.replaceChildren(...describe(found, filename, (preset) => more.set("preset", preset)));
+    const another = el("button", { type: "button", class: "quiet", on: { click: () => { afresh(); file.focus(); } } }, "Another text");
+    report.replaceChildren(...describe(found, filename, another, (preset) => more.set("preset", preset)));
+    drop.classList.add("full");
   }
 
   function refused(error) {
@@ -185,7 +197,7 @@ function frontPage({ go }) {
     key ??= [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     try {
       const made = await post("/train", { model: name.value, corpus_id: corpus, ...more.values() }, { headers: { "Idempotency-Key": key } });
-      key = null;
+      afresh();
       go(`/train/${made.id}`);
     } catch (error) {
       if (error.status) key = null;
@@ -195,7 +207,7 @@ function frontPage({ go }) {
         said.say(error.message, "problem", ...(other ? [" ", el("a", { href: `/train/${other}` }, "Look at it.")] : []));
       }
     } finally {
-      start.disabled = false;
+      start.disabled = !corpus;
     }
   }
 
@@ -263,7 +275,7 @@ function row(job) {
 export const statusWord = (status) => el("span", { class: `status ${status}` }, status);
 
 /** The corpus doctor's report, in words. */
-function describe(report, filename, usePreset) {
+function describe(report, filename, another, usePreset) {
   const isRead = report.characters !== null;
   const figures = [
     [number(report.characters), report.encoding === "bytes" ? "bytes" : "characters"],
@@ -280,7 +292,7 @@ function describe(report, filename, usePreset) {
     report.estimated_seconds && `takes about ${duration(report.estimated_seconds)} here`,
   ].filter(Boolean);
   return [
-    el("p", { class: "report-name" }, el("strong", {}, filename), ` ${bytes(report.bytes)}`),
+    el("div", { class: "report-name" }, el("p", {}, el("strong", {}, filename), ` ${bytes(report.bytes)}`), another),
     isRead ? el("dl", { class: "figures" }, ...figures.map(([value, label]) => el("div", {}, el("dd", {}, value), el("dt", {}, label)))) : null,
     facts.length ? el("p", { class: "soft" }, `${facts.join("; ")}.`) : null,
     report.rare?.length
