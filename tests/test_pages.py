@@ -745,6 +745,30 @@ def test_a_removed_widget_asks_no_more(client: httpx2.Client, window: Window) ->
 # Models
 
 
+def test_a_model_goes_out_and_comes_in(
+    client: httpx2.Client, window: Window, tmp_path: Path
+) -> None:
+    page = window.open(client, "/models")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download toy").click()
+    assert download.value.suggested_filename == "toy.zip"
+    download.value.save_as(tmp_path / "Taken Away.zip")
+    page.set_input_files("#model-file", tmp_path / "Taken Away.zip")
+    dialog = page.get_by_role("dialog", name="Import a model")
+    expect(dialog.get_by_label("Name")).to_have_value("taken-away")
+    dialog.get_by_role("button", name="Import").click()
+    expect(page.get_by_text("taken-away is here.")).to_be_visible()
+    expect(page.get_by_role("heading", name="taken-away", exact=True)).to_be_visible()
+    same = [client.get(f"/models/{name}").json()["parameters"] for name in ("toy", "taken-away")]
+    assert same[0] == same[1]
+    (tmp_path / "nonsense.zip").write_bytes(b"PK")
+    window.expected.append("422")
+    page.set_input_files("#model-file", tmp_path / "nonsense.zip")
+    dialog.get_by_role("button", name="Import").click()
+    expect(page.locator(".message.problem")).to_contain_text("zip")
+    client.delete("/models/taken-away")
+
+
 def test_models_and_their_end(client: httpx2.Client, toys: Path, window: Window) -> None:
     Registry(toys / "models").publish("unloved", "latest", toy_checkpoint(vocabulary=ASCII))
     page = window.open(client, "/models")

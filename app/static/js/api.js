@@ -12,11 +12,6 @@ export class Problem extends Error {
     this.errors = errors;
     this.retryAfter = retryAfter;
   }
-
-  /** Whether the server simply does not have what was asked for: an older one, or none. */
-  get missing() {
-    return this.status === 404 || this.status === 405;
-  }
 }
 
 export const wasAborted = (error) => error.name === "AbortError";

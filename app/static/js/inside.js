@@ -15,6 +15,7 @@ const WRITTEN = { length: 2000, temperature: 0.8, seed: 1 };
 /** Characters of the picture of all cells; and no more values than the server gives at once. */
 const WEAVE = 480;
 const MAX_VALUES = 1_000_000;
+const NARROW = matchMedia("(max-width: 900px)");
 const and = new Intl.ListFormat("en");
 const DRAWN_SEEDS = 1_000_000;
 
@@ -226,7 +227,7 @@ export function create({ go }) {
           click: () => {
             pick(candidate);
             reveal(hypothesis);
-            frame.scrollIntoView({ block: "nearest" });
+            if (NARROW.matches) frame.scrollIntoView({ block: "nearest" });
           },
         },
       },
@@ -260,7 +261,9 @@ export function create({ go }) {
       keep(ofLayer, numbers, answer);
       whole.textContent = `${count(chars.length, "character")}, ${loss(answer.bpc)} bpc`;
       if (answer.unknown) said.say(`${count(answer.unknown, "character")} left out that this model does not know.`);
+      frame.removeAttribute("aria-busy");
       turnTo(cell);
+      await readAhead(signal);
     } catch (error) {
       if (wasAborted(error)) return;
       if (!showErrors(ownForm, error)) said.say(error.message, "problem");
@@ -275,10 +278,25 @@ export function create({ go }) {
   function around(ofLayer, number_) {
     const first = number_ - (number_ % BLOCK);
     const next = Array.from({ length: Math.min(BLOCK, cells() - first) }, (_, i) => first + i);
-    const best = (found?.hypotheses ?? []).flatMap((one) => one.cells.slice(0, SHOWN));
-    const named = best.filter((one) => one.layer === ofLayer).map((one) => one.cell);
-    const all = [...new Set([...next, ...named])];
-    return all.filter((one) => !activations.has(`${ofLayer}:${one}`)).slice(0, Math.floor(MAX_VALUES / text.length));
+    return unread(ofLayer, [...next, ...named(ofLayer)]);
+  }
+
+  function named(ofLayer) {
+    const offered = (found?.hypotheses ?? []).flatMap((one) => one.cells.slice(0, SHOWN));
+    return offered.filter((one) => one.layer === ofLayer).map((one) => one.cell);
+  }
+
+  const unread = (ofLayer, numbers) =>
+    [...new Set(numbers)].filter((one) => !activations.has(`${ofLayer}:${one}`)).slice(0, Math.floor(MAX_VALUES / text.length));
+
+  /** What the ranking offers in other layers, before somebody asks for it. */
+  async function readAhead(signal) {
+    for (let ofLayer = 0; ofLayer < model.config.num_layers; ofLayer++) {
+      const numbers = unread(ofLayer, named(ofLayer));
+      if (!numbers.length) continue;
+      keep(ofLayer, numbers, await ask({ top: 0, cells: numbers, layer: ofLayer }, signal));
+      if (cell.layer === ofLayer && numbers.includes(cell.cell)) draw();
+    }
   }
 
   function keep(ofLayer, numbers, answer) {

@@ -158,7 +158,7 @@ export function job(id, { go }) {
     write.hidden = !isPublished;
     write.href = `/#${new URLSearchParams({ model: known.model })}`;
     cancel.hidden = !["queued", "running", "paused"].includes(known.status);
-    resume.hidden = !isOver || resume.dataset.missing;
+    resume.hidden = !isOver;
     drop.hidden = !isOver;
     if (root.isConnected) document.title = `${pageTitle()} · charloom`;
   }
@@ -211,7 +211,7 @@ export function job(id, { go }) {
         if (wasAborted(error) || signal.aborted) return;
         if (error instanceof Problem && error.status >= 400 && error.status < 500) {
           title.textContent = error.status === 404 || error.status === 422 ? "There is no such job" : "Job";
-          return trouble.say(error.message, "problem");
+          return trouble.say(error.message, "problem", error.status === 404 ? " Its record was removed, or its model came from elsewhere." : "");
         }
         trouble.say("The server is away. The job is safe; this page goes on as soon as it is back.", "note");
       }
@@ -251,17 +251,7 @@ export function job(id, { go }) {
       });
       if (!given) return;
       const raised = Object.fromEntries(Object.entries(given).filter(([, value]) => value).map(([name, value]) => [name, Number(value)]));
-      try {
-        known = await post(`/jobs/${id}/resume`, raised);
-      } catch (error) {
-        // An older server has no such thing; then the button only promises what isn't there.
-        if (error.missing) {
-          resume.dataset.missing = "yes";
-          draw();
-          throw new Problem(error.status, "This server can't resume jobs.");
-        }
-        throw error;
-      }
+      known = await post(`/jobs/${id}/resume`, raised);
       follow();
     });
   }

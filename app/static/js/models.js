@@ -9,7 +9,7 @@ export function create() {
   const said = message();
   const empty = el("p", { class: "soft", hidden: true }, "There is none yet. ", el("a", { href: "/train" }, "Train one"), ", or bring one from another server.");
   const file = el("input", { type: "file", accept: ".zip,application/zip", class: "off", id: "model-file", on: { change: () => file.files[0] && brought(file.files[0]) } });
-  const bring = el("div", { class: "actions", hidden: true }, file, el("label", { class: "button", for: "model-file" }, "Import a model"));
+  const bring = el("div", { class: "actions" }, file, el("label", { class: "button", for: "model-file" }, "Import a model"));
   const root = el(
     "div",
     { class: "view" },
@@ -26,21 +26,12 @@ export function create() {
   );
 
   async function show() {
-    const [models, ways] = await Promise.all([list("/models", "models"), known()]);
-    bring.hidden = !ways.bring;
+    const models = await list("/models", "models");
     empty.hidden = models.length > 0;
-    cards.replaceChildren(...models.map((model) => card(model, ways)));
+    cards.replaceChildren(...models.map(card));
   }
 
-  /** What this server can do with models: older ones can neither give nor take. */
-  let offered = null;
-  const known = () =>
-    (offered ??= get("/openapi.json").then(
-      ({ paths }) => ({ take: "/models/{model}/download" in paths, bring: Object.entries(paths).some(([path, ways]) => /^\/models\/\{\w+\}$/.test(path) && "post" in ways) }),
-      () => ({ take: false, bring: false }),
-    ));
-
-  function card(model, ways) {
+  function card(model) {
     const { config, baseline, corpus } = model;
     const line = el("div", { class: "history" });
     const address = `/models/${encodeURIComponent(model.model)}`;
@@ -63,9 +54,9 @@ export function create() {
         "div",
         { class: "actions" },
         el("a", { class: "button", href: `/#${new URLSearchParams({ model: model.model })}` }, "Write"),
-        el("a", { class: "button quiet", href: `/inside?model=${encodeURIComponent(model.model)}` }, "Look inside"),
+        el("a", { class: "button quiet", href: `/inside?model=${encodeURIComponent(model.model)}` }, "Inside"),
         model.job_id && !model.pretrained ? el("a", { class: "button quiet", href: `/train/${model.job_id}` }, "Job") : null,
-        ways.take ? el("button", { type: "button", class: "quiet", "aria-label": `Download ${model.model}`, on: { click: (event) => act(() => taken(model, event.target)) } }, "Download") : null,
+        el("button", { type: "button", class: "quiet", "aria-label": `Download ${model.model}`, on: { click: (event) => act(() => taken(model, event.target)) } }, "Download"),
         el("button", { type: "button", class: "quiet", "aria-label": `Delete ${model.model}`, on: { click: () => act(() => deleted(model)) } }, "Delete"),
       ),
     );
