@@ -15,6 +15,7 @@ from app.up import Options, bring_up
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 cli.add_typer(cli_essay.corpus, name="corpus")
+cli.add_typer(cli_essay.experiment, name="experiment")
 
 
 @cli.callback()

@@ -5,15 +5,18 @@ Knows the command line. What a command does is in modules of their own.
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app import fetch
+from app import fetch, reach
 from app.commands import Failed
+from app.experiments import EXPERIMENTS, Experiment
 from app.public_corpora import OWN, PUBLIC_CORPORA
-from app.shell import DATA, Data, reported
+from app.reproduce import Request, run
+from app.shell import DATA, AskForKey, Data, Url, place, reported
 from app.up import ROOT
 
 OWN_SOURCES = ("*.md", "docs/*.md", "app/**/*.js", "[abmtw]*/**/*.py")
@@ -67,6 +70,85 @@ def pack_corpus(
             _write_packed(fetch.pack_files(patterns, Path.cwd(), besides=to), to)
         except OSError as error:
             raise Failed(f"cannot pack: {error.strerror}: {error.filename}") from None
+
+
+experiment = typer.Typer(no_args_is_help=True, help="The essay's experiments.")
+
+
+@experiment.command("list")
+def list_experiments(data: Data = DATA) -> None:
+    """List the experiments, and whether their texts are here."""
+    with reported():
+        typer.echo(f"{'NAME':<14}{'TEXT':<13}{'HERE':<6}IS")
+        for name, one in EXPERIMENTS.items():
+            here = "yes" if one.corpus and text_file(data, one.corpus).exists() else "no"
+            typer.echo(f"{name:<14}{one.corpus or '--corpus':<13}{here:<6}{one.title}")
+
+
+@experiment.command("run")
+def run_experiment(
+    name: Annotated[str, typer.Argument(help="One of the list.")],
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Train so long, with what suits it; else as the essay did."),
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="The text, for want of a fetched one.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="One that is there, instead of training one.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Where the report goes; else it is kept with the data.")
+    ] = None,
+    data: Data = DATA,
+    url: Url = None,
+    key: AskForKey = False,
+) -> None:
+    """Run an experiment, and write a report of it as Markdown and as a page."""
+    with reported():
+        one = EXPERIMENTS.get(name)
+        if one is None:
+            raise Failed(f"there is no such experiment; there are {', '.join(EXPERIMENTS)}")
+        if minutes is None and corpus is None:
+            model = model or one.model
+        text = _text_of(one, corpus, data, needed=model is None)
+        command = " ".join(["./charloom", "experiment", "run", *_said(name, minutes, text, model)])
+        request = Request(name, one, text, model, minutes, command)
+        needs = reach.everything if model is None else reach.server
+        with needs(place(data, url, key)) as reached:
+            written = run(reached, request, to or data.resolve() / "experiments" / name)
+        for path in written:
+            typer.echo(path)
+
+
+def _text_of(one: Experiment, corpus: Path | None, data: Path, *, needed: bool) -> Path | None:
+    """The text of an experiment. Raises Failed: it is needed, and not here."""
+    if corpus is not None:
+        if not corpus.is_file():
+            raise Failed(f"there is no file {corpus}")
+        return corpus
+    if one.corpus and (fetched := text_file(data, one.corpus)).exists():
+        return fetched
+    if not needed:
+        return None
+    if one.corpus is None:
+        raise Failed("nobody may hand this text out: --corpus FILE names one that you have")
+    raise Failed(
+        f"its text is not here: ./charloom corpus fetch {one.corpus} gets it, "
+        "or --corpus FILE names one"
+    )
+
+
+def _said(name: str, minutes: float | None, text: Path | None, model: str | None) -> Iterator[str]:
+    """The command line again, in full."""
+    yield name
+    if minutes is not None and model is None:
+        yield f"--minutes {minutes:g}"
+    if model is not None:
+        yield f"--model {model}"
+    if text is not None:
+        yield f"--corpus {text.name}"
 
 
 def text_file(data: Path, name: str) -> Path:

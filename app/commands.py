@@ -163,7 +163,7 @@ def inspect(
 
 
 def _tracking(client: Client, model: str, name: str) -> Mapping[str, Any]:
-    found = {one["name"]: one["cells"][0] for one in _ranking(client, model)["hypotheses"]}
+    found = {one["name"]: one["cells"][0] for one in ranking(client, model)["hypotheses"]}
     if name not in found:
         names = f"some track {', '.join(found)}" if found else "none tracks anything"
         raise Failed(f"no cell of {model} tracks {name}; {names}")
@@ -173,12 +173,12 @@ def _tracking(client: Client, model: str, name: str) -> Mapping[str, Any]:
 
 def cells(client: Client, model: str) -> None:
     """Shows what a model's cells keep track of."""
-    for line in terminal.ranking(_ranking(client, model), *_screen()):
+    for line in terminal.ranking(ranking(client, model), *_screen()):
         _write(f"{line}\n")
 
 
-def _ranking(client: Client, model: str) -> dict[str, Any]:
-    """Waits until it is computed."""
+def ranking(client: Client, model: str) -> dict[str, Any]:
+    """What a model's cells track, waited for until it is computed."""
     told = False
     while True:
         answer: dict[str, Any] = client.get(f"/models/{model}/cells")
@@ -227,20 +227,26 @@ def cancel(client: Client, job_id: str) -> None:
 
 def follow(reached: Reached, job_id: str) -> int:
     """Shows a job's progress to its end; gives the exit code."""
-    job = reached.client.get(f"/jobs/{job_id}")
-    try:
-        return _watch(reached.client, job)
-    except KeyboardInterrupt:
-        return _interrupted(reached, job)
+    return watch(reached, reached.client.get(f"/jobs/{job_id}"))
 
 
 def train(reached: Reached, text: IO[bytes], options: Mapping[str, Any]) -> int:
     """Sends a text, and shows the progress of the job that comes of it; gives the exit code."""
-    job = reached.client.upload("/train", options, text)
+    return watch(reached, start(reached.client, text, options))
+
+
+def start(client: Client, text: IO[bytes], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Sends a text, and gives the job that comes of it."""
+    job: dict[str, Any] = client.upload("/train", options, text)
     corpus = job["corpus"] or {}
     _tell(f"job {job['id']} trains {job['model']} on {corpus.get('characters', 0):,} characters")
     for warning in corpus.get("warnings", []):
         _tell(f"note: {warning}")
+    return job
+
+
+def watch(reached: Reached, job: Mapping[str, Any]) -> int:
+    """Shows a job's progress to its end; gives the exit code."""
     try:
         return _watch(reached.client, job)
     except KeyboardInterrupt:

@@ -1,0 +1,195 @@
+"""What a reader can verify of a text: that brackets, tags and environments are closed in order,
+that words are words, that C is C, and that names are new.
+
+Pure functions of text, which say how many of how many. Knows no network and no corpus on disk.
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+_PAIRS = {")": "(", "]": "[", "}": "{"}
+
+_WORD = re.compile("[^\\W\\d_]+(?:['\u2019][^\\W\\d_]+)*")
+_TAG = re.compile(r"<(/?)([A-Za-z][\w:.-]*)(?:\s[^<>]*?)?(/?)>")
+_ENVIRONMENT = re.compile(r"\\(begin|end)\{([^{}\n]*)\}")
+
+COMPILERS = ("cc", "gcc", "clang")
+COMPILER_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many of how many."""
+
+    good: int
+    of: int
+
+    @property
+    def share(self) -> float | None:
+        """From 0 to 1; None of none."""
+        return self.good / self.of if self.of else None
+
+
+def brackets(text: str) -> Count:
+    """Brackets ``()[]{}`` that have their partner, closed in order."""
+
+    def marks() -> Iterator[tuple[bool, str]]:
+        for character in text:
+            if character in _PAIRS:
+                yield False, _PAIRS[character]
+            elif character in "([{":
+                yield True, character
+
+    return _matched(marks())
+
+
+def tags(text: str) -> Count:
+    """XML tags that are opened and closed in order; those that close themselves are not counted."""
+    found = (match.groups() for match in _TAG.finditer(text))
+    return _matched((not end, name) for end, name, closed in found if not closed)
+
+
+def environments(text: str) -> Count:
+    r"""LaTeX's ``\begin`` and ``\end`` that belong together, in order."""
+    found = (match.groups() for match in _ENVIRONMENT.finditer(text))
+    return _matched((kind == "begin", name) for kind, name in found)
+
+
+def _matched(marks: Iterable[tuple[bool, str]]) -> Count:
+    """Marks that open or close something, and those of them that have a partner.
+
+    One that closes what is open farther out leaves all in between without; what is open at the end
+    has no partner.
+    """
+    opened: list[str] = []
+    good = total = 0
+    for opens, name in marks:
+        total += 1
+        if opens:
+            opened.append(name)
+        elif name in opened:
+            while opened.pop() != name:
+                pass
+            good += 2
+    return Count(good, total)
+
+
+def quotes(text: str, within: str = "\n\n") -> Count:
+    """Pieces of a text with straight double quotes in them, and those with an even number.
+
+    Args:
+        text: the text.
+        within: what pieces end with: an empty line for prose, a line's end for programs.
+    """
+    numbers = [piece.count('"') for piece in text.split(within)]
+    return Count(sum(n > 0 and n % 2 == 0 for n in numbers), sum(n > 0 for n in numbers))
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, in lower case."""
+    return [word.lower() for word in _WORD.findall(text)]
+
+
+def real_words(text: str, known: Collection[str]) -> Count:
+    """Words that are among the known ones; the last is left out, since a sample may cut it."""
+    found = words(text)[:-1]
+    return Count(sum(word in known for word in found), len(found))
+
+
+def closed_comments(text: str) -> Count:
+    """C comments that end before the next begins."""
+    begun = text.split("/*")[1:]
+    return Count(sum("*/" in comment for comment in begun), len(begun))
+
+
+@dataclass(frozen=True, slots=True)
+class Novelty:
+    """Lines that were drawn: how many differ from each other, and how many of these are new."""
+
+    drawn: int
+    distinct: int
+    novel: int
+
+
+def novelty(lines: Iterable[str], known: Collection[str]) -> Novelty:
+    """Of drawn lines, empty ones not counted, against those that were learnt from."""
+    drawn = [line for line in lines if line]
+    distinct = set(drawn)
+    return Novelty(len(drawn), len(distinct), sum(line not in known for line in distinct))
+
+
+# C
+
+_SYNTAX = re.compile(
+    r"error: (expected|stray|missing|unterminated|invalid suffix|unknown type name"
+    r"|extraneous|.*(?:undeclared label|duplicate label|before|without a))"
+)
+_FOR_EACH = re.compile(r"\b\w*for_each\w*(?=\s*\()")
+_TYPE = re.compile(
+    r"\b(?:\w+_t|[us](?:8|16|32|64)|__[bl]e(?:16|32|64)|u?int|ulong|ushort|bool|va_list)\b"
+)
+_MARK = re.compile(
+    r"\b(?:__(?:\w*init\w*|exit|user|kernel|iomem|percpu|rcu|\w*cold|\w*used|sched)"
+    r"|noinline|notrace|asmlinkage)\b"
+)
+
+
+def compiler() -> str | None:
+    """A C compiler on the path; None if there is none."""
+    return next((found for name in COMPILERS if (found := shutil.which(name))), None)
+
+
+def functions(text: str) -> list[str]:
+    """The C functions of a text: from a line that begins in the first column to a ``}`` that does.
+
+    One that the text's end cuts off is none.
+    """
+    found = []
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if line.startswith("}"):
+            if any("(" in held for held in lines):
+                found.append("\n".join([*lines, line]))
+            lines = []
+        elif line.startswith(" */") or (_begins(line) and line.rstrip().endswith((";", ":"))):
+            lines = []
+        elif lines or _begins(line):
+            lines.append(line)
+    return found
+
+
+def _begins(line: str) -> bool:
+    """Whether it may be the first of a declaration."""
+    return line[:1] not in ("", " ", "\t", "{", "}", "#", "*", "/")
+
+
+def parses(function: str, with_compiler: str) -> bool:
+    """Whether a compiler's parser accepts a C function.
+
+    Types, macros and annotations of headers that aren't here are declared first, as far as they can
+    be told by their names; what isn't declared otherwise, or of the wrong type, is no error of
+    syntax.
+    """
+    prelude = [f"typedef int {name};" for name in {*_TYPE.findall(function)}]
+    prelude += [f"#define {name}(...) for (;;)" for name in {*_FOR_EACH.findall(function)}]
+    prelude += [f"#define {name}" for name in {*_MARK.findall(function)}]
+    done = subprocess.run(
+        [with_compiler, "-fsyntax-only", "-std=gnu11", "-w", "-x", "c", "-"],
+        input="\n".join([*prelude, function, ""]),
+        capture_output=True,
+        text=True,
+        timeout=COMPILER_SECONDS,
+        check=False,
+        # Messages are read.
+        env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+    )
+    return not any(_SYNTAX.search(line) for line in done.stderr.splitlines())
+
+
+def c_functions(text: str, with_compiler: str, most: int = 50) -> Count:
+    """Functions of a text, at most so many, and those that a compiler's parser accepts."""
+    found = functions(text)[:most]
+    return Count(sum(parses(function, with_compiler) for function in found), len(found))

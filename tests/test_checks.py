@@ -1,0 +1,156 @@
+"""Each check counts what a reader would, by hand, in a text that fits a line or two."""
+
+import pytest
+
+from models import checks
+from models.checks import Count
+
+
+@pytest.mark.parametrize(
+    ("text", "good", "of"),
+    [
+        ("", 0, 0),
+        ("no brackets", 0, 0),
+        ("f(a[1]) { b(); }", 8, 8),
+        ("(]", 0, 2),
+        ("([)]", 2, 4),
+        (")(", 0, 2),
+        ("{ if (a) { b; }", 4, 5),
+        ("((a)", 2, 3),
+    ],
+)
+def test_brackets_have_a_partner_in_order(text: str, good: int, of: int) -> None:
+    assert checks.brackets(text) == Count(good, of)
+
+
+@pytest.mark.parametrize(
+    ("text", "good", "of"),
+    [
+        ("<page><title>a</title></page>", 4, 4),
+        ("<page><title>a</page></title>", 2, 4),
+        ('<ref name="a">b</ref><br /><br/>', 2, 2),
+        ("if a < b and c > d: x<y>z", 0, 1),
+        ("</a>", 0, 1),
+        ("<a><b></a>", 2, 3),
+    ],
+)
+def test_tags_are_closed_in_order(text: str, good: int, of: int) -> None:
+    assert checks.tags(text) == Count(good, of)
+
+
+@pytest.mark.parametrize(
+    ("text", "good", "of"),
+    [
+        (r"\begin{proof} a \end{proof}", 2, 2),
+        (r"\begin{proof} a \end{lemma}", 0, 2),
+        (r"\begin{lemma}\begin{enumerate}\end{enumerate}\end{lemma}", 4, 4),
+        (r"\begin{proof}", 0, 1),
+        (r"\section{begin}", 0, 0),
+    ],
+)
+def test_environments_belong_together(text: str, good: int, of: int) -> None:
+    """The essay's own example of an error is the second."""
+    assert checks.environments(text) == Count(good, of)
+
+
+def test_quotes_are_paired_in_each_piece() -> None:
+    assert checks.quotes('"a" said b.\n\nc\n\n"d\n\n"e" "f"') == Count(2, 3)
+    assert checks.quotes('p("a");\nq("b);\nr();', "\n") == Count(1, 2)
+
+
+def test_words_are_among_the_known_and_the_last_is_cut() -> None:
+    assert checks.words("Don't stop, L'été; x1 Été") == ["don't", "stop", "l'été", "x", "été"]
+    assert checks.real_words("The cat zat on the m", {"the", "cat", "on"}) == Count(4, 5)
+    assert checks.real_words("", set()) == Count(0, 0)
+
+
+def test_comments_end_before_the_next() -> None:
+    assert checks.closed_comments("/* a */ b /* c /* d */ e /*") == Count(2, 4)
+
+
+def test_novelty_counts_each_name_once() -> None:
+    found = checks.novelty(["anna", "anna", "bert", "", "zork"], {"anna", "otto"})
+    assert (found.drawn, found.distinct, found.novel) == (4, 3, 2)
+
+
+def test_a_share_is_none_of_none() -> None:
+    assert Count(1, 4).share == 0.25
+    assert Count(0, 0).share is None
+
+
+# C
+
+SOURCE = """\
+/*
+ * What came before (this) began.
+ */
+#include <linux/kernel.h>
+
+struct thing {
+\tint a;
+};
+
+static int first(struct thing *t, size_t n)
+{
+\tif (n > 0)
+\t\treturn t->a;
+\treturn 0;
+}
+
+static void declared(void);
+
+void __init
+second(u32 value)
+{
+\tlist_for_each_entry(p, &head, list) {
+\t\tuse(p);
+\t}
+}
+
+int cut_off(void)
+{
+\treturn
+"""
+
+
+def test_functions_begin_and_end_in_the_first_column() -> None:
+    first, second = checks.functions(SOURCE)
+    assert first.startswith("static int first(") and first.endswith("return 0;\n}")
+    assert second.startswith("void __init\nsecond(u32 value)\n{")
+
+
+with_compiler = pytest.mark.skipif(checks.compiler() is None, reason="no C compiler on the path")
+
+
+@with_compiler
+def test_a_parser_accepts_what_is_c() -> None:
+    compiler = checks.compiler()
+    assert compiler
+    assert checks.c_functions(SOURCE, compiler) == Count(2, 2)
+    assert checks.c_functions(SOURCE, compiler, most=1) == Count(1, 1)
+
+
+@with_compiler
+@pytest.mark.parametrize(
+    ("function", "accepted"),
+    [
+        ("int f(void)\n{\n\treturn undeclared + 1;\n}", True),
+        ("void f(void)\n{\n\treturn 1;\n}", True),
+        ("int f(struct page *p, gfp_t flags)\n{\n\treturn (pgoff_t)p->x;\n}", True),
+        ("int f(void)\n{\n\tif (a {\n\t}\n\treturn 0;\n}", False),
+        ("int f(void)\n{\n\treturn 1\n}", False),
+        ('int f(void)\n{\n\tprintk("a);\n\treturn 0;\n}', False),
+        ("int f(void)\n{\n\tfor (;;\n}", False),
+        ("int f(void)\n{\n\t}\n\treturn 0;\n}", False),
+        ("int f(void)\n{\n\telse\n\t\treturn 0;\n}", False),
+    ],
+)
+def test_syntax_counts_and_meaning_does_not(function: str, accepted: bool) -> None:
+    """The essay's samples use what they never declare, and return from what returns nothing."""
+    compiler = checks.compiler()
+    assert compiler and checks.parses(function, compiler) is accepted
+
+
+def test_without_a_compiler_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert checks.compiler() is None

@@ -1,0 +1,244 @@
+"""The essay's experiments, run by the command against a real service, and what they report."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from app import reach
+from app.client import Client
+from app.experiments import EXPERIMENTS
+from app.public_corpora import PUBLIC_CORPORA
+from app.report import Curves, Heading, Paragraph, Sample, Table, markdown, page
+from app.reproduce import CHECKS, Request, run, training_options
+from app.schemas import TrainingOptions
+from models.checkpoint import Registry
+from tests.serving import TEXT, serve
+from tests.test_cli import charloom
+from tests.toys import toy_checkpoint
+
+PROSE = (
+    'KING:\n"Who (calls) so loud?" said the king.\n\nQUEEN:\nNobody [he] said, and the wall\n'
+    "was green as ever it had been before.\n\n"
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with a model that never was trained, and a text."""
+    data = tmp_path_factory.mktemp("data")
+    history = [
+        {"step": 5, "train_loss": 2.5, "val_loss": None},
+        {"step": 10, "train_loss": 2.0, "val_loss": 2.1},
+        {"step": 5, "temperature": 1.0, "text": "kznq( wuz"},
+        {"step": 10, "temperature": 1.0, "text": "the king (said) the x"},
+    ]
+    registry = Registry(data / "models")
+    text = re.sub("[^a-z \n]", "", PROSE.lower()) * 20
+    toy = replace(toy_checkpoint(), history=history, validation=text.encode())
+    registry.publish("toy", "latest", toy)
+    (data / "text.txt").write_text(PROSE * 40)
+    return data
+
+
+@pytest.fixture(scope="module")
+def url(data: Path) -> Iterator[str]:
+    with serve(data) as client:
+        yield str(client.base_url)
+
+
+def reported(data: Path, name: str, *arguments: str | Path) -> str:
+    """The report that a run wrote, as Markdown."""
+    done = charloom("experiment", "run", name, *arguments, "--data", data)
+    assert done.returncode == 0, done.stderr
+    paths = [data / "experiments" / name / f"report.{kind}" for kind in ("md", "html")]
+    assert done.stdout.split() == [str(path) for path in paths]
+    title = EXPERIMENTS[name].title
+    assert f"<h1>{title.replace(chr(39), '&#x27;')}</h1>" in paths[1].read_text()
+    return paths[0].read_text()
+
+
+def table(report: str, heading: str) -> dict[str, list[str]]:
+    """The table below a heading: cells by the first one of their row."""
+    part = report.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"(?m)^\| (.*) \|$", part)
+    return {cells[0].strip(): cells[1:] for cells in (row.split(" | ") for row in rows)}
+
+
+def test_the_table_is_sound() -> None:
+    for one in EXPERIMENTS.values():
+        assert one.corpus is None or one.corpus in PUBLIC_CORPORA
+        assert set(one.checks) <= CHECKS.keys()
+        for options in (one.options, one.reduced):
+            TrainingOptions.model_validate({"model": "x", **options})
+
+
+def test_they_are_listed_with_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "names.txt").write_text("anna\n")
+    listed = charloom("experiment", "list", "--data", tmp_path).stdout
+    assert re.search(r"(?m)^names +names +yes +Baby names$", listed)
+    assert re.search(r"(?m)^linux +linux +no ", listed)
+    assert len(listed.splitlines()) == 1 + len(EXPERIMENTS)
+    for name, words in (
+        ("linux --minutes=2", "./charloom corpus fetch linux gets it"),
+        ("paul-graham --minutes=2", "--corpus FILE names one that you have"),
+        ("names --minutes=1 --corpus=/nowhere", "there is no file /nowhere"),
+        ("juggling", "there is no such experiment; there are paul-graham, "),
+    ):
+        done = charloom("experiment", "run", *name.split(), "--data", tmp_path)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert words in done.stderr
+
+
+def test_a_report_says_how_and_counts_what_it_says(data: Path, url: str) -> None:
+    file = data / "text.txt"
+    report = reported(data, "shakespeare", "--model=toy", "--corpus", file, "--url", url)
+    about = table(report, "Here")
+    assert about["command"] == [
+        "./charloom experiment run shakespeare --model toy --corpus text.txt"
+    ]
+    assert about["network"][0].startswith("LSTM, 2 × 24, ")
+    assert about["validation loss"] == ["2.0000 nats per character, 2.8854 bits"]
+    assert table(report, "Losses")["10"] == ["2.0000", "2.1000"]
+    rows = table(report, "Checks")
+    assert rows[""] == ["temperature 0.5", "temperature 0.8", "temperature 1", "held-out text"]
+    *_, held_out = rows[CHECKS["words"][0]]
+    assert held_out.startswith("100.0% of ")
+    assert rows[CHECKS["brackets"][0]][-1].startswith("100.0% of ")
+    assert report.count("\n## Sample, temperature ") == 3
+
+
+def test_names_are_counted_once_and_against_all_that_are_known(url: str, tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("anna\nbert\n")
+    experiment = replace(EXPERIMENTS["names"], length=2000, temperatures=(1.0, 2.0))
+    request = Request("names", experiment, listed, "toy", None, "the command")
+    written, _ = run(reach.Reached(Client(url)), request, tmp_path / "report")
+    report = written.read_text()
+    for row in ("1", "2"):
+        drawn, distinct, share, novel = table(report, "Novelty")[row]
+        assert 0 < int(distinct.replace(",", "")) <= int(drawn.replace(",", "")) <= 10_000
+        assert float(share.rstrip("%")) <= 100 and novel == "100.0%"
+    assert "## Novel names, temperature 2" in report
+
+
+def test_a_sweep_needs_no_text(data: Path, url: str) -> None:
+    report = reported(data, "temperatures", "--model=toy", "--url", url)
+    assert "The text was not at hand" in report
+    assert report.count("\n## Sample, temperature ") == 6
+
+
+def test_cells_are_reported(data: Path, url: str) -> None:
+    report = reported(data, "cells", "--model=toy", "--url", url)
+    assert re.search(r"(?m)^\d+\.\d% of the cells track something", report)
+    assert table(report, "Cells")["tracks"] == ["cell", "measure", "score"]
+
+
+def test_stages_of_learning_are_compared(data: Path, url: str) -> None:
+    file = data / "text.txt"
+    report = reported(data, "warpeace", "--model=toy", "--corpus", file, "--url", url)
+    rows = table(report, "Checks")
+    assert rows[""] == ["step 5", "step 10", "held-out text"]
+    assert rows[CHECKS["words"][0]][:2] == ["0.0% of 1", "100.0% of 4"]
+    assert rows[CHECKS["brackets"][0]][:2] == ["0.0% of 1", "100.0% of 2"]
+    assert "## Sample, step 10\n\n    the king (said) the x\n" in report
+
+
+def test_c_is_parsed_or_said_not_to_be(
+    data: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    report = reported(data, "linux", "--model=toy", "--url", url)
+    assert "No C compiler is on the path" in report
+    assert "parser accepts" not in report
+
+
+def test_an_experiment_trains_and_compares_with_counting(tmp_path: Path) -> None:
+    """In a service that comes for it; bytes that are no UTF-8 are trained on as they are."""
+    text = tmp_path / "text.txt"
+    text.write_bytes(TEXT.encode() + b"caf\xe9\n" + TEXT.encode())
+    tiny = {"num_layers": 1, "hidden_size": 8, "batch_size": 8, "sequence_length": 16}
+    options = tiny | {"max_steps": 30, "evaluate_every": 15}
+    experiment = replace(EXPERIMENTS["ngram"], options=options, length=500)
+    request = Request("ngram", experiment, text, None, None, "the command")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHARLOOM_PRETRAINED", "/nowhere")
+        with reach.everything(reach.Place(tmp_path / "data")) as reached:
+            written, _ = run(reached, request, tmp_path / "report")
+    report = written.read_text()
+    about = table(report, "Here")
+    assert about["command"] == ["the command"]
+    assert "batches of 8 × 16, 30 steps" in about["training"][0]
+    assert any(name.startswith("n-gram of order ") for name in about)
+    assert table(report, "Losses")["step"] == ["training", "validation"]
+    assert table(report, "Checks")[""] == ["network", "n-gram", "held-out text"]
+    assert Registry(tmp_path / "data" / "models").resolve("essay-ngram")
+
+
+def test_minutes_take_what_suits_them() -> None:
+    one = EXPERIMENTS["linux"]
+    assert training_options(one, None) == {"preset": "linux"}
+    assert training_options(one, 2) == {"preset": "auto", "max_seconds": 120}
+    stages = training_options(EXPERIMENTS["warpeace"], 2)
+    assert stages["max_steps"] == 2000 and stages["max_seconds"] == 120
+
+
+# The report itself
+
+BLOCKS = [
+    Heading("A <heading> & more"),
+    Paragraph("One & <two>"),
+    Table(("a|b", "c"), [("x\ny", "<b>")]),
+    Sample("  spaced\n<script>alert(1)</script>\n```\n"),
+    Curves("step", {"training": [(1, 3.0), (2, 2.0)], "validation": [(2, 2.5)], "none": []}),
+]
+
+
+def test_markdown_is_as_it_was_meant() -> None:
+    text = markdown("Title", BLOCKS)
+    assert text.startswith("# Title\n\n## A <heading> & more\n\n")
+    assert "| a\\|b | c |\n| --- | --- |\n| x y | <b> |" in text
+    assert "    <script>alert(1)</script>\n    ```\n" in text
+    assert "| step | training | validation | none |" in text
+    assert "| 2 | 2.0000 | 2.5000 |  |" in text
+
+
+def test_long_curves_are_a_short_table_that_ends_where_they_do() -> None:
+    text = markdown("Title", [Curves("step", {"loss": [(x, 1.0) for x in range(1000)]})])
+    rows = re.findall(r"(?m)^\| (\d+) \|", text)
+    assert len(rows) <= 12 and rows[-1] == "999"
+
+
+class Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        assert not {"src", "href", "onload"} & {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_a_page_shows_texts_as_they_are_and_loads_nothing() -> None:
+    reader = Reader()
+    reader.feed(page("A & <B>", BLOCKS))
+    assert "script" not in reader.tags and "b" not in reader.tags
+    assert reader.tags.count("polyline") == 2
+    assert "  spaced\n<script>alert(1)</script>\n```\n" in reader.texts
+    assert {"A & <B>", "One & <two>", "x\ny", "<b>"} <= set(reader.texts)
+    assert "default-src 'none'" in page("", [])
+
+
+def test_a_page_of_an_experiment_is_shown(data: Path, url: str) -> None:
+    reported(data, "temperatures", "--model=toy", "--url", url)
+    reader = Reader()
+    reader.feed((data / "experiments" / "temperatures" / "report.html").read_text())
+    assert reader.tags.count("pre") == 6 and reader.tags.count("polyline") == 2
