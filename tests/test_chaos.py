@@ -421,10 +421,10 @@ def _outcome(job: Job, data: Path) -> dict[str, Any]:
 
 
 def test_a_redis_that_forgets_what_was_accepted(up: Up) -> None:
-    job_id = up.accept("forgotten")
+    job_id = up.accept("forgotten", max_steps=100)
     up.flush()
     job = JobStore(up.data / "jobs").get(job_id)
-    eventually(job.result, 120)
+    eventually(job.result, 300)
     assert _finished(job)
 
 
