@@ -241,8 +241,6 @@ def test_the_first_page_is_light(client: httpx2.Client, window: Window) -> None:
     assert written(page).strip()
     # Texts weigh what they weigh: some 200 bytes for each character with its alternatives.
     assert sum(size for url, size in sizes.items() if not url.endswith("/sample")) < 150_000
-    ready = page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")
-    assert ready < 1000
 
 
 def test_a_link_holds_all_that_decides_a_text(client: httpx2.Client, window: Window) -> None:
@@ -449,13 +447,18 @@ def test_a_training_from_file_to_end(
         expect(page).to_have_url(re.compile("/train/[0-9a-f]{22}$"))
 
         samples = page.locator(".samples li")
-        expect(samples.first).to_contain_text("Step 100", timeout=90_000)
+        expect(samples.first).to_contain_text("Step 100", timeout=180_000)
         page.reload()
         expect(samples.first).to_contain_text("Step 100")
         with server.away():
             expect(page.get_by_text("The server is away")).to_be_visible()
-        expect(page.locator(".title-line .status")).to_have_text("finished", timeout=90_000)
         expect(page.get_by_text("The server is away")).to_be_hidden()
+        status = page.locator(".title-line .status")
+        page.get_by_role("button", name="Cancel").click()
+        expect(status).to_have_text("cancelled")
+        page.get_by_role("button", name="Resume").click()
+        page.get_by_role("dialog").get_by_role("button", name="Resume").click()
+        expect(status).to_have_text("finished", timeout=180_000)
         expect(samples).to_have_count(3)
         expect(page.locator(".figures").first).to_contain_text("600")
         lines = page.locator(".chart .val-line path")
@@ -556,9 +559,18 @@ def test_a_cell_is_picked_from_the_ranking(client: httpx2.Client, window: Window
     page.keyboard.press("End")
     [value] = told[-1]["activations"]
     expect(readout).to_contain_text(f"the cell says {value:.2f}")
+    # But for the excerpt that the cell is shown by: there as it was in the midst of its text.
+    assert found[0]["name"] == "quotes"
+    found[0]["activations"][0] = 0.123
+    changed = {"hypotheses": found, "share": 0.1}
+    page.route("**/models/quoting/cells", lambda route: route.fulfill(json=changed))
     page.reload()
     expect(number).to_have_value(str(QUOTES))
     expect(readout).to_contain_text("“inside quotes”")
+    expect(page.locator(".facts")).to_contain_text("characters")
+    page.get_by_role("group", name="The text as the network sees it").focus()
+    page.keyboard.press("ArrowRight")
+    expect(readout).to_contain_text("the cell says 0.12")
 
 
 def test_the_search_through_the_cells_is_waited_for(client: httpx2.Client, window: Window) -> None:

@@ -40,6 +40,7 @@ export function create({ go }) {
   let looking = null;
   let asking = null;
   const activations = new Map();
+  let context = [];
 
   // Controls
 
@@ -164,7 +165,15 @@ export function create({ go }) {
   /** The model's held-out text: the places where what was looked for shows, one after the other. */
   function held() {
     const excerpts = excerptsOf(found);
-    return excerpts.size ? read([...excerpts].join("\n")) : write(WRITTEN.seed);
+    if (!excerpts.size) return write(WRITTEN.seed);
+    const starts = new Map();
+    let start = 0;
+    for (const excerpt of excerpts) {
+      starts.set(excerpt, start);
+      start += [...excerpt].length + 1;
+    }
+    const inContext = found.hypotheses.filter((one) => one.cells.length).map(({ cells: [best_], excerpt, activations: values }) => [best_, starts.get(excerpt), values]);
+    return read([...excerpts].join("\n"), inContext);
   }
 
   const excerptsOf = ({ hypotheses: all }) => new Set(all.filter((one) => one.cells.length).map((one) => one.excerpt).filter(Boolean));
@@ -240,8 +249,13 @@ export function create({ go }) {
 
   // A text
 
-  async function read(wanted) {
+  /**
+   * `inContext` are stretches of the text, each with what a cell showed there where it came from:
+   * here, read from nothing, a cell can't know that a quote was open before.
+   */
+  async function read(wanted, inContext = []) {
     text = wanted.slice(0, MAX_TEXT);
+    context = inContext;
     clearErrors(ownForm);
     if (!text || !model) return;
     if (own.value !== text) own.value = text;
@@ -256,6 +270,8 @@ export function create({ go }) {
       const { layer: ofLayer, cell: number_ } = cell;
       const numbers = around(ofLayer, number_);
       const answer = await ask({ top: 5, cells: numbers, layer: ofLayer }, signal);
+      // What is left out would shift the rest.
+      if (answer.unknown) context = [];
       seen = answer;
       chars = answer.characters.map(({ char }) => char);
       keep(ofLayer, numbers, answer);
@@ -303,6 +319,9 @@ export function create({ go }) {
     numbers.forEach((number_, i) => {
       activations.set(`${ofLayer}:${number_}`, Float32Array.from(answer.characters, ({ activations: values }) => values[i]));
     });
+    for (const [{ layer: itsLayer, cell: itsNumber }, start, values] of context) {
+      if (itsLayer === ofLayer && numbers.includes(itsNumber)) activations.get(`${ofLayer}:${itsNumber}`).set(values, start);
+    }
   }
 
   // A cell
