@@ -98,6 +98,7 @@ EXPERIMENTS = {
         "linux",
         _preset("linux"),
         checks=("functions", "brackets", "string quotes", "comments"),
+        length=60_000,
     ),
     "names": Experiment(
         "Baby names",

@@ -303,9 +303,9 @@ def _checked(made: Run, texts: Sequence[tuple[str, str]]) -> Iterator[Block]:
     rows = []
     for check in made.experiment.checks:
         title, count = CHECKS[check]
-        cells = [_share(count(text, made.corpus)) for _, text in texts]
-        if any(cells):
-            rows.append((title, *cells))
+        counts = [count(text, made.corpus) for _, text in texts]
+        if any(found and found.of for found in counts):
+            rows.append((title, *map(_share, counts)))
     if made.corpus:
         runs = [longest_run(_points(text), made.corpus.points).length for _, text in texts]
         rows.append(("longest run that the text trained on has", *map(str, runs)))
