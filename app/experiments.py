@@ -148,7 +148,7 @@ EXPERIMENTS = {
         "shakespeare",
         _preset("shakespeare"),
         about="ngram",
-        checks=("words", "speakers", "brackets"),
+        checks=("words", "speakers", "brackets", "comments", "functions"),
         temperatures=(1.0,),
     ),
 }
