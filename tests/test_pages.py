@@ -7,6 +7,7 @@ content security policy, a request to anybody else.
 import os
 import re
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -423,7 +424,7 @@ def test_a_training_from_file_to_end(
 ) -> None:
     """Through a reload and a restart of the server; text that could be markup stays text."""
     window.expected += ["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE", "ERR_EMPTY", "ERR_CONNECTION"]
-    start_worker()
+    worker = start_worker()
     file = tmp_path / "Evil Lines.txt"
     file.write_text("".join(f"{EVIL} {n}\n" for n in range(300)))
     with httpx2.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=20) as client:
@@ -438,8 +439,8 @@ def test_a_training_from_file_to_end(
             "Batch size": "8",
             "Sequence length": "32",
             "Learning rate": "0.01",
-            "Steps at most": "600",
-            "Steps between evaluations": "50",
+            "Steps at most": "2000",
+            "Steps between evaluations": "150",
             "Samples at steps": "100,300,500",
         }.items():
             page.get_by_label(label, exact=True).fill(value)
@@ -448,6 +449,9 @@ def test_a_training_from_file_to_end(
 
         samples = page.locator(".samples li")
         expect(samples.first).to_contain_text("Step 100", timeout=180_000)
+        # Held, so that it is still there when it is cancelled, however fast it trains.
+        (horse,) = worker.horses()
+        os.kill(horse, signal.SIGSTOP)
         page.reload()
         expect(samples.first).to_contain_text("Step 100")
         with server.away():
@@ -455,12 +459,14 @@ def test_a_training_from_file_to_end(
         expect(page.get_by_text("The server is away")).to_be_hidden()
         status = page.locator(".title-line .status")
         page.get_by_role("button", name="Cancel").click()
+        expect(status).to_have_text("cancelling")
+        os.kill(horse, signal.SIGCONT)
         expect(status).to_have_text("cancelled")
         page.get_by_role("button", name="Resume").click()
         page.get_by_role("dialog").get_by_role("button", name="Resume").click()
         expect(status).to_have_text("finished", timeout=180_000)
         expect(samples).to_have_count(3)
-        expect(page.locator(".figures").first).to_contain_text("600")
+        expect(page.locator(".figures").first).to_contain_text("2,000")
         lines = page.locator(".chart .val-line path")
         assert (lines.get_attribute("d") or "").count("L") >= 10
         assert EVIL in (samples.last.text_content() or "")
