@@ -77,16 +77,17 @@ def _cell(text: str) -> str:
 
 
 def _as_table(curves: Curves) -> tuple[list[str], list[list[str]]]:
-    """Some of the steps, and each line's value there."""
-    steps = sorted({x for points in curves.lines.values() for x, _ in points})
+    """Each line's newest value at some of the steps of the one that has fewest."""
+    steps = [x for x, _ in min(filter(None, curves.lines.values()), key=len, default=())]
     # The last one is always among them.
     shown = steps[:: -max(1, -(-len(steps) // _ROWS))][::-1]
-    values = {name: dict(points) for name, points in curves.lines.items()}
-    rows = [
-        [f"{step:g}", *(f"{line[step]:.4f}" if step in line else "" for line in values.values())]
-        for step in shown
-    ]
-    return [curves.of, *values], rows
+    rows = [[f"{step:g}", *(_at(line, step) for line in curves.lines.values())] for step in shown]
+    return [curves.of, *curves.lines], rows
+
+
+def _at(line: Points, step: float) -> str:
+    values = [y for x, y in line if x <= step]
+    return f"{values[-1]:.4f}" if values else ""
 
 
 def page(title: str, blocks: Sequence[Block]) -> str:

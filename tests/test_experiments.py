@@ -211,6 +211,8 @@ def test_long_curves_are_a_short_table_that_ends_where_they_do() -> None:
     text = markdown("Title", [Curves("step", {"loss": [(x, 1.0) for x in range(1000)]})])
     rows = re.findall(r"(?m)^\| (\d+) \|", text)
     assert len(rows) <= 12 and rows[-1] == "999"
+    lines = {"many": [(1, 1.0), (2, 2.0), (3, 3.0)], "few": [(2.5, 9.0)], "late": [(3, 4.0)]}
+    assert markdown("Title", [Curves("step", lines)]).endswith("| 2.5 | 2.0000 | 9.0000 |  |\n")
 
 
 class Reader(HTMLParser):
