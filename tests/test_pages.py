@@ -467,6 +467,8 @@ def test_a_training_from_file_to_end(
         expect(status).to_have_text("finished", timeout=180_000)
         expect(samples).to_have_count(3)
         expect(page.locator(".figures").first).to_contain_text("2,000")
+        expect(page.locator(".figures").first).to_contain_text("Counting alone")
+        expect(page.locator(".legend")).to_contain_text("-gram baseline")
         lines = page.locator(".chart .val-line path")
         assert (lines.get_attribute("d") or "").count("L") >= 10
         assert EVIL in (samples.last.text_content() or "")

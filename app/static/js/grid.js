@@ -163,16 +163,17 @@ export function grid({ label, pointed }) {
     const context = canvas.getContext("2d");
     const [ink, soft, guess] = [paint("--ink"), paint("--soft"), paint("--guess")];
     context.font = `${box.size * 0.86}px ${box.font}`;
-    each(canvas, (index, x, top) => {
+    each(canvas, (index, x, top, boxWidth) => {
       text.below(index).forEach(([char, probability, cameTrue], row) => {
         const y = top + (row + 1) * box.row;
         context.globalAlpha = Math.min(1, probability);
         context.fillStyle = guess;
-        context.fillRect(x, y, box.width - 1, box.row);
+        context.fillRect(x, y, boxWidth - 1, box.row);
         context.globalAlpha = 1;
         context.fillStyle = probability > 0.04 ? ink : soft;
-        context.fillText(glyph(char), x + box.width / 2, y + box.row / 2 + 1);
-        if (cameTrue) context.fillRect(x + 1, y + box.row - 2, box.width - 3, 2);
+        // A wide guess beneath a narrow character is pressed together rather than over others.
+        context.fillText(glyph(char), x + boxWidth / 2, y + box.row / 2 + 1, boxWidth);
+        if (cameTrue) context.fillRect(x + 1, y + box.row - 2, boxWidth - 3, 2);
       });
     });
   }

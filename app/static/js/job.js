@@ -137,10 +137,11 @@ export function job(id, { go }) {
     bar.value = share;
     bar.hidden = isOver;
     const best = p?.best_val_loss ?? p?.val_loss;
-    const against = best && baseline?.val_loss ? `${percent(Math.abs(1 - best / baseline.val_loss))} ${best < baseline.val_loss ? "below" : "above"} the baseline` : null;
+    const against = best && baseline?.val_loss ? `network ${percent(Math.abs(1 - best / baseline.val_loss))} ${best < baseline.val_loss ? "below" : "above"}` : "";
     const rows = [
       ["Validation loss", loss(best), best ? `${loss(best / Math.LN2)} bpc` : ""],
-      ["Training loss", loss(p?.train_loss), against ?? ""],
+      ["Counting alone", loss(baseline?.val_loss), against],
+      ["Training loss", loss(p?.train_loss), ""],
       ["Step", number(p?.step), p?.max_steps ? `of ${number(p.max_steps)}` : ""],
       ["Characters a second", short(p?.chars_per_second), known?.device ?? ""],
       isOver ? ["Took", duration(p?.elapsed_seconds), ""] : ["Time left", duration(p?.eta_seconds), p?.elapsed_seconds ? `after ${duration(p.elapsed_seconds)}` : ""],
