@@ -149,10 +149,13 @@ def test_stages_of_learning_are_compared(data: Path, url: str) -> None:
 
 
 def test_c_is_parsed_or_said_not_to_be(
-    data: Path, url: str, monkeypatch: pytest.MonkeyPatch
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    report = reported(data, "linux", "--model=toy", "--url", url)
+    experiment = replace(EXPERIMENTS["linux"], length=500, temperatures=(1.0,))
+    request = Request("linux", experiment, None, "toy", None, "the command")
+    written, _ = run(reach.Reached(Client(url)), request, tmp_path / "report")
+    report = written.read_text()
     assert "No C compiler is on the path" in report
     assert "parser accepts" not in report
 
