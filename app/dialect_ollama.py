@@ -31,7 +31,6 @@ from app.dialects import (
 )
 from app.problems import Problem, unprocessable, validated
 from app.sampling import (
-    JSON,
     MAX_BODY,
     MAX_PRIME,
     MAX_STOP,
@@ -42,7 +41,7 @@ from app.sampling import (
 )
 from app.schemas import Unknown
 from app.services import ServicesDep
-from app.uploads import read_json
+from app.uploads import json_body, read_json
 from models.checkpoint import Entry
 
 router = APIRouter(prefix="/api", tags=["Ollama's dialect"])
@@ -163,12 +162,7 @@ def _size(parameters: int) -> str:
 @router.post(
     "/show",
     summary="A model, as Ollama's clients ask",
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {JSON: {"schema": Shown.model_json_schema()}},
-        }
-    },
+    openapi_extra=json_body(Shown),
 )
 async def show_model(request: Request, services: ServicesDep) -> dict[str, Any]:
     asked = await received(request, Shown)
@@ -196,12 +190,7 @@ async def show_model(request: Request, services: ServicesDep) -> dict[str, Any]:
 @router.post(
     "/generate",
     summary="Continue a text, as Ollama's clients ask",
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {JSON: {"schema": GenerateRequest.model_json_schema()}},
-        }
-    },
+    openapi_extra=json_body(GenerateRequest),
 )
 async def generate(request: Request, services: ServicesDep) -> Response:
     """`options.num_predict` counts characters; 1000 if left out. Other fields are ignored.

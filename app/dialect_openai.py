@@ -35,7 +35,6 @@ from app.dialects import (
 from app.problems import Problem
 from app.sampling import (
     EVENTS,
-    JSON,
     MAX_PRIME,
     MAX_STOP,
     MAX_STOPS,
@@ -45,6 +44,7 @@ from app.sampling import (
 )
 from app.schemas import Unknown
 from app.services import Services, ServicesDep
+from app.uploads import json_body
 from models.batch import Character, Piece
 from models.checkpoint import Entry
 
@@ -165,12 +165,7 @@ def _model(entry: Entry) -> dict[str, Any]:
 @router.post(
     "/completions",
     summary="Continue a text, as OpenAI's clients ask",
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {JSON: {"schema": CompletionRequest.model_json_schema()}},
-        }
-    },
+    openapi_extra=json_body(CompletionRequest),
 )
 async def complete(request: Request, services: ServicesDep) -> Response:
     """`max_tokens` counts characters; 1000 if left out. Other fields of OpenAI's are ignored."""

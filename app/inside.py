@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from app.background import MAX_WAITING, Full, Result, ShouldStop
 from app.catalogue import Named
@@ -22,7 +22,7 @@ from app.registry import reference_of
 from app.sampling import RETRY_SECONDS, known_text
 from app.schemas import MAX_TEXT, CellRanking, Fields, Inspection, ModelReference, Scores, Unknown
 from app.services import Services, ServicesDep
-from app.uploads import known_query, read_json
+from app.uploads import json_body, known_query, read_json
 from models.analysis import read_cells
 from models.config import NetworkConfig
 from models.inspect import Stopped, Trace, trace
@@ -69,18 +69,12 @@ class ScoreRequest(Fields):
     )
 
 
-def _body(model: type[BaseModel]) -> dict[str, Any]:
-    """What OpenAPI shall say of a body that the route reads itself."""
-    schema = {"schema": model.model_json_schema()}
-    return {"requestBody": {"required": True, "content": {"application/json": schema}}}
-
-
 @router.post(
     "/models/{model}/inspect",
     summary="Read a text with a model",
     response_model=Inspection,
     responses=responses(404, 413, 415, 422, 503),
-    openapi_extra=_body(InspectRequest),
+    openapi_extra=json_body(InspectRequest),
 )
 async def inspect(model: str, request: Request, services: ServicesDep) -> Response:
     """How likely each character was, what was expected next, and what cells showed."""
@@ -144,7 +138,7 @@ async def cells(model: str, services: ServicesDep) -> Response:
     summary="Which model wrote this?",
     response_model=Scores,
     responses=responses(404, 413, 415, 422, 503),
-    openapi_extra=_body(ScoreRequest),
+    openapi_extra=json_body(ScoreRequest),
 )
 async def score(request: Request, services: ServicesDep) -> Response:
     """Bits per character of a text under each of several models."""

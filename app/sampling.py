@@ -21,7 +21,7 @@ from app.schemas import MAX_SEED, Fields, ModelReference, SampleResult, Temperat
 from app.services import Services, ServicesDep
 from app.states import MAX_TOKEN, NotAState, Saved
 from app.streams import Reader, ServerFull
-from app.uploads import known_query, read_json
+from app.uploads import json_body, known_query, read_json
 from models.batch import Character, Piece, Stream, StreamState
 from models.decoder import Precision
 from models.sampling import SampleOptions
@@ -178,12 +178,7 @@ async def sample(
     summary="Stream text from a model, asked in JSON",
     response_class=StreamingResponse,
     responses=_DOCUMENTATION,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {JSON: {"schema": SampleRequest.model_json_schema()}},
-        }
-    },
+    openapi_extra=json_body(SampleRequest),
     dependencies=[Depends(known_query)],
 )
 async def sample_json(request: Request, services: ServicesDep) -> Response:

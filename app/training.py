@@ -34,7 +34,15 @@ from app.schemas import (
     page,
 )
 from app.services import JobDep, Services, ServicesDep
-from app.uploads import CORPUS, is_json, known_query, query_fields, read_json, receive_text
+from app.uploads import (
+    CORPUS,
+    is_json,
+    json_body,
+    known_query,
+    query_fields,
+    read_json,
+    receive_text,
+)
 from worker import logs
 from worker.corpora import UnknownCorpus
 from worker.jobs import Event, Job, UnknownJob
@@ -235,12 +243,7 @@ def cancel_job(job: JobDep, services: ServicesDep) -> dict[str, Any]:
     response_model=JobView,
     responses=responses(404, 409, 415, 422),
     dependencies=[Depends(known_query)],
-    openapi_extra={
-        "requestBody": {
-            "required": False,
-            "content": {"application/json": {"schema": ResumeRequest.model_json_schema()}},
-        }
-    },
+    openapi_extra=json_body(ResumeRequest, required=False),
 )
 async def resume_job(
     job_id: str, request: Request, background: BackgroundTasks, services: ServicesDep

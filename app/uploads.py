@@ -15,6 +15,7 @@ from typing import IO, Any, Generic, NoReturn, TypeVar, get_origin
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
@@ -123,6 +124,12 @@ async def _staged(corpora: CorpusStore) -> AsyncIterator[Upload]:
 def is_json(request: Request) -> bool:
     kind, _ = parse_options_header(request.headers.get("content-type"))
     return kind == b"application/json" or kind.endswith(b"+json")
+
+
+def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """What OpenAPI shall say, as ``openapi_extra``, of a JSON body that a route reads itself."""
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 async def read_json(

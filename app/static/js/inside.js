@@ -3,7 +3,7 @@
 
 import { list, post, wasAborted, whenReady } from "./api.js";
 import { grid } from "./grid.js";
-import { clearErrors, colour, count, el, field, glyph, hundredths, loss, message, number, percent, select, showErrors } from "./ui.js";
+import { clearErrors, colour, count, el, field, glyph, heading, hundredths, loss, message, number, percent, select, showErrors } from "./ui.js";
 
 const MAX_TEXT = 20_000;
 /** Cells that are asked for at once: reading a text costs a network more than telling of cells. */
@@ -82,12 +82,7 @@ export function create({ go }) {
   const root = el(
     "div",
     { class: "view" },
-    el(
-      "div",
-      { class: "view-head" },
-      el("h1", {}, "Inside a network"),
-      el("p", { class: "lead" }, "Some cells follow something that has a name: whether a quote is open, how long a line is, how deep the brackets are. Most keep their secret."),
-    ),
+    heading("Inside a network", "Some cells follow something that has a name: whether a quote is open, how long a line is, how deep the brackets are. Most keep their secret."),
     el(
       "div",
       { class: "write inside" },

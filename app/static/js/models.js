@@ -2,7 +2,7 @@
 
 import { get, list, remove, request, upload } from "./api.js";
 import { sparkline } from "./chart.js";
-import { ask, el, field, loss, message, number, percent, short, when } from "./ui.js";
+import { ask, el, field, heading, loss, message, number, percent, short, when } from "./ui.js";
 
 export function create() {
   const cards = el("ul", { class: "models" });
@@ -13,12 +13,7 @@ export function create() {
   const root = el(
     "div",
     { class: "view" },
-    el(
-      "div",
-      { class: "view-head" },
-      el("h1", {}, "Models"),
-      el("p", { class: "lead" }, "What was learned here. A model is a directory of plain files: weights, letters, and how it came to be."),
-    ),
+    heading("Models", "What was learned here. A model is a directory of plain files: weights, letters, and how it came to be."),
     bring,
     said.place,
     empty,

@@ -1,7 +1,7 @@
 // Names: the widget, with everything about it to turn, and the lines that put it on another page.
 
 import { authorization, list } from "./api.js";
-import { copy, count, el, field, select } from "./ui.js";
+import { copy, count, el, field, heading, select } from "./ui.js";
 import "/widget/charloom-names.js";
 
 export function create() {
@@ -36,12 +36,7 @@ export function create() {
   const root = el(
     "div",
     { class: "view" },
-    el(
-      "div",
-      { class: "view-head" },
-      el("h1", {}, "Names that nobody has"),
-      el("p", { class: "lead" }, "A network that has read a list of names makes up more of the kind: for a novel, a game, a cat."),
-    ),
+    heading("Names that nobody has", "A network that has read a list of names makes up more of the kind: for a novel, a game, a cat."),
     empty,
     el(
       "div",

@@ -4,7 +4,7 @@
 import { list, post, upload } from "./api.js";
 import { job as jobPage } from "./job.js";
 import { options as allOptions } from "./options.js";
-import { bytes, clearErrors, count, duration, el, field, loss, message, number, percent, showErrors, when } from "./ui.js";
+import { bytes, clearErrors, count, duration, el, field, heading, loss, message, number, percent, showErrors, when } from "./ui.js";
 
 const UNENDED = new Set(["queued", "running", "paused", "cancelling"]);
 const POLL = 3000;
@@ -93,12 +93,7 @@ function frontPage({ go }) {
   const root = el(
     "div",
     {},
-    el(
-      "div",
-      { class: "view-head" },
-      el("h1", {}, "Train a network on a text"),
-      el("p", { class: "lead" }, "It reads the text character by character, and guesses the next one until it guesses well. You can watch."),
-    ),
+    heading("Train a network on a text", "It reads the text character by character, and guesses the next one until it guesses well. You can watch."),
     el("div", { class: "train" }, form, el("section", { class: "job-list", "aria-labelledby": "jobs-title" }, el("h2", { id: "jobs-title" }, "Jobs"), noJobs, jobs)),
   );
 

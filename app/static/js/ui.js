@@ -111,6 +111,11 @@ const code = (char) => `U+${char.codePointAt(0).toString(16).toUpperCase().padSt
 
 // Pieces of a page
 
+/** The top of a view: its title and what it is for. */
+export function heading(title, lead) {
+  return el("div", { class: "view-head" }, el("h1", {}, title), el("p", { class: "lead" }, lead));
+}
+
 /** A label and its control; `hint` and errors are read out with it. */
 let fields = 0;
 export function field(label, control, { hint = null, name = control.name, side = null } = {}) {
