@@ -22,8 +22,9 @@ from app.services import Services
 from app.settings import Settings, refusal
 from worker import logs
 
-SEND_BUFFER = 32 << 10
-"""Bytes that the kernel keeps for a reader who doesn't read; left to itself it keeps megabytes."""
+SEND_BUFFER = 256 << 10
+"""Bytes that the kernel keeps until they are acknowledged; left to itself it keeps megabytes. Some
+segments must fit, of 64 KiB on loopback: each would wait for a late acknowledgement else."""
 
 UNSENT = 8 << 10
 """Bytes beyond what is on its way that wait for a reader, in the kernel and again before it."""
