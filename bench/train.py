@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from models.config import NetworkConfig
 from models.corpus import Batches, Corpus, encode, scan
 from models.network import CharNetwork, State
-from models.planning import step_timer
+from models.planning import faster_precision, step_timer
 from models.training import (
     Precision,
     TrainingOptions,
@@ -119,12 +119,12 @@ def own_text() -> bytes:
     return b"\n".join(path.read_bytes() for path in files)
 
 
-def open_text(text: bytes, directory: Path) -> Corpus:
+def open_text(text: bytes, directory: Path, held_out: float = 0.1) -> Corpus:
     path = directory / "text"
     path.write_bytes(text)
     vocabulary = scan(path).vocabulary
     encode(path, vocabulary, directory / "ids")
-    return Corpus.open(directory / "ids", vocabulary, 0.1)
+    return Corpus.open(directory / "ids", vocabulary, held_out)
 
 
 def peak(precision: Precision, device: torch.device, size: int = 2048) -> float:
@@ -161,9 +161,7 @@ def main() -> None:
 def compare(asked: argparse.Namespace, corpus: Corpus, device: torch.device) -> None:
     config = NetworkConfig(len(corpus.vocabulary), "lstm", asked.layers, asked.hidden)
     per_step = asked.batch * asked.length
-    measure = step_timer(device)
-    half, full = (measure(config, asked.batch, asked.length, p) for p in ("bf16", "fp32"))
-    precision: Precision = "bf16" if half < 0.9 * full else "fp32"
+    precision = faster_precision(config, asked.batch, asked.length, step_timer(device))
     options = TrainingOptions(
         asked.batch, asked.length, asked.steps, learning_rate=asked.rate, precision=precision
     )

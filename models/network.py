@@ -21,10 +21,19 @@ With 1-of-k input a character touches one column of the input matrix, so drawn a
 torch draws them they take hundreds of steps to matter (docs/log.md has the losses).
 """
 
+COMPACT_FROM = 128
+"""Vocabulary size from which 1-of-k input on a CPU is that of a batch's own symbols."""
+
 _KINDS: dict[str, Callable[[int, int], nn.RNNBase]] = {
     "lstm": nn.LSTM,
     "gru": nn.GRU,
     "rnn": nn.RNN,
+}
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "lstm": torch.lstm,
+    "gru": torch.gru,
+    "rnn": torch.rnn_tanh,
 }
 
 
@@ -73,14 +82,17 @@ class CharNetwork(nn.Module):
                     parameter[hidden : 2 * hidden] = 1.0
 
     def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        values = self._inputs(ids)
+        values = ids
         states = []
         for index, layer in enumerate(self.layers):
             hx: Any = None
             if state is not None:
                 parts = tuple(part[index : index + 1] for part in state)
                 hx = parts if self.config.kind == "lstm" else parts[0]
-            values, new = layer(values, hx)
+            if index == 0 and self._is_compact(ids):
+                values, new = self._read_compactly(ids, hx)
+            else:
+                values, new = layer(values if index else self._inputs(ids), hx)
             states.append(new if self.config.kind == "lstm" else (new,))
             values = self._dropout(values)
         logits = self.output(values).float()
@@ -90,10 +102,31 @@ class CharNetwork(nn.Module):
         if self.embedding is not None:
             embedded: Tensor = self.embedding(ids)
             return embedded
+        return self._one_of(ids, self.config.vocabulary_size)
+
+    def _one_of(self, ids: Tensor, count: int) -> Tensor:
         # nn.functional.one_hot would build int64 first.
-        weight = self.output.weight
-        inputs = weight.new_zeros(*ids.shape, self.config.vocabulary_size)
-        return inputs.scatter_(-1, ids.unsqueeze(-1), 1.0)
+        return self.output.weight.new_zeros(*ids.shape, count).scatter_(-1, ids.unsqueeze(-1), 1.0)
+
+    def _is_compact(self, ids: Tensor) -> bool:
+        # On a GPU to count symbols would wait for it, and the zeros cost little.
+        large = self.config.vocabulary_size >= COMPACT_FROM
+        return large and self.embedding is None and ids.device.type == "cpu"
+
+    def _read_compactly(self, ids: Tensor, hx: Any) -> tuple[Tensor, Any]:
+        """The first layer's output and state, by the columns of the symbols in ``ids`` alone."""
+        layer: Any = self.layers[0]
+        symbols, places = torch.unique(ids, return_inverse=True)
+        weights = [layer.weight_ih_l0.index_select(1, symbols), layer.weight_hh_l0]
+        weights += [layer.bias_ih_l0, layer.bias_hh_l0]
+        if hx is None:
+            zeros = weights[0].new_zeros(1, ids.shape[1], self.config.hidden_size)
+            hx = (zeros, zeros) if self.config.kind == "lstm" else zeros
+        inputs = self._one_of(places, len(symbols))
+        values, *new = _FUNCTIONS[self.config.kind](
+            inputs, hx, weights, True, 1, 0.0, self.training, False, False
+        )
+        return values, tuple(new) if self.config.kind == "lstm" else new[0]
 
     def _dropout(self, values: Tensor) -> Tensor:
         if not self.training or not self.config.dropout:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import NetworkConfig, NetworkKind
-from models.network import INPUT_STD, CharNetwork, State, byte_mask
+from models.network import COMPACT_FROM, INPUT_STD, CharNetwork, State, byte_mask
 
 torch.set_num_threads(1)
 
@@ -96,6 +96,36 @@ def test_one_of_k_input_is_a_column_of_the_input_weights() -> None:
     h = torch.tanh(first.weight_ih_l0[:, 4] + first.bias_ih_l0 + first.bias_hh_l0)
     _logits, (state,) = network(torch.tensor([[4]]))
     torch.testing.assert_close(state[0, 0], h)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_thousands_of_symbols_only_those_of_a_batch_are_read(
+    kind: NetworkKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what comes out, and every gradient, are as if all of them were."""
+    widths = []
+    one_of = CharNetwork._one_of
+
+    def note(network: CharNetwork, ids: Tensor, count: int) -> Tensor:
+        widths.append(count)
+        return one_of(network, ids, count)
+
+    monkeypatch.setattr(CharNetwork, "_one_of", note)
+    torch.manual_seed(1)
+    network = CharNetwork(NetworkConfig(5000, kind, 2, 16))
+    ids = torch.tensor([[4, 4999, 4], [7, 0, 4]])
+    outcomes = []
+    for compact_from in (COMPACT_FROM, 6000):
+        monkeypatch.setattr("models.network.COMPACT_FROM", compact_from)
+        logits, state = network(ids)
+        more, state = network(ids, state)
+        network.zero_grad()
+        (logits.square().mean() + more.square().mean()).backward()
+        gradients = [parameter.grad for parameter in network.parameters()]
+        outcomes.append([logits, more, *state, *gradients])
+    assert widths == [4, 4, 5000, 5000]
+    for compact, dense in zip(*outcomes, strict=True):
+        torch.testing.assert_close(compact, dense)
 
 
 def test_a_new_lstm_remembers() -> None:

@@ -4,14 +4,14 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
-from models.config import NetworkConfig
+from models.config import NetworkConfig, NetworkKind
 from models.corpus import Batches, Corpus, Report, Scan
-from models.planning import MAX_STEPS, Measure, Plan, make_plan, step_timer
+from models.planning import MAX_STEPS, Measure, Plan, faster_precision, make_plan, step_timer
 from models.training import Evaluation, Precision, new_network, train
 from models.vocab import Vocabulary
 
@@ -325,3 +325,10 @@ def test_planning_measures_what_it_plans_with() -> None:
     options = {"hidden_size": 72, "batch_size": 9, "sequence_length": 21}
     make_plan(options, SHAKESPEARE, CPU, watched(machine(LAPTOP)))
     assert set(asked) == {(72, 9, 21)}
+
+
+def test_a_gru_computes_in_fp32() -> None:
+    """However much faster bf16 is: its state is a sum over many characters."""
+    for kind, expected in (("lstm", "bf16"), ("rnn", "bf16"), ("gru", "fp32")):
+        config = NetworkConfig(65, cast("NetworkKind", kind))
+        assert faster_precision(config, 32, 32, machine(LAPTOP, bf16=10)) == expected
