@@ -149,7 +149,7 @@ class _Planner:
             schedule=self._one_of("schedule", Schedule, "cosine"),
             grad_clip=self.options.get("grad_clip", 5.0),
             clip=self._one_of("clip", Clip, "norm"),
-            weight_decay=self.options.get("weight_decay", 0.01),
+            weight_decay=self.options.get("weight_decay", 0.1),
             initialisation=self._one_of("initialisation", Initialisation, "normal"),
             evaluate_every=self.options.get("evaluate_every")
             or self._evaluate_every(steps, seconds, per_step),
@@ -270,10 +270,12 @@ class _Planner:
 def auto_rate(config: NetworkConfig, per_step: int) -> float:
     """The learning rate of AdamW: the narrower the network and the fuller the batch, the larger.
 
-    Measured at 1024 and 2048 characters a step, which take the same (docs/log.md).
+    Measured at 128 and 256 cells, of each kind, and at 1024 and 2048 characters a step, which take
+    the same (docs/log.md).
     """
     fullness = min(1.0, math.sqrt(per_step / 1024))
-    return min(0.02, 2.048 / config.hidden_size * fullness)
+    kind = {"lstm": 1.0, "gru": 0.5, "rnn": 0.35}[config.kind]
+    return min(0.03, 2.816 / config.hidden_size) * fullness * kind
 
 
 def faster_precision(

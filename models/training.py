@@ -66,7 +66,7 @@ class TrainingOptions:
     schedule: Schedule = "cosine"
     grad_clip: float = 5.0
     clip: Clip = "norm"
-    weight_decay: float = 0.01
+    weight_decay: float = 0.1
     initialisation: Initialisation = "normal"
     evaluate_every: int = 500
     patience: int = 0

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from models.config import NetworkConfig, NetworkKind
-from models.network import COMPACT_FROM, INPUT_STD, CharNetwork, State, byte_mask
+from models.network import COMPACT_FROM, DEEP_STD, INPUT_STD, CharNetwork, State, byte_mask
+from models.training import new_network
 
 torch.set_num_threads(1)
 
@@ -128,24 +129,35 @@ def test_of_thousands_of_symbols_only_those_of_a_batch_are_read(
         torch.testing.assert_close(compact, dense)
 
 
-def test_a_new_lstm_remembers() -> None:
-    """Forget bias 1, every other bias 0."""
-    for name, bias in some_network("lstm").named_parameters():
-        if "bias" in name:
-            forget = bias[16:32] if "bias_ih" in name else bias[:0]
-            assert (forget == 1).all()
-            assert bias.sum() == len(forget)
+@pytest.mark.parametrize("kind", KINDS)
+def test_biases_start_at_zero(kind: NetworkKind) -> None:
+    for name, bias in some_network(kind).named_parameters():
+        assert "bias" not in name or not bias.any()
+
+
+def test_char_rnns_start_remembers() -> None:
+    """Its forget bias is 1, and every weight within 0.08."""
+    network = new_network(NetworkConfig(9, "lstm", 2, 16), seed=1, initialisation="uniform")
+    for name, parameter in network.named_parameters():
+        forget = parameter[16:32] if "bias_ih" in name else parameter[:0]
+        assert (forget == 1).all()
+        assert (parameter.abs() <= 0.08).sum() == parameter.numel() - forget.numel()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_of_k_input_weights_start_large(kind: NetworkKind) -> None:
+def test_weights_start_large_where_torchs_would_take_long_to_matter(kind: NetworkKind) -> None:
+    """1-of-k input in each kind; from layer to layer and to the output in those with gates."""
     torch.manual_seed(2)
     tensors = CharNetwork(NetworkConfig(100, kind, 2, 64)).state_dict()
-    weights = tensors["layers.0.weight_ih_l0"]
-    assert abs(float(weights.std()) - INPUT_STD) < 0.02
-    assert abs(float(weights.mean())) < 0.02
-    # The others as torch draws them.
-    assert float(tensors["layers.1.weight_ih_l0"].abs().max()) <= 64**-0.5
+    large = {"layers.0.weight_ih_l0": INPUT_STD}
+    if kind != "rnn":
+        large |= dict.fromkeys(("layers.1.weight_ih_l0", "output.weight"), DEEP_STD / 8)
+    for name, weights in tensors.items():
+        if "weight" in name and name not in large:
+            assert float(weights.abs().max()) <= 64**-0.5
+        elif "weight" in name:
+            assert float(weights.std()) == pytest.approx(large[name], rel=0.05)
+            assert abs(float(weights.mean())) < 0.02
 
 
 def test_embedded_input_weights_start_as_torch_draws_them() -> None:

@@ -11,7 +11,15 @@ import torch
 
 from models.config import NetworkConfig, NetworkKind
 from models.corpus import Batches, Corpus, Report, Scan
-from models.planning import MAX_STEPS, Measure, Plan, faster_precision, make_plan, step_timer
+from models.planning import (
+    MAX_STEPS,
+    Measure,
+    Plan,
+    auto_rate,
+    faster_precision,
+    make_plan,
+    step_timer,
+)
 from models.training import Evaluation, Precision, new_network, train
 from models.vocab import Vocabulary
 
@@ -93,11 +101,19 @@ def test_a_network_that_reads_a_text_often_gets_dropout() -> None:
 def test_a_cpu_takes_short_steps_at_the_rate_of_long_ones() -> None:
     training = plan_for(max_seconds=180.0, hidden_size=256).training
     assert (training.batch_size, training.sequence_length) == (32, 32)
-    assert training.learning_rate == 0.008
+    assert training.learning_rate == pytest.approx(0.011)
     longer = plan_for(max_seconds=180.0, hidden_size=256, sequence_length=64).training
-    assert longer.learning_rate == 0.008
+    assert longer.learning_rate == training.learning_rate
     smaller = plan_for(max_seconds=180.0, hidden_size=256, batch_size=8).training
-    assert smaller.learning_rate == 0.004
+    assert smaller.learning_rate == training.learning_rate / 2
+
+
+def test_narrow_networks_and_cells_with_gates_take_larger_rates() -> None:
+    def rate(hidden_size: int, kind: NetworkKind) -> float:
+        return auto_rate(NetworkConfig(65, kind, hidden_size=hidden_size), 1024)
+
+    assert rate(64, "lstm") == 0.03 > rate(128, "lstm") > rate(256, "lstm")
+    assert rate(128, "lstm") > rate(128, "gru") > rate(128, "rnn")
 
 
 def test_a_large_vocabulary_is_embedded() -> None:
