@@ -278,12 +278,12 @@ def _ended(client: Client, job: Mapping[str, Any], end: Mapping[str, Any]) -> in
 def _events(client: Client, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """A job's events to its end. A service that goes away is waited for."""
     last_id = ""
-    alive = time.monotonic()
+    silent_since: float | None = None
     while True:
         broke_off = ApiError("the service ends its answers early")
         try:
             for event in client.events("GET", f"/jobs/{job_id}/events", last_id=last_id):
-                alive = time.monotonic()
+                silent_since = None
                 if event.name:
                     last_id = event.id
                     yield event.name, event.data
@@ -293,7 +293,9 @@ def _events(client: Client, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]
             if error.status:
                 raise
             broke_off = error
-        if time.monotonic() - alive > PATIENCE:
+        # From the first failure on, not from the last event: that a connection is dead shows late.
+        silent_since = silent_since or time.monotonic()
+        if time.monotonic() - silent_since > PATIENCE:
             raise broke_off
         time.sleep(_PAUSE)
 

@@ -600,6 +600,21 @@ def test_a_service_that_goes_away_is_waited_for(monkeypatch: pytest.MonkeyPatch)
         list(commands._events(Flaky(), "1"))
 
 
+def test_a_connection_that_died_unnoticed_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the machine slept: it shows only after longer than a service is waited for."""
+    now = [1000.0]
+    monkeypatch.setattr(commands, "_PAUSE", 0)
+    monkeypatch.setattr(commands.time, "monotonic", lambda: now[0])
+
+    class Mute(Flaky):
+        def events(self, *arguments: Any, last_id: str = "", **more: Any) -> Iterator[Event]:
+            if not self.after:
+                now[0] += commands.PATIENCE + 1
+            return super().events(*arguments, last_id=last_id, **more)
+
+    assert [name for name, _ in commands._events(Mute(), "1")][-1] == "end"
+
+
 def test_options_are_those_of_the_service() -> None:
     """What a client of the API can say can be said in a terminal."""
 
