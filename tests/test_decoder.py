@@ -20,7 +20,8 @@ def trained_like(config: NetworkConfig) -> CharNetwork:
     torch.manual_seed(1)
     network = CharNetwork(config)
     with torch.no_grad():
-        network.output.weight.mul_(8)
+        extent = 8 / config.hidden_size**0.5
+        network.output.weight.uniform_(-extent, extent)
     return network
 
 

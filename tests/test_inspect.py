@@ -33,7 +33,8 @@ def opinionated(
     config = NetworkConfig(len(vocabulary), kind, layers, HIDDEN, embedding_size)
     network = CharNetwork(config).eval()
     with torch.no_grad():
-        network.output.weight.mul_(8)
+        extent = 8 / HIDDEN**0.5
+        network.output.weight.uniform_(-extent, extent)
         for name, parameter in network.named_parameters():
             if "bias" in name:
                 parameter.add_(0.3 * torch.randn_like(parameter))

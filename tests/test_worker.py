@@ -635,13 +635,13 @@ def test_a_training_that_diverges_whatever_is_done_ends_with_advice(
 
 @pytest.mark.usefixtures("settings")
 def test_a_rate_that_is_too_high_is_halved_until_it_is_not(make_job: MakeJob) -> None:
-    job = make_job(learning_rate=4.0, schedule="constant", grad_clip=0.0)
+    job = make_job(learning_rate=8.0, schedule="constant", grad_clip=0.0)
     assert train.run(job.id) is None
     assert job.status() == "finished"
     events = job.events()
     assert [notice["step"] for notice in notices(events, "diverged")] == [0, 0]
     rates = [e.data["learning_rate"] for e in events if e.event == "progress"]
-    assert list(dict.fromkeys(rates)) == [4.0, 2.0, 1.0]
+    assert list(dict.fromkeys(rates)) == [8.0, 4.0, 2.0]
 
 
 @pytest.mark.usefixtures("settings")
