@@ -101,11 +101,11 @@ def test_a_network_that_reads_a_text_often_gets_dropout() -> None:
 def test_a_cpu_takes_short_steps_at_the_rate_of_long_ones() -> None:
     training = plan_for(max_seconds=180.0, hidden_size=256).training
     assert (training.batch_size, training.sequence_length) == (32, 32)
-    assert training.learning_rate == pytest.approx(0.011)
+    assert training.learning_rate == 0.011
     longer = plan_for(max_seconds=180.0, hidden_size=256, sequence_length=64).training
-    assert longer.learning_rate == training.learning_rate
+    assert longer.learning_rate == 0.011
     smaller = plan_for(max_seconds=180.0, hidden_size=256, batch_size=8).training
-    assert smaller.learning_rate == training.learning_rate / 2
+    assert smaller.learning_rate == 0.0055
 
 
 def test_narrow_networks_and_cells_with_gates_take_larger_rates() -> None:
