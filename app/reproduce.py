@@ -354,19 +354,20 @@ def _names(made: Run) -> Iterator[Block]:
         rows.append(
             (
                 f"{temperature:g}",
-                f"{found.drawn:,}",
-                f"{found.distinct:,}",
-                _percent(Count(found.distinct, found.drawn)),
-                _percent(Count(found.novel, found.distinct)) if known else "",
+                f"{found.lines:,}",
+                _percent(Count(found.distinct, found.lines)),
+                _percent(Count(found.novel_distinct, found.distinct)) if known else "",
+                _percent(Count(found.novel, found.lines)) if known else "",
             )
         )
         new = list(dict.fromkeys(line for line in lines if line and line not in known))
         shown.append((temperature, new[:_SHOWN_NAMES]))
     yield Paragraph(
-        "Names drawn one after the other, how many of them differ, and how many of these are not "
-        "in the text, what was held out included."
+        "Names drawn one after the other, how many of them differ, and how many of these, and of "
+        "all, are not in the text, what was held out included."
     )
-    yield Table(("temperature", "drawn", "distinct", "share", "novel of these"), rows)
+    head = ("temperature", "drawn", "distinct", "novel of these", "novel of all drawn")
+    yield Table(head, rows)
     for temperature, new in shown:
         yield Heading(f"Novel names, temperature {temperature:g}")
         yield Paragraph(", ".join(new))

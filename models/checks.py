@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
+from models.novelty import LineNovelty
+
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 
 _WORD = re.compile("[^\\W\\d_]+(?:['\u2019][^\\W\\d_]+)*")
@@ -105,20 +107,11 @@ def closed_comments(text: str) -> Count:
     return Count(sum("*/" in comment for comment in begun), len(begun))
 
 
-@dataclass(frozen=True, slots=True)
-class Novelty:
-    """Lines that were drawn: how many differ from each other, and how many of these are new."""
-
-    drawn: int
-    distinct: int
-    novel: int
-
-
-def novelty(lines: Iterable[str], known: Collection[str]) -> Novelty:
-    """Of drawn lines, empty ones not counted, against those that were learnt from."""
+def novelty(lines: Iterable[str], known: Collection[str]) -> LineNovelty:
+    """Of drawn lines, empty ones not counted, against those that are known."""
     drawn = [line for line in lines if line]
-    distinct = set(drawn)
-    return Novelty(len(drawn), len(distinct), sum(line not in known for line in distinct))
+    new = [line for line in drawn if line not in known]
+    return LineNovelty(len(drawn), len(new), len(set(drawn)), len(set(new)))
 
 
 # C

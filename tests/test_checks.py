@@ -4,6 +4,7 @@ import pytest
 
 from models import checks
 from models.checks import Count
+from models.novelty import LineNovelty
 
 
 @pytest.mark.parametrize(
@@ -68,9 +69,9 @@ def test_comments_end_before_the_next() -> None:
     assert checks.closed_comments("/* a */ b /* c /* d */ e /*") == Count(2, 4)
 
 
-def test_novelty_counts_each_name_once() -> None:
-    found = checks.novelty(["anna", "anna", "bert", "", "zork"], {"anna", "otto"})
-    assert (found.drawn, found.distinct, found.novel) == (4, 3, 2)
+def test_novelty_is_of_the_names_drawn_and_of_those_that_differ() -> None:
+    found = checks.novelty(["anna", "anna", "bert", "", "zork", "zork"], {"anna", "otto"})
+    assert found == LineNovelty(lines=5, novel=3, distinct=3, novel_distinct=2)
 
 
 def test_a_share_is_none_of_none() -> None:

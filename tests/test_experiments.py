@@ -112,17 +112,24 @@ def test_a_report_says_how_and_counts_what_it_says(data: Path, url: str) -> None
     assert report.count("\n## Sample, temperature ") == 3
 
 
-def test_names_are_counted_once_and_against_all_that_are_known(url: str, tmp_path: Path) -> None:
+def test_names_are_new_that_the_text_does_not_have(url: str, tmp_path: Path) -> None:
+    client = Client(url)
+    asked = {"model": "toy", "temperature": 1.0, "length": 2000, "seed": 0}
+    known = next(filter(None, client.post("/sample", asked)["text"].split("\n")))
     listed = tmp_path / "list.txt"
-    listed.write_text("anna\nbert\n")
+    listed.write_text(f"{known}\nanna\n")
     experiment = replace(EXPERIMENTS["names"], length=2000, temperatures=(1.0, 2.0))
     request = Request("names", experiment, listed, "toy", None, "the command")
-    written, _ = run(reach.Reached(Client(url)), request, tmp_path / "report")
+    written, _ = run(reach.Reached(client), request, tmp_path / "report")
     report = written.read_text()
     for row in ("1", "2"):
-        drawn, distinct, share, novel = table(report, "Novelty")[row]
-        assert 0 < int(distinct.replace(",", "")) <= int(drawn.replace(",", "")) <= 10_000
-        assert float(share.rstrip("%")) <= 100 and novel == "100.0%"
+        drawn, *shares = table(report, "Novelty")[row]
+        distinct, novel, novel_drawn = (float(share.rstrip("%")) for share in shares)
+        assert 0 < int(drawn.replace(",", "")) <= 10_000 and 0 < distinct <= 100
+        # The one that is known was drawn at 1.
+        assert novel < 100 and novel_drawn < 100 if row == "1" else novel > 0
+    new = report.partition("## Novel names, temperature 1\n")[2].partition("\n## ")[0]
+    assert new.strip() and known not in new.strip().split(", ")
     assert "## Novel names, temperature 2" in report
 
 
