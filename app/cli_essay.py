@@ -52,7 +52,7 @@ def fetch_corpus(
             elif name not in PUBLIC_CORPORA:
                 names = ", ".join((*PUBLIC_CORPORA, OWN))
                 raise Failed(f"there is no such text; there are {names}")
-            elif not target.exists():
+            else:
                 fetch.fetch(PUBLIC_CORPORA[name], target, _tell, _Moving())
         except OSError as error:
             raise Failed(f"cannot write {target}: {error.strerror or error}") from None
@@ -61,8 +61,10 @@ def fetch_corpus(
 
 @corpus.command("pack")
 def pack_corpus(
-    patterns: Annotated[list[str], typer.Argument(help="Quoted, as in 'src/**/*.c'.")],
-    to: Annotated[Path, typer.Option(help="The file that is written.")],
+    patterns: Annotated[
+        list[str], typer.Argument(help="Folders, or patterns, quoted, as in 'src/**/*.c'.")
+    ],
+    to: Annotated[Path, typer.Option(help="The file that is written.")] = Path("packed.txt"),
 ) -> None:
     """Make one text of many files, in an order that is drawn, as the essay did of Linux."""
     with reported():
@@ -81,7 +83,9 @@ def list_experiments(data: Data = DATA) -> None:
     with reported():
         typer.echo(f"{'NAME':<14}{'TEXT':<13}{'HERE':<6}IS")
         for name, one in EXPERIMENTS.items():
-            here = "yes" if one.corpus and text_file(data, one.corpus).exists() else "no"
+            fetched = one.corpus and text_file(data, one.corpus).exists()
+            # One that ships will do where there is no text.
+            here = "yes" if fetched else "model" if one.model else "no"
             typer.echo(f"{name:<14}{one.corpus or '--corpus':<13}{here:<6}{one.title}")
 
 
@@ -99,7 +103,7 @@ def run_experiment(
         str | None, typer.Option(help="One that is there, instead of training one.")
     ] = None,
     to: Annotated[
-        Path | None, typer.Option(help="Where the report goes; else it is kept with the data.")
+        Path | None, typer.Option(help="A directory for the report; else it is kept with the data.")
     ] = None,
     data: Data = DATA,
     url: Url = None,
@@ -110,14 +114,20 @@ def run_experiment(
         one = EXPERIMENTS.get(name)
         if one is None:
             raise Failed(f"there is no such experiment; there are {', '.join(EXPERIMENTS)}")
+        if minutes is not None and model is not None:
+            raise Failed("--minutes is for training, which --model spares: leave out one of them")
         if minutes is None and corpus is None:
             model = model or one.model
         text = _text_of(one, corpus, data, needed=model is None)
         command = " ".join(["./charloom", "experiment", "run", *_said(name, minutes, text, model)])
         request = Request(name, one, text, model, minutes, command)
         needs = reach.everything if model is None else reach.server
-        with needs(place(data, url, key)) as reached:
-            written = run(reached, request, to or data.resolve() / "experiments" / name)
+        directory = to or data.resolve() / "experiments" / name
+        try:
+            with needs(place(data, url, key)) as reached:
+                written = run(reached, request, directory)
+        except OSError as error:
+            raise Failed(f"cannot run it: {error.strerror}: {error.filename}") from None
         for path in written:
             typer.echo(path)
 
@@ -159,8 +169,7 @@ def text_file(data: Path, name: str) -> Path:
 def _write_packed(packed: fetch.Packed, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(packed.text)
-    note = f"; {packed.left_out} that are no UTF-8 were left out" if packed.left_out else ""
-    _tell(f"{target}: {len(packed.text):,} bytes, files taken: {packed.files:,}{note}")
+    _tell(f"{target}: {packed}")
 
 
 def _tell(line: str) -> None:

@@ -149,6 +149,6 @@ EXPERIMENTS = {
         _preset("shakespeare"),
         about="ngram",
         checks=("words", "speakers", "brackets", "comments", "functions"),
-        temperatures=(1.0,),
+        temperatures=(0.8, 1.0),
     ),
 }

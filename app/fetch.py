@@ -29,7 +29,6 @@ MAX_TEXT = 1 << 30
 """Bytes of a text that comes out of an archive."""
 
 _BLOCK = 1 << 16
-_AGAIN = "what has come is kept: the same command goes on from there"
 
 Tell = Callable[[str], None]
 Show = Callable[[int, int | None], None]
@@ -48,14 +47,22 @@ class Packed:
     files: int
     left_out: int
 
+    def __str__(self) -> str:
+        note = f"; {self.left_out} that are no UTF-8 were left out" if self.left_out else ""
+        return f"{len(self.text):,} bytes, files taken: {self.files:,}{note}"
+
 
 def fetch(corpus: PublicCorpus, target: Path, tell: Tell, show: Show) -> None:
-    """Downloads a text to a file, which is there whole or not at all.
+    """Downloads a text to a file, which is there whole or not at all; nothing if it is there.
 
     Raises:
         FetchError: it could not be had.
         OSError: it could not be written.
     """
+    if target.exists():
+        _check_same(corpus, target)
+        tell("it is here already")
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
     _download(corpus.url, part, pinned=corpus.sha256 is not None, tell=tell, show=show)
@@ -64,10 +71,18 @@ def fetch(corpus: PublicCorpus, target: Path, tell: Tell, show: Show) -> None:
     if corpus.kind != "text":
         text = target.with_name(f".{target.name}.text")
         try:
-            (_unzip if corpus.kind == "zip" else _untar)(part, corpus.members, text)
+            if corpus.kind == "zip":
+                _unzip(part, corpus.members, text)
+            else:
+                packed = _untar(part, corpus.members)
+                text.write_bytes(packed.text)
+                tell(str(packed))
         except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, KeyError):
             _forget(part)
             raise FetchError("what came is no sound archive: try again later") from None
+        except FetchError:
+            _forget(part)
+            raise
         _compare(text, corpus.text_sha256)
     text.replace(target)
     _forget(part)
@@ -91,7 +106,7 @@ def _download(url: str, part: Path, *, pinned: bool, tell: Tell, show: Show) -> 
             if tag := response.headers.get("ETag"):
                 validator.write_text(tag, "utf-8")
             with part.open("ab" if offset else "wb") as file:
-                while block := response.read(_BLOCK):
+                while block := _read(response):
                     file.write(block)
                     offset += len(block)
                     show(offset, total)
@@ -104,7 +119,7 @@ def _download(url: str, part: Path, *, pinned: bool, tell: Tell, show: Show) -> 
                 raise FetchError("the file has changed: run the same command again") from None
         raise FetchError(f"{_host(url)} answers {error.code} {error.reason}: {url}") from None
     except (http.client.HTTPException, TimeoutError, ConnectionError):
-        raise FetchError(f"{_host(url)} broke off; {_AGAIN}") from None
+        raise FetchError(f"{_host(url)} broke off; {_again(validator, pinned)}") from None
     except urllib.error.URLError as error:
         reason = getattr(error.reason, "strerror", None) or error.reason
         raise FetchError(
@@ -112,7 +127,23 @@ def _download(url: str, part: Path, *, pinned: bool, tell: Tell, show: Show) -> 
             "by other means and name it: --corpus FILE, or train FILE"
         ) from None
     if total is not None and offset < total:
-        raise FetchError(f"{_host(url)} broke off after {offset:,} of {total:,} bytes; {_AGAIN}")
+        again = _again(validator, pinned)
+        raise FetchError(f"{_host(url)} broke off after {offset:,} of {total:,} bytes; {again}")
+
+
+def _again(validator: Path, pinned: bool) -> str:
+    if pinned or validator.exists():
+        return "what has come is kept: the same command goes on from there"
+    return "the same command begins again"
+
+
+def _read(response: Any) -> bytes:
+    try:
+        block: bytes = response.read(_BLOCK)
+    except OSError as error:
+        # Such as TLS's own: what cannot be written is told apart from what does not come.
+        raise ConnectionError(str(error)) from None
+    return block
 
 
 def _ask(url: str, offset: int, validator: Path) -> Any:
@@ -143,12 +174,21 @@ def _check_space(directory: Path, needed: int) -> None:
         raise FetchError(f"it needs {needed:,} bytes of disk, and {free:,} are free")
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_same(corpus: PublicCorpus, path: Path) -> None:
+    wanted = corpus.sha256 if corpus.kind == "text" else corpus.text_sha256
+    if wanted and _sha256(path) != wanted:
+        raise FetchError(f"{path} is there, and another file: move it away, or choose another --to")
+
+
 def _compare(path: Path, wanted: str | None) -> None:
     if wanted is None:
         return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != wanted:
+    if (found := _sha256(path)) != wanted:
         _forget(path)
         raise FetchError(
             f"what came is another file than is meant (sha256 {found[:12]}…, not "
@@ -165,7 +205,7 @@ def _unzip(archive: Path, members: tuple[str, ...], target: Path) -> None:
             shutil.copyfileobj(text, file)
 
 
-def _untar(archive: Path, members: tuple[str, ...], target: Path) -> None:
+def _untar(archive: Path, members: tuple[str, ...]) -> Packed:
     def contents() -> Iterator[tuple[str, bytes]]:
         total = 0
         with tarfile.open(archive) as opened:
@@ -178,14 +218,17 @@ def _untar(archive: Path, members: tuple[str, ...], target: Path) -> None:
                     assert file
                     yield member.name, file.read()
 
-    target.write_bytes(pack(contents()).text)
+    packed = pack(contents())
+    if not packed.files:
+        raise FetchError(f"the archive has no text {' or '.join(members)}")
+    return packed
 
 
 def pack_files(patterns: Iterable[str], root: Path, besides: Path | None = None) -> Packed:
     """One text of all files that patterns such as ``src/**/*.c`` match.
 
     Args:
-        patterns: as ``glob`` has them.
+        patterns: as ``glob`` has them, or folders, all of whose files are taken.
         root: what they are relative to.
         besides: a file that is not taken, being the one that is written.
 
@@ -196,7 +239,7 @@ def pack_files(patterns: Iterable[str], root: Path, besides: Path | None = None)
         name
         for pattern in patterns
         # Unlike Path's it leaves out what is hidden, and takes absolute patterns.
-        for name in glob.glob(pattern, root_dir=root, recursive=True)  # noqa: PTH207
+        for name in glob.glob(_inside(pattern, root), root_dir=root, recursive=True)  # noqa: PTH207
         if (root / name).is_file()
     }
     if besides is not None:
@@ -205,6 +248,10 @@ def pack_files(patterns: Iterable[str], root: Path, besides: Path | None = None)
     if not packed.files:
         raise FetchError("no file of text matches: quote patterns, as in 'src/**/*.c'")
     return packed
+
+
+def _inside(pattern: str, root: Path) -> str:
+    return str(Path(glob.escape(pattern), "**", "*")) if (root / pattern).is_dir() else pattern
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -27,6 +27,7 @@ from app.reach import Reached
 from app.report import Block, Curves, Heading, Paragraph, Sample, Table, markdown, page
 from models import checks
 from models.checks import Count
+from models.corpus import NotUtf8, cleaned
 from models.novelty import longest_run
 
 HELD_OUT = 0.05
@@ -69,7 +70,10 @@ class Text:
 
     @classmethod
     def read(cls, path: Path) -> "Text":
-        text = path.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n")
+        try:
+            text = cleaned(path)
+        except NotUtf8:
+            text = path.read_bytes().decode("utf-8", "replace")
         cut = len(text) - max(1, int(len(text) * HELD_OUT))
         return cls(text[:cut], text[cut:])
 
@@ -174,7 +178,9 @@ def run(reached: Reached, request: Request, directory: Path) -> list[Path]:
 
     Raises:
         Failed, ApiError: the service could not do it, or was not let finish.
+        OSError: the text could not be read, or the report not be written.
     """
+    directory.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     job = None
     model = request.model or f"essay-{request.name}"
@@ -184,7 +190,6 @@ def run(reached: Reached, request: Request, directory: Path) -> list[Path]:
     seconds = time.monotonic() - began
     made = Run(request, reached.client, model, job, seconds, corpus)
     blocks = [*_about(made), *_SECTIONS[request.experiment.about](made)]
-    directory.mkdir(parents=True, exist_ok=True)
     files = {
         directory / "report.md": markdown(request.experiment.title, blocks),
         directory / "report.html": page(request.experiment.title, blocks),
@@ -247,7 +252,7 @@ def _about(made: Run) -> Iterator[Block]:
     if request.text is None and experiment.checks:
         yield Paragraph(
             "The text was not at hand: checks that compare with it were left out. "
-            "--corpus FILE names it."
+            f"{request.command} --corpus FILE makes them."
         )
     if "functions" in experiment.checks and checks.compiler() is None:
         yield Paragraph("No C compiler is on the path: functions were not parsed.")
@@ -415,9 +420,9 @@ def _cells(made: Run) -> Iterator[Block]:
 
 def _ngram(made: Run) -> Iterator[Block]:
     experiment = made.experiment
-    (temperature,) = experiment.temperatures
     samples = [
-        (name, made.sample(temperature, experiment.length, model))
+        (f"{name}, {temperature:g}", made.sample(temperature, experiment.length, model))
+        for temperature in experiment.temperatures
         for name, model in (("network", made.model), ("n-gram", f"{made.model}:ngram"))
     ]
     yield from _checked(made, [*samples, ("held-out text", made.reference())])

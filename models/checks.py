@@ -90,14 +90,14 @@ def quotes(text: str, within: str = "\n\n") -> Count:
     return Count(sum(n > 0 and n % 2 == 0 for n in numbers), sum(n > 0 for n in numbers))
 
 
-def words(text: str) -> list[str]:
+def words(text: str) -> Iterator[str]:
     """The words of a text, in lower case."""
-    return [word.lower() for word in _WORD.findall(text)]
+    return (match[0].lower() for match in _WORD.finditer(text))
 
 
 def real_words(text: str, known: Collection[str]) -> Count:
     """Words that are among the known ones; the last is left out, since a sample may cut it."""
-    found = words(text)[:-1]
+    found = list(words(text))[:-1]
     return Count(sum(word in known for word in found), len(found))
 
 
@@ -120,31 +120,67 @@ _SYNTAX = re.compile(
     r"error: (expected|stray|missing|unterminated|invalid suffix|unknown type name"
     r"|extraneous|.*(?:undeclared label|duplicate label|before|without a))"
 )
-_FOR_EACH = re.compile(r"\b\w*for_each\w*(?=\s*\()")
 _TYPE = re.compile(
-    r"\b(?:\w+_t|[us](?:8|16|32|64)|__[bl]e(?:16|32|64)|u?int|ulong|ushort|bool|va_list)\b"
+    r"\b(?:\w+_t|(?:__)?[us](?:8|16|32|64)|__[bl]e(?:16|32|64)|u?int|ulong|ushort|bool|va_list"
+    r"|Elf\w*_[A-Z]\w+|poll_table)\b(?!\()"
 )
 _MARK = re.compile(
-    r"\b(?:__(?:\w*init\w*|exit|user|kernel|iomem|percpu|rcu|\w*cold|\w*used|sched)"
-    r"|noinline|notrace|asmlinkage)\b"
+    r"\b(?:__(?:user|kernel|iomem|percpu|rcu|force|\w*used|\w*init\w*)"
+    r"|noinline|notrace|asmlinkage|const_debug)\b(?!\s*\()"
 )
+_MARK_OF_FUNCTION = re.compile(r"\b__\w+\b(?!\s*\()")
+_LOCKS = re.compile(r"\b__(?:acquires|releases|must_hold)(?=\s*\()")
+_SYSCALL = re.compile(r"\b(?:COMPAT_)?SYSCALL_DEFINE\d")
+_FOR_EACH = re.compile(r"\b\w*(?i:for_each)\w*(?=\s*\()")
+_OF_TYPE = re.compile(
+    r"\b(?:container_of|\w*_entry\w*|\w*alloc_percpu\w*|va_arg|(?:min|max|clamp)_t)(?=\s*\()"
+)
+_STRING = re.compile(r'\b[A-Z][A-Z0-9_]+(?=\s*")|(?<=")\s*[A-Z][A-Z0-9_]+\b')
+
+
+def _declared(function: str) -> list[str]:
+    """Types and macros of headers that aren't here, as far as they can be told by their names."""
+    head, _, body = function.partition("{")
+    types = {*_TYPE.findall(function)}
+    marks = {*_MARK.findall(function), *_MARK_OF_FUNCTION.findall(head)} - types
+    loops = {*_FOR_EACH.findall(body)}
+    expressions = {name for name in _OF_TYPE.findall(body) if name not in head} - loops
+    strings = {found.strip() for found in _STRING.findall(body)}
+    return [
+        *(f"typedef int {name};" for name in types),
+        *(f"#define {name}" for name in marks),
+        *(f"#define {name}(...)" for name in {*_LOCKS.findall(head)}),
+        *(f"#define {name}(...) int system_call(void)" for name in _SYSCALL.findall(head)),
+        *(f"#define {name}(...) for (;;)" for name in loops),
+        *(f"#define {name}(...) 0" for name in expressions),
+        *(f'#define {name} ""' for name in strings),
+    ]
 
 
 def compiler() -> str | None:
-    """A C compiler on the path; None if there is none."""
-    return next((found for name in COMPILERS if (found := shutil.which(name))), None)
+    """A C compiler on the path that tells C from what is none; None if there is none.
+
+    macOS has a ``cc`` before there is a compiler, which says that there is none, of any text.
+    """
+    found = filter(None, map(shutil.which, COMPILERS))
+    return next((path for path in found if _works(path)), None)
+
+
+def _works(path: str) -> bool:
+    return parses("int f(void)\n{\n}", path) and not parses("int f(void)\n{\n\t(\n}", path)
 
 
 def functions(text: str) -> list[str]:
     """The C functions of a text: from a line that begins in the first column to a ``}`` that does.
 
-    One that the text's end cuts off is none.
+    One that the text's end cuts off is none, nor is a macro or a table of values.
     """
     found = []
     lines: list[str] = []
     for line in text.split("\n"):
         if line.startswith("}"):
-            if any("(" in held for held in lines):
+            head = "\n".join(lines).partition("{")[0]
+            if "(" in head and not set("=\\") & set(head):
                 found.append("\n".join([*lines, line]))
             lines = []
         elif line.startswith(" */") or (_begins(line) and line.rstrip().endswith((";", ":"))):
@@ -162,27 +198,28 @@ def _begins(line: str) -> bool:
 def parses(function: str, with_compiler: str) -> bool:
     """Whether a compiler's parser accepts a C function.
 
-    Types, macros and annotations of headers that aren't here are declared first, as far as they can
-    be told by their names; what isn't declared otherwise, or of the wrong type, is no error of
-    syntax.
+    What isn't declared, or of the wrong type, is no error of syntax, nor is what headers that
+    aren't here would have made of it, as far as that can be told.
     """
-    prelude = [f"typedef int {name};" for name in {*_TYPE.findall(function)}]
-    prelude += [f"#define {name}(...) for (;;)" for name in {*_FOR_EACH.findall(function)}]
-    prelude += [f"#define {name}" for name in {*_MARK.findall(function)}]
-    done = subprocess.run(
-        [with_compiler, "-fsyntax-only", "-std=gnu11", "-w", "-x", "c", "-"],
-        input="\n".join([*prelude, function, ""]),
-        capture_output=True,
-        text=True,
-        timeout=COMPILER_SECONDS,
-        check=False,
-        # Messages are read.
-        env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
-    )
+    try:
+        done = subprocess.run(
+            [with_compiler, "-fsyntax-only", "-std=gnu11", "-w", "-x", "c", "-"],
+            input="\n".join([*_declared(function), function, ""]),
+            capture_output=True,
+            text=True,
+            timeout=COMPILER_SECONDS,
+            check=False,
+            # Messages are read.
+            env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+        )
+    except subprocess.TimeoutExpired:
+        return False
     return not any(_SYNTAX.search(line) for line in done.stderr.splitlines())
 
 
 def c_functions(text: str, with_compiler: str, most: int = 50) -> Count:
-    """Functions of a text, at most so many, and those that a compiler's parser accepts."""
-    found = functions(text)[:most]
+    """Functions of a text, at most so many from all over it, and those that a parser accepts."""
+    found = functions(text)
+    count = min(len(found), most)
+    found = [found[n * len(found) // count] for n in range(count)]
     return Count(sum(parses(function, with_compiler) for function in found), len(found))

@@ -155,6 +155,15 @@ class _Cleaner:
         return changes
 
 
+def cleaned(path: Path) -> str:
+    """A text as it is trained on, all of it at once.
+
+    Raises:
+        NotUtf8: it is none.
+    """
+    return "".join(_Cleaner().blocks(path))
+
+
 # Characters that never compose with what stands before them, the common ones.
 _BOUNDARY = re.compile(r"[\x00-\x7f\u3400-\u4dbf\u4e00-\u9fff]")
 # Letters that do, beside the combining marks: the later jamo of a Hangul syllable, a Kirat Rai

@@ -69,7 +69,7 @@ def install(registry: Registry, root: Path) -> list[str]:
     """Publishes what ships and was not published yet, unless its name is taken; their names."""
     record = registry.root / INSTALLED
     known = set(record.read_text("utf-8").split()) if record.exists() else set()
-    shipped = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+    shipped = sorted(card.parent.name for card in root.glob("*/card.json"))
     added = []
     for name in shipped:
         if name in known:

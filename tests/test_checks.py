@@ -1,5 +1,7 @@
 """Each check counts what a reader would, by hand, in a text that fits a line or two."""
 
+from pathlib import Path
+
 import pytest
 
 from models import checks
@@ -60,7 +62,7 @@ def test_quotes_are_paired_in_each_piece() -> None:
 
 
 def test_words_are_among_the_known_and_the_last_is_cut() -> None:
-    assert checks.words("Don't stop, L'été; x1 Été") == ["don't", "stop", "l'été", "x", "été"]
+    assert list(checks.words("Don't stop, L'été; x1 Été")) == ["don't", "stop", "l'été", "x", "été"]
     assert checks.real_words("The cat zat on the m", {"the", "cat", "on"}) == Count(4, 5)
     assert checks.real_words("", set()) == Count(0, 0)
 
@@ -89,7 +91,21 @@ SOURCE = """\
 
 struct thing {
 \tint a;
+\tint (*read)(struct thing *t);
 };
+
+static struct thing table[] = {
+\t{ .read = (void *)first },
+};
+
+#define LOOP(x) do { \\
+\tuse(x); \\
+} while (0)
+
+#define also(x) \\
+static void f(void) \\
+{ \\
+} while (x)
 
 static int first(struct thing *t, size_t n)
 {
@@ -129,6 +145,10 @@ def test_a_parser_accepts_what_is_c() -> None:
     assert compiler
     assert checks.c_functions(SOURCE, compiler) == Count(2, 2)
     assert checks.c_functions(SOURCE, compiler, most=1) == Count(1, 1)
+    # From all over the text: the half that is none is among them.
+    mixed = "int f(void)\n{\n}\n" * 10 + "int f(void)\n{\n\t(\n}\n" * 10
+    assert checks.c_functions(mixed, compiler, most=4) == Count(2, 4)
+    assert checks.c_functions("", compiler) == Count(0, 0)
 
 
 @with_compiler
@@ -138,6 +158,14 @@ def test_a_parser_accepts_what_is_c() -> None:
         ("int f(void)\n{\n\treturn undeclared + 1;\n}", True),
         ("void f(void)\n{\n\treturn 1;\n}", True),
         ("int f(struct page *p, gfp_t flags)\n{\n\treturn (pgoff_t)p->x;\n}", True),
+        ("void __weak f(Elf_Shdr *s, __u32 n)\n{\n\ts->x = min_t(int, n, 2);\n}", True),
+        ("void f(void)\n\t__releases(lock)\n{\n}", True),
+        ("void f(void)\n{\n\tp = list_entry(q, struct page, list)->next;\n}", True),
+        ('void f(void)\n{\n\tprintk(KERN_ERR "a" TAIL);\n}', True),
+        ("SYSCALL_DEFINE1(close, unsigned int, fd)\n{\n\treturn 0;\n}", True),
+        ("int list_entry(struct page *p)\n{\n\treturn list_entry(p->next);\n}", True),
+        ("void __weak f(void)\n{\n\tp = list_entry(q, struct page, list);\n\t}\n}", False),
+        ('void f(void)\n{\n\tprintk(KERN_ERR "a"\n}', False),
         ("int f(void)\n{\n\tif (a {\n\t}\n\treturn 0;\n}", False),
         ("int f(void)\n{\n\treturn 1\n}", False),
         ('int f(void)\n{\n\tprintk("a);\n\treturn 0;\n}', False),
@@ -155,3 +183,23 @@ def test_syntax_counts_and_meaning_does_not(function: str, accepted: bool) -> No
 def test_without_a_compiler_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert checks.compiler() is None
+
+
+def test_one_that_only_says_that_it_is_none_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = tmp_path / "cc"
+    stub.write_text("#!/bin/sh\necho 'xcode-select: error: no developer tools' >&2\nexit 1\n")
+    stub.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert checks.compiler() is None
+
+
+def test_a_compiler_that_does_not_end_accepts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "cc"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(checks, "COMPILER_SECONDS", 0.1)
+    assert not checks.parses("int f(void)\n{\n}", str(slow))

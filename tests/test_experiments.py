@@ -13,9 +13,10 @@ from app.client import Client
 from app.experiments import EXPERIMENTS
 from app.public_corpora import PUBLIC_CORPORA
 from app.report import Curves, Heading, Paragraph, Sample, Table, markdown, page
-from app.reproduce import CHECKS, Request, run, training_options
+from app.reproduce import CHECKS, Request, Text, run, training_options
 from app.schemas import TrainingOptions
 from models.checkpoint import Registry
+from models.checks import Count
 from tests.serving import TEXT, serve
 from tests.test_cli import charloom
 from tests.toys import toy_checkpoint
@@ -82,11 +83,14 @@ def test_they_are_listed_with_what_is_missing(tmp_path: Path) -> None:
     listed = charloom("experiment", "list", "--data", tmp_path).stdout
     assert re.search(r"(?m)^names +names +yes +Baby names$", listed)
     assert re.search(r"(?m)^linux +linux +no ", listed)
+    assert re.search(r"(?m)^cells +linux +model ", listed)
     assert len(listed.splitlines()) == 1 + len(EXPERIMENTS)
     for name, words in (
         ("linux --minutes=2", "./charloom corpus fetch linux gets it"),
         ("paul-graham --minutes=2", "--corpus FILE names one that you have"),
         ("names --minutes=1 --corpus=/nowhere", "there is no file /nowhere"),
+        ("names --minutes=1 --model=names", "leave out one of them"),
+        (f"cells --to={tmp_path}/texts/names.txt", f"File exists: {tmp_path}/texts/names.txt"),
         ("juggling", "there is no such experiment; there are paul-graham, "),
     ):
         done = charloom("experiment", "run", *name.split(), "--data", tmp_path)
@@ -135,7 +139,7 @@ def test_names_are_new_that_the_text_does_not_have(url: str, tmp_path: Path) -> 
 
 def test_a_sweep_needs_no_text(data: Path, url: str) -> None:
     report = reported(data, "temperatures", "--model=toy", "--url", url)
-    assert "The text was not at hand" in report
+    assert "run temperatures --model toy --corpus FILE makes them." in report
     assert report.count("\n## Sample, temperature ") == 6
 
 
@@ -153,6 +157,32 @@ def test_stages_of_learning_are_compared(data: Path, url: str) -> None:
     assert rows[CHECKS["words"][0]][:2] == ["0.0% of 1", "100.0% of 4"]
     assert rows[CHECKS["brackets"][0]][:2] == ["0.0% of 1", "100.0% of 2"]
     assert "## Sample, step 10\n\n    the king (said) the x\n" in report
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "count"),
+    [
+        ("words", "The wall xq wall ", Count(2, 3)),
+        ("brackets", "(a) [b", Count(2, 3)),
+        ("quotes", '"a"\n"b\n\n"c"', Count(1, 2)),
+        ("string quotes", '"a"\n"b\n\n"c"', Count(2, 3)),
+        ("comments", "/* a */ /* b", Count(1, 2)),
+        ("tags", "<a><b></b>", Count(2, 3)),
+        ("links", "[[a]] [[b [[c\n]] [[d]]", Count(2, 4)),
+        ("environments", r"\begin{a}\end{a}\end{b}", Count(2, 3)),
+        ("dollars", "$a$ b\n\n$c\n\nd\n\n$e$$f$", Count(2, 3)),
+        ("speakers", "KING:\nso\nFOOL:\nNo: KING:\nQUEEN:\n", Count(2, 3)),
+    ],
+)
+def test_what_is_counted(check: str, text: str, count: Count) -> None:
+    assert CHECKS[check][1](text, Text(PROSE, "")) == count
+
+
+def test_a_text_is_what_was_trained_on(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes("\ufeffZoe\u0308\r\nAnna\rJose\u0301\n".encode())
+    text = Text.read(path)
+    assert text.train + text.held_out == "Zoë\nAnna\nJosé\n"
 
 
 def test_c_is_parsed_or_said_not_to_be(
@@ -185,7 +215,8 @@ def test_an_experiment_trains_and_compares_with_counting(tmp_path: Path) -> None
     assert "batches of 8 × 16, 30 steps" in about["training"][0]
     assert any(name.startswith("n-gram of order ") for name in about)
     assert table(report, "Losses")["step"] == ["training", "validation"]
-    assert table(report, "Checks")[""] == ["network", "n-gram", "held-out text"]
+    columns = [f"{name}, {t}" for t in ("0.8", "1") for name in ("network", "n-gram")]
+    assert table(report, "Checks")[""] == [*columns, "held-out text"]
     assert Registry(tmp_path / "data" / "models").resolve("essay-ngram")
 
 

@@ -138,6 +138,16 @@ def test_what_is_whole_is_not_asked_for_again(keeper: Keeper, tmp_path: Path) ->
     assert (tmp_path / "text").read_bytes() == TEXT
 
 
+def test_what_is_there_is_compared_and_left_as_it_is(keeper: Keeper, tmp_path: Path) -> None:
+    target = tmp_path / "text"
+    target.write_bytes(TEXT)
+    assert get(corpus(keeper), target) == "it is here already"
+    target.write_bytes(b"mine")
+    with pytest.raises(FetchError, match="is there, and another file: move it away"):
+        get(corpus(keeper), target)
+    assert target.read_bytes() == b"mine" and keeper.asked == []
+
+
 def test_a_server_that_knows_no_ranges_starts_over(keeper: Keeper, tmp_path: Path) -> None:
     keeper.breaks_after, keeper.ranges = 1000, False
     with pytest.raises(FetchError):
@@ -153,7 +163,7 @@ def test_halves_of_two_files_are_not_put_together(
 ) -> None:
     keeper.breaks_after = 1000
     keeper.tag = tag and '"one"'
-    with pytest.raises(FetchError):
+    with pytest.raises(FetchError, match="goes on from there" if tag else "begins again"):
         get(corpus(keeper, pinned=False), tmp_path / "text")
     keeper.breaks_after, keeper.tag, keeper.content = None, tag, TEXT[::-1]
     get(corpus(keeper, pinned=False), tmp_path / "text")
@@ -213,6 +223,7 @@ def test_a_text_out_of_sources(keeper: Keeper, tmp_path: Path) -> None:
             "linux/kernel/sched/b.h": b"int b;",
             "linux/mm/c.c": b"int c;\n",
             "linux/kernel/Makefile": b"obj-y = a.o\n",
+            "linux/kernel/latin.c": b"/* \xe9 */\n",
         }.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -222,10 +233,14 @@ def test_a_text_out_of_sources(keeper: Keeper, tmp_path: Path) -> None:
         opened.addfile(link)
     keeper.content = lzma.compress(raw.getvalue())
     public = replace(corpus(keeper), kind="tar", members=("linux/kernel/*.c", "linux/kernel/*.h"))
-    get(public, tmp_path / "text")
+    assert "files taken: 2; 1 that are no UTF-8 were left out" in get(public, tmp_path / "text")
     found = (tmp_path / "text").read_text()
     assert sorted(re.findall(r"int \w;\n\n", found)) == ["int a;\n\n", "int b;\n\n"]
     assert len(found) == 16
+    (tmp_path / "text").unlink()
+    with pytest.raises(FetchError, match=r"the archive has no text linux/drivers/\*\.c"):
+        get(replace(public, members=("linux/drivers/*.c",)), tmp_path / "text")
+    assert list(tmp_path.iterdir()) == []
 
 
 # Packing
@@ -249,6 +264,8 @@ def test_files_are_found_below_a_directory(tmp_path: Path) -> None:
     assert pack_files(["**/*.c", "*.c"], tmp_path).files == 3
     assert pack_files([f"{tmp_path}/**/*.[ch]"], Path("/")).files == 4
     assert pack_files(["**/*.c"], tmp_path, besides=tmp_path / "a.c").files == 2
+    assert pack_files(["src"], tmp_path).files == pack_files([f"{tmp_path}/src"], Path("/")).files
+    assert pack_files(["src", "*.c"], tmp_path).files == 4
     with pytest.raises(FetchError, match="no file of text matches"):
         pack_files(["*.rs"], tmp_path)
 

@@ -1,5 +1,6 @@
 """What ships: small, readable, published once, and what it says is in its style."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent / "pretrained"
 
 
 def test_packed_and_unpacked_it_is_the_same_in_half_precision(tmp_path: Path) -> None:
-    before = toy_checkpoint()
+    history = [{"step": 1, "train_loss": 2.0, "val_loss": None}]
+    lines = np.array([3, 5], dtype=np.uint64)
+    before = replace(toy_checkpoint(), history=history, lines=lines)
     pack(before, tmp_path / "toy")
     after = unpack(tmp_path / "toy")
     assert (after.config, after.vocabulary) == (before.config, before.vocabulary)
+    assert after.history == history and np.array_equal(after.lines, lines)
     assert after.card["pretrained"] and after.card["val_loss"] == before.card["val_loss"]
     for name, weight in before.weights.items():
         assert np.array_equal(after.weights[name], weight.astype(np.float16).astype(np.float32))
@@ -29,6 +33,8 @@ def test_packed_and_unpacked_it_is_the_same_in_half_precision(tmp_path: Path) ->
 def test_installed_once_and_never_over_somebodys_own(tmp_path: Path) -> None:
     for name in ("toy", "mine"):
         pack(toy_checkpoint(), tmp_path / "shipped" / name)
+    # A file manager's.
+    (tmp_path / "shipped" / ".DS_Store").write_bytes(b"")
     registry = Registry(tmp_path / "models")
     own = registry.publish("mine", "latest", toy_checkpoint(seed=3))
     assert install(registry, tmp_path / "shipped") == ["toy"]
