@@ -127,7 +127,7 @@ def run_experiment(
             with needs(place(data, url, key)) as reached:
                 written = run(reached, request, directory)
         except OSError as error:
-            raise Failed(f"cannot run it: {error.strerror}: {error.filename}") from None
+            raise Failed(f"cannot run it: {error}") from None
         for path in written:
             typer.echo(path)
 

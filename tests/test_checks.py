@@ -185,12 +185,18 @@ def test_without_a_compiler_there_is_none(monkeypatch: pytest.MonkeyPatch) -> No
     assert checks.compiler() is None
 
 
+def stand_in(directory: Path, does: str) -> Path:
+    """A program that is called as a compiler is."""
+    path = directory / "cc"
+    path.write_text(f"#!/bin/sh\n{does}\n")
+    path.chmod(0o755)
+    return path
+
+
 def test_one_that_only_says_that_it_is_none_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stub = tmp_path / "cc"
-    stub.write_text("#!/bin/sh\necho 'xcode-select: error: no developer tools' >&2\nexit 1\n")
-    stub.chmod(0o755)
+    stand_in(tmp_path, "echo 'xcode-select: error: no developer tools' >&2; exit 1")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert checks.compiler() is None
 
@@ -198,8 +204,6 @@ def test_one_that_only_says_that_it_is_none_is_none(
 def test_a_compiler_that_does_not_end_accepts_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = tmp_path / "cc"
-    slow.write_text("#!/bin/sh\nexec sleep 60\n")
-    slow.chmod(0o755)
+    slow = stand_in(tmp_path, "exec sleep 60")
     monkeypatch.setattr(checks, "COMPILER_SECONDS", 0.1)
     assert not checks.parses("int f(void)\n{\n}", str(slow))

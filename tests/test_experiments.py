@@ -90,7 +90,7 @@ def test_they_are_listed_with_what_is_missing(tmp_path: Path) -> None:
         ("paul-graham --minutes=2", "--corpus FILE names one that you have"),
         ("names --minutes=1 --corpus=/nowhere", "there is no file /nowhere"),
         ("names --minutes=1 --model=names", "leave out one of them"),
-        (f"cells --to={tmp_path}/texts/names.txt", f"File exists: {tmp_path}/texts/names.txt"),
+        (f"cells --to={tmp_path}/texts/names.txt", f"File exists: '{tmp_path}/texts/names.txt'"),
         ("juggling", "there is no such experiment; there are paul-graham, "),
     ):
         done = charloom("experiment", "run", *name.split(), "--data", tmp_path)

@@ -1,9 +1,11 @@
 """Texts that are fetched, against a server of our own that breaks off, changes and lies."""
 
 import hashlib
+import http.client
 import io
 import lzma
 import re
+import ssl
 import tarfile
 import threading
 import zipfile
@@ -136,6 +138,17 @@ def test_what_is_whole_is_not_asked_for_again(keeper: Keeper, tmp_path: Path) ->
     get(corpus(keeper), tmp_path / "text")
     assert keeper.asked == [f"bytes={len(TEXT)}-"]
     assert (tmp_path / "text").read_bytes() == TEXT
+
+
+def test_what_tls_breaks_off_is_not_told_as_a_file_that_cannot_be_written(
+    keeper: Keeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(_response: object, _size: int) -> bytes:
+        raise ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", read)
+    with pytest.raises(FetchError, match="broke off; what has come is kept"):
+        get(corpus(keeper), tmp_path / "text")
 
 
 def test_what_is_there_is_compared_and_left_as_it_is(keeper: Keeper, tmp_path: Path) -> None:
