@@ -42,6 +42,11 @@ room for a text that is known by heart, whose loss is near 0 and jumps."""
 _CHECK_EVERY = 10
 """Steps between two looks at the training loss: each waits for the device."""
 
+_BEGIN_EVERY = 4
+"""Steps between two in which texts may begin. The state is carried over all of a text, so without
+these a network hardly meets the zero state and samples start badly (walls of spaces on C source);
+in every step they cost loss (docs/log.md)."""
+
 
 class Diverged(ArithmeticError):
     """The loss is not a number any more, or has left all that was learned behind."""
@@ -269,8 +274,13 @@ class Trainer:
             torch.from_numpy(a).to(self.device, non_blocking=True)
             for a in self.batches.batch(self.step)
         )
+        state = self.carried
+        if state is not None and self.step % _BEGIN_EVERY == 0:
+            # Where its batch begins with a line end, a row begins as a sampled text does.
+            goes_on = (inputs[0] != self.corpus.vocabulary.start_id).unsqueeze(1)
+            state = tuple(part * goes_on for part in state)
         loss, self.carried = train_batch(
-            self.network, self.optimizer, inputs, targets, self.carried, self.options
+            self.network, self.optimizer, inputs, targets, state, self.options
         )
         self.step += 1
         # The share of the newest loss falls from 1 to 2 %: no bias towards a start of 0.

@@ -383,6 +383,27 @@ def test_the_state_is_carried_but_not_the_gradient() -> None:
     torch.testing.assert_close(loss, expected.detach())
 
 
+def test_texts_begin_at_line_ends_in_every_fourth_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the zero state, as a sampled text does; all else goes on from the batch before."""
+    steps = []
+
+    def watched(*arguments: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
+        loss, after = train_batch(*arguments)
+        steps.append((arguments[2], arguments[4], after))
+        return loss, after
+
+    monkeypatch.setattr(training, "train_batch", watched)
+    told(train(new_network(SMALL, 0), CORPUS, OPTIONS))
+    begun = 0
+    for number, ((_, _, left), (inputs, state, _)) in enumerate(pairwise(steps), 1):
+        begins = (inputs[0] == VOCABULARY.start_id) & (number % 4 == 0)
+        begun += int(begins.sum())
+        for before, now in zip(left, state, strict=True):
+            assert torch.equal(now[:, ~begins], before[:, ~begins])
+            assert not now[:, begins].any() and before[:, begins].all()
+    assert begun
+
+
 def test_the_best_is_told_as_it_happens() -> None:
     found = evaluations(train(new_network(SMALL, 0), CORPUS, replace(OPTIONS, evaluate_every=1)))
     best = math.inf
