@@ -5,6 +5,7 @@ A shipped checkpoint is a directory ``<root>/<name>/`` of ``config.json``, ``voc
 half the size, for less than 0.001 nats. Of its corpus it holds the excerpts alone that are in
 ``cells.json``, what the search for cells found (``models.cells``): that takes the text. At the
 first start each is published as ``<name>:latest``, once: who deletes it is not given it again.
+One that was trained anew is published over the one before.
 
     python -m models.pretrained CHECKPOINT TARGET    makes one of a published checkpoint
 """
@@ -19,12 +20,19 @@ from safetensors.numpy import load, save
 
 from models.analysis import keep_cells
 from models.cells import find_cells
-from models.checkpoint import Checkpoint, Registry, UnknownModel, read, write_durably
+from models.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    Registry,
+    UnknownModel,
+    read,
+    write_durably,
+)
 from models.config import NetworkConfig
 from models.vocab import Vocabulary
 
 INSTALLED = ".pretrained"
-"""A file beside the models that names those that were published from here."""
+"""A file beside the models: a line for each that was published from here, with its date."""
 
 
 def pack(checkpoint: Checkpoint, target: Path) -> None:
@@ -66,25 +74,42 @@ def unpack(directory: Path) -> Checkpoint:
 
 
 def install(registry: Registry, root: Path) -> list[str]:
-    """Publishes what ships and was not published yet, unless its name is taken; their names."""
+    """Publishes what ships and was not published yet; their names.
+
+    One that was trained later takes the place of what shipped before it, which stays under a tag
+    of its own. What has the name and did not ship stays as it is.
+    """
     record = registry.root / INSTALLED
-    known = set(record.read_text("utf-8").split()) if record.exists() else set()
-    shipped = sorted(card.parent.name for card in root.glob("*/card.json"))
+    known = _installed(record)
+    shipped = {
+        card.parent.name: str(json.loads(card.read_text("utf-8")).get("created_at", ""))
+        for card in sorted(root.glob("*/card.json"))
+    }
+    new = {name: date for name, date in shipped.items() if name not in known or date > known[name]}
     added = []
-    for name in shipped:
-        if name in known:
-            continue
+    for name in new:
         try:
-            registry.resolve(name)
+            wanted = bool(registry.entry(name).card.get("pretrained"))
         except UnknownModel:
-            digest = registry.publish(name, "latest", unpack(root / name))
+            wanted = name not in known
+        except CheckpointError:
+            wanted = False
+        if wanted:
+            digest = registry.publish(name, "latest", unpack(root / name), keep_before=True)
             cells = json.loads((root / name / "cells.json").read_text("utf-8"))
             keep_cells(registry, name, digest, cells)
             added.append(name)
-    if set(shipped) - known:
+    if new:
         registry.root.mkdir(parents=True, exist_ok=True)
-        write_durably(record, "\n".join(sorted(known | set(shipped))).encode())
+        lines = (f"{name} {date}".rstrip() for name, date in sorted((known | new).items()))
+        write_durably(record, "\n".join(lines).encode())
     return added
+
+
+def _installed(record: Path) -> dict[str, str]:
+    """What was published: names, and when each was trained; earlier records have no dates."""
+    lines = record.read_text("utf-8").splitlines() if record.exists() else []
+    return {name: date for name, _, date in (line.partition(" ") for line in lines)}
 
 
 def main() -> None:

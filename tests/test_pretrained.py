@@ -1,5 +1,6 @@
 """What ships: small, readable, published once, and what it says is in its style."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from app.schemas import CellRanking
 from models.batch import Batch, Stream
 from models.checkpoint import Registry, UnknownModel
-from models.pretrained import install, pack, unpack
+from models.pretrained import INSTALLED, install, pack, unpack
 from models.sampling import SampleOptions
 from tests.serving import serve
 from tests.toys import toy_checkpoint, toy_decoder
@@ -44,6 +45,40 @@ def test_installed_once_and_never_over_somebodys_own(tmp_path: Path) -> None:
     with pytest.raises(UnknownModel):
         registry.resolve("toy")
     assert registry.names() == ["mine"]
+
+
+def test_one_trained_anew_takes_the_place_of_what_shipped_before_it(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "models")
+
+    def ship(seed: int, name: str, date: str) -> list[str]:
+        toy = toy_checkpoint(seed=seed)
+        shutil.rmtree(tmp_path / "shipped", ignore_errors=True)
+        pack(replace(toy, card=toy.card | {"created_at": date}), tmp_path / "shipped" / name)
+        return install(registry, tmp_path / "shipped")
+
+    assert ship(0, "toy", "2026-01-01") == ["toy"]
+    first = registry.resolve("toy")[2]
+    assert ship(0, "toy", "2026-01-01") == ship(1, "toy", "2025-01-01") == []
+    # As earlier versions kept it.
+    (registry.root / INSTALLED).write_text("toy\nother")
+    assert ship(1, "toy", "2026-02-01") == ["toy"]
+    second = registry.entry("toy")
+    assert second.digest != first and second.card["created_at"] == "2026-02-01"
+    kept = [registry.entry(reference).digest for reference in registry.references()]
+    assert sorted(kept) == sorted([first, second.digest])
+
+    # Who goes back to the one before, or trains on, keeps that.
+    registry.tag("toy", "latest", first)
+    assert ship(1, "toy", "2026-02-01") == []
+    own = registry.publish("toy", "latest", toy_checkpoint(seed=3))
+    assert ship(4, "toy", "2026-03-01") == []
+    assert registry.resolve("toy")[2] == own
+    assert ship(5, "other", "2026-03-01") == []
+    # One that is damaged is not touched.
+    damaged = ship(6, "next", "2026-03-01") and registry.resolve("next")[2]
+    (registry.root / "next" / str(damaged) / "card.json").write_text("{")
+    assert ship(7, "next", "2026-04-01") == []
+    assert registry.resolve("next")[2] == damaged
 
 
 def test_a_fresh_server_streams_from_all_that_ships(tmp_path: Path) -> None:
