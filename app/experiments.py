@@ -81,6 +81,8 @@ EXPERIMENTS = {
         "enwik8",
         _preset("wikipedia"),
         checks=("words", "tags", "brackets", "links"),
+        # An article is long, and tags stand at its ends.
+        length=60_000,
     ),
     "latex": Experiment(
         "Algebraic geometry",
