@@ -119,7 +119,7 @@ pre {{ border-left: 3px solid #8888; padding-left: 1rem; white-space: pre-wrap }
 pre {{ overflow-wrap: anywhere }}
 table {{ border-collapse: collapse; display: block; overflow-x: auto }}
 th, td {{ border-bottom: 1px solid #8886; padding: .25rem .75rem .25rem 0; text-align: left }}
-svg {{ width: 100%; height: auto }}
+main > svg {{ width: 100%; height: auto }}
 polyline {{ fill: none; stroke-width: 2 }}
 text {{ font-size: 11px; fill: currentColor }}
 </style>
@@ -139,8 +139,10 @@ def _drawn(curves: Curves) -> str:
     if not lines:
         return ""
     xs = [x for points in lines.values() for x, _ in points]
-    ys = [y for points in lines.values() for _, y in points]
-    right, low, high = max(*xs, 1), min(ys), max(ys)
+    right = max(*xs, 1)
+    # The first fiftieth falls from so high that it would flatten all the rest.
+    ys = [y for points in lines.values() for x, y in points if x >= right / 50]
+    low, high = min(ys), max(ys)
     span = (high - low) or 1
 
     def place(x: float, y: float) -> str:
@@ -148,15 +150,21 @@ def _drawn(curves: Curves) -> str:
         down = _MARGIN + (high - y) / span * (_HEIGHT - 2 * _MARGIN)
         return f"{across:.1f},{down:.1f}"
 
-    drawn = []
+    drawn, names = [], []
     for n, (name, points) in enumerate(lines.items()):
         colour = f"hsl({30 + 170 * n} 70% 45%)"
         path = " ".join(place(x, y) for x, y in points)
         drawn.append(f'<polyline points="{path}" style="stroke:{colour}"/>')
-        drawn.append(
+        names.append(
             f'<text x="{_MARGIN + 150 * n}" y="16" style="fill:{colour}">{escape(name)}</text>'
         )
-    labels = "".join(
+    # An SVG in an SVG cuts off what leaves it; 2 more keep a line's width.
+    top, tall = _MARGIN - 2, _HEIGHT - 2 * _MARGIN + 4
+    plot = (
+        f'<svg y="{top}" width="{_WIDTH}" height="{tall}" viewBox="0 {top} {_WIDTH} {tall}">'
+        f"{''.join(drawn)}</svg>"
+    )
+    labels = "".join(names) + "".join(
         f'<text x="{x}" y="{y}"{anchor}>{escape(text)}</text>'
         for x, y, anchor, text in (
             (2, _MARGIN, "", f"{high:.2f}"),
@@ -166,5 +174,5 @@ def _drawn(curves: Curves) -> str:
     )
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(curves.of)}: '
-        f'{escape(", ".join(lines))}">{"".join(drawn)}{labels}</svg>'
+        f'{escape(", ".join(lines))}">{plot}{labels}</svg>'
     )

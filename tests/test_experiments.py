@@ -280,6 +280,18 @@ def test_a_page_shows_texts_as_they_are_and_loads_nothing() -> None:
     assert "default-src 'none'" in page("", [])
 
 
+def test_a_curve_is_not_flattened_by_how_it_begins() -> None:
+    loss = [(1.0, 90.0), (20.0, 3.0), (1000.0, 1.0)]
+    drawn = page("", [Curves("step", {"loss": loss})])
+    assert ">3.00<" in drawn and ">1.00<" in drawn and "90.00" not in drawn
+    # What is above is cut off.
+    found = re.search(r'viewBox="0 (\d+) \d+ (\d+)"><polyline points="([^"]*)"', drawn)
+    assert found
+    top, tall = map(int, found.groups()[:2])
+    first, second, last = (float(point.partition(",")[2]) for point in found[3].split())
+    assert first < top < second < last < top + tall
+
+
 def test_a_page_of_an_experiment_is_shown(data: Path, url: str) -> None:
     reported(data, "temperatures", "--model=toy", "--url", url)
     reader = Reader()

@@ -471,6 +471,10 @@ def test_a_training_from_file_to_end(
         expect(page.locator(".legend")).to_contain_text("-gram baseline")
         lines = page.locator(".chart .val-line path")
         assert (lines.get_attribute("d") or "").count("L") >= 10
+        # How it begins is above the frame, and cut off: it would flatten the rest.
+        trained = page.locator(".drawing svg .train-line path").get_attribute("d") or ""
+        heights = [float(point.split()[1]) for point in re.split("[ML]", trained)[1:]]
+        assert heights[0] < 12 < min(heights[len(heights) // 2 :])
         assert EVIL in (samples.last.text_content() or "")
         page.get_by_role("img", name="Loss over steps").focus()
         page.keyboard.press("ArrowRight")

@@ -49,7 +49,9 @@ export function chart({ label, height = 340 }) {
       return drawing.replaceChildren(write(width / 2, height / 2, "The curve begins with the first step.", "middle"));
     }
     const last = Math.max(1, ...all.map(([step]) => step));
-    const values = [...all.map(([, value]) => value), ...levels.map(({ value }) => value)];
+    // The first fiftieth falls from so high that it would flatten all the rest: it may leave the frame.
+    const settled = all.filter(([step]) => step >= last / 50);
+    const values = [...settled.map(([, value]) => value), ...levels.map(({ value }) => value)];
     const low = Math.min(...values);
     const high = Math.max(...values);
     const room = (high - low) * 0.06 || 0.1;
@@ -81,7 +83,11 @@ export function chart({ label, height = 340 }) {
     const across = levels.map(({ value }) =>
       svg("line", { class: "level", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) }),
     );
-    drawing.replaceChildren(grid, ...across, ...lines, svg("g", { class: "pointer" }));
+    // An SVG in an SVG cuts off what leaves it.
+    const tall = height - MARGIN.top - MARGIN.bottom;
+    const place = { y: MARGIN.top, width, height: tall, viewBox: `0 ${MARGIN.top} ${width} ${tall}` };
+    const plot = svg("svg", place, ...across, ...lines);
+    drawing.replaceChildren(grid, plot, svg("g", { class: "pointer" }));
     legend.replaceChildren(
       ...series.map(({ name, className, points }) => entry(name, className, points.at(-1)[1])),
       ...levels.map(({ name, value }) => entry(name, "level", value)),
