@@ -195,6 +195,7 @@ def start_worker(settings: Settings, tmp_path: Path) -> Iterator[StartWorker]:
 def is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
+        # The latter where it ends between the opening and the reading.
         return False
     return state != "Z"
