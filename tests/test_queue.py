@@ -15,6 +15,7 @@ import redis
 from conftest import ROOT, all_events, events_until
 from rq.executions import Execution
 
+import worker.queue
 from app.valkey import EmbeddedRedis
 from worker.jobs import Event, EventLog, Job, JobStore
 from worker.queue import NAME, STREAM_LENGTH, Queue, Reconciler
@@ -291,6 +292,18 @@ def test_a_follower_of_a_resumed_job_waits_for_its_next_end(
         return seen + [event async for event in events]
 
     assert [event.id for event in asyncio.run(follow())] == [2, 3]
+
+
+def test_an_end_that_was_read_before_the_job_had_ended_is_told_soon(
+    queue: Queue, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its result is written an instant after it; Redis has nothing new for who has read it."""
+    monkeypatch.setattr(worker.queue, "_BLOCK", 100.0)
+    looks = iter([(False, False)])
+    look = worker.queue._ending
+    monkeypatch.setattr(worker.queue, "_ending", lambda job: next(looks, None) or look(job))
+    queue.publish(job.id, job.finish("finished"))
+    assert [event.event for event in all_events(queue, job, timeout=20)] == ["end"]
 
 
 def test_a_follower_of_a_deleted_job_is_let_go(queue: Queue, store: JobStore, job: Job) -> None:

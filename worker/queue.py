@@ -50,6 +50,8 @@ _POLL = 1.0
 """Seconds between two looks at the disk while Redis is away."""
 _BLOCK = 2.0
 """Seconds that a follower waits for Redis before it looks at the disk all the same."""
+_SOON = 0.01
+"""As ``_BLOCK``, at first, where it has read an end of a job that has not ended yet."""
 _FAILURE_TTL = 24 * 3600
 _STREAM_TTL = 24 * 3600
 _ENDED_STREAM_TTL = 600
@@ -234,8 +236,10 @@ class Queue:
             socket_connect_timeout=_TIMEOUT,
             retry=AsyncRetry(NoBackoff(), 0),
         )
+        wait = _BLOCK
         try:
             while True:
+                held = sequence.end
                 # Asked before the disk is read: then all that came before the end is read too.
                 gone, ended = await asyncio.to_thread(_ending, job)
                 for event in sequence.next(await asyncio.to_thread(tail.read)):
@@ -244,7 +248,11 @@ class Queue:
                     yield sequence.end
                 if ended or gone:
                     return
-                while (events := await _live(client, job.id, sequence.last)) is not None:
+                # An end is on disk an instant before its job has ended, and Redis will not tell of
+                # it to those who have it. After a resume it may be long until something comes.
+                fresh = sequence.end not in (None, held)
+                wait = _SOON if fresh else min(2 * wait, _BLOCK)
+                while (events := await _live(client, job.id, sequence.last, wait)) is not None:
                     if not sequence.goes_on_with(events):
                         break
                     for event in sequence.next(events):
@@ -272,10 +280,12 @@ def _ending(job: Job) -> tuple[bool, bool]:
     return not job.directory.is_dir(), job.result() is not None
 
 
-async def _live(client: "redis.asyncio.Redis", job_id: str, last: int) -> list[Event] | None:
-    """The next events in Redis; None if a look at the disk is due."""
+async def _live(
+    client: "redis.asyncio.Redis", job_id: str, last: int, wait: float
+) -> list[Event] | None:
+    """The next events in Redis; None after ``wait`` seconds, when a look at the disk is due."""
     try:
-        found: Any = await client.xread({_stream(job_id): f"{last}-0"}, block=int(_BLOCK * 1000))
+        found: Any = await client.xread({_stream(job_id): f"{last}-0"}, block=int(wait * 1000))
     except redis.RedisError:
         await asyncio.sleep(_POLL)
         return None
