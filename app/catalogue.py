@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from models.checkpoint import NGRAM, Checkpoint, CheckpointError, Lines, Registry, split_reference
+from models.checkpoint import NGRAM, Checkpoint, Lines, Registry, split_reference
 from models.decoder import Decoder, Precision, RowDecoder
+from models.files import CheckpointError
 from models.ngram import NGram
 from models.ngram_decoder import NGramDecoder
 from models.vocab import Vocabulary

@@ -25,8 +25,9 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.schemas import PATTERNS
-from models.checkpoint import CheckpointError, NoNGram, NotANetwork, UnknownModel
+from models.checkpoint import NoNGram, NotANetwork, UnknownModel
 from models.corpus import CorpusError
+from models.files import CheckpointError
 from worker.corpora import CorpusInUse, UnknownCorpus
 from worker.jobs import Ended, NameTaken, NotEnded, UnknownJob
 

@@ -20,14 +20,8 @@ from app.problems import responses, unprocessable
 from app.schemas import DownloadQuery, History, ModelList, ModelQuery, ModelView, page
 from app.services import Services, ServicesDep
 from app.uploads import known_query, receive_file
-from models.checkpoint import (
-    NGRAM,
-    CheckpointError,
-    Entry,
-    UnknownModel,
-    check_tag,
-    split_reference,
-)
+from models.checkpoint import NGRAM, Entry, UnknownModel, check_tag, split_reference
+from models.files import CheckpointError
 from models.portable import onnx_file, unzipped, zipped
 from worker.jobs import NameTaken
 

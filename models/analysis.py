@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from models.cells import find_cells
-from models.checkpoint import Registry, write_durably
+from models.checkpoint import Registry
+from models.files import write_durably
 from models.hypotheses import HYPOTHESES
 
 _VERSION = 2

@@ -9,16 +9,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from models.arrays import Floats, Ids
 from models.decoder import NOT_FINITE, Choices, RowDecoder, Rows
 from models.sampling import SampleOptions, uniforms
 from models.vocab import TextDecoder, Vocabulary
 
 FinishReason = Literal["length", "stop", "error", "shutdown"]
-
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.checkpoint import Checkpoint, Weights
-from models.config import GATES, NetworkConfig
+from models.arrays import Floats, Ids
+from models.checkpoint import Checkpoint
+from models.config import GATES, NetworkConfig, Weights
 from models.hypotheses import HYPOTHESES, Hypothesis, Metric, Target
-from models.inspect import Floats, Ids, Reader, Stopped, character_ends
+from models.inspect import Reader, Stopped, character_ends
 
 TOP = 10
 """Cells that are told of each hypothesis."""

@@ -31,12 +31,10 @@ config before a weight is read, weights must be finite, and files are read rathe
 import fcntl
 import hashlib
 import json
-import math
 import os
 import re
 import secrets
 import shutil
-import stat
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -51,7 +49,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as to_safetensors
 
-from models.config import NetworkConfig
+from models.config import NetworkConfig, Weights
+from models.files import (
+    CheckpointError,
+    open_file,
+    parse_object,
+    read_bounded,
+    sync_directory,
+    write_durably,
+)
 from models.vocab import Vocabulary
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
@@ -82,23 +88,17 @@ MAX_LINES = 1 << 21
 
 _MAX_JSON = 8 << 20
 _MAX_CARD = 256 << 10
-_MAX_DEPTH = 16
 _MAX_NUMBER = 1e12
 _MAX_HISTORY = 64 << 20
 _MAX_HEADER = 1 << 20
 _ABANDONED = 3600.0
 """Seconds after which a checkpoint half written belongs to a process that is no more."""
 
-Weights = dict[str, NDArray[np.float32]]
 Lines = NDArray[np.uint64]
 
 
 def no_lines() -> Lines:
     return np.empty(0, dtype="<u8")
-
-
-class CheckpointError(ValueError):
-    """A directory that is no sound checkpoint; the message says what is wrong with it."""
 
 
 class UnknownModel(LookupError):
@@ -248,7 +248,7 @@ class Registry:
 
     def ngram_bytes(self, name: str, digest: str) -> bytes:
         """An n-gram model's file. Raises CheckpointError: it is damaged."""
-        data = _read_bounded(self.root / name / "ngrams" / digest, MAX_NGRAM)
+        data = read_bounded(self.root / name / "ngrams" / digest, MAX_NGRAM)
         if hashlib.sha256(data).hexdigest() != digest:
             raise CheckpointError("the n-gram model does not match its digest")
         return data
@@ -354,16 +354,16 @@ class Registry:
             CheckpointError: it is damaged, as far as sizes tell.
         """
         directory = self._directory(name, digest)
-        manifest = _parse(_read_bounded(directory / MANIFEST, _MAX_JSON), MANIFEST)
+        manifest = parse_object(read_bounded(directory / MANIFEST, _MAX_JSON), MANIFEST)
         with ExitStack() as held:
             files = {}
             for file in FILES:
                 stated = manifest.get(file)
-                files[file] = held.enter_context(_open(directory / file))
+                files[file] = held.enter_context(open_file(directory / file))
                 size = os.fstat(files[file].fileno()).st_size
                 if not isinstance(stated, dict) or stated.get("bytes") != size:
                     raise CheckpointError(f"{file} is damaged: it is not as long as it was")
-            files[MANIFEST] = held.enter_context(_open(directory / MANIFEST))
+            files[MANIFEST] = held.enter_context(open_file(directory / MANIFEST))
             yield files
 
     def vocabulary(self, name: str, digest: str) -> Vocabulary:
@@ -373,7 +373,7 @@ class Registry:
             CheckpointError: it is damaged.
         """
         directory = self._directory(name, digest)
-        data = _read_bounded(directory / "vocab.json", _MAX_JSON)
+        data = read_bounded(directory / "vocab.json", _MAX_JSON)
         return _read_vocabulary(data, _read_config(directory))
 
     def entry(self, reference: str) -> Entry:
@@ -396,7 +396,7 @@ class Registry:
             CheckpointError: it is damaged.
         """
         name, _tag, digest = self.resolve(reference)
-        data = _read_bounded(self._directory(name, digest) / "history.jsonl", _MAX_HISTORY)
+        data = read_bounded(self._directory(name, digest) / "history.jsonl", _MAX_HISTORY)
         return [_parse_point(line) for line in data.splitlines()]
 
     def entries(self) -> Iterator[Entry]:
@@ -477,28 +477,6 @@ def check_tag(name: str, tag: str) -> None:
         raise ValueError(f"the tag {NGRAM} is the n-gram model's: choose another")
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Replaces a file as a whole; once this returns, a power cut doesn't undo it."""
-    staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with staged.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
-        sync_directory(path.parent)
-    finally:
-        staged.unlink(missing_ok=True)
-
-
-def sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _sweep(home: Path) -> None:
     """Removes what a killed process left half written or half deleted; under the lock."""
     for path in home.glob(".gone-*"):
@@ -571,10 +549,10 @@ def read(directory: Path) -> Checkpoint:
     Raises:
         CheckpointError: saying what is wrong.
     """
-    manifest = _read_bounded(directory / MANIFEST, _MAX_JSON)
+    manifest = read_bounded(directory / MANIFEST, _MAX_JSON)
     if hashlib.sha256(manifest).hexdigest() != directory.name:
         raise CheckpointError("the manifest does not match the digest")
-    return assemble(lambda name, limit: _read_bounded(directory / name, limit))
+    return assemble(lambda name, limit: read_bounded(directory / name, limit))
 
 
 def assemble(read_file: Callable[[str, int], bytes]) -> Checkpoint:
@@ -587,7 +565,7 @@ def assemble(read_file: Callable[[str, int], bytes]) -> Checkpoint:
     Raises:
         CheckpointError: saying what is wrong.
     """
-    manifest = _parse(read_file(MANIFEST, _MAX_JSON), MANIFEST)
+    manifest = parse_object(read_file(MANIFEST, _MAX_JSON), MANIFEST)
     config = _parse_config(read_file("config.json", _MAX_JSON))
     contents = {}
     for name in FILES:
@@ -612,7 +590,7 @@ def assemble(read_file: Callable[[str, int], bytes]) -> Checkpoint:
 
 def _read_vocabulary(data: bytes, config: NetworkConfig) -> Vocabulary:
     try:
-        vocabulary = Vocabulary.from_json(_parse(data, "vocab.json"))
+        vocabulary = Vocabulary.from_json(parse_object(data, "vocab.json"))
     except ValueError as error:
         raise CheckpointError(f"vocab.json: {error}") from None
     if len(vocabulary) != config.vocabulary_size:
@@ -637,7 +615,7 @@ def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
     (length,) = struct.unpack("<Q", data[:8])
     if length > min(_MAX_HEADER, len(data) - 8):
         raise CheckpointError("model.safetensors has no sound header")
-    header = _parse(data[8 : 8 + length], "model.safetensors")
+    header = parse_object(data[8 : 8 + length], "model.safetensors")
     header.pop("__metadata__", None)
     declared = {
         name: (entry.get("shape"), entry.get("dtype"))
@@ -668,11 +646,11 @@ def _check_validation(data: bytes, vocabulary: Vocabulary) -> None:
 
 
 def _read_config(directory: Path) -> NetworkConfig:
-    return _parse_config(_read_bounded(directory / "config.json", _MAX_JSON))
+    return _parse_config(read_bounded(directory / "config.json", _MAX_JSON))
 
 
 def _parse_config(content: bytes) -> NetworkConfig:
-    data = _parse(content, "config.json")
+    data = parse_object(content, "config.json")
     if data.pop("format", None) != 1:
         raise CheckpointError("config.json is of a format that this version doesn't read")
     try:
@@ -682,12 +660,12 @@ def _parse_config(content: bytes) -> NetworkConfig:
 
 
 def _read_card(directory: Path) -> dict[str, Any]:
-    return _parse_card(_read_bounded(directory / "card.json", _MAX_CARD))
+    return _parse_card(read_bounded(directory / "card.json", _MAX_CARD))
 
 
 def _parse_card(content: bytes) -> dict[str, Any]:
     """A card whose well-known parts are what their names say; it may have others."""
-    card = _parse(content, "card.json")
+    card = parse_object(content, "card.json")
     parts: dict[str, dict[str, Any]] = {"": card}
     for name in ("baseline", "corpus", "options", "precision"):
         part = card.get(name)
@@ -733,7 +711,7 @@ def _is_line(value: Any) -> bool:
 
 
 def _parse_point(line: bytes) -> dict[str, Any]:
-    point = _parse(line, "history.jsonl")
+    point = parse_object(line, "history.jsonl")
     numbers = all(_is_number(point.get(n)) for n in ("train_loss", "val_loss", "temperature"))
     step = point.get("step")
     if type(step) is not int or not _is_number(step) or not numbers:
@@ -741,68 +719,6 @@ def _parse_point(line: bytes) -> dict[str, Any]:
     if not isinstance(point.get("text", ""), str):
         raise CheckpointError("history.jsonl: a sample is no text")
     return point
-
-
-def _read_bounded(path: Path, limit: int) -> bytes:
-    """A file's bytes; nothing too large is allocated."""
-    with _open(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > limit:
-            raise CheckpointError(f"{path.name} is larger than its kind may be")
-        return file.read(size)
-
-
-def _open(path: Path) -> IO[bytes]:
-    """A file to read; no link is followed and no pipe waited for."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except (FileNotFoundError, NotADirectoryError):
-        raise CheckpointError(f"{path.name} is missing") from None
-    except OSError as error:
-        raise CheckpointError(f"{path.name} can't be read: {error.strerror}") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise CheckpointError(f"{path.name} is not a file")
-    return os.fdopen(descriptor, "rb")
-
-
-def _parse(data: bytes, name: str) -> dict[str, Any]:
-    """An object that can be written as JSON again, in UTF-8."""
-    try:
-        value = json.loads(data.decode(), parse_float=_finite, parse_constant=_finite)
-        if b"\\ud" in data.lower():
-            # Perhaps half a surrogate pair, which has no UTF-8.
-            json.dumps(value, ensure_ascii=False).encode()
-        _check_depth(value)
-    except (ValueError, RecursionError):
-        raise CheckpointError(f"{name} is not sound JSON") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{name} is not a JSON object")
-    return value
-
-
-def _check_depth(value: Any) -> None:
-    """Raises ValueError for what is nested so deeply that writing it again might fail."""
-    level = [value]
-    for _ in range(_MAX_DEPTH):
-        level = [inner for outer in level for inner in _parts_of(outer)]
-        if not level:
-            return
-    raise ValueError("nested too deeply")
-
-
-def _parts_of(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield from value.values()
-    elif isinstance(value, list):
-        yield from value
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("not a number")
-    return number
 
 
 def _readme(checkpoint: Checkpoint) -> str:

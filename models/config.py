@@ -7,6 +7,9 @@ place that both sides share. It knows nothing of files.
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 NetworkKind = Literal["lstm", "gru", "rnn"]
 
 GATES: dict[str, int] = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -77,3 +80,6 @@ class NetworkConfig:
                 size *= extent
             total += size
         return total
+
+
+Weights = dict[str, NDArray[np.float32]]

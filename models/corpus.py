@@ -17,14 +17,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arrays import AnyIds
 from models.config import MAX_VOCABULARY
 from models.doctor import Examination
 from models.vocab import Tokens, Vocabulary, compose
 
 MIN_CHARACTERS = 100
 _BLOCK = 1 << 20
-
-AnyIds = NDArray[np.unsignedinteger[Any]]
 
 
 class CorpusError(ValueError):

@@ -18,15 +18,12 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from models.checkpoint import Weights
-from models.config import GATES, NetworkConfig
+from models.arrays import Floats, Ids
+from models.config import GATES, NetworkConfig, Weights
 
 OPSET = 17
 IR_VERSION = 9
 _MICROSOFT = "com.microsoft"
-
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 Precision = Literal["exact", "fast"]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arrays import AnyInts
 from models.vocab import Tokens, Vocabulary, name_character
 
 RARE = 10
@@ -34,7 +35,6 @@ DUPLICATES = 0.5
 _CENSUS = 1 << 17
 _PENDING = 1 << 18
 
-AnyInts = NDArray[np.integer[Any]]
 
 # UTF-8 that was read as Latin-1 or Windows-1252 and written as UTF-8 again: "Ã©", "â€™".
 _GARBLED = re.compile("[ÂÃ][\u0080-\u00bf]|â€[\u0080-\u00ff\u2000-\u2fff]?")

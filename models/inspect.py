@@ -20,13 +20,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from models.checkpoint import Checkpoint, Weights
-from models.config import GATES, NetworkConfig
+from models.arrays import Floats, Ids
+from models.checkpoint import Checkpoint
+from models.config import GATES, NetworkConfig, Weights
 from models.decoder import IR_VERSION, OPSET
 from models.vocab import Vocabulary
-
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 BLOCK = 512
 """Characters of all rows that a layer reads at once: products large enough, and layers that wait

@@ -29,9 +29,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as to_safetensors
 
-from models.checkpoint import CheckpointError, write_durably
+from models.arrays import AnyIds, Doubles
 from models.config import MAX_VOCABULARY
-from models.corpus import AnyIds
+from models.files import CheckpointError, write_durably
 from models.sampling import SampleOptions, choose, uniforms
 
 MAX_ORDER = 32
@@ -51,8 +51,7 @@ _CACHED_RUN = 1024
 _FALLBACK_DISCOUNTS = (0.0, 0.5, 1.0, 1.5)
 """KenLM's, for an order with too few counts to estimate them (a short text, order 0)."""
 
-Rows = NDArray[np.int32]
-Floats = NDArray[np.float64]
+RowIds = NDArray[np.int32]
 
 
 class NGram:
@@ -78,14 +77,14 @@ class NGram:
         # Rows whose context ends in id w are _starts[w] up to _starts[w + 1]; the j-th row is the
         # place to which the row _origins[j] is mapped.
         self._starts = np.concatenate(([0], np.cumsum(counts)))
-        self._origins: Rows = np.argsort(rows, kind="stable").astype(np.int32)
+        self._origins: RowIds = np.argsort(rows, kind="stable").astype(np.int32)
         self._depths = _depths(rows, self._origins, self._starts, order)
         self._follower_depths = np.empty_like(self._depths)
         self._follower_depths[self._origins] = self._depths
         self._discounts = self._estimate_discounts()
         # Of a context that was seen once: what its one follower leaves to shorter ones.
         self._single_discounts = np.append(self._discounts[:-1, 0, 1], self._discounts[-1, 1, 1])
-        self._cache: dict[tuple[int, int], Floats] = {}
+        self._cache: dict[tuple[int, int], Doubles] = {}
 
     @classmethod
     def fit(
@@ -154,7 +153,7 @@ class NGram:
         """Mean cross-entropy over a text, in nats per character; see ``losses``."""
         return float(self.losses(ids)[-1])
 
-    def losses(self, ids: AnyIds) -> Floats:
+    def losses(self, ids: AnyIds) -> Doubles:
         """Mean cross-entropy over a text of the model of each order up to this one.
 
         The first character is only read, as in ``training.evaluate``, and contexts begin anew
@@ -176,7 +175,7 @@ class NGram:
             total -= self._log_likelihoods(np.asarray(ids[begin : begin + _BLOCK + 1]))
         return total / (len(ids) - 1)
 
-    def next_distribution(self, context: Sequence[int] | NDArray[np.integer[Any]]) -> Floats:
+    def next_distribution(self, context: Sequence[int] | NDArray[np.integer[Any]]) -> Doubles:
         """Probabilities of the next id after a context of any length, shape [vocabulary]."""
         return self.distribution(self.read(context)).copy()
 
@@ -254,7 +253,7 @@ class NGram:
         of_characters = _size(sizes, "of_characters", len(rows), 1 << 53)
         return cls(rows, vocabulary_size, order, of_characters)
 
-    def _pairs(self, order: int, *, raw: bool) -> tuple[Rows, Rows]:
+    def _pairs(self, order: int, *, raw: bool) -> tuple[RowIds, RowIds]:
         """Every context of a length with each of its followers, and the count of each.
 
         The count of the highest order is how often the pair occurs; that of a lower one, how many
@@ -275,7 +274,7 @@ class NGram:
         counts[-1] = end - counts[-1]
         return places, counts
 
-    def _estimate_discounts(self) -> Floats:
+    def _estimate_discounts(self) -> Doubles:
         """Discounts of counts 0, 1, 2 and more, lower orders' and highest order's.
 
         Returns:
@@ -289,7 +288,7 @@ class NGram:
                     discounts[order, int(raw)] = _discounts(counts)
         return discounts
 
-    def _backoff_sums(self, order: int, *, raw: bool) -> Floats:
+    def _backoff_sums(self, order: int, *, raw: bool) -> Doubles:
         """Sums of the discounts in all rows before each, shape [characters + 1].
 
         What a run of rows gives to the lower order is the difference at its ends.
@@ -304,7 +303,7 @@ class NGram:
         np.cumsum(weights, out=sums[1:])
         return sums
 
-    def _log_likelihoods(self, ids: AnyIds) -> Floats:
+    def _log_likelihoods(self, ids: AnyIds) -> Doubles:
         """Log-probability of a text without its first character, for each order."""
         result = np.empty(self.order + 1)
         lower = np.full(len(ids), 1 / self.vocabulary_size)
@@ -331,7 +330,9 @@ class NGram:
                 del longer
         return result
 
-    def _runs_along(self, ids: AnyIds) -> Iterator[tuple[NDArray[np.intp], Rows, Rows, Rows, Rows]]:
+    def _runs_along(
+        self, ids: AnyIds
+    ) -> Iterator[tuple[NDArray[np.intp], RowIds, RowIds, RowIds, RowIds]]:
         """For each order: the places in a text whose context of that length was seen, the ends of
         the contexts' runs, and those of the runs of the contexts with the character that follows.
         """
@@ -344,7 +345,7 @@ class NGram:
             seen = (next_first < next_last) & (at + 1 < len(ids))
             at, first, last = at[seen] + 1, next_first[seen], next_last[seen]
 
-    def _follow(self, ids: AnyIds, first: Rows, last: Rows) -> tuple[Rows, Rows]:
+    def _follow(self, ids: AnyIds, first: RowIds, last: RowIds) -> tuple[RowIds, RowIds]:
         """Runs of many contexts, each made longer by the id at its place."""
         next_first, next_last = np.empty_like(first), np.empty_like(last)
         by_id = np.argsort(ids, kind="stable")
@@ -359,7 +360,7 @@ class NGram:
                 next_last[group] = np.searchsorted(origins, last[group]) + low
         return next_first, next_last
 
-    def read(self, context: Sequence[int] | NDArray[np.integer[Any]]) -> Rows:
+    def read(self, context: Sequence[int] | NDArray[np.integer[Any]]) -> RowIds:
         """Ends of the runs of a context's last 0, 1, … order characters, shape [2, order + 1].
 
         A context that was never seen has an empty run.
@@ -370,7 +371,7 @@ class NGram:
             runs = self.extend(runs, int(id_))
         return runs
 
-    def extend(self, runs: Rows, id_: int) -> Rows:
+    def extend(self, runs: RowIds, id_: int) -> RowIds:
         """The ends of the runs, as ``read`` gives them, once one more id was read."""
         low = int(self._starts[id_])
         origins = self._origins[low : int(self._starts[id_ + 1])]
@@ -379,7 +380,7 @@ class NGram:
         extended[:, 1:] = np.searchsorted(origins, runs[:, :-1]) + low
         return extended
 
-    def distribution(self, runs: Rows) -> Floats:
+    def distribution(self, runs: RowIds) -> Doubles:
         """Probabilities of the next id, [vocabulary], after what ``read`` gave; not to be changed.
 
         Interpolates from order 0, or the longest remembered context, to the longest seen.
@@ -406,17 +407,17 @@ class NGram:
                 self._remember(order, first, probabilities)
         return probabilities
 
-    def _smooth(self, order: int, first: int, last: int, lower: Floats) -> Floats:
+    def _smooth(self, order: int, first: int, last: int, lower: Doubles) -> Doubles:
         ids = self.rows[first:last]
         raw = order == self.order
         if not raw:
             ids = ids[self._follower_depths[first:last] <= order + 2]
         counts = np.bincount(ids, minlength=self.vocabulary_size)
         discounts = self._discounts[order, int(raw)][np.minimum(counts, 3)]
-        smoothed: Floats = (counts - discounts + discounts.sum() * lower) / len(ids)
+        smoothed: Doubles = (counts - discounts + discounts.sum() * lower) / len(ids)
         return smoothed
 
-    def _remember(self, order: int, first: int, probabilities: Floats) -> None:
+    def _remember(self, order: int, first: int, probabilities: Doubles) -> None:
         if (len(self._cache) + 1) * probabilities.nbytes > _CACHE_BYTES:
             self._cache.clear()
         self._cache[order, first] = probabilities
@@ -462,7 +463,7 @@ def _joined(
     return keys
 
 
-def _ranks(keys: NDArray[np.int64]) -> Rows:
+def _ranks(keys: NDArray[np.int64]) -> RowIds:
     """The rank of each key among the distinct ones, from 0."""
     by_key = np.argsort(keys)
     keys = keys[by_key]
@@ -474,7 +475,7 @@ def _ranks(keys: NDArray[np.int64]) -> Rows:
 
 
 def _depths(
-    rows: AnyIds, origins: Rows, starts: NDArray[np.int64], order: int
+    rows: AnyIds, origins: RowIds, starts: NDArray[np.int64], order: int
 ) -> NDArray[np.uint8]:
     """For each row, the least length at which its context differs from that of the row before.
 
@@ -501,7 +502,7 @@ def _depths(
     return depths
 
 
-def _discounts(counts: Rows) -> Floats:
+def _discounts(counts: RowIds) -> Doubles:
     """What is taken off counts of 0, 1, 2 and more, shape [4] (Chen & Goodman 1998, eq. 26).
 
     They are kept above 0, so every probability is, and multiples of 2⁻²⁰, so that sums of them
@@ -517,7 +518,7 @@ def _discounts(counts: Rows) -> Floats:
     return np.round(np.array(discounts) * 2**20) / 2**20
 
 
-def _counts_before(flags: NDArray[np.bool_]) -> Rows:
+def _counts_before(flags: NDArray[np.bool_]) -> RowIds:
     """How many flags are set before each place, shape [places + 1]."""
     counts = np.zeros(len(flags) + 1, dtype=np.int32)
     np.cumsum(flags, out=counts[1:])

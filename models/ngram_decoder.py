@@ -7,7 +7,8 @@ Its rows' state is what it remembers, the last ids. Python is run for each chara
 import numpy as np
 from numpy.typing import NDArray
 
-from models.decoder import Choices, Floats, Ids, Rows
+from models.arrays import Floats, Ids
+from models.decoder import Choices, Rows
 from models.ngram import NGram
 from models.sampling import choose
 

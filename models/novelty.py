@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.corpus import AnyIds, Corpus
+from models.arrays import AnyIds, AnyInts
+from models.corpus import Corpus
 from models.doctor import is_list
 from models.vocab import Vocabulary
 
@@ -35,7 +36,6 @@ _INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
 Hashes = NDArray[np.uint64]
 """Of windows or of lines."""
 Places = NDArray[np.intp]
-AnyInts = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from typing import IO, Any
 
 import onnx
 
-from models.checkpoint import FILES, MANIFEST, Checkpoint, CheckpointError, assemble
+from models.checkpoint import FILES, MANIFEST, Checkpoint, assemble
 from models.decoder import build_graph
+from models.files import CheckpointError
 
 _BLOCK = 1 << 18
 _WHENEVER = (1980, 1, 1, 0, 0, 0)

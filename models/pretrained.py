@@ -20,15 +20,9 @@ from safetensors.numpy import load, save
 
 from models.analysis import keep_cells
 from models.cells import find_cells
-from models.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    Registry,
-    UnknownModel,
-    read,
-    write_durably,
-)
+from models.checkpoint import Checkpoint, Registry, UnknownModel, read
 from models.config import NetworkConfig
+from models.files import CheckpointError, write_durably
 from models.vocab import Vocabulary
 
 INSTALLED = ".pretrained"

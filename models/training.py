@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.arrays import AnyIds
 from models.config import NetworkConfig
-from models.corpus import AnyIds, Batches, Corpus, ShuffledLines
+from models.corpus import Batches, Corpus, ShuffledLines
 from models.network import CharNetwork, State
 
 Optimizer = Literal["adamw", "adam", "rmsprop"]

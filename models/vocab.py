@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arrays import Ids
 from models.config import MAX_VOCABULARY
 
 Tokens = Literal["characters", "bytes"]
-Ids = NDArray[np.int64]
 
 
 class UnknownCharacters(ValueError):

@@ -25,7 +25,8 @@ import httpx2
 import pytest
 import redis
 
-from models.checkpoint import CheckpointError, Registry, UnknownModel
+from models.checkpoint import Registry, UnknownModel
+from models.files import CheckpointError
 from tests.conftest import TOY, MakeJob, StartWorker
 from tests.serving import eventually
 from worker.jobs import Job, JobStore

@@ -17,16 +17,9 @@ import pytest
 from safetensors.numpy import save
 
 from models import checkpoint as checkpoint_module
-from models.checkpoint import (
-    MAX_LINES,
-    Checkpoint,
-    CheckpointError,
-    Registry,
-    UnknownModel,
-    read,
-    split_reference,
-)
+from models.checkpoint import MAX_LINES, Checkpoint, Registry, UnknownModel, read, split_reference
 from models.config import NetworkConfig
+from models.files import CheckpointError
 from models.vocab import Vocabulary
 
 CONFIG = NetworkConfig(vocabulary_size=3, num_layers=1, hidden_size=2)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from models import corpus
+from models.arrays import AnyIds
 from models.config import MAX_VOCABULARY
 from models.corpus import (
-    AnyIds,
     Batches,
     Corpus,
     CorpusError,

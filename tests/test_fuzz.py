@@ -18,8 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.checkpoint import CheckpointError, Registry, read
+from models.checkpoint import Registry, read
 from models.corpus import CorpusError, encode, scan
+from models.files import CheckpointError
 from models.vocab import Tokens
 from tests.serving import TEXT, serve
 from tests.test_checkpoint import forged

@@ -8,8 +8,8 @@ import pytest
 
 from models import cells
 from models.cells import find_cells
-from models.checkpoint import Checkpoint, Weights
-from models.config import NetworkConfig, NetworkKind
+from models.checkpoint import Checkpoint
+from models.config import NetworkConfig, NetworkKind, Weights
 from models.hypotheses import HYPOTHESES
 from models.inspect import Stopped, trace
 from models.training import new_network

@@ -20,7 +20,8 @@ from app.schemas import CellRanking, Inspection, Scores
 from models import analysis
 from models.analysis import keep_cells, read_cells
 from models.cells import find_cells
-from models.checkpoint import CheckpointError, Registry
+from models.checkpoint import Registry
+from models.files import CheckpointError
 from models.inspect import Stopped, Trace, trace
 from models.vocab import Vocabulary
 from tests.serving import eventually, problem, serve, wrong_fields

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from models import ngram
-from models.checkpoint import CheckpointError
+from models.files import CheckpointError
 from models.ngram import BYTES_PER_CHARACTER, NGram
 from models.sampling import SampleOptions, choose, uniforms
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from models.batch import Batch, Stream
-from models.checkpoint import Checkpoint, CheckpointError, Registry
+from models.checkpoint import Checkpoint, Registry
 from models.corpus import Corpus
+from models.files import CheckpointError
 from models.ngram import NGram
 from models.ngram_decoder import NGramDecoder
 from models.novelty import line_hashes

@@ -21,9 +21,10 @@ import onnx
 import onnxruntime
 import pytest
 
-from models.checkpoint import MANIFEST, Checkpoint, CheckpointError, Registry
+from models.checkpoint import MANIFEST, Checkpoint, Registry
 from models.config import NetworkKind
 from models.decoder import Choices
+from models.files import CheckpointError
 from models.portable import onnx_file, unzipped, zipped
 from models.vocab import Vocabulary
 from tests.serving import problem, serve, wrong_fields

@@ -23,8 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from models.checkpoint import sync_directory, write_durably
 from models.corpus import Corpus, CorpusError, Report, Scan, encode, scan
+from models.files import sync_directory, write_durably
 from models.vocab import Tokens, Vocabulary
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)

@@ -11,7 +11,7 @@ import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from models.checkpoint import write_durably
+from models.files import write_durably
 
 
 @dataclass(frozen=True, slots=True)

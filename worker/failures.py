@@ -6,7 +6,7 @@ Knows no torch: the worker counts here what kills its horses.
 import errno
 import json
 
-from models.checkpoint import write_durably
+from models.files import write_durably
 from worker import generations
 from worker.jobs import Job
 

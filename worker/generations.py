@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.checkpoint import sync_directory, write_durably
+from models.files import sync_directory, write_durably
 
 if TYPE_CHECKING:
     from torch import Tensor

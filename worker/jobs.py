@@ -31,7 +31,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from models.checkpoint import sync_directory, write_durably
+from models.files import sync_directory, write_durably
 
 Status = Literal["queued", "running", "paused", "cancelling", "finished", "cancelled", "failed"]
 ENDED: tuple[Status, ...] = ("finished", "cancelled", "failed")

@@ -17,19 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.checkpoint import (
-    MAX_LINES,
-    NGRAM,
-    VALIDATION_BYTES,
-    Checkpoint,
-    CheckpointError,
-    Registry,
-    UnknownModel,
-    Weights,
-    write_durably,
-)
+from models.checkpoint import MAX_LINES, NGRAM, VALIDATION_BYTES, Checkpoint, Registry, UnknownModel
+from models.config import Weights
 from models.corpus import Corpus, CorpusError, Scan
 from models.decoder import fast_cost
+from models.files import CheckpointError, write_durably
 from models.network import CharNetwork
 from models.novelty import line_hashes
 from models.planning import Plan, TooLarge, make_plan

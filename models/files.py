@@ -1,0 +1,103 @@
+"""Files that survive a power cut when written, and are not trusted when read.
+
+Knows no checkpoint: only files, sizes and JSON.
+"""
+
+import json
+import math
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+_MAX_DEPTH = 16
+
+
+class CheckpointError(ValueError):
+    """A directory that is no sound checkpoint; the message says what is wrong with it."""
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Replaces a file as a whole; once this returns, a power cut doesn't undo it."""
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with staged.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+        sync_directory(path.parent)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """A file's bytes; nothing too large is allocated."""
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise CheckpointError(f"{path.name} is larger than its kind may be")
+        return file.read(size)
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """A file to read; no link is followed and no pipe waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        raise CheckpointError(f"{path.name} is missing") from None
+    except OSError as error:
+        raise CheckpointError(f"{path.name} can't be read: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise CheckpointError(f"{path.name} is not a file")
+    return os.fdopen(descriptor, "rb")
+
+
+def parse_object(data: bytes, name: str) -> dict[str, Any]:
+    """An object that can be written as JSON again, in UTF-8."""
+    try:
+        value = json.loads(data.decode(), parse_float=_finite, parse_constant=_finite)
+        if b"\\ud" in data.lower():
+            # Perhaps half a surrogate pair, which has no UTF-8.
+            json.dumps(value, ensure_ascii=False).encode()
+        _check_depth(value)
+    except (ValueError, RecursionError):
+        raise CheckpointError(f"{name} is not sound JSON") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{name} is not a JSON object")
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    """Raises ValueError for what is nested so deeply that writing it again might fail."""
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [inner for outer in level for inner in _parts_of(outer)]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
+
+
+def _parts_of(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value.values()
+    elif isinstance(value, list):
+        yield from value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("not a number")
+    return number
