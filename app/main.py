@@ -39,7 +39,7 @@ from app.services import open_services
 from app.settings import Settings
 from models import pretrained
 from worker import logs
-from worker.queue import Reconciler
+from worker.reconciler import Reconciler
 
 RECONCILE_SECONDS = 2.0
 LOST_SECONDS = 2.0

@@ -45,7 +45,8 @@ from app.uploads import (
 )
 from worker import logs
 from worker.corpora import UnknownCorpus
-from worker.jobs import Event, Job, UnknownJob
+from worker.events import Event
+from worker.jobs import Job, UnknownJob
 
 _log = logging.getLogger(__name__)
 
@@ -230,7 +231,7 @@ def cancel_job(job: JobDep, services: ServicesDep) -> dict[str, Any]:
     """Ends a job within two seconds; what it published stays."""
     event = job.request_cancel()
     if event is not None:
-        services.queue.publish(job.id, event)
+        services.queue.events.publish(job.id, event)
         with suppress(RedisError):
             services.queue.forget(job.id)
     return job.view()
@@ -301,7 +302,7 @@ async def follow_job(
 
     Events are `progress`, `evaluation`, `sample`, `checkpoint`, `notice` and, last, `end`.
     """
-    events = services.queue.follow(job, _event_id(last_event_id))
+    events = services.queue.events.follow(job, _event_id(last_event_id))
     async for event in _until(services.stopping, events):
         yield ServerSentEvent(raw_data=json.dumps(event.data), event=event.event, id=str(event.id))
 

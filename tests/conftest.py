@@ -15,7 +15,8 @@ import redis
 from app.valkey import EmbeddedRedis
 from models.config import NetworkConfig
 from worker.corpora import CorpusStore
-from worker.jobs import Event, Job, JobStore
+from worker.events import Event
+from worker.jobs import Job, JobStore
 from worker.queue import Queue
 from worker.settings import Settings
 
@@ -121,7 +122,7 @@ def events_until(
 
     async def follow() -> list[Event]:
         seen = []
-        events = queue.follow(job, after)
+        events = queue.events.follow(job, after)
         try:
             async with asyncio.timeout(timeout):
                 async for event in events:

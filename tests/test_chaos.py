@@ -164,7 +164,7 @@ def holders(data: Path) -> dict[str, list[int]]:
     found: dict[str, list[int]] = defaultdict(list)
     for directory in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if b"worker.horse" not in (directory / "cmdline").read_bytes():
+            if b"worker.trainer.horse" not in (directory / "cmdline").read_bytes():
                 continue
             for info in (directory / "fdinfo").iterdir():
                 for line in info.read_text().splitlines():

@@ -104,7 +104,7 @@ def test_a_job_goes_its_way_over_tls_and_nobody_sees_the_password(
             # The server finds it on disk, and puts it into the queue.
             eventually(worker.horses, 60)
             seen = command_lines()
-            assert "worker.horse" in seen
+            assert "worker.trainer.horse" in seen
             events = all_events(Queue(foreign), job)
         assert events[-1].data == {"status": "finished", "error": None}
     finally:

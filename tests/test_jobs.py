@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.jobs import Ended, EventLog, JobStore, NameTaken, NotEnded, UnknownJob
+from worker.events import EventLog
+from worker.jobs import Ended, JobStore, NameTaken, NotEnded, UnknownJob
 
 CORPUS = "c" * 64
 

@@ -16,7 +16,8 @@ import redis
 from app import main
 from app.training import _until
 from tests.serving import NOWHERE, TEXT, eventually, problem, serve, wrong_fields
-from worker.jobs import Event, EventLog, Job, JobStore
+from worker.events import Event, EventLog
+from worker.jobs import Job, JobStore
 from worker.queue import Queue
 
 _names = (f"m{n}" for n in count())
@@ -203,7 +204,7 @@ def test_events_go_on_after_the_last_one_seen(
 def test_events_of_a_server_whose_redis_is_away(
     client: httpx2.Client, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.queue._POLL", 0.02)
+    monkeypatch.setattr("worker.live._POLL", 0.02)
     write(job, range(1, 2))
     with following(client, job) as events:
         assert next(events).id == "1"
@@ -218,9 +219,9 @@ def test_events_as_they_come(data: Path, redis_url: str) -> None:
         with following(client, job) as events, job.lock():
             log = EventLog(job.directory)
             for step in range(1, 30):
-                queue.publish(job.id, log.append("progress", {"step": step}))
+                queue.events.publish(job.id, log.append("progress", {"step": step}))
                 assert next(events).json() == {"step": step}
-            queue.publish(job.id, job.finish("finished"))
+            queue.events.publish(job.id, job.finish("finished"))
             assert [event.event for event in events] == ["end"]
 
 

@@ -15,10 +15,13 @@ import redis
 from conftest import ROOT, all_events, events_until
 from rq.executions import Execution
 
-import worker.queue
+import worker.live
 from app.valkey import EmbeddedRedis
-from worker.jobs import Event, EventLog, Job, JobStore
-from worker.queue import NAME, STREAM_LENGTH, Queue, Reconciler
+from worker.events import Event, EventLog
+from worker.jobs import Job, JobStore
+from worker.live import STREAM_LENGTH
+from worker.queue import NAME, Queue
+from worker.reconciler import Reconciler
 
 NOWHERE = "unix:///nowhere/redis.sock"
 
@@ -43,7 +46,7 @@ def kill(server: EmbeddedRedis) -> None:
 
 def told(queue: Queue, job: Job, event: str, data: dict[str, Any]) -> Event:
     told = EventLog(job.directory).append(event, data)
-    queue.publish(job.id, told)
+    queue.events.publish(job.id, told)
     return told
 
 
@@ -73,7 +76,7 @@ def test_without_redis_a_job_is_not_queued_and_nobody_minds(job: Job) -> None:
     queue = Queue(NOWHERE)
     began = time.monotonic()
     assert not queue.enqueue(job.id)
-    queue.publish(job.id, Event(1, "progress", {}))
+    queue.events.publish(job.id, Event(1, "progress", {}))
     assert not queue.ping()
     assert time.monotonic() - began < 1
     with pytest.raises(redis.ConnectionError):
@@ -197,11 +200,11 @@ def test_a_follower_gets_the_past_and_then_the_present(queue: Queue, job: Job) -
     told(queue, job, "progress", {"step": 1})
 
     async def follow() -> list[Event]:
-        events = queue.follow(job)
+        events = queue.events.follow(job)
         seen = [await anext(events)]
         await asyncio.to_thread(told, queue, job, "progress", {"step": 2})
         seen.append(await asyncio.wait_for(anext(events), 1))
-        await asyncio.to_thread(lambda: queue.publish(job.id, job.finish("finished")))
+        await asyncio.to_thread(lambda: queue.events.publish(job.id, job.finish("finished")))
         return seen + [event async for event in events]
 
     seen = asyncio.run(follow())
@@ -224,12 +227,12 @@ def test_what_redis_never_heard_of_comes_from_the_disk(queue: Queue, job: Job) -
     told(queue, job, "progress", {"step": 1})
 
     async def follow() -> list[int]:
-        events = queue.follow(job)
+        events = queue.events.follow(job)
         await anext(events)
         log = EventLog(job.directory)
         log.append("progress", {"step": 2})
         log.append("progress", {"step": 3})
-        await asyncio.to_thread(queue.publish, job.id, log.append("progress", {"step": 4}))
+        await asyncio.to_thread(queue.events.publish, job.id, log.append("progress", {"step": 4}))
         ids = [(await asyncio.wait_for(anext(events), 1)).id for _ in range(3)]
         await events.aclose()
         return ids
@@ -242,7 +245,7 @@ def test_an_outage_is_bridged_from_the_disk(own_redis: EmbeddedRedis, job: Job) 
     told(queue, job, "progress", {"step": 1})
 
     async def follow() -> list[int]:
-        events = queue.follow(job)
+        events = queue.events.follow(job)
         ids = [(await anext(events)).id]
         waiting = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0.05)
@@ -252,7 +255,7 @@ def test_an_outage_is_bridged_from_the_disk(own_redis: EmbeddedRedis, job: Job) 
         told(queue, job, "progress", {"step": 3})
         ids.append((await asyncio.wait_for(anext(events), 3)).id)
         await asyncio.to_thread(own_redis.start)
-        queue.publish(job.id, job.finish("finished"))
+        queue.events.publish(job.id, job.finish("finished"))
         return ids + [event.id async for event in events]
 
     assert asyncio.run(follow()) == [1, 2, 3, 4]
@@ -267,10 +270,10 @@ def test_without_redis_a_follower_still_gets_all(job: Job) -> None:
 def test_an_end_that_a_resume_followed_is_not_replayed(
     queue: Queue, store: JobStore, job: Job
 ) -> None:
-    queue.publish(job.id, job.finish("finished"))
+    queue.events.publish(job.id, job.finish("finished"))
     job = store.resume(job.id, {})
     told(queue, job, "progress", {"step": 1})
-    queue.publish(job.id, job.finish("cancelled"))
+    queue.events.publish(job.id, job.finish("cancelled"))
     seen = all_events(queue, job)
     assert [(event.id, event.event) for event in seen] == [(2, "progress"), (3, "end")]
 
@@ -278,17 +281,17 @@ def test_an_end_that_a_resume_followed_is_not_replayed(
 def test_a_follower_of_a_resumed_job_waits_for_its_next_end(
     queue: Queue, store: JobStore, job: Job
 ) -> None:
-    queue.publish(job.id, job.finish("finished"))
+    queue.events.publish(job.id, job.finish("finished"))
     job = store.resume(job.id, {})
 
     async def follow() -> list[Event]:
-        events = queue.follow(job)
+        events = queue.events.follow(job)
         first = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0.05)
         assert not first.done()
         await asyncio.to_thread(told, queue, job, "progress", {"step": 1})
         seen = [await asyncio.wait_for(first, 3)]
-        await asyncio.to_thread(lambda: queue.publish(job.id, job.finish("finished")))
+        await asyncio.to_thread(lambda: queue.events.publish(job.id, job.finish("finished")))
         return seen + [event async for event in events]
 
     assert [event.id for event in asyncio.run(follow())] == [2, 3]
@@ -298,17 +301,17 @@ def test_an_end_that_was_read_before_the_job_had_ended_is_told_soon(
     queue: Queue, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its result is written an instant after it; Redis has nothing new for who has read it."""
-    monkeypatch.setattr(worker.queue, "_BLOCK", 100.0)
+    monkeypatch.setattr(worker.live, "_BLOCK", 100.0)
     looks = iter([(False, False)])
-    look = worker.queue._ending
-    monkeypatch.setattr(worker.queue, "_ending", lambda job: next(looks, None) or look(job))
-    queue.publish(job.id, job.finish("finished"))
+    look = worker.live._ending
+    monkeypatch.setattr(worker.live, "_ending", lambda job: next(looks, None) or look(job))
+    queue.events.publish(job.id, job.finish("finished"))
     assert [event.event for event in all_events(queue, job, timeout=20)] == ["end"]
 
 
 def test_a_follower_of_a_deleted_job_is_let_go(queue: Queue, store: JobStore, job: Job) -> None:
     async def follow() -> list[Event]:
-        events = queue.follow(job)
+        events = queue.events.follow(job)
         first = asyncio.ensure_future(anext(events, None))
         await asyncio.sleep(0.05)
         job.request_cancel()
@@ -320,7 +323,7 @@ def test_a_follower_of_a_deleted_job_is_let_go(queue: Queue, store: JobStore, jo
 
 def test_a_cancelled_follower_closes_its_connection(queue: Queue, job: Job, redis_url: str) -> None:
     async def read(seen: list[Event]) -> None:
-        async for event in queue.follow(job):
+        async for event in queue.events.follow(job):
             seen.append(event)
 
     async def follow() -> None:
@@ -347,7 +350,7 @@ def test_ids_that_come_again_after_a_power_cut_are_told(queue: Queue, job: Job) 
         told(queue, job, "progress", {"lost": True})
     (job.directory / "events.jsonl").unlink()
     told(queue, job, "progress", {"lost": False})
-    queue.publish(job.id, job.finish("finished"))
+    queue.events.publish(job.id, job.finish("finished"))
     seen = all_events(queue, job)
     assert [event.id for event in seen] == [1, 2]
     assert seen[0].data == {"lost": False}
@@ -356,10 +359,10 @@ def test_ids_that_come_again_after_a_power_cut_are_told(queue: Queue, job: Job) 
 def test_a_stream_is_bounded_and_goes_after_the_end(queue: Queue, job: Job, redis_url: str) -> None:
     log = EventLog(job.directory)
     for step in range(STREAM_LENGTH + 300):
-        queue.publish(job.id, log.append("progress", {"step": step}))
+        queue.events.publish(job.id, log.append("progress", {"step": step}))
     with redis.Redis.from_url(redis_url) as client:
         assert client.xlen(f"charloom:events:{job.id}") < STREAM_LENGTH + 200
-        queue.publish(job.id, job.finish("finished"))
+        queue.events.publish(job.id, job.finish("finished"))
         assert 0 < client.ttl(f"charloom:events:{job.id}") <= 3600
     assert len(all_events(queue, job)) == STREAM_LENGTH + 301
 
@@ -367,7 +370,7 @@ def test_a_stream_is_bounded_and_goes_after_the_end(queue: Queue, job: Job, redi
 # Weight
 
 
-@pytest.mark.parametrize("module", ["worker.queue", "worker.runner", "worker.__main__"])
+@pytest.mark.parametrize("module", ["worker.queue", "worker.trainer.rq_worker", "worker.__main__"])
 def test_neither_server_nor_worker_imports_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

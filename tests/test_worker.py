@@ -38,12 +38,14 @@ from models.ngram import NGram
 from models.training import Diverged, Trainer
 from models.vocab import Vocabulary
 from tests.serving import eventually
-from worker import baseline, generations, session, stop, train
 from worker.corpora import CorpusStore
 from worker.devices import DeviceStore, machine_memory
-from worker.jobs import Event, Job, JobStore
-from worker.queue import NAME, Queue, Reconciler
+from worker.events import Event
+from worker.jobs import Job, JobStore
+from worker.queue import NAME, Queue
+from worker.reconciler import Reconciler
 from worker.settings import Settings
+from worker.trainer import attempt, baseline, generations, session, stop
 
 LONG = {"max_steps": 1_000_000, "evaluate_every": 1_000_000, "sample_at": []}
 """Options of a job that nobody waits for the end of."""
@@ -168,7 +170,7 @@ def test_a_plan_is_made_from_the_options_and_kept(
     options = {"num_layers": 1, "hidden_size": 8, "batch_size": 4, "sequence_length": 16}
     limits = {"max_steps": 30, "evaluate_every": 10, "learning_rate": 0.01, "tokens": "auto"}
     job, _ = store.create("toy", toy_corpus, options | limits | {"keep_snapshots": [20]}, None)
-    assert train.run(job.id) is None
+    assert attempt.run(job.id) is None
     assert job.status() == "finished"
     assert options.items() <= job.view()["options"].items()
     assert "notice" in {event.event for event in all_events(queue, job)}
@@ -177,7 +179,7 @@ def test_a_plan_is_made_from_the_options_and_kept(
     # A resume may raise the limits; all else stays as it was planned.
     planned = json.loads((job.directory / "plan.json").read_bytes())["plan"]
     job = store.resume(job.id, {"max_steps": 50})
-    assert train.run(job.id) is None
+    assert attempt.run(job.id) is None
     assert job.status() == "finished"
     again = json.loads((job.directory / "plan.json").read_bytes())["plan"]
     assert again["training"] == planned["training"] | {"max_steps": 50}
@@ -192,7 +194,7 @@ def test_char_rnn_starts_as_char_rnn_does(
     options = {"preset": "char-rnn", "hidden_size": 8, "learning_rate": 1e-6}
     limits = {"max_steps": 1, "max_epochs": 1, "tokens": "characters"}
     job, _ = store.create("toy", toy_corpus, options | limits, None)
-    train.run(job.id)
+    attempt.run(job.id)
     registry = Registry(settings.models)
     weights = registry.load(*registry.resolve("toy")[::2]).weights
     assert abs(weights["layers.0.weight_ih_l0"]).max() < 0.081
@@ -207,7 +209,7 @@ def test_a_list_is_cut_and_read_by_its_lines(store: JobStore, settings: Settings
         corpus_id, _ = corpora.add(upload, "characters")
     options = {"num_layers": 1, "hidden_size": 8, "max_steps": 2, "tokens": "characters"}
     job, _ = store.create("names", corpus_id, options, None)
-    train.run(job.id)
+    attempt.run(job.id)
     assert job.view()["options"]["shuffle_lines"]
     registry = Registry(settings.models)
     checkpoint = registry.load(*registry.resolve("names")[::2])
@@ -221,7 +223,7 @@ def test_what_the_device_does_is_left_for_estimates(
 ) -> None:
     options = {"num_layers": 1, "hidden_size": 8, "max_steps": 1, "tokens": "characters"}
     job, _ = store.create("toy", toy_corpus, options, None)
-    train.run(job.id)
+    attempt.run(job.id)
     (device,) = DeviceStore(settings.devices).devices()
     assert device.name == job.view()["device"]
     assert device.work > 0
@@ -235,7 +237,7 @@ def test_what_does_not_fit_into_memory_is_not_tried(
     monkeypatch.setattr(session, "machine_memory", lambda: 64 << 20)
     options = {"num_layers": 1, "hidden_size": 8, "tokens": "characters"}
     job, _ = store.create("toy", toy_corpus, options, None)
-    assert train.run(job.id) is None
+    assert attempt.run(job.id) is None
     assert job.view()["error"]["title"] == "Not enough memory"
     assert "hidden_size" in job.view()["error"]["detail"]
 
@@ -243,22 +245,22 @@ def test_what_does_not_fit_into_memory_is_not_tried(
 def test_what_was_latest_stays_under_its_jobs_id(make_job: MakeJob, settings: Settings) -> None:
     registry = Registry(settings.models)
     first = make_job()
-    train.run(first.id)
+    attempt.run(first.id)
     of_first = registry.resolve("toy")[2]
     second = make_job(seed=1)
-    train.run(second.id)
+    attempt.run(second.id)
     assert registry.entry("toy:latest").card["job_id"] == second.id
     assert registry.resolve(f"toy:{first.id}")[2] == of_first
 
 
 def test_training_goes_on_from_another_model(make_job: MakeJob, settings: Settings) -> None:
     first = make_job("first", max_steps=200, evaluate_every=100, sample_at=[])
-    train.run(first.id)
+    attempt.run(first.id)
     second = make_job("second", max_steps=1, init_from="first", learning_rate=1e-6)
     plan = json.loads((second.directory / "plan.json").read_bytes())
     plan["init_from"] = Registry(settings.models).resolve("first")[2]
     (second.directory / "plan.json").write_text(json.dumps(plan))
-    train.run(second.id)
+    attempt.run(second.id)
     losses = [job.view()["progress"]["val_loss"] for job in (first, second)]
     assert losses[1] == pytest.approx(losses[0], abs=0.01)
 
@@ -315,7 +317,7 @@ def test_an_ended_job_is_ended_whatever_comes_of_its_cells(
 
     monkeypatch.setattr(analysis, "find_cells", failing)
     job = make_job()
-    assert train.run(job.id) is None
+    assert attempt.run(job.id) is None
     assert status == ["finished"]
     assert job.status() == "finished"
     assert Registry(settings.models).entry("toy").card["job_id"] == job.id
@@ -327,7 +329,7 @@ def test_a_worker_that_shall_stop_leaves_cells_to_others(
     monkeypatch.setattr(stop, "is_shutdown", lambda: job.result() is not None)
     monkeypatch.setattr(cells, "MIN_CHARACTERS", 100)
     job = make_job()
-    assert train.run(job.id) is None
+    assert attempt.run(job.id) is None
     assert job.status() == "finished"
     registry = Registry(settings.models)
     name, _, digest = registry.resolve("toy")
@@ -349,7 +351,7 @@ def test_put_down_by_sigterm_it_goes_on_bit_by_bit(
         "precision": precision,
     }
     undisturbed = make_job("undisturbed", **options)
-    assert train.run(undisturbed.id) is None
+    assert attempt.run(undisturbed.id) is None
 
     job = make_job("disturbed", **options)
     queue.enqueue(job.id)
@@ -373,7 +375,7 @@ def test_killed_with_its_worker_it_goes_on_bit_by_bit(
 ) -> None:
     options = {"max_steps": 500, "evaluate_every": 100, "sample_at": [150], "dropout": 0.2}
     undisturbed = make_job("undisturbed", **options)
-    assert train.run(undisturbed.id) is None
+    assert attempt.run(undisturbed.id) is None
 
     job = make_job("disturbed", **options)
     queue.enqueue(job.id)
@@ -424,7 +426,7 @@ def test_a_job_that_kills_its_horse_thrice_in_one_place_has_failed(
 @pytest.mark.usefixtures("settings")
 def test_the_newer_state_may_be_damaged(make_job: MakeJob, store: JobStore) -> None:
     job = make_job(max_steps=40, evaluate_every=20)
-    train.run(job.id)
+    attempt.run(job.id)
     older, newer = sorted(job.state_directory.iterdir())
     tensors = newer / "tensors.safetensors"
     damaged = bytearray(tensors.read_bytes())
@@ -434,7 +436,7 @@ def test_the_newer_state_may_be_damaged(make_job: MakeJob, store: JobStore) -> N
     (older / "rest.json").write_text("{")
     assert list(generations.load(job.state_directory)) == []
     job = store.resume(job.id, {})
-    assert train.run(job.id) is None
+    assert attempt.run(job.id) is None
     assert job.status() == "finished"
 
 
@@ -490,7 +492,7 @@ def test_a_cancel_interrupts_what_does_not_look(
 
     monkeypatch.setattr("models.training.evaluate", endless)
     began = time.monotonic()
-    assert train.run(job.id) is None
+    assert attempt.run(job.id) is None
     assert time.monotonic() - began < 3
     assert job.status() == "cancelled"
 
@@ -560,12 +562,12 @@ def test_a_full_disk_pauses_a_job_until_there_is_room(
 
     with monkeypatch.context() as patched:
         patched.setattr(session.generations, "save", full)
-        assert train.run(job.id) is None
+        assert attempt.run(job.id) is None
     view = job.view()
     assert view["status"] == "paused"
     assert view["error"]["title"] == "The disk is full"
     assert Reconciler(queue, store).reconcile(0) == [job.id]
-    assert train.run(job.id) is None
+    assert attempt.run(job.id) is None
     assert job.view()["status"] == "finished"
     assert job.view()["error"] is None
 
@@ -582,9 +584,9 @@ def test_an_unforeseen_error_is_tried_thrice_and_told_without_paths(
         raise RuntimeError(f"in {settings.data}")
 
     monkeypatch.setattr(session.Session, "run", broken)
-    assert isinstance(train.run(job.id), Retry)
-    assert isinstance(train.run(job.id), Retry)
-    assert train.run(job.id) is None
+    assert isinstance(attempt.run(job.id), Retry)
+    assert isinstance(attempt.run(job.id), Retry)
+    assert attempt.run(job.id) is None
     error = job.view()["error"]
     assert job.status() == "failed"
     assert error["title"] == "Training failed"
@@ -605,10 +607,10 @@ def test_attempts_that_get_further_do_not_count(
 
     monkeypatch.setattr(session.Session, "run", broken)
     for _ in range(5):
-        assert isinstance(train.run(job.id), Retry)
+        assert isinstance(attempt.run(job.id), Retry)
     monkeypatch.setattr(session.Session, "run", lambda _session: (_ for _ in ()).throw(MemoryError))
-    assert isinstance(train.run(job.id), Retry)
-    assert train.run(job.id) is None
+    assert isinstance(attempt.run(job.id), Retry)
+    assert attempt.run(job.id) is None
     assert job.view()["error"]["title"] == "Not enough memory"
 
 
@@ -623,7 +625,7 @@ def test_a_training_that_diverges_whatever_is_done_ends_with_advice(
 ) -> None:
     """Not a number, or worse than guessing by far: three times the rate is halved."""
     job = make_job(learning_rate=learning_rate, schedule="constant", grad_clip=0.0)
-    assert train.run(job.id) is None
+    assert attempt.run(job.id) is None
     assert job.status() == "failed"
     error = job.view()["error"]
     assert error["title"] == "Training diverged"
@@ -636,7 +638,7 @@ def test_a_training_that_diverges_whatever_is_done_ends_with_advice(
 @pytest.mark.usefixtures("settings")
 def test_a_rate_that_is_too_high_is_halved_until_it_is_not(make_job: MakeJob) -> None:
     job = make_job(learning_rate=8.0, schedule="constant", grad_clip=0.0)
-    assert train.run(job.id) is None
+    assert attempt.run(job.id) is None
     assert job.status() == "finished"
     events = job.events()
     assert [notice["step"] for notice in notices(events, "diverged")] == [0, 0]
@@ -659,7 +661,7 @@ def test_training_that_diverges_later_goes_back_a_generation(
     monkeypatch.setattr(Trainer, "_check_smoothed", explode)
     options: dict[str, Any] = {"max_steps": 60, "evaluate_every": 20, "sample_at": [45]}
     job = make_job(schedule="constant", learning_rate=0.01, **options)
-    train.run(job.id)
+    attempt.run(job.id)
     assert job.status() == "finished"
     (notice,) = notices(job.events(), "diverged")
     assert notice["step"] == 20
@@ -675,7 +677,7 @@ def test_training_that_diverges_later_goes_back_a_generation(
     )
     assert first != second
     store.resume(job.id, {"max_steps": 61})
-    train.run(job.id)
+    attempt.run(job.id)
     losses = {p["step"]: p["val_loss"] for p in history(job) if "val_loss" in p}
     assert losses[40] == second
 
@@ -687,7 +689,7 @@ def test_counting_is_what_a_network_is_compared_with(
     make_job: MakeJob, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make_job(max_steps=20)
-    train.run(job.id)
+    attempt.run(job.id)
     told = job.view()["baseline"]
     assert told["bpc"] == pytest.approx(told["val_loss"] / math.log(2))
     (notice,) = notices(job.events(), "baseline")
@@ -708,7 +710,7 @@ def test_counting_is_what_a_network_is_compared_with(
     # Once: a resume takes it up.
     monkeypatch.setattr(NGram, "fit", None)
     (job.directory / "result.json").unlink()
-    train.run(job.id)
+    attempt.run(job.id)
     assert job.view()["baseline"] == told
 
 
@@ -732,7 +734,7 @@ def test_training_does_not_wait_for_a_long_count(
     monkeypatch.setattr(NGram, "fit", slow)
     monkeypatch.setattr(session.Session, "_save", saved)
     job = make_job()
-    train.run(job.id)
+    attempt.run(job.id)
     events = [e.event if e.event != "notice" else e.data["code"] for e in job.events()]
     assert events.index("evaluation") < events.index("checkpoint") < events.index("baseline")
     assert Registry(settings.models).entry("toy").card["baseline"] == job.view()["baseline"]
@@ -744,7 +746,7 @@ def test_a_count_that_fails_is_none_of_training(
 ) -> None:
     monkeypatch.setattr(NGram, "fit", lambda *_: (_ for _ in ()).throw(MemoryError))
     job = make_job()
-    train.run(job.id)
+    attempt.run(job.id)
     assert job.status() == "finished"
     assert job.view()["baseline"] is None
     with pytest.raises(NoNGram):
@@ -755,7 +757,7 @@ def test_what_a_model_has_by_heart_is_told_at_the_end(
     make_job: MakeJob, settings: Settings
 ) -> None:
     job = make_job(max_steps=300, evaluate_every=300, sample_at=[], sample_temperature=0.0)
-    train.run(job.id)
+    attempt.run(job.id)
     (notice,) = notices(job.events(), "memorisation")
     entry = Registry(settings.models).entry("toy")
     found = entry.card["memorisation"]
@@ -778,7 +780,7 @@ def test_a_corpus_that_is_gone_ends_the_job(
 ) -> None:
     job = make_job()
     (settings.corpora / toy_corpus).rename(settings.corpora / ".gone")
-    assert train.run(job.id) is None
+    assert attempt.run(job.id) is None
     assert job.view()["error"]["title"] == "The corpus is gone"
 
 
@@ -794,7 +796,7 @@ def test_a_function_of_somebody_elses_is_refused(
         refused = foreign.enqueue("os.system", f"touch {files[0]}")
         job = make_job()
         foreign.enqueue_call(
-            train.__name__ + ".run",
+            attempt.__name__ + ".run",
             args=(job.id,),
             job_id=job.id,
             on_success=Callback("os.system"),

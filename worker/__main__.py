@@ -9,8 +9,8 @@ from types import FrameType
 import redis
 
 from worker.queue import Queue
-from worker.runner import TrainingWorker, be_nice, configure_logging
 from worker.settings import Settings, SettingsError
+from worker.trainer.rq_worker import TrainingWorker, be_nice, configure_logging
 
 NICENESS = 10
 """So that sampling stays smooth while training takes the cores that are left."""

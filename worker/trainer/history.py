@@ -6,7 +6,7 @@ Made from the job's events when it is taken up again, so that there is one recor
 from collections.abc import Iterable
 from typing import Any, Self
 
-from worker.jobs import Event
+from worker.events import Event
 
 DIVERGED = "diverged"
 """Code of the notice that training went back to a step."""

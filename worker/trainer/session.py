@@ -36,16 +36,17 @@ from models.training import (
     new_network,
 )
 from models.vocab import Tokens, Vocabulary
-from worker import generations, memorisation
-from worker.baseline import Baseline
 from worker.corpora import CorpusStore, UnknownCorpus
 from worker.devices import Device, DeviceStore, machine_memory
-from worker.failures import Failure
-from worker.history import DIVERGED, History
-from worker.jobs import EventLog, Job, timestamp
+from worker.events import EventLog, timestamp
+from worker.jobs import Job
 from worker.queue import Queue
 from worker.settings import Settings
-from worker.stop import Reason, Stop
+from worker.trainer import generations, memorisation
+from worker.trainer.baseline import Baseline
+from worker.trainer.failures import Failure
+from worker.trainer.history import DIVERGED, History
+from worker.trainer.stop import Reason, Stop
 
 SAMPLE_AT = (100, 300, 500, 700, 1200, 2000)
 """Steps of the essay's samples."""
@@ -448,7 +449,7 @@ class Session:
         self._tell("sample", data)
 
     def _tell(self, event: str, data: dict[str, Any]) -> None:
-        self._queue.publish(self._job.id, self._events.append(event, data))
+        self._queue.events.publish(self._job.id, self._events.append(event, data))
 
     # What is kept
 

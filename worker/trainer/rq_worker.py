@@ -19,19 +19,19 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry as ConnectionRetry
 from rq import Queue as RQQueue
 from rq import SpawnWorker, worker_registration
-from rq.exceptions import NoSuchJobError, StopRequested
+from rq.exceptions import StopRequested
 from rq.executions import Execution
 from rq.job import Job as RQJob
 from rq.utils import import_attribute, now
 
-from worker import horse, logs, stop
-from worker.failures import KILLED, MAX_DEATHS, count_death
+from worker import logs
 from worker.jobs import JobStore, UnknownJob
-from worker.queue import FUNCTION, NAME, Queue, Reconciler
+from worker.queue import FORMER_FUNCTIONS, FUNCTION, NAME, Queue
+from worker.reconciler import Reconciler
 from worker.settings import Settings
-
-LOCK = "CHARLOOM_LOCK"
-"""Names the descriptor of the job's lock in a horse's environment."""
+from worker.trainer import handover, stop
+from worker.trainer.failures import KILLED, MAX_DEATHS, count_death
+from worker.trainer.handover import LOCK
 
 SPIN = "2000"
 """How long torch's threads spin while they wait for each other, if nobody has said.
@@ -61,7 +61,7 @@ class TrainingJob(RQJob):
 
     @property
     def func(self) -> Callable[..., Any]:
-        if self.func_name != FUNCTION:
+        if self.func_name not in (FUNCTION, *FORMER_FUNCTIONS):
             raise Refused(f"{self.func_name} is no function of this worker")
         function: Callable[..., Any] = import_attribute(FUNCTION)
         return function
@@ -155,7 +155,7 @@ class TrainingWorker(SpawnWorker):
                 "RQ_WORKER_ID": self.name,
                 "RQ_JOB_ID": job.id,
                 "RQ_EXECUTION_ID": self.execution.id,
-                horse.WORKER_PID: str(os.getpid()),
+                handover.WORKER_PID: str(os.getpid()),
             }
         )
         with self._lock(job.id) as descriptor:
@@ -164,7 +164,7 @@ class TrainingWorker(SpawnWorker):
                 environment[LOCK] = str(descriptor)
             self._horse_pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-m", "worker.horse"],
+                [sys.executable, "-m", "worker.trainer.horse"],
                 environment,
                 setpgroup=0,
                 # Kept until the horse can heed them: they would kill it.
@@ -185,7 +185,7 @@ class TrainingWorker(SpawnWorker):
                 yield descriptor
 
     def setup_work_horse_signals(self) -> None:
-        """Leaves the signals as ``worker.horse`` set them."""
+        """Leaves the signals as ``worker.trainer.horse`` set them."""
 
     def handle_work_horse_killed(
         self, job: RQJob, retpid: int | None, ret_val: int | None, rusage: Any
@@ -203,7 +203,7 @@ class TrainingWorker(SpawnWorker):
             return
         with ours.lock() as held:
             if held and ours.result() is None and count_death(ours) >= MAX_DEATHS:
-                self._charloom.publish(ours.id, ours.finish("failed", KILLED))
+                self._charloom.events.publish(ours.id, ours.finish("failed", KILLED))
 
     # The worker's life
 
@@ -256,29 +256,6 @@ class TrainingWorker(SpawnWorker):
 
     def subscribe(self) -> None:
         """Takes no commands from Redis: a cancel is a file, a stop is a signal."""
-
-
-def perform() -> None:
-    """What a horse does: the job that its environment names, then exits."""
-    configure_logging()
-    settings = Settings.from_environment()
-    worker = TrainingWorker(settings, os.environ["RQ_WORKER_ID"], is_horse=True)
-    job_id = os.environ["RQ_JOB_ID"]
-    with logs.about(job_id=job_id):
-        _perform(worker, job_id)
-
-
-def _perform(worker: TrainingWorker, job_id: str) -> None:
-    try:
-        job = TrainingJob.fetch(job_id, connection=worker.connection, serializer="json")
-        execution = Execution.fetch(os.environ["RQ_EXECUTION_ID"], job_id, worker.connection)
-    except (NoSuchJobError, ValueError, redis.RedisError) as error:
-        # It will be found on disk and come again.
-        log.warning("job %s: Redis lost it on the way: %s", job_id, error)
-        sys.exit(1)
-    execution._job = job
-    worker.execution = execution
-    worker.main_work_horse(job, worker.queues[0])
 
 
 def be_nice(niceness: int) -> None:

@@ -14,12 +14,12 @@ from typing import Literal
 
 from rq.job import Retry
 
-from worker import failures, stop
-from worker.failures import Failure
 from worker.jobs import Job, JobStore, UnknownJob
 from worker.queue import FOREVER, Queue
-from worker.runner import LOCK
 from worker.settings import Settings
+from worker.trainer import failures, stop
+from worker.trainer.failures import Failure
+from worker.trainer.handover import LOCK
 
 RESERVE = 16 << 10
 """Bytes that are kept on disk during an attempt, to say with that there is no room."""
@@ -87,7 +87,7 @@ def _attempt(job: Job, queue: Queue, settings: Settings) -> Outcome:
 
 def _train(job: Job, queue: Queue, settings: Settings, stopping: stop.Stop) -> Outcome:
     try:
-        from worker.session import Session
+        from worker.trainer.session import Session
 
         reason = Session(job, queue, settings, stopping).run()
         return Outcome("finished") if reason is None else _put_down(reason)
@@ -121,7 +121,7 @@ def _act(job: Job, queue: Queue, outcome: Outcome) -> Retry | None:
         case "paused":
             _pause(job)
         case status:
-            queue.publish(job.id, job.finish(status, outcome.error))
+            queue.events.publish(job.id, job.finish(status, outcome.error))
     return None
 
 

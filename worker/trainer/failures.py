@@ -7,8 +7,8 @@ import errno
 import json
 
 from models.files import write_durably
-from worker import generations
 from worker.jobs import Job
+from worker.trainer import generations
 
 MAX_DEATHS = 3
 """Attempts that may end without getting further than the one before."""

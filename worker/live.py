@@ -1,0 +1,175 @@
+"""A job's events while they come: published to a Redis Stream, followed from disk and Redis.
+
+An event is on disk before it is published here, so whatever Redis loses is read from the disk.
+Knows no queue.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+
+from worker.connection import TIMEOUT, Outage
+from worker.events import Event, EventTail
+from worker.jobs import Job
+
+STREAM_LENGTH = 1000
+"""Events of a job that Redis keeps, about; the rest is on disk."""
+
+_PAUSE = 5.0
+"""Seconds without a try to publish after one that failed."""
+_POLL = 1.0
+"""Seconds between two looks at the disk while Redis is away."""
+_BLOCK = 2.0
+"""Seconds that a follower waits for Redis before it looks at the disk all the same."""
+_SOON = 0.01
+"""As ``_BLOCK``, at first, where it has read an end of a job that has not ended yet."""
+_STREAM_TTL = 24 * 3600
+_ENDED_STREAM_TTL = 600
+
+
+class LiveEvents:
+    """Publishes events from a thread; follows them in an event loop."""
+
+    def __init__(self, url: str, connection: "redis.Redis", outage: Outage) -> None:
+        self._url = url
+        self._redis = connection
+        self._outage = outage
+        self._quiet_until = 0.0
+
+    def publish(self, job_id: str, event: Event) -> None:
+        """Tells followers of an event that is on disk already. Never raises, never waits long."""
+        now = time.monotonic()
+        # The last one is always tried: those who wait for it should not have to look at the disk.
+        if now < self._quiet_until and event.event != "end":
+            return
+        try:
+            try:
+                self._add(job_id, event)
+            except redis.ResponseError as error:
+                if "equal or smaller" not in str(error):
+                    raise
+                # The disk lost its newest events in a power cut, and their ids come again.
+                self._redis.delete(_stream(job_id))
+                self._add(job_id, event)
+        except redis.RedisError as error:
+            self._quiet_until = now + _PAUSE
+            self._outage.began(error)
+        else:
+            self._outage.ended()
+
+    def _add(self, job_id: str, event: Event) -> None:
+        fields: dict[Any, Any] = {
+            "event": event.event,
+            "data": json.dumps(event.data, ensure_ascii=False),
+        }
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.xadd(
+                _stream(job_id),
+                fields,
+                id=f"{event.id}-0",
+                maxlen=STREAM_LENGTH,
+                approximate=True,
+            )
+            pipe.expire(_stream(job_id), _ENDED_STREAM_TTL if event.event == "end" else _STREAM_TTL)
+            pipe.execute()
+
+    async def follow(self, job: Job, after: int = 0) -> AsyncGenerator[Event, None]:
+        """A job's events after an id, from the disk and then as they come, until it has ended.
+
+        An id that the job has not reached starts over. Close the generator to stop early.
+        """
+        sequence = _Sequence(after)
+        tail = EventTail(job.directory)
+        client = redis.asyncio.Redis.from_url(
+            self._url,
+            socket_timeout=_BLOCK + TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            retry=AsyncRetry(NoBackoff(), 0),
+        )
+        wait = _BLOCK
+        try:
+            while True:
+                held = sequence.end
+                # Asked before the disk is read: then all that came before the end is read too.
+                gone, ended = await asyncio.to_thread(_ending, job)
+                for event in sequence.next(await asyncio.to_thread(tail.read)):
+                    yield event
+                if ended and sequence.end is not None:
+                    yield sequence.end
+                if ended or gone:
+                    return
+                # An end is on disk an instant before its job has ended, and Redis will not tell of
+                # it to those who have it. After a resume it may be long until something comes.
+                fresh = sequence.end not in (None, held)
+                wait = _SOON if fresh else min(2 * wait, _BLOCK)
+                while (events := await _live(client, job.id, sequence.last, wait)) is not None:
+                    if not sequence.goes_on_with(events):
+                        break
+                    for event in sequence.next(events):
+                        yield event
+                    if sequence.end is not None:
+                        break
+        finally:
+            await client.aclose()
+
+
+def _ending(job: Job) -> tuple[bool, bool]:
+    """Whether a job is gone, and whether it has ended."""
+    return not job.directory.is_dir(), job.result() is not None
+
+
+async def _live(
+    client: "redis.asyncio.Redis", job_id: str, last: int, wait: float
+) -> list[Event] | None:
+    """The next events in Redis; None after ``wait`` seconds, when a look at the disk is due."""
+    try:
+        found: Any = await client.xread({_stream(job_id): f"{last}-0"}, block=int(wait * 1000))
+    except redis.RedisError:
+        await asyncio.sleep(_POLL)
+        return None
+    if not found:
+        return None
+    ((_, entries),) = found
+    return [_event(id_, fields) for id_, fields in entries]
+
+
+def _event(id_: bytes, fields: dict[bytes, bytes]) -> Event:
+    number, _, _ = id_.partition(b"-")
+    return Event(int(number), fields[b"event"].decode(), json.loads(fields[b"data"]))
+
+
+class _Sequence:
+    """Puts events in order: each id once, and an ``end`` only once nothing can follow it."""
+
+    def __init__(self, after: int) -> None:
+        self.last = max(0, after)
+        self.end: Event | None = None
+        self._first = True
+
+    def goes_on_with(self, events: list[Event]) -> bool:
+        return events[0].id == self.last + 1
+
+    def next(self, events: Iterable[Event]) -> Iterator[Event]:
+        events = list(events)
+        if self._first:
+            self._first = False
+            if self.last > max((event.id for event in events), default=0):
+                self.last = 0
+        for event in events:
+            if event.id <= self.last:
+                continue
+            self.last = event.id
+            self.end = event if event.event == "end" else None
+            if self.end is None:
+                yield event
+
+
+def _stream(job_id: str) -> str:
+    return f"charloom:events:{job_id}"
