@@ -11,7 +11,8 @@ from starlette.datastructures import Headers
 from starlette.routing import compile_path
 from starlette.types import Scope
 
-from app.pages import VIEWS, prefers_html
+from app.http.negotiation import prefers_html
+from app.pages import VIEWS
 
 Need = Literal["nothing", "public", "sample", "train", "admin"]
 """What a caller must have: a key of that scope; for ``public`` one that may sample, unless the

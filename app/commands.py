@@ -19,7 +19,7 @@ from app import terminal
 from app.client import ApiError, Client
 from app.progress import duration, printable, view
 from app.reach import Reached
-from app.schemas import MAX_TEXT
+from app.schemas.common import MAX_TEXT
 from worker.corpora import CorpusStore
 
 PATIENCE = 60.0

@@ -29,19 +29,13 @@ from app.dialects import (
     status,
     warmth,
 )
-from app.problems import Problem, unprocessable, validated
-from app.sampling import (
-    MAX_BODY,
-    MAX_PRIME,
-    MAX_STOP,
-    MAX_STOPS,
-    ClosingResponse,
-    Opened,
-    SampleRequest,
-)
-from app.schemas import Unknown
+from app.http.bodies import json_body, read_json
+from app.http.problems import Problem, unprocessable, validated
+from app.http.streaming import ClosingResponse
+from app.sampling import Opened
+from app.schemas.common import Unknown
+from app.schemas.texts import MAX_BODY, MAX_PRIME, MAX_STOP, MAX_STOPS, SampleRequest
 from app.services import ServicesDep
-from app.uploads import json_body, read_json
 from models.checkpoint import Entry
 
 router = APIRouter(prefix="/api", tags=["Ollama's dialect"])

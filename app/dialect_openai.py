@@ -32,19 +32,14 @@ from app.dialects import (
     status,
     warmth,
 )
-from app.problems import Problem
-from app.sampling import (
-    EVENTS,
-    MAX_PRIME,
-    MAX_STOP,
-    MAX_STOPS,
-    ClosingResponse,
-    Opened,
-    SampleRequest,
-)
-from app.schemas import Unknown
+from app.http.bodies import json_body
+from app.http.negotiation import EVENTS
+from app.http.problems import Problem
+from app.http.streaming import ClosingResponse
+from app.sampling import Opened
+from app.schemas.common import Unknown
+from app.schemas.texts import MAX_PRIME, MAX_STOP, MAX_STOPS, SampleRequest
 from app.services import Services, ServicesDep
-from app.uploads import json_body
 from models.batch import Character, Piece
 from models.checkpoint import Entry
 

@@ -11,11 +11,12 @@ from typing import TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict
 
-from app.problems import Problem, validated
-from app.sampling import MAX_BODY, Opened, SampleRequest, derived_seed, draw_seed, open_text
-from app.schemas import MAX_SEED, Fields
+from app.http.bodies import read_json
+from app.http.problems import Problem, validated
+from app.sampling import Opened, derived_seed, draw_seed, open_text
+from app.schemas.common import MAX_SEED, Fields
+from app.schemas.texts import MAX_BODY, SampleRequest
 from app.services import Services
-from app.uploads import read_json
 from models.checkpoint import UnknownModel, split_reference
 
 DEFAULT_LENGTH = 1000

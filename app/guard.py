@@ -20,12 +20,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import problems
 from app.access import need, needed_for
 from app.deadlines import BODY_PACE, Body
+from app.http import problems
+from app.http.problems import Problem
 from app.keys import Key, KeyRing, bearer
 from app.keys import Scope as KeyScope
-from app.problems import Problem
 from app.settings import Settings, is_loopback
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

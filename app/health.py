@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import APIRouter
 from redis import RedisError
 
-from app.problems import Problem, responses
-from app.schemas import Readiness
+from app.http.problems import Problem, responses
+from app.schemas.common import Readiness
 from app.services import Services, ServicesDep
 
 router = APIRouter(tags=["health"])

@@ -13,27 +13,25 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from numpy.typing import NDArray
-from pydantic import Field
 
 from app.background import MAX_WAITING, Full, Result, ShouldStop
 from app.catalogue import Named
-from app.problems import Problem, responses, unprocessable, validated
+from app.http.bodies import json_body, read_json
+from app.http.problems import Problem, responses, unprocessable, validated
+from app.http.queries import known_query
 from app.registry import reference_of
 from app.sampling import RETRY_SECONDS, known_text
-from app.schemas import MAX_TEXT, CellRanking, Fields, Inspection, ModelReference, Scores, Unknown
+from app.schemas.inside import CellRanking, Inspection, InspectRequest, ScoreRequest, Scores
 from app.services import Services, ServicesDep
-from app.uploads import json_body, known_query, read_json
 from models.analysis import read_cells
 from models.config import NetworkConfig
 from models.inspect import Stopped, Trace, trace
 from models.vocab import Vocabulary
 
 MAX_BODY = 1 << 19
-MAX_CELLS = 4096
 MAX_ACTIVATIONS = 1_000_000
 """Characters times cells of one answer: some ten megabytes."""
 
-MAX_MODELS = 8
 
 UNKNOWN_BITS = math.log2(0x110000)
 """What a character is charged that a model doesn't know, where models are compared: as if any code
@@ -43,30 +41,6 @@ _CHUNK = 250
 """Characters that are made JSON of at once: meanwhile no other thread runs Python."""
 
 router = APIRouter(tags=["inside"], dependencies=[Depends(known_query)])
-
-
-class InspectRequest(Fields):
-    """A text to read, and what to tell of it."""
-
-    text: str = Field(max_length=MAX_TEXT, examples=["To be, or not to be"])
-    top: int = Field(5, ge=0, le=20, description="guesses to tell after each character")
-    layer: int = Field(-1, ge=-8, le=7, description="from 0, or from -1 down for the last")
-    cells: list[int] = Field([], max_length=MAX_CELLS, description="of that layer")
-    unknown: Unknown = Field(
-        "error", description="what to do with characters that the model does not know"
-    )
-
-
-class ScoreRequest(Fields):
-    """A text, and the models to read it."""
-
-    text: str = Field(max_length=MAX_TEXT, examples=["To be, or not to be"])
-    models: list[ModelReference] = Field(
-        min_length=1, max_length=MAX_MODELS, examples=[["shakespeare", "linux"]]
-    )
-    unknown: Unknown = Field(
-        "skip", description="what to do with characters that a model does not know"
-    )
 
 
 @router.post(

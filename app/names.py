@@ -14,25 +14,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
-from pydantic import Field, field_validator
 
 from app.catalogue import Writer
-from app.problems import responses, unprocessable
-from app.sampling import (
-    JSON,
-    TEXT,
-    ClosingResponse,
-    accepted,
-    derived_seed,
-    draw_seed,
-    find_writer,
-    sample_headers,
-    server_full,
-)
-from app.schemas import MAX_SEED, Fields, ModelReference, NamesResult, Temperature
+from app.http.negotiation import JSON, TEXT, accepted
+from app.http.problems import responses, unprocessable
+from app.http.queries import known_query
+from app.http.streaming import ClosingResponse
+from app.sampling import derived_seed, draw_seed, find_writer, sample_headers, server_full
+from app.schemas.texts import NamesQuery, NamesResult
 from app.services import Services, ServicesDep
 from app.streams import Reader, ServerFull
-from app.uploads import known_query
 from models.batch import Stream
 from models.decoder import RowDecoder
 from models.doctor import LIST_LINE
@@ -48,32 +39,7 @@ DRAWS_PER_NAME = 200
 AHEAD, LEAST_AHEAD = 32, 8
 """Draws at once: as many as names are missing, within these."""
 
-LONGEST = 200
 _PAUSE_SECONDS = 0.05
-
-
-class NamesQuery(Fields):
-    """Which names, and how many."""
-
-    model: ModelReference | None = Field(
-        None, description="may be left out while there is only one model", examples=["names"]
-    )
-    count: int = Field(10, ge=1, le=1000)
-    starts_with: str = Field("", max_length=LONGEST, examples=["Ka"])
-    min_length: int = Field(1, ge=1, le=LONGEST, description="characters")
-    max_length: int = Field(LIST_LINE, ge=1, le=LONGEST, description="characters")
-    novel: bool = Field(False, description="none that the model has read")
-    temperature: Temperature = Field(1.0, description="0 is argmax", examples=[0.8])
-    seed: int | None = Field(
-        None, ge=0, le=MAX_SEED, description="the same seed gives the same names"
-    )
-
-    @field_validator("starts_with")
-    @classmethod
-    def _within_a_line(cls, text: str) -> str:
-        if "\n" in text or "\r" in text:
-            raise ValueError("must be the beginning of one line")
-        return text
 
 
 @router.get(

@@ -22,6 +22,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
+from app.http.negotiation import prefers_html
+
 STATIC = Path(__file__).parent / "static"
 
 SCRIPT = "text/javascript; charset=utf-8"
@@ -99,21 +101,6 @@ class _PageRoute(APIRoute):
         if scope["type"] == "http" and not prefers_html(Headers(scope=scope).get("accept", "")):
             return Match.NONE, {}
         return super().matches(scope)
-
-
-def prefers_html(accept: str) -> bool:
-    """Whether an ``Accept`` header names HTML, and nothing of the API's above it.
-
-    Browsers name it when they navigate; ``curl`` and ``fetch`` say ``*/*``.
-    """
-    weights = {"text/html": 0.0, "application/json": 0.0, "text/plain": 0.0}
-    for entry in accept.split(","):
-        kind, *parameters = (part.strip().lower() for part in entry.split(";"))
-        weight = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
-        if kind in weights and re.fullmatch(r"[01](\.\d{0,3})?", weight):
-            weights[kind] = float(weight)
-    html = weights.pop("text/html")
-    return html > 0 and html >= max(weights.values())
 
 
 router = APIRouter(include_in_schema=False)

@@ -16,10 +16,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.problems import responses, unprocessable
-from app.schemas import DownloadQuery, History, ModelList, ModelQuery, ModelView, page
+from app.http.bodies import receive_file
+from app.http.problems import responses, unprocessable
+from app.http.queries import known_query
+from app.schemas.common import page
+from app.schemas.models import DownloadQuery, History, ModelList, ModelQuery, ModelView
 from app.services import Services, ServicesDep
-from app.uploads import known_query, receive_file
 from models.checkpoint import NGRAM, Entry, UnknownModel, check_tag, split_reference
 from models.files import CheckpointError
 from models.portable import onnx_file, unzipped, zipped

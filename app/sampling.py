@@ -1,27 +1,27 @@
 """``/sample``: text from a model, streamed as it is made, as SSE with probabilities, or as JSON."""
 
 import hashlib
-import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from fastapi.sse import format_sse_event
-from pydantic import Field, field_validator
-from starlette.types import Receive, Scope, Send
 
 from app.catalogue import NamedWriter
-from app.problems import Problem, responses, unprocessable, validated
-from app.schemas import MAX_SEED, Fields, ModelReference, SampleResult, Temperature, Unknown
+from app.http.bodies import json_body, read_json
+from app.http.negotiation import EVENTS, JSON, TEXT, accepted
+from app.http.problems import Problem, responses, unprocessable, validated
+from app.http.queries import known_query
+from app.http.streaming import ClosingResponse, event
+from app.schemas.common import Unknown
+from app.schemas.texts import MAX_BODY, SampleQuery, SampleRequest, SampleResult
 from app.services import Services, ServicesDep
-from app.states import MAX_TOKEN, NotAState, Saved
+from app.states import NotAState, Saved
 from app.streams import Reader, ServerFull
-from app.uploads import json_body, known_query, read_json
 from models.batch import Character, Piece, Stream, StreamState
 from models.decoder import Precision
 from models.sampling import SampleOptions
@@ -32,58 +32,7 @@ router = APIRouter(tags=["sampling"])
 DRAWN_SEEDS = 2**53
 """Drawn seeds stay below this, so that every JSON parser reads them exactly."""
 
-MAX_PRIME = 16_384
-MAX_BODY = MAX_TOKEN + (1 << 20)
-MAX_STOPS, MAX_STOP = 4, 256
 RETRY_SECONDS = "2"
-
-TEXT, EVENTS, JSON = "text/plain", "text/event-stream", "application/json"
-
-
-class SampleQuery(Fields):
-    """What decides a text."""
-
-    model: ModelReference | None = Field(
-        None, description="may be left out while there is only one model"
-    )
-    prime: str = Field(
-        "", max_length=MAX_PRIME, description="text to read first", examples=["ROMEO:"]
-    )
-    temperature: Temperature = Field(1.0, description="0 is argmax", examples=[0.8])
-    length: int = Field(
-        1000, ge=1, le=1_000_000, description="characters to write, the prime not among them"
-    )
-    seed: int | None = Field(
-        None, ge=0, le=MAX_SEED, description="the same seed gives the same text"
-    )
-    top_k: int | None = Field(None, ge=1, le=1 << 20, description="choose among so many")
-    top_p: float | None = Field(None, gt=0, le=1, description="choose among so much probability")
-    stop: list[str] = Field([], max_length=MAX_STOPS, description="the text ends before the first")
-    echo: bool = Field(False, description="puts the prime in front")
-    unknown: Unknown = Field(
-        "error", description="what to do with characters that the model does not know"
-    )
-    precision: Precision | None = Field(
-        None, description="exact is fp32, fast is int8; the model's best if left out"
-    )
-    probabilities: int = Field(
-        0, ge=0, le=20, description="alternatives to tell of each character; SSE and JSON only"
-    )
-
-    @field_validator("stop")
-    @classmethod
-    def _sound_stops(cls, stops: list[str]) -> list[str]:
-        if not all(0 < len(stop) <= MAX_STOP for stop in stops):
-            raise ValueError(f"must be strings of 1 to {MAX_STOP} characters")
-        return stops
-
-
-class SampleRequest(SampleQuery):
-    """The same as JSON, and the way on from an earlier answer."""
-
-    continue_from: str | None = Field(
-        None, max_length=MAX_TOKEN, description="the `state` of an earlier answer"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,39 +151,6 @@ async def _answer(request: Request, services: Services, fields: SampleRequest) -
     return ClosingResponse(chunks, media_type, opened.headers, opened.reader.close)
 
 
-def accepted(request: Request, offers: tuple[str, ...]) -> str:
-    """The offer that a client's ``Accept`` likes best; the first where it has no preference.
-
-    Raises:
-        Problem: 406, it takes none of them.
-    """
-    header = request.headers.get("accept") or "*/*"
-    best, liking = offers[0], 0.0
-    for offer in offers:
-        quality = _quality(header, offer)
-        if quality > liking:
-            best, liking = offer, quality
-    if not liking:
-        raise Problem(406, f"this address answers with {', '.join(offers)}")
-    return best
-
-
-def _quality(header: str, offer: str) -> float:
-    """How much an ``Accept`` header likes a media type, from 0 to 1 (RFC 9110, 12.5.1)."""
-    most_specific, quality = -1, 0.0
-    for entry in header.split(","):
-        kind, *parameters = (part.strip().lower() for part in entry.split(";"))
-        ranges = {"*/*": 0, offer.partition("/")[0] + "/*": 1, offer: 2}
-        if ranges.get(kind, -1) > most_specific:
-            most_specific = ranges[kind]
-            weights = [p.removeprefix("q=") for p in parameters if p.startswith("q=")]
-            try:
-                quality = float(weights[0]) if weights else 1.0
-            except ValueError:
-                quality = 0.0
-    return quality
-
-
 async def find_writer(services: Services, reference: str | None) -> NamedWriter:
     """The model asked for, loaded; the only one there is if none was named."""
     if reference is None:
@@ -330,27 +246,6 @@ async def _saved(services: Services, named: NamedWriter, token: str | None) -> S
         ) from None
 
 
-class ClosingResponse(StreamingResponse):
-    """What comes as it is made. ``close`` frees the rows however the response ends."""
-
-    def __init__(
-        self,
-        chunks: AsyncIterator[bytes],
-        media_type: str,
-        headers: Mapping[str, str],
-        close: Callable[[], None],
-    ) -> None:
-        self.close = close
-        super().__init__(chunks, headers=headers, media_type=media_type)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Not in the generator: one that never began to run has no finally either.
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self.close()
-
-
 async def _plain(opened: Opened) -> AsyncIterator[bytes]:
     if opened.echoed:
         yield opened.echoed.encode()
@@ -364,11 +259,6 @@ async def _events(services: Services, opened: Opened) -> AsyncIterator[bytes]:
     async for piece in opened.reader:
         yield event("text", _piece(opened, piece))
     yield event("end", await run_in_threadpool(_ending, services, opened))
-
-
-def event(name: str, data: dict[str, Any]) -> bytes:
-    """One server-sent event."""
-    return format_sse_event(event=name, data_str=json.dumps(data, ensure_ascii=False))
 
 
 def _piece(opened: Opened, piece: Piece) -> dict[str, Any]:

@@ -19,8 +19,11 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis import RedisError
 
 from app import feasible
-from app.problems import Problem, repeated_fields, responses, unprocessable, validated
-from app.schemas import (
+from app.http.bodies import CORPUS, is_json, json_body, read_json, receive_text
+from app.http.problems import Problem, repeated_fields, responses, unprocessable, validated
+from app.http.queries import known_query, query_fields
+from app.schemas.common import page
+from app.schemas.training import (
     CorpusList,
     CorpusQuery,
     CorpusReport,
@@ -31,18 +34,8 @@ from app.schemas import (
     StartedJob,
     TrainingOptions,
     TrainingRequest,
-    page,
 )
 from app.services import JobDep, Services, ServicesDep
-from app.uploads import (
-    CORPUS,
-    is_json,
-    json_body,
-    known_query,
-    query_fields,
-    read_json,
-    receive_text,
-)
 from worker import logs
 from worker.corpora import UnknownCorpus
 from worker.events import Event

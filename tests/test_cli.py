@@ -25,9 +25,8 @@ import pytest
 
 from app import cli, commands, progress, reach
 from app.client import ApiError, Client, Event
-from app.names import NamesQuery
-from app.sampling import SampleQuery
-from app.schemas import TrainingOptions
+from app.schemas.texts import NamesQuery, SampleQuery
+from app.schemas.training import TrainingOptions
 from app.supervisor import AlreadyRunning, data_lock, running_url
 from app.terminal import inspection
 from models.checkpoint import Registry

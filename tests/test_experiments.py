@@ -14,7 +14,7 @@ from app.experiments import EXPERIMENTS
 from app.public_corpora import PUBLIC_CORPORA
 from app.report import Curves, Heading, Paragraph, Sample, Table, markdown, page
 from app.reproduce import CHECKS, Request, Text, run, training_options
-from app.schemas import TrainingOptions
+from app.schemas.training import TrainingOptions
 from models.checkpoint import Registry
 from models.checks import Count
 from tests.serving import TEXT, serve

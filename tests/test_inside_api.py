@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from app import background, inside
-from app.schemas import CellRanking, Inspection, Scores
+from app.schemas.inside import CellRanking, Inspection, Scores
 from models import analysis
 from models.analysis import keep_cells, read_cells
 from models.cells import find_cells

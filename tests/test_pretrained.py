@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.schemas import CellRanking
+from app.schemas.inside import CellRanking
 from models.batch import Batch, Stream
 from models.checkpoint import Registry, UnknownModel
 from models.pretrained import INSTALLED, install, pack, unpack

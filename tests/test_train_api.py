@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.schemas import PRESETS
+from app.schemas.training import PRESETS
 from tests.serving import TEXT, eventually, problem, serve, wrong_fields
 from worker.corpora import CorpusStore, Upload
 from worker.jobs import JobStore

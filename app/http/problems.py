@@ -24,7 +24,6 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
-from app.schemas import PATTERNS
 from models.checkpoint import NoNGram, NotANetwork, UnknownModel
 from models.corpus import CorpusError
 from models.files import CheckpointError
@@ -325,7 +324,7 @@ def _explain(error: Any, fields: Fields, name: str) -> str:
     if kind == "string_too_long":
         return f"must have at most {context['max_length']:,} characters"
     if kind == "string_pattern_mismatch":
-        return PATTERNS.get(context["pattern"], f"must match {context['pattern']}")
+        return f"must match {context['pattern']}"
     if kind.startswith("string_"):
         return "must be text"
     if kind.startswith("bool_"):

@@ -10,23 +10,16 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from typing import IO, Any, Generic, NoReturn, TypeVar, get_origin
+from typing import IO, Any, Generic, NoReturn, TypeVar
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.problems import (
-    Problem,
-    fields_of,
-    invalid_json,
-    repeated_fields,
-    unknown_fields,
-    unprocessable,
-)
+from app.http.problems import Problem, invalid_json, repeated_fields, unknown_fields, unprocessable
+from app.http.queries import query_fields
 from worker.corpora import CorpusStore, Upload
 
 CORPUS = "corpus"
@@ -161,32 +154,6 @@ async def read_json(
     if not isinstance(value, dict):
         raise unprocessable("body", "must be a JSON object")
     return value
-
-
-def query_fields(
-    request: Request, known: Collection[str], repeatable: Collection[str] = ()
-) -> dict[str, str]:
-    """The query's fields; of a repeatable one the last.
-
-    Raises:
-        Problem: 422 for one that is not known, or came twice.
-    """
-    items = request.query_params.multi_items()
-    fields = dict(items)
-    if unknown := [name for name in fields if name not in known]:
-        raise unknown_fields(unknown, known)
-    names = [name for name, _ in items]
-    if twice := [n for n in fields if names.count(n) > 1 and n not in repeatable]:
-        raise repeated_fields(twice)
-    return fields
-
-
-async def known_query(request: Request) -> None:
-    """A dependency of routes: a query field that theirs doesn't have is a 422."""
-    route = request.scope["route"]
-    fields = fields_of(route, "query") if isinstance(route, APIRoute) else {}
-    lists = [name for name, field in fields.items() if get_origin(field.annotation) is list]
-    query_fields(request, fields, lists)
 
 
 def refuse_encoding(request: Request) -> None:

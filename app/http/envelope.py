@@ -1,0 +1,96 @@
+"""What every answer is wrapped in: an id, safe headers, a line in the log. Knows no route."""
+
+import logging
+import re
+import secrets
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.http import problems
+from worker import logs
+
+DEFAULT_HEADERS = {
+    # Nothing of an answer that is opened as a page may run, load or be framed.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""What an answer says unless its route says otherwise."""
+
+_log = logging.getLogger(__name__)
+_access = logging.getLogger("charloom.access")
+
+
+class Envelope:
+    """What every answer has: an id, safe headers, a line in the log. A mistake becomes a 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope).get("x-request-id"))
+        with logs.about(request_id=request_id):
+            await self._answer(scope, receive, send, request_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        began = time.perf_counter()
+        status = 0
+
+        async def send_wrapped(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Referrer-Policy"] = "no-referrer"
+                for name, value in DEFAULT_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_wrapped)
+        except ClientDisconnect:
+            _log.debug("the client of request %s left", request_id)
+        except Exception:
+            _log.exception("request %s failed", request_id)
+            # An answer that has begun is cut off by the server, which sees that it has no end.
+            if not status:
+                answer = problems.response(scope, problems.unexpected())
+                await answer(scope, receive, send_wrapped)
+        finally:
+            _log_access(scope, status, time.perf_counter() - began, request_id)
+
+
+def _request_id(given: str | None) -> str:
+    """The client's own id for it, if it is one that a log can hold."""
+    if given and re.fullmatch(r"[\w.-]{1,64}", given, re.ASCII):
+        return given
+    return secrets.token_hex(8)
+
+
+def _log_access(scope: Scope, status: int, seconds: float, request_id: str) -> None:
+    # The path as it came: what is percent-encoded can't forge a line. No query: it holds primes.
+    path = scope["raw_path"].decode("ascii", "replace")
+    level = logging.DEBUG if path in ("/healthz", "/readyz") else logging.INFO
+    method, outcome, milliseconds = scope["method"], status or "left", round(seconds * 1000)
+    client = scope.get("client")
+    fields = {
+        "method": method,
+        "path": path,
+        "status": outcome,
+        "milliseconds": milliseconds,
+        "client": client[0] if client else None,
+    }
+    _access.log(
+        level,
+        "%s %s %s %d ms %s",
+        *(method, path, outcome, milliseconds, request_id),
+        extra={"fields": fields},
+    )

@@ -1,0 +1,52 @@
+"""Which media type a client wants (RFC 9110, 12.5.1). Knows no route."""
+
+import re
+
+from fastapi import Request
+
+from app.http.problems import Problem
+
+TEXT, EVENTS, JSON = "text/plain", "text/event-stream", "application/json"
+_HTML = "text/html"
+
+
+def accepted(request: Request, offers: tuple[str, ...]) -> str:
+    """The offer that a client's ``Accept`` likes best; the first where it has no preference.
+
+    Raises:
+        Problem: 406, it takes none of them.
+    """
+    ranges = _ranges(request.headers.get("accept") or "*/*")
+    best = max(offers, key=lambda offer: _quality(ranges, offer))
+    if not _quality(ranges, best):
+        raise Problem(406, f"this address answers with {', '.join(offers)}")
+    return best
+
+
+def prefers_html(accept: str) -> bool:
+    """Whether an ``Accept`` header names HTML, and nothing of the API's above it.
+
+    Browsers name it when they navigate; ``curl`` and ``fetch`` say ``*/*``.
+    """
+    ranges = _ranges(accept)
+    html = ranges.get(_HTML, 0.0)
+    return html > 0 and html >= max(ranges.get(JSON, 0.0), ranges.get(TEXT, 0.0))
+
+
+def _quality(ranges: dict[str, float], offer: str) -> float:
+    """How much a client likes a media type, from 0 to 1: its most specific range decides."""
+    for media_range in (offer, offer.partition("/")[0] + "/*", "*/*"):
+        if media_range in ranges:
+            return ranges[media_range]
+    return 0.0
+
+
+def _ranges(header: str) -> dict[str, float]:
+    """The media ranges of an ``Accept`` header with their weights; a malformed weight is 0."""
+    ranges: dict[str, float] = {}
+    for entry in header.split(","):
+        media_range, *parameters = (part.strip().lower() for part in entry.split(";"))
+        weight = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
+        is_weight = re.fullmatch(r"[01](\.\d{0,3})?", weight)
+        ranges.setdefault(media_range, float(weight) if is_weight else 0.0)
+    return ranges

@@ -1,0 +1,35 @@
+"""Answers that are sent while they are made. Knows no route."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from fastapi.responses import StreamingResponse
+from fastapi.sse import format_sse_event
+from starlette.types import Receive, Scope, Send
+
+
+class ClosingResponse(StreamingResponse):
+    """What comes as it is made. ``close`` frees the rows however the response ends."""
+
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        media_type: str,
+        headers: Mapping[str, str],
+        close: Callable[[], None],
+    ) -> None:
+        self.close = close
+        super().__init__(chunks, headers=headers, media_type=media_type)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Not in the generator: one that never began to run has no finally either.
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.close()
+
+
+def event(name: str, data: dict[str, Any]) -> bytes:
+    """One server-sent event."""
+    return format_sse_event(event=name, data_str=json.dumps(data, ensure_ascii=False))

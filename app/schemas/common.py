@@ -1,0 +1,119 @@
+"""Fields that several schemas share. Knows no route."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
+
+MAX_TEXT = 20_000
+"""Characters of a text that is inspected or scored."""
+
+
+def _temperature(value: float) -> float:
+    if value != 0 and not 0.01 <= value <= 10:
+        raise ValueError("must be 0 (always the likeliest character) or from 0.01 to 10")
+    return value
+
+
+class Matches:
+    """A text must match a pattern; ``words`` say so to a person who sent another."""
+
+    def __init__(self, pattern: str, words: str) -> None:
+        self._pattern = re.compile(pattern, re.ASCII)
+        self._words = words
+
+    def _check(self, value: str) -> str:
+        if not self._pattern.fullmatch(value):
+            raise ValueError(self._words)
+        return value
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(schema) | {"pattern": f"^{self._pattern.pattern}$"}
+
+
+_NAME = Matches(
+    r"[a-z0-9][a-z0-9_-]{0,62}",
+    "must be lower-case letters, digits, '_' and '-', 63 at most, starting with a letter or digit",
+)
+_REFERENCE = Matches(
+    r"[a-z0-9][a-z0-9_-]{0,62}(:[a-z0-9][a-z0-9._-]{0,62})?",
+    "must be name or name:tag, of lower-case letters, digits, '_' and '-' "
+    "(in a tag also '.'), 63 at most each, starting with a letter or digit",
+)
+_CORPUS = Matches(r"[0-9a-f]{64}", "must be the id of a corpus: GET /corpora lists them")
+_JOB = Matches(r"[0-9a-f]{22}", "must be the id of a job: GET /jobs lists them")
+
+ModelName = Annotated[str, _NAME, Field(examples=["linux"])]
+ModelReference = Annotated[str, _REFERENCE, Field(examples=["linux"])]
+CorpusId = Annotated[str, _CORPUS]
+JobId = Annotated[str, _JOB]
+Temperature = Annotated[float, AfterValidator(_temperature), Field(allow_inf_nan=False)]
+MAX_SEED = (1 << 63) - 1
+Unknown = Literal["error", "skip"]
+"""What to do with characters that a model does not know."""
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
+class Fields(BaseModel):
+    """Fields that a client sets: none but these, and an empty one is absent."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value not in ("", None)}
+
+
+class Page(Fields):
+    """Which part of a list: ``cursor`` is the ``next`` of the page before."""
+
+    limit: int = Field(50, ge=1, le=100)
+
+
+def page(name: str, found: list[dict[str, Any]], limit: int, key: str) -> dict[str, Any]:
+    """A page of a list.
+
+    Args:
+        name: what the list is called.
+        found: its items, and one more if there is a next page.
+        limit: items of a page.
+        key: of the value that a next page starts after.
+    """
+    items = found[:limit]
+    return {name: items, "next": items[-1][key] if len(found) > limit else None}
+
+
+class Baseline(BaseModel):
+    """What an n-gram model reaches on the same validation text."""
+
+    ngram_order: int | None = None
+    val_loss: float | None = None
+    bpc: float | None = None
+
+
+class Readiness(BaseModel):
+    """Whether Redis answers, and how many workers and models there are."""
+
+    redis: bool
+    workers: int | None
+    models: int | None

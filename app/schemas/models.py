@@ -1,0 +1,95 @@
+"""Models as clients see them. Knows no route."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.schemas.common import Baseline, Fields, ModelReference, Page
+from models.config import NetworkKind
+
+
+class ModelQuery(Page):
+    cursor: ModelReference | None = None
+
+
+class DownloadQuery(Fields):
+    format: Literal["zip", "onnx"] = Field(
+        "zip", description="the whole checkpoint, or its network for ONNX Runtime"
+    )
+
+
+class Precision(BaseModel):
+    """Validation losses of the two ways to compute the network."""
+
+    exact: float | None
+    fast: float | None
+
+
+class ModelView(BaseModel):
+    """A published checkpoint under one of its tags."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "model": "linux",
+                "name": "linux",
+                "tag": "latest",
+                "digest": "5f0f3b6e0f6d6d0c1b5a3e9a8f1f5c0a7b8d2f5a6c4e3b2a1908f7e6d5c4b3a2",
+                "tags": ["latest"],
+                "network": "lstm",
+                "config": {"num_layers": 2, "hidden_size": 256, "embedding_size": 0},
+                "vocabulary_size": 98,
+                "parameters": 915554,
+                "val_loss": 1.21,
+                "bpc": 1.746,
+                "baseline": None,
+                "precision": {"exact": 1.21, "fast": None},
+                "corpus": {"characters": 6206996},
+                "created_at": "2026-11-24T10:30:00.000Z",
+                "job_id": "018f3c2a9d4e1b2c3d4e5f",
+                "pretrained": False,
+            }
+        }
+    )
+
+    model: str
+    name: str
+    tag: str
+    digest: str
+    tags: list[str]
+    network: NetworkKind
+    config: dict[str, Any]
+    vocabulary_size: int
+    parameters: int
+    val_loss: float | None
+    bpc: float | None
+    baseline: Baseline | None
+    precision: Precision
+    corpus: dict[str, Any] | None
+    created_at: str | None
+    job_id: str | None
+    pretrained: bool
+
+
+class ModelList(BaseModel):
+    models: list[ModelView]
+    next: str | None
+
+
+class LossPoint(BaseModel):
+    step: int
+    train_loss: float | None = None
+    val_loss: float | None = None
+
+
+class SamplePoint(BaseModel):
+    step: int
+    temperature: float | None = None
+    text: str
+
+
+class History(BaseModel):
+    """Losses and samples over the steps of a training."""
+
+    points: list[LossPoint]
+    samples: list[SamplePoint]
