@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app import deadlines
 from app.main import create_app
-from app.services import Services
+from app.routes.services import Services
 from app.settings import Settings, refusal
 from worker import logs
 

@@ -12,7 +12,7 @@ from starlette.routing import compile_path
 from starlette.types import Scope
 
 from app.http.negotiation import prefers_html
-from app.pages import VIEWS
+from app.routes.pages import VIEWS
 
 Need = Literal["nothing", "public", "sample", "train", "admin"]
 """What a caller must have: a key of that scope; for ``public`` one that may sample, unless the

@@ -14,23 +14,13 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 from redis import RedisError
 
-from app import (
-    dialect_ollama,
-    dialect_openai,
-    health,
-    inside,
-    metrics,
-    names,
-    pages,
-    registry,
-    sampling,
-    training,
-)
 from app.access import needed_for
 from app.guard import Guard
 from app.http import problems
 from app.http.envelope import Envelope
-from app.services import open_services
+from app.routes import corpora, health, inside, jobs, metrics, models, names, pages, sample, train
+from app.routes.dialects import ollama, openai
+from app.routes.services import open_services
 from app.settings import Settings
 from models import pretrained
 from worker.reconciler import Reconciler
@@ -71,20 +61,21 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (
         # First: a browser that navigates gets the page, all others fall through to the API.
         pages.router,
-        training.uploads,
-        training.router,
-        registry.router,
-        sampling.router,
+        train.router,
+        jobs.router,
+        corpora.router,
+        models.router,
+        sample.router,
         names.router,
         inside.router,
-        dialect_openai.router,
-        dialect_ollama.router,
+        openai.router,
+        ollama.router,
         health.router,
         metrics.router,
     ):
         app.include_router(router)
     app.add_api_route("/", _welcome, response_class=PlainTextResponse, include_in_schema=False)
-    problems.add_handlers(app, {"/v1/": dialect_openai.error, "/api/": dialect_ollama.error})
+    problems.add_handlers(app, {"/v1/": openai.error, "/api/": ollama.error})
     app.add_middleware(Guard, settings=settings)
     # Added last, it is outermost: app.guard says why.
     app.add_middleware(Envelope)

@@ -19,7 +19,7 @@ from app.access import TABLE
 from app.guard import EXPOSED, Guard
 from app.keys import KeyRing, bearer
 from app.main import create_app
-from app.pages import VIEWS
+from app.routes.pages import VIEWS
 from app.settings import Settings, refusal
 from models.checkpoint import Registry
 from tests.serving import eventually, problem, serve

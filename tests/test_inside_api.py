@@ -15,7 +15,8 @@ import httpx2
 import numpy as np
 import pytest
 
-from app import background, inside
+from app import background
+from app.routes import inside
 from app.schemas.inside import CellRanking, Inspection, Scores
 from models import analysis
 from models.analysis import keep_cells, read_cells

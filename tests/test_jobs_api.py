@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from app import main
-from app.training import _until
+from app.routes.jobs import _until
 from tests.serving import NOWHERE, TEXT, eventually, problem, serve, wrong_fields
 from worker.events import Event, EventLog
 from worker.jobs import Job, JobStore

@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from redis import RedisError
 
 from app.http.queries import known_query
-from app.services import Services, ServicesDep
+from app.routes.services import Services, ServicesDep
 from app.streams import Tally
 from worker.jobs import JobStore, Status, UnknownJob
 

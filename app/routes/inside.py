@@ -19,10 +19,10 @@ from app.catalogue import Named
 from app.http.bodies import json_body, read_json
 from app.http.problems import Problem, responses, unprocessable, validated
 from app.http.queries import known_query
-from app.registry import reference_of
-from app.sampling import RETRY_SECONDS, known_text
+from app.routes.models import reference_of
+from app.routes.services import Services, ServicesDep
+from app.routes.texts import RETRY_SECONDS, known_text
 from app.schemas.inside import CellRanking, Inspection, InspectRequest, ScoreRequest, Scores
-from app.services import Services, ServicesDep
 from models.analysis import read_cells
 from models.config import NetworkConfig
 from models.inspect import Stopped, Trace, trace

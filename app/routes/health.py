@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from redis import RedisError
 
 from app.http.problems import Problem, responses
+from app.routes.services import Services, ServicesDep
 from app.schemas.common import Readiness
-from app.services import Services, ServicesDep
 
 router = APIRouter(tags=["health"])
 

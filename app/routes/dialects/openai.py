@@ -17,7 +17,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field, field_validator
 
-from app.dialects import (
+from app.http.bodies import json_body
+from app.http.negotiation import EVENTS
+from app.http.problems import Problem
+from app.http.streaming import ClosingResponse
+from app.routes.dialects.common import (
     DEFAULT_LENGTH,
     LEAST_TOP_P,
     MAX_LENGTH,
@@ -32,14 +36,10 @@ from app.dialects import (
     status,
     warmth,
 )
-from app.http.bodies import json_body
-from app.http.negotiation import EVENTS
-from app.http.problems import Problem
-from app.http.streaming import ClosingResponse
-from app.sampling import Opened
+from app.routes.services import Services, ServicesDep
+from app.routes.texts import Opened
 from app.schemas.common import Unknown
 from app.schemas.texts import MAX_PRIME, MAX_STOP, MAX_STOPS, SampleRequest
-from app.services import Services, ServicesDep
 from models.batch import Character, Piece
 from models.checkpoint import Entry
 

@@ -24,7 +24,7 @@ from starlette.types import Scope
 
 from app.http.negotiation import prefers_html
 
-STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).parents[1] / "static"
 
 SCRIPT = "text/javascript; charset=utf-8"
 

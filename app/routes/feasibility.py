@@ -6,8 +6,8 @@ Knows memory, the model to go on from and what workers measured; no route and no
 from typing import Any
 
 from app.http.problems import unprocessable
+from app.routes.services import Services
 from app.schemas.training import TrainingOptions
-from app.services import Services
 from models import sizing
 from models.checkpoint import UnknownModel
 from models.config import NetworkConfig

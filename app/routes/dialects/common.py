@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict
 
 from app.http.bodies import read_json
 from app.http.problems import Problem, validated
-from app.sampling import Opened, derived_seed, draw_seed, open_text
+from app.routes.services import Services
+from app.routes.texts import Opened, derived_seed, draw_seed, open_text
 from app.schemas.common import MAX_SEED, Fields
 from app.schemas.texts import MAX_BODY, SampleRequest
-from app.services import Services
 from models.checkpoint import UnknownModel, split_reference
 
 DEFAULT_LENGTH = 1000

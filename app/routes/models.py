@@ -19,9 +19,9 @@ from starlette.types import Receive, Scope, Send
 from app.http.bodies import receive_file
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
+from app.routes.services import Services, ServicesDep
 from app.schemas.common import page
 from app.schemas.models import DownloadQuery, History, ModelList, ModelQuery, ModelView
-from app.services import Services, ServicesDep
 from models.checkpoint import NGRAM, Entry, UnknownModel, check_tag, split_reference
 from models.files import CheckpointError
 from models.portable import onnx_file, unzipped, zipped

@@ -15,7 +15,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field, field_validator
 
-from app.dialects import (
+from app.http.bodies import json_body, read_json
+from app.http.problems import Problem, unprocessable, validated
+from app.http.streaming import ClosingResponse
+from app.routes.dialects.common import (
     DEFAULT_LENGTH,
     LEAST_TOP_P,
     MAX_LENGTH,
@@ -29,13 +32,10 @@ from app.dialects import (
     status,
     warmth,
 )
-from app.http.bodies import json_body, read_json
-from app.http.problems import Problem, unprocessable, validated
-from app.http.streaming import ClosingResponse
-from app.sampling import Opened
+from app.routes.services import ServicesDep
+from app.routes.texts import Opened
 from app.schemas.common import Unknown
 from app.schemas.texts import MAX_BODY, MAX_PRIME, MAX_STOP, MAX_STOPS, SampleRequest
-from app.services import ServicesDep
 from models.checkpoint import Entry
 
 router = APIRouter(prefix="/api", tags=["Ollama's dialect"])

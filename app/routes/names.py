@@ -20,9 +20,9 @@ from app.http.negotiation import JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
 from app.http.streaming import ClosingResponse
-from app.sampling import derived_seed, draw_seed, find_writer, sample_headers, server_full
+from app.routes.services import Services, ServicesDep
+from app.routes.texts import derived_seed, draw_seed, find_writer, sample_headers, server_full
 from app.schemas.texts import NamesQuery, NamesResult
-from app.services import Services, ServicesDep
 from app.streams import Reader, ServerFull
 from models.batch import Stream
 from models.decoder import RowDecoder

@@ -1,0 +1,113 @@
+"""Corpora: uploaded, listed and deleted."""
+
+from contextlib import suppress
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from app.http.bodies import CORPUS, receive_text
+from app.http.problems import responses
+from app.http.queries import known_query
+from app.routes import feasibility
+from app.routes.services import Services, ServicesDep
+from app.schemas.common import page
+from app.schemas.training import CorpusList, CorpusQuery, CorpusReport
+from worker.corpora import UnknownCorpus
+
+router = APIRouter(tags=["training"])
+_QUERY = [Depends(known_query)]
+"""Of all but the upload, whose body is a text."""
+
+
+@router.post(
+    "/corpora",
+    status_code=201,
+    tags=["corpora"],
+    summary="Keep a text and say what it is",
+    response_model=CorpusReport,
+    responses=responses(400, 413, 415, 422, 507),
+    openapi_extra={
+        "requestBody": {
+            # Nothing is a text too, which its report says.
+            "required": False,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {CORPUS: {"type": "string", "format": "binary"}},
+                        "required": [CORPUS],
+                    }
+                },
+                "text/plain": {"schema": {"type": "string"}},
+            },
+        }
+    },
+)
+async def add_corpus(request: Request, response: Response, services: ServicesDep) -> dict[str, Any]:
+    """Keeps a text without training on it. What is wrong with it is a warning in the report."""
+    async with receive_text(
+        request, services.corpora, services.settings.max_upload_bytes, (), lambda _fields: None
+    ) as received:
+        corpus_id = await run_in_threadpool(services.corpora.add_any, received.upload)
+    report = await run_sync(_report, services, corpus_id, limiter=services.scans)
+    response.headers["Location"] = f"/corpora/{corpus_id}"
+    return report
+
+
+def _report(services: Services, corpus_id: str) -> dict[str, Any]:
+    report = services.corpora.report(corpus_id)
+    seconds = None
+    if report.get("distinct"):
+        seconds = feasibility.estimated_seconds(services, report["distinct"], report["characters"])
+    return {"id": corpus_id, "estimated_seconds": seconds} | report
+
+
+@router.get(
+    "/corpora",
+    tags=["corpora"],
+    summary="List corpora",
+    response_model=CorpusList,
+    dependencies=_QUERY,
+)
+def list_corpora(query: Annotated[CorpusQuery, Query()], services: ServicesDep) -> dict[str, Any]:
+    found: list[dict[str, Any]] = []
+    for corpus_id in services.corpora.ids():
+        if query.cursor and corpus_id <= query.cursor:
+            continue
+        with suppress(UnknownCorpus):
+            found.append(_report(services, corpus_id))
+        if len(found) > query.limit:
+            break
+    return page("corpora", found, query.limit, "id")
+
+
+@router.get(
+    "/corpora/{corpus_id}",
+    tags=["corpora"],
+    summary="What a corpus is",
+    response_model=CorpusReport,
+    responses=responses(404),
+    dependencies=_QUERY,
+)
+def show_corpus(corpus_id: str, services: ServicesDep) -> dict[str, Any]:
+    return _report(services, corpus_id)
+
+
+@router.delete(
+    "/corpora/{corpus_id}",
+    status_code=204,
+    tags=["corpora"],
+    summary="Remove a corpus",
+    responses=responses(404, 409),
+    dependencies=_QUERY,
+)
+def delete_corpus(corpus_id: str, services: ServicesDep) -> None:
+    """Removes a corpus that no unfinished job needs."""
+
+    def needed_by(corpus_id: str) -> str | None:
+        jobs = services.jobs.unended()
+        return next((job.id for job in jobs if job.spec["corpus_id"] == corpus_id), None)
+
+    services.corpora.delete(corpus_id, needed_by)

@@ -1,0 +1,180 @@
+"""Jobs: listed, followed, cancelled and resumed."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
+from typing import Annotated, Any
+
+import anyio
+from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from redis import RedisError
+
+from app.http.bodies import json_body, read_json
+from app.http.problems import Problem, responses, unprocessable, validated
+from app.http.queries import known_query
+from app.routes.services import JobDep, Services, ServicesDep
+from app.schemas.common import page
+from app.schemas.training import JobList, JobQuery, JobView, ResumeRequest
+from worker.events import Event
+from worker.jobs import Job, UnknownJob
+
+router = APIRouter(tags=["training"], dependencies=[Depends(known_query)])
+
+
+@router.get("/jobs", summary="List jobs, newest first", response_model=JobList)
+def list_jobs(query: Annotated[JobQuery, Query()], services: ServicesDep) -> dict[str, Any]:
+    found: list[dict[str, Any]] = []
+    for job_id in services.jobs.ids():
+        if query.cursor and job_id >= query.cursor:
+            continue
+        try:
+            view = services.jobs.get(job_id).view()
+        except UnknownJob:
+            continue
+        if query.status in (None, view["status"]) and query.model in (None, view["model"]):
+            found.append(view)
+        if len(found) > query.limit:
+            break
+    return page("jobs", found, query.limit, "id")
+
+
+@router.get("/jobs/{job_id}", summary="A job", response_model=JobView, responses=responses(404))
+def show_job(job: JobDep) -> dict[str, Any]:
+    return job.view()
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    status_code=204,
+    summary="Remove an ended job",
+    responses=responses(404, 409),
+)
+def delete_job(job_id: str, services: ServicesDep) -> None:
+    """Removes an ended job's record and resume state; the models that it published stay."""
+    services.jobs.delete(job_id)
+    with suppress(RedisError):
+        services.queue.forget(job_id)
+
+
+@router.post(
+    "/jobs/{job_id}/cancel",
+    status_code=202,
+    summary="Cancel a job",
+    response_model=JobView,
+    responses=responses(404, 409),
+)
+def cancel_job(job: JobDep, services: ServicesDep) -> dict[str, Any]:
+    """Ends a job within two seconds; what it published stays."""
+    event = job.request_cancel()
+    if event is not None:
+        services.queue.events.publish(job.id, event)
+        with suppress(RedisError):
+            services.queue.forget(job.id)
+    return job.view()
+
+
+@router.post(
+    "/jobs/{job_id}/resume",
+    status_code=202,
+    summary="Go on with an ended job",
+    response_model=JobView,
+    responses=responses(404, 409, 415, 422),
+    openapi_extra=json_body(ResumeRequest, required=False),
+)
+async def resume_job(
+    job_id: str, request: Request, background: BackgroundTasks, services: ServicesDep
+) -> dict[str, Any]:
+    """A cancelled, failed or finished job goes on from its last state.
+
+    The limits may be raised in the body, as JSON; they count from the job's beginning. Without
+    one that is raised, a job that has reached them ends again at once.
+    """
+    values = await read_json(request, optional=True)
+    raised = validated(ResumeRequest, values).model_dump(exclude_none=True)
+    job = await run_in_threadpool(_resume, services, job_id, raised)
+    background.add_task(services.queue.enqueue, job.id)
+    return await run_in_threadpool(job.view)
+
+
+def _resume(services: Services, job_id: str, raised: dict[str, Any]) -> Job:
+    job = services.jobs.get(job_id)
+    view = job.view()
+    reached = _limits_reached(view["progress"] or {}, job.spec["options"])
+    for name, value in raised.items():
+        if (before := view["options"].get(name)) is not None and value < before:
+            raise unprocessable(name, f"may be raised alone: it is {before:g} already")
+    if raised and (left := reached - raised.keys()):
+        raise unprocessable(min(left), "has been reached as well: raise it too")
+    if not services.corpora.has(job.spec["corpus_id"]):
+        raise Problem(409, "the job's corpus was deleted: it can't go on without")
+    return services.jobs.resume(job_id, raised)
+
+
+def _limits_reached(progress: dict[str, Any], options: dict[str, Any]) -> set[str]:
+    """Those of the limits asked for that have ended the job."""
+    measures = {"max_epochs": "epoch", "max_steps": "step", "max_seconds": "elapsed_seconds"}
+    return {
+        limit
+        for limit, measure in measures.items()
+        if options.get(limit) is not None and (progress.get(measure) or 0) >= options[limit]
+    }
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    summary="Follow a job",
+    response_class=EventSourceResponse,
+    responses=responses(404),
+)
+async def follow_job(
+    job: JobDep,
+    services: ServicesDep,
+    last_event_id: Annotated[
+        str | None, Header(description="go on after this event; an unknown one starts over")
+    ] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """Every event of a job from its start, then live, until it has ended.
+
+    Events are `progress`, `evaluation`, `sample`, `checkpoint`, `notice` and, last, `end`.
+    """
+    events = services.queue.events.follow(job, _event_id(last_event_id))
+    async for event in _until(services.stopping, events):
+        yield ServerSentEvent(raw_data=json.dumps(event.data), event=event.event, id=str(event.id))
+
+
+def _event_id(header: str | None) -> int:
+    try:
+        return max(0, int(header or 0))
+    except ValueError:
+        return 0
+
+
+async def _until(
+    stopping: asyncio.Event, events: AsyncGenerator[Event, None]
+) -> AsyncIterator[Event]:
+    """The events until their end or until the server stops; the client comes back for the rest."""
+    stopped = asyncio.ensure_future(stopping.wait())
+    coming: asyncio.Future[Event] = asyncio.ensure_future(anext(events))
+    try:
+        while True:
+            await asyncio.wait((coming, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                return
+            try:
+                yield coming.result()
+            except StopAsyncIteration:
+                return
+            coming = asyncio.ensure_future(anext(events))
+    finally:
+        # Shielded: a client that leaves cancels this, and the generator must be closed all the
+        # same, after whatever runs in it.
+        with anyio.CancelScope(shield=True):
+            stopped.cancel()
+            while not coming.done():
+                # More than once: redis-py swallows a cancellation while it connects.
+                coming.cancel()
+                await asyncio.wait((coming,), timeout=0.05)
+            await events.aclose()

@@ -1,0 +1,163 @@
+"""Corpora and jobs over HTTP: what is sent, what became of it, and what happens meanwhile.
+
+Knows disk and queue through ``worker.corpora``, ``worker.jobs`` and ``worker.queue``; nothing of
+how a network is trained.
+"""
+
+import logging
+from contextlib import suppress
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, BackgroundTasks, Header, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from app.http.bodies import CORPUS, is_json, read_json, receive_text
+from app.http.problems import Problem, repeated_fields, responses, unprocessable, validated
+from app.http.queries import query_fields
+from app.routes import feasibility
+from app.routes.services import Services, ServicesDep
+from app.schemas.training import (
+    StartedJob,
+    TrainingOptions,
+    TrainingRequest,
+)
+from worker import logs
+from worker.corpora import UnknownCorpus
+from worker.jobs import Job
+
+_log = logging.getLogger(__name__)
+
+router = APIRouter(tags=["training"])
+"""Its one route's body is a text, so the route reads its query itself."""
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(max_length=255, description="the same key gives the first job again"),
+]
+
+
+def _train_documentation() -> dict[str, Any]:
+    """The three ways into ``POST /train``, which FastAPI can't see."""
+    options = TrainingOptions.model_json_schema()["properties"]
+    form = {CORPUS: {"type": "string", "format": "binary", "description": "the text"}} | options
+    return {
+        "parameters": [
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "schema": {k: v for k, v in schema.items() if k not in ("description", "title")},
+                "description": schema.get("description", ""),
+            }
+            for name, schema in options.items()
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "properties": form,
+                        "required": [CORPUS, "model"],
+                    }
+                },
+                "application/json": {"schema": TrainingRequest.model_json_schema()},
+                "text/plain": {"schema": {"type": "string"}},
+            },
+        },
+    }
+
+
+@router.post(
+    "/train",
+    status_code=202,
+    summary="Train a model on a text",
+    response_model=StartedJob,
+    responses=responses(400, 409, 413, 415, 422, 507),
+    openapi_extra=_train_documentation(),
+)
+async def train(
+    request: Request,
+    response: Response,
+    background: BackgroundTasks,
+    services: ServicesDep,
+    idempotency_key: IdempotencyKey = None,
+) -> dict[str, Any]:
+    """Takes a text and answers with the job that will train on it, once both are safe on disk.
+
+    The text is the file part `corpus` of a form, with the options as fields; or the raw body,
+    whatever content type is on it, with the options in the query; or JSON with the `corpus_id`
+    of a corpus that is here already.
+    """
+    if is_json(request):
+        options, corpus_id = await _take_request(request, services)
+    else:
+        options, corpus_id = await _take_text(request, services)
+    job, is_new = await run_in_threadpool(
+        _create_job, services, options, corpus_id, idempotency_key or None
+    )
+    if is_new:
+        with logs.about(job_id=job.id):
+            _log.info("job %s: accepted", job.id)
+        # After the answer: a job on disk is safe, and Redis may take its time.
+        background.add_task(services.queue.enqueue, job.id)
+    response.headers["Location"] = f"/jobs/{job.id}"
+    return await run_in_threadpool(_started, services, job)
+
+
+async def _take_text(request: Request, services: Services) -> tuple[TrainingOptions, str]:
+    async with receive_text(
+        request,
+        services.corpora,
+        services.settings.max_upload_bytes,
+        TrainingOptions.model_fields,
+        lambda fields: validated(TrainingOptions, fields),
+    ) as received:
+        options = received.options
+        corpus_id, _report = await run_sync(
+            services.corpora.add,
+            received.upload,
+            options.symbols,
+            lambda scan: feasibility.check(services, options, scan),
+            limiter=services.scans,
+        )
+    return options, corpus_id
+
+
+async def _take_request(request: Request, services: Services) -> tuple[TrainingOptions, str]:
+    fields = query_fields(request, TrainingRequest.model_fields)
+    values = await read_json(request)
+    if twice := fields.keys() & values.keys():
+        raise repeated_fields(twice)
+    asked = validated(TrainingRequest, fields | values)
+    try:
+        scan = await run_sync(
+            services.corpora.scan, asked.corpus_id, asked.symbols, limiter=services.scans
+        )
+    except UnknownCorpus:
+        raise unprocessable("corpus_id", "is of no corpus here: GET /corpora lists them") from None
+    await run_in_threadpool(feasibility.check, services, asked, scan)
+    return asked, asked.corpus_id
+
+
+def _create_job(
+    services: Services, options: TrainingOptions, corpus_id: str, key: str | None
+) -> tuple[Job, bool]:
+    try:
+        with services.corpora.kept(corpus_id):
+            return services.jobs.create(options.model, corpus_id, options.spec(), key)
+    except UnknownCorpus:
+        raise Problem(409, "the corpus was deleted while the job was made: send it again") from None
+
+
+def _started(services: Services, job: Job) -> dict[str, Any]:
+    corpus_id, options = job.spec["corpus_id"], job.spec["options"]
+    corpus = None
+    with suppress(UnknownCorpus):
+        report = services.corpora.scan(corpus_id, options["tokens"]).report
+        seconds = feasibility.estimated_seconds(
+            services, report.distinct, report.characters, options
+        )
+        corpus = {"id": corpus_id, "estimated_seconds": seconds} | report.to_json()
+    return job.view() | {"corpus": corpus}
