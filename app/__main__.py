@@ -16,7 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from app import deadlines
+from app.access import deadlines
 from app.main import create_app
 from app.routes.services import Services
 from app.settings import Settings, refusal

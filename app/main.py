@@ -14,8 +14,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 from redis import RedisError
 
-from app.access import needed_for
-from app.guard import Guard
+from app.access.guard import Guard
+from app.access.keys import KeyRing
+from app.access.table import needed_for
 from app.http import problems
 from app.http.envelope import Envelope
 from app.routes import corpora, health, inside, jobs, metrics, models, names, pages, sample, train
@@ -76,8 +77,18 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     app.add_api_route("/", _welcome, response_class=PlainTextResponse, include_in_schema=False)
     problems.add_handlers(app, {"/v1/": openai.error, "/api/": ollama.error})
-    app.add_middleware(Guard, settings=settings)
-    # Added last, it is outermost: app.guard says why.
+    app.add_middleware(
+        Guard,
+        keys=KeyRing.parse(settings.api_keys.get_secret_value()),
+        bound_to=settings.host,
+        hosts=settings.hosts,
+        origins=settings.cors_origins,
+        is_public=settings.public == "sample",
+        public_rate=settings.public_rate,
+        public_streams=settings.public_streams,
+        key_rate=settings.key_rate,
+    )
+    # Added last, it is outermost: app.access.guard says why.
     app.add_middleware(Envelope)
     return app
 

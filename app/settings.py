@@ -4,7 +4,6 @@ Knows nothing of the application that is made from them.
 """
 
 import re
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +11,8 @@ import limits
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.keys import KeyRing
+from app.access.hosts import is_loopback
+from app.access.keys import KeyRing
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+", re.ASCII)
 _HOST = re.compile(r"[a-z0-9.:_-]+", re.ASCII)
@@ -107,13 +107,3 @@ def refusal(settings: Settings) -> str | None:
         "set CHARLOOM_API_KEYS, or CHARLOOM_INSECURE=1 if that is meant, or "
         "CHARLOOM_HOST=127.0.0.1"
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is of this machine's own."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

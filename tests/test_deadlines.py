@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app import deadlines
+from app.access import deadlines
 from tests.serving import TEXT, eventually, serve
 
 

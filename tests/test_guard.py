@@ -15,11 +15,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from app.access import TABLE
-from app.guard import EXPOSED, Guard
-from app.keys import KeyRing, bearer
+from app.access.guard import EXPOSED, Guard
+from app.access.keys import KeyRing, bearer
+from app.access.table import TABLE, VIEWS
 from app.main import create_app
-from app.routes.pages import VIEWS
 from app.settings import Settings, refusal
 from models.checkpoint import Registry
 from tests.serving import eventually, problem, serve
@@ -525,5 +524,5 @@ def test_what_is_no_request_passes() -> None:
     async def inner(scope: Any, _receive: Any, _send: Any) -> None:
         passed.append(scope["type"])
 
-    asyncio.run(Guard(inner, Settings(api_keys=KEYS))({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
+    asyncio.run(Guard(inner, keys=KeyRing.parse(KEYS))({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
     assert passed == ["lifespan"]

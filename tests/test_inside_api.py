@@ -15,7 +15,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from app import background
+from app.engine import background
 from app.routes import inside
 from app.schemas.inside import CellRanking, Inspection, Scores
 from models import analysis

@@ -33,9 +33,9 @@ from playwright.sync_api import (
 )
 
 from app.__main__ import Server, listen
+from app.access.table import VIEWS
 from app.http.negotiation import prefers_html
 from app.main import create_app
-from app.routes.pages import VIEWS
 from app.settings import Settings
 from models.checkpoint import Checkpoint, Registry
 from models.corpus import Corpus

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 import app.__main__
-from app.streams import Reader, Streams
+from app.engine.streams import Reader, Streams
 from models.batch import Batch, Stream
 from models.checkpoint import Registry
 from models.sampling import SampleOptions

@@ -14,8 +14,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from numpy.typing import NDArray
 
-from app.background import MAX_WAITING, Full, Result, ShouldStop
-from app.catalogue import Named
+from app.engine.background import MAX_WAITING, Full, Result, ShouldStop
+from app.engine.loaded import Named
 from app.http.bodies import json_body, read_json
 from app.http.problems import Problem, responses, unprocessable, validated
 from app.http.queries import known_query

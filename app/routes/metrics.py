@@ -22,9 +22,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from redis import RedisError
 
+from app.engine.streams import Tally
 from app.http.queries import known_query
 from app.routes.services import Services, ServicesDep
-from app.streams import Tally
 from worker.jobs import JobStore, Status, UnknownJob
 
 router = APIRouter(tags=["health"])

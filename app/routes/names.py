@@ -15,7 +15,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
-from app.catalogue import Writer
+from app.engine.loaded import Writer
+from app.engine.streams import Reader, ServerFull
 from app.http.negotiation import JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
@@ -23,7 +24,6 @@ from app.http.streaming import ClosingResponse
 from app.routes.services import Services, ServicesDep
 from app.routes.texts import derived_seed, draw_seed, find_writer, sample_headers, server_full
 from app.schemas.texts import NamesQuery, NamesResult
-from app.streams import Reader, ServerFull
 from models.batch import Stream
 from models.decoder import RowDecoder
 from models.doctor import LIST_LINE

@@ -22,14 +22,13 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
+from app.access.table import VIEWS
 from app.http.negotiation import prefers_html
 
 STATIC = Path(__file__).parents[1] / "static"
 
 SCRIPT = "text/javascript; charset=utf-8"
 
-VIEWS = ("/", "/train", "/train/{job_id}", "/inside", "/names", "/models")
-"""The URLs of the one page; its own router (static/js/main.js) tells them apart."""
 
 SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
 """What /docs needs of Swagger UI, which an installed package brings."""

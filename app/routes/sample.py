@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from app.engine.states import Saved
 from app.http.bodies import json_body, read_json
 from app.http.negotiation import EVENTS, JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable, validated
@@ -16,7 +17,6 @@ from app.http.streaming import ClosingResponse, event
 from app.routes.services import Services, ServicesDep
 from app.routes.texts import Opened, open_text
 from app.schemas.texts import MAX_BODY, SampleQuery, SampleRequest, SampleResult
-from app.states import Saved
 from models.batch import Character, Piece, StreamState
 
 router = APIRouter(tags=["sampling"])

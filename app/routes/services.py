@@ -10,11 +10,11 @@ from typing import Annotated
 import anyio
 from fastapi import Depends, Request
 
-from app.background import Background
-from app.catalogue import Catalogue
+from app.engine.background import Background
+from app.engine.loaded import Catalogue
+from app.engine.states import StateSigner
+from app.engine.streams import Streams
 from app.settings import Settings
-from app.states import StateSigner
-from app.streams import Streams
 from models.checkpoint import Registry
 from worker.corpora import CorpusStore
 from worker.devices import DeviceStore

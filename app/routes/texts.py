@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from fastapi.concurrency import run_in_threadpool
 
-from app.catalogue import NamedWriter
+from app.engine.loaded import NamedWriter
+from app.engine.states import NotAState, Saved
+from app.engine.streams import Reader, ServerFull
 from app.http.problems import Problem, unprocessable
 from app.routes.services import Services
 from app.schemas.common import Unknown
 from app.schemas.texts import SampleRequest
-from app.states import NotAState, Saved
-from app.streams import Reader, ServerFull
 from models.batch import Stream
 from models.decoder import Precision
 from models.sampling import SampleOptions

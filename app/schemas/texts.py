@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from app.engine.states import MAX_TOKEN
 from app.schemas.common import MAX_SEED, Fields, ModelReference, Temperature, Unknown
-from app.states import MAX_TOKEN
 from models.decoder import Precision
 from models.doctor import LIST_LINE
 

@@ -12,7 +12,8 @@ from starlette.routing import compile_path
 from starlette.types import Scope
 
 from app.http.negotiation import prefers_html
-from app.routes.pages import VIEWS
+
+pass
 
 Need = Literal["nothing", "public", "sample", "train", "admin"]
 """What a caller must have: a key of that scope; for ``public`` one that may sample, unless the
@@ -69,6 +70,9 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
     ),
 }
 """Of the contract, docs/http-api.md. ``HEAD`` is as ``GET``."""
+
+VIEWS = ("/", "/train", "/train/{job_id}", "/inside", "/names", "/models")
+"""The URLs of the one page; its own router (static/js/main.js) tells them apart."""
 
 _PAGES = [compile_path(path)[0] for path in VIEWS]
 # The router's own patterns: what it takes for another path, this must not take for this one.

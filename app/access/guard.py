@@ -1,16 +1,13 @@
 """Who is let in, before anything of a request is read.
 
-Knows keys, origins, names of hosts and rates; what an address needs is in ``app.access``.
+Knows keys, origins, names of hosts and rates; what an address needs is in ``app.access.table``.
 """
 
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Any
-from urllib.parse import urlsplit
 
 import limits
 from limits.storage import MemoryStorage
@@ -20,13 +17,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.access import need, needed_for
-from app.deadlines import BODY_PACE, Body
+from app.access.deadlines import BODY_PACE, Body
+from app.access.hosts import address_of, is_address, is_loopback, name_of
+from app.access.keys import Key, KeyRing, bearer
+from app.access.keys import Scope as KeyScope
+from app.access.table import need, needed_for
 from app.http import problems
 from app.http.problems import Problem
-from app.keys import Key, KeyRing, bearer
-from app.keys import Scope as KeyScope
-from app.settings import Settings, is_loopback
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 """They change nothing: RFC 9110, 9.2.1."""
@@ -46,8 +43,8 @@ class Guard:
 
     The layers around the routes, from outside in:
 
-    1. The envelope (``app.main``): every answer has an id, safe headers and a line in the log,
-       also those of this guard, and a mistake of anybody's is a 500.
+    1. The envelope (``app.http.envelope``): every answer has an id, safe headers and a line in the
+       log, also those of this guard, and a mistake of anybody's is a 500.
     2. The host's name. Before all else: a page that got this server's address under a name of its
        own (DNS rebinding) is of the same origin to its browser, so nothing below would see it.
     3. The origin. A preflight is answered here, since browsers send no key with one. A page of
@@ -61,18 +58,31 @@ class Guard:
     7. The application: exceptions become problems, then routes.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: KeyRing,
+        bound_to: str = "127.0.0.1",
+        hosts: Iterable[str] = (),
+        origins: Iterable[str] = (),
+        is_public: bool = False,
+        public_rate: str = "",
+        public_streams: int = 1,
+        key_rate: str = "",
+    ) -> None:
+        """``bound_to`` is the host that the server listens on; the rest is of ``app.settings``."""
         self.app = app
-        self._keys = KeyRing.parse(settings.api_keys.get_secret_value())
-        self._is_public = settings.public == "sample"
-        self._origins = frozenset(settings.cors_origins)
-        self._hosts = frozenset(settings.hosts)
-        self._bound_to = settings.host.lower()
-        self._is_local = is_loopback(settings.host)
+        self._keys = keys
+        self._is_public = is_public
+        self._origins = frozenset(origins)
+        self._hosts = frozenset(hosts)
+        self._bound_to = bound_to.lower()
+        self._is_local = is_loopback(bound_to)
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._public_rate = _rate(settings.public_rate)
-        self._key_rate = _rate(settings.key_rate)
-        self._public_streams = settings.public_streams
+        self._public_rate = _rate(public_rate)
+        self._key_rate = _rate(key_rate)
+        self._public_streams = public_streams
         self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,11 +119,11 @@ class Guard:
     # The host's name
 
     def _check_host(self, header: str) -> None:
-        name = _name_of(header)
+        name = name_of(header)
         if is_loopback(name) or name == self._bound_to or name in self._hosts:
             return
         # Nobody can rebind a number.
-        if not self._is_local and (not self._hosts or _is_address(name)):
+        if not self._is_local and (not self._hosts or is_address(name)):
             return
         raise Problem(
             403,
@@ -126,7 +136,7 @@ class Guard:
     def _is_own(self, headers: Headers, origin: str) -> bool:
         """Whether a page came from this server. A proxy may have changed the scheme."""
         authority = origin.lower().partition("://")[2]
-        return authority == headers.get("host", "").lower() or _name_of(authority) in self._hosts
+        return authority == headers.get("host", "").lower() or name_of(authority) in self._hosts
 
     def _allows(self, scope: Scope, headers: Headers, origin: str | None) -> str | None:
         """The origin whose pages may read the answer; None if it is nobody else's."""
@@ -170,7 +180,7 @@ class Guard:
         if needed == "nothing":
             yield
         elif needed == "public" and self._is_public and not (secret and self._keys):
-            address = _address(scope)
+            address = address_of(scope)
             self._count(self._public_rate, "address", address)
             with self._one_more(address):
                 yield
@@ -251,31 +261,3 @@ def _too_many(detail: str, seconds: int) -> Problem:
 
 def _rate(text: str) -> limits.RateLimitItem | None:
     return limits.parse(text) if text else None
-
-
-def _name_of(authority: str) -> str:
-    """The name or address in ``host:port``, as RFC 3986 writes both; empty for what is neither."""
-    try:
-        return (urlsplit(f"//{authority}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _address(scope: Scope) -> str:
-    """Whom a limit counts: an address, of IPv6 the network that a household has."""
-    client: Any = scope.get("client")
-    try:
-        address = ip_address(client[0].partition("%")[0])
-    except (TypeError, ValueError):
-        return "unknown"
-    if isinstance(address, IPv6Address):
-        return str(ip_network((address, 64), strict=False))
-    return str(address)

@@ -1,0 +1,45 @@
+"""Names and IP addresses of hosts, as requests bring them. Knows no key and no rate."""
+
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.types import Scope
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is of this machine's own."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def name_of(authority: str) -> str:
+    """The name or address in ``host:port``, as RFC 3986 writes both; empty for what is neither."""
+    try:
+        return (urlsplit(f"//{authority}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def address_of(scope: Scope) -> str:
+    """Whom a limit counts: an address, of IPv6 the network that a household has."""
+    client: Any = scope.get("client")
+    try:
+        address = ip_address(client[0].partition("%")[0])
+    except (TypeError, ValueError):
+        return "unknown"
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, 64), strict=False))
+    return str(address)
