@@ -9,13 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from app import cli_essay, commands, reach
-from app.shell import DATA, AskForKey, Data, Url, place, reported
-from app.up import Options, bring_up
+from app.essay.cli import corpus, experiment
+from app.supervisor.up import Options, bring_up
+from app.terminal import commands, connect
+from app.terminal import jobs as job_commands
+from app.terminal.options import DATA, AskForKey, Data, Url, place, reported
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-cli.add_typer(cli_essay.corpus, name="corpus")
-cli.add_typer(cli_essay.experiment, name="experiment")
+cli.add_typer(corpus, name="corpus")
+cli.add_typer(experiment, name="experiment")
 
 
 @cli.callback()
@@ -99,8 +101,8 @@ def train(
         with commands.opened(file) as text:
             if check:
                 raise typer.Exit(0 if commands.check(text) else 1)
-            with reach.everything(place(data, url, key)) as reached:
-                code = commands.train(reached, text, _given(context, "file", "check"))
+            with connect.everything(place(data, url, key)) as reached:
+                code = job_commands.train(reached, text, _given(context, "file", "check"))
         raise typer.Exit(code)
 
 
@@ -127,7 +129,7 @@ def sample(
     key: AskForKey = False,
 ) -> None:
     """Write text in a model's style, as it is made."""
-    with reported(), reach.server(place(data, url, key)) as reached:
+    with reported(), connect.server(place(data, url, key)) as reached:
         commands.sample(reached.client, _given(context))
 
 
@@ -147,7 +149,7 @@ def names(
     key: AskForKey = False,
 ) -> None:
     """Draw names from a model of a list, one a line, none twice."""
-    with reported(), reach.server(place(data, url, key)) as reached:
+    with reported(), connect.server(place(data, url, key)) as reached:
         commands.names(reached.client, _given(context))
 
 
@@ -179,7 +181,7 @@ def inspect(
         fields = _given(context, "file", "model", "cell", "tracks")
         if cell is not None:
             fields["cells"] = [cell]
-        with commands.opened(file) as text, reach.server(place(data, url, key)) as reached:
+        with commands.opened(file) as text, connect.server(place(data, url, key)) as reached:
             commands.inspect(reached.client, text, model, tracks, fields)
 
 
@@ -191,7 +193,7 @@ def cells(
     key: AskForKey = False,
 ) -> None:
     """Show what a model's cells keep track of."""
-    with reported(), reach.server(place(data, url, key)) as reached:
+    with reported(), connect.server(place(data, url, key)) as reached:
         commands.cells(reached.client, model)
 
 
@@ -204,7 +206,11 @@ def score(
     key: AskForKey = False,
 ) -> None:
     """Show which of some models expects a text most."""
-    with reported(), commands.opened(file) as text, reach.server(place(data, url, key)) as reached:
+    with (
+        reported(),
+        commands.opened(file) as text,
+        connect.server(place(data, url, key)) as reached,
+    ):
         commands.score(reached.client, text, model)
 
 
@@ -227,7 +233,7 @@ def models(
             raise typer.BadParameter("--download and --import need a model's name")
         if download and import_:
             raise typer.BadParameter("--download and --import are two commands")
-        with reach.server(place(data, url, key)) as reached:
+        with connect.server(place(data, url, key)) as reached:
             if download:
                 commands.download(reached.client, str(model), download)
             elif import_:
@@ -249,15 +255,15 @@ def jobs(
     key: AskForKey = False,
 ) -> None:
     """List jobs, the newest first; with a job's id, show its progress or cancel it."""
-    with reported(), reach.server(place(data, url, key)) as reached:
+    with reported(), connect.server(place(data, url, key)) as reached:
         if cancel and not job:
             raise typer.BadParameter("--cancel needs a job's id")
         if not job:
-            commands.jobs(reached.client, _given(context, "job", "cancel"))
+            job_commands.jobs(reached.client, _given(context, "job", "cancel"))
         elif cancel:
-            commands.cancel(reached.client, job)
+            job_commands.cancel(reached.client, job)
         else:
-            raise typer.Exit(commands.follow(reached, job))
+            raise typer.Exit(job_commands.follow(reached, job))
 
 
 def _given(context: typer.Context, *besides: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from app.valkey import EmbeddedRedis
+from app.supervisor.valkey import EmbeddedRedis
 from models.config import NetworkConfig
 from worker.corpora import CorpusStore
 from worker.events import Event

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from models import checks
-from models.checks import Count
+from app.essay import checks
+from app.essay.checks import Count
 from models.novelty import LineNovelty
 
 

@@ -23,12 +23,13 @@ import httpx2
 import numpy as np
 import pytest
 
-from app import cli, commands, progress, reach
-from app.client import ApiError, Client, Event
+from app import cli
 from app.schemas.texts import NamesQuery, SampleQuery
 from app.schemas.training import TrainingOptions
-from app.supervisor import AlreadyRunning, data_lock, running_url
-from app.terminal import inspection
+from app.supervisor.processes import AlreadyRunning, data_lock, running_url
+from app.terminal import commands, connect, jobs, progress
+from app.terminal.client import ApiError, Client, Event
+from app.terminal.drawing import inspection
 from models.checkpoint import Registry
 from tests.serving import TEXT, eventually, serve
 from tests.test_hypotheses import made, planted, quoting_text
@@ -366,7 +367,7 @@ def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
     ],
 )
 def test_which_key_is_sent(set_: dict[str, str], own: bool, key: str | None) -> None:
-    assert reach._key(set_, own) == key
+    assert connect._key(set_, own) == key
 
 
 def test_a_key_opens_a_service_that_wants_one(models: Path) -> None:
@@ -448,13 +449,13 @@ def test_a_training_with_nothing_running(tmp_path: Path) -> None:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The data directory of a service that runs, as `charloom up` runs it."""
     data = tmp_path_factory.mktemp("running")
-    place = reach.Place(data)
+    place = connect.Place(data)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment().items():
             patch.setenv(name, value)
         for name in [name for name in os.environ if name not in environment()]:
             patch.delenv(name)
-        with reach.everything(place):
+        with connect.everything(place):
             yield data
 
 
@@ -592,11 +593,11 @@ class Flaky(Client):
 def test_a_service_that_goes_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "_PAUSE", 0)
     flaky = Flaky()
-    assert [name for name, _ in commands._events(flaky, "1")] == ["progress", "progress", "end"]
+    assert [name for name, _ in jobs._events(flaky, "1")] == ["progress", "progress", "end"]
     assert flaky.after == ["", "", "1", "1", "2", "2"]
     monkeypatch.setattr(commands, "PATIENCE", -1)
     with pytest.raises(ApiError, match="nobody answers"):
-        list(commands._events(Flaky(), "1"))
+        list(jobs._events(Flaky(), "1"))
 
 
 def test_a_connection_that_died_unnoticed_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -608,10 +609,10 @@ def test_a_connection_that_died_unnoticed_is_made_anew(monkeypatch: pytest.Monke
     class Mute(Flaky):
         def events(self, *arguments: Any, last_id: str = "", **more: Any) -> Iterator[Event]:
             if not self.after:
-                now[0] += commands.PATIENCE + 1
+                now[0] += jobs.PATIENCE + 1
             return super().events(*arguments, last_id=last_id, **more)
 
-    assert [name for name, _ in commands._events(Mute(), "1")][-1] == "end"
+    assert [name for name, _ in jobs._events(Mute(), "1")][-1] == "end"
 
 
 def test_options_are_those_of_the_service() -> None:

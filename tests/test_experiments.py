@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from app import reach
-from app.client import Client
-from app.experiments import EXPERIMENTS
-from app.public_corpora import PUBLIC_CORPORA
-from app.report import Curves, Heading, Paragraph, Sample, Table, markdown, page
-from app.reproduce import CHECKS, Request, Text, run, training_options
+from app.essay.checks import Count
+from app.essay.corpora import PUBLIC_CORPORA
+from app.essay.experiments import EXPERIMENTS
+from app.essay.report import Curves, Heading, Paragraph, Sample, Table, markdown, page
+from app.essay.reproduce import CHECKS, Request, Text, run, training_options
 from app.schemas.training import TrainingOptions
+from app.terminal import connect
+from app.terminal.client import Client
 from models.checkpoint import Registry
-from models.checks import Count
 from tests.serving import TEXT, serve
 from tests.test_cli import charloom
 from tests.toys import toy_checkpoint
@@ -124,7 +124,7 @@ def test_names_are_new_that_the_text_does_not_have(url: str, tmp_path: Path) -> 
     listed.write_text(f"{known}\nanna\n")
     experiment = replace(EXPERIMENTS["names"], length=2000, temperatures=(1.0, 2.0))
     request = Request("names", experiment, listed, "toy", None, "the command")
-    written, _ = run(reach.Reached(client), request, tmp_path / "report")
+    written, _ = run(connect.Reached(client), request, tmp_path / "report")
     report = written.read_text()
     for row in ("1", "2"):
         drawn, *shares = table(report, "Novelty")[row]
@@ -191,7 +191,7 @@ def test_c_is_parsed_or_said_not_to_be(
     monkeypatch.setenv("PATH", "/nowhere")
     experiment = replace(EXPERIMENTS["linux"], length=500, temperatures=(1.0,))
     request = Request("linux", experiment, None, "toy", None, "the command")
-    written, _ = run(reach.Reached(Client(url)), request, tmp_path / "report")
+    written, _ = run(connect.Reached(Client(url)), request, tmp_path / "report")
     report = written.read_text()
     assert "No C compiler is on the path" in report
     assert "parser accepts" not in report
@@ -207,7 +207,7 @@ def test_an_experiment_trains_and_compares_with_counting(tmp_path: Path) -> None
     request = Request("ngram", experiment, text, None, None, "the command")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHARLOOM_PRETRAINED", "/nowhere")
-        with reach.everything(reach.Place(tmp_path / "data")) as reached:
+        with connect.everything(connect.Place(tmp_path / "data")) as reached:
             written, _ = run(reached, request, tmp_path / "report")
     report = written.read_text()
     about = table(report, "Here")

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from app.cli_essay import OWN_SOURCES
-from app.fetch import FetchError, fetch, pack, pack_files
-from app.public_corpora import PUBLIC_CORPORA, PublicCorpus
+from app.essay.cli import OWN_SOURCES
+from app.essay.corpora import PUBLIC_CORPORA, PublicCorpus
+from app.essay.fetch import FetchError, fetch, pack, pack_files
 from tests.test_cli import charloom
 
 TEXT = bytes(range(256)) * 2000

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 import redis
 
-from app.valkey import EmbeddedRedis
+from app.supervisor.valkey import EmbeddedRedis
 from tests.conftest import MakeJob, WorkerProcess, all_events
 from tests.serving import eventually, serve
 from worker.queue import Queue, connect

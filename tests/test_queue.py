@@ -16,7 +16,7 @@ from conftest import ROOT, all_events, events_until
 from rq.executions import Execution
 
 import worker.live
-from app.valkey import EmbeddedRedis
+from app.supervisor.valkey import EmbeddedRedis
 from worker.events import Event, EventLog
 from worker.jobs import Job, JobStore
 from worker.live import STREAM_LENGTH

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.terminal import BARS, colours, inspection, ranking, sign
+from app.terminal.drawing import BARS, colours, inspection, ranking, sign
 
 CODE = re.compile(r"\x1b\[[0-9;]*m")
 

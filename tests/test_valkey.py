@@ -10,8 +10,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError
 
-from app import valkey
-from app.valkey import EmbeddedRedis, RedisUnavailable
+from app.supervisor import valkey
+from app.supervisor.valkey import EmbeddedRedis, RedisUnavailable
 
 
 def read(redis: EmbeddedRedis, key: str) -> bytes | None:

@@ -29,7 +29,7 @@ from rq import Queue as RQQueue
 from rq.job import Job as RQJob
 from rq.job import Retry
 
-from app.valkey import EmbeddedRedis
+from app.supervisor.valkey import EmbeddedRedis
 from models import analysis, cells
 from models.analysis import read_cells
 from models.cells import find_cells

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.tether import tethered
+from app.supervisor.tether import tethered
 from worker import logs
 
 LOCK = "charloom.lock"

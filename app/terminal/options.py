@@ -13,10 +13,10 @@ from typing import Annotated
 
 import typer
 
-from app import commands, reach
-from app.client import ApiError
-from app.fetch import FetchError
-from app.up import ROOT, Refusal
+from app.essay.fetch import FetchError
+from app.supervisor.up import ROOT, Refusal
+from app.terminal import connect, output
+from app.terminal.client import ApiError
 
 Data = Annotated[
     Path, typer.Option(envvar="CHARLOOM_DATA", help="The directory that keeps everything.")
@@ -36,8 +36,8 @@ AskForKey = Annotated[
 DATA = ROOT / "data"
 
 
-def place(data: Path, url: str | None, ask_for_key: bool) -> reach.Place:
-    return reach.Place(data.resolve(), url, _asked_key() if ask_for_key else None)
+def place(data: Path, url: str | None, ask_for_key: bool) -> connect.Place:
+    return connect.Place(data.resolve(), url, _asked_key() if ask_for_key else None)
 
 
 def _asked_key() -> str:
@@ -59,11 +59,11 @@ def reported() -> Iterator[None]:
             stream.reconfigure(errors="replace")
     try:
         yield
-    except (Refusal, ApiError, FetchError, commands.Failed) as error:
+    except (Refusal, ApiError, FetchError, output.Failed) as error:
         typer.echo(f"charloom: {error}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        raise typer.Exit(commands.INTERRUPTED) from None
+        raise typer.Exit(output.INTERRUPTED) from None
     except BrokenPipeError:
         # Whoever read has enough. Python would complain once more as it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.public_corpora import PublicCorpus
+from app.essay.corpora import PublicCorpus
 
 TIMEOUT = 30.0
 MAX_TEXT = 1 << 30

@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from app import commands
-from app.client import Client
-from app.experiments import Experiment
-from app.progress import duration
-from app.reach import Reached
-from app.report import Block, Curves, Heading, Paragraph, Sample, Table, markdown, page
-from models import checks
-from models.checks import Count
+from app.essay import checks
+from app.essay.checks import Count
+from app.essay.experiments import Experiment
+from app.essay.report import Block, Curves, Heading, Paragraph, Sample, Table, markdown, page
+from app.terminal import commands, jobs, output
+from app.terminal.client import Client
+from app.terminal.connect import Reached
+from app.terminal.progress import duration
 from models.corpus import NotUtf8, cleaned
 from models.novelty import longest_run
 
@@ -205,10 +205,10 @@ def _train(reached: Reached, request: Request, model: str) -> dict[str, Any]:
     if not _is_utf8(request.text):
         options["tokens"] = "bytes"
     with request.text.open("rb") as file:
-        job = commands.start(reached.client, file, options | {"model": model})
-    code = commands.watch(reached, job)
+        job = jobs.start(reached.client, file, options | {"model": model})
+    code = jobs.watch(reached, job)
     if code:
-        raise commands.Failed(f"there is no report: job {job['id']} did not finish")
+        raise output.Failed(f"there is no report: job {job['id']} did not finish")
     finished: dict[str, Any] = reached.client.get(f"/jobs/{job['id']}")
     return finished
 

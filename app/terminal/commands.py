@@ -5,8 +5,6 @@ command line and not how the service is found.
 """
 
 import io
-import os
-import shutil
 import sys
 import tempfile
 import time
@@ -15,25 +13,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from app import terminal
-from app.client import ApiError, Client
-from app.progress import duration, printable, view
-from app.reach import Reached
 from app.schemas.common import MAX_TEXT
+from app.terminal import drawing
+from app.terminal.client import ApiError, Client
+from app.terminal.output import Failed, day, number, screen, table, tell, write
+from app.terminal.progress import duration, printable
 from worker.corpora import CorpusStore
-
-PATIENCE = 60.0
-"""Seconds that a service which went away is waited for; a job goes on without its watchers."""
 
 _PAUSE = 0.5
 _BLOCK = 1 << 20
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
-
-
-class Failed(RuntimeError):
-    """A job or a text that did not come to a good end; the message is one line."""
 
 
 def sample(client: Client, fields: Mapping[str, Any]) -> None:
@@ -43,11 +31,11 @@ def sample(client: Client, fields: Mapping[str, Any]) -> None:
     for event in client.events("POST", "/sample", fields):
         if event.name == "text":
             text = printable(event.data["text"]) if is_terminal else event.data["text"]
-            _write(text)
+            write(text)
             last = text or last
         elif event.name == "end":
             if is_terminal and not last.endswith("\n"):
-                _write("\n")
+                write("\n")
             _explain(event.data["finish_reason"])
             return
     raise ApiError("the text broke off")
@@ -64,11 +52,11 @@ def names(client: Client, fields: Mapping[str, Any]) -> None:
     """Writes names, one a line, each as it is found."""
     found = 0
     for name in client.lines("/names", fields):
-        _write(f"{printable(name) if sys.stdout.isatty() else name}\n")
+        write(f"{printable(name) if sys.stdout.isatty() else name}\n")
         found += 1
     asked = int(fields.get("count", 10))
     if found < asked:
-        _tell(f"found {found} of {asked}: there seem to be no more of the kind")
+        tell(f"found {found} of {asked}: there seem to be no more of the kind")
 
 
 def models(client: Client, only: str | None = None) -> None:
@@ -83,12 +71,12 @@ def models(client: Client, only: str | None = None) -> None:
                 model["model"],
                 f"{model['network']} {config['num_layers']}x{config['hidden_size']}",
                 f"{model['parameters']:,}",
-                _number(model["val_loss"]),
-                _number(model["bpc"]),
-                _day(model["created_at"]),
+                number(model["val_loss"]),
+                number(model["bpc"]),
+                day(model["created_at"]),
             )
         )
-    _table(rows, "no models yet: ./charloom train FILE --model NAME makes one")
+    table(rows, "no models yet: ./charloom train FILE --model NAME makes one")
 
 
 def download(client: Client, model: str, file: Path) -> None:
@@ -106,34 +94,13 @@ def download(client: Client, model: str, file: Path) -> None:
     finally:
         with suppress(OSError):
             staged.unlink()
-    _tell(f"{file} holds {model}, {file.stat().st_size:,} bytes")
+    tell(f"{file} holds {model}, {file.stat().st_size:,} bytes")
 
 
 def bring(client: Client, model: str, archive: IO[bytes]) -> None:
     """Sends a model that was downloaded somewhere."""
     brought = client.upload(f"/models/{model}", {}, archive)
-    _tell(
-        f"{brought['model']} is here; ./charloom sample --model {brought['model']} writes with it"
-    )
-
-
-def jobs(client: Client, query: Mapping[str, Any]) -> None:
-    rows = [("JOB", "MODEL", "STATUS", "STEP", "VALIDATION", "LEFT", "CREATED")]
-    for job in client.pages("/jobs", "jobs", query):
-        progress = job["progress"] or {}
-        left = progress.get("eta_seconds") if job["status"] == "running" else None
-        rows.append(
-            (
-                job["id"],
-                job["model"],
-                job["status"],
-                f"{progress['step']}/{progress['max_steps']}" if progress else "-",
-                _number(progress.get("best_val_loss")),
-                "-" if left is None else duration(left),
-                _day(job["created_at"]),
-            )
-        )
-    _table(rows, "no such jobs" if query else "no jobs yet")
+    tell(f"{brought['model']} is here; ./charloom sample --model {brought['model']} writes with it")
 
 
 def inspect(
@@ -155,11 +122,11 @@ def inspect(
     if "cells" in asked:
         asked.setdefault("top", 0)
     answer = client.post(f"/models/{model}/inspect", asked)
-    for line in terminal.inspection(answer, *_screen()):
-        _write(f"{line}\n")
+    for line in drawing.inspection(answer, *screen()):
+        write(f"{line}\n")
     cells = "".join(f", layer {answer['layer']} cell {cell}" for cell in answer["cells"])
     bits = f"{answer['loss']:.3f} nats, {answer['bpc']:.3f} bits a character"
-    _tell(f"{answer['model']}{cells}: {bits}")
+    tell(f"{answer['model']}{cells}: {bits}")
 
 
 def _tracking(client: Client, model: str, name: str) -> Mapping[str, Any]:
@@ -173,8 +140,8 @@ def _tracking(client: Client, model: str, name: str) -> Mapping[str, Any]:
 
 def cells(client: Client, model: str) -> None:
     """Shows what a model's cells keep track of."""
-    for line in terminal.ranking(ranking(client, model), *_screen()):
-        _write(f"{line}\n")
+    for line in drawing.ranking(ranking(client, model), *screen()):
+        write(f"{line}\n")
 
 
 def ranking(client: Client, model: str) -> dict[str, Any]:
@@ -185,7 +152,7 @@ def ranking(client: Client, model: str) -> dict[str, Any]:
         if answer["hypotheses"] is not None:
             return answer
         if not told and sys.stderr.isatty():
-            _tell("looking for what the cells do: it takes a moment, once")
+            tell("looking for what the cells do: it takes a moment, once")
             told = True
         time.sleep(_PAUSE)
 
@@ -197,8 +164,8 @@ def score(client: Client, text: IO[bytes], models: Sequence[str]) -> None:
     for one in answer["scores"]:
         best = "best" if one["model"] == answer["best"] else ""
         unknown = str(one["unknown"])
-        rows.append((one["model"], _number(one["loss"]), _number(one["bpc"]), unknown, best))
-    _table(rows, "no models")
+        rows.append((one["model"], number(one["loss"]), number(one["bpc"]), unknown, best))
+    table(rows, "no models")
 
 
 def _beginning(text: IO[bytes]) -> str:
@@ -209,118 +176,8 @@ def _beginning(text: IO[bytes]) -> str:
     except UnicodeDecodeError:
         raise Failed("the text is not UTF-8") from None
     if len(read) > MAX_TEXT:
-        _tell(f"note: only the first {MAX_TEXT:,} characters are read")
+        tell(f"note: only the first {MAX_TEXT:,} characters are read")
     return read[:MAX_TEXT]
-
-
-def _screen() -> tuple[int, terminal.Colours]:
-    """How wide the terminal is, and its colours."""
-    columns = shutil.get_terminal_size().columns
-    return columns, terminal.colours(os.environ, sys.stdout.isatty())
-
-
-def cancel(client: Client, job_id: str) -> None:
-    client.post(f"/jobs/{job_id}/cancel")
-    status = _follow_quietly(client, job_id)
-    _tell(f"job {job_id} is {status}")
-
-
-def follow(reached: Reached, job_id: str) -> int:
-    """Shows a job's progress to its end; gives the exit code."""
-    return watch(reached, reached.client.get(f"/jobs/{job_id}"))
-
-
-def train(reached: Reached, text: IO[bytes], options: Mapping[str, Any]) -> int:
-    """Sends a text, and shows the progress of the job that comes of it; gives the exit code."""
-    return watch(reached, start(reached.client, text, options))
-
-
-def start(client: Client, text: IO[bytes], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Sends a text, and gives the job that comes of it."""
-    job: dict[str, Any] = client.upload("/train", options, text)
-    corpus = job["corpus"] or {}
-    _tell(f"job {job['id']} trains {job['model']} on {corpus.get('characters', 0):,} characters")
-    for warning in corpus.get("warnings", []):
-        _tell(f"note: {warning}")
-    return job
-
-
-def watch(reached: Reached, job: Mapping[str, Any]) -> int:
-    """Shows a job's progress to its end; gives the exit code."""
-    try:
-        return _watch(reached.client, job)
-    except KeyboardInterrupt:
-        return _interrupted(reached, job)
-
-
-def _watch(client: Client, job: Mapping[str, Any]) -> int:
-    shown = view(job["model"], sys.stdout)
-    for name, data in _events(client, job["id"]):
-        if name == "end":
-            return _ended(client, job, data)
-        shown.show(name, data)
-    raise AssertionError("events end with an end")
-
-
-def _ended(client: Client, job: Mapping[str, Any], end: Mapping[str, Any]) -> int:
-    if end["status"] == "failed":
-        error = end["error"] or {}
-        raise Failed(f"{error.get('title', 'the job failed')}: {error.get('detail', '')}")
-    progress = client.get(f"/jobs/{job['id']}")["progress"] or {}
-    loss = progress.get("best_val_loss")
-    reached = "" if loss is None else f": the best validation loss was {loss:.3f}"
-    _tell(f"job {job['id']} is {end['status']}{reached}")
-    if loss is not None:
-        _tell(f"./charloom sample --model {job['model']} writes with it")
-    return 0 if end["status"] == "finished" else 1
-
-
-def _events(client: Client, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A job's events to its end. A service that goes away is waited for."""
-    last_id = ""
-    silent_since: float | None = None
-    while True:
-        broke_off = ApiError("the service ends its answers early")
-        try:
-            for event in client.events("GET", f"/jobs/{job_id}/events", last_id=last_id):
-                silent_since = None
-                if event.name:
-                    last_id = event.id
-                    yield event.name, event.data
-                if event.name == "end":
-                    return
-        except ApiError as error:
-            if error.status:
-                raise
-            broke_off = error
-        # From the first failure on, not from the last event: that a connection is dead shows late.
-        silent_since = silent_since or time.monotonic()
-        if time.monotonic() - silent_since > PATIENCE:
-            raise broke_off
-        time.sleep(_PAUSE)
-
-
-def _follow_quietly(client: Client, job_id: str) -> str:
-    return next(str(data["status"]) for name, data in _events(client, job_id) if name == "end")
-
-
-def _interrupted(reached: Reached, job: Mapping[str, Any]) -> int:
-    """After Ctrl-C: the job goes on unless somebody says that it shall not."""
-    later = "goes on when the service is started again" if reached.started else "goes on"
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        question = "keep the job for later" if reached.started else "let the job go on"
-        if not _agrees(f"{question}? [Y/n] "):
-            cancel(reached.client, job["id"])
-            return INTERRUPTED
-    _tell(f"job {job['id']} {later}; ./charloom jobs {job['id']} shows it")
-    return INTERRUPTED
-
-
-def _agrees(question: str) -> bool:
-    try:
-        return input(f"\n{question}").strip().lower() not in ("n", "no")
-    except (EOFError, KeyboardInterrupt):
-        return True
 
 
 def check(text: IO[bytes]) -> bool:
@@ -333,7 +190,7 @@ def check(text: IO[bytes]) -> bool:
             corpus_id = corpora.add_any(upload)
         report = corpora.report(corpus_id)
     for line in described(report):
-        _write(f"{printable(line)}\n")
+        write(f"{printable(line)}\n")
     return report.get("characters") is not None
 
 
@@ -382,31 +239,3 @@ def opened(file: Path) -> Iterator[IO[bytes]]:
         except OSError as error:
             raise Failed(f"cannot read {file}: {error.strerror}") from None
         yield text
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-
-
-def _table(rows: Sequence[tuple[str, ...]], nothing: str) -> None:
-    if len(rows) == 1:
-        _tell(nothing)
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        _write("  ".join(cells).rstrip() + "\n")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _day(timestamp: str | None) -> str:
-    """To the minute, in UTC."""
-    return (timestamp or "-")[:16].replace("T", " ")

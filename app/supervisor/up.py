@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from app import valkey
-from app.supervisor import AlreadyRunning, Service, Supervisor, data_lock, say
+from app.supervisor import valkey
+from app.supervisor.processes import AlreadyRunning, Service, Supervisor, data_lock, say
 from worker import logs
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 """The checkout: where the children run, and where data is kept by default."""
 
 SERVER = (sys.executable, "-m", "app")

@@ -11,13 +11,14 @@ from typing import Annotated
 
 import typer
 
-from app import fetch, reach
-from app.commands import Failed
-from app.experiments import EXPERIMENTS, Experiment
-from app.public_corpora import OWN, PUBLIC_CORPORA
-from app.reproduce import Request, run
-from app.shell import DATA, AskForKey, Data, Url, place, reported
-from app.up import ROOT
+from app.essay import fetch
+from app.essay.corpora import OWN, PUBLIC_CORPORA
+from app.essay.experiments import EXPERIMENTS, Experiment
+from app.essay.reproduce import Request, run
+from app.supervisor.up import ROOT
+from app.terminal import connect
+from app.terminal.options import DATA, AskForKey, Data, Url, place, reported
+from app.terminal.output import Failed
 
 OWN_SOURCES = ("*.md", "docs/*.md", "app/**/*.js", "[abmtw]*/**/*.py")
 
@@ -121,7 +122,7 @@ def run_experiment(
         text = _text_of(one, corpus, data, needed=model is None)
         command = " ".join(["./charloom", "experiment", "run", *_said(name, minutes, text, model)])
         request = Request(name, one, text, model, minutes, command)
-        needs = reach.everything if model is None else reach.server
+        needs = connect.everything if model is None else connect.server
         directory = to or data.resolve() / "experiments" / name
         try:
             with needs(place(data, url, key)) as reached:

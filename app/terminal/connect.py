@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from app.client import Client
-from app.supervisor import running_url, url_of
-from app.tether import tethered
-from app.up import ROOT, SERVER, Refusal, browser_url, free_port, is_healthy
+from app.supervisor.processes import running_url, url_of
+from app.supervisor.tether import tethered
+from app.supervisor.up import ROOT, SERVER, Refusal, browser_url, free_port, is_healthy
+from app.terminal.client import Client
 
 LOOPBACK = "127.0.0.1"
 
