@@ -32,8 +32,8 @@ import torch
 
 from bench.train import open_text
 from models.config import GATES, NetworkConfig, NetworkKind
-from models.planning import auto_rate, faster_precision, step_timer
-from models.training import Trainer, TrainingOptions, evaluate, new_network
+from models.training.planning import auto_rate, faster_precision, step_timer
+from models.training.trainer import Trainer, TrainingOptions, evaluate, new_network
 
 BATCH, LENGTH = 32, 64
 

@@ -12,11 +12,11 @@ import time
 import numpy as np
 import torch
 
-from models.checkpoint import Checkpoint
+from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig
-from models.inspect import trace
-from models.training import new_network
-from models.vocab import Vocabulary
+from models.inside.reader import trace
+from models.text.vocab import Vocabulary
+from models.training.trainer import new_network
 
 VOCABULARY = Vocabulary("characters", [0x0A, *range(0x20, 0x7F), *range(0xE0, 0xE4)])
 CELLS = range(8)

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 from models.config import NetworkConfig
-from models.network import CharNetwork
+from models.training.network import CharNetwork
 
 
 def network_of(hidden_size: int, num_layers: int = 2, vocabulary_size: int = 100) -> CharNetwork:

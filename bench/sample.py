@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from bench.naive import Tutorial, network_of
-from models.decoder import Choices, Decoder
+from models.decoding.decoder import Choices, Decoder
 
 VOCABULARY = 100
 STEPS = 32

@@ -34,9 +34,10 @@ import numpy as np
 from bench.naive import network_of
 from bench.sample import ours as decoding
 from bench.sample import rate
-from models.checkpoint import Checkpoint, Registry
-from models.decoder import Decoder
-from models.vocab import Vocabulary
+from models.checkpoints.format import Checkpoint
+from models.checkpoints.registry import Registry
+from models.decoding.decoder import Decoder
+from models.text.vocab import Vocabulary
 
 VOCABULARY = 100
 ROOT = Path(__file__).resolve().parent.parent

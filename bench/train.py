@@ -24,10 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from models.config import NetworkConfig
-from models.corpus import Batches, Corpus, encode, scan
-from models.network import CharNetwork, State
-from models.planning import faster_precision, step_timer
-from models.training import (
+from models.text.corpus import Corpus, encode, scan
+from models.training.batches import Batches
+from models.training.network import CharNetwork, State
+from models.training.planning import faster_precision, step_timer
+from models.training.trainer import (
     Precision,
     TrainingOptions,
     evaluate,

@@ -31,8 +31,8 @@ from safetensors.numpy import save as to_safetensors
 
 from models.arrays import AnyIds, Doubles
 from models.config import MAX_VOCABULARY
+from models.decoding.sampling import SampleOptions, choose, uniforms
 from models.files import CheckpointError, write_durably
-from models.sampling import SampleOptions, choose, uniforms
 
 MAX_ORDER = 32
 

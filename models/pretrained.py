@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load, save
 
-from models.analysis import keep_cells
-from models.cells import find_cells
-from models.checkpoint import Checkpoint, Registry, UnknownModel, read
+from models.checkpoints.format import Checkpoint, read
+from models.checkpoints.registry import Registry, UnknownModel
 from models.config import NetworkConfig
 from models.files import CheckpointError, write_durably
-from models.vocab import Vocabulary
+from models.inside.cells import find_cells
+from models.inside.results import keep_cells
+from models.text.vocab import Vocabulary
 
 INSTALLED = ".pretrained"
 """A file beside the models: a line for each that was published from here, with its date."""

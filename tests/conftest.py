@@ -96,8 +96,8 @@ MakeJob = Callable[..., Job]
 @pytest.fixture
 def make_job(store: JobStore, toy_corpus: str, data: Path) -> MakeJob:
     """Makes a job of the toy corpus, whose plan is the same each time rather than measured."""
-    from models.planning import Plan
-    from models.training import TrainingOptions
+    from models.training.planning import Plan
+    from models.training.trainer import TrainingOptions
 
     vocabulary_size = CorpusStore(data / "corpora").scan(toy_corpus, "characters").report.distinct
 

@@ -25,7 +25,7 @@ import httpx2
 import pytest
 import redis
 
-from models.checkpoint import Registry, UnknownModel
+from models.checkpoints.registry import Registry, UnknownModel
 from models.files import CheckpointError
 from tests.conftest import TOY, MakeJob, StartWorker
 from tests.serving import eventually

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from models import checkpoint as checkpoint_module
-from models.checkpoint import MAX_LINES, Checkpoint, Registry, UnknownModel, read, split_reference
+from models.checkpoints import registry as checkpoint_module
+from models.checkpoints.format import MAX_LINES, Checkpoint, read
+from models.checkpoints.registry import Registry, UnknownModel, split_reference
 from models.config import NetworkConfig
 from models.files import CheckpointError
-from models.vocab import Vocabulary
+from models.text.vocab import Vocabulary
 
 CONFIG = NetworkConfig(vocabulary_size=3, num_layers=1, hidden_size=2)
 VOCABULARY = Vocabulary("characters", sorted(map(ord, "\naé")))

@@ -6,7 +6,7 @@ import pytest
 
 from app.essay import checks
 from app.essay.checks import Count
-from models.novelty import LineNovelty
+from models.text.novelty import LineNovelty
 
 
 @pytest.mark.parametrize(

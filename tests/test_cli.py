@@ -30,7 +30,7 @@ from app.supervisor.processes import AlreadyRunning, data_lock, running_url
 from app.terminal import commands, connect, jobs, progress
 from app.terminal.client import ApiError, Client, Event
 from app.terminal.drawing import inspection
-from models.checkpoint import Registry
+from models.checkpoints.registry import Registry
 from tests.serving import TEXT, eventually, serve
 from tests.test_hypotheses import made, planted, quoting_text
 from tests.toys import toy_checkpoint

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import TOY
 
-from models.corpus import CorpusError, NotUtf8
+from models.text.cleaning import CorpusError, NotUtf8
 from worker.corpora import CorpusInUse, CorpusStore, UnknownCorpus
 
 TEXT = "Жила-была серенькая козочка.\r\n" * 20

@@ -7,20 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import corpus
 from models.arrays import AnyIds
 from models.config import MAX_VOCABULARY
-from models.corpus import (
-    Batches,
-    Corpus,
-    CorpusError,
-    NotUtf8,
-    ShuffledLines,
-    encode,
-    id_type,
-    scan,
-)
-from models.vocab import Vocabulary
+from models.text import cleaning, corpus
+from models.text.cleaning import CorpusError, NotUtf8
+from models.text.corpus import Corpus, encode, id_type, scan
+from models.text.vocab import Vocabulary
+from models.training.batches import Batches, ShuffledLines
 
 PROSE = "It was the best of times,\nit was the worst of times.\n" * 4
 EVERY_LETTER = [chr(c) for c in range(0xF0000, 0xF0000 + MAX_VOCABULARY)]
@@ -99,7 +92,7 @@ def test_no_letter_that_a_block_may_begin_with_joins_what_stands_before() -> Non
         if len(parts) == 2 and not parts[0].startswith("<"):
             joining.add(chr(int(parts[1], 16)))
     for character in map(chr, range(0x80, 0x110000)):
-        if corpus._separates(character):
+        if cleaning._separates(character):
             first = unicodedata.normalize("NFD", character)[0]
             assert not unicodedata.combining(first) and first not in joining
 
@@ -109,7 +102,7 @@ def test_endless_marks_are_read_in_bounded_memory(
 ) -> None:
     monkeypatch.setattr(corpus, "_BLOCK", 1000)
     path.write_bytes(("ab" + "\u0301" * 20_000).encode())
-    blocks = list(corpus._Cleaner().blocks(path))
+    blocks = list(cleaning._Cleaner().blocks(path))
     assert max(map(len, blocks)) < 6000
     assert sum(map(len, blocks)) == 20_002
 

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from models.batch import Batch, Piece, Stream, StreamState
 from models.config import NetworkConfig, NetworkKind
-from models.decoder import NOT_FINITE, Choices, Decoder, Precision, fast_cost
-from models.network import CharNetwork
-from models.sampling import SampleOptions, generate, uniforms
-from models.vocab import Vocabulary
+from models.decoding.batch import Batch, Piece, Stream, StreamState
+from models.decoding.decoder import Choices, Decoder, fast_cost
+from models.decoding.graph import NOT_FINITE, Precision
+from models.decoding.sampling import SampleOptions, uniforms
+from models.text.vocab import Vocabulary
+from models.training.generate import generate
+from models.training.network import CharNetwork
 
 torch.set_num_threads(1)
 VOCABULARY = Vocabulary("characters", [0x0A, *range(0x61, 0x7B), 0x3042])

@@ -16,8 +16,8 @@ import ollama
 import openai
 import pytest
 
-from models.checkpoint import Registry
-from models.vocab import Vocabulary
+from models.checkpoints.registry import Registry
+from models.text.vocab import Vocabulary
 from tests.serving import eventually, serve
 from tests.toys import toy_checkpoint
 

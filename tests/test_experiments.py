@@ -16,7 +16,7 @@ from app.essay.reproduce import CHECKS, Request, Text, run, training_options
 from app.schemas.training import TrainingOptions
 from app.terminal import connect
 from app.terminal.client import Client
-from models.checkpoint import Registry
+from models.checkpoints.registry import Registry
 from tests.serving import TEXT, serve
 from tests.test_cli import charloom
 from tests.toys import toy_checkpoint

@@ -18,10 +18,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.checkpoint import Registry, read
-from models.corpus import CorpusError, encode, scan
+from models.checkpoints.format import read
+from models.checkpoints.registry import Registry
 from models.files import CheckpointError
-from models.vocab import Tokens
+from models.text.cleaning import CorpusError
+from models.text.corpus import encode, scan
+from models.text.vocab import Tokens
 from tests.serving import TEXT, serve
 from tests.test_checkpoint import forged
 from tests.toys import toy_checkpoint

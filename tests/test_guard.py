@@ -20,7 +20,7 @@ from app.access.keys import KeyRing, bearer
 from app.access.table import TABLE, VIEWS
 from app.main import create_app
 from app.settings import Settings, refusal
-from models.checkpoint import Registry
+from models.checkpoints.registry import Registry
 from tests.serving import eventually, problem, serve
 from tests.toys import toy_checkpoint
 

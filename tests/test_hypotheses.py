@@ -6,14 +6,14 @@ import itertools
 import numpy as np
 import pytest
 
-from models import cells
-from models.cells import find_cells
-from models.checkpoint import Checkpoint
+from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig, NetworkKind, Weights
-from models.hypotheses import HYPOTHESES
-from models.inspect import Stopped, trace
-from models.training import new_network
-from models.vocab import Vocabulary
+from models.inside import cells
+from models.inside.cells import find_cells
+from models.inside.hypotheses import HYPOTHESES
+from models.inside.reader import Stopped, trace
+from models.text.vocab import Vocabulary
+from models.training.trainer import new_network
 
 BY_NAME = {hypothesis.name: hypothesis for hypothesis in HYPOTHESES}
 

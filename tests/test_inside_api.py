@@ -18,13 +18,13 @@ import pytest
 from app.engine import background
 from app.routes import inside
 from app.schemas.inside import CellRanking, Inspection, Scores
-from models import analysis
-from models.analysis import keep_cells, read_cells
-from models.cells import find_cells
-from models.checkpoint import Registry
+from models.checkpoints.registry import Registry
 from models.files import CheckpointError
-from models.inspect import Stopped, Trace, trace
-from models.vocab import Vocabulary
+from models.inside import results
+from models.inside.cells import find_cells
+from models.inside.reader import Stopped, Trace, trace
+from models.inside.results import keep_cells, read_cells
+from models.text.vocab import Vocabulary
 from tests.serving import eventually, problem, serve, wrong_fields
 from tests.test_hypotheses import made, planted, quoting_text
 from tests.toys import ALPHABET, toy_checkpoint
@@ -244,7 +244,7 @@ def test_an_analysis_that_is_damaged_or_of_other_hypotheses_is_made_again(
     digest = registry.publish("planted", "latest", made(planted(), quoting_text(5000)))
     (tmp_path / "planted" / digest / "cells.json").write_bytes(content)
     assert read_cells(registry, "planted", digest) is None
-    found = analysis.analyse(registry, "planted", digest)
+    found = results.analyse(registry, "planted", digest)
     assert read_cells(registry, "planted", digest) == found
 
 
@@ -255,7 +255,7 @@ def test_a_model_deleted_meanwhile_is_no_trouble(tmp_path: Path) -> None:
     keep_cells(registry, "planted", digest, {"hypotheses": [], "share": 0.0})
     assert not (tmp_path / "planted").exists()
     with pytest.raises(CheckpointError):
-        analysis.analyse(registry, "planted", digest)
+        results.analyse(registry, "planted", digest)
 
 
 def test_a_search_that_fails_says_so_and_is_tried_again(

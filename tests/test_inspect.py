@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.checkpoint import Checkpoint
+from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig, NetworkKind
-from models.inspect import BLOCK, Floats, Ids, Reader, character_ends, trace
-from models.network import CharNetwork
-from models.vocab import UnknownCharacters, Vocabulary
+from models.inside.reader import BLOCK, Floats, Ids, Reader, character_ends, trace
+from models.text.vocab import UnknownCharacters, Vocabulary
+from models.training.network import CharNetwork
 
 torch.set_num_threads(1)
 VOCABULARY = Vocabulary("characters", [0x0A, *range(0x61, 0x7B), 0x3042])

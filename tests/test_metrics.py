@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from models.checkpoint import Registry
+from models.checkpoints.registry import Registry
 from tests.serving import TEXT, eventually, problem, serve, wrong_fields
 from tests.toys import toy_checkpoint
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from models import minimal
 from models.config import NetworkConfig
 from models.minimal import RNN, Array, loss_and_gradients, one_of_k, sample, stacked, train
-from models.network import CharNetwork
+from models.training.network import CharNetwork
 
 HELLO = np.array([0, 1, 2, 2, 3])
 K, HIDDEN = 4, 3

@@ -8,9 +8,10 @@ import httpx2
 import numpy as np
 import pytest
 
-from models.checkpoint import Checkpoint, Registry, UnknownModel
+from models.checkpoints.format import Checkpoint
+from models.checkpoints.registry import Registry, UnknownModel
 from models.config import NetworkConfig
-from models.vocab import Vocabulary
+from models.text.vocab import Vocabulary
 from tests.serving import problem, serve, wrong_fields
 
 CONFIG = NetworkConfig(vocabulary_size=3, num_layers=1, hidden_size=4)

@@ -11,9 +11,10 @@ import httpx2
 import numpy as np
 import pytest
 
-from models.checkpoint import Checkpoint, Registry
-from models.corpus import Corpus
-from models.novelty import line_hashes
+from models.checkpoints.format import Checkpoint
+from models.checkpoints.registry import Registry
+from models.text.corpus import Corpus
+from models.text.novelty import line_hashes
 from tests.serving import eventually, problem, serve, wrong_fields
 from tests.toys import ALPHABET, toy_checkpoint
 

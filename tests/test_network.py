@@ -8,8 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from models.config import NetworkConfig, NetworkKind
-from models.network import COMPACT_FROM, DEEP_STD, INPUT_STD, CharNetwork, State, byte_mask
-from models.training import new_network
+from models.training.network import (
+    COMPACT_FROM,
+    DEEP_STD,
+    INPUT_STD,
+    CharNetwork,
+    State,
+    byte_mask,
+)
+from models.training.trainer import new_network
 
 torch.set_num_threads(1)
 
@@ -117,7 +124,7 @@ def test_of_thousands_of_symbols_only_those_of_a_batch_are_read(
     ids = torch.tensor([[4, 4999, 4], [7, 0, 4]])
     outcomes = []
     for compact_from in (COMPACT_FROM, 6000):
-        monkeypatch.setattr("models.network.COMPACT_FROM", compact_from)
+        monkeypatch.setattr("models.training.network.COMPACT_FROM", compact_from)
         logits, state = network(ids)
         more, state = network(ids, state)
         network.zero_grad()

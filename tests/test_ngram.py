@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from models import ngram
+from models.decoding.sampling import SampleOptions, choose, uniforms
 from models.files import CheckpointError
 from models.ngram import BYTES_PER_CHARACTER, NGram
-from models.sampling import SampleOptions, choose, uniforms
 
 Ids = NDArray[np.uint8]
 

@@ -9,14 +9,15 @@ import httpx2
 import numpy as np
 import pytest
 
-from models.batch import Batch, Stream
-from models.checkpoint import Checkpoint, Registry
-from models.corpus import Corpus
+from models.checkpoints.format import Checkpoint
+from models.checkpoints.registry import Registry
+from models.decoding.batch import Batch, Stream
+from models.decoding.ngram_decoder import NGramDecoder
+from models.decoding.sampling import SampleOptions
 from models.files import CheckpointError
 from models.ngram import NGram
-from models.ngram_decoder import NGramDecoder
-from models.novelty import line_hashes
-from models.sampling import SampleOptions
+from models.text.corpus import Corpus
+from models.text.novelty import line_hashes
 from tests.serving import problem, serve, wrong_fields
 from tests.toys import ALPHABET, toy_checkpoint
 

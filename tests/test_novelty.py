@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import novelty
-from models.corpus import Corpus
-from models.novelty import (
+from models.text import novelty
+from models.text.corpus import Corpus
+from models.text.novelty import (
     LineNovelty,
     Run,
     is_known_line,
@@ -17,7 +17,7 @@ from models.novelty import (
     longest_run,
     report,
 )
-from models.vocab import Vocabulary
+from models.text.vocab import Vocabulary
 
 LETTERS = Vocabulary("characters", [0x0A, 0x20, *range(0x61, 0x7B), 0x3042])
 

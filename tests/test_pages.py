@@ -37,10 +37,11 @@ from app.access.table import VIEWS
 from app.http.negotiation import prefers_html
 from app.main import create_app
 from app.settings import Settings
-from models.checkpoint import Checkpoint, Registry
-from models.corpus import Corpus
-from models.novelty import line_hashes
-from models.vocab import Vocabulary
+from models.checkpoints.format import Checkpoint
+from models.checkpoints.registry import Registry
+from models.text.corpus import Corpus
+from models.text.novelty import line_hashes
+from models.text.vocab import Vocabulary
 from tests.serving import problem, serve
 from tests.test_hypotheses import COLUMN, QUOTES, made, planted, quoting_text
 from tests.toys import ALPHABET, toy_checkpoint

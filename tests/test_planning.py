@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from models.config import NetworkConfig, NetworkKind
-from models.corpus import Batches, Corpus, Report, Scan
-from models.planning import (
+from models.text.corpus import Corpus, Report, Scan
+from models.text.vocab import Vocabulary
+from models.training.batches import Batches
+from models.training.planning import (
     MAX_STEPS,
     Measure,
     Plan,
@@ -20,8 +22,7 @@ from models.planning import (
     make_plan,
     step_timer,
 )
-from models.training import Evaluation, Precision, new_network, train
-from models.vocab import Vocabulary
+from models.training.trainer import Evaluation, Precision, new_network, train
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")

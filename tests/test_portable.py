@@ -21,12 +21,14 @@ import onnx
 import onnxruntime
 import pytest
 
-from models.checkpoint import MANIFEST, Checkpoint, Registry
+from models.checkpoints.archive import unzipped, zipped
+from models.checkpoints.format import MANIFEST, Checkpoint
+from models.checkpoints.registry import Registry
 from models.config import NetworkKind
-from models.decoder import Choices
+from models.decoding.decoder import Choices
+from models.decoding.export import onnx_file
 from models.files import CheckpointError
-from models.portable import onnx_file, unzipped, zipped
-from models.vocab import Vocabulary
+from models.text.vocab import Vocabulary
 from tests.serving import problem, serve, wrong_fields
 from tests.toys import toy_checkpoint, toy_decoder
 from worker.jobs import JobStore
@@ -54,6 +56,11 @@ def registry(data: Path) -> Registry:
         registry.delete(name)
     registry.publish("toy", "latest", full_checkpoint())
     return registry
+
+
+def onnx_of(checkpoint: Checkpoint) -> bytes:
+    config, weights, vocabulary = checkpoint.config, checkpoint.weights, checkpoint.vocabulary
+    return onnx_file(config, weights, vocabulary, "toy", "0" * 64)
 
 
 def full_checkpoint(seed: int = 0, **card: Any) -> Checkpoint:
@@ -457,7 +464,7 @@ def test_any_damage_is_a_checkpoint_error(sound: bytes) -> None:
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
 def test_an_onnx_file_is_of_standard_operators_and_says_what_it_is(kind: NetworkKind) -> None:
     checkpoint = toy_checkpoint(kind)
-    model = onnx.load_from_string(onnx_file(checkpoint, "toy", "0" * 64))
+    model = onnx.load_from_string(onnx_of(checkpoint))
     onnx.checker.check_model(model)
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
     values = {value.name: value.doc_string for value in (*model.graph.input, *model.graph.output)}
@@ -498,7 +505,7 @@ def test_its_logits_are_those_of_the_service(client: httpx2.Client, registry: Re
 
 def test_the_documents_own_program_writes_a_text(tmp_path: Path) -> None:
     checkpoint = toy_checkpoint()
-    (tmp_path / "toy.onnx").write_bytes(onnx_file(checkpoint, "toy", "0" * 64))
+    (tmp_path / "toy.onnx").write_bytes(onnx_of(checkpoint))
     (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     done = subprocess.run(
         [sys.executable, "-c", program, tmp_path / "toy.onnx"],
@@ -520,4 +527,4 @@ def test_a_network_beyond_onnx_is_refused_before_it_is_made() -> None:
     checkpoint = toy_checkpoint()
     giant = replace(checkpoint.config, num_layers=8, hidden_size=4096)
     with pytest.raises(ValueError, match="2 GiB"):
-        onnx_file(replace(checkpoint, config=giant), "toy", "0" * 64)
+        onnx_of(replace(checkpoint, config=giant))

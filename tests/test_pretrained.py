@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from app.schemas.inside import CellRanking
-from models.batch import Batch, Stream
-from models.checkpoint import Registry, UnknownModel
+from models.checkpoints.registry import Registry, UnknownModel
+from models.decoding.batch import Batch, Stream
+from models.decoding.sampling import SampleOptions
 from models.pretrained import INSTALLED, install, pack, unpack
-from models.sampling import SampleOptions
 from tests.serving import serve
 from tests.toys import toy_checkpoint, toy_decoder
 

@@ -15,7 +15,7 @@ import pytest
 from app.__main__ import MAX_HEAD, SEND_BUFFER, listen
 from app.main import create_app
 from app.settings import Settings, refusal
-from models.checkpoint import Registry
+from models.checkpoints.registry import Registry
 from tests.serving import eventually, problem, serve, wrong_fields
 
 ROOT = Path(__file__).resolve().parent.parent

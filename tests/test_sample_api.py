@@ -16,10 +16,10 @@ import pytest
 
 import app.__main__
 from app.engine.streams import Reader, Streams
-from models.batch import Batch, Stream
-from models.checkpoint import Registry
-from models.sampling import SampleOptions
-from models.vocab import Vocabulary
+from models.checkpoints.registry import Registry
+from models.decoding.batch import Batch, Stream
+from models.decoding.sampling import SampleOptions
+from models.text.vocab import Vocabulary
 from tests.serving import eventually, problem, serve, wrong_fields
 from tests.toys import ALPHABET, toy_checkpoint, toy_decoder
 

@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models import training
 from models.config import NetworkConfig, NetworkKind
-from models.corpus import Corpus
-from models.network import CharNetwork
-from models.training import (
+from models.text.corpus import Corpus
+from models.text.vocab import Vocabulary
+from models.training import trainer as trainer_module
+from models.training.network import CharNetwork
+from models.training.trainer import (
     WARMUP,
     Diverged,
     Evaluation,
@@ -30,7 +31,6 @@ from models.training import (
     train,
     train_batch,
 )
-from models.vocab import Vocabulary
 
 torch.set_num_threads(1)
 
@@ -270,7 +270,7 @@ def test_the_first_evaluation_comes_soon(
     seconds: float, first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After 100 steps or 12 seconds: somebody is waiting for the first text."""
-    monkeypatch.setattr(training, "time", Clock(seconds))
+    monkeypatch.setattr(trainer_module, "time", Clock(seconds))
     options = replace(OPTIONS, max_steps=150, evaluate_every=140)
     steps = [e.step for e in evaluations(train(new_network(SMALL, 0), CORPUS, options))]
     assert steps == [first, 140, 150]
@@ -287,7 +287,7 @@ def test_patience_ends_a_run_that_gets_no_better() -> None:
 
 
 def test_seconds_end_a_run_and_carry_the_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "time", Clock(0.5))
+    monkeypatch.setattr(trainer_module, "time", Clock(0.5))
     options = replace(OPTIONS, max_steps=10_000, max_seconds=20.0, evaluate_every=10)
     events = list(train(new_network(SMALL, 0), CORPUS, options))
     progress = [event for event in events if isinstance(event, Progress)]
@@ -299,7 +299,7 @@ def test_seconds_end_a_run_and_carry_the_schedule(monkeypatch: pytest.MonkeyPatc
 
 
 def test_seconds_are_counted_over_all_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "time", Clock(0.5))
+    monkeypatch.setattr(trainer_module, "time", Clock(0.5))
     options = replace(OPTIONS, max_steps=10_000, max_seconds=20.0, evaluate_every=1000)
     trainer = Trainer(new_network(SMALL, 0), CORPUS, options)
     for event in trainer.run():
@@ -307,8 +307,8 @@ def test_seconds_are_counted_over_all_resumes(monkeypatch: pytest.MonkeyPatch) -
             break
     tensors, rest = trainer.state_dict()
     # Not the time in between.
-    monkeypatch.setattr(training, "time", Clock(0.5))
-    training.time.now = 99_999.0  # type: ignore[attr-defined]
+    monkeypatch.setattr(trainer_module, "time", Clock(0.5))
+    trainer_module.time.now = 99_999.0  # type: ignore[attr-defined]
     resumed = Trainer(new_network(SMALL, 0), CORPUS, options)
     resumed.load_state_dict(tensors, rest)
     steps = [event.step for event in resumed.run()]
@@ -317,7 +317,7 @@ def test_seconds_are_counted_over_all_resumes(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_speed_is_that_of_this_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "time", Clock(2.0))
+    monkeypatch.setattr(trainer_module, "time", Clock(2.0))
     first = next(train(new_network(SMALL, 0), CORPUS, OPTIONS))
     assert isinstance(first, Progress)
     assert first.chars_per_second == 4 * 8 / 2.0
@@ -392,7 +392,7 @@ def test_texts_begin_at_line_ends_in_every_fourth_step(monkeypatch: pytest.Monke
         steps.append((arguments[2], arguments[4], after))
         return loss, after
 
-    monkeypatch.setattr(training, "train_batch", watched)
+    monkeypatch.setattr(trainer_module, "train_batch", watched)
     told(train(new_network(SMALL, 0), CORPUS, OPTIONS))
     begun = 0
     for number, ((_, _, left), (inputs, state, _)) in enumerate(pairwise(steps), 1):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models.config import MAX_VOCABULARY
-from models.vocab import UnknownCharacters, Vocabulary, compose, name_character
+from models.text.vocab import UnknownCharacters, Vocabulary, compose, name_character
 
 LETTERS = Vocabulary("characters", sorted(map(ord, "\n abcé😀")))
 EVERY_BYTE = Vocabulary("bytes", list(range(256)))

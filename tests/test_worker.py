@@ -30,13 +30,13 @@ from rq.job import Job as RQJob
 from rq.job import Retry
 
 from app.supervisor.valkey import EmbeddedRedis
-from models import analysis, cells
-from models.analysis import read_cells
-from models.cells import find_cells
-from models.checkpoint import NoNGram, Registry
+from models.checkpoints.registry import NoNGram, Registry
+from models.inside import cells, results
+from models.inside.cells import find_cells
+from models.inside.results import read_cells
 from models.ngram import NGram
-from models.training import Diverged, Trainer
-from models.vocab import Vocabulary
+from models.text.vocab import Vocabulary
+from models.training.trainer import Diverged, Trainer
 from tests.serving import eventually
 from worker.corpora import CorpusStore
 from worker.devices import DeviceStore, machine_memory
@@ -315,7 +315,7 @@ def test_an_ended_job_is_ended_whatever_comes_of_its_cells(
         status.append(job.status())
         raise MemoryError
 
-    monkeypatch.setattr(analysis, "find_cells", failing)
+    monkeypatch.setattr(results, "find_cells", failing)
     job = make_job()
     assert attempt.run(job.id) is None
     assert status == ["finished"]
@@ -490,7 +490,7 @@ def test_a_cancel_interrupts_what_does_not_look(
         while True:
             time.sleep(0.01)
 
-    monkeypatch.setattr("models.training.evaluate", endless)
+    monkeypatch.setattr("models.training.trainer.evaluate", endless)
     began = time.monotonic()
     assert attempt.run(job.id) is None
     assert time.monotonic() - began < 3
@@ -851,7 +851,7 @@ def test_nobody_sees_the_address_of_redis_among_the_processes(
 
 def test_a_sample_leaves_out_of_its_prime_what_it_has_never_seen() -> None:
     from models.config import NetworkConfig
-    from models.training import new_network
+    from models.training.trainer import new_network
 
     vocabulary = Vocabulary("characters", sorted(map(ord, "ab\n")))
     network = new_network(NetworkConfig(3, num_layers=1, hidden_size=4), seed=0)
@@ -862,7 +862,7 @@ def test_a_sample_leaves_out_of_its_prime_what_it_has_never_seen() -> None:
 
 
 def test_validation_text_of_bytes_is_the_bytes(tmp_path: Path) -> None:
-    from models.corpus import Corpus
+    from models.text.corpus import Corpus
 
     vocabulary = Vocabulary("bytes", [0x0A, 0x41, 0xFF])
     ids = np.array([2, 1, 0] * 40, dtype=np.uint8)

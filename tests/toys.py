@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from models.checkpoint import Checkpoint
+from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig, NetworkKind
-from models.decoder import Decoder, Precision
-from models.vocab import Vocabulary
+from models.decoding.decoder import Decoder
+from models.decoding.graph import Precision
+from models.text.vocab import Vocabulary
 
 ALPHABET = Vocabulary("characters", [0x0A, 0x20, *range(0x61, 0x7B), 0x3042])
 

@@ -23,9 +23,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from models.corpus import Corpus, CorpusError, Report, Scan, encode, scan
 from models.files import sync_directory, write_durably
-from models.vocab import Tokens, Vocabulary
+from models.text.cleaning import CorpusError
+from models.text.corpus import Corpus, Report, Scan, encode, scan
+from models.text.vocab import Tokens, Vocabulary
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ABANDONED = 3600.0

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from models.analysis import analyse
-from models.checkpoint import Registry
+from models.checkpoints.registry import Registry
+from models.inside.results import analyse
 
 MAX_WAITING = 16
 """Texts that wait to be read; more of them are sent away."""

@@ -11,12 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from models.checkpoint import NGRAM, Checkpoint, Lines, Registry, split_reference
-from models.decoder import Decoder, Precision, RowDecoder
+from models.checkpoints.card import NGRAM
+from models.checkpoints.format import Checkpoint, Lines
+from models.checkpoints.registry import Registry, split_reference
+from models.decoding.decoder import Decoder, RowDecoder
+from models.decoding.graph import Precision
+from models.decoding.ngram_decoder import NGramDecoder
 from models.files import CheckpointError
 from models.ngram import NGram
-from models.ngram_decoder import NGramDecoder
-from models.vocab import Vocabulary
+from models.text.vocab import Vocabulary
 
 FAST_COST = 0.01
 """Nats per character that ``fast`` may cost and still be what a client gets who doesn't say."""

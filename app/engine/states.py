@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from models.batch import StreamState
-from models.decoder import Precision, Rows
+from models.decoding.batch import StreamState
+from models.decoding.decoder import Rows
+from models.decoding.graph import Precision
 
 MAX_TOKEN = 2 << 20
 _SIGNATURE = 32

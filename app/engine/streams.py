@@ -15,8 +15,8 @@ import threading
 import time
 from collections.abc import AsyncIterator
 
-from models.batch import Batch, FinishReason, Piece, Stream
-from models.decoder import RowDecoder
+from models.decoding.batch import Batch, FinishReason, Piece, Stream
+from models.decoding.decoder import RowDecoder
 
 TICK_SECONDS, TICK_SECONDS_A_ROW = 0.02, 0.0004
 """How long a tick shall take: short enough to feel immediate, and long enough that what is done

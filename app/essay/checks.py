@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from models.novelty import LineNovelty
+from models.text.novelty import LineNovelty
 
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 

@@ -27,8 +27,8 @@ from app.terminal import commands, jobs, output
 from app.terminal.client import Client
 from app.terminal.connect import Reached
 from app.terminal.progress import duration
-from models.corpus import NotUtf8, cleaned
-from models.novelty import longest_run
+from models.text.cleaning import NotUtf8, cleaned
+from models.text.novelty import longest_run
 
 HELD_OUT = 0.05
 """Of the text, its end: the service's own share."""

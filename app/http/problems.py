@@ -24,9 +24,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
-from models.checkpoint import NoNGram, NotANetwork, UnknownModel
-from models.corpus import CorpusError
+from models.checkpoints.registry import NoNGram, NotANetwork, UnknownModel
 from models.files import CheckpointError
+from models.text.cleaning import CorpusError
 from worker.corpora import CorpusInUse, UnknownCorpus
 from worker.jobs import Ended, NameTaken, NotEnded, UnknownJob
 

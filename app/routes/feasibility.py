@@ -9,11 +9,11 @@ from app.http.problems import unprocessable
 from app.routes.services import Services
 from app.schemas.training import TrainingOptions
 from models import sizing
-from models.checkpoint import UnknownModel
+from models.checkpoints.registry import UnknownModel
 from models.config import NetworkConfig
-from models.corpus import Scan
 from models.presets import with_preset
-from models.vocab import difference
+from models.text.corpus import Scan
+from models.text.vocab import difference
 
 _SIZES = {
     "network": "kind",

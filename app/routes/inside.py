@@ -19,14 +19,14 @@ from app.engine.loaded import Named
 from app.http.bodies import json_body, read_json
 from app.http.problems import Problem, responses, unprocessable, validated
 from app.http.queries import known_query
-from app.routes.models import reference_of
 from app.routes.services import Services, ServicesDep
 from app.routes.texts import RETRY_SECONDS, known_text
 from app.schemas.inside import CellRanking, Inspection, InspectRequest, ScoreRequest, Scores
-from models.analysis import read_cells
+from models.checkpoints.registry import reference_of
 from models.config import NetworkConfig
-from models.inspect import Stopped, Trace, trace
-from models.vocab import Vocabulary
+from models.inside.reader import Stopped, Trace, trace
+from models.inside.results import read_cells
+from models.text.vocab import Vocabulary
 
 MAX_BODY = 1 << 19
 MAX_ACTIVATIONS = 1_000_000

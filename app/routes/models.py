@@ -22,9 +22,17 @@ from app.http.queries import known_query
 from app.routes.services import Services, ServicesDep
 from app.schemas.common import page
 from app.schemas.models import DownloadQuery, History, ModelList, ModelQuery, ModelView
-from models.checkpoint import NGRAM, Entry, UnknownModel, check_tag, split_reference
+from models.checkpoints.archive import unzipped, zipped
+from models.checkpoints.card import NGRAM
+from models.checkpoints.registry import (
+    Entry,
+    UnknownModel,
+    check_tag,
+    reference_of,
+    split_reference,
+)
+from models.decoding.export import onnx_file
 from models.files import CheckpointError
-from models.portable import onnx_file, unzipped, zipped
 from worker.jobs import NameTaken
 
 _BLOCK = 1 << 18
@@ -103,12 +111,18 @@ async def download_model(
 
 async def _onnx(model: str, services: Services) -> Response:
     named = await services.catalogue.get(reference_of(model))
-    digest = named.model.digest
+    checkpoint, digest = named.model.checkpoint, named.model.digest
 
     def make() -> tuple[IO[bytes], int]:
         # In a file: whoever reads slowly must not hold it in memory.
         try:
-            data = onnx_file(named.model.checkpoint, named.reference, digest)
+            data = onnx_file(
+                checkpoint.config,
+                checkpoint.weights,
+                checkpoint.vocabulary,
+                named.reference,
+                digest,
+            )
         except ValueError as error:
             raise unprocessable("format", str(error)) from None
         file = held.enter_context(_unnamed_file(services))
@@ -235,19 +249,6 @@ def view(entry: Entry) -> dict[str, Any]:
         "job_id": card.get("job_id"),
         "pretrained": bool(card.get("pretrained")),
     }
-
-
-def reference_of(text: str) -> str:
-    """A path's model; what can't be a name is the name of nothing.
-
-    Raises:
-        UnknownModel: it is no reference.
-    """
-    try:
-        split_reference(text)
-    except ValueError:
-        raise UnknownModel(text) from None
-    return text
 
 
 def _order(reference: str) -> tuple[str, bool, str]:

@@ -24,12 +24,12 @@ from app.http.streaming import ClosingResponse
 from app.routes.services import Services, ServicesDep
 from app.routes.texts import derived_seed, draw_seed, find_writer, sample_headers, server_full
 from app.schemas.texts import NamesQuery, NamesResult
-from models.batch import Stream
-from models.decoder import RowDecoder
-from models.doctor import LIST_LINE
-from models.novelty import is_known_line
-from models.sampling import SampleOptions
-from models.vocab import UnknownCharacters
+from models.decoding.batch import Stream
+from models.decoding.decoder import RowDecoder
+from models.decoding.sampling import SampleOptions
+from models.text.doctor import LIST_LINE
+from models.text.novelty import is_known_line
+from models.text.vocab import UnknownCharacters
 
 router = APIRouter(tags=["sampling"])
 

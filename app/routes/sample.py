@@ -17,7 +17,7 @@ from app.http.streaming import ClosingResponse, event
 from app.routes.services import Services, ServicesDep
 from app.routes.texts import Opened, open_text
 from app.schemas.texts import MAX_BODY, SampleQuery, SampleRequest, SampleResult
-from models.batch import Character, Piece, StreamState
+from models.decoding.batch import Character, Piece, StreamState
 
 router = APIRouter(tags=["sampling"])
 

@@ -15,7 +15,7 @@ from app.engine.loaded import Catalogue
 from app.engine.states import StateSigner
 from app.engine.streams import Streams
 from app.settings import Settings
-from models.checkpoint import Registry
+from models.checkpoints.registry import Registry
 from worker.corpora import CorpusStore
 from worker.devices import DeviceStore
 from worker.jobs import Job, JobStore

@@ -14,10 +14,10 @@ from app.http.problems import Problem, unprocessable
 from app.routes.services import Services
 from app.schemas.common import Unknown
 from app.schemas.texts import SampleRequest
-from models.batch import Stream
-from models.decoder import Precision
-from models.sampling import SampleOptions
-from models.vocab import UnknownCharacters, Vocabulary
+from models.decoding.batch import Stream
+from models.decoding.graph import Precision
+from models.decoding.sampling import SampleOptions
+from models.text.vocab import UnknownCharacters, Vocabulary
 
 DRAWN_SEEDS = 2**53
 """Drawn seeds stay below this, so that every JSON parser reads them exactly."""

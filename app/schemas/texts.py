@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.engine.states import MAX_TOKEN
 from app.schemas.common import MAX_SEED, Fields, ModelReference, Temperature, Unknown
-from models.decoder import Precision
-from models.doctor import LIST_LINE
+from models.decoding.graph import Precision
+from models.text.doctor import LIST_LINE
 
 
 class SampleResult(BaseModel):

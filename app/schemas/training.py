@@ -27,7 +27,7 @@ from app.schemas.common import (
 )
 from models.config import NetworkKind
 from models.presets import PRESETS
-from models.vocab import Tokens
+from models.text.vocab import Tokens
 from worker.jobs import Status
 
 MAX_STEPS = 1_000_000_000

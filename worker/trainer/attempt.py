@@ -131,8 +131,8 @@ def _look_inside(job: Job, settings: Settings) -> None:
     The job does not wait for it, nor does a worker that is told to stop: what is not found here is
     when somebody asks the server.
     """
-    from models.analysis import analyse
-    from models.checkpoint import Registry, UnknownModel
+    from models.checkpoints.registry import Registry, UnknownModel
+    from models.inside.results import analyse
 
     registry = Registry(settings.models)
     try:

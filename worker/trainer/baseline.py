@@ -11,9 +11,9 @@ import sys
 import threading
 from typing import Any
 
-from models.corpus import Corpus
 from models.ngram import NGram
-from models.training import VALIDATION_LIMIT
+from models.text.corpus import Corpus
+from models.training.trainer import VALIDATION_LIMIT
 
 MAX_ORDER = 20
 

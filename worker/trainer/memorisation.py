@@ -7,11 +7,11 @@ import time
 
 import numpy as np
 
-from models.checkpoint import Checkpoint
-from models.corpus import Corpus
-from models.decoder import Choices, Decoder
-from models.novelty import Report, report
-from models.sampling import uniforms
+from models.checkpoints.format import Checkpoint
+from models.decoding.decoder import Choices, Decoder
+from models.decoding.sampling import uniforms
+from models.text.corpus import Corpus
+from models.text.novelty import Report, report
 
 ROWS, LENGTH = 16, 2048
 """Texts that are drawn, and the characters of each; fewer where that takes long."""

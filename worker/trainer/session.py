@@ -17,16 +17,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.checkpoint import MAX_LINES, NGRAM, VALIDATION_BYTES, Checkpoint, Registry, UnknownModel
+from models.checkpoints.card import NGRAM
+from models.checkpoints.format import MAX_LINES, VALIDATION_BYTES, Checkpoint
+from models.checkpoints.registry import Registry, UnknownModel
 from models.config import Weights
-from models.corpus import Corpus, CorpusError, Scan
-from models.decoder import fast_cost
+from models.decoding.decoder import fast_cost
+from models.decoding.sampling import SampleOptions
 from models.files import CheckpointError, write_durably
-from models.network import CharNetwork
-from models.novelty import line_hashes
-from models.planning import Plan, TooLarge, make_plan
-from models.sampling import SampleOptions, generate
-from models.training import (
+from models.text.cleaning import CorpusError
+from models.text.corpus import Corpus, Scan
+from models.text.novelty import line_hashes
+from models.text.vocab import Tokens, Vocabulary
+from models.training.generate import generate
+from models.training.network import CharNetwork
+from models.training.planning import Plan, TooLarge, make_plan
+from models.training.trainer import (
     VALIDATION_LIMIT,
     Diverged,
     Evaluation,
@@ -35,7 +40,6 @@ from models.training import (
     evaluate,
     new_network,
 )
-from models.vocab import Tokens, Vocabulary
 from worker.corpora import CorpusStore, UnknownCorpus
 from worker.devices import Device, DeviceStore, machine_memory
 from worker.events import EventLog, timestamp

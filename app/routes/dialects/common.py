@@ -17,7 +17,7 @@ from app.routes.services import Services
 from app.routes.texts import Opened, derived_seed, draw_seed, open_text
 from app.schemas.common import MAX_SEED, Fields
 from app.schemas.texts import MAX_BODY, SampleRequest
-from models.checkpoint import UnknownModel, split_reference
+from models.checkpoints.registry import UnknownModel, split_reference
 
 DEFAULT_LENGTH = 1000
 MAX_LENGTH = 1_000_000

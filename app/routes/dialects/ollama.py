@@ -36,7 +36,7 @@ from app.routes.services import ServicesDep
 from app.routes.texts import Opened
 from app.schemas.common import Unknown
 from app.schemas.texts import MAX_BODY, MAX_PRIME, MAX_STOP, MAX_STOPS, SampleRequest
-from models.checkpoint import Entry
+from models.checkpoints.registry import Entry
 
 router = APIRouter(prefix="/api", tags=["Ollama's dialect"])
 

@@ -40,8 +40,8 @@ from app.routes.services import Services, ServicesDep
 from app.routes.texts import Opened
 from app.schemas.common import Unknown
 from app.schemas.texts import MAX_PRIME, MAX_STOP, MAX_STOPS, SampleRequest
-from models.batch import Character, Piece
-from models.checkpoint import Entry
+from models.checkpoints.registry import Entry
+from models.decoding.batch import Character, Piece
 
 router = APIRouter(prefix="/v1", tags=["OpenAI's dialect"])
 

@@ -12,10 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from models.cells import find_cells
-from models.checkpoint import Registry
+from models.checkpoints.registry import Registry
 from models.files import write_durably
-from models.hypotheses import HYPOTHESES
+from models.inside.cells import find_cells
+from models.inside.hypotheses import HYPOTHESES
 
 _VERSION = 2
 """Of the search; another one makes all searches be done again."""

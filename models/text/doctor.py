@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import AnyInts
-from models.vocab import Tokens, Vocabulary, name_character
+from models.text.vocab import Tokens, Vocabulary, name_character
 
 RARE = 10
 """A symbol seen fewer times than this is rare: nothing can be learned of it but that it is."""

@@ -3,7 +3,6 @@
 The decoder does the same in an ONNX graph for many streams at once; tests hold it against this.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from models.network import CharNetwork
+    pass
 
 # SplitMix64: increment and output mix of Steele, Lea & Flood, "Fast splittable pseudorandom
 # number generators", OOPSLA 2014. Counter-based: position n needs none of the draws before it.
@@ -98,34 +97,3 @@ class SampleOptions:
     top_k: int = 0
     top_p: float = 0.0
     stop: tuple[str, ...] = ()
-
-
-def generate(
-    network: "CharNetwork", start_id: int, prime: NDArray[np.int64], options: SampleOptions
-) -> Iterator[int]:
-    """Yields ``length`` chosen ids one by one, in plain torch: slow and obvious.
-
-    From the zero state the network reads ``start_id``, then the prime, then its own choices.
-    Stop strings are text's, so not looked for here.
-    """
-    import torch
-
-    seeds = np.array([options.seed], dtype=np.uint64)
-    network.eval()
-    with torch.no_grad():
-        state = None
-        logits = None
-        for id_ in [start_id, *prime.tolist()]:
-            logits, state = network(torch.tensor([[id_]]), state)
-        for position in range(options.length):
-            assert logits is not None
-            uniform = uniforms(seeds, np.array([position], dtype=np.uint64), 1)[0, 0]
-            chosen = choose(
-                logits[0, 0].numpy(),
-                options.temperature,
-                float(uniform),
-                options.top_k,
-                options.top_p,
-            )
-            yield chosen
-            logits, state = network(torch.tensor([[chosen]]), state)

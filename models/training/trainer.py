@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from models.arrays import AnyIds
 from models.config import NetworkConfig
-from models.corpus import Batches, Corpus, ShuffledLines
-from models.network import CharNetwork, State
+from models.text.corpus import Corpus
+from models.training.batches import Batches, ShuffledLines
+from models.training.network import CharNetwork, State
 
 Optimizer = Literal["adamw", "adam", "rmsprop"]
 Schedule = Literal["cosine", "char-rnn", "constant"]

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import AnyIds, AnyInts
-from models.corpus import Corpus
-from models.doctor import is_list
-from models.vocab import Vocabulary
+from models.text.corpus import Corpus
+from models.text.doctor import is_list
+from models.text.vocab import Vocabulary
 
 LONGEST_LINE = 1 << 16
 """Bytes of a line that are looked at where hashes are made: what is longer is in no list."""

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Floats, Ids
-from models.checkpoint import Checkpoint
+from models.checkpoints.format import Checkpoint
 from models.config import GATES, NetworkConfig, Weights
-from models.hypotheses import HYPOTHESES, Hypothesis, Metric, Target
-from models.inspect import Reader, Stopped, character_ends
+from models.inside.hypotheses import HYPOTHESES, Hypothesis, Metric, Target
+from models.inside.reader import Reader, Stopped, character_ends
 
 TOP = 10
 """Cells that are told of each hypothesis."""

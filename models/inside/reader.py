@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models.arrays import Floats, Ids
-from models.checkpoint import Checkpoint
+from models.checkpoints.format import Checkpoint
 from models.config import GATES, NetworkConfig, Weights
-from models.decoder import IR_VERSION, OPSET
-from models.vocab import Vocabulary
+from models.decoding.graph import IR_VERSION, OPSET
+from models.text.vocab import Vocabulary
 
 BLOCK = 512
 """Characters of all rows that a layer reads at once: products large enough, and layers that wait

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Floats, Ids
-from models.decoder import Choices, Rows
+from models.decoding.decoder import Choices, Rows
+from models.decoding.sampling import choose
 from models.ngram import NGram
-from models.sampling import choose
 
 _NOTHING = -1
 """In a state: nothing was read so long ago."""

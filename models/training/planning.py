@@ -14,10 +14,10 @@ import torch
 
 from models import sizing
 from models.config import NetworkConfig
-from models.corpus import Scan
-from models.network import CharNetwork
 from models.presets import with_preset
-from models.training import (
+from models.text.corpus import Scan
+from models.training.network import CharNetwork
+from models.training.trainer import (
     VALIDATION_LIMIT,
     Clip,
     Initialisation,

@@ -11,9 +11,10 @@ from typing import Literal
 import numpy as np
 
 from models.arrays import Floats, Ids
-from models.decoder import NOT_FINITE, Choices, RowDecoder, Rows
-from models.sampling import SampleOptions, uniforms
-from models.vocab import TextDecoder, Vocabulary
+from models.decoding.decoder import Choices, RowDecoder, Rows
+from models.decoding.graph import NOT_FINITE
+from models.decoding.sampling import SampleOptions, uniforms
+from models.text.vocab import TextDecoder, Vocabulary
 
 FinishReason = Literal["length", "stop", "error", "shutdown"]
 

@@ -1,0 +1,265 @@
+"""A checkpoint as a directory of files, written whole and read without trust.
+
+    config.json        the network's sizes (models.config.NetworkConfig)
+    vocab.json         its symbols (models.text.vocab.Vocabulary)
+    model.safetensors  fp32 weights, named as NetworkConfig.shapes() says
+    card.json          where it comes from and how good it is (models.checkpoints.card)
+    README.md          the same for people: the model card
+    history.jsonl      losses and samples over the steps
+    validation.txt     up to 100 kB of text it was not trained on (raw bytes in byte mode)
+    lines.u64          hashes of the corpus's lines where it is a list
+                       (models.text.novelty.line_hashes), little-endian and increasing; else empty
+    manifest.json      the sha256 and size of each file above
+
+The digest is the sha256 of the manifest, so a directory's name says what is in it.
+
+Reading trusts nothing: the manifest must match, sizes are bounded, shapes are compared with the
+config before a weight is read, weights must be finite, and files are read rather than mapped
+(a truncated mapped file kills the process). Knows no name and no tag.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse_safetensors
+from safetensors.numpy import save as to_safetensors
+
+from models.checkpoints.card import MAX_CARD, is_number, parse_card, readme
+from models.config import NetworkConfig, Weights
+from models.files import CheckpointError, parse_object, read_bounded, sync_directory
+from models.text.vocab import Vocabulary
+
+VALIDATION_BYTES = 100_000
+MANIFEST = "manifest.json"
+FILES = (
+    "config.json",
+    "vocab.json",
+    "model.safetensors",
+    "card.json",
+    "README.md",
+    "history.jsonl",
+    "validation.txt",
+    "lines.u64",
+)
+
+MAX_LINES = 1 << 21
+"""Hashes of lines that a checkpoint may carry: 16 MiB."""
+
+MAX_JSON = 8 << 20
+MAX_HISTORY = 64 << 20
+_MAX_HEADER = 1 << 20
+
+Lines = NDArray[np.uint64]
+
+
+def no_lines() -> Lines:
+    return np.empty(0, dtype="<u8")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One model, in memory. ``weights`` are fp32, by the names of ``config.shapes()``.
+
+    ``lines`` are increasing hashes of the corpus's lines; none unless it is a list.
+    """
+
+    config: NetworkConfig
+    vocabulary: Vocabulary
+    weights: Weights
+    card: dict[str, Any]
+    history: list[dict[str, Any]]
+    validation: bytes
+    lines: Lines = field(default_factory=no_lines)
+
+
+def write(directory: Path, checkpoint: Checkpoint) -> str:
+    contents = {
+        "config.json": _json({"format": 1, **asdict(checkpoint.config)}),
+        "vocab.json": _json(checkpoint.vocabulary.to_json()),
+        "model.safetensors": to_safetensors(
+            {k: np.ascontiguousarray(v) for k, v in checkpoint.weights.items()}
+        ),
+        "card.json": _json(checkpoint.card),
+        "README.md": readme(
+            checkpoint.config, checkpoint.vocabulary.tokens, checkpoint.card
+        ).encode(),
+        "history.jsonl": b"".join(_json(line, indent=None) for line in checkpoint.history),
+        "validation.txt": _validation(checkpoint),
+        "lines.u64": checkpoint.lines.astype("<u8").tobytes(),
+    }
+    for name, data in contents.items():
+        if len(data) > _limit(name, checkpoint.config):
+            raise CheckpointError(f"{name} would be too large: {len(data)} bytes")
+    manifest = {
+        name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        for name, data in contents.items()
+    }
+    contents[MANIFEST] = _json(manifest)
+    for name, data in contents.items():
+        with (directory / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    sync_directory(directory)
+    return hashlib.sha256(contents[MANIFEST]).hexdigest()
+
+
+def _validation(checkpoint: Checkpoint) -> bytes:
+    data = checkpoint.validation[:VALIDATION_BYTES]
+    if checkpoint.vocabulary.tokens == "bytes":
+        return data
+    # Not half a character at the end.
+    return data.decode("utf-8", "ignore").encode()
+
+
+def _limit(name: str, config: NetworkConfig) -> int:
+    """Bytes that a file may have."""
+    if name == "model.safetensors":
+        return 4 * config.parameters() + _MAX_HEADER
+    limits = {
+        "card.json": MAX_CARD,
+        "history.jsonl": MAX_HISTORY,
+        "validation.txt": VALIDATION_BYTES,
+        "lines.u64": 8 * MAX_LINES,
+    }
+    return limits.get(name, MAX_JSON)
+
+
+def _json(value: Any, indent: int | None = 1) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n").encode()
+
+
+def read(directory: Path) -> Checkpoint:
+    """Reads a checkpoint directory, trusting nothing in it.
+
+    Raises:
+        CheckpointError: saying what is wrong.
+    """
+    manifest = read_bounded(directory / MANIFEST, MAX_JSON)
+    if hashlib.sha256(manifest).hexdigest() != directory.name:
+        raise CheckpointError("the manifest does not match the digest")
+    return assemble(lambda name, limit: read_bounded(directory / name, limit))
+
+
+def assemble(read_file: Callable[[str, int], bytes]) -> Checkpoint:
+    """A checkpoint of its files' bytes, none of which is trusted.
+
+    Args:
+        read_file: gives the bytes of a file, by name, or raises CheckpointError if it has more
+            than so many.
+
+    Raises:
+        CheckpointError: saying what is wrong.
+    """
+    manifest = parse_object(read_file(MANIFEST, MAX_JSON), MANIFEST)
+    config = _parse_config(read_file("config.json", MAX_JSON))
+    contents = {}
+    for name in FILES:
+        data = read_file(name, _limit(name, config))
+        stated = manifest.get(name)
+        digest = hashlib.sha256(data).hexdigest()
+        if not isinstance(stated, dict) or stated.get("sha256") != digest:
+            raise CheckpointError(f"{name} is damaged: its sha256 does not match the manifest")
+        contents[name] = data
+    vocabulary = read_vocabulary(contents["vocab.json"], config)
+    _check_validation(contents["validation.txt"], vocabulary)
+    return Checkpoint(
+        config,
+        vocabulary,
+        _read_weights(contents["model.safetensors"], config),
+        parse_card(contents["card.json"]),
+        [parse_point(line) for line in contents["history.jsonl"].splitlines()],
+        contents["validation.txt"],
+        _read_lines(contents["lines.u64"]),
+    )
+
+
+def read_vocabulary(data: bytes, config: NetworkConfig) -> Vocabulary:
+    try:
+        vocabulary = Vocabulary.from_json(parse_object(data, "vocab.json"))
+    except ValueError as error:
+        raise CheckpointError(f"vocab.json: {error}") from None
+    if len(vocabulary) != config.vocabulary_size:
+        raise CheckpointError("vocab.json and config.json disagree about the vocabulary's size")
+    return vocabulary
+
+
+def _read_lines(data: bytes) -> Lines:
+    if len(data) % 8:
+        raise CheckpointError("lines.u64 is truncated")
+    lines = np.frombuffer(data, dtype="<u8")
+    # They are looked up by halves, which finds nothing where they are in no order.
+    if not (lines[1:] > lines[:-1]).all():
+        raise CheckpointError("the hashes in lines.u64 do not increase")
+    return lines
+
+
+def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
+    """Weights of the shapes that the config says; the header is compared before they are read."""
+    if len(data) < 8:
+        raise CheckpointError("model.safetensors is truncated")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > min(_MAX_HEADER, len(data) - 8):
+        raise CheckpointError("model.safetensors has no sound header")
+    header = parse_object(data[8 : 8 + length], "model.safetensors")
+    header.pop("__metadata__", None)
+    declared = {
+        name: (entry.get("shape"), entry.get("dtype"))
+        for name, entry in header.items()
+        if isinstance(entry, dict)
+    }
+    if declared != {name: (list(shape), "F32") for name, shape in config.shapes().items()}:
+        raise CheckpointError("model.safetensors does not hold the weights that config.json says")
+    try:
+        weights: Weights = parse_safetensors(data)
+    except SafetensorError as error:
+        raise CheckpointError(f"model.safetensors: {error}") from None
+    if not all(np.isfinite(weight).all() for weight in weights.values()):
+        raise CheckpointError("a weight is not finite")
+    return weights
+
+
+def _check_validation(data: bytes, vocabulary: Vocabulary) -> None:
+    try:
+        if vocabulary.tokens == "characters":
+            vocabulary.encode(data.decode())
+            return
+        known = bool((vocabulary.lookup(np.frombuffer(data, dtype=np.uint8)) >= 0).all())
+    except ValueError:
+        known = False
+    if not known:
+        raise CheckpointError("validation.txt is no text in the model's vocabulary")
+
+
+def read_config(directory: Path) -> NetworkConfig:
+    return _parse_config(read_bounded(directory / "config.json", MAX_JSON))
+
+
+def _parse_config(content: bytes) -> NetworkConfig:
+    data = parse_object(content, "config.json")
+    if data.pop("format", None) != 1:
+        raise CheckpointError("config.json is of a format that this version doesn't read")
+    try:
+        return NetworkConfig(**data)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"config.json: {error}") from None
+
+
+def parse_point(line: bytes) -> dict[str, Any]:
+    point = parse_object(line, "history.jsonl")
+    numbers = all(is_number(point.get(n)) for n in ("train_loss", "val_loss", "temperature"))
+    step = point.get("step")
+    if type(step) is not int or not is_number(step) or not numbers:
+        raise CheckpointError("history.jsonl: a figure is no number")
+    if not isinstance(point.get("text", ""), str):
+        raise CheckpointError("history.jsonl: a sample is no text")
+    return point

@@ -1,0 +1,200 @@
+"""A text file made into ids: scanned, cleaned, encoded to disk, cut into batches.
+
+Reads the file in blocks and never holds it whole, so its size is bounded by the disk alone.
+Knows nothing of uploads or jobs.
+"""
+
+import os
+import secrets
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from models.arrays import AnyIds
+from models.config import MAX_VOCABULARY
+from models.text.cleaning import MIN_CHARACTERS, Cleaner, CorpusError, blocks, symbols
+from models.text.doctor import Examination
+from models.text.vocab import Tokens, Vocabulary
+
+
+@dataclass(slots=True)
+class Report:
+    """What a scan of a corpus found. ``characters`` counts bytes where ``tokens`` is bytes.
+
+    ``rare`` are the symbols seen fewer than ``RARE`` times, the rarest first, at most
+    ``MAX_RARE`` of them. ``duplicate_line_share`` is that of the lines that stand earlier in the
+    text too, empty ones aside; None without lines. ``preset`` is the one that suits the text.
+    """
+
+    bytes: int
+    characters: int
+    distinct: int
+    tokens: Tokens
+    encoding: str
+    line_ends: Literal["lf", "crlf", "cr", "mixed", "none"]
+    lines: int
+    normalised: list[str] = field(default_factory=list)
+    rare: list[dict[str, Any]] = field(default_factory=list)
+    unprintable: list[str] = field(default_factory=list)
+    duplicate_line_share: float | None = None
+    preset: str = "auto"
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class Scan:
+    report: Report
+    vocabulary: Vocabulary
+
+
+def scan(path: Path, tokens: Tokens = "characters") -> Scan:
+    """Reads a text once and says what it is.
+
+    Raises:
+        CorpusError: it is too small, too uniform, has too many distinct characters, or is not
+            UTF-8 where characters are asked for.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise CorpusError(f"the text is empty: send at least {MIN_CHARACTERS} characters")
+    cleaner = Cleaner()
+    found = Examination(tokens)
+    for block in blocks(path, tokens, cleaner):
+        found.read(symbols(block), block)
+    present, total = found.present, found.total
+    unit = "bytes" if tokens == "bytes" else "characters"
+    if total < MIN_CHARACTERS:
+        counted = unit[:-1] if total == 1 else unit
+        raise CorpusError(f"the text has {total} {counted}: send at least {MIN_CHARACTERS}")
+    if len(present) < 2:
+        raise CorpusError(
+            f"the text repeats one {unit[:-1]}: nothing to learn. Send one with at least 2 distinct"
+        )
+    if len(present) > MAX_VOCABULARY:
+        raise CorpusError(
+            f"the text has {len(present)} distinct characters, more than {MAX_VOCABULARY}: "
+            "its encoding was probably read wrongly. Train on its bytes with tokens=bytes"
+        )
+    vocabulary = Vocabulary(tokens, present.tolist())
+    newlines = int(found.counts[0x0A])
+    duplicates = found.duplicate_line_share()
+    report = Report(
+        bytes=size,
+        characters=total,
+        distinct=len(present),
+        tokens=tokens,
+        encoding="bytes" if tokens == "bytes" else "ascii" if present[-1] < 128 else "utf-8",
+        line_ends=cleaner.line_ends() if tokens == "characters" else "lf" if newlines else "none",
+        lines=newlines,
+        normalised=cleaner.normalised(),
+        rare=found.rare(vocabulary),
+        unprintable=found.unprintable(),
+        duplicate_line_share=duplicates,
+        preset="names" if found.is_list else "auto",
+        warnings=found.warnings(duplicates),
+    )
+    return Scan(report, vocabulary)
+
+
+def encode(path: Path, vocabulary: Vocabulary, target: Path) -> None:
+    """Writes a text's ids to ``target``: one little-endian unsigned integer each, no header.
+
+    The width is ``id_type(vocabulary)``. Written beside the target and renamed onto it.
+
+    Raises:
+        CorpusError: the text holds what the vocabulary does not.
+    """
+    staged = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    dtype = id_type(vocabulary)
+    try:
+        with staged.open("wb") as file:
+            for block in blocks(path, vocabulary.tokens, Cleaner()):
+                ids = vocabulary.lookup(symbols(block))
+                if (ids < 0).any():
+                    raise CorpusError("the vocabulary is of another text")
+                file.write(ids.astype(dtype).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(target)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def id_type(vocabulary: Vocabulary) -> np.dtype[Any]:
+    return np.dtype("u1") if len(vocabulary) <= 256 else np.dtype("<u2")
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Encoded ids, memory-mapped, cut into a training part and the tail for validation.
+
+    ``train`` and ``validation`` are views of one array, shape [characters].
+    """
+
+    vocabulary: Vocabulary
+    train: AnyIds
+    validation: AnyIds
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        vocabulary: Vocabulary,
+        validation_fraction: float,
+        *,
+        shuffle_lines: bool = False,
+    ) -> "Corpus":
+        """The parts of an encoded text.
+
+        Args:
+            path: of the ids.
+            vocabulary: that they are of.
+            validation_fraction: of the characters.
+            shuffle_lines: for a list, whose order is of no interest: lines are taken in a random
+                order, always the same, before the tail is cut off, so that it is like the rest.
+                Most lists are sorted, and their last lines are like each other alone.
+        """
+        ids: AnyIds = np.memmap(path, dtype=id_type(vocabulary), mode="r")
+        # Both parts need a character and its successor.
+        held = min(max(2, round(len(ids) * validation_fraction)), len(ids) - 2)
+        if shuffle_lines:
+            lines = Lines(ids, vocabulary.start_id)
+            ids = lines.arranged(0)
+            ends = np.flatnonzero(ids == vocabulary.start_id) + 1
+            whole = np.abs(ends - (len(ids) - held))
+            cut = int(ends[np.argmin(whole)])
+            if 2 <= cut <= len(ids) - 2:
+                held = len(ids) - cut
+        return cls(vocabulary, ids[: len(ids) - held], ids[len(ids) - held :])
+
+
+class Lines:
+    """The lines of a list, to be put in random order.
+
+    Args:
+        ids: shape [characters].
+        newline: id of the line end; a last line without one is given it.
+    """
+
+    def __init__(self, ids: AnyIds, newline: int) -> None:
+        if ids[-1] != newline:
+            ids = np.append(ids, ids.dtype.type(newline))
+        self.ids = np.asarray(ids)
+        ends = np.flatnonzero(self.ids == newline) + 1
+        self._starts = np.concatenate(([0], ends[:-1]))
+        self._lengths = ends - self._starts
+
+    def arranged(self, number: int) -> AnyIds:
+        """All lines in one of the orders: a pure function of the order's number."""
+        order = np.random.default_rng(number).permutation(len(self._starts))
+        lengths = self._lengths[order]
+        begins = np.cumsum(lengths) - lengths
+        places = np.repeat(self._starts[order] - begins, lengths)
+        places += np.arange(len(places))
+        arranged: AnyIds = self.ids[places]
+        return arranged

@@ -1,0 +1,77 @@
+"""How a corpus is cut into batches, and in which order these come. Knows no network."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.arrays import AnyIds
+from models.text.corpus import Lines
+
+
+class Batches:
+    """Endless contiguous batches: row b goes on at step t + 1 where it stopped at step t.
+
+    The text is a ring and the rows start at equal distances on it, so the carried state always
+    belongs to what comes next; row b reads on into where row b + 1 began. A batch is a pure
+    function of its step: there is no position to save.
+
+    Args:
+        ids: shape [characters].
+        batch_size, sequence_length: the shape of a batch.
+    """
+
+    def __init__(self, ids: AnyIds, batch_size: int, sequence_length: int) -> None:
+        self.ids = ids
+        self.sequence_length = sequence_length
+        self.starts = np.arange(batch_size) * len(ids) // batch_size
+        self.characters = batch_size * sequence_length
+
+    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Inputs and targets of a step (counted from 0), each [time, batch]."""
+        length = self.sequence_length
+        total = len(self.ids)
+        window = np.empty((len(self.starts), length + 1), dtype=np.int64)
+        for row, start in enumerate(self.starts):
+            begin = (int(start) + step * length) % total
+            end = begin + length + 1
+            if end <= total:
+                window[row] = self.ids[begin:end]
+            else:
+                window[row] = self.ids.take(np.arange(begin, end), mode="wrap")
+        columns = np.ascontiguousarray(window.T)
+        return columns[:-1], columns[1:]
+
+    def epoch(self, step: int) -> float:
+        """Passes over the text after a number of steps."""
+        return step * self.characters / len(self.ids)
+
+
+class ShuffledLines:
+    """Batches of a list whose lines come in another order in each pass.
+
+    So a line tells nothing of the next, and none is learned by heart for what stands before it.
+    Within a pass it is as ``Batches``; a batch is a pure function of its step and the seed.
+    """
+
+    def __init__(
+        self, ids: AnyIds, newline: int, batch_size: int, sequence_length: int, seed: int
+    ) -> None:
+        self.characters = batch_size * sequence_length
+        self._lines = Lines(ids, newline)
+        self._shape = batch_size, sequence_length
+        self._seed = seed
+        self._steps = max(1, len(self._lines.ids) // self.characters)
+        self._pass = -1
+        self._batches: Batches | None = None
+
+    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Inputs and targets of a step (counted from 0), each [time, batch]."""
+        number, within = divmod(step, self._steps)
+        if self._batches is None or number != self._pass:
+            # 0 is the order in which the corpus was cut.
+            arranged = self._lines.arranged(1 + (self._seed << 32) + number)
+            self._batches, self._pass = Batches(arranged, *self._shape), number
+        return self._batches.batch(within)
+
+    def epoch(self, step: int) -> float:
+        """Passes over the text after a number of steps."""
+        return step / self._steps

@@ -1,0 +1,39 @@
+"""Text from a network in plain torch: the slow, obvious twin of ``models.decoding``."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.decoding.sampling import SampleOptions, choose, uniforms
+from models.training.network import CharNetwork
+
+
+def generate(
+    network: CharNetwork, start_id: int, prime: NDArray[np.int64], options: SampleOptions
+) -> Iterator[int]:
+    """Yields ``length`` chosen ids one by one.
+
+    From the zero state the network reads ``start_id``, then the prime, then its own choices.
+    Stop strings are text's, so not looked for here.
+    """
+    seeds = np.array([options.seed], dtype=np.uint64)
+    network.eval()
+    with torch.no_grad():
+        state = None
+        logits = None
+        for id_ in [start_id, *prime.tolist()]:
+            logits, state = network(torch.tensor([[id_]]), state)
+        for position in range(options.length):
+            assert logits is not None
+            uniform = uniforms(seeds, np.array([position], dtype=np.uint64), 1)[0, 0]
+            chosen = choose(
+                logits[0, 0].numpy(),
+                options.temperature,
+                float(uniform),
+                options.top_k,
+                options.top_p,
+            )
+            yield chosen
+            logits, state = network(torch.tensor([[chosen]]), state)
