@@ -5,11 +5,11 @@ import { Problem } from "./api.js";
 import { el } from "./ui.js";
 
 const VIEWS = [
-  { path: /^\/$/, name: "Write", load: () => import("./write.js") },
-  { path: /^\/train(?:\/([^/]+))?$/, name: "Train", load: () => import("./train.js") },
-  { path: /^\/inside$/, name: "Inside", load: () => import("./inside.js") },
-  { path: /^\/names$/, name: "Names", load: () => import("./names.js") },
-  { path: /^\/models$/, name: "Models", load: () => import("./models.js") },
+  { path: /^\/$/, name: "Write", load: () => import("./views/write.js") },
+  { path: /^\/train(?:\/([^/]+))?$/, name: "Train", load: () => import("./views/train.js") },
+  { path: /^\/inside$/, name: "Inside", load: () => import("./views/inside.js") },
+  { path: /^\/names$/, name: "Names", load: () => import("./views/names.js") },
+  { path: /^\/models$/, name: "Models", load: () => import("./views/models.js") },
 ];
 
 const RELOADED = "charloom-reloaded";

@@ -1,7 +1,7 @@
 // Losses over steps, as SVG: lines, axes, a legend, and what they are where one points. And a
 // sparkline of the same. Knows nothing of jobs and models.
 
-import { el, loss, number, svg } from "./ui.js";
+import { el, loss, number, svg } from "../ui.js";
 
 const MARGIN = { top: 12, right: 16, bottom: 40, left: 46 };
 const bpc = (value) => loss(value / Math.LN2);

@@ -4,7 +4,7 @@
 // Thirty thousand glyphs would be thirty thousand elements. The canvases are strips, drawn when
 // they come near the screen and emptied when they have left it.
 
-import { colour, el, glyph, spoken } from "./ui.js";
+import { colour, el, glyph, spoken } from "../ui.js";
 
 const STRIP = 720;
 const TAB = 4;

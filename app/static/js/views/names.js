@@ -1,7 +1,7 @@
 // Names: the widget, with everything about it to turn, and the lines that put it on another page.
 
-import { authorization, list } from "./api.js";
-import { copy, count, el, field, heading, select } from "./ui.js";
+import { authorization, list } from "../api.js";
+import { copy, count, el, field, heading, select } from "../ui.js";
 import "/widget/charloom-names.js";
 
 export function create() {

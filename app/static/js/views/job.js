@@ -1,9 +1,9 @@
 // One training run, as it happens: losses, samples, and how long it will take. Everything shown is
 // made of the job's events, so that a page opened late, or again, shows the same.
 
-import { Problem, events, get, pause, post, remove, request, wasAborted } from "./api.js";
-import { chart } from "./chart.js";
-import { ask, duration, el, field, loss, message, number, percent, short } from "./ui.js";
+import { Problem, events, get, pause, post, remove, request, wasAborted } from "../api.js";
+import { chart } from "../parts/chart.js";
+import { ask, duration, el, field, loss, message, number, percent, short } from "../ui.js";
 
 const ENDED = new Set(["finished", "cancelled", "failed"]);
 /** The server sends a sign of life each 15 s. */

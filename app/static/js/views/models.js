@@ -1,8 +1,8 @@
 // Models: what there is, how good it is, and the way in and out.
 
-import { get, list, remove, request, upload } from "./api.js";
-import { sparkline } from "./chart.js";
-import { ask, el, field, heading, loss, message, number, percent, short, when } from "./ui.js";
+import { get, list, remove, request, upload } from "../api.js";
+import { sparkline } from "../parts/chart.js";
+import { ask, el, field, heading, loss, message, number, percent, short, when } from "../ui.js";
 
 export function create() {
   const cards = el("ul", { class: "models" });

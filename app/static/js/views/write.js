@@ -1,9 +1,9 @@
 // Write: a model, a beginning, and the text that follows. All that decides a text is in the
 // address, behind the #, which no server's log gets to see.
 
-import { list } from "./api.js";
-import { sheet } from "./sheet.js";
-import { clearErrors, copy, count, el, field, message, number, reducedMotion, select, showErrors } from "./ui.js";
+import { list } from "../api.js";
+import { sheet } from "../parts/sheet.js";
+import { clearErrors, copy, count, el, field, message, number, reducedMotion, select, showErrors } from "../ui.js";
 
 const DEFAULTS = { temperature: 0.8, length: 2000, compare: null };
 const MAX_PRIME = 16_384;

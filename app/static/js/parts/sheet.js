@@ -4,8 +4,8 @@
 // A hundred thousand characters are a hundred thousand characters of text, not of elements: which
 // one is meant is worked out when somebody points at it.
 
-import { Problem, events, request, wasAborted } from "./api.js";
-import { el, glyph, loss, number, percent, spoken } from "./ui.js";
+import { Problem, events, request, wasAborted } from "../api.js";
+import { el, glyph, loss, number, percent, spoken } from "../ui.js";
 
 const BLOCK = 1200;
 const LONGEST_BLOCK = 20_000;

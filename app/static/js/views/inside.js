@@ -1,9 +1,9 @@
 // Inside: the essay's pictures of any model and any text. What a cell says at each character, what
 // the network guesses next, what surprised it, and which cells follow something that has a name.
 
-import { list, post, wasAborted, whenReady } from "./api.js";
-import { grid } from "./grid.js";
-import { clearErrors, colour, count, el, field, glyph, heading, hundredths, loss, message, number, percent, select, showErrors } from "./ui.js";
+import { list, post, wasAborted, whenReady } from "../api.js";
+import { grid } from "../parts/grid.js";
+import { clearErrors, colour, count, el, field, glyph, heading, hundredths, loss, message, number, percent, select, showErrors } from "../ui.js";
 
 const MAX_TEXT = 20_000;
 /** Cells that are asked for at once: reading a text costs a network more than telling of cells. */

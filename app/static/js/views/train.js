@@ -1,10 +1,10 @@
 // Train: a text, what the corpus doctor says of it, a name, and the jobs there are. One job has a
 // page of its own (job.js).
 
-import { list, post, upload } from "./api.js";
+import { list, post, upload } from "../api.js";
 import { job as jobPage } from "./job.js";
-import { options as allOptions } from "./options.js";
-import { bytes, clearErrors, count, duration, el, field, heading, loss, message, number, percent, showErrors, when } from "./ui.js";
+import { options as allOptions } from "../parts/options.js";
+import { bytes, clearErrors, count, duration, el, field, heading, loss, message, number, percent, showErrors, when } from "../ui.js";
 
 const UNENDED = new Set(["queued", "running", "paused", "cancelling"]);
 const POLL = 3000;

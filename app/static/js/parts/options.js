@@ -1,8 +1,8 @@
 // Every option of POST /train, as fields. Which there are and what they take is what the server's
 // own OpenAPI says; here are words for those that are known, and their order.
 
-import { get } from "./api.js";
-import { el, field, select } from "./ui.js";
+import { get } from "../api.js";
+import { el, field, select } from "../ui.js";
 
 const GROUPS = [
   ["The network", {
