@@ -1,12 +1,8 @@
-"""What tests share: a real Redis-protocol server, a data directory, a small text, a worker."""
+"""Fixtures: a real Redis-protocol server, a data directory, a small corpus, a worker."""
 
-import asyncio
 import json
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,22 +10,14 @@ import redis
 
 from app.supervisor.valkey import EmbeddedRedis
 from models.config import NetworkConfig
+from tests.support import TOY, MakeJob, StartWorker, WorkerProcess
 from worker.corpora import CorpusStore
-from worker.events import Event
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
 from worker.settings import Settings
 
 # In the background SIGINT is ignored, and so it would be by all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-ROOT = Path(__file__).resolve().parent.parent
-
-TOY = "".join(
-    f"{number} green bottles, hanging on the wall;\nif one should fall, how many? {number - 1}!\n"
-    for number in range(100, 0, -1)
-)
-"""Some 7,500 characters that a very small network learns a little of."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -90,9 +78,6 @@ def toy_corpus(data: Path) -> str:
     return corpus_id
 
 
-MakeJob = Callable[..., Job]
-
-
 @pytest.fixture
 def make_job(store: JobStore, toy_corpus: str, data: Path) -> MakeJob:
     """Makes a job of the toy corpus, whose plan is the same each time rather than measured."""
@@ -115,69 +100,6 @@ def make_job(store: JobStore, toy_corpus: str, data: Path) -> MakeJob:
     return make
 
 
-def events_until(
-    queue: Queue, job: Job, enough: Callable[[Event], bool], after: int = 0, timeout: float = 60
-) -> list[Event]:
-    """A job's events as a follower gets them, up to the first that is enough, or the last."""
-
-    async def follow() -> list[Event]:
-        seen = []
-        events = queue.events.follow(job, after)
-        try:
-            async with asyncio.timeout(timeout):
-                async for event in events:
-                    seen.append(event)
-                    if enough(event):
-                        break
-        finally:
-            await events.aclose()
-        return seen
-
-    return asyncio.run(follow())
-
-
-def all_events(queue: Queue, job: Job, timeout: float = 60) -> list[Event]:
-    return events_until(queue, job, lambda event: False, timeout=timeout)
-
-
-@dataclass
-class WorkerProcess:
-    """A real worker, and what it printed."""
-
-    settings: Settings
-    log: Path
-    process: subprocess.Popen[bytes] = field(init=False)
-
-    def __post_init__(self) -> None:
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker"], cwd=ROOT, stdout=output, stderr=output
-            )
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def said(self) -> str:
-        return self.log.read_text()
-
-    def horses(self) -> list[int]:
-        """Its children's pids."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
-
-    def terminate(self, timeout: float = 10) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-StartWorker = Callable[[], WorkerProcess]
-
-
 @pytest.fixture
 def start_worker(settings: Settings, tmp_path: Path) -> Iterator[StartWorker]:
     """Starts workers; those that still run after the test are ended."""
@@ -191,12 +113,3 @@ def start_worker(settings: Settings, tmp_path: Path) -> Iterator[StartWorker]:
     for worker in workers:
         if worker.process.poll() is None:
             worker.kill()
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        # The latter where it ends between the opening and the reading.
-        return False
-    return state != "Z"

@@ -11,8 +11,8 @@ import pytest
 import redis
 
 from app.supervisor.valkey import EmbeddedRedis
-from tests.conftest import MakeJob, WorkerProcess, all_events
 from tests.serving import eventually, serve
+from tests.support import MakeJob, WorkerProcess, all_events
 from worker.queue import Queue, connect
 from worker.settings import Settings
 

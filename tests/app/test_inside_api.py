@@ -25,8 +25,8 @@ from models.inside.cells import find_cells
 from models.inside.reader import Stopped, Trace, trace
 from models.inside.results import keep_cells, read_cells
 from models.text.vocab import Vocabulary
+from tests.models.test_hypotheses import made, planted, quoting_text
 from tests.serving import eventually, problem, serve, wrong_fields
-from tests.test_hypotheses import made, planted, quoting_text
 from tests.toys import ALPHABET, toy_checkpoint
 
 TEXT = "the quick fox\nand あ cat"

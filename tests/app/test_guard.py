@@ -24,7 +24,7 @@ from models.checkpoints.registry import Registry
 from tests.serving import eventually, problem, serve
 from tests.toys import toy_checkpoint
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 KEYS = "sampler:sample,trainer:train,both:sample+train,chief:admin,with:colon:sample"
 OPEN = {

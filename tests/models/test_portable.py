@@ -35,7 +35,7 @@ from worker.jobs import JobStore
 
 LIMIT = 1 << 20
 JOB = "0123456789abcdef012345"
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "onnx.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "onnx.md"
 
 
 @pytest.fixture(scope="module")

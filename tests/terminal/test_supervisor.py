@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs the kernel to tie processes")
 
 SUPERVISE = """
 import asyncio, sys
 from pathlib import Path
-from app.supervisor import Service, Supervisor
+from app.supervisor.processes import Service, Supervisor
 
 def child(name, script, **options):
     return Service(name=name, command=[sys.executable, "-uc", script, name], **options)
@@ -50,7 +50,7 @@ while True: signal.pause()
 BRING_UP = """
 import sys
 from pathlib import Path
-from app.up import Options, bring_up
+from app.supervisor.up import Options, bring_up
 
 SERVER = '''
 import http.server, os

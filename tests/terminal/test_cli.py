@@ -31,11 +31,11 @@ from app.terminal import commands, connect, jobs, progress
 from app.terminal.client import ApiError, Client, Event
 from app.terminal.drawing import inspection
 from models.checkpoints.registry import Registry
+from tests.models.test_hypotheses import made, planted, quoting_text
 from tests.serving import TEXT, eventually, serve
-from tests.test_hypotheses import made, planted, quoting_text
 from tests.toys import toy_checkpoint
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CHARLOOM = (sys.executable, "-P", "-m", "app.cli")
 TINY = ["--hidden-size", "8", "--num-layers", "1", "--batch-size", "8", "--sequence-length", "16"]
 ENDLESS = ["--max-steps", "1000000", "--evaluate-every", "1000000", "--sample-at", "10"]
@@ -591,11 +591,11 @@ class Flaky(Client):
 
 
 def test_a_service_that_goes_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "_PAUSE", 0)
+    monkeypatch.setattr(jobs, "_RETRY_PAUSE", 0)
     flaky = Flaky()
     assert [name for name, _ in jobs._events(flaky, "1")] == ["progress", "progress", "end"]
     assert flaky.after == ["", "", "1", "1", "2", "2"]
-    monkeypatch.setattr(commands, "PATIENCE", -1)
+    monkeypatch.setattr(jobs, "PATIENCE", -1)
     with pytest.raises(ApiError, match="nobody answers"):
         list(jobs._events(Flaky(), "1"))
 
@@ -603,7 +603,7 @@ def test_a_service_that_goes_away_is_waited_for(monkeypatch: pytest.MonkeyPatch)
 def test_a_connection_that_died_unnoticed_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the machine slept: it shows only after longer than a service is waited for."""
     now = [1000.0]
-    monkeypatch.setattr(commands, "_PAUSE", 0)
+    monkeypatch.setattr(jobs, "_RETRY_PAUSE", 0)
     monkeypatch.setattr(commands.time, "monotonic", lambda: now[0])
 
     class Mute(Flaky):

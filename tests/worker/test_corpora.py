@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TOY
 
 from models.text.cleaning import CorpusError, NotUtf8
+from tests.support import TOY
 from worker.corpora import CorpusInUse, CorpusStore, UnknownCorpus
 
 TEXT = "Жила-была серенькая козочка.\r\n" * 20

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import ROOT, all_events, events_until
 from rq.executions import Execution
 
 import worker.live
 from app.supervisor.valkey import EmbeddedRedis
+from tests.support import ROOT, all_events, events_until
 from worker.events import Event, EventLog
 from worker.jobs import Job, JobStore
 from worker.live import STREAM_LENGTH

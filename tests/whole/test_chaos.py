@@ -27,8 +27,8 @@ import redis
 
 from models.checkpoints.registry import Registry, UnknownModel
 from models.files import CheckpointError
-from tests.conftest import TOY, MakeJob, StartWorker
 from tests.serving import eventually
+from tests.support import TOY, MakeJob, StartWorker
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
 
@@ -37,7 +37,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc"),
 ]
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 UP = (sys.executable, "-m", "app.cli", "up")
 

@@ -18,7 +18,7 @@ from app.terminal import connect
 from app.terminal.client import Client
 from models.checkpoints.registry import Registry
 from tests.serving import TEXT, serve
-from tests.test_cli import charloom
+from tests.terminal.test_cli import charloom
 from tests.toys import toy_checkpoint
 
 PROSE = (

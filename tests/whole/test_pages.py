@@ -21,7 +21,6 @@ import httpx2
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import StartWorker
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -42,8 +41,9 @@ from models.checkpoints.registry import Registry
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
 from models.text.vocab import Vocabulary
+from tests.models.test_hypotheses import COLUMN, QUOTES, made, planted, quoting_text
 from tests.serving import problem, serve
-from tests.test_hypotheses import COLUMN, QUOTES, made, planted, quoting_text
+from tests.support import StartWorker
 from tests.toys import ALPHABET, toy_checkpoint
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

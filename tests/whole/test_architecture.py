@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 OURS = ("app", "worker", "models")
 SERVICES = {"fastapi", "starlette", "uvicorn", "redis", "rq", "pydantic", "typer"}
 

@@ -24,8 +24,8 @@ from models.files import CheckpointError
 from models.text.cleaning import CorpusError
 from models.text.corpus import encode, scan
 from models.text.vocab import Tokens
+from tests.models.test_checkpoint import forged
 from tests.serving import TEXT, serve
-from tests.test_checkpoint import forged
 from tests.toys import toy_checkpoint
 
 Example = TypeVar("Example")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from models.checkpoints import registry as checkpoint_module
+from models.checkpoints import format as checkpoint_format
 from models.checkpoints.format import MAX_LINES, Checkpoint, read
 from models.checkpoints.registry import Registry, UnknownModel, split_reference
 from models.config import NetworkConfig
@@ -285,7 +285,7 @@ def test_deleting_a_tag_leaves_the_others(registry: Registry) -> None:
 def test_what_could_not_be_read_again_is_not_published(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint_module, "_MAX_HISTORY", 1000)
+    monkeypatch.setattr(checkpoint_format, "MAX_HISTORY", 1000)
     with pytest.raises(CheckpointError, match=r"history\.jsonl would be too large"):
         registry.publish("linux", "latest", a_checkpoint(history=100))
     assert registry.names() == hidden(registry) == []

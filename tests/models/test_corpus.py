@@ -65,7 +65,7 @@ def test_blocks_are_read_as_the_whole(
         text = "".join(random_.choices(alphabet, k=random_.randint(300, 400))) + "the end"
         data = random_.choice(["", "\ufeff"]).encode() + text.encode()
         path.write_bytes(data)
-        monkeypatch.setattr(corpus, "_BLOCK", random_.randint(1, 40))
+        monkeypatch.setattr(cleaning, "_BLOCK", random_.randint(1, 40))
         assert read_back(path) == cleaned(data)
 
 
@@ -80,7 +80,7 @@ def test_a_long_text_without_ascii_is_cut_as_well(
     path.write_bytes(data)
     # Borders at, just before and just after the middle.
     for shift in range(-1, len(middle.encode()) + 1):
-        monkeypatch.setattr(corpus, "_BLOCK", len(before.encode()) + shift)
+        monkeypatch.setattr(cleaning, "_BLOCK", len(before.encode()) + shift)
         assert read_back(path) == cleaned(data)
 
 
@@ -100,9 +100,9 @@ def test_no_letter_that_a_block_may_begin_with_joins_what_stands_before() -> Non
 def test_endless_marks_are_read_in_bounded_memory(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpus, "_BLOCK", 1000)
+    monkeypatch.setattr(cleaning, "_BLOCK", 1000)
     path.write_bytes(("ab" + "\u0301" * 20_000).encode())
-    blocks = list(cleaning._Cleaner().blocks(path))
+    blocks = list(cleaning.Cleaner().blocks(path))
     assert max(map(len, blocks)) < 6000
     assert sum(map(len, blocks)) == 20_002
 
@@ -153,7 +153,7 @@ def test_the_first_bad_byte_is_named_wherever_a_block_ends(
         data.decode()
     path.write_bytes(data)
     for block in range(1, len(data) + 2):
-        monkeypatch.setattr(corpus, "_BLOCK", block)
+        monkeypatch.setattr(cleaning, "_BLOCK", block)
         with pytest.raises(NotUtf8, match=f"offset {plain.value.start} ") as refusal:
             scan(path)
         assert refusal.value.offset == plain.value.start

@@ -400,5 +400,5 @@ def test_a_file_that_is_too_large_is_not_read(
 
 
 def test_counting_needs_no_torch() -> None:
-    check = "import models.ngram, models.novelty, sys; assert 'torch' not in sys.modules"
+    check = "import models.ngram, models.text.novelty, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True, timeout=60)

@@ -15,15 +15,6 @@ import numpy as np
 import pytest
 import redis
 import torch
-from conftest import (
-    TOY,
-    MakeJob,
-    StartWorker,
-    WorkerProcess,
-    all_events,
-    events_until,
-    is_alive,
-)
 from rq import Callback
 from rq import Queue as RQQueue
 from rq.job import Job as RQJob
@@ -38,6 +29,15 @@ from models.ngram import NGram
 from models.text.vocab import Vocabulary
 from models.training.trainer import Diverged, Trainer
 from tests.serving import eventually
+from tests.support import (
+    TOY,
+    MakeJob,
+    StartWorker,
+    WorkerProcess,
+    all_events,
+    events_until,
+    is_alive,
+)
 from worker.corpora import CorpusStore
 from worker.devices import DeviceStore, machine_memory
 from worker.events import Event

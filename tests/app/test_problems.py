@@ -18,7 +18,7 @@ from app.settings import Settings, refusal
 from models.checkpoints.registry import Registry
 from tests.serving import eventually, problem, serve, wrong_fields
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

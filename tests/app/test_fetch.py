@@ -20,7 +20,7 @@ import pytest
 from app.essay.cli import OWN_SOURCES
 from app.essay.corpora import PUBLIC_CORPORA, PublicCorpus
 from app.essay.fetch import FetchError, fetch, pack, pack_files
-from tests.test_cli import charloom
+from tests.terminal.test_cli import charloom
 
 TEXT = bytes(range(256)) * 2000
 """Half a megabyte in which each place can be told from its neighbours."""

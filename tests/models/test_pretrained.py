@@ -15,7 +15,7 @@ from models.pretrained import INSTALLED, install, pack, unpack
 from tests.serving import serve
 from tests.toys import toy_checkpoint, toy_decoder
 
-ROOT = Path(__file__).resolve().parent.parent / "pretrained"
+ROOT = Path(__file__).resolve().parents[2] / "pretrained"
 
 
 def test_packed_and_unpacked_it_is_the_same_in_half_precision(tmp_path: Path) -> None:

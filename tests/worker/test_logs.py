@@ -15,12 +15,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.conftest import MakeJob, StartWorker
 from tests.serving import NOWHERE, TEXT, eventually
+from tests.support import MakeJob, StartWorker
 from worker import logs
 from worker.queue import Queue
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
@@ -118,7 +118,7 @@ def test_json_is_json_for_all_that_a_supervisor_starts(tmp_path: Path) -> None:
     script = """
 import asyncio, sys
 from pathlib import Path
-from app.supervisor import Service, Supervisor
+from app.supervisor.processes import Service, Supervisor
 
 SPEAK = '''
 import signal

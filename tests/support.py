@@ -1,0 +1,97 @@
+"""What tests share beside fixtures: a small text, events as followers get them, a worker."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from worker.events import Event
+from worker.jobs import Job
+from worker.queue import Queue
+from worker.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TOY = "".join(
+    f"{number} green bottles, hanging on the wall;\nif one should fall, how many? {number - 1}!\n"
+    for number in range(100, 0, -1)
+)
+"""Some 7,500 characters that a very small network learns a little of."""
+
+
+MakeJob = Callable[..., Job]
+
+
+def events_until(
+    queue: Queue, job: Job, enough: Callable[[Event], bool], after: int = 0, timeout: float = 60
+) -> list[Event]:
+    """A job's events as a follower gets them, up to the first that is enough, or the last."""
+
+    async def follow() -> list[Event]:
+        seen = []
+        events = queue.events.follow(job, after)
+        try:
+            async with asyncio.timeout(timeout):
+                async for event in events:
+                    seen.append(event)
+                    if enough(event):
+                        break
+        finally:
+            await events.aclose()
+        return seen
+
+    return asyncio.run(follow())
+
+
+def all_events(queue: Queue, job: Job, timeout: float = 60) -> list[Event]:
+    return events_until(queue, job, lambda event: False, timeout=timeout)
+
+
+@dataclass
+class WorkerProcess:
+    """A real worker, and what it printed."""
+
+    settings: Settings
+    log: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "worker"], cwd=ROOT, stdout=output, stderr=output
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def horses(self) -> list[int]:
+        """Its children's pids."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def terminate(self, timeout: float = 10) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+StartWorker = Callable[[], WorkerProcess]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        # The latter where it ends between the opening and the reading.
+        return False
+    return state != "Z"
