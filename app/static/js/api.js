@@ -45,10 +45,17 @@ function askForKey(status) {
   asking ??= ask({
     title: "This server asks for a key",
     text:
-      status === 403 ? "The key that you gave may not do this. Another one may."
-      : known ? "The key that you gave is not one of its keys."
-      : "Whoever runs it has one for you. It is kept until you close this tab.",
-    fields: [field("Key", el("input", { name: "key", type: "password", required: true, autocomplete: "off" }))],
+      status === 403
+        ? "The key that you gave may not do this. Another one may."
+        : known
+          ? "The key that you gave is not one of its keys."
+          : "Whoever runs it has one for you. It is kept until you close this tab.",
+    fields: [
+      field(
+        "Key",
+        el("input", { name: "key", type: "password", required: true, autocomplete: "off" }),
+      ),
+    ],
     confirm: "Go on",
   }).then((given) => {
     asking = null;
@@ -87,7 +94,11 @@ export async function request(path, { json, headers = {}, ...options } = {}) {
       throw new Problem(0, "The server does not answer. It may be starting, or away.");
     }
     if (response.ok) return response;
-    const problem = problemOf(response.status, await response.text(), response.headers.get("retry-after"));
+    const problem = problemOf(
+      response.status,
+      await response.text(),
+      response.headers.get("retry-after"),
+    );
     const aboutKeys = problem.status === 401 || (problem.status === 403 && storedKey());
     if (aboutKeys && (await askForKey(problem.status))) continue;
     throw problem;
@@ -111,7 +122,8 @@ const sentence = (text) => {
 };
 
 export const get = async (path, options) => (await request(path, options)).json();
-export const post = async (path, json, options) => (await request(path, { json, ...options })).json();
+export const post = async (path, json, options) =>
+  (await request(path, { json, ...options })).json();
 export const remove = (path) => request(path, { method: "DELETE" });
 
 /** All items of a list that comes in pages, up to `most`. */
@@ -148,7 +160,11 @@ export function pause(milliseconds, signal) {
 }
 
 /** Sends a file; fetch can't tell how far it is, so this is done the old way. */
-export async function upload(path, file, { type = "text/plain", progress = () => {}, signal } = {}) {
+export async function upload(
+  path,
+  file,
+  { type = "text/plain", progress = () => {}, signal } = {},
+) {
   for (;;) {
     const { status, text, retryAfter } = await send(path, file, type, progress, signal);
     if (status >= 200 && status < 300) return JSON.parse(text);
@@ -165,14 +181,16 @@ function send(path, file, type, progress, signal) {
     for (const [name, value] of Object.entries({ Accept: "application/json", ...authorization() }))
       sending.setRequestHeader(name, value);
     sending.setRequestHeader("Content-Type", type);
-    sending.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
+    sending.upload.onprogress = (event) =>
+      event.lengthComputable && progress(event.loaded / event.total);
     sending.onload = () =>
       resolve({
         status: sending.status,
         text: sending.responseText,
         retryAfter: sending.getResponseHeader("retry-after"),
       });
-    sending.onerror = () => reject(new Problem(0, "The server does not answer. It may be starting, or away."));
+    sending.onerror = () =>
+      reject(new Problem(0, "The server does not answer. It may be starting, or away."));
     sending.onabort = () => reject(new DOMException("aborted", "AbortError"));
     signal?.addEventListener("abort", () => sending.abort());
     sending.send(file);
@@ -184,7 +202,9 @@ function send(path, file, type, progress, signal) {
 function within(milliseconds, reading) {
   if (!milliseconds) return reading;
   let timer;
-  const over = new Promise((resolve) => (timer = setTimeout(resolve, milliseconds, { done: true })));
+  const over = new Promise(
+    (resolve) => (timer = setTimeout(resolve, milliseconds, { done: true })),
+  );
   return Promise.race([reading, over]).finally(() => clearTimeout(timer));
 }
 

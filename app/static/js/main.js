@@ -60,7 +60,12 @@ function failed(error) {
   }
   console.warn(error);
   main.replaceChildren(
-    el("p", { class: "message problem", role: "alert" }, "This view could not be loaded. ", el("a", { href: location.href }, "Try again")),
+    el(
+      "p",
+      { class: "message problem", role: "alert" },
+      "This view could not be loaded. ",
+      el("a", { href: location.href }, "Try again"),
+    ),
   );
 }
 
@@ -72,10 +77,24 @@ export function go(href, { replace = false, quietly = false } = {}) {
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
-  if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  if (
+    !link ||
+    event.defaultPrevented ||
+    event.button ||
+    event.metaKey ||
+    event.ctrlKey ||
+    event.shiftKey
+  )
+    return;
   // Within the page the browser knows the way.
   if (link.getAttribute("href").startsWith("#")) return;
-  if (link.origin !== location.origin || link.target || link.hasAttribute("download") || !viewAt(link.pathname)) return;
+  if (
+    link.origin !== location.origin ||
+    link.target ||
+    link.hasAttribute("download") ||
+    !viewAt(link.pathname)
+  )
+    return;
   event.preventDefault();
   if (link.href !== location.href) go(link.href);
 });
@@ -84,7 +103,10 @@ document.addEventListener("click", (event) => {
 for (const occasion of ["pointerover", "focusin"]) {
   document.addEventListener(occasion, (event) => {
     const link = event.target.closest?.("a[data-view]");
-    if (link) viewAt(link.pathname)?.load().catch(() => {});
+    if (link)
+      viewAt(link.pathname)
+        ?.load()
+        .catch(() => {});
   });
 }
 

@@ -10,7 +10,8 @@ export function el(tag, properties = {}, ...children) {
   for (const [name, value] of Object.entries(properties)) {
     if (value === null || value === undefined || value === false) continue;
     if (name === "on") {
-      for (const [event, handler] of Object.entries(value)) element.addEventListener(event, handler);
+      for (const [event, handler] of Object.entries(value))
+        element.addEventListener(event, handler);
     } else if (name === "data") Object.assign(element.dataset, value);
     else if (name === "value" || name === "checked" || name === "disabled") element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
@@ -31,11 +32,20 @@ export function svg(tag, attributes = {}, ...children) {
 // Numbers and times
 
 const whole = new Intl.NumberFormat();
-const losses = new Intl.NumberFormat(undefined, { minimumFractionDigits: 3, maximumFractionDigits: 3 });
-const twoDigits = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const losses = new Intl.NumberFormat(undefined, {
+  minimumFractionDigits: 3,
+  maximumFractionDigits: 3,
+});
+const twoDigits = new Intl.NumberFormat(undefined, {
+  minimumFractionDigits: 2,
+  maximumFractionDigits: 2,
+});
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 const percents = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
-const finePercents = new Intl.NumberFormat(undefined, { style: "percent", maximumSignificantDigits: 2 });
+const finePercents = new Intl.NumberFormat(undefined, {
+  style: "percent",
+  maximumSignificantDigits: 2,
+});
 const dates = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
@@ -49,7 +59,9 @@ export const hundredths = known((value) => twoDigits.format(value));
 export const loss = known((value) => losses.format(value));
 export const short = known((value) => compact.format(value));
 export const percent = known((value) =>
-  value > 0 && value < 0.001 ? `<${finePercents.format(0.001)}` : (value < 0.095 ? finePercents : percents).format(value),
+  value > 0 && value < 0.001
+    ? `<${finePercents.format(0.001)}`
+    : (value < 0.095 ? finePercents : percents).format(value),
 );
 
 export const bytes = known((value) => {
@@ -66,16 +78,23 @@ export const bytes = known((value) => {
 /** "1 h 5 min", "40 s". */
 export const duration = known((seconds) => {
   const unit = (value, name) =>
-    new Intl.NumberFormat(undefined, { style: "unit", unit: name, unitDisplay: "short" }).format(value);
+    new Intl.NumberFormat(undefined, { style: "unit", unit: name, unitDisplay: "short" }).format(
+      value,
+    );
   const rounded = Math.round(seconds);
   if (rounded < 60) return unit(rounded, "second");
   const minutes = Math.round(seconds / 60);
   if (minutes < 60) {
     const rest = rounded % 60;
-    return rounded < 600 && rest ? `${unit(Math.floor(rounded / 60), "minute")} ${unit(rest, "second")}` : unit(minutes, "minute");
+    return rounded < 600 && rest
+      ? `${unit(Math.floor(rounded / 60), "minute")} ${unit(rest, "second")}`
+      : unit(minutes, "minute");
   }
   const hours = Math.floor(minutes / 60);
-  if (hours < 48) return minutes % 60 ? `${unit(hours, "hour")} ${unit(minutes % 60, "minute")}` : unit(hours, "hour");
+  if (hours < 48)
+    return minutes % 60
+      ? `${unit(hours, "hour")} ${unit(minutes % 60, "minute")}`
+      : unit(hours, "hour");
   return unit(Math.round(hours / 24), "day");
 });
 
@@ -84,17 +103,24 @@ export function when(timestamp) {
   if (!timestamp) return el("span", {}, UNKNOWN);
   const date = new Date(timestamp);
   const seconds = (date - Date.now()) / 1000;
-  const units = [["day", 86400], ["hour", 3600], ["minute", 60]];
+  const units = [
+    ["day", 86400],
+    ["hour", 3600],
+    ["minute", 60],
+  ];
   const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ["second", 1];
   const text =
-    Math.abs(seconds) < 45 ? "just now"
-    : Math.abs(seconds) > 7 * 86400 ? dates.format(date)
-    : relative.format(Math.round(seconds / size), unit);
+    Math.abs(seconds) < 45
+      ? "just now"
+      : Math.abs(seconds) > 7 * 86400
+        ? dates.format(date)
+        : relative.format(Math.round(seconds / size), unit);
   return el("time", { datetime: timestamp, title: dates.format(date) }, text);
 }
 
 /** A number with its noun: "1 line", "40,000 lines". */
-export const count = (value, one, many = `${one}s`) => `${number(value)} ${value === 1 ? one : many}`;
+export const count = (value, one, many = `${one}s`) =>
+  `${number(value)} ${value === 1 ? one : many}`;
 
 // Characters
 
@@ -122,7 +148,10 @@ export function field(label, control, { hint = null, name = control.name, side =
   const id = (control.id ||= `field-${++fields}`);
   const error = el("p", { class: "wrong", id: `${id}-error`, hidden: true });
   const about = hint ? el("p", { class: "hint", id: `${id}-hint` }, hint) : null;
-  control.setAttribute("aria-describedby", [about && `${id}-hint`, `${id}-error`].filter(Boolean).join(" "));
+  control.setAttribute(
+    "aria-describedby",
+    [about && `${id}-hint`, `${id}-error`].filter(Boolean).join(" "),
+  );
   return el(
     "div",
     { class: "field", data: { field: name ?? "" } },
@@ -134,7 +163,11 @@ export function field(label, control, { hint = null, name = control.name, side =
 }
 
 export function select(options, properties = {}) {
-  return el("select", properties, ...options.map(([value, text]) => el("option", { value }, text ?? value)));
+  return el(
+    "select",
+    properties,
+    ...options.map(([value, text]) => el("option", { value }, text ?? value)),
+  );
 }
 
 /** Shows a problem's errors at the fields that they name; true if each found its place. */
@@ -161,7 +194,8 @@ export function showErrors(root, problem) {
 
 export function clearErrors(root) {
   for (const error of root.querySelectorAll(".wrong")) error.hidden = true;
-  for (const control of root.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
+  for (const control of root.querySelectorAll("[aria-invalid]"))
+    control.removeAttribute("aria-invalid");
 }
 
 /** A line that says what went wrong, or what is going on; empty it takes no place. */
@@ -213,7 +247,11 @@ export function ask({ title, text, fields: controls = [], confirm, danger = fals
         el(
           "div",
           { class: "actions end" },
-          el("button", { type: "button", class: "quiet", on: { click: () => dialog.close() } }, "Cancel"),
+          el(
+            "button",
+            { type: "button", class: "quiet", on: { click: () => dialog.close() } },
+            "Cancel",
+          ),
           el("button", { value: "yes", class: danger ? "danger" : "primary" }, confirm),
         ),
       ),

@@ -122,7 +122,9 @@ export class CharloomNames extends HTMLElement {
   }
 
   #show() {
-    this.#button.textContent = this.#controller ? "Stop" : this.getAttribute("label") || "More names";
+    this.#button.textContent = this.#controller
+      ? "Stop"
+      : this.getAttribute("label") || "More names";
     this.#list.setAttribute("aria-busy", String(Boolean(this.#controller)));
   }
 
@@ -167,7 +169,8 @@ export class CharloomNames extends HTMLElement {
         if (done) break;
       }
       if (!names.length) this.#status.textContent = "No such name was found.";
-      else if (names.length < Number(this.getAttribute("count") || 10)) this.#status.textContent = "There seem to be no more.";
+      else if (names.length < Number(this.getAttribute("count") || 10))
+        this.#status.textContent = "There seem to be no more.";
       this.#tell("charloom-done", { names });
     } catch (error) {
       if (mine.signal.aborted) return;
@@ -220,7 +223,10 @@ async function refusal(response) {
   if (response.status === 401 || response.status === 403)
     return new Refusal(response.status, "These names are not for everybody.");
   const { detail } = await response.json().catch(() => ({}));
-  return new Refusal(response.status, detail ? `${detail[0].toUpperCase()}${detail.slice(1)}.` : "There are no names here.");
+  return new Refusal(
+    response.status,
+    detail ? `${detail[0].toUpperCase()}${detail.slice(1)}.` : "There are no names here.",
+  );
 }
 
 if (!customElements.get("charloom-names")) customElements.define("charloom-names", CharloomNames);

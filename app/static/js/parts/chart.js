@@ -14,7 +14,13 @@ const bpc = (value) => loss(value / Math.LN2);
  * drawn across.
  */
 export function chart({ label, height = 340 }) {
-  const drawing = svg("svg", { class: "drawing", height, role: "img", "aria-label": label, tabindex: "0" });
+  const drawing = svg("svg", {
+    class: "drawing",
+    height,
+    role: "img",
+    "aria-label": label,
+    tabindex: "0",
+  });
   const legend = el("ul", { class: "legend" });
   const tip = el("div", { class: "tip", hidden: true, "aria-live": "polite" });
   const root = el("figure", { class: "chart" }, legend, el("div", { class: "plot" }, drawing, tip));
@@ -46,7 +52,9 @@ export function chart({ label, height = 340 }) {
     steps = [];
     if (!all.length) {
       drawing.setAttribute("width", width);
-      return drawing.replaceChildren(write(width / 2, height / 2, "The curve begins with the first step.", "middle"));
+      return drawing.replaceChildren(
+        write(width / 2, height / 2, "The curve begins with the first step.", "middle"),
+      );
     }
     const last = Math.max(1, ...all.map(([step]) => step));
     // The first fiftieth falls from so high that it would flatten all the rest: it may leave the frame.
@@ -69,7 +77,8 @@ export function chart({ label, height = 340 }) {
       );
     }
     for (const step of ticks(0, last, width < 500 ? 3 : 6)) {
-      if (Number.isInteger(step)) grid.append(write(x(step), height - MARGIN.bottom + 20, number(step), "middle"));
+      if (Number.isInteger(step))
+        grid.append(write(x(step), height - MARGIN.bottom + 20, number(step), "middle"));
     }
     grid.append(write(width - MARGIN.right, height - 4, "steps", "end"));
     const lines = series.map(({ className, points, dots }) =>
@@ -77,15 +86,28 @@ export function chart({ label, height = 340 }) {
         "g",
         { class: `series ${className}` },
         svg("path", { d: path(thinned(points, width)) }),
-        ...(dots && points.length < 60 ? points.map(([step, value]) => svg("circle", { cx: x(step), cy: y(value), r: 3 })) : []),
+        ...(dots && points.length < 60
+          ? points.map(([step, value]) => svg("circle", { cx: x(step), cy: y(value), r: 3 }))
+          : []),
       ),
     );
     const across = levels.map(({ value }) =>
-      svg("line", { class: "level", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) }),
+      svg("line", {
+        class: "level",
+        x1: MARGIN.left,
+        x2: width - MARGIN.right,
+        y1: y(value),
+        y2: y(value),
+      }),
     );
     // An SVG in an SVG cuts off what leaves it.
     const tall = height - MARGIN.top - MARGIN.bottom;
-    const place = { y: MARGIN.top, width, height: tall, viewBox: `0 ${MARGIN.top} ${width} ${tall}` };
+    const place = {
+      y: MARGIN.top,
+      width,
+      height: tall,
+      viewBox: `0 ${MARGIN.top} ${width} ${tall}`,
+    };
     const plot = svg("svg", place, ...across, ...lines);
     drawing.replaceChildren(grid, plot, svg("g", { class: "pointer" }));
     legend.replaceChildren(
@@ -96,9 +118,19 @@ export function chart({ label, height = 340 }) {
   }
 
   const entry = (name, className, value) =>
-    el("li", { class: className }, el("span", { class: "key" }), name, " ", el("strong", {}, loss(value)));
+    el(
+      "li",
+      { class: className },
+      el("span", { class: "key" }),
+      name,
+      " ",
+      el("strong", {}, loss(value)),
+    );
 
-  const path = (points) => points.map(([step, value], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+  const path = (points) =>
+    points
+      .map(([step, value], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`)
+      .join("");
 
   // Pointing
 
@@ -108,14 +140,26 @@ export function chart({ label, height = 340 }) {
     tip.hidden = step === null || !steps.length;
     place?.replaceChildren();
     if (tip.hidden) return;
-    const found = series.map((one) => ({ ...one, at: nearest(one.points, step) })).filter(({ at }) => at);
+    const found = series
+      .map((one) => ({ ...one, at: nearest(one.points, step) }))
+      .filter(({ at }) => at);
     place.append(
       svg("line", { x1: x(step), x2: x(step), y1: MARGIN.top, y2: height - MARGIN.bottom }),
-      ...found.map(({ className, at }) => svg("circle", { class: className, cx: x(at[0]), cy: y(at[1]), r: 4 })),
+      ...found.map(({ className, at }) =>
+        svg("circle", { class: className, cx: x(at[0]), cy: y(at[1]), r: 4 }),
+      ),
     );
     tip.replaceChildren(
       el("p", {}, `Step ${number(step)}`),
-      ...found.map(({ name, at }) => el("p", {}, `${name} `, el("strong", {}, loss(at[1])), el("span", { class: "soft" }, ` ${bpc(at[1])} bpc`))),
+      ...found.map(({ name, at }) =>
+        el(
+          "p",
+          {},
+          `${name} `,
+          el("strong", {}, loss(at[1])),
+          el("span", { class: "soft" }, ` ${bpc(at[1])} bpc`),
+        ),
+      ),
       ...levels.map(({ name, value }) => el("p", {}, `${name} `, el("strong", {}, loss(value)))),
     );
     const half = tip.offsetWidth / 2;
@@ -126,7 +170,11 @@ export function chart({ label, height = 340 }) {
     if (!steps.length) return;
     const box = drawing.getBoundingClientRect();
     const wanted = x.invert(event.clientX - box.left);
-    point(steps.reduce((best, step) => (Math.abs(step - wanted) < Math.abs(best - wanted) ? step : best)));
+    point(
+      steps.reduce((best, step) =>
+        Math.abs(step - wanted) < Math.abs(best - wanted) ? step : best,
+      ),
+    );
   });
   drawing.addEventListener("pointerleave", () => point(null));
   drawing.addEventListener("blur", () => point(null));
@@ -147,10 +195,18 @@ export function sparkline(points, label) {
   const values = points.map(([, value]) => value);
   const x = scale(points[0][0], points.at(-1)[0], 2, width - 2);
   const y = scale(Math.min(...values), Math.max(...values), height - 4, 4);
-  const d = thinned(points, width).map(([step, value], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+  const d = thinned(points, width)
+    .map(([step, value], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`)
+    .join("");
   return svg(
     "svg",
-    { class: "sparkline", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, preserveAspectRatio: "none" },
+    {
+      class: "sparkline",
+      viewBox: `0 0 ${width} ${height}`,
+      role: "img",
+      "aria-label": label,
+      preserveAspectRatio: "none",
+    },
     svg("path", { d, "vector-effect": "non-scaling-stroke" }),
   );
 }
@@ -168,7 +224,8 @@ function ticks(from, to, many) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const size = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
   const found = [];
-  for (let i = Math.ceil(from / size); i * size <= to + size * 1e-9; i++) found.push(Number((i * size).toPrecision(12)));
+  for (let i = Math.ceil(from / size); i * size <= to + size * 1e-9; i++)
+    found.push(Number((i * size).toPrecision(12)));
   return found;
 }
 
@@ -202,4 +259,3 @@ function nearest(points, step) {
   }
   return found;
 }
-

@@ -20,7 +20,20 @@ export function grid({ label, pointed }) {
   const mark = el("div", { class: "mark", hidden: true });
   const root = el(
     "div",
-    { class: "grid", tabindex: "0", role: "group", "aria-label": label, "aria-description": "Arrow keys go through the characters", on: { pointermove: moved, pointerdown: moved, pointerleave: () => point(null), keydown: pressed, blur: () => point(null) } },
+    {
+      class: "grid",
+      tabindex: "0",
+      role: "group",
+      "aria-label": label,
+      "aria-description": "Arrow keys go through the characters",
+      on: {
+        pointermove: moved,
+        pointerdown: moved,
+        pointerleave: () => point(null),
+        keydown: pressed,
+        blur: () => point(null),
+      },
+    },
     strips,
     mark,
     heard,
@@ -34,7 +47,10 @@ export function grid({ label, pointed }) {
   let at = null;
 
   const watcher = new IntersectionObserver(
-    (entries) => entries.forEach(({ target, isIntersecting }) => (isIntersecting ? draw(target) : empty(target))),
+    (entries) =>
+      entries.forEach(({ target, isIntersecting }) =>
+        isIntersecting ? draw(target) : empty(target),
+      ),
     { root, rootMargin: NEAR },
   );
   new ResizeObserver(([entry]) => {
@@ -71,7 +87,12 @@ export function grid({ label, pointed }) {
     measure.font = `${size}px ${style.fontFamily}`;
     const unit = measure.measureText("m").width;
     const rows = text.below ? 6 : 1;
-    box = { size, font: style.fontFamily, width: Math.ceil(unit) + (text.below ? 3 : 1), row: Math.round(size * (text.below ? 1.32 : 1.62)) };
+    box = {
+      size,
+      font: style.fontFamily,
+      width: Math.ceil(unit) + (text.below ? 3 : 1),
+      row: Math.round(size * (text.below ? 1.32 : 1.62)),
+    };
     box.height = box.row * rows + (text.below ? 14 : 0);
     const columns = Math.max(8, Math.floor(width / box.width));
     lines = [];
@@ -79,8 +100,12 @@ export function grid({ label, pointed }) {
     let line = null;
     let column = 0;
     text.chars.forEach((char, i) => {
-      const wide = char === "\t" && !text.below ? TAB - (column % TAB)
-        : char > "\u0fff" && measure.measureText(char).width > 1.4 * unit ? 2 : 1;
+      const wide =
+        char === "\t" && !text.below
+          ? TAB - (column % TAB)
+          : char > "\u0fff" && measure.measureText(char).width > 1.4 * unit
+            ? 2
+            : 1;
       if (!line || column + wide > columns) {
         line = { start: i, columns: [] };
         lines.push(line);
@@ -202,7 +227,12 @@ export function grid({ label, pointed }) {
     const said = pointed(index);
     if (index === null) return;
     const { left, top } = place(index);
-    Object.assign(mark.style, { left: `${left}px`, top: `${top}px`, width: `${box.width}px`, height: `${box.row}px` });
+    Object.assign(mark.style, {
+      left: `${left}px`,
+      top: `${top}px`,
+      width: `${box.width}px`,
+      height: `${box.row}px`,
+    });
     return said;
   }
 

@@ -5,41 +5,53 @@ import { get } from "../api.js";
 import { el, field, select } from "../ui.js";
 
 const GROUPS = [
-  ["The network", {
-    preset: "Preset",
-    network: "Network",
-    num_layers: "Layers",
-    hidden_size: "Cells in a layer",
-    embedding_size: "Embedding",
-    dropout: "Dropout",
-    init_from: "Go on from the model",
-    tokens: "What is read",
-  }],
-  ["How it learns", {
-    optimizer: "Optimizer",
-    learning_rate: "Learning rate",
-    schedule: "Schedule",
-    batch_size: "Batch size",
-    sequence_length: "Sequence length",
-    grad_clip: "Gradient clipping",
-    weight_decay: "Weight decay",
-    seed: "Seed",
-  }],
-  ["When it ends", {
-    max_seconds: "Seconds at most",
-    max_epochs: "Epochs at most",
-    max_steps: "Steps at most",
-    patience: "Patience",
-  }],
-  ["What is looked at", {
-    validation_fraction: "Share for validation",
-    evaluate_every: "Steps between evaluations",
-    sample_at: "Samples at steps",
-    sample_every: "And every so many steps",
-    sample_prime: "Samples begin with",
-    sample_temperature: "Samples' temperature",
-    keep_snapshots: "Snapshots at steps",
-  }],
+  [
+    "The network",
+    {
+      preset: "Preset",
+      network: "Network",
+      num_layers: "Layers",
+      hidden_size: "Cells in a layer",
+      embedding_size: "Embedding",
+      dropout: "Dropout",
+      init_from: "Go on from the model",
+      tokens: "What is read",
+    },
+  ],
+  [
+    "How it learns",
+    {
+      optimizer: "Optimizer",
+      learning_rate: "Learning rate",
+      schedule: "Schedule",
+      batch_size: "Batch size",
+      sequence_length: "Sequence length",
+      grad_clip: "Gradient clipping",
+      weight_decay: "Weight decay",
+      seed: "Seed",
+    },
+  ],
+  [
+    "When it ends",
+    {
+      max_seconds: "Seconds at most",
+      max_epochs: "Epochs at most",
+      max_steps: "Steps at most",
+      patience: "Patience",
+    },
+  ],
+  [
+    "What is looked at",
+    {
+      validation_fraction: "Share for validation",
+      evaluate_every: "Steps between evaluations",
+      sample_at: "Samples at steps",
+      sample_every: "And every so many steps",
+      sample_prime: "Samples begin with",
+      sample_temperature: "Samples' temperature",
+      keep_snapshots: "Snapshots at steps",
+    },
+  ],
 ];
 const ELSEWHERE = new Set(["model", "corpus_id", "corpus"]);
 
@@ -71,8 +83,18 @@ export function options() {
     });
     const others = Object.keys(properties).filter((name) => !ELSEWHERE.has(name));
     if (others.length)
-      groups.push(el("fieldset", {}, el("legend", {}, "More"), ...others.map((name) => control(name, name, properties[name]))));
-    inside.replaceChildren(el("p", { class: "hint" }, "What you leave empty is decided by the preset."), ...groups);
+      groups.push(
+        el(
+          "fieldset",
+          {},
+          el("legend", {}, "More"),
+          ...others.map((name) => control(name, name, properties[name])),
+        ),
+      );
+    inside.replaceChildren(
+      el("p", { class: "hint" }, "What you leave empty is decided by the preset."),
+      ...groups,
+    );
     for (const [name, value] of Object.entries(wanted)) set(name, value);
   }
 
@@ -81,15 +103,33 @@ export function options() {
     const find = (key) => kinds.map((kind) => kind[key]).find((value) => value !== undefined);
     const choices = find("enum");
     const input = choices
-      ? select([["", schema.default ?? "preset's"], ...choices.filter((one) => one !== schema.default).map((one) => [one])], { name })
-      : el("input", { name, placeholder: placeholder(schema.default), autocomplete: "off", inputmode: kinds.some(({ type }) => type === "integer" || type === "number") && name !== "sample_at" ? "decimal" : null });
+      ? select(
+          [
+            ["", schema.default ?? "preset's"],
+            ...choices.filter((one) => one !== schema.default).map((one) => [one]),
+          ],
+          { name },
+        )
+      : el("input", {
+          name,
+          placeholder: placeholder(schema.default),
+          autocomplete: "off",
+          inputmode:
+            kinds.some(({ type }) => type === "integer" || type === "number") &&
+            name !== "sample_at"
+              ? "decimal"
+              : null,
+        });
     const low = find("minimum") ?? find("exclusiveMinimum");
     const high = find("maximum");
     const range = low !== undefined && high < 1e6 ? `${low} to ${high}` : null;
-    return field(label, input, { hint: [schema.description, range].filter(Boolean).join("; ") || null });
+    return field(label, input, {
+      hint: [schema.description, range].filter(Boolean).join("; ") || null,
+    });
   }
 
-  const placeholder = (value) => (value === undefined || value === null || value === "" ? "" : String(value));
+  const placeholder = (value) =>
+    value === undefined || value === null || value === "" ? "" : String(value);
 
   function set(name, value) {
     wanted[name] = value;

@@ -32,7 +32,12 @@ export function sheet({ label, branch, changed }) {
     },
     body,
   );
-  const alternatives = el("div", { class: "alternatives", popover: "auto", role: "dialog", "aria-label": "Alternatives" });
+  const alternatives = el("div", {
+    class: "alternatives",
+    popover: "auto",
+    role: "dialog",
+    "aria-label": "Alternatives",
+  });
   const root = el("div", { class: "sheet" }, text, heard, alternatives);
 
   // Offsets count UTF-16 units from the first that was written; those of the prime are negative.
@@ -99,8 +104,10 @@ export function sheet({ label, branch, changed }) {
         frame ||= requestAnimationFrame(flush);
       }
       if (!state.end) throw new Problem(0, "The connection broke off before the end.");
-      if (state.end.finish_reason === "error") throw new Problem(0, "The network's numbers ran away; the text ends here.");
-      if (state.end.finish_reason === "shutdown") throw new Problem(0, "The server stopped; the text ends here.");
+      if (state.end.finish_reason === "error")
+        throw new Problem(0, "The network's numbers ran away; the text ends here.");
+      if (state.end.finish_reason === "shutdown")
+        throw new Problem(0, "The server stopped; the text ends here.");
       // As the server measured it: what a page is told comes in gulps.
       state.seconds = state.end.seconds;
       state.rate = (state.characters - before) / state.end.seconds;
@@ -189,12 +196,21 @@ export function sheet({ label, branch, changed }) {
   function boxOf(offset) {
     const boxes = rangeOf(offset).getClientRects();
     const box = boxes[boxes.length - 1];
-    return box && { left: box.left, top: box.top, bottom: box.bottom, width: Math.max(box.width, 8), height: box.height };
+    return (
+      box && {
+        left: box.left,
+        top: box.top,
+        bottom: box.bottom,
+        width: Math.max(box.width, 8),
+        height: box.height,
+      }
+    );
   }
 
   function offsetAt(x, y) {
     let node, offset;
-    if (document.caretPositionFromPoint) ({ offsetNode: node, offset } = document.caretPositionFromPoint(x, y) ?? {});
+    if (document.caretPositionFromPoint)
+      ({ offsetNode: node, offset } = document.caretPositionFromPoint(x, y) ?? {});
     else ({ startContainer: node, startOffset: offset } = document.caretRangeFromPoint(x, y) ?? {});
     if (!node || !nodes.has(node)) return null;
     // A caret stands between two characters: the one that is meant is under the point.
@@ -202,7 +218,13 @@ export function sheet({ label, branch, changed }) {
     for (const candidate of [offset, offset - 1]) {
       if (candidate < 0 || candidate >= node.length || isTail(node.data, candidate)) continue;
       const box = boxOf(start + candidate);
-      if (box && x >= box.left - 1 && x <= box.left + box.width + 1 && y >= box.top - 4 && y <= box.bottom + 4)
+      if (
+        box &&
+        x >= box.left - 1 &&
+        x <= box.left + box.width + 1 &&
+        y >= box.top - 4 &&
+        y <= box.bottom + 4
+      )
         return start + candidate;
     }
     return node.data[offset] === "\n" ? start + offset : null;
@@ -244,13 +266,16 @@ export function sheet({ label, branch, changed }) {
     const next = buttons.indexOf(document.activeElement) + step;
     buttons[(next + buttons.length) % buttons.length]?.focus();
   });
-  addEventListener("scroll", () => alternatives.matches(":popover-open") && place(), { passive: true });
+  addEventListener("scroll", () => alternatives.matches(":popover-open") && place(), {
+    passive: true,
+  });
   addEventListener("resize", () => choose(null));
 
   function choose(offset) {
     chosen = offset;
     if (offset === null) {
-      if (alternatives.isConnected && alternatives.matches(":popover-open")) alternatives.hidePopover();
+      if (alternatives.isConnected && alternatives.matches(":popover-open"))
+        alternatives.hidePopover();
       mark.hidden = true;
       return;
     }
@@ -258,7 +283,8 @@ export function sheet({ label, branch, changed }) {
     const char = details?.char ?? String.fromCodePoint(whole().codePointAt(offset + primed.length));
     fill(char, details, offset);
     const range = rangeOf(offset).getBoundingClientRect();
-    if (range.top < 90 || range.bottom > innerHeight - 90) scrollBy({ top: range.top - innerHeight / 2 });
+    if (range.top < 90 || range.bottom > innerHeight - 90)
+      scrollBy({ top: range.top - innerHeight / 2 });
     if (!alternatives.matches(":popover-open")) alternatives.showPopover();
     mark.hidden = false;
     place();
@@ -274,8 +300,15 @@ export function sheet({ label, branch, changed }) {
       { class: "head" },
       el("span", { class: "char" }, glyph(char)),
       details
-        ? el("span", {}, el("strong", {}, percent(details.probability)), ` likely, ${loss(-Math.log(details.probability))} nats`)
-        : offset < 0 ? "This was given, not written." : "Nothing is kept about a text this long.",
+        ? el(
+            "span",
+            {},
+            el("strong", {}, percent(details.probability)),
+            ` likely, ${loss(-Math.log(details.probability))} nats`,
+          )
+        : offset < 0
+          ? "This was given, not written."
+          : "Nothing is kept about a text this long.",
     );
     alternatives.replaceChildren(head);
     if (!details) return;
@@ -301,7 +334,10 @@ export function sheet({ label, branch, changed }) {
         ),
       );
     });
-    alternatives.append(el("ol", {}, ...rows), el("p", { class: "hint" }, "Choose one to write on from here."));
+    alternatives.append(
+      el("ol", {}, ...rows),
+      el("p", { class: "hint" }, "Choose one to write on from here."),
+    );
   }
 
   function place() {
@@ -360,7 +396,8 @@ export function sheet({ label, branch, changed }) {
 
   const unit = (offset) => whole().charCodeAt(offset + primed.length);
   const after = (offset) => offset + (unit(offset) >= 0xd800 && unit(offset) < 0xdc00 ? 2 : 1);
-  const before = (offset) => offset - (unit(offset - 1) >= 0xdc00 && unit(offset - 1) < 0xe000 ? 2 : 1);
+  const before = (offset) =>
+    offset - (unit(offset - 1) >= 0xdc00 && unit(offset - 1) < 0xe000 ? 2 : 1);
 
   function lineFrom(offset, direction) {
     const box = boxOf(offset);
@@ -380,9 +417,20 @@ export function sheet({ label, branch, changed }) {
     const to = nodes.get(range.endContainer);
     if (from === undefined || to === undefined) return;
     const start = from + range.startOffset + primed.length;
-    event.clipboardData.setData("text/plain", whole().slice(start, to + range.endOffset + primed.length));
+    event.clipboardData.setData(
+      "text/plain",
+      whole().slice(start, to + range.endOffset + primed.length),
+    );
     event.preventDefault();
   }
 
-  return { root, text, state, write, stop, whole, describe: () => `${number(state.characters)} characters` };
+  return {
+    root,
+    text,
+    state,
+    write,
+    stop,
+    whole,
+    describe: () => `${number(state.characters)} characters`,
+  };
 }

@@ -3,7 +3,22 @@
 
 import { list, post, wasAborted, whenReady } from "../api.js";
 import { grid } from "../parts/grid.js";
-import { clearErrors, colour, count, el, field, glyph, heading, hundredths, loss, message, number, percent, select, showErrors } from "../ui.js";
+import {
+  clearErrors,
+  colour,
+  count,
+  el,
+  field,
+  glyph,
+  heading,
+  hundredths,
+  loss,
+  message,
+  number,
+  percent,
+  select,
+  showErrors,
+} from "../ui.js";
 
 const MAX_TEXT = 20_000;
 /** Cells that are asked for at once: reading a text costs a network more than telling of cells. */
@@ -20,8 +35,14 @@ const and = new Intl.ListFormat("en");
 const DRAWN_SEEDS = 1_000_000;
 
 const MODES = {
-  guesses: ["Guesses", "Each character in the colour of the cell; beneath it the five likeliest next ones, the redder the likelier. The one that came is underlined."],
-  cell: ["One cell", "The whole text in the colour of one cell: green where it says yes, blue where it says no."],
+  guesses: [
+    "Guesses",
+    "Each character in the colour of the cell; beneath it the five likeliest next ones, the redder the likelier. The one that came is underlined.",
+  ],
+  cell: [
+    "One cell",
+    "The whole text in the colour of one cell: green where it says yes, blue where it says no.",
+  ],
   surprise: ["Surprise", "The redder a character, the less it was expected."],
   weave: ["All cells", "Every cell is a thread from left to right through the text. Click one."],
 };
@@ -44,45 +65,141 @@ export function create({ go }) {
 
   // Controls
 
-  const choice = select([], { name: "model", on: { change: () => { isChosen = false; choose(choice.value); } } });
-  const layer = select([], { name: "layer", on: { change: () => pick({ layer: Number(layer.value), cell: Math.min(cell.cell, cells() - 1) }) } });
-  const cellNumber = el("input", { name: "cell", type: "number", min: "0", value: "0", on: { input: () => cellNumber.validity.valid && cellNumber.value && pick({ ...cell, cell: Number(cellNumber.value) }) } });
-  const slide = el("input", { type: "range", min: "0", value: "0", "aria-label": "Cell", on: { input: () => pick({ ...cell, cell: Number(slide.value) }) } });
+  const choice = select([], {
+    name: "model",
+    on: {
+      change: () => {
+        isChosen = false;
+        choose(choice.value);
+      },
+    },
+  });
+  const layer = select([], {
+    name: "layer",
+    on: {
+      change: () => pick({ layer: Number(layer.value), cell: Math.min(cell.cell, cells() - 1) }),
+    },
+  });
+  const cellNumber = el("input", {
+    name: "cell",
+    type: "number",
+    min: "0",
+    value: "0",
+    on: {
+      input: () =>
+        cellNumber.validity.valid &&
+        cellNumber.value &&
+        pick({ ...cell, cell: Number(cellNumber.value) }),
+    },
+  });
+  const slide = el("input", {
+    type: "range",
+    min: "0",
+    value: "0",
+    "aria-label": "Cell",
+    on: { input: () => pick({ ...cell, cell: Number(slide.value) }) },
+  });
   const hypotheses = el("ol", { class: "hypotheses" });
   const share = el("p", { class: "hint" });
   const searching = message();
   const said = message();
 
-  const own = el("textarea", { name: "text", rows: "8", maxlength: MAX_TEXT, spellcheck: "false", placeholder: "Paste up to 20,000 characters" });
+  const own = el("textarea", {
+    name: "text",
+    rows: "8",
+    maxlength: MAX_TEXT,
+    spellcheck: "false",
+    placeholder: "Paste up to 20,000 characters",
+  });
   const ownForm = el(
     "form",
-    { on: { submit: (event) => { event.preventDefault(); isOwnText = true; read(own.value); } } },
+    {
+      on: {
+        submit: (event) => {
+          event.preventDefault();
+          isOwnText = true;
+          read(own.value);
+        },
+      },
+    },
     field("Text", own),
     el("div", { class: "actions" }, el("button", { class: "primary" }, "Look at it")),
   );
-  const another = el("details", { class: "another" }, el("summary", {}, "A text of your own"), ownForm);
-  const written = el("button", { type: "button", class: "quiet", on: { click: () => write(Math.floor(Math.random() * DRAWN_SEEDS)) } }, "Let it write one");
-  const heldOut = el("button", { type: "button", class: "quiet", hidden: true, on: { click: () => { isOwnText = false; held(); } } }, "Held-out text");
+  const another = el(
+    "details",
+    { class: "another" },
+    el("summary", {}, "A text of your own"),
+    ownForm,
+  );
+  const written = el(
+    "button",
+    {
+      type: "button",
+      class: "quiet",
+      on: { click: () => write(Math.floor(Math.random() * DRAWN_SEEDS)) },
+    },
+    "Let it write one",
+  );
+  const heldOut = el(
+    "button",
+    {
+      type: "button",
+      class: "quiet",
+      hidden: true,
+      on: {
+        click: () => {
+          isOwnText = false;
+          held();
+        },
+      },
+    },
+    "Held-out text",
+  );
 
   const modes = el(
     "div",
     { class: "segments", role: "radiogroup", "aria-label": "Picture" },
     ...Object.entries(MODES).map(([name, [label]]) =>
-      el("label", {}, el("input", { type: "radio", name: "picture", value: name, checked: name === mode, on: { change: () => { mode = name; draw(); remember(); } } }), el("span", {}, label)),
+      el(
+        "label",
+        {},
+        el("input", {
+          type: "radio",
+          name: "picture",
+          value: name,
+          checked: name === mode,
+          on: {
+            change: () => {
+              mode = name;
+              draw();
+              remember();
+            },
+          },
+        }),
+        el("span", {}, label),
+      ),
     ),
   );
   const about = el("p", { class: "hint" });
   const legend = el("p", { class: "scale" });
   const readout = el("p", { class: "readout", "aria-hidden": "true" });
   const picture = grid({ label: "The text as the network sees it", pointed });
-  const weave = el("canvas", { class: "weave", hidden: true, role: "img", "aria-label": "All cells of the layer over the text" });
+  const weave = el("canvas", {
+    class: "weave",
+    hidden: true,
+    role: "img",
+    "aria-label": "All cells of the layer over the text",
+  });
   const frame = el("div", { class: "card picture" }, readout, picture.root, weave);
   const whole = el("p", { class: "facts" });
 
   const root = el(
     "div",
     { class: "view" },
-    heading("Inside a network", "Some cells follow something that has a name: whether a quote is open, how long a line is, how deep the brackets are. Most keep their secret."),
+    heading(
+      "Inside a network",
+      "Some cells follow something that has a name: whether a quote is open, how long a line is, how deep the brackets are. Most keep their secret.",
+    ),
     el(
       "div",
       { class: "write inside" },
@@ -93,7 +210,12 @@ export function create({ go }) {
         about,
         said.place,
         frame,
-        el("div", { class: "inside-head" }, whole, el("div", { class: "actions" }, heldOut, written)),
+        el(
+          "div",
+          { class: "inside-head" },
+          whole,
+          el("div", { class: "actions" }, heldOut, written),
+        ),
         another,
       ),
       el(
@@ -102,7 +224,14 @@ export function create({ go }) {
         field("Model", choice),
         el("div", { class: "pair" }, field("Layer", layer), field("Cell", cellNumber)),
         slide,
-        el("section", { "aria-labelledby": "found-title" }, el("h2", { id: "found-title" }, "Cells that follow something"), share, searching.place, hypotheses),
+        el(
+          "section",
+          { "aria-labelledby": "found-title" },
+          el("h2", { id: "found-title" }, "Cells that follow something"),
+          share,
+          searching.place,
+          hypotheses,
+        ),
       ),
     ),
   );
@@ -117,7 +246,12 @@ export function create({ go }) {
     if (!model) return;
     choice.value = model.model;
     const { num_layers: layers, hidden_size: size } = model.config;
-    layer.replaceChildren(...Array.from({ length: layers }, (_, i) => new Option(`${i}${i === layers - 1 && i ? ", the last" : ""}`, i)));
+    layer.replaceChildren(
+      ...Array.from(
+        { length: layers },
+        (_, i) => new Option(`${i}${i === layers - 1 && i ? ", the last" : ""}`, i),
+      ),
+    );
     for (const control of [cellNumber, slide]) control.max = size - 1;
     cell = { layer: Math.min(cell.layer, layers - 1), cell: Math.min(cell.cell, size - 1) };
     showCell();
@@ -133,7 +267,9 @@ export function create({ go }) {
     // What takes its time is not waited for: there is something to look at meanwhile.
     let isShown = isOwnText;
     const waiting = () => {
-      searching.say("Looking through the cells. This is done once for each model and takes some seconds …");
+      searching.say(
+        "Looking through the cells. This is done once for each model and takes some seconds …",
+      );
       if (!isShown) write(WRITTEN.seed);
       isShown = true;
     };
@@ -152,7 +288,9 @@ export function create({ go }) {
 
   /** The cell that follows anything best, to begin with. */
   function best() {
-    const all = found.hypotheses.flatMap((one) => one.cells.map((candidate) => ({ ...candidate, strength: strengthOf(one, candidate) })));
+    const all = found.hypotheses.flatMap((one) =>
+      one.cells.map((candidate) => ({ ...candidate, strength: strengthOf(one, candidate) })),
+    );
     const [first] = all.sort((a, b) => b.strength - a.strength);
     return first && { layer: first.layer, cell: first.cell };
   }
@@ -167,11 +305,23 @@ export function create({ go }) {
       starts.set(excerpt, start);
       start += [...excerpt].length + 1;
     }
-    const inContext = found.hypotheses.filter((one) => one.cells.length).map(({ cells: [best_], excerpt, activations: values }) => [best_, starts.get(excerpt), values]);
+    const inContext = found.hypotheses
+      .filter((one) => one.cells.length)
+      .map(({ cells: [best_], excerpt, activations: values }) => [
+        best_,
+        starts.get(excerpt),
+        values,
+      ]);
     return read([...excerpts].join("\n"), inContext);
   }
 
-  const excerptsOf = ({ hypotheses: all }) => new Set(all.filter((one) => one.cells.length).map((one) => one.excerpt).filter(Boolean));
+  const excerptsOf = ({ hypotheses: all }) =>
+    new Set(
+      all
+        .filter((one) => one.cells.length)
+        .map((one) => one.excerpt)
+        .filter(Boolean),
+    );
 
   /** Brings the place to sight that shows a hypothesis, where the text has it. */
   function reveal({ excerpt }) {
@@ -184,7 +334,11 @@ export function create({ go }) {
     const { signal } = (looking = new AbortController());
     said.say("It writes …");
     try {
-      const { text: its } = await post("/sample", { ...WRITTEN, model: model.model, seed }, { signal });
+      const { text: its } = await post(
+        "/sample",
+        { ...WRITTEN, model: model.model, seed },
+        { signal },
+      );
       isOwnText = false;
       await read(its);
     } catch (error) {
@@ -195,25 +349,37 @@ export function create({ go }) {
   function showFound() {
     const { hypotheses: all } = found;
     heldOut.hidden = !excerptsOf(found).size;
-    share.textContent = found.share ? `${percent(found.share)} of all cells do. The score says how well: 1 is always right.` : "";
+    share.textContent = found.share
+      ? `${percent(found.share)} of all cells do. The score says how well: 1 is always right.`
+      : "";
     hypotheses.replaceChildren(
-      ...all.filter((one) => one.cells.length).map((one) =>
-        el(
-          "li",
-          {},
-          el("p", {}, one.title),
-          el("div", { class: "chips" }, ...one.cells.slice(0, SHOWN).map((candidate) => chip(one, candidate))),
+      ...all
+        .filter((one) => one.cells.length)
+        .map((one) =>
+          el(
+            "li",
+            {},
+            el("p", {}, one.title),
+            el(
+              "div",
+              { class: "chips" },
+              ...one.cells.slice(0, SHOWN).map((candidate) => chip(one, candidate)),
+            ),
+          ),
         ),
-      ),
     );
-    if (!hypotheses.children.length) share.textContent = "No text that it was not trained on came with this model, or nothing was found in it. Move through the cells above.";
+    if (!hypotheses.children.length)
+      share.textContent =
+        "No text that it was not trained on came with this model, or nothing was found in it. Move through the cells above.";
     showCell();
   }
 
   /** What the cell that is shown tracks, in words; null if that is its secret. */
   function followed() {
     const all = (found?.hypotheses ?? []).flatMap(({ title, cells: best }) =>
-      best.filter((one) => one.layer === cell.layer && one.cell === cell.cell).map(({ sign }) => `“${title}”${sign < 0 ? ", by saying no" : ""}`),
+      best
+        .filter((one) => one.layer === cell.layer && one.cell === cell.cell)
+        .map(({ sign }) => `“${title}”${sign < 0 ? ", by saying no" : ""}`),
     );
     return all.length ? and.format(all) : null;
   }
@@ -271,7 +437,8 @@ export function create({ go }) {
       chars = answer.characters.map(({ char }) => char);
       keep(ofLayer, numbers, answer);
       whole.textContent = `${count(chars.length, "character")}, ${loss(answer.bpc)} bpc`;
-      if (answer.unknown) said.say(`${count(answer.unknown, "character")} left out that this model does not know.`);
+      if (answer.unknown)
+        said.say(`${count(answer.unknown, "character")} left out that this model does not know.`);
       frame.removeAttribute("aria-busy");
       turnTo(cell);
       await readAhead(signal);
@@ -283,7 +450,8 @@ export function create({ go }) {
     }
   }
 
-  const ask = (more, signal, of = text) => post(`${address()}/inspect`, { text: of, unknown: "skip", ...more }, { signal });
+  const ask = (more, signal, of = text) =>
+    post(`${address()}/inspect`, { text: of, unknown: "skip", ...more }, { signal });
 
   /** A cell and its neighbours, and those of its layer that follow something: a click away. */
   function around(ofLayer, number_) {
@@ -298,7 +466,9 @@ export function create({ go }) {
   }
 
   const unread = (ofLayer, numbers) =>
-    [...new Set(numbers)].filter((one) => !activations.has(`${ofLayer}:${one}`)).slice(0, Math.floor(MAX_VALUES / text.length));
+    [...new Set(numbers)]
+      .filter((one) => !activations.has(`${ofLayer}:${one}`))
+      .slice(0, Math.floor(MAX_VALUES / text.length));
 
   /** What the ranking offers in other layers, before somebody asks for it. */
   async function readAhead(signal) {
@@ -312,10 +482,14 @@ export function create({ go }) {
 
   function keep(ofLayer, numbers, answer) {
     numbers.forEach((number_, i) => {
-      activations.set(`${ofLayer}:${number_}`, Float32Array.from(answer.characters, ({ activations: values }) => values[i]));
+      activations.set(
+        `${ofLayer}:${number_}`,
+        Float32Array.from(answer.characters, ({ activations: values }) => values[i]),
+      );
     });
     for (const [{ layer: itsLayer, cell: itsNumber }, start, values] of context) {
-      if (itsLayer === ofLayer && numbers.includes(itsNumber)) activations.get(`${ofLayer}:${itsNumber}`).set(values, start);
+      if (itsLayer === ofLayer && numbers.includes(itsNumber))
+        activations.get(`${ofLayer}:${itsNumber}`).set(values, start);
     }
   }
 
@@ -366,29 +540,53 @@ export function create({ go }) {
     if (document.activeElement !== cellNumber) cellNumber.value = cell.cell;
     slide.value = cell.cell;
     for (const button of hypotheses.querySelectorAll(".chip"))
-      button.setAttribute("aria-pressed", String(button.dataset.cell === `${cell.layer}:${cell.cell}`));
+      button.setAttribute(
+        "aria-pressed",
+        String(button.dataset.cell === `${cell.layer}:${cell.cell}`),
+      );
   }
 
   // Pictures
 
   function draw() {
     about.textContent = MODES[mode][1];
-    legend.replaceChildren(...(mode === "surprise" ? ["expected", el("span", { class: "ramp surprise" }), "a surprise"] : ["no", el("span", { class: "ramp" }), "yes"]));
+    legend.replaceChildren(
+      ...(mode === "surprise"
+        ? ["expected", el("span", { class: "ramp surprise" }), "a surprise"]
+        : ["no", el("span", { class: "ramp" }), "yes"]),
+    );
     weave.hidden = mode !== "weave";
     picture.root.hidden = mode === "weave";
     if (!seen) return;
     if (mode === "weave") return drawWeave();
     const values = activations.get(`${cell.layer}:${cell.cell}`);
-    const byCell = (i) => values && [values[i] > 0 ? "--yes" : "--no", Math.min(1, Math.abs(values[i]))];
+    const byCell = (i) =>
+      values && [values[i] > 0 ? "--yes" : "--no", Math.min(1, Math.abs(values[i]))];
     const bySurprise = (i) => ["--guess", Math.min(1, seen.characters[i].loss / 6)];
-    const below = (i) => seen.characters[i].top.map(([char, p]) => [char, p, char === chars[i + 1]]);
-    picture.update({ chars, paint: mode === "surprise" ? bySurprise : byCell, below: mode === "guesses" ? below : null });
+    const below = (i) =>
+      seen.characters[i].top.map(([char, p]) => [char, p, char === chars[i + 1]]);
+    picture.update({
+      chars,
+      paint: mode === "surprise" ? bySurprise : byCell,
+      below: mode === "guesses" ? below : null,
+    });
   }
 
   function pointed(index) {
     if (index === null || !seen || !model) {
       const follows = followed();
-      readout.replaceChildren(el("span", {}, `Layer ${cell.layer}, cell ${cell.cell}`, el("span", { class: "soft" }, follows ? ` follows ${follows}.` : ". Point at a character.")));
+      readout.replaceChildren(
+        el(
+          "span",
+          {},
+          `Layer ${cell.layer}, cell ${cell.cell}`,
+          el(
+            "span",
+            { class: "soft" },
+            follows ? ` follows ${follows}.` : ". Point at a character.",
+          ),
+        ),
+      );
       return "";
     }
     const { char, probability, loss: surprise } = seen.characters[index];
@@ -411,8 +609,16 @@ export function create({ go }) {
       said.say("Laying out the threads …");
       try {
         const start = chars.slice(0, Math.min(WEAVE, Math.floor(MAX_VALUES / cells()))).join("");
-        const answer = await ask({ top: 0, cells: Array.from({ length: cells() }, (_, i) => i), layer: cell.layer }, signal, start);
-        woven = { of: key, layer: cell.layer, values: answer.characters.map(({ activations: values }) => values) };
+        const answer = await ask(
+          { top: 0, cells: Array.from({ length: cells() }, (_, i) => i), layer: cell.layer },
+          signal,
+          start,
+        );
+        woven = {
+          of: key,
+          layer: cell.layer,
+          values: answer.characters.map(({ activations: values }) => values),
+        };
         said.clear();
       } catch (error) {
         if (!wasAborted(error)) said.say(error.message, "problem");
@@ -433,7 +639,10 @@ export function create({ go }) {
       for (let y = 0; y < rows; y++) {
         const value = woven.values[x][y];
         const [red, green, blue] = value > 0 ? yes : no;
-        image.data.set([red, green, blue, Math.min(255, 215 * Math.abs(value))], 4 * (y * columns + x));
+        image.data.set(
+          [red, green, blue, Math.min(255, 215 * Math.abs(value))],
+          4 * (y * columns + x),
+        );
       }
     }
     context.putImageData(image, 0, 0);
@@ -451,27 +660,42 @@ export function create({ go }) {
   weave.addEventListener("pointermove", (event) => {
     if (!woven) return;
     const { x, y } = weaveAt(event);
-    readout.replaceChildren(el("strong", {}, glyph(chars[x])), ` cell ${y} says ${hundredths(woven.values[x][y])} at character ${number(x + 1)}`);
+    readout.replaceChildren(
+      el("strong", {}, glyph(chars[x])),
+      ` cell ${y} says ${hundredths(woven.values[x][y])} at character ${number(x + 1)}`,
+    );
   });
-  weave.addEventListener("click", (event) => woven && pick({ layer: cell.layer, cell: weaveAt(event).y }));
+  weave.addEventListener(
+    "click",
+    (event) => woven && pick({ layer: cell.layer, cell: weaveAt(event).y }),
+  );
   addEventListener("colours", () => mode === "weave" && seen && drawWeave());
 
   // The address
 
   function remember() {
-    go(`/inside?${new URLSearchParams({ model: model.model, layer: cell.layer, cell: cell.cell, picture: mode })}`, { replace: true, quietly: true });
+    go(
+      `/inside?${new URLSearchParams({ model: model.model, layer: cell.layer, cell: cell.cell, picture: mode })}`,
+      { replace: true, quietly: true },
+    );
   }
 
   async function show(query) {
     models = await list("/models", "models");
     choice.replaceChildren(...models.map((one) => new Option(one.model)));
     if (!models.length) {
-      said.say("There is no model to look into yet. ", "note", el("a", { href: "/train" }, "Train one."));
+      said.say(
+        "There is no model to look into yet. ",
+        "note",
+        el("a", { href: "/train" }, "Train one."),
+      );
       return;
     }
-    const isSame = model && models.some((one) => one.model === model.model && one.digest === model.digest);
+    const isSame =
+      model && models.some((one) => one.model === model.model && one.digest === model.digest);
     const wanted = query.get("model");
-    const read_ = (name, otherwise) => (/^\d{1,5}$/.test(query.get(name) ?? "") ? Number(query.get(name)) : otherwise);
+    const read_ = (name, otherwise) =>
+      /^\d{1,5}$/.test(query.get(name) ?? "") ? Number(query.get(name)) : otherwise;
     if (isSame && (!wanted || wanted === model.model)) {
       choice.value = model.model;
       return;
@@ -489,7 +713,8 @@ export function create({ go }) {
 }
 
 /** How well a cell follows something, from 0 to 1; a cell that always says the opposite does, too. */
-const strengthOf = ({ metric }, { score }) => (metric === "auc" ? 2 * Math.abs(score - 0.5) : Math.abs(score));
+const strengthOf = ({ metric }, { score }) =>
+  metric === "auc" ? 2 * Math.abs(score - 0.5) : Math.abs(score);
 
 /** A colour's red, green and blue. */
 function channels(name) {

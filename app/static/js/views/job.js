@@ -33,9 +33,17 @@ export function job(id, { go }) {
   const losses = chart({ label: "Loss over steps" });
   const figures = el("dl", { class: "figures wide" });
   const write = el("a", { class: "button primary", hidden: true }, "Let it write");
-  const cancel = el("button", { type: "button", class: "danger", hidden: true, on: { click: cancelled } }, "Cancel");
+  const cancel = el(
+    "button",
+    { type: "button", class: "danger", hidden: true, on: { click: cancelled } },
+    "Cancel",
+  );
   const resume = el("button", { type: "button", hidden: true, on: { click: resumed } }, "Resume");
-  const drop = el("button", { type: "button", class: "quiet", hidden: true, on: { click: removed } }, "Remove");
+  const drop = el(
+    "button",
+    { type: "button", class: "quiet", hidden: true, on: { click: removed } },
+    "Remove",
+  );
   const texts = el("ol", { class: "samples" });
   const noTexts = el("p", { class: "soft" });
   const chartTitle = el("h2", {}, "Loss");
@@ -53,8 +61,20 @@ export function job(id, { go }) {
     el(
       "div",
       { class: "job-body" },
-      el("section", { class: "card" }, chartTitle, el("p", { class: "hint" }, "Nats per character: the lower, the better it guesses."), losses.root),
-      el("section", { class: "written", "aria-labelledby": "samples-title" }, el("h2", { id: "samples-title" }, "What it writes meanwhile"), noTexts, texts),
+      el(
+        "section",
+        { class: "card" },
+        chartTitle,
+        el("p", { class: "hint" }, "Nats per character: the lower, the better it guesses."),
+        losses.root,
+      ),
+      el(
+        "section",
+        { class: "written", "aria-labelledby": "samples-title" },
+        el("h2", { id: "samples-title" }, "What it writes meanwhile"),
+        noTexts,
+        texts,
+      ),
     ),
   );
 
@@ -109,12 +129,21 @@ export function job(id, { go }) {
     const item = el(
       "li",
       { data: { step } },
-      el("h3", {}, `Step ${number(step)}`, temperature === 1 ? null : el("span", { class: "soft" }, ` temperature ${temperature}`)),
+      el(
+        "h3",
+        {},
+        `Step ${number(step)}`,
+        temperature === 1 ? null : el("span", { class: "soft" }, ` temperature ${temperature}`),
+      ),
       el("p", { class: "sample" }, text),
     );
     const old = texts.querySelector(`[data-step="${step}"]`);
     if (old) old.replaceWith(item);
-    else texts.insertBefore(item, [...texts.children].find((other) => Number(other.dataset.step) > step) ?? null);
+    else
+      texts.insertBefore(
+        item,
+        [...texts.children].find((other) => Number(other.dataset.step) > step) ?? null,
+      );
   }
 
   // What is shown
@@ -125,32 +154,56 @@ export function job(id, { go }) {
     const isOver = known && ENDED.has(known.status);
     losses.update(
       [
-        { name: "training", className: "train-line", points: [...train].filter(([, value]) => value !== null) },
+        {
+          name: "training",
+          className: "train-line",
+          points: [...train].filter(([, value]) => value !== null),
+        },
         { name: "validation", className: "val-line", points: [...validation], dots: true },
       ],
-      baseline?.val_loss ? [{ name: `${baseline.ngram_order ?? "n"}-gram baseline`, value: baseline.val_loss }] : [],
+      baseline?.val_loss
+        ? [{ name: `${baseline.ngram_order ?? "n"}-gram baseline`, value: baseline.val_loss }]
+        : [],
     );
     noTexts.hidden = samples.size > 0;
     noTexts.textContent = isOver ? "It ended before its first sample." : firstSample();
     const p = progress ?? known?.progress;
-    const share = isOver && known.status === "finished" ? 1 : p?.max_steps ? Math.min(1, p.step / p.max_steps) : 0;
+    const share =
+      isOver && known.status === "finished"
+        ? 1
+        : p?.max_steps
+          ? Math.min(1, p.step / p.max_steps)
+          : 0;
     bar.value = share;
     bar.hidden = isOver;
     const best = p?.best_val_loss ?? p?.val_loss;
-    const against = best && baseline?.val_loss ? `network ${percent(Math.abs(1 - best / baseline.val_loss))} ${best < baseline.val_loss ? "below" : "above"}` : "";
+    const against =
+      best && baseline?.val_loss
+        ? `network ${percent(Math.abs(1 - best / baseline.val_loss))} ${best < baseline.val_loss ? "below" : "above"}`
+        : "";
     const rows = [
       ["Validation loss", loss(best), best ? `${loss(best / Math.LN2)} bpc` : ""],
       ["Counting alone", loss(baseline?.val_loss), against],
       ["Training loss", loss(p?.train_loss), ""],
       ["Step", number(p?.step), p?.max_steps ? `of ${number(p.max_steps)}` : ""],
       ["Characters a second", short(p?.chars_per_second), known?.device ?? ""],
-      isOver ? ["Took", duration(p?.elapsed_seconds), ""] : ["Time left", duration(p?.eta_seconds), p?.elapsed_seconds ? `after ${duration(p.elapsed_seconds)}` : ""],
+      isOver
+        ? ["Took", duration(p?.elapsed_seconds), ""]
+        : [
+            "Time left",
+            duration(p?.eta_seconds),
+            p?.elapsed_seconds ? `after ${duration(p.elapsed_seconds)}` : "",
+          ],
     ];
     if (!figures.children.length)
-      figures.append(...rows.map(() => el("div", {}, el("dt"), el("dd"), el("dd", { class: "soft" }))));
-    rows.forEach((texts_, i) => [...figures.children[i].children].forEach((place, j) => {
-      if (place.textContent !== texts_[j]) place.textContent = texts_[j];
-    }));
+      figures.append(
+        ...rows.map(() => el("div", {}, el("dt"), el("dd"), el("dd", { class: "soft" }))),
+      );
+    rows.forEach((texts_, i) =>
+      [...figures.children[i].children].forEach((place, j) => {
+        if (place.textContent !== texts_[j]) place.textContent = texts_[j];
+      }),
+    );
     if (!known) return;
     title.textContent = known.model;
     if (!isPlanned) plan.textContent = waiting();
@@ -166,8 +219,11 @@ export function job(id, { go }) {
 
   /** What is going on before there is a plan. */
   function waiting() {
-    if (known.status === "queued") return "It waits for a worker: one job is trained at a time by each.";
-    return known.status === "running" ? "The text is prepared, and this machine's speed measured." : "";
+    if (known.status === "queued")
+      return "It waits for a worker: one job is trained at a time by each.";
+    return known.status === "running"
+      ? "The text is prepared, and this machine's speed measured."
+      : "";
   }
 
   function firstSample() {
@@ -184,7 +240,11 @@ export function job(id, { go }) {
 
   async function refresh() {
     known = await get(`/jobs/${encodeURIComponent(id)}`);
-    if (known.error) said.say(`${known.error.title}. ${known.error.detail}`, known.status === "failed" ? "problem" : "note");
+    if (known.error)
+      said.say(
+        `${known.error.title}. ${known.error.detail}`,
+        known.status === "failed" ? "problem" : "note",
+      );
     else said.clear();
     frame ||= requestAnimationFrame(draw);
   }
@@ -198,8 +258,14 @@ export function job(id, { go }) {
     while (!signal.aborted) {
       try {
         await refresh();
-        const headers = { Accept: "text/event-stream", ...(lastId !== null && { "Last-Event-ID": String(lastId) }) };
-        const response = await request(`/jobs/${encodeURIComponent(id)}/events`, { headers, signal });
+        const headers = {
+          Accept: "text/event-stream",
+          ...(lastId !== null && { "Last-Event-ID": String(lastId) }),
+        };
+        const response = await request(`/jobs/${encodeURIComponent(id)}/events`, {
+          headers,
+          signal,
+        });
         trouble.clear();
         delay = FIRST_DELAY;
         for await (const event of events(response, { silence: SILENCE })) {
@@ -211,10 +277,20 @@ export function job(id, { go }) {
       } catch (error) {
         if (wasAborted(error) || signal.aborted) return;
         if (error instanceof Problem && error.status >= 400 && error.status < 500) {
-          title.textContent = error.status === 404 || error.status === 422 ? "There is no such job" : "Job";
-          return trouble.say(error.message, "problem", error.status === 404 ? " Its record was removed, or its model came from elsewhere." : "");
+          title.textContent =
+            error.status === 404 || error.status === 422 ? "There is no such job" : "Job";
+          return trouble.say(
+            error.message,
+            "problem",
+            error.status === 404
+              ? " Its record was removed, or its model came from elsewhere."
+              : "",
+          );
         }
-        trouble.say("The server is away. The job is safe; this page goes on as soon as it is back.", "note");
+        trouble.say(
+          "The server is away. The job is safe; this page goes on as soon as it is back.",
+          "note",
+        );
       }
       await pause(delay, signal).catch(() => {});
       delay = Math.min(LONGEST_DELAY, delay * 1.7);
@@ -241,17 +317,37 @@ export function job(id, { go }) {
 
   function resumed() {
     act(async () => {
-      const limits = { max_seconds: "Seconds at most, all in all", max_epochs: "Epochs at most", max_steps: "Steps at most" };
+      const limits = {
+        max_seconds: "Seconds at most, all in all",
+        max_epochs: "Epochs at most",
+        max_steps: "Steps at most",
+      };
       const given = await ask({
         title: "Go on from where it stopped",
-        text: known.status === "finished" ? "It has done what it was to do. Raise a limit to have it go on." : "A limit may be raised; what is left empty stays.",
+        text:
+          known.status === "finished"
+            ? "It has done what it was to do. Raise a limit to have it go on."
+            : "A limit may be raised; what is left empty stays.",
         fields: Object.entries(limits).map(([name, label]) =>
-          field(label, el("input", { name, type: "number", min: "1", step: "any", placeholder: known.options[name] ?? "" })),
+          field(
+            label,
+            el("input", {
+              name,
+              type: "number",
+              min: "1",
+              step: "any",
+              placeholder: known.options[name] ?? "",
+            }),
+          ),
         ),
         confirm: "Resume",
       });
       if (!given) return;
-      const raised = Object.fromEntries(Object.entries(given).filter(([, value]) => value).map(([name, value]) => [name, Number(value)]));
+      const raised = Object.fromEntries(
+        Object.entries(given)
+          .filter(([, value]) => value)
+          .map(([name, value]) => [name, Number(value)]),
+      );
       known = await post(`/jobs/${id}/resume`, raised);
       follow();
     });
@@ -259,7 +355,12 @@ export function job(id, { go }) {
 
   function removed() {
     act(async () => {
-      const sure = await ask({ title: `Remove this job of ${known.model}?`, text: "Its record and what a resume would need are gone then. The model stays.", confirm: "Remove", danger: true });
+      const sure = await ask({
+        title: `Remove this job of ${known.model}?`,
+        text: "Its record and what a resume would need are gone then. The model stays.",
+        confirm: "Remove",
+        danger: true,
+      });
       if (!sure) return;
       await remove(`/jobs/${id}`);
       go("/train", { replace: true });

@@ -3,7 +3,18 @@
 
 import { list } from "../api.js";
 import { sheet } from "../parts/sheet.js";
-import { clearErrors, copy, count, el, field, message, number, reducedMotion, select, showErrors } from "../ui.js";
+import {
+  clearErrors,
+  copy,
+  count,
+  el,
+  field,
+  message,
+  number,
+  reducedMotion,
+  select,
+  showErrors,
+} from "../ui.js";
 
 const DEFAULTS = { temperature: 0.8, length: 2000, compare: null };
 const MAX_PRIME = 16_384;
@@ -19,11 +30,34 @@ export function create({ go }) {
   // Controls
 
   const model = select([], { name: "model" });
-  const prime = el("textarea", { name: "prime", rows: "3", maxlength: MAX_PRIME, spellcheck: "false", autocapitalize: "off", placeholder: "Anything, or nothing" });
+  const prime = el("textarea", {
+    name: "prime",
+    rows: "3",
+    maxlength: MAX_PRIME,
+    spellcheck: "false",
+    autocapitalize: "off",
+    placeholder: "Anything, or nothing",
+  });
   const temperature = slider("temperature", DEFAULTS.temperature);
   const other = slider("other", 1.3);
-  const length = el("input", { name: "length", type: "number", min: "1", max: "1000000", step: "1", value: DEFAULTS.length, required: true, inputmode: "numeric" });
-  const seedField = el("input", { name: "seed", inputmode: "numeric", pattern: "[0-9]{1,15}", title: "up to 15 digits", autocomplete: "off", placeholder: "a new one" });
+  const length = el("input", {
+    name: "length",
+    type: "number",
+    min: "1",
+    max: "1000000",
+    step: "1",
+    value: DEFAULTS.length,
+    required: true,
+    inputmode: "numeric",
+  });
+  const seedField = el("input", {
+    name: "seed",
+    inputmode: "numeric",
+    pattern: "[0-9]{1,15}",
+    title: "up to 15 digits",
+    autocomplete: "off",
+    placeholder: "a new one",
+  });
   const compare = el("input", { type: "checkbox", name: "compare", role: "switch" });
   const otherField = el("div", {}, temperatureField("and", other));
   const play = el("button", { class: "primary wide" }, "Write");
@@ -80,28 +114,64 @@ export function create({ go }) {
       branch,
       changed,
     });
-    const root = el("section", { class: "pane", "aria-label": i ? "The other temperature" : "Text" }, title, pane.root);
+    const root = el(
+      "section",
+      { class: "pane", "aria-label": i ? "The other temperature" : "Text" },
+      title,
+      pane.root,
+    );
     return { ...pane, title, pane: root };
   });
   panes[1].pane.hidden = true;
 
   const facts = el("p", { class: "facts" });
   const goOn = el("button", { type: "button", class: "quiet", on: { click: goneOn } }, "Go on");
-  const copyText = el("button", { type: "button", class: "quiet", on: { click: () => copy(allText(), copyText) } }, "Copy");
-  const copyLink = el("button", { type: "button", class: "quiet", on: { click: () => copy(location.href, copyLink) } }, "Copy link");
-  const foot = el("div", { class: "foot", hidden: true }, facts, el("div", { class: "actions" }, goOn, copyText, copyLink));
+  const copyText = el(
+    "button",
+    { type: "button", class: "quiet", on: { click: () => copy(allText(), copyText) } },
+    "Copy",
+  );
+  const copyLink = el(
+    "button",
+    { type: "button", class: "quiet", on: { click: () => copy(location.href, copyLink) } },
+    "Copy link",
+  );
+  const foot = el(
+    "div",
+    { class: "foot", hidden: true },
+    facts,
+    el("div", { class: "actions" }, goOn, copyText, copyLink),
+  );
 
   const empty = el(
     "div",
     { class: "empty", hidden: true },
     el("p", { class: "big" }, "There is no model yet."),
-    el("p", {}, "Give charloom a text, and watch a network learn to write like it: the first words come within seconds."),
+    el(
+      "p",
+      {},
+      "Give charloom a text, and watch a network learn to write like it: the first words come within seconds.",
+    ),
     el("p", {}, el("a", { class: "button primary", href: "/train" }, "Train one")),
   );
-  const desk = el("div", { class: "write" }, el("div", { class: "page" }, el("div", { class: "panes" }, ...panes.map((pane) => pane.pane)), foot), form);
+  const desk = el(
+    "div",
+    { class: "write" },
+    el(
+      "div",
+      { class: "page" },
+      el("div", { class: "panes" }, ...panes.map((pane) => pane.pane)),
+      foot,
+    ),
+    form,
+  );
   const root = el("div", { class: "view" }, el("h1", { class: "heard" }, "Write"), empty, desk);
 
-  const allText = () => panes.filter((pane) => !pane.pane.hidden).map((pane) => pane.whole()).join("\n\n");
+  const allText = () =>
+    panes
+      .filter((pane) => !pane.pane.hidden)
+      .map((pane) => pane.whole())
+      .join("\n\n");
   const isWriting = () => panes.some((pane) => pane.state.status === "writing");
 
   // What is going on
@@ -114,12 +184,15 @@ export function create({ go }) {
     const [{ state }] = panes;
     foot.hidden = state.status === "empty";
     const seconds = state.seconds || 0;
-    const rate = state.end && state.rate ? state.rate : seconds > 0.05 ? state.characters / seconds : null;
+    const rate =
+      state.end && state.rate ? state.rate : seconds > 0.05 ? state.characters / seconds : null;
     const text = [
       count(state.characters, "character"),
       rate && `${number(rate)} a second`,
       seed !== null && `seed ${seed}`,
-    ].filter(Boolean).join(" · ");
+    ]
+      .filter(Boolean)
+      .join(" · ");
     if (text !== lastFacts) facts.textContent = lastFacts = text;
     goOn.hidden = isWriting() || panes.some((pane) => !pane.pane.hidden && !pane.state.end?.state);
     const problem = panes.find((pane) => pane.state.problem)?.state.problem;
@@ -141,7 +214,12 @@ export function create({ go }) {
     clearErrors(form);
     said.clear();
     seed = wanted.seed ?? String(Math.floor(Math.random() * DRAWN_SEEDS));
-    const fields = { model: wanted.model, prime: wanted.prime, length: wanted.length, seed: Number(seed) };
+    const fields = {
+      model: wanted.model,
+      prime: wanted.prime,
+      length: wanted.length,
+      seed: Number(seed),
+    };
     const temperatures = [wanted.temperature, wanted.compare];
     panes.forEach((pane, i) => {
       pane.pane.hidden = temperatures[i] === null;
@@ -161,7 +239,10 @@ export function create({ go }) {
     if (isWriting()) return panes.forEach((pane) => pane.stop());
     start(settings());
     if (NARROW.matches)
-      panes[0].pane.scrollIntoView({ block: "start", behavior: reducedMotion() ? "auto" : "smooth" });
+      panes[0].pane.scrollIntoView({
+        block: "start",
+        behavior: reducedMotion() ? "auto" : "smooth",
+      });
   }
 
   function goneOn() {
@@ -170,7 +251,10 @@ export function create({ go }) {
     const temperatures = [wanted.temperature, wanted.compare];
     panes.forEach((pane, i) => {
       if (pane.pane.hidden) return;
-      pane.write({ model: wanted.model, length: wanted.length, temperature: temperatures[i] }, { goOn: true });
+      pane.write(
+        { model: wanted.model, length: wanted.length, temperature: temperatures[i] },
+        { goOn: true },
+      );
     });
   }
 
@@ -193,14 +277,18 @@ export function create({ go }) {
   });
   for (const control of [temperature, other, model]) {
     // To see what a change does, everything else stays.
-    control.addEventListener("change", () => seed !== null && start({ ...settings(), seed: settings().seed ?? seed }));
+    control.addEventListener(
+      "change",
+      () => seed !== null && start({ ...settings(), seed: settings().seed ?? seed }),
+    );
   }
 
   // The address
 
   function take(wanted) {
     if (wanted.model) {
-      if (![...model.options].some((option) => option.value === wanted.model)) model.append(new Option(wanted.model));
+      if (![...model.options].some((option) => option.value === wanted.model))
+        model.append(new Option(wanted.model));
       model.value = wanted.model;
     }
     prime.value = wanted.prime;
