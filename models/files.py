@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import IO, Any
 
 _MAX_DEPTH = 16
+from models.errors import Damaged
 
 
-class CheckpointError(ValueError):
+class CheckpointError(Damaged):
     """A directory that is no sound checkpoint; the message says what is wrong with it."""
+
+    code = "damaged_model"
 
 
 def write_durably(path: Path, data: bytes) -> None:

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from models.errors import Conflict, NotFound
 from models.files import sync_directory, write_durably
 from models.text.cleaning import CorpusError
 from models.text.corpus import Corpus, Report, Scan, encode, scan
@@ -36,12 +37,16 @@ _FORMAT = 2
 """Of what is remembered of a scan: what is of another is made anew."""
 
 
-class UnknownCorpus(LookupError):
+class UnknownCorpus(NotFound):
     """No such corpus."""
 
+    code = "unknown_corpus"
 
-class CorpusInUse(ValueError):
+
+class CorpusInUse(Conflict):
     """An unfinished job needs the corpus; ``job_id`` names it."""
+
+    code = "corpus_in_use"
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id

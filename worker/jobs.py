@@ -29,6 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from models.errors import Conflict, NotFound
 from models.files import sync_directory, write_durably
 from worker.events import Event, EventLog, EventTail, timestamp
 
@@ -42,24 +43,32 @@ _CANCEL_PATIENCE = 0.2
 """The same for a client, who waits for the answer."""
 
 
-class UnknownJob(LookupError):
+class UnknownJob(NotFound):
     """No such job."""
 
+    code = "unknown_job"
 
-class NameTaken(ValueError):
+
+class NameTaken(Conflict):
     """A job of that model name is not finished; ``job_id`` names it."""
+
+    code = "name_taken"
 
     def __init__(self, model: str, job_id: str) -> None:
         self.job_id = job_id
         super().__init__(f"job {job_id} is still training {model}: cancel it or wait for its end")
 
 
-class Ended(ValueError):
+class Ended(Conflict):
     """The job has ended already."""
 
+    code = "job_ended"
 
-class NotEnded(ValueError):
+
+class NotEnded(Conflict):
     """The job has not ended yet."""
+
+    code = "job_not_ended"
 
 
 class JobStore:

@@ -40,6 +40,7 @@ from models.checkpoints.format import (
     write,
 )
 from models.config import NetworkConfig
+from models.errors import NotFound
 from models.files import (
     CheckpointError,
     open_file,
@@ -64,16 +65,22 @@ _ABANDONED = 3600.0
 """Seconds after which a checkpoint half written belongs to a process that is no more."""
 
 
-class UnknownModel(LookupError):
+class UnknownModel(NotFound):
     """No such model, or no such tag of it."""
+
+    code = "unknown_model"
 
 
 class NoNGram(UnknownModel):
     """The model has no n-gram model to sample."""
 
+    code = "no_ngram"
+
 
 class NotANetwork(UnknownModel):
     """An n-gram model was named where it takes a network."""
+
+    code = "not_a_network"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,18 +10,23 @@ from typing import Literal
 import numpy as np
 
 from models.arrays import AnyIds
+from models.errors import Invalid
 from models.text.vocab import Tokens, compose
 
 MIN_CHARACTERS = 100
 _BLOCK = 1 << 20
 
 
-class CorpusError(ValueError):
+class CorpusError(Invalid):
     """A text that nothing can be trained on; the message says why and what to do."""
+
+    code = "invalid_corpus"
 
 
 class NotUtf8(CorpusError):
     """Bytes that are not UTF-8; ``offset`` is the first one's, counted from 0."""
+
+    code = "not_utf8"
 
     def __init__(self, offset: int, guess: str) -> None:
         self.offset = offset

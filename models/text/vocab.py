@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 
 from models.arrays import Ids
 from models.config import MAX_VOCABULARY
+from models.errors import Invalid
 
 Tokens = Literal["characters", "bytes"]
 
 
-class UnknownCharacters(ValueError):
+class UnknownCharacters(Invalid):
     """A text holds characters that the vocabulary does not; ``characters`` names each once."""
+
+    code = "unknown_characters"
 
     def __init__(self, characters: list[str]) -> None:
         self.characters = characters

@@ -1,0 +1,46 @@
+"""The errors that a person can act on, as one tree.
+
+``app.http.problems`` tells HTTP clients about them and ``app.terminal`` the terminal's users. Knows
+neither: an error says what is wrong and what to do, and its ``code`` names the kind for programs.
+"""
+
+from typing import ClassVar
+
+
+class CharloomError(Exception):
+    """What is wrong and what to do about it, in words that may change.
+
+    ``code`` is for programs and never changes; ``docs/http-api.md`` lists them.
+    """
+
+    code: ClassVar[str] = "error"
+
+
+class NotFound(CharloomError, LookupError):
+    """Nothing has this name or id."""
+
+    code = "not_found"
+
+
+class Conflict(CharloomError, ValueError):
+    """It cannot be done while things are as they are."""
+
+    code = "conflict"
+
+
+class Invalid(CharloomError, ValueError):
+    """The request or the text cannot be used as it is."""
+
+    code = "invalid"
+
+
+class Damaged(CharloomError, ValueError):
+    """A file does not hold what it should."""
+
+    code = "damaged"
+
+
+class Unavailable(CharloomError, RuntimeError):
+    """It cannot be done now; later it may be."""
+
+    code = "unavailable"
