@@ -32,8 +32,9 @@ import torch
 
 from bench.train import open_text
 from models.config import GATES, NetworkConfig, NetworkKind
+from models.options import Hyperparameters
 from models.training.planning import auto_rate, faster_precision, step_timer
-from models.training.trainer import Trainer, TrainingOptions, evaluate, new_network
+from models.training.trainer import Trainer, evaluate, new_network
 
 BATCH, LENGTH = 32, 64
 
@@ -116,7 +117,7 @@ def train_one(cell: Cell, text: Path) -> dict[str, Any]:
         config = cell.config(len(corpus.vocabulary))
         precision = faster_precision(config, BATCH, LENGTH, step_timer(device))
         steps = round(cell.passes * len(corpus.train) / (BATCH * LENGTH))
-        options = TrainingOptions(
+        options = Hyperparameters(
             BATCH,
             LENGTH,
             steps,

@@ -24,13 +24,12 @@ import torch
 from torch import Tensor, nn
 
 from models.config import NetworkConfig
+from models.options import ComputeType, Hyperparameters
 from models.text.corpus import Corpus, encode, scan
 from models.training.batches import Batches
 from models.training.network import CharNetwork, State
 from models.training.planning import faster_precision, step_timer
 from models.training.trainer import (
-    Precision,
-    TrainingOptions,
     evaluate,
     make_optimizer,
     new_network,
@@ -64,7 +63,7 @@ class Plain(nn.Module):
         return self.output(hidden), state
 
 
-def ours(network: CharNetwork, options: TrainingOptions) -> Step:
+def ours(network: CharNetwork, options: Hyperparameters) -> Step:
     optimizer = make_optimizer(network, options)
     state: State | None = None
 
@@ -76,7 +75,7 @@ def ours(network: CharNetwork, options: TrainingOptions) -> Step:
     return step
 
 
-def plain(network: Plain, options: TrainingOptions, *, with_onednn: bool = True) -> Step:
+def plain(network: Plain, options: Hyperparameters, *, with_onednn: bool = True) -> Step:
     rate, decay = options.learning_rate, options.weight_decay
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, rate, betas=(0.9, 0.99), weight_decay=decay)
@@ -99,7 +98,7 @@ def plain(network: Plain, options: TrainingOptions, *, with_onednn: bool = True)
     return step
 
 
-def is_faster_with_onednn(network: CharNetwork, options: TrainingOptions) -> bool:
+def is_faster_with_onednn(network: CharNetwork, options: Hyperparameters) -> bool:
     """Whether the plain way is: it gets its better one."""
     ids = torch.randint(
         network.config.vocabulary_size, (options.sequence_length, options.batch_size)
@@ -128,7 +127,7 @@ def open_text(text: bytes, directory: Path, held_out: float = 0.1) -> Corpus:
     return Corpus.open(directory / "ids", vocabulary, held_out)
 
 
-def peak(precision: Precision, device: torch.device, size: int = 2048) -> float:
+def peak(precision: ComputeType, device: torch.device, size: int = 2048) -> float:
     """Operations a second of a large product: the best of some."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
@@ -163,7 +162,7 @@ def compare(asked: argparse.Namespace, corpus: Corpus, device: torch.device) -> 
     config = NetworkConfig(len(corpus.vocabulary), "lstm", asked.layers, asked.hidden)
     per_step = asked.batch * asked.length
     precision = faster_precision(config, asked.batch, asked.length, step_timer(device))
-    options = TrainingOptions(
+    options = Hyperparameters(
         asked.batch, asked.length, asked.steps, learning_rate=asked.rate, precision=precision
     )
     network = new_network(config, 0)
@@ -201,7 +200,7 @@ def compare(asked: argparse.Namespace, corpus: Corpus, device: torch.device) -> 
 
 
 def run_both(
-    ways: dict[str, Step], corpus: Corpus, options: TrainingOptions, device: torch.device
+    ways: dict[str, Step], corpus: Corpus, options: Hyperparameters, device: torch.device
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
     """Median seconds of a step, and the loss of each step."""
     batches = Batches(corpus.train, options.batch_size, options.sequence_length)

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-_MAX_DEPTH = 16
 from models.errors import Damaged
+
+_MAX_DEPTH = 16
 
 
 class CheckpointError(Damaged):

@@ -5,9 +5,9 @@ what the worker plans with.
 """
 
 import math
-from typing import Any
 
 from models.config import GATES, NetworkConfig
+from models.options import TrainingOptions
 
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
@@ -44,23 +44,17 @@ TRAINED_BYTES, PUBLISHED_BYTES = 16, 40
 to save, one of the weights to publish, and what decoders pack of them to tell what int8 costs."""
 
 
-def is_untimed(options: dict[str, Any]) -> bool:
-    """Whether no option ends the run."""
-    return not any(k in options for k in ("max_seconds", "max_steps", "max_epochs"))
-
-
-def time_budget(options: dict[str, Any]) -> float:
+def time_budget(options: TrainingOptions) -> float:
     """Seconds to plan with."""
-    return float(options.get("max_seconds", DEFAULT_SECONDS))
+    return DEFAULT_SECONDS if options.max_seconds is None else options.max_seconds
 
 
-def training_characters(options: dict[str, Any], characters: int) -> int:
+def training_characters(options: TrainingOptions, characters: int) -> int:
     """How many of a text's characters are trained on."""
-    share: float = 1 - options.get("validation_fraction", 0.05)
-    return max(2, round(characters * share))
+    return max(2, round(characters * (1 - options.validation_fraction)))
 
 
-def asked_characters(options: dict[str, Any], characters: int, per_step: int) -> float:
+def asked_characters(options: TrainingOptions, characters: int, per_step: int) -> float:
     """Characters after which the options end the run, time aside.
 
     Args:
@@ -68,14 +62,18 @@ def asked_characters(options: dict[str, Any], characters: int, per_step: int) ->
         characters: that are trained on.
         per_step: characters of a step.
     """
-    asked = options.get("max_epochs", MAX_AUTO_EPOCHS) * characters
-    if "max_steps" in options:
-        asked = min(asked, options["max_steps"] * per_step)
-    return float(asked)
+    epochs = MAX_AUTO_EPOCHS if options.max_epochs is None else options.max_epochs
+    steps = math.inf if options.max_steps is None else options.max_steps
+    return float(min(epochs * characters, steps * per_step))
+
+
+def asked_batch(options: TrainingOptions, default: tuple[int, int]) -> tuple[int, int]:
+    """Batch size and sequence length as the options have them, else the default's."""
+    return options.batch_size or default[0], options.sequence_length or default[1]
 
 
 def batch(
-    options: dict[str, Any], characters: int, default: tuple[int, int] = DEFAULT_BATCH
+    options: TrainingOptions, characters: int, default: tuple[int, int] = DEFAULT_BATCH
 ) -> tuple[int, int]:
     """Batch size and sequence length, shrunk so that a small text still fills a batch twice.
 
@@ -84,29 +82,30 @@ def batch(
         characters: that are trained on.
         default: where the options leave them open.
     """
-    batch_size: int = options.get("batch_size", default[0])
-    length: int = options.get("sequence_length", default[1])
+    batch_size, length = asked_batch(options, default)
     if batch_size * length <= characters // 2:
         return batch_size, length
     length = max(2, min(length, characters // 8))
     return max(1, min(batch_size, characters // (2 * length))), length
 
 
-def network(options: dict[str, Any], vocabulary_size: int, hidden_size: int) -> NetworkConfig:
+def network(options: TrainingOptions, vocabulary_size: int, hidden_size: int) -> NetworkConfig:
     """The network that the options ask for, with as many cells a layer."""
-    embed = min(256, hidden_size) if vocabulary_size >= EMBEDDING_FROM else 0
+    embedding_size = options.embedding_size
+    if embedding_size is None:
+        embedding_size = min(256, hidden_size) if vocabulary_size >= EMBEDDING_FROM else 0
     return NetworkConfig(
         vocabulary_size=vocabulary_size,
-        kind=options.get("network", "lstm"),
-        num_layers=options.get("num_layers", 2),
+        kind=options.network or "lstm",
+        num_layers=options.num_layers or 2,
         hidden_size=hidden_size,
-        embedding_size=options.get("embedding_size", embed),
-        dropout=options.get("dropout", 0.0),
+        embedding_size=embedding_size,
+        dropout=options.dropout or 0.0,
     )
 
 
 def largest_network(
-    options: dict[str, Any], vocabulary_size: int, characters: int, per_step: int, work: float
+    options: TrainingOptions, vocabulary_size: int, characters: int, per_step: int, work: float
 ) -> NetworkConfig:
     """The network asked for, or else the largest that reads enough characters in the time.
 
@@ -118,8 +117,8 @@ def largest_network(
         work: parameters times characters a second: time grows with the multiplications, which
             are one a parameter.
     """
-    if "hidden_size" in options:
-        return network(options, vocabulary_size, options["hidden_size"])
+    if options.hidden_size is not None:
+        return network(options, vocabulary_size, options.hidden_size)
     asked = asked_characters(options, characters, per_step)
     best = network(options, vocabulary_size, HIDDEN_SIZES[0])
     for hidden_size in HIDDEN_SIZES[1:]:
@@ -135,7 +134,7 @@ def largest_network(
 
 
 def estimated_seconds(
-    options: dict[str, Any], vocabulary_size: int, characters: int, work: float
+    options: TrainingOptions, vocabulary_size: int, characters: int, work: float
 ) -> float:
     """About how long training with some options takes on a machine that does so much work.
 
@@ -148,12 +147,13 @@ def estimated_seconds(
     batch_size, sequence_length = batch(options, characters)
     per_step = batch_size * sequence_length
     config = largest_network(options, vocabulary_size, characters, per_step, work)
-    if options.keys() & {"max_epochs", "max_steps"} or is_untimed(options):
-        asked = asked_characters(options, characters, per_step) * config.parameters() / work
-    else:
-        asked = math.inf
-    limit = DEFAULT_SECONDS if is_untimed(options) else math.inf
-    return float(min(options.get("max_seconds", limit), asked))
+    only_timed = options.max_epochs is None and options.max_steps is None
+    if only_timed and options.max_seconds is not None:
+        return options.max_seconds
+    asked = asked_characters(options, characters, per_step) * config.parameters() / work
+    if options.is_untimed or options.max_seconds is not None:
+        return min(time_budget(options), asked)
+    return asked
 
 
 def training_bytes(config: NetworkConfig, batch_size: int, sequence_length: int) -> int:

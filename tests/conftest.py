@@ -81,8 +81,8 @@ def toy_corpus(data: Path) -> str:
 @pytest.fixture
 def make_job(store: JobStore, toy_corpus: str, data: Path) -> MakeJob:
     """Makes a job of the toy corpus, whose plan is the same each time rather than measured."""
+    from models.options import Hyperparameters
     from models.training.planning import Plan
-    from models.training.trainer import TrainingOptions
 
     vocabulary_size = CorpusStore(data / "corpora").scan(toy_corpus, "characters").report.distinct
 
@@ -90,9 +90,9 @@ def make_job(store: JobStore, toy_corpus: str, data: Path) -> MakeJob:
         job, _ = store.create(model, toy_corpus, dict(options), None)
         config = NetworkConfig(vocabulary_size, num_layers=2, hidden_size=16, dropout=dropout)
         training = {"batch_size": 8, "sequence_length": 32, "max_steps": 40, "evaluate_every": 20}
-        known = TrainingOptions.__dataclass_fields__
+        known = Hyperparameters.__dataclass_fields__
         training |= {k: v for k, v in options.items() if k in known}  # type: ignore[misc]
-        plan = Plan(config, TrainingOptions(**training), 0.1)  # type: ignore[arg-type]
+        plan = Plan(config, Hyperparameters(**training), 0.1)  # type: ignore[arg-type]
         saved = {"asked": job.spec["options"], "plan": plan.to_json(), "init_from": None}
         (job.directory / "plan.json").write_text(json.dumps(saved))
         return job

@@ -3,14 +3,15 @@
 Knows memory, the model to go on from and what workers measured; no route and no torch.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from app.http.problems import unprocessable
 from app.routes.services import Services
-from app.schemas.training import TrainingOptions
 from models import sizing
 from models.checkpoints.registry import UnknownModel
 from models.config import NetworkConfig
+from models.options import TrainingOptions
 from models.presets import with_preset
 from models.text.corpus import Scan
 from models.text.vocab import difference
@@ -26,15 +27,16 @@ _SIZES = {
 
 def check(services: Services, asked: TrainingOptions, scan: Scan) -> None:
     """Raises Problem, 422, for what can't be trained: known before anything is kept."""
-    options = with_preset(asked.spec())
+    options = with_preset(asked)
     if asked.init_from:
         config = _origin(services, asked, scan)
-        options |= {option: getattr(config, name) for option, name in _SIZES.items()}
-    if "hidden_size" not in options:
+        sizes: dict[str, Any] = {o: getattr(config, name) for o, name in _SIZES.items()}
+        options = replace(options, **sizes)
+    if options.hidden_size is None:
         return
     characters = sizing.training_characters(options, scan.report.characters)
     batch_size, length = sizing.batch(options, characters)
-    config = sizing.network(options, len(scan.vocabulary), options["hidden_size"])
+    config = sizing.network(options, len(scan.vocabulary), options.hidden_size)
     refusal = sizing.memory_refusal(config, batch_size, length, services.devices.memory_bytes())
     if refusal:
         raise unprocessable("hidden_size", refusal)
@@ -58,11 +60,13 @@ def _origin(services: Services, asked: TrainingOptions, scan: Scan) -> NetworkCo
 
 
 def estimated_seconds(
-    services: Services, distinct: int, characters: int, options: dict[str, Any] | None = None
+    services: Services, distinct: int, characters: int, options: TrainingOptions | None = None
 ) -> float | None:
     """About how long training takes on the fastest device; None while none was measured."""
     work = services.devices.work()
     if work is None:
         return None
-    seconds = sizing.estimated_seconds(with_preset(options or {}), distinct, characters, work)
+    seconds = sizing.estimated_seconds(
+        with_preset(options or TrainingOptions()), distinct, characters, work
+    )
     return round(seconds, 1)

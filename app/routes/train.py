@@ -19,9 +19,10 @@ from app.routes import feasibility
 from app.routes.services import Services, ServicesDep
 from app.schemas.training import (
     StartedJob,
-    TrainingOptions,
-    TrainingRequest,
+    TrainForm,
+    TrainRequest,
 )
+from models.options import TrainingOptions
 from worker import logs
 from worker.corpora import UnknownCorpus
 from worker.jobs import Job
@@ -31,6 +32,9 @@ _log = logging.getLogger(__name__)
 router = APIRouter(tags=["training"])
 """Its one route's body is a text, so the route reads its query itself."""
 
+Asked = tuple[str, TrainingOptions, str]
+"""The model's name, how to train it, and the id of the corpus."""
+
 IdempotencyKey = Annotated[
     str | None,
     Header(max_length=255, description="the same key gives the first job again"),
@@ -39,7 +43,7 @@ IdempotencyKey = Annotated[
 
 def _train_documentation() -> dict[str, Any]:
     """The three ways into ``POST /train``, which FastAPI can't see."""
-    options = TrainingOptions.model_json_schema()["properties"]
+    options = TrainForm.model_json_schema()["properties"]
     form = {CORPUS: {"type": "string", "format": "binary", "description": "the text"}} | options
     return {
         "parameters": [
@@ -62,7 +66,7 @@ def _train_documentation() -> dict[str, Any]:
                         "required": [CORPUS, "model"],
                     }
                 },
-                "application/json": {"schema": TrainingRequest.model_json_schema()},
+                "application/json": {"schema": TrainRequest.model_json_schema()},
                 "text/plain": {"schema": {"type": "string"}},
             },
         },
@@ -91,11 +95,11 @@ async def train(
     of a corpus that is here already.
     """
     if is_json(request):
-        options, corpus_id = await _take_request(request, services)
+        model, options, corpus_id = await _take_request(request, services)
     else:
-        options, corpus_id = await _take_text(request, services)
+        model, options, corpus_id = await _take_text(request, services)
     job, is_new = await run_in_threadpool(
-        _create_job, services, options, corpus_id, idempotency_key or None
+        _create_job, services, model, options, corpus_id, idempotency_key or None
     )
     if is_new:
         with logs.about(job_id=job.id):
@@ -106,15 +110,16 @@ async def train(
     return await run_in_threadpool(_started, services, job)
 
 
-async def _take_text(request: Request, services: Services) -> tuple[TrainingOptions, str]:
+async def _take_text(request: Request, services: Services) -> Asked:
     async with receive_text(
         request,
         services.corpora,
         services.settings.max_upload_bytes,
-        TrainingOptions.model_fields,
-        lambda fields: validated(TrainingOptions, fields),
+        TrainForm.model_fields,
+        lambda fields: validated(TrainForm, fields),
     ) as received:
-        options = received.options
+        asked = received.options
+        options = asked.options()
         corpus_id, _report = await run_sync(
             services.corpora.add,
             received.upload,
@@ -122,40 +127,42 @@ async def _take_text(request: Request, services: Services) -> tuple[TrainingOpti
             lambda scan: feasibility.check(services, options, scan),
             limiter=services.scans,
         )
-    return options, corpus_id
+    return asked.model, options, corpus_id
 
 
-async def _take_request(request: Request, services: Services) -> tuple[TrainingOptions, str]:
-    fields = query_fields(request, TrainingRequest.model_fields)
+async def _take_request(request: Request, services: Services) -> Asked:
+    fields = query_fields(request, TrainRequest.model_fields)
     values = await read_json(request)
     if twice := fields.keys() & values.keys():
         raise repeated_fields(twice)
-    asked = validated(TrainingRequest, fields | values)
+    asked = validated(TrainRequest, fields | values)
+    options = asked.options()
     try:
         scan = await run_sync(
-            services.corpora.scan, asked.corpus_id, asked.symbols, limiter=services.scans
+            services.corpora.scan, asked.corpus_id, options.symbols, limiter=services.scans
         )
     except UnknownCorpus:
         raise unprocessable("corpus_id", "is of no corpus here: GET /corpora lists them") from None
-    await run_in_threadpool(feasibility.check, services, asked, scan)
-    return asked, asked.corpus_id
+    await run_in_threadpool(feasibility.check, services, options, scan)
+    return asked.model, options, asked.corpus_id
 
 
 def _create_job(
-    services: Services, options: TrainingOptions, corpus_id: str, key: str | None
+    services: Services, model: str, options: TrainingOptions, corpus_id: str, key: str | None
 ) -> tuple[Job, bool]:
     try:
         with services.corpora.kept(corpus_id):
-            return services.jobs.create(options.model, corpus_id, options.spec(), key)
+            return services.jobs.create(model, corpus_id, options.to_json(), key)
     except UnknownCorpus:
         raise Problem(409, "the corpus was deleted while the job was made: send it again") from None
 
 
 def _started(services: Services, job: Job) -> dict[str, Any]:
-    corpus_id, options = job.spec["corpus_id"], job.spec["options"]
+    corpus_id = job.spec["corpus_id"]
+    options = TrainingOptions.from_json(job.spec["options"])
     corpus = None
     with suppress(UnknownCorpus):
-        report = services.corpora.scan(corpus_id, options["tokens"]).report
+        report = services.corpora.scan(corpus_id, options.symbols).report
         seconds = feasibility.estimated_seconds(
             services, report.distinct, report.characters, options
         )

@@ -3,7 +3,9 @@
 The ranges are those of ``docs/http-api.md``. Knows no route.
 """
 
-from typing import Annotated, Any, Literal
+from dataclasses import fields as dataclass_fields
+from dataclasses import replace
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     WithJsonSchema,
+    create_model,
 )
 
 from app.schemas.common import (
@@ -22,25 +25,10 @@ from app.schemas.common import (
     ModelName,
     ModelReference,
     Page,
-    Seed,
     Temperature,
 )
-from models.config import NetworkKind
-from models.presets import PRESETS
-from models.text.vocab import Tokens
+from models.options import MAX_SAMPLE_STEPS, MAX_SNAPSHOTS, MAX_STEPS, TrainingOptions
 from worker.jobs import Status
-
-MAX_STEPS = 1_000_000_000
-MAX_SAMPLES_AT = 1000
-MAX_SECONDS = 366 * 86400.0
-MAX_SAMPLE_PRIME = 1000
-MAX_SNAPSHOTS = 100
-
-
-def _preset(value: str) -> str:
-    if value not in PRESETS:
-        raise ValueError(f"must be one of {', '.join(PRESETS)}")
-    return value
 
 
 def _steps(value: Any) -> list[int]:
@@ -50,9 +38,9 @@ def _steps(value: Any) -> list[int]:
         steps = sorted({int(str(part)) for part in parts})
     except (TypeError, ValueError):
         steps = []
-    if not steps or steps[0] < 1 or steps[-1] > MAX_STEPS or len(steps) > MAX_SAMPLES_AT:
+    if not steps or steps[0] < 1 or steps[-1] > MAX_STEPS or len(steps) > MAX_SAMPLE_STEPS:
         raise ValueError(
-            f"must be steps from 1 to {MAX_STEPS}, at most {MAX_SAMPLES_AT} of them, "
+            f"must be steps from 1 to {MAX_STEPS}, at most {MAX_SAMPLE_STEPS} of them, "
             "as in 100,300,500"
         )
     return steps
@@ -63,8 +51,6 @@ def _snapshots(steps: list[int]) -> list[int]:
         raise ValueError(f"must be at most {MAX_SNAPSHOTS} steps: each is a model on disk")
     return steps
 
-
-Preset = Annotated[str, AfterValidator(_preset), Field(json_schema_extra={"enum": list(PRESETS)})]
 
 Steps = Annotated[
     list[int],
@@ -78,70 +64,68 @@ Steps = Annotated[
 ]
 
 
-class TrainingOptions(Fields):
+class TrainFields(Fields):
     """What ``POST /train`` takes. What stays null is decided by the preset and the corpus."""
 
     model: ModelName
-    preset: Preset = "auto"
-    network: NetworkKind | None = None
-    num_layers: int | None = Field(None, ge=1, le=8)
-    hidden_size: int | None = Field(None, ge=8, le=4096)
-    embedding_size: int | None = Field(None, ge=0, le=1024, description="0 is 1-of-k input")
-    dropout: float | None = Field(None, ge=0, le=0.9)
-    batch_size: int | None = Field(None, ge=1, le=4096)
-    sequence_length: int | None = Field(None, ge=2, le=2048)
-    optimizer: Literal["adamw", "adam", "rmsprop"] | None = None
-    learning_rate: float | None = Field(None, ge=1e-6, le=1)
-    schedule: Literal["cosine", "char-rnn", "constant"] | None = None
-    grad_clip: float | None = Field(None, ge=0, le=1000, description="0 is off")
-    weight_decay: float | None = Field(None, ge=0, le=1)
-    max_epochs: float | None = Field(None, gt=0, le=1_000_000)
-    max_steps: int | None = Field(None, ge=1, le=MAX_STEPS)
-    max_seconds: float | None = Field(
-        None, gt=0, le=MAX_SECONDS, description="training time, over all resumes"
-    )
-    validation_fraction: float = Field(0.05, ge=0.01, le=0.5)
-    evaluate_every: int | None = Field(None, ge=1, le=MAX_STEPS, description="steps")
-    patience: int | None = Field(
-        None, ge=0, le=1_000_000, description="evaluations without a better loss; 0 is off"
-    )
-    tokens: Literal["characters", "bytes", "auto"] = "auto"
-    sample_at: Steps = Field([100, 300, 500, 700, 1200, 2000])
-    sample_every: int | None = Field(None, ge=1, le=MAX_STEPS, description="steps")
-    sample_prime: str = Field("", max_length=MAX_SAMPLE_PRIME)
-    sample_temperature: Temperature = 1.0
-    keep_snapshots: Annotated[Steps, AfterValidator(_snapshots)] | None = Field(
-        None, description="steps that are published as name:step-<n>"
-    )
-    init_from: ModelReference | None = Field(None, description="a model to go on from")
-    seed: Seed = 0
 
-    @property
-    def symbols(self) -> Tokens:
-        """What a symbol of this training is."""
-        return "bytes" if self.tokens == "bytes" else "characters"
-
-    def spec(self) -> dict[str, Any]:
-        """What a job keeps of it: what was said or has one default, as JSON."""
-        return self.model_dump(exclude={"model", "corpus_id"}, exclude_none=True) | {
-            "tokens": self.symbols
-        }
+    def options(self) -> TrainingOptions:
+        """The options, with ``tokens`` decided."""
+        options = TrainingOptions.from_json(self.model_dump())
+        return replace(options, tokens=options.symbols)
 
 
-class TrainingRequest(TrainingOptions):
+class CorpusTrainFields(TrainFields):
     """``POST /train`` as JSON, for a corpus that is here already."""
 
     corpus_id: CorpusId
 
 
+SomeFields = TypeVar("SomeFields", bound=TrainFields)
+
+_TYPES: dict[str, Any] = {
+    "sample_at": Steps,
+    "sample_temperature": Temperature,
+    "keep_snapshots": Annotated[Steps, AfterValidator(_snapshots)] | None,
+    "init_from": ModelReference | None,
+}
+"""Of options whose values are more than a type and bounds."""
+
+
+def _schema_field(name: str) -> tuple[Any, Any]:
+    """An option of ``models.options`` as a field: its type, default, bounds and help."""
+    option = TrainingOptions.__dataclass_fields__[name]
+    default = list(option.default) if isinstance(option.default, tuple) else option.default
+    about = {"description": option.metadata["help"]}
+    kind = get_type_hints(TrainingOptions)[name]
+    if name in _TYPES:
+        return _TYPES[name], Field(default, **about)
+    bounds = option.metadata["bounds"]
+    if kind is str:
+        return kind, Field(default, max_length=bounds.at_most, **about)
+    limits = {"ge": bounds.at_least, "gt": bounds.above, "le": bounds.at_most}
+    return kind, Field(default, **{k: v for k, v in limits.items() if v is not None}, **about)
+
+
+OPTIONS = [f.name for f in dataclass_fields(TrainingOptions) if f.metadata]
+"""Options that clients may set, in the order in which they are listed."""
+
+
+def _with_options(name: str, base: type[SomeFields]) -> type[SomeFields]:
+    definitions: dict[str, Any] = {option: _schema_field(option) for option in OPTIONS}
+    return create_model(name, __base__=base, __doc__=base.__doc__, **definitions)
+
+
+TrainForm = _with_options("TrainForm", TrainFields)
+TrainRequest = _with_options("TrainRequest", CorpusTrainFields)
+
+
 class ResumeRequest(Fields):
     """Limits that an ended job gets anew; what is left out stays."""
 
-    max_epochs: float | None = Field(None, gt=0, le=1_000_000)
-    max_steps: int | None = Field(None, ge=1, le=MAX_STEPS)
-    max_seconds: float | None = Field(
-        None, gt=0, le=MAX_SECONDS, description="training time, over all resumes"
-    )
+    max_epochs: float | None = _schema_field("max_epochs")[1]
+    max_steps: int | None = _schema_field("max_steps")[1]
+    max_seconds: float | None = _schema_field("max_seconds")[1]
 
 
 class JobQuery(Page):

@@ -8,31 +8,23 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
 from models import sizing
 from models.config import NetworkConfig
+from models.options import MAX_STEPS, ComputeType, Hyperparameters, TrainingOptions
 from models.presets import with_preset
 from models.text.corpus import Scan
 from models.training.network import CharNetwork
-from models.training.trainer import (
-    VALIDATION_LIMIT,
-    Clip,
-    Initialisation,
-    Optimizer,
-    Precision,
-    Schedule,
-    TrainingOptions,
-    make_optimizer,
-    train_batch,
-)
+from models.training.trainer import VALIDATION_LIMIT, make_optimizer, train_batch
 
 PROBE = 256
 """Cells a layer of the network whose speed is measured where the options name none."""
 
-MAX_STEPS = 1_000_000_000
+_ASKED = ("optimizer", "schedule", "grad_clip", "clip", "weight_decay", "initialisation", "seed")
+"""Hyperparameters that are as asked, or have one default."""
 
 MAX_SHUFFLED_CHARACTERS = 1 << 24
 """Characters of a list whose lines are put in another order in each pass: ten bytes for each."""
@@ -51,7 +43,7 @@ class Plan:
     """
 
     config: NetworkConfig
-    training: TrainingOptions
+    training: Hyperparameters
     validation_fraction: float
     notices: list[dict[str, str]] = field(default_factory=list)
     chars_per_second: float | None = None
@@ -71,19 +63,19 @@ class Plan:
     def from_json(cls, data: dict[str, Any]) -> "Plan":
         return cls(
             NetworkConfig(**data["config"]),
-            TrainingOptions(**data["training"]),
+            Hyperparameters(**data["training"]),
             data["validation_fraction"],
             data["notices"],
             data.get("chars_per_second"),
         )
 
 
-Measure = Callable[[NetworkConfig, int, int, Precision], float]
+Measure = Callable[[NetworkConfig, int, int, ComputeType], float]
 """Seconds that a training step takes: config, batch size, sequence length, precision."""
 
 
 def make_plan(
-    options: dict[str, Any],
+    options: TrainingOptions,
     scan: Scan,
     device: torch.device,
     measure: Measure | None = None,
@@ -92,7 +84,7 @@ def make_plan(
     """Decides what ``options`` leave open.
 
     Args:
-        options: of ``POST /train``, checked; what is absent is decided here.
+        options: as asked for; what is None is decided here.
         scan: of the corpus.
         device: that will train.
         measure: how long a step takes; measured on the device if not given.
@@ -107,7 +99,7 @@ def make_plan(
 class _Planner:
     def __init__(
         self,
-        options: dict[str, Any],
+        options: TrainingOptions,
         scan: Scan,
         device: torch.device,
         measure: Measure,
@@ -115,7 +107,6 @@ class _Planner:
     ) -> None:
         self.options = with_preset(options)
         self.vocabulary_size = len(scan.vocabulary)
-        self.fraction: float = self.options.get("validation_fraction", 0.05)
         self.characters = sizing.training_characters(self.options, scan.report.characters)
         self.held_out = scan.report.characters - self.characters
         self.is_list = (
@@ -130,34 +121,25 @@ class _Planner:
     def plan(self) -> Plan:
         batch_size, sequence_length = self.batch_size, self.sequence_length
         per_step = batch_size * sequence_length
-        self._check_memory(self._sized(self.options.get("hidden_size", PROBE)))
+        self._check_memory(self._probe())
         precision = self._precision(batch_size, sequence_length)
         config = self._config(batch_size, sequence_length, precision)
         self._check_memory(config)
         seconds = self.measure(config, batch_size, sequence_length, precision)
         steps = self._steps(seconds, per_step)
         epochs = min(steps, self._affordable_steps(seconds)) * per_step / self.characters
-        if "dropout" not in self.options:
+        if self.options.dropout is None:
             config = replace(config, dropout=self._dropout(config, epochs))
-        training = TrainingOptions(
+        training = Hyperparameters(
             batch_size=batch_size,
             sequence_length=sequence_length,
             max_steps=steps,
             max_seconds=self._max_seconds(),
-            optimizer=self._one_of("optimizer", Optimizer, "adamw"),
-            learning_rate=self.options.get("learning_rate") or auto_rate(config, per_step),
-            schedule=self._one_of("schedule", Schedule, "cosine"),
-            grad_clip=self.options.get("grad_clip", 5.0),
-            clip=self._one_of("clip", Clip, "norm"),
-            weight_decay=self.options.get("weight_decay", 0.1),
-            initialisation=self._one_of("initialisation", Initialisation, "normal"),
-            evaluate_every=self.options.get("evaluate_every")
-            or self._evaluate_every(steps, seconds, per_step),
-            patience=self.options.get("patience", 8 if self._untimed() else 0),
-            seed=self.options.get("seed", 0),
             precision=precision,
             shuffle_lines=self.is_list,
+            **self._asked(),
         )
+        training = replace(training, **self._decided(config, training, seconds))
         self._say(
             "plan",
             f"{config.num_layers}×{config.hidden_size} {config.kind.upper()}, "
@@ -165,16 +147,31 @@ class _Planner:
             f"batches of {batch_size}×{sequence_length}, about {per_step / seconds:,.0f} "
             f"characters a second here in {precision}: about {epochs:.1f} passes over the text",
         )
-        return Plan(config, training, self.fraction, self.notices, per_step / seconds)
+        fraction = self.options.validation_fraction
+        return Plan(config, training, fraction, self.notices, per_step / seconds)
 
     def _say(self, code: str, text: str) -> None:
         self.notices.append({"code": code, "text": text})
 
-    def _one_of(self, name: str, kind: Any, default: str) -> Any:
-        value = self.options.get(name, default)
-        if value not in get_args(kind):
-            raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}")
-        return value
+    def _asked(self) -> dict[str, Any]:
+        """Hyperparameters that the options name; the rest keep their defaults."""
+        values = {name: getattr(self.options, name) for name in _ASKED}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _decided(
+        self, config: NetworkConfig, training: Hyperparameters, seconds: float
+    ) -> dict[str, Any]:
+        """Hyperparameters that depend on the network, the text and the time."""
+        asked, per_step = self.options, training.batch_size * training.sequence_length
+        patience = asked.patience
+        if patience is None:
+            patience = 8 if asked.is_untimed else 0
+        return {
+            "learning_rate": asked.learning_rate or auto_rate(config, per_step),
+            "evaluate_every": asked.evaluate_every
+            or self._evaluate_every(training.max_steps, seconds, per_step),
+            "patience": patience,
+        }
 
     def _check_memory(self, config: NetworkConfig) -> None:
         if self.memory is not None:
@@ -187,10 +184,7 @@ class _Planner:
     def _batch(self) -> tuple[int, int]:
         default = sizing.WIDE_BATCH if self.device.type == "cuda" else sizing.DEFAULT_BATCH
         batch_size, length = sizing.batch(self.options, self.characters, default)
-        asked = (
-            self.options.get("batch_size", batch_size),
-            self.options.get("sequence_length", length),
-        )
+        asked = sizing.asked_batch(self.options, default)
         if asked != (batch_size, length):
             self._say(
                 "small-corpus",
@@ -199,16 +193,16 @@ class _Planner:
             )
         return batch_size, length
 
-    def _precision(self, batch_size: int, length: int) -> Precision:
-        probe = self._sized(self.options.get("hidden_size", PROBE))
-        return faster_precision(probe, batch_size, length, self.measure)
+    def _precision(self, batch_size: int, length: int) -> ComputeType:
+        return faster_precision(self._probe(), batch_size, length, self.measure)
 
-    def _sized(self, hidden_size: int) -> NetworkConfig:
-        return sizing.network(self.options, self.vocabulary_size, hidden_size)
+    def _probe(self) -> NetworkConfig:
+        """The network that is measured: of the size asked for, else of one that stands for all."""
+        return sizing.network(self.options, self.vocabulary_size, self.options.hidden_size or PROBE)
 
-    def _config(self, batch_size: int, length: int, precision: Precision) -> NetworkConfig:
+    def _config(self, batch_size: int, length: int, precision: ComputeType) -> NetworkConfig:
         """The largest size that reads enough characters in the time there is."""
-        probe = self._sized(self.options.get("hidden_size", PROBE))
+        probe = self._probe()
         speed = batch_size * length / self.measure(probe, batch_size, length, precision)
         return sizing.largest_network(
             self.options,
@@ -218,12 +212,9 @@ class _Planner:
             speed * probe.parameters(),
         )
 
-    def _untimed(self) -> bool:
-        return sizing.is_untimed(self.options)
-
     def _max_seconds(self) -> float | None:
-        limit = sizing.time_budget(self.options)
-        return limit if self._untimed() else self.options.get("max_seconds")
+        asked = self.options
+        return sizing.time_budget(asked) if asked.is_untimed else asked.max_seconds
 
     def _affordable_steps(self, seconds: float) -> float:
         limit = self._max_seconds()
@@ -232,14 +223,14 @@ class _Planner:
     def _steps(self, seconds: float, per_step: int) -> int:
         """The total of steps; time may end the run before, and then the schedule follows time."""
         asked: list[float] = []
-        if "max_steps" in self.options:
-            asked.append(self.options["max_steps"])
-        if "max_epochs" in self.options:
-            asked.append(self.options["max_epochs"] * self.characters / per_step)
+        if self.options.max_steps is not None:
+            asked.append(self.options.max_steps)
+        if self.options.max_epochs is not None:
+            asked.append(self.options.max_epochs * self.characters / per_step)
         if asked and min(asked) > MAX_STEPS:
             self._say("steps", f"more than {MAX_STEPS:,} steps asked for: that many it will be")
         if not asked:
-            if "max_seconds" not in self.options:
+            if self.options.max_seconds is None:
                 asked.append(sizing.MAX_AUTO_EPOCHS * self.characters / per_step)
             # A measurement of a moment may be wrong by a quarter; time is what ends the run.
             asked.append(1.25 * self._affordable_steps(seconds))
@@ -280,7 +271,7 @@ def auto_rate(config: NetworkConfig, per_step: int) -> float:
 
 def faster_precision(
     config: NetworkConfig, batch_size: int, sequence_length: int, measure: Measure
-) -> Precision:
+) -> ComputeType:
     """bf16 where this device is faster with it: measured, not looked up.
 
     Not for a GRU, whose state would be rounded at each character and is a sum over many: the
@@ -294,9 +285,11 @@ def faster_precision(
 
 def step_timer(device: torch.device) -> Measure:
     """A ``Measure`` that runs a few real steps, and remembers what it measured."""
-    known: dict[tuple[NetworkConfig, int, int, Precision], float] = {}
+    known: dict[tuple[NetworkConfig, int, int, ComputeType], float] = {}
 
-    def measure(config: NetworkConfig, batch_size: int, length: int, precision: Precision) -> float:
+    def measure(
+        config: NetworkConfig, batch_size: int, length: int, precision: ComputeType
+    ) -> float:
         key = (replace(config, dropout=0.0), batch_size, length, precision)
         if key not in known:
             known[key] = _time_step(config, batch_size, length, precision, device)
@@ -309,13 +302,13 @@ def _time_step(
     config: NetworkConfig,
     batch_size: int,
     length: int,
-    precision: Precision,
+    precision: ComputeType,
     device: torch.device,
     budget: float = 0.6,
 ) -> float:
     """Seconds of the fastest of a few steps: others on the machine only ever slow one down."""
     network = CharNetwork(config).to(device).train()
-    options = TrainingOptions(batch_size, length, max_steps=1, precision=precision)
+    options = Hyperparameters(batch_size, length, max_steps=1, precision=precision)
     optimizer = make_optimizer(network, options)
     ids = torch.randint(config.vocabulary_size, (length, batch_size), device=device)
     best = math.inf

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,15 +17,10 @@ from torch import Tensor, nn
 
 from models.arrays import AnyIds
 from models.config import NetworkConfig
+from models.options import ComputeType, Hyperparameters, Initialisation
 from models.text.corpus import Corpus
 from models.training.batches import Batches, ShuffledLines
 from models.training.network import CharNetwork, State
-
-Optimizer = Literal["adamw", "adam", "rmsprop"]
-Schedule = Literal["cosine", "char-rnn", "constant"]
-Precision = Literal["fp32", "bf16"]
-Clip = Literal["norm", "elements"]
-Initialisation = Literal["normal", "uniform"]
 
 WARMUP = 0.03
 """Share of the run in which the cosine schedule's rate rises from 0."""
@@ -52,34 +47,6 @@ in every step they cost loss (docs/log.md)."""
 
 class Diverged(ArithmeticError):
     """The loss is not a number any more, or has left all that was learned behind."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingOptions:
-    """How to train, every value decided.
-
-    ``max_seconds`` counts training time over all resumes; the schedule is over when steps or
-    seconds are used up, whichever comes first. ``grad_clip`` bounds the gradient's norm, or each
-    of its elements, of a loss summed over time as char-rnn's is; 0 is off. ``patience`` is in
-    evaluations without a better loss, 0 is off. ``shuffle_lines`` is for a list.
-    """
-
-    batch_size: int
-    sequence_length: int
-    max_steps: int
-    max_seconds: float | None = None
-    optimizer: Optimizer = "adamw"
-    learning_rate: float = 0.01
-    schedule: Schedule = "cosine"
-    grad_clip: float = 5.0
-    clip: Clip = "norm"
-    weight_decay: float = 0.1
-    initialisation: Initialisation = "normal"
-    evaluate_every: int = 500
-    patience: int = 0
-    seed: int = 0
-    precision: Precision = "fp32"
-    shuffle_lines: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +77,7 @@ class Evaluation:
     best: bool
 
 
-def make_optimizer(network: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, options: Hyperparameters) -> torch.optim.Optimizer:
     parameters = list(network.parameters())
     rate, decay = options.learning_rate, options.weight_decay
     if options.optimizer == "rmsprop":
@@ -119,7 +86,7 @@ def make_optimizer(network: nn.Module, options: TrainingOptions) -> torch.optim.
     return kind(parameters, rate, betas=(0.9, 0.99), weight_decay=decay, fused=True)
 
 
-def learning_rate(options: TrainingOptions, fraction: float, epoch: float) -> float:
+def learning_rate(options: Hyperparameters, fraction: float, epoch: float) -> float:
     """The rate at a share of the run, in [0, 1], and after a number of epochs.
 
     ``cosine`` warms up and falls to 0 at the end (Loshchilov & Hutter 2017); ``char-rnn`` is
@@ -135,7 +102,7 @@ def learning_rate(options: TrainingOptions, fraction: float, epoch: float) -> fl
     return options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+def autocast(device: torch.device, precision: ComputeType) -> AbstractContextManager[Any]:
     """bf16 in the matrix products where asked for; weights and sums stay fp32."""
     if precision == "fp32":
         return nullcontext()
@@ -148,7 +115,7 @@ def train_batch(
     inputs: Tensor,
     targets: Tensor,
     state: State | None,
-    options: TrainingOptions,
+    options: Hyperparameters,
 ) -> tuple[Tensor, State]:
     """One step of truncated BPTT: forward, backward, clip, update.
 
@@ -169,7 +136,7 @@ def train_batch(
     return loss.detach(), tuple(part.detach().float() for part in state)
 
 
-def _clip(network: nn.Module, options: TrainingOptions) -> None:
+def _clip(network: nn.Module, options: Hyperparameters) -> None:
     if options.grad_clip and options.clip == "norm":
         nn.utils.clip_grad_norm_(network.parameters(), options.grad_clip)
     elif options.grad_clip:
@@ -190,7 +157,7 @@ class Trainer:
         self,
         network: CharNetwork,
         corpus: Corpus,
-        options: TrainingOptions,
+        options: Hyperparameters,
         device: torch.device | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
@@ -382,7 +349,7 @@ class Trainer:
         self.best_smoothed = rest.get("best_smoothed", self.best_smoothed)
 
 
-def _batches(corpus: Corpus, options: TrainingOptions) -> Batches | ShuffledLines:
+def _batches(corpus: Corpus, options: Hyperparameters) -> Batches | ShuffledLines:
     shape = options.batch_size, options.sequence_length
     if options.shuffle_lines:
         return ShuffledLines(corpus.train, corpus.vocabulary.start_id, *shape, options.seed)
@@ -399,7 +366,7 @@ def _or_infinite(loss: float | None) -> float:
 
 
 def train(
-    network: CharNetwork, corpus: Corpus, options: TrainingOptions
+    network: CharNetwork, corpus: Corpus, options: Hyperparameters
 ) -> Iterator[Progress | Evaluation]:
     """Trains from the start and yields progress; see ``Trainer`` to go on from a saved state."""
     torch.manual_seed(options.seed)

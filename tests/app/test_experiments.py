@@ -13,7 +13,7 @@ from app.essay.corpora import PUBLIC_CORPORA
 from app.essay.experiments import EXPERIMENTS
 from app.essay.report import Curves, Heading, Paragraph, Sample, Table, markdown, page
 from app.essay.reproduce import CHECKS, Request, Text, run, training_options
-from app.schemas.training import TrainingOptions
+from app.schemas.training import TrainForm
 from app.terminal import connect
 from app.terminal.client import Client
 from models.checkpoints.registry import Registry
@@ -74,7 +74,7 @@ def test_the_table_is_sound() -> None:
         assert one.corpus is None or one.corpus in PUBLIC_CORPORA
         assert set(one.checks) <= CHECKS.keys()
         for options in (one.options, one.reduced):
-            TrainingOptions.model_validate({"model": "x", **options})
+            TrainForm.model_validate({"model": "x", **options})
 
 
 def test_they_are_listed_with_what_is_missing(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from models.config import NetworkConfig, NetworkKind
+from models.options import ComputeType, TrainingOptions
 from models.text.corpus import Corpus, Report, Scan
 from models.text.vocab import Vocabulary
 from models.training.batches import Batches
@@ -22,7 +23,7 @@ from models.training.planning import (
     make_plan,
     step_timer,
 )
-from models.training.trainer import Evaluation, Precision, new_network, train
+from models.training.trainer import Evaluation, new_network, train
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -44,7 +45,9 @@ SHAKESPEARE = text_of(1_115_394)
 def machine(speed: float, bf16: float = 0.5) -> Measure:
     """One whose steps take time in proportion to their multiplications."""
 
-    def measure(config: NetworkConfig, batch_size: int, length: int, precision: Precision) -> float:
+    def measure(
+        config: NetworkConfig, batch_size: int, length: int, precision: ComputeType
+    ) -> float:
         seconds = config.parameters() * batch_size * length / speed
         return seconds / bf16 if precision == "bf16" else seconds
 
@@ -52,7 +55,7 @@ def machine(speed: float, bf16: float = 0.5) -> Measure:
 
 
 def plan_for(scan: Scan = SHAKESPEARE, speed: float = LAPTOP, **options: Any) -> Plan:
-    return make_plan(options, scan, CPU, machine(speed))
+    return make_plan(TrainingOptions(**options), scan, CPU, machine(speed))
 
 
 def codes(plan: Plan) -> list[str]:
@@ -145,8 +148,8 @@ EXPLICIT = {
 }
 
 
-@pytest.mark.parametrize("preset", ["auto", "char-rnn", None])
-def test_what_was_asked_for_is_kept(preset: str | None) -> None:
+@pytest.mark.parametrize("preset", ["auto", "char-rnn", "linux"])
+def test_what_was_asked_for_is_kept(preset: str) -> None:
     """Whatever the preset; a zero is a value."""
     plan = plan_for(preset=preset, **EXPLICIT)
     own: dict[str, Any] = {"precision": "fp32", "clip": "norm", "initialisation": "normal"}
@@ -195,7 +198,7 @@ def test_an_unknown_word_is_refused() -> None:
     ("speedup", "precision"), [(0.3, "fp32"), (1.0, "fp32"), (1.05, "fp32"), (2.0, "bf16")]
 )
 def test_bf16_is_for_machines_that_are_faster_with_it(speedup: float, precision: str) -> None:
-    plan = make_plan({}, SHAKESPEARE, CPU, machine(LAPTOP, speedup))
+    plan = make_plan(TrainingOptions(), SHAKESPEARE, CPU, machine(LAPTOP, speedup))
     assert plan.training.precision == precision
 
 
@@ -332,14 +335,16 @@ def test_a_step_is_measured_once() -> None:
 def test_planning_measures_what_it_plans_with() -> None:
     asked: list[tuple[int, int, int]] = []
 
-    def watched(measure: Measure) -> Callable[[NetworkConfig, int, int, Precision], float]:
-        def ask(config: NetworkConfig, batch_size: int, length: int, precision: Precision) -> float:
+    def watched(measure: Measure) -> Callable[[NetworkConfig, int, int, ComputeType], float]:
+        def ask(
+            config: NetworkConfig, batch_size: int, length: int, precision: ComputeType
+        ) -> float:
             asked.append((config.hidden_size, batch_size, length))
             return measure(config, batch_size, length, precision)
 
         return ask
 
-    options = {"hidden_size": 72, "batch_size": 9, "sequence_length": 21}
+    options = TrainingOptions(hidden_size=72, batch_size=9, sequence_length=21)
     make_plan(options, SHAKESPEARE, CPU, watched(machine(LAPTOP)))
     assert set(asked) == {(72, 9, 21)}
 

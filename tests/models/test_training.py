@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import NetworkConfig, NetworkKind
+from models.options import ComputeType, Hyperparameters, Optimizer
 from models.text.corpus import Corpus
 from models.text.vocab import Vocabulary
 from models.training import trainer as trainer_module
@@ -20,11 +21,8 @@ from models.training.trainer import (
     WARMUP,
     Diverged,
     Evaluation,
-    Optimizer,
-    Precision,
     Progress,
     Trainer,
-    TrainingOptions,
     evaluate,
     learning_rate,
     new_network,
@@ -38,7 +36,7 @@ torch.set_num_threads(1)
 PERIOD = "aaabbb "
 VOCABULARY = Vocabulary("characters", sorted(map(ord, set(PERIOD))))
 SMALL = NetworkConfig(len(VOCABULARY), "lstm", 2, 12, dropout=0.3)
-OPTIONS = TrainingOptions(4, 8, max_steps=12, learning_rate=0.02, evaluate_every=4)
+OPTIONS = Hyperparameters(4, 8, max_steps=12, learning_rate=0.02, evaluate_every=4)
 
 
 def periodic(characters: int) -> Corpus:
@@ -49,7 +47,7 @@ def periodic(characters: int) -> Corpus:
 CORPUS = periodic(600)
 
 
-def need(precision: Precision) -> None:
+def need(precision: ComputeType) -> None:
     """Skips where this machine's torch has no recurrent layers in bf16."""
     if precision == "bf16":
         try:
@@ -115,7 +113,7 @@ def test_the_same_seed_gives_the_same_run() -> None:
     ],
 )
 def test_a_run_put_down_anywhere_goes_on_as_if_nothing_had_happened(
-    kind: NetworkKind, optimizer: Optimizer, precision: Precision
+    kind: NetworkKind, optimizer: Optimizer, precision: ComputeType
 ) -> None:
     """To the bit: dropout, optimizer, carried state, schedule, evaluations."""
     need(precision)

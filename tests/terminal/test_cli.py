@@ -25,7 +25,7 @@ import pytest
 
 from app import cli
 from app.schemas.texts import NamesQuery, SampleQuery
-from app.schemas.training import TrainingOptions
+from app.schemas.training import TrainForm
 from app.supervisor.processes import AlreadyRunning, data_lock, running_url
 from app.terminal import commands, connect, jobs, progress
 from app.terminal.client import ApiError, Client, Event
@@ -621,7 +621,7 @@ def test_options_are_those_of_the_service() -> None:
     def options(command: Any) -> set[str]:
         return set(inspect.signature(command).parameters) - {"context", "data", "url", "key"}
 
-    assert options(cli.train) - {"file", "check"} >= TrainingOptions.model_fields.keys()
+    assert options(cli.train) - {"file", "check"} >= TrainForm.model_fields.keys()
     assert options(cli.sample) == SampleQuery.model_fields.keys() - {"probabilities"}
     assert options(cli.names) == NamesQuery.model_fields.keys()
 

@@ -24,6 +24,7 @@ from models.config import Weights
 from models.decoding.decoder import fast_cost
 from models.decoding.sampling import SampleOptions
 from models.files import CheckpointError, write_durably
+from models.options import TrainingOptions
 from models.text.cleaning import CorpusError
 from models.text.corpus import Corpus, Scan
 from models.text.novelty import line_hashes
@@ -189,7 +190,9 @@ class Session:
     def _new_plan(self, scan: Scan) -> tuple[Plan, str | None]:
         memory = available_memory(self._device)
         try:
-            plan = make_plan(self._asked, scan, self._device, memory=memory)
+            plan = make_plan(
+                TrainingOptions.from_json(self._asked), scan, self._device, memory=memory
+            )
         except TooLarge as error:
             raise Failure("Not enough memory", str(error)) from None
         self._record_device(plan, memory)
@@ -214,7 +217,8 @@ class Session:
 
     def _raise_limits(self, old: Plan, scan: Scan) -> Plan:
         sizes = {k: v for k, v in old.resolved.items() if not k.startswith("max_")}
-        new = make_plan(sizes | self._asked, scan, self._device).training
+        asked = TrainingOptions.from_json(sizes | self._asked)
+        new = make_plan(asked, scan, self._device).training
         training = replace(old.training, max_steps=new.max_steps, max_seconds=new.max_seconds)
         return replace(old, training=training, notices=[])
 
