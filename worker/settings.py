@@ -1,13 +1,12 @@
-"""What the worker reads from its environment, and where things are below the data directory.
-
-Knows nothing of what is kept there.
-"""
+"""What the worker reads from its environment. Knows nothing of what it does with it."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+
+from worker.data import DataDirectory
 
 
 class SettingsError(ValueError):
@@ -18,7 +17,7 @@ class SettingsError(ValueError):
 class Settings:
     """``threads`` is how many torch computes with; None is one for each core."""
 
-    data: Path
+    data: DataDirectory
     # Not shown where settings are printed: it may hold a password.
     redis_url: str = field(repr=False)
     threads: int | None = None
@@ -35,23 +34,7 @@ class Settings:
         if not url.startswith(("redis://", "rediss://", "unix://")):
             raise SettingsError("CHARLOOM_REDIS_URL must start with redis://, rediss:// or unix://")
         data = Path(environment.get("CHARLOOM_DATA") or "data").resolve()
-        return cls(data, url, _threads(environment.get("CHARLOOM_THREADS")))
-
-    @property
-    def corpora(self) -> Path:
-        return self.data / "corpora"
-
-    @property
-    def jobs(self) -> Path:
-        return self.data / "jobs"
-
-    @property
-    def models(self) -> Path:
-        return self.data / "models"
-
-    @property
-    def devices(self) -> Path:
-        return self.data / "devices"
+        return cls(DataDirectory(data), url, _threads(environment.get("CHARLOOM_THREADS")))
 
 
 def _threads(text: str | None) -> int | None:

@@ -100,7 +100,7 @@ def assert_same_training(job: Job, undisturbed: Job, queue: Queue) -> None:
 def history(job: Job) -> list[dict[str, Any]]:
     """What its checkpoint tells that does not depend on when somebody looked."""
     settings = Settings.from_environment()
-    lines = Registry(settings.models).history(job.model)
+    lines = Registry(settings.data.models).history(job.model)
     return [line for line in lines if line.get("val_loss") is not None or "text" in line]
 
 
@@ -174,7 +174,7 @@ def test_a_plan_is_made_from_the_options_and_kept(
     assert job.status() == "finished"
     assert options.items() <= job.view()["options"].items()
     assert "notice" in {event.event for event in all_events(queue, job)}
-    assert Registry(settings.models).entry("toy:step-20").card["step"] == 20
+    assert Registry(settings.data.models).entry("toy:step-20").card["step"] == 20
 
     # A resume may raise the limits; all else stays as it was planned.
     planned = json.loads((job.directory / "plan.json").read_bytes())["plan"]
@@ -195,7 +195,7 @@ def test_char_rnn_starts_as_char_rnn_does(
     limits = {"max_steps": 1, "max_epochs": 1, "tokens": "characters"}
     job, _ = store.create("toy", toy_corpus, options | limits, None)
     attempt.run(job.id)
-    registry = Registry(settings.models)
+    registry = Registry(settings.data.models)
     weights = registry.load(*registry.resolve("toy")[::2]).weights
     assert abs(weights["layers.0.weight_ih_l0"]).max() < 0.081
     assert weights["layers.0.bias_ih_l0"][8:16] == pytest.approx(1, abs=1e-4)
@@ -203,7 +203,7 @@ def test_char_rnn_starts_as_char_rnn_does(
 
 def test_a_list_is_cut_and_read_by_its_lines(store: JobStore, settings: Settings) -> None:
     names = [f"{'abcdefgh'[n % 8]}{n}" for n in range(300)]
-    corpora = CorpusStore(settings.corpora)
+    corpora = CorpusStore(settings.data.corpora)
     with corpora.upload() as upload:
         upload.write("\n".join(names).encode())
         corpus_id, _ = corpora.add(upload, "characters")
@@ -211,7 +211,7 @@ def test_a_list_is_cut_and_read_by_its_lines(store: JobStore, settings: Settings
     job, _ = store.create("names", corpus_id, options, None)
     attempt.run(job.id)
     assert job.view()["options"]["shuffle_lines"]
-    registry = Registry(settings.models)
+    registry = Registry(settings.data.models)
     checkpoint = registry.load(*registry.resolve("names")[::2])
     held_out = checkpoint.validation.decode().split("\n")[:-1]
     assert set(held_out) <= set(names)
@@ -224,7 +224,7 @@ def test_what_the_device_does_is_left_for_estimates(
     options = {"num_layers": 1, "hidden_size": 8, "max_steps": 1, "tokens": "characters"}
     job, _ = store.create("toy", toy_corpus, options, None)
     attempt.run(job.id)
-    (device,) = DeviceStore(settings.devices).devices()
+    (device,) = DeviceStore(settings.data.devices).devices()
     assert device.name == job.view()["device"]
     assert device.work > 0
     assert device.memory_bytes == machine_memory()
@@ -243,7 +243,7 @@ def test_what_does_not_fit_into_memory_is_not_tried(
 
 
 def test_what_was_latest_stays_under_its_jobs_id(make_job: MakeJob, settings: Settings) -> None:
-    registry = Registry(settings.models)
+    registry = Registry(settings.data.models)
     first = make_job()
     attempt.run(first.id)
     of_first = registry.resolve("toy")[2]
@@ -258,7 +258,7 @@ def test_training_goes_on_from_another_model(make_job: MakeJob, settings: Settin
     attempt.run(first.id)
     second = make_job("second", max_steps=1, init_from="first", learning_rate=1e-6)
     plan = json.loads((second.directory / "plan.json").read_bytes())
-    plan["init_from"] = Registry(settings.models).resolve("first")[2]
+    plan["init_from"] = Registry(settings.data.models).resolve("first")[2]
     (second.directory / "plan.json").write_text(json.dumps(plan))
     attempt.run(second.id)
     losses = [job.view()["progress"]["val_loss"] for job in (first, second)]
@@ -320,7 +320,7 @@ def test_an_ended_job_is_ended_whatever_comes_of_its_cells(
     assert attempt.run(job.id) is None
     assert status == ["finished"]
     assert job.status() == "finished"
-    assert Registry(settings.models).entry("toy").card["job_id"] == job.id
+    assert Registry(settings.data.models).entry("toy").card["job_id"] == job.id
 
 
 def test_a_worker_that_shall_stop_leaves_cells_to_others(
@@ -331,7 +331,7 @@ def test_a_worker_that_shall_stop_leaves_cells_to_others(
     job = make_job()
     assert attempt.run(job.id) is None
     assert job.status() == "finished"
-    registry = Registry(settings.models)
+    registry = Registry(settings.data.models)
     name, _, digest = registry.resolve("toy")
     assert read_cells(registry, name, digest) is None
 
@@ -581,7 +581,7 @@ def test_an_unforeseen_error_is_tried_thrice_and_told_without_paths(
     job = make_job()
 
     def broken(*_arguments: object) -> None:
-        raise RuntimeError(f"in {settings.data}")
+        raise RuntimeError(f"in {settings.data.root}")
 
     monkeypatch.setattr(session.Session, "run", broken)
     assert isinstance(attempt.run(job.id), Retry)
@@ -590,7 +590,7 @@ def test_an_unforeseen_error_is_tried_thrice_and_told_without_paths(
     error = job.view()["error"]
     assert job.status() == "failed"
     assert error["title"] == "Training failed"
-    assert str(settings.data) not in json.dumps(error)
+    assert str(settings.data.root) not in json.dumps(error)
 
 
 @pytest.mark.usefixtures("settings")
@@ -695,7 +695,7 @@ def test_counting_is_what_a_network_is_compared_with(
     (notice,) = notices(job.events(), "baseline")
     assert f"{told['val_loss']:.4f}" in notice["text"]
 
-    registry = Registry(settings.models)
+    registry = Registry(settings.data.models)
     assert registry.entry("toy").card["baseline"] == told
     digest, of = registry.ngram("toy")
     assert of == registry.resolve("toy")[2]
@@ -704,7 +704,7 @@ def test_counting_is_what_a_network_is_compared_with(
     vocabulary = registry.vocabulary("toy", of)
     held_out = vocabulary.encode(registry.load("toy", of).validation.decode())
     assert model.loss(held_out.astype("u1")) == pytest.approx(told["val_loss"])
-    card = (settings.models / "toy" / of / "README.md").read_text()
+    card = (settings.data.models / "toy" / of / "README.md").read_text()
     assert f"n-gram baseline on the same text: {told['val_loss']:.4f}" in card
 
     # Once: a resume takes it up.
@@ -737,8 +737,8 @@ def test_training_does_not_wait_for_a_long_count(
     attempt.run(job.id)
     events = [e.event if e.event != "notice" else e.data["code"] for e in job.events()]
     assert events.index("evaluation") < events.index("checkpoint") < events.index("baseline")
-    assert Registry(settings.models).entry("toy").card["baseline"] == job.view()["baseline"]
-    assert Registry(settings.models).ngram("toy")
+    assert Registry(settings.data.models).entry("toy").card["baseline"] == job.view()["baseline"]
+    assert Registry(settings.data.models).ngram("toy")
 
 
 def test_a_count_that_fails_is_none_of_training(
@@ -750,7 +750,7 @@ def test_a_count_that_fails_is_none_of_training(
     assert job.status() == "finished"
     assert job.view()["baseline"] is None
     with pytest.raises(NoNGram):
-        Registry(settings.models).ngram("toy")
+        Registry(settings.data.models).ngram("toy")
 
 
 def test_what_a_model_has_by_heart_is_told_at_the_end(
@@ -759,7 +759,7 @@ def test_what_a_model_has_by_heart_is_told_at_the_end(
     job = make_job(max_steps=300, evaluate_every=300, sample_at=[], sample_temperature=0.0)
     attempt.run(job.id)
     (notice,) = notices(job.events(), "memorisation")
-    entry = Registry(settings.models).entry("toy")
+    entry = Registry(settings.data.models).entry("toy")
     found = entry.card["memorisation"]
     # Always the likeliest: long runs of bottles, whose words are the corpus's.
     assert found["longest"] > 20
@@ -768,7 +768,7 @@ def test_what_a_model_has_by_heart_is_told_at_the_end(
     assert corpus[found["longest_start"] :].decode()[:20].split()[0] in notice["text"]
     assert 0 <= found["novel_line_share"] <= 1
     assert "longest_text" not in found
-    readme = (settings.models / "toy" / entry.digest / "README.md").read_text()
+    readme = (settings.data.models / "toy" / entry.digest / "README.md").read_text()
     assert f"word for word: {found['longest']}" in readme
     # The last checkpoint is the whole story.
     assert history(job)[-1]["step"] == 300
@@ -779,7 +779,7 @@ def test_a_corpus_that_is_gone_ends_the_job(
     make_job: MakeJob, settings: Settings, toy_corpus: str
 ) -> None:
     job = make_job()
-    (settings.corpora / toy_corpus).rename(settings.corpora / ".gone")
+    (settings.data.corpora / toy_corpus).rename(settings.data.corpora / ".gone")
     assert attempt.run(job.id) is None
     assert job.view()["error"]["title"] == "The corpus is gone"
 

@@ -42,7 +42,7 @@ def run(job_id: str) -> Retry | None:
     """
     settings = Settings.from_environment()
     try:
-        job = JobStore(settings.jobs).get(job_id)
+        job = JobStore(settings.data.jobs).get(job_id)
     except UnknownJob:
         log.warning("a job that is not on this disk was in the queue")
         return None
@@ -134,7 +134,7 @@ def _look_inside(job: Job, settings: Settings) -> None:
     from models.checkpoints.registry import Registry, UnknownModel
     from models.inside.results import analyse
 
-    registry = Registry(settings.models)
+    registry = Registry(settings.data.models)
     try:
         best = registry.entry(job.model)
         if best.card.get("job_id") == job.id:

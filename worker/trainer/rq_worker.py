@@ -106,7 +106,7 @@ class TrainingWorker(SpawnWorker):
             log_job_description=False,
             prepare_for_work=not is_horse,
         )
-        self._store = JobStore(settings.jobs)
+        self._store = JobStore(settings.data.jobs)
         self._charloom = Queue(settings.redis_url)
         self._reconciler = Reconciler(self._charloom, self._store)
         self._redis_away = False

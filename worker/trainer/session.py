@@ -80,9 +80,9 @@ class Session:
         self._job = job
         self._queue = queue
         self._stop = stop
-        self._corpora = CorpusStore(settings.corpora)
-        self._registry = Registry(settings.models)
-        self._devices = DeviceStore(settings.devices)
+        self._corpora = CorpusStore(settings.data.corpora)
+        self._registry = Registry(settings.data.models)
+        self._devices = DeviceStore(settings.data.devices)
         self._events = EventLog(job.directory)
         self._asked: dict[str, Any] = job.spec["options"]
         if settings.threads:
