@@ -18,8 +18,9 @@ from pydantic import BaseModel
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.http.problems import Problem, invalid_json, repeated_fields, unknown_fields, unprocessable
+from app.http.problems import Problem, unprocessable
 from app.http.queries import query_fields
+from app.http.validation import invalid_json, repeated_fields, unknown_fields
 from worker.corpora import CorpusStore, Upload
 
 CORPUS = "corpus"

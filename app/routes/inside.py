@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from app.engine.background import MAX_WAITING, Full, Result, ShouldStop
 from app.engine.loaded import Named
 from app.http.bodies import json_body, read_json
-from app.http.problems import Problem, responses, unprocessable, validated
+from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import known_query
+from app.http.validation import validated
 from app.routes.services import Services, ServicesDep
 from app.routes.texts import RETRY_SECONDS, known_text
 from app.schemas.inside import CellRanking, Inspection, InspectRequest, ScoreRequest, Scores

@@ -13,8 +13,9 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis import RedisError
 
 from app.http.bodies import json_body, read_json
-from app.http.problems import Problem, responses, unprocessable, validated
+from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import known_query
+from app.http.validation import validated
 from app.routes.services import JobDep, Services, ServicesDep
 from app.schemas.common import page
 from app.schemas.training import JobList, JobQuery, JobView, ResumeRequest

@@ -11,9 +11,10 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from app.engine.states import Saved
 from app.http.bodies import json_body, read_json
 from app.http.negotiation import EVENTS, JSON, TEXT, accepted
-from app.http.problems import responses, unprocessable, validated
+from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
 from app.http.streaming import ClosingResponse, event
+from app.http.validation import validated
 from app.routes.services import Services, ServicesDep
 from app.routes.texts import Opened, open_text
 from app.schemas.texts import MAX_BODY, SampleQuery, SampleRequest, SampleResult

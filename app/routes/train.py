@@ -13,8 +13,9 @@ from fastapi import APIRouter, BackgroundTasks, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from app.http.bodies import CORPUS, is_json, read_json, receive_text
-from app.http.problems import Problem, repeated_fields, responses, unprocessable, validated
+from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import query_fields
+from app.http.validation import repeated_fields, validated
 from app.routes import feasibility
 from app.routes.services import Services, ServicesDep
 from app.schemas.training import (

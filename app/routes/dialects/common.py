@@ -12,7 +12,8 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict
 
 from app.http.bodies import read_json
-from app.http.problems import Problem, validated
+from app.http.problems import Problem
+from app.http.validation import validated
 from app.routes.services import Services
 from app.routes.texts import Opened, derived_seed, draw_seed, open_text
 from app.schemas.common import MAX_SEED, Fields

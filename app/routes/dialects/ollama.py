@@ -16,8 +16,9 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field, field_validator
 
 from app.http.bodies import json_body, read_json
-from app.http.problems import Problem, unprocessable, validated
+from app.http.problems import Problem, unprocessable
 from app.http.streaming import ClosingResponse
+from app.http.validation import validated
 from app.routes.dialects.common import (
     DEFAULT_LENGTH,
     LEAST_TOP_P,
