@@ -1,11 +1,10 @@
 """Every error as RFC 9457 ``application/problem+json``, in words that say what to do.
 
-One table says what an exception of the layers below becomes. Nothing of what a client sent comes
-back, but for the name of a field that is not known. Where other tools' clients ask, errors have
-the shape that these read. Knows no route.
+A problem's ``code`` is for programs and never changes; its words may. Nothing that a client sent
+comes back, except the name of an unknown field. The dialects of other tools' clients have error
+shapes of their own. Knows no route.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -18,7 +17,50 @@ from starlette.types import Scope
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
 
-_log = logging.getLogger(__name__)
+
+CODES = {
+    "body_too_large": "The body, or the JSON in it, is larger than the endpoint takes.",
+    "body_too_slow": "The body arrived too slowly.",
+    "corpus_deleted": "The corpus of the job was deleted.",
+    "corpus_in_use": "An unfinished job still needs the corpus.",
+    "cross_origin": "A page of another origin may not call this endpoint.",
+    "damaged_model": "The files of the model are damaged.",
+    "disk_full": "The server has no disk space left; nothing was kept.",
+    "insufficient_scope": "The API key lacks the scope that the endpoint needs.",
+    "internal_error": "The server failed; its log says why.",
+    "invalid_corpus": "The text cannot be trained on.",
+    "invalid_fields": "Fields of the request are missing, unknown or out of range; see errors.",
+    "invalid_json": "The body is not a JSON object.",
+    "invalid_key": "The API key is not one of this server's.",
+    "invalid_state": "continue_from is not a state of this server, or was changed.",
+    "job_ended": "The job has ended already.",
+    "job_not_ended": "The job has not ended yet.",
+    "malformed_body": "The body cannot be read as its content type says.",
+    "method_not_allowed": "The endpoint has other methods; see the Allow header.",
+    "missing_key": "The endpoint needs an API key.",
+    "name_taken": "A job of this model name is not finished.",
+    "no_ngram": "The model has no n-gram baseline.",
+    "not_a_network": "The n-gram baseline was named where a network is needed.",
+    "not_acceptable": "The endpoint has no media type that the Accept header takes.",
+    "not_enough_memory": "The network does not fit into the machine's memory.",
+    "not_finite": "The network's numbers overflow.",
+    "not_ready": "Storage or Redis does not answer.",
+    "not_utf8": "The text is not UTF-8.",
+    "rate_limited": "Too many requests; see the Retry-After header.",
+    "server_busy": "Too many texts wait to be read.",
+    "server_full": "The server writes as many texts as it can.",
+    "shutting_down": "The server is shutting down.",
+    "state_of_another_checkpoint": "continue_from belongs to another checkpoint.",
+    "too_many_streams": "One IP address is being sent as many texts as it may.",
+    "unknown_characters": "A text has characters that the model does not know.",
+    "unknown_corpus": "No corpus has this id.",
+    "unknown_endpoint": "Nothing is at this URL.",
+    "unknown_host": "The Host header does not name this server.",
+    "unknown_job": "No job has this id.",
+    "unknown_model": "No model has this name or tag.",
+    "unsupported_media_type": "The body's content type or encoding is not taken.",
+}
+"""What each code of a problem means; ``docs/http-api.md`` lists the same."""
 
 
 class FieldError(BaseModel):
@@ -29,7 +71,7 @@ class FieldError(BaseModel):
 
 
 class ProblemDetails(BaseModel):
-    """RFC 9457; ``errors`` comes with 422 alone."""
+    """RFC 9457, with a stable ``code`` for programs; only 422 has ``errors``."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -37,6 +79,7 @@ class ProblemDetails(BaseModel):
                 "type": "about:blank",
                 "title": "Unprocessable Content",
                 "status": 422,
+                "code": "invalid_fields",
                 "detail": "num_layers must be a whole number from 1 to 8",
                 "errors": [
                     {"field": "num_layers", "message": "must be a whole number from 1 to 8"}
@@ -48,16 +91,21 @@ class ProblemDetails(BaseModel):
     type: str = "about:blank"
     title: str
     status: int
+    code: str
     detail: str
     errors: list[FieldError] | None = None
 
 
 class Problem(HTTPException):
-    """An error to answer with. ``more`` are members of its own beside RFC 9457's."""
+    """An error to answer with: its ``code`` is one of ``CODES``.
+
+    ``more`` are members beside RFC 9457's.
+    """
 
     def __init__(
         self,
         status: int,
+        code: str,
         detail: str,
         *,
         errors: Sequence[FieldError] = (),
@@ -65,6 +113,7 @@ class Problem(HTTPException):
         more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(status, detail, headers)
+        self.code = code
         self.errors = errors
         self.more = dict(more or {})
 
@@ -72,6 +121,7 @@ class Problem(HTTPException):
         details = ProblemDetails(
             title=_title(self.status_code),
             status=self.status_code,
+            code=self.code,
             detail=self.detail,
             errors=list(self.errors) or None,
         )
@@ -83,14 +133,15 @@ class Problem(HTTPException):
         )
 
 
-def unprocessable(field: str, message: str) -> Problem:
+def unprocessable(field: str, message: str, code: str = "invalid_fields") -> Problem:
     """422 for one field."""
-    return invalid_fields([FieldError(field=field, message=message)])
+    return invalid_fields([FieldError(field=field, message=message)], code)
 
 
-def invalid_fields(errors: list[FieldError]) -> Problem:
+def invalid_fields(errors: list[FieldError], code: str = "invalid_fields") -> Problem:
+    """422 for several fields."""
     detail = "; ".join(f"{error.field} {error.message}" for error in errors)
-    return Problem(422, detail, errors=errors)
+    return Problem(422, code, detail, errors=errors)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -110,7 +161,7 @@ Shape = Callable[[Problem], Response]
 
 
 def response(scope: Scope, problem: Problem) -> Response:
-    """A problem as the clients of an address read it."""
+    """A problem as the clients of an endpoint read it."""
     path = f"{scope['path']}/"
     for prefix, shape in scope["app"].state.error_shapes.items():
         if path.startswith(prefix):

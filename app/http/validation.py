@@ -66,7 +66,7 @@ def invalid_request(request: Request, error: RequestValidationError) -> Problem:
 
 def invalid_json(reason: str) -> Problem:
     """422 for a body that is no JSON."""
-    return unprocessable("body", f"is not JSON: {reason}")
+    return unprocessable("body", f"is not JSON: {reason}", "invalid_json")
 
 
 def fields_of(route: APIRoute, place: str) -> Fields:
@@ -144,9 +144,9 @@ def _explain_number(field: FieldInfo | None, kind: str) -> str:
 
 def _not_known(known: Iterable[str]) -> str:
     names = ", ".join(known)
-    return f"is not known here; there are {names}" if names else "is not known: there are none here"
+    return f"is unknown; known fields are {names}" if names else "is unknown: there are no fields"
 
 
 def _shown(name: str) -> str:
     """A client's field name, if it looks like one."""
-    return name if re.fullmatch(r"[\w.\[\]-]{1,64}", name, re.ASCII) else "(a name that is none)"
+    return name if re.fullmatch(r"[\w.\[\]-]{1,64}", name, re.ASCII) else "(invalid name)"

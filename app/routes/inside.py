@@ -167,12 +167,14 @@ def _problems() -> Iterator[None]:
     try:
         yield
     except Full:
-        words = f"{MAX_WAITING} texts wait to be read: try again in a moment"
-        raise Problem(503, words, headers=later) from None
+        words = f"{MAX_WAITING} texts wait to be read already: try again in a moment"
+        raise Problem(503, "server_busy", words, headers=later) from None
     except Stopped:
-        raise Problem(503, "the server is stopping", headers=later) from None
+        raise Problem(503, "shutting_down", "the server is shutting down", headers=later) from None
     except FloatingPointError:
-        raise unprocessable("model", "overflows: this network's numbers are not finite") from None
+        raise unprocessable(
+            "model", "overflows: its numbers are not finite", "not_finite"
+        ) from None
 
 
 def _trace(
