@@ -17,7 +17,7 @@ from redis import RedisError
 from app.access.guard import Guard
 from app.access.keys import KeyRing
 from app.access.table import needed_for
-from app.http import problems
+from app.http import handlers, problems
 from app.http.envelope import Envelope
 from app.routes import corpora, health, inside, jobs, metrics, models, names, pages, sample, train
 from app.routes.dialects import ollama, openai
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(router)
     app.add_api_route("/", _welcome, response_class=PlainTextResponse, include_in_schema=False)
-    problems.add_handlers(app, {"/v1/": openai.error, "/api/": ollama.error})
+    handlers.add_handlers(app, {"/v1/": openai.error, "/api/": ollama.error})
     app.add_middleware(
         Guard,
         keys=KeyRing.parse(settings.api_keys.get_secret_value()),

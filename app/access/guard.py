@@ -112,7 +112,8 @@ class Guard:
                 raise
             raise Problem(
                 400,
-                f"the body came too slowly: it must bring {BODY_PACE:,} bytes a second",
+                "body_too_slow",
+                f"the body arrived too slowly: send at least {BODY_PACE:,} bytes a second",
                 headers={"Connection": "close"},
             ) from None
 
@@ -127,8 +128,8 @@ class Guard:
             return
         raise Problem(
             403,
-            "this server does not go by the name that it was called by: use localhost, or let "
-            "whoever runs it add the name to CHARLOOM_HOSTS",
+            "unknown_host",
+            "unknown Host header; use localhost, or add the name to CHARLOOM_HOSTS",
         )
 
     # The origin
@@ -167,8 +168,9 @@ class Guard:
         if not self._allows(scope, headers, origin):
             raise Problem(
                 403,
-                "a page of another origin may change nothing here; pages that sample are named "
-                "in CHARLOOM_CORS_ORIGINS",
+                "cross_origin",
+                "cross-origin requests that modify data are not allowed; CHARLOOM_CORS_ORIGINS "
+                "names the origins that may sample",
             )
 
     # The key and the rate
@@ -181,7 +183,7 @@ class Guard:
             yield
         elif needed == "public" and self._is_public and not (secret and self._keys):
             address = address_of(scope)
-            self._count(self._public_rate, "address", address)
+            self._count(self._public_rate, "IP address", address)
             with self._one_more(address):
                 yield
         elif self._keys:
@@ -193,14 +195,17 @@ class Guard:
 
     def _key(self, wanted: KeyScope, secret: str | None) -> Key:
         if secret is None:
-            raise _unauthorized("this address needs a key: send Authorization: Bearer KEY")
+            raise _unauthorized(
+                "missing_key", "this endpoint needs an API key: send Authorization: Bearer KEY"
+            )
         key = self._keys.find(secret)
         if key is None:
-            raise _unauthorized("the key is none of this server's", 'error="invalid_token"')
+            raise _unauthorized("invalid_key", "invalid API key", 'error="invalid_token"')
         if not key.may(wanted):
             raise Problem(
                 403,
-                f"this needs a key with the scope {wanted}; the one sent has "
+                "insufficient_scope",
+                f"this endpoint needs a key with the scope {wanted}; yours has "
                 f"{', '.join(sorted(key.scopes))}",
                 headers={
                     "WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{wanted}"'
@@ -213,14 +218,17 @@ class Guard:
             return
         reset = self._limiter.get_window_stats(rate, kind, whose).reset_time
         wait = max(1, math.ceil(reset - time.time()))
-        raise _too_many(f"this {kind} has asked as often as it may: {rate}", wait)
+        raise _too_many(
+            "rate_limited", f"rate limit exceeded for this {kind}: {_words(rate)}", wait
+        )
 
     @contextmanager
     def _one_more(self, address: str) -> Iterator[None]:
         """Who reads slowly must not hold all the rows that there are."""
         if self._open[address] >= self._public_streams:
             raise _too_many(
-                f"this address is being served {self._public_streams} texts, as many as it may",
+                "too_many_streams",
+                f"this IP address is reading {self._public_streams} texts already, the most it may",
                 BUSY_SECONDS,
             )
         self._open[address] += 1
@@ -250,13 +258,17 @@ async def _nothing() -> Message:
     return {"type": "http.disconnect"}
 
 
-def _unauthorized(detail: str, *more: str) -> Problem:
+def _unauthorized(code: str, detail: str, *more: str) -> Problem:
     challenge = ", ".join(('Bearer realm="charloom"', *more))
-    return Problem(401, detail, headers={"WWW-Authenticate": challenge})
+    return Problem(401, code, detail, headers={"WWW-Authenticate": challenge})
 
 
-def _too_many(detail: str, seconds: int) -> Problem:
-    return Problem(429, detail, headers={"Retry-After": str(seconds)})
+def _too_many(code: str, detail: str, seconds: int) -> Problem:
+    return Problem(429, code, detail, headers={"Retry-After": str(seconds)})
+
+
+def _words(rate: limits.RateLimitItem) -> str:
+    return f"{rate.amount} requests per {rate.GRANULARITY.name}"
 
 
 def _rate(text: str) -> limits.RateLimitItem | None:

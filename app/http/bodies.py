@@ -18,8 +18,9 @@ from pydantic import BaseModel
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.http.problems import Problem, invalid_json, repeated_fields, unknown_fields, unprocessable
+from app.http.problems import Problem, unprocessable
 from app.http.queries import query_fields
+from app.http.validation import invalid_json, repeated_fields, unknown_fields
 from worker.corpora import CorpusStore, Upload
 
 CORPUS = "corpus"
@@ -90,7 +91,9 @@ async def receive_file(request: Request, file: IO[bytes], limit: int) -> None:
     """
     refuse_encoding(request)
     if _boundary(request) is not None:
-        raise Problem(415, "a form is not taken here: send the file itself as the body")
+        raise Problem(
+            415, "unsupported_media_type", "this endpoint takes no form: send the file as the body"
+        )
     _refuse_length(request, limit, limit)
     await _receive(request, file.write, limit)
 
@@ -138,7 +141,7 @@ async def read_json(
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
-            raise Problem(413, f"a JSON body may have at most {_size(limit)}")
+            raise Problem(413, "body_too_large", f"a JSON body may have at most {_size(limit)}")
     if optional and not body:
         return {}
     try:
@@ -152,7 +155,7 @@ async def read_json(
     except ValueError as error:
         raise invalid_json(str(error)) from None
     if not isinstance(value, dict):
-        raise unprocessable("body", "must be a JSON object")
+        raise unprocessable("body", "must be a JSON object", "invalid_json")
     return value
 
 
@@ -161,7 +164,8 @@ def refuse_encoding(request: Request) -> None:
     if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise Problem(
             415,
-            "a body with a Content-Encoding is not taken: send it uncompressed",
+            "unsupported_media_type",
+            "compressed bodies are not supported: send it without Content-Encoding",
             headers={"Accept-Encoding": "identity"},
         )
 
@@ -177,7 +181,9 @@ def _refuse_length(request: Request, longest: int, limit: int) -> None:
 
 
 def _too_large(limit: int) -> Problem:
-    return Problem(413, f"a body may have at most {_size(limit)} here; this one has more")
+    return Problem(
+        413, "body_too_large", f"the body is too large: this endpoint takes at most {_size(limit)}"
+    )
 
 
 def _size(count: int) -> str:
@@ -202,7 +208,7 @@ def _boundary(request: Request) -> bytes | None:
 
 
 def _malformed(reason: str) -> Problem:
-    return Problem(400, f"the body is not a sound multipart/form-data body: {reason}")
+    return Problem(400, "malformed_body", f"malformed multipart/form-data body: {reason}")
 
 
 class _Body:
@@ -302,7 +308,9 @@ class _Form:
         encoding = self._headers.get(b"content-transfer-encoding", b"binary").strip().lower()
         if encoding not in (b"7bit", b"8bit", b"binary"):
             raise Problem(
-                415, "a part with a Content-Transfer-Encoding is not taken: send it as is"
+                415,
+                "unsupported_media_type",
+                "a form part with a Content-Transfer-Encoding is not supported: send it as is",
             )
         # A charset that a part names is of no account: a text is scanned, a field is UTF-8.
         name = parameters[b"name"].decode("utf-8", "replace")

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.http import problems
+from app.http import handlers, problems
 from worker import logs
 
 DEFAULT_HEADERS = {
@@ -62,7 +62,7 @@ class Envelope:
             _log.exception("request %s failed", request_id)
             # An answer that has begun is cut off by the server, which sees that it has no end.
             if not status:
-                answer = problems.response(scope, problems.unexpected())
+                answer = problems.response(scope, handlers.unexpected())
                 await answer(scope, receive, send_wrapped)
         finally:
             _log_access(scope, status, time.perf_counter() - began, request_id)

@@ -19,7 +19,7 @@ def accepted(request: Request, offers: tuple[str, ...]) -> str:
     ranges = _ranges(request.headers.get("accept") or "*/*")
     best = max(offers, key=lambda offer: _quality(ranges, offer))
     if not _quality(ranges, best):
-        raise Problem(406, f"this address answers with {', '.join(offers)}")
+        raise Problem(406, "not_acceptable", f"this endpoint answers with {', '.join(offers)}")
     return best
 
 

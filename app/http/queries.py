@@ -6,7 +6,7 @@ from typing import get_origin
 from fastapi import Request
 from fastapi.routing import APIRoute
 
-from app.http.problems import fields_of, repeated_fields, unknown_fields
+from app.http.validation import fields_of, repeated_fields, unknown_fields
 
 
 def query_fields(

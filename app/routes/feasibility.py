@@ -39,7 +39,7 @@ def check(services: Services, asked: TrainingOptions, scan: Scan) -> None:
     config = sizing.network(options, len(scan.vocabulary), options.hidden_size)
     refusal = sizing.memory_refusal(config, batch_size, length, services.devices.memory_bytes())
     if refusal:
-        raise unprocessable("hidden_size", refusal)
+        raise unprocessable("hidden_size", refusal, "not_enough_memory")
 
 
 def _origin(services: Services, asked: TrainingOptions, scan: Scan) -> NetworkConfig:
@@ -48,7 +48,9 @@ def _origin(services: Services, asked: TrainingOptions, scan: Scan) -> NetworkCo
     try:
         entry = services.models.entry(reference)
     except UnknownModel:
-        raise unprocessable("init_from", "is no model here: GET /models lists them") from None
+        raise unprocessable(
+            "init_from", "is unknown; GET /models lists all models", "unknown_model"
+        ) from None
     vocabulary = services.models.vocabulary(entry.name, entry.digest)
     if words := difference(vocabulary, scan.vocabulary):
         raise unprocessable("init_from", f"has another vocabulary: {words}")

@@ -32,7 +32,9 @@ def readyz(services: ServicesDep) -> dict[str, Any]:
     state = {"redis": workers is not None, "workers": workers, "models": models}
     if workers is None or models is None:
         silent = "Redis" if workers is None else "the storage"
-        raise Problem(503, f"{silent} does not answer", headers={"Retry-After": "2"}, more=state)
+        raise Problem(
+            503, "not_ready", f"{silent} does not answer", headers={"Retry-After": "2"}, more=state
+        )
     return state
 
 

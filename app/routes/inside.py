@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from app.engine.background import MAX_WAITING, Full, Result, ShouldStop
 from app.engine.loaded import Named
 from app.http.bodies import json_body, read_json
-from app.http.problems import Problem, responses, unprocessable, validated
+from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import known_query
+from app.http.validation import validated
 from app.routes.services import Services, ServicesDep
 from app.routes.texts import RETRY_SECONDS, known_text
 from app.schemas.inside import CellRanking, Inspection, InspectRequest, ScoreRequest, Scores
@@ -166,12 +167,14 @@ def _problems() -> Iterator[None]:
     try:
         yield
     except Full:
-        words = f"{MAX_WAITING} texts wait to be read: try again in a moment"
-        raise Problem(503, words, headers=later) from None
+        words = f"{MAX_WAITING} texts wait to be read already: try again in a moment"
+        raise Problem(503, "server_busy", words, headers=later) from None
     except Stopped:
-        raise Problem(503, "the server is stopping", headers=later) from None
+        raise Problem(503, "shutting_down", "the server is shutting down", headers=later) from None
     except FloatingPointError:
-        raise unprocessable("model", "overflows: this network's numbers are not finite") from None
+        raise unprocessable(
+            "model", "overflows: its numbers are not finite", "not_finite"
+        ) from None
 
 
 def _trace(

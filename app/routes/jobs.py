@@ -13,8 +13,9 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis import RedisError
 
 from app.http.bodies import json_body, read_json
-from app.http.problems import Problem, responses, unprocessable, validated
+from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import known_query
+from app.http.validation import validated
 from app.routes.services import JobDep, Services, ServicesDep
 from app.schemas.common import page
 from app.schemas.training import JobList, JobQuery, JobView, ResumeRequest
@@ -79,7 +80,7 @@ def cancel_job(job: JobDep, services: ServicesDep) -> dict[str, Any]:
 @router.post(
     "/jobs/{job_id}/resume",
     status_code=202,
-    summary="Go on with an ended job",
+    summary="Resume a job",
     response_model=JobView,
     responses=responses(404, 409, 415, 422),
     openapi_extra=json_body(ResumeRequest, required=False),
@@ -87,7 +88,7 @@ def cancel_job(job: JobDep, services: ServicesDep) -> dict[str, Any]:
 async def resume_job(
     job_id: str, request: Request, background: BackgroundTasks, services: ServicesDep
 ) -> dict[str, Any]:
-    """A cancelled, failed or finished job goes on from its last state.
+    """A cancelled, failed or finished job continues from its last state.
 
     The limits may be raised in the body, as JSON; they count from the job's beginning. Without
     one that is raised, a job that has reached them ends again at once.
@@ -105,11 +106,13 @@ def _resume(services: Services, job_id: str, raised: dict[str, Any]) -> Job:
     reached = _limits_reached(view["progress"] or {}, job.spec["options"])
     for name, value in raised.items():
         if (before := view["options"].get(name)) is not None and value < before:
-            raise unprocessable(name, f"may be raised alone: it is {before:g} already")
+            raise unprocessable(name, f"can only be raised: it is {before:g} already")
     if raised and (left := reached - raised.keys()):
         raise unprocessable(min(left), "has been reached as well: raise it too")
     if not services.corpora.has(job.spec["corpus_id"]):
-        raise Problem(409, "the job's corpus was deleted: it can't go on without")
+        raise Problem(
+            409, "corpus_deleted", "the job's corpus was deleted, so it cannot be resumed"
+        )
     return services.jobs.resume(job_id, raised)
 
 
@@ -133,7 +136,7 @@ async def follow_job(
     job: JobDep,
     services: ServicesDep,
     last_event_id: Annotated[
-        str | None, Header(description="go on after this event; an unknown one starts over")
+        str | None, Header(description="Continue after this event; an unknown id starts over.")
     ] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Every event of a job from its start, then live, until it has ended.

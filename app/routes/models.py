@@ -192,7 +192,7 @@ async def import_model(
         name, tag = split_reference(model)
         check_tag(name, tag)
     except ValueError as error:
-        raise unprocessable("model", f"is no name to import to: {error}") from None
+        raise unprocessable("model", f"is not a valid target name: {error}") from None
     await run_in_threadpool(_refuse_while_trained, services, name)
     with await run_in_threadpool(_unnamed_file, services) as file:
         await receive_file(request, file, services.settings.max_upload_bytes)
@@ -212,7 +212,7 @@ def _publish(services: Services, name: str, tag: str, file: IO[bytes]) -> Entry:
     try:
         checkpoint = unzipped(file, services.settings.max_upload_bytes)
     except CheckpointError as error:
-        raise unprocessable("body", f"is no checkpoint to import: {error}") from None
+        raise unprocessable("body", f"is not a checkpoint: {error}") from None
     # Whoever sends it does not decide what this server ships, and sends no n-gram model.
     card = {k: v for k, v in checkpoint.card.items() if k not in ("pretrained", NGRAM)}
     services.models.publish(name, tag, replace(checkpoint, card=card), keep_before=True)

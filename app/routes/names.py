@@ -100,7 +100,7 @@ def _checked(model: Writer, fields: NamesQuery) -> str:
     try:
         model.vocabulary.encode(starts_with)
     except UnknownCharacters as error:
-        raise unprocessable("starts_with", str(error)) from None
+        raise unprocessable("starts_with", f"has characters {error}", error.code) from None
     return starts_with
 
 

@@ -11,9 +11,10 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from app.engine.states import Saved
 from app.http.bodies import json_body, read_json
 from app.http.negotiation import EVENTS, JSON, TEXT, accepted
-from app.http.problems import responses, unprocessable, validated
+from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
 from app.http.streaming import ClosingResponse, event
+from app.http.validation import validated
 from app.routes.services import Services, ServicesDep
 from app.routes.texts import Opened, open_text
 from app.schemas.texts import MAX_BODY, SampleQuery, SampleRequest, SampleResult
@@ -62,7 +63,7 @@ async def sample(
     fields: Annotated[SampleQuery, Query()], request: Request, services: ServicesDep
 ) -> Response:
     """By `Accept`: plain text in chunks (the default), `text/event-stream`, or JSON at once."""
-    return await _answer(request, services, SampleRequest.model_construct(**dict(fields)))
+    return await _answer(request, services, fields)
 
 
 @router.post(
@@ -76,16 +77,21 @@ async def sample(
 async def sample_json(request: Request, services: ServicesDep) -> Response:
     """The same fields as a JSON object; for long primes, and to go on from a `state`."""
     fields = validated(SampleRequest, await read_json(request, MAX_BODY))
-    return await _answer(request, services, fields)
+    return await _answer(request, services, fields, fields.continue_from)
 
 
-async def _answer(request: Request, services: Services, fields: SampleRequest) -> Response:
+async def _answer(
+    request: Request,
+    services: Services,
+    fields: SampleQuery,
+    continue_from: str | None = None,
+) -> Response:
     kind = accepted(request, (TEXT, EVENTS, JSON))
     if fields.probabilities and kind == TEXT:
         raise unprocessable(
             "probabilities", f"don't fit into plain text: ask with Accept: {EVENTS} or {JSON}"
         )
-    opened = await open_text(services, fields, keep_state=kind != TEXT)
+    opened = await open_text(services, fields, continue_from, keep_state=kind != TEXT)
     if kind == JSON:
         return await _at_once(request, services, opened)
     chunks, media_type = _plain(opened), f"{TEXT}; charset=utf-8"

@@ -13,7 +13,7 @@ from app.engine.streams import Reader, ServerFull
 from app.http.problems import Problem, unprocessable
 from app.routes.services import Services
 from app.schemas.common import Unknown
-from app.schemas.texts import SampleRequest
+from app.schemas.texts import SampleQuery
 from models.decoding.batch import Stream
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions
@@ -73,14 +73,20 @@ async def find_writer(services: Services, reference: str | None) -> NamedWriter:
     if reference is None:
         names = await run_in_threadpool(services.models.names)
         if len(names) != 1:
-            there = f"there are {', '.join(names[:20])}" if names else "there is none yet"
-            raise unprocessable("model", f"is missing: {there}. POST /train makes one")
+            there = (
+                f"choose one of {', '.join(names[:20])}" if names else "train one with POST /train"
+            )
+            raise unprocessable("model", f"is missing: {there}")
         reference = names[0]
     return await services.catalogue.writer(reference)
 
 
 async def open_text(
-    services: Services, fields: SampleRequest, *, keep_state: bool = False
+    services: Services,
+    fields: SampleQuery,
+    continue_from: str | None = None,
+    *,
+    keep_state: bool = False,
 ) -> Opened:
     """Starts a text; whoever opened it closes its reader.
 
@@ -90,7 +96,7 @@ async def open_text(
     began = time.monotonic()
     named = await find_writer(services, fields.model)
     model = named.model
-    saved = await _saved(services, named, fields.continue_from)
+    saved = await _saved(services, named, continue_from)
     precision = fields.precision or (saved.precision if saved else model.best_precision)
     if precision not in model.precisions:
         raise unprocessable("precision", "must be exact: this model has no fast one")
@@ -124,8 +130,9 @@ async def open_text(
 def server_full(services: Services) -> Problem:
     return Problem(
         503,
-        f"the server is writing {services.streams.limit} texts, as many as it takes: "
-        "try again in a moment",
+        "server_full",
+        f"the server is writing {services.streams.limit} texts, the most it can: try again in a "
+        "moment",
         headers={"Retry-After": RETRY_SECONDS},
     )
 
@@ -141,7 +148,9 @@ def known_text(vocabulary: Vocabulary, field: str, text: str, unknown: Unknown) 
         vocabulary.encode(text)
     except UnknownCharacters as error:
         if unknown == "error":
-            raise unprocessable(field, f"{error}. Leave them out, or say unknown=skip") from None
+            raise unprocessable(
+                field, f"has characters {error}. Remove them, or set unknown=skip", error.code
+            ) from None
         strange = set(error.characters)
         known = "".join(char for char in text if char not in strange)
         return known, len(text) - len(known)
@@ -154,10 +163,14 @@ async def _saved(services: Services, named: NamedWriter, token: str | None) -> S
     try:
         if services.signer.digest(token) != named.model.digest:
             raise Problem(
-                409, "continue_from is of another checkpoint: a state goes on where it came from"
+                409,
+                "state_of_another_checkpoint",
+                "continue_from belongs to another checkpoint: a state continues only its own",
             )
         return services.signer.read(token, named.model.state_shapes)
     except NotAState:
         raise unprocessable(
-            "continue_from", "must be the state of an earlier answer of this server, unchanged"
+            "continue_from",
+            "must be the unchanged state of an earlier answer of this server",
+            "invalid_state",
         ) from None

@@ -13,8 +13,9 @@ from fastapi import APIRouter, BackgroundTasks, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from app.http.bodies import CORPUS, is_json, read_json, receive_text
-from app.http.problems import Problem, repeated_fields, responses, unprocessable, validated
+from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import query_fields
+from app.http.validation import repeated_fields, validated
 from app.routes import feasibility
 from app.routes.services import Services, ServicesDep
 from app.schemas.training import (
@@ -142,7 +143,9 @@ async def _take_request(request: Request, services: Services) -> Asked:
             services.corpora.scan, asked.corpus_id, options.symbols, limiter=services.scans
         )
     except UnknownCorpus:
-        raise unprocessable("corpus_id", "is of no corpus here: GET /corpora lists them") from None
+        raise unprocessable(
+            "corpus_id", "is unknown; GET /corpora lists all corpora", "unknown_corpus"
+        ) from None
     await run_in_threadpool(feasibility.check, services, options, scan)
     return asked.model, options, asked.corpus_id
 
@@ -154,7 +157,9 @@ def _create_job(
         with services.corpora.kept(corpus_id):
             return services.jobs.create(model, corpus_id, options.to_json(), key)
     except UnknownCorpus:
-        raise Problem(409, "the corpus was deleted while the job was made: send it again") from None
+        raise Problem(
+            409, "corpus_deleted", "the corpus was deleted meanwhile: upload it again"
+        ) from None
 
 
 def _started(services: Services, job: Job) -> dict[str, Any]:

@@ -314,9 +314,9 @@ def test_ollamas_errors(llama: ollama.Client) -> None:
         for model in ("nobody", "Nobody!"):
             with pytest.raises(ollama.ResponseError) as missing:
                 ask(model)  # type: ignore[operator]
-            assert missing.value.status_code == 404 and "no model" in missing.value.error
+            assert missing.value.status_code == 404 and "model not found" in missing.value.error
     wrong: list[tuple[str, dict[str, Any], str]] = [
-        ("É", {}, "prompt not in this model's vocabulary: 'É'"),
+        ("É", {}, "prompt has characters not in this model's vocabulary: 'É'"),
         ("a", {"temperature": 11}, "temperature must be a number from 0"),
         ("a", {"num_predict": 10_000_000}, "num_predict"),
         ("a", {"stop": ["a"] * 5}, "stop"),
@@ -449,4 +449,4 @@ def test_a_server_that_stops_ends_streams_with_an_error(data: Path) -> None:
     for thread in threads:
         thread.join(20)
     assert len(ended) == 2
-    assert all("the server is stopping" in str(error) for error in ended)
+    assert all("the server is shutting down" in str(error) for error in ended)

@@ -140,7 +140,7 @@ def test_the_text_is_read_as_the_corpus_was(client: httpx2.Client) -> None:
         ({"text": "a", "cells": [1] * 5000}, "cells", "4096"),
         ({"text": "a" * 20_000, "cells": [1] * 51}, "cells", "at most 50"),
         ({"text": "a", "unknown": "guess"}, "unknown", "error or skip"),
-        ({"text": "a", "temperature": 1}, "temperature", "not known"),
+        ({"text": "a", "temperature": 1}, "temperature", "is unknown; known fields are text, top"),
         ({"text": "aÜ漢"}, "text", "'Ü', '漢'"),
         ({"text": "Ü漢", "unknown": "skip"}, "text", "no character that this model knows"),
     ],
@@ -419,7 +419,7 @@ def test_a_server_that_stops_waits_for_nobody(data: Path, endless: list[str]) ->
             eventually(lambda: len(endless) == 2)
             assert set(endless) == {"trace", "analyse"}
         for future in waiting:
-            assert "stopping" in problem(future.result(), 503)["detail"]
+            assert "the server is shutting down" in problem(future.result(), 503)["detail"]
 
 
 def test_the_documentation_knows_them(client: httpx2.Client) -> None:

@@ -158,7 +158,7 @@ def test_it_gives_up_after_200_draws_a_name(client: httpx2.Client) -> None:
         ({"max_length": 10_000}, "max_length", "1 to 200"),
         ({"temperature": 11}, "temperature", "0.01"),
         ({"novel": "perhaps"}, "novel", "true or false"),
-        ({"colour": "red"}, "colour", "not known"),
+        ({"colour": "red"}, "colour", "is unknown; known fields are model, count"),
     ],
 )
 def test_what_is_wrong_is_named(

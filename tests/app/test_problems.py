@@ -56,7 +56,7 @@ def test_a_method_that_an_address_does_not_take(
 )
 def test_a_query_field_where_there_are_none(client: httpx2.Client, path: str) -> None:
     response = client.get(path, params={"verbose": "1"})
-    assert "there are none" in wrong_fields(response)["verbose"]
+    assert "is unknown: there are no fields" in wrong_fields(response)["verbose"]
 
 
 def test_an_unknown_field_is_told_which_there_are(client: httpx2.Client) -> None:

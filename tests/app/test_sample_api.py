@@ -216,7 +216,7 @@ def test_a_long_prime_stalls_nobody(client: httpx2.Client) -> None:
         ({"seed": "-1"}, "seed", "from 0"),
         ({"top_k": "0"}, "top_k", "from 1"),
         ({"top_p": "1.5"}, "top_p", "1"),
-        ({"colour": "red"}, "colour", "not known"),
+        ({"colour": "red"}, "colour", "is unknown; known fields are model, prime"),
         ({"prime": "Héllo"}, "prime", "'H', 'é'"),
         ({"prime": "a" * 17_000}, "prime", "16,384"),
         ({"model": "../x"}, "model", "lower-case"),

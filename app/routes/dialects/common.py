@@ -6,17 +6,18 @@ each. Knows neither dialect.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict
 
 from app.http.bodies import read_json
-from app.http.problems import Problem, validated
+from app.http.problems import Problem
+from app.http.validation import validated
 from app.routes.services import Services
 from app.routes.texts import Opened, derived_seed, draw_seed, open_text
 from app.schemas.common import MAX_SEED, Fields
-from app.schemas.texts import MAX_BODY, SampleRequest
+from app.schemas.texts import MAX_BODY, SampleQuery
 from models.checkpoints.registry import UnknownModel, split_reference
 
 DEFAULT_LENGTH = 1000
@@ -55,13 +56,27 @@ def warmth(temperature: float) -> float:
     return max(temperature, LEAST_TEMPERATURE) if temperature else 0.0
 
 
-async def open_texts(services: Services, fields: SampleRequest, count: int) -> list[Opened]:
+def sample_query(*, model: str, seed: int | None, **fields: Any) -> SampleQuery:
+    """What a dialect's fields ask for, checked by the same rules as ``/sample``.
+
+    The prime is echoed: it comes back as the model read it, and the dialect decides who sees it.
+
+    Raises:
+        UnknownModel: the model's name cannot be one.
+        Problem: 422 for a field out of its range.
+    """
+    seed = None if seed is None else seed % (MAX_SEED + 1)
+    asked = {"model": known_reference(model), "seed": seed, "echo": True, **fields}
+    return validated(SampleQuery, asked)
+
+
+async def open_texts(services: Services, fields: SampleQuery, count: int) -> list[Opened]:
     """Starts texts whose seeds follow from the first's; whoever opened them closes their readers.
 
     Raises:
         Problem, UnknownModel: and none is open.
     """
-    seed = draw_seed() if fields.seed is None else fields.seed % (MAX_SEED + 1)
+    seed = draw_seed() if fields.seed is None else fields.seed
     opened: list[Opened] = []
     try:
         for index in range(count):
@@ -82,9 +97,13 @@ def failure(opened: Opened) -> Problem | None:
     """Why a text that has ended is not whole."""
     match opened.reader.finish_reason:
         case "shutdown":
-            return Problem(503, "the server is stopping", headers={"Retry-After": "5"})
+            return Problem(
+                503, "shutting_down", "the server is shutting down", headers={"Retry-After": "5"}
+            )
         case "error":
-            return Problem(422, "the network's output is no number here: try another prompt")
+            return Problem(
+                422, "not_finite", "the network's output overflowed here: try another prompt"
+            )
     return None
 
 

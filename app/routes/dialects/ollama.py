@@ -16,8 +16,9 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field, field_validator
 
 from app.http.bodies import json_body, read_json
-from app.http.problems import Problem, unprocessable, validated
+from app.http.problems import Problem, unprocessable
 from app.http.streaming import ClosingResponse
+from app.http.validation import validated
 from app.routes.dialects.common import (
     DEFAULT_LENGTH,
     LEAST_TOP_P,
@@ -29,13 +30,14 @@ from app.routes.dialects.common import (
     open_texts,
     received,
     said,
+    sample_query,
     status,
     warmth,
 )
 from app.routes.services import ServicesDep
 from app.routes.texts import Opened
 from app.schemas.common import Unknown
-from app.schemas.texts import MAX_BODY, MAX_PRIME, MAX_STOP, MAX_STOPS, SampleRequest
+from app.schemas.texts import MAX_BODY, MAX_PRIME, MAX_STOP, MAX_STOPS, SampleQuery
 from models.checkpoints.registry import Entry
 
 router = APIRouter(prefix="/api", tags=["Ollama's dialect"])
@@ -83,9 +85,9 @@ class GenerateRequest(Lenient):
     prompt: str = Field("", max_length=MAX_PRIME)
     stream: bool = True
 
-    def sample(self, options: Options) -> SampleRequest:
-        return SampleRequest.model_construct(
-            model=known_reference(self.model),
+    def sample(self, options: Options) -> SampleQuery:
+        return sample_query(
+            model=self.model,
             prime=self.prompt,
             temperature=warmth(options.temperature),
             # There is no end of a text that could be waited for.
@@ -95,8 +97,6 @@ class GenerateRequest(Lenient):
             top_k=options.drawn_from,
             top_p=options.mass,
             stop=options.stop,
-            # It comes back as the model read it.
-            echo=True,
             unknown=options.unknown,
         )
 

@@ -33,13 +33,14 @@ from app.routes.dialects.common import (
     open_texts,
     received,
     said,
+    sample_query,
     status,
     warmth,
 )
 from app.routes.services import Services, ServicesDep
 from app.routes.texts import Opened
 from app.schemas.common import Unknown
-from app.schemas.texts import MAX_PRIME, MAX_STOP, MAX_STOPS, SampleRequest
+from app.schemas.texts import MAX_PRIME, MAX_STOP, MAX_STOPS, SampleQuery
 from models.checkpoints.registry import Entry
 from models.decoding.batch import Character, Piece
 
@@ -50,6 +51,9 @@ NO_PROBABILITY = -9999.0
 """The logarithm of what fp32 rounds to 0; JSON has no infinity."""
 
 _FIELDS = {"prime": "prompt", "length": "max_tokens"}
+_MODEL_CODES = ("damaged_model", "no_ngram", "not_a_network", "unknown_model")
+"""Codes of what OpenAI's clients know as ``model_not_found``."""
+
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -100,9 +104,9 @@ class CompletionRequest(Lenient):
         # The chat's form of it, which some clients send here too.
         return {True: 1, False: None}[logprobs] if isinstance(logprobs, bool) else logprobs
 
-    def sample(self) -> SampleRequest:
-        return SampleRequest.model_construct(
-            model=known_reference(self.model),
+    def sample(self) -> SampleQuery:
+        return sample_query(
+            model=self.model,
             prime=self.prompt,
             temperature=warmth(self.temperature),
             length=self.max_tokens,
@@ -110,8 +114,6 @@ class CompletionRequest(Lenient):
             top_k=self.top_k,
             top_p=None if self.top_p is None else max(self.top_p, LEAST_TOP_P),
             stop=self.stop,
-            # It comes back as the model read it; whether the client sees it is decided here.
-            echo=True,
             unknown=self.unknown,
             probabilities=0 if self.logprobs is None else max(1, self.logprobs),
         )
@@ -123,13 +125,13 @@ def error(problem: Problem) -> Response:
     code = status(problem)
     kind = "invalid_request_error" if code < 500 else "server_error"
     param = names[0] if names else None
-    if code == 404 and "model" in problem.detail:
+    if problem.code in _MODEL_CODES:
         param = "model"
     body = {
         "message": said(problem, _FIELDS),
         "type": _TYPES.get(code, kind),
         "param": param,
-        "code": "model_not_found" if code == 404 and param == "model" else None,
+        "code": "model_not_found" if problem.code in _MODEL_CODES else None,
     }
     return JSONResponse({"error": body}, code, problem.headers)
 

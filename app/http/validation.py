@@ -1,0 +1,152 @@
+"""What is wrong with the fields of a request, in words. Knows no route."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, get_args
+
+from annotated_types import Ge, Gt, Le, Lt
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from app.http.problems import MAX_ERRORS, FieldError, Problem, invalid_fields, unprocessable
+
+Fields = Mapping[str, FieldInfo]
+SomeModel = TypeVar("SomeModel", bound=BaseModel)
+
+
+def unknown_fields(names: Iterable[str], known: Iterable[str]) -> Problem:
+    """422 for fields that a route does not have; ``known`` are those that it has."""
+    message = _not_known(known)
+    return invalid_fields(
+        [FieldError(field=_shown(name), message=message) for name in list(names)[:MAX_ERRORS]]
+    )
+
+
+def repeated_fields(names: Iterable[str]) -> Problem:
+    """422 for fields that came more than once."""
+    return invalid_fields(
+        [
+            FieldError(field=_shown(name), message="was sent more than once: send it once")
+            for name in list(names)[:MAX_ERRORS]
+        ]
+    )
+
+
+def validated(model: type[SomeModel], values: Mapping[str, Any]) -> SomeModel:
+    """The values as a model.
+
+    Raises:
+        Problem: 422 that names every field that is wrong, and how.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        errors = [
+            _field_error(e["loc"], e, model.model_fields)
+            for e in error.errors(include_url=False, include_input=False)[:MAX_ERRORS]
+        ]
+        raise invalid_fields(errors) from None
+
+
+def invalid_request(request: Request, error: RequestValidationError) -> Problem:
+    route = request.scope.get("route")
+    errors = []
+    for e in error.errors()[:MAX_ERRORS]:
+        place, *location = e["loc"]
+        if e["type"] == "json_invalid":
+            return invalid_json(e["ctx"]["error"])
+        fields = fields_of(route, place) if isinstance(route, APIRoute) else {}
+        errors.append(_field_error(location or [place], e, fields))
+    return invalid_fields(errors)
+
+
+def invalid_json(reason: str) -> Problem:
+    """422 for a body that is no JSON."""
+    return unprocessable("body", f"is not JSON: {reason}", "invalid_json")
+
+
+def fields_of(route: APIRoute, place: str) -> Fields:
+    """The fields that a route takes in its query or its body, those of dependencies too."""
+    fields: dict[str, FieldInfo] = {}
+    for dependant in _dependants(route.dependant):
+        for parameter in dependant.query_params if place == "query" else dependant.body_params:
+            annotation = parameter.field_info.annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                fields |= annotation.model_fields
+            else:
+                fields[parameter.alias] = parameter.field_info
+    return fields
+
+
+def _dependants(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for below in dependant.dependencies:
+        yield from _dependants(below)
+
+
+def _field_error(location: Sequence[int | str], error: Any, fields: Fields) -> FieldError:
+    name = ".".join(_shown(str(part)) for part in location) or "body"
+    return FieldError(field=name, message=_explain(error, fields, str((*location, "")[0])))
+
+
+def _explain(error: Any, fields: Fields, name: str) -> str:
+    """What is wrong and what would be right, in words of our own.
+
+    Args:
+        error: one of pydantic's.
+        fields: those that there are; ``name`` is the one in error.
+    """
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _not_known(fields)
+    if kind == "missing":
+        return "is missing"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind in ("literal_error", "enum"):
+        return f"must be {context['expected']}".replace("'", "")
+    if kind == "string_too_long":
+        return f"must have at most {context['max_length']:,} characters"
+    if kind == "string_pattern_mismatch":
+        return f"must match {context['pattern']}"
+    if kind.startswith("string_"):
+        return "must be text"
+    if kind.startswith("bool_"):
+        return "must be true or false"
+    if kind.startswith(_NUMBER_ERRORS):
+        return _explain_number(fields.get(name), kind)
+    message = str(error["msg"])
+    return message[:1].lower() + message[1:]
+
+
+_NUMBER_ERRORS = ("int_", "float_", "finite_number", "greater_than", "less_than")
+
+
+def _explain_number(field: FieldInfo | None, kind: str) -> str:
+    annotation = field.annotation if field else None
+    whole = kind.startswith("int_") or int in (annotation, *get_args(annotation))
+    message = "must be a whole number" if whole else "must be a number"
+    limits = field.metadata if field else []
+    low = next((limit.ge for limit in limits if isinstance(limit, Ge)), None)
+    above = next((limit.gt for limit in limits if isinstance(limit, Gt)), None)
+    high = next((limit.le for limit in limits if isinstance(limit, Le)), None)
+    below = next((limit.lt for limit in limits if isinstance(limit, Lt)), None)
+    if low is not None and high is not None:
+        return f"{message} from {low} to {high}"
+    words = {"at least": low, "above": above, "at most": high, "below": below}
+    bounds = [f"{word} {limit}" for word, limit in words.items() if limit is not None]
+    return " ".join([message, " and ".join(bounds)]).strip()
+
+
+def _not_known(known: Iterable[str]) -> str:
+    names = ", ".join(known)
+    return f"is unknown; known fields are {names}" if names else "is unknown: there are no fields"
+
+
+def _shown(name: str) -> str:
+    """A client's field name, if it looks like one."""
+    return name if re.fullmatch(r"[\w.\[\]-]{1,64}", name, re.ASCII) else "(invalid name)"
