@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.events import Event
+from worker.events import JobEvent
 from worker.jobs import Job
 from worker.queue import Queue
 from worker.settings import Settings
@@ -26,11 +26,11 @@ MakeJob = Callable[..., Job]
 
 
 def events_until(
-    queue: Queue, job: Job, enough: Callable[[Event], bool], after: int = 0, timeout: float = 60
-) -> list[Event]:
+    queue: Queue, job: Job, enough: Callable[[JobEvent], bool], after: int = 0, timeout: float = 60
+) -> list[JobEvent]:
     """A job's events as a follower gets them, up to the first that is enough, or the last."""
 
-    async def follow() -> list[Event]:
+    async def follow() -> list[JobEvent]:
         seen = []
         events = queue.events.follow(job, after)
         try:
@@ -46,7 +46,7 @@ def events_until(
     return asyncio.run(follow())
 
 
-def all_events(queue: Queue, job: Job, timeout: float = 60) -> list[Event]:
+def all_events(queue: Queue, job: Job, timeout: float = 60) -> list[JobEvent]:
     return events_until(queue, job, lambda event: False, timeout=timeout)
 
 

@@ -16,7 +16,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 
 from worker.connection import TIMEOUT, Outage
-from worker.events import Event, EventTail
+from worker.events import EventTail, JobEvent
 from worker.jobs import Job
 
 STREAM_LENGTH = 1000
@@ -43,7 +43,7 @@ class LiveEvents:
         self._outage = outage
         self._quiet_until = 0.0
 
-    def publish(self, job_id: str, event: Event) -> None:
+    def publish(self, job_id: str, event: JobEvent) -> None:
         """Tells followers of an event that is on disk already. Never raises, never waits long."""
         now = time.monotonic()
         # The last one is always tried: those who wait for it should not have to look at the disk.
@@ -64,7 +64,7 @@ class LiveEvents:
         else:
             self._outage.ended()
 
-    def _add(self, job_id: str, event: Event) -> None:
+    def _add(self, job_id: str, event: JobEvent) -> None:
         fields: dict[Any, Any] = {
             "event": event.event,
             "data": json.dumps(event.data, ensure_ascii=False),
@@ -80,7 +80,7 @@ class LiveEvents:
             pipe.expire(_stream(job_id), _ENDED_STREAM_TTL if event.event == "end" else _STREAM_TTL)
             pipe.execute()
 
-    async def follow(self, job: Job, after: int = 0) -> AsyncGenerator[Event, None]:
+    async def follow(self, job: Job, after: int = 0) -> AsyncGenerator[JobEvent, None]:
         """A job's events after an id, from the disk and then as they come, until it has ended.
 
         An id that the job has not reached starts over. Close the generator to stop early.
@@ -127,7 +127,7 @@ def _ending(job: Job) -> tuple[bool, bool]:
 
 async def _live(
     client: "redis.asyncio.Redis", job_id: str, last: int, wait: float
-) -> list[Event] | None:
+) -> list[JobEvent] | None:
     """The next events in Redis; None after ``wait`` seconds, when a look at the disk is due."""
     try:
         found: Any = await client.xread({_stream(job_id): f"{last}-0"}, block=int(wait * 1000))
@@ -140,9 +140,9 @@ async def _live(
     return [_event(id_, fields) for id_, fields in entries]
 
 
-def _event(id_: bytes, fields: dict[bytes, bytes]) -> Event:
+def _event(id_: bytes, fields: dict[bytes, bytes]) -> JobEvent:
     number, _, _ = id_.partition(b"-")
-    return Event(int(number), fields[b"event"].decode(), json.loads(fields[b"data"]))
+    return JobEvent(int(number), fields[b"event"].decode(), json.loads(fields[b"data"]))
 
 
 class _Sequence:
@@ -150,13 +150,13 @@ class _Sequence:
 
     def __init__(self, after: int) -> None:
         self.last = max(0, after)
-        self.end: Event | None = None
+        self.end: JobEvent | None = None
         self._first = True
 
-    def goes_on_with(self, events: list[Event]) -> bool:
+    def goes_on_with(self, events: list[JobEvent]) -> bool:
         return events[0].id == self.last + 1
 
-    def next(self, events: Iterable[Event]) -> Iterator[Event]:
+    def next(self, events: Iterable[JobEvent]) -> Iterator[JobEvent]:
         events = list(events)
         if self._first:
             self._first = False

@@ -10,8 +10,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from typing import Any, TextIO
+
+from worker.clock import timestamp
 
 VARIABLE = "CHARLOOM_LOG"
 """``json`` or ``text``; else text on a terminal and JSON everywhere else."""
@@ -45,7 +46,7 @@ class JsonLines(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        said: dict[str, Any] = {
+        said: dict[str, object] = {
             "time": timestamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -76,9 +77,3 @@ def harmless(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def timestamp(seconds: float) -> str:
-    """RFC 3339 in UTC."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

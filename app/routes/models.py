@@ -33,7 +33,6 @@ from models.checkpoints.registry import (
 )
 from models.decoding.export import onnx_file
 from models.files import CheckpointError
-from worker.jobs import NameTaken
 
 _BLOCK = 1 << 18
 
@@ -193,19 +192,13 @@ async def import_model(
         check_tag(name, tag)
     except ValueError as error:
         raise unprocessable("model", f"is not a valid target name: {error}") from None
-    await run_in_threadpool(_refuse_while_trained, services, name)
+    # A job that is to publish under the name would take the tag back.
+    await run_in_threadpool(services.jobs.check_name, name)
     with await run_in_threadpool(_unnamed_file, services) as file:
         await receive_file(request, file, services.settings.max_upload_bytes)
         entry = await run_sync(_publish, services, name, tag, file, limiter=services.bundles)
     response.headers["Location"] = f"/models/{model}"
     return view(entry)
-
-
-def _refuse_while_trained(services: Services, name: str) -> None:
-    """Raises NameTaken while a job is to publish under a name: it would take the tag back."""
-    for job in services.jobs.unended():
-        if job.model == name:
-            raise NameTaken(name, job.id)
 
 
 def _publish(services: Services, name: str, tag: str, file: IO[bytes]) -> Entry:

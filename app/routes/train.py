@@ -172,4 +172,4 @@ def _started(services: Services, job: Job) -> dict[str, Any]:
             services, report.distinct, report.characters, options
         )
         corpus = {"id": corpus_id, "estimated_seconds": seconds} | report.to_json()
-    return job.view() | {"corpus": corpus}
+    return {**job.view(), "corpus": corpus}

@@ -441,7 +441,10 @@ def test_a_page_of_another_origin_can_change_nothing(
         response = unlocked.request(method, path, content="x", headers=headers)
         assert (response.status_code == 403) != allowed, response.text
         if not allowed:
-            assert "cross-origin requests that modify data are not allowed" in problem(response, 403)["detail"]
+            assert (
+                "cross-origin requests that modify data are not allowed"
+                in problem(response, 403)["detail"]
+            )
 
 
 # Names of the host

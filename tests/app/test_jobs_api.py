@@ -16,7 +16,7 @@ import redis
 from app import main
 from app.routes.jobs import _until
 from tests.serving import NOWHERE, TEXT, eventually, problem, serve, wrong_fields
-from worker.events import Event, EventLog
+from worker.events import EventLog, JobEvent
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
 
@@ -267,7 +267,7 @@ def test_what_runs_in_the_events_is_over_when_they_are_closed() -> None:
 
     async def endless() -> Any:
         try:
-            yield Event(1, "progress", {})
+            yield JobEvent(1, "progress", {})
             await asyncio.sleep(3600)
         finally:
             closed.append(True)

@@ -3,14 +3,16 @@
 import hashlib
 import json
 import threading
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.text.cleaning import CorpusError, NotUtf8
+from models.text.corpus import Report
 from tests.support import TOY
-from worker.corpora import CorpusInUse, CorpusStore, UnknownCorpus
+from worker.corpora import CorpusInUse, CorpusStore, ReportRecord, UnknownCorpus
 
 TEXT = "Жила-была серенькая козочка.\r\n" * 20
 
@@ -134,3 +136,15 @@ def test_a_report_says_what_is_wrong_with_what_can_not_be_trained_on(corpora: Co
     report = json.loads(json.dumps(corpora.report(corpus_id)))
     assert report["bytes"] == 4
     assert "at least 100" in report["warnings"][0]
+
+
+def test_a_report_record_has_the_fields_of_a_report() -> None:
+    assert list(ReportRecord.__annotations__) == [field.name for field in fields(Report)]
+
+
+@pytest.mark.parametrize("left", [b"", b"[]", b'{"format": 1, "report": {}}'])
+def test_a_report_of_another_format_is_made_anew(corpora: CorpusStore, left: bytes) -> None:
+    corpus_id = add(corpora, TOY.encode())
+    report = corpora.report(corpus_id)
+    (corpora.root / corpus_id / "report.json").write_bytes(left)
+    assert corpora.report(corpus_id) == report

@@ -135,7 +135,7 @@ def test_an_event_that_cannot_be_written_leaves_the_log_as_it_was(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", fail)
         with pytest.raises(OSError, match="no room"):
-            log.append("notice", {}, durable=True)
+            log.append("end", {})
     assert log.append("progress", {"step": 2}).id == 2
     assert [event.data["step"] for event in job.events()] == [1, 2]
 
@@ -195,3 +195,12 @@ def test_a_view_has_every_field_before_anything_has_run(store: JobStore) -> None
     assert view["options"] == {"seed": 7}
     unknown = ("started_at", "finished_at", "device", "progress", "baseline", "error")
     assert all(view[name] is None for name in unknown)
+
+
+@pytest.mark.parametrize("left", [b"", b"\0\0\0", b"[]", b"3"])
+def test_a_power_cut_may_leave_anything_in_running_json(store: JobStore, left: bytes) -> None:
+    job, _ = store.create("linux", CORPUS, {"seed": 1}, None)
+    (job.directory / "running.json").write_bytes(left)
+    assert job.running() == {}
+    assert job.status() == "queued"
+    assert job.view()["options"] == {"seed": 1}

@@ -17,7 +17,7 @@ from rq.executions import Execution
 import worker.live
 from app.supervisor.valkey import EmbeddedRedis
 from tests.support import ROOT, all_events, events_until
-from worker.events import Event, EventLog
+from worker.events import EventLog, JobEvent
 from worker.jobs import Job, JobStore
 from worker.live import STREAM_LENGTH
 from worker.queue import NAME, Queue
@@ -44,7 +44,7 @@ def kill(server: EmbeddedRedis) -> None:
     server.process.wait()
 
 
-def told(queue: Queue, job: Job, event: str, data: dict[str, Any]) -> Event:
+def told(queue: Queue, job: Job, event: str, data: dict[str, Any]) -> JobEvent:
     told = EventLog(job.directory).append(event, data)
     queue.events.publish(job.id, told)
     return told
@@ -76,7 +76,7 @@ def test_without_redis_a_job_is_not_queued_and_nobody_minds(job: Job) -> None:
     queue = Queue(NOWHERE)
     began = time.monotonic()
     assert not queue.enqueue(job.id)
-    queue.events.publish(job.id, Event(1, "progress", {}))
+    queue.events.publish(job.id, JobEvent(1, "progress", {}))
     assert not queue.ping()
     assert time.monotonic() - began < 1
     with pytest.raises(redis.ConnectionError):
@@ -199,7 +199,7 @@ def _start_elsewhere(client: "redis.Redis", job_id: str, host: str) -> str:
 def test_a_follower_gets_the_past_and_then_the_present(queue: Queue, job: Job) -> None:
     told(queue, job, "progress", {"step": 1})
 
-    async def follow() -> list[Event]:
+    async def follow() -> list[JobEvent]:
         events = queue.events.follow(job)
         seen = [await anext(events)]
         await asyncio.to_thread(told, queue, job, "progress", {"step": 2})
@@ -284,7 +284,7 @@ def test_a_follower_of_a_resumed_job_waits_for_its_next_end(
     queue.events.publish(job.id, job.finish("finished"))
     job = store.resume(job.id, {})
 
-    async def follow() -> list[Event]:
+    async def follow() -> list[JobEvent]:
         events = queue.events.follow(job)
         first = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0.05)
@@ -310,7 +310,7 @@ def test_an_end_that_was_read_before_the_job_had_ended_is_told_soon(
 
 
 def test_a_follower_of_a_deleted_job_is_let_go(queue: Queue, store: JobStore, job: Job) -> None:
-    async def follow() -> list[Event]:
+    async def follow() -> list[JobEvent]:
         events = queue.events.follow(job)
         first = asyncio.ensure_future(anext(events, None))
         await asyncio.sleep(0.05)
@@ -322,12 +322,12 @@ def test_a_follower_of_a_deleted_job_is_let_go(queue: Queue, store: JobStore, jo
 
 
 def test_a_cancelled_follower_closes_its_connection(queue: Queue, job: Job, redis_url: str) -> None:
-    async def read(seen: list[Event]) -> None:
+    async def read(seen: list[JobEvent]) -> None:
         async for event in queue.events.follow(job):
             seen.append(event)
 
     async def follow() -> None:
-        seen: list[Event] = []
+        seen: list[JobEvent] = []
         task = asyncio.ensure_future(read(seen))
         while not await asyncio.to_thread(blocked):
             await asyncio.sleep(0.01)

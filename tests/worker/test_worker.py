@@ -40,7 +40,7 @@ from tests.support import (
 )
 from worker.corpora import CorpusStore
 from worker.devices import DeviceStore, machine_memory
-from worker.events import Event
+from worker.events import JobEvent
 from worker.jobs import Job, JobStore
 from worker.queue import NAME, Queue
 from worker.reconciler import Reconciler
@@ -75,7 +75,7 @@ def wait_for_death(pid: int) -> None:
         time.sleep(0.001)
 
 
-def last_by_step(events: list[Event], kind: str) -> dict[int, dict[str, Any]]:
+def last_by_step(events: list[JobEvent], kind: str) -> dict[int, dict[str, Any]]:
     return {event.data["step"]: event.data for event in events if event.event == kind}
 
 
@@ -614,7 +614,7 @@ def test_attempts_that_get_further_do_not_count(
     assert job.view()["error"]["title"] == "Not enough memory"
 
 
-def notices(events: list[Event], code: str) -> list[dict[str, Any]]:
+def notices(events: list[JobEvent], code: str) -> list[dict[str, Any]]:
     return [e.data for e in events if e.event == "notice" and e.data["code"] == code]
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from rq.job import Retry
 
+from worker.events import ErrorText
 from worker.jobs import Job, JobStore, UnknownJob
 from worker.queue import FOREVER, Queue
 from worker.settings import Settings
@@ -32,7 +33,7 @@ Ending = Literal["finished", "cancelled", "failed", "again", "paused"]
 @dataclass(frozen=True, slots=True)
 class Outcome:
     ending: Ending
-    error: dict[str, str] | None = None
+    error: ErrorText | None = None
 
 
 def run(job_id: str) -> Retry | None:
@@ -149,7 +150,7 @@ def _look_inside(job: Job, settings: Settings) -> None:
 def _pause(job: Job) -> None:
     """Leaves the job to the reconciler, which puts it back once there is room."""
     try:
-        job.set_running(job.running() | {"paused": failures.DISK_FULL})
+        job.set_running({**job.running(), "paused": failures.DISK_FULL})
     except OSError as error:
         # It shows as queued, then, and is tried again all the same.
         log.warning("job %s: not even that it is paused could be written: %s", job.id, error)

@@ -9,11 +9,11 @@ import math
 import os
 import sys
 import threading
-from typing import Any
 
 from models.ngram import NGram
 from models.text.corpus import Corpus
 from models.training.trainer import VALIDATION_LIMIT
+from worker.jobs import BaselineFigures
 
 MAX_ORDER = 20
 
@@ -26,7 +26,7 @@ _NICEST = 19
 log = logging.getLogger("charloom.worker")
 
 
-class Baseline:
+class BaselineCount:
     """A count in progress: the order that does best on the held-out text, up to 20."""
 
     def __init__(self, corpus: Corpus) -> None:
@@ -50,12 +50,16 @@ class Baseline:
     def wait(self) -> None:
         self._thread.join()
 
-    def result(self) -> tuple[NGram, dict[str, Any]] | None:
+    def result(self) -> tuple[NGram, BaselineFigures] | None:
         """Once done: the model, and what a job says of it. None if it could not be counted."""
         if self._model is None:
             return None
         bpc = self._loss / math.log(2)
-        told = {"ngram_order": self._model.order, "val_loss": self._loss, "bpc": bpc}
+        told: BaselineFigures = {
+            "ngram_order": self._model.order,
+            "val_loss": self._loss,
+            "bpc": bpc,
+        }
         return self._model, told
 
     def _count(self) -> None:

@@ -7,27 +7,28 @@ import errno
 import json
 
 from models.files import write_durably
+from worker.events import ErrorText
 from worker.jobs import Job
 from worker.trainer import generations
 
 MAX_DEATHS = 3
 """Attempts that may end without getting further than the one before."""
 
-FAILED = {
+FAILED: ErrorText = {
     "title": "Training failed",
     "detail": "It ended with an unforeseen error three times in the same place. "
     "The worker's log tells more.",
 }
-OUT_OF_MEMORY = {
+OUT_OF_MEMORY: ErrorText = {
     "title": "Not enough memory",
     "detail": "Choose a smaller hidden_size, batch_size or sequence_length, or fewer layers.",
 }
-KILLED = {
+KILLED: ErrorText = {
     "title": "The training process was killed",
     "detail": "Three times in the same place, most likely since memory ran out: "
     "choose a smaller hidden_size, batch_size or sequence_length, or fewer layers.",
 }
-DISK_FULL = {
+DISK_FULL: ErrorText = {
     "title": "The disk is full",
     "detail": "Training goes on by itself when there is room again.",
 }
@@ -38,7 +39,7 @@ class Failure(Exception):
 
     def __init__(self, title: str, detail: str) -> None:
         super().__init__(title)
-        self.error = {"title": title, "detail": detail}
+        self.error: ErrorText = {"title": title, "detail": detail}
 
 
 def count_death(job: Job) -> int:

@@ -4,23 +4,31 @@ Made from the job's events when it is taken up again, so that there is one recor
 """
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Self, TypedDict, cast
 
-from worker.events import Event
+from worker.events import JobEvent, SampleData
 
 DIVERGED = "diverged"
 """Code of the notice that training went back to a step."""
 
 
-class History:
-    """Points and samples by step. What a step is told of twice, the last time counts."""
+class Losses(TypedDict):
+    """A point of the loss curves; None where a loss was not taken."""
+
+    step: int
+    train_loss: float | None
+    val_loss: float | None
+
+
+class TrainingHistory:
+    """Points and samples by step. Of two that are told of a step, the later one counts."""
 
     def __init__(self) -> None:
-        self._points: dict[int, dict[str, Any]] = {}
-        self._samples: dict[int, dict[str, Any]] = {}
+        self._points: dict[int, Losses] = {}
+        self._samples: dict[int, SampleData] = {}
 
     @classmethod
-    def of(cls, events: Iterable[Event], last_step: int) -> Self:
+    def of(cls, events: Iterable[JobEvent], last_step: int) -> Self:
         """What events tell of the steps up to one; what came after it will come again."""
         history = cls()
         for event in events:
@@ -36,7 +44,7 @@ class History:
                 case "evaluation":
                     history.evaluated(step, event.data["val_loss"])
                 case "sample":
-                    history.sampled(event.data)
+                    history.sampled(cast(SampleData, event.data))
         return history
 
     def forget_after(self, step: int) -> None:
@@ -49,11 +57,11 @@ class History:
     def evaluated(self, step: int, loss: float) -> None:
         self._point(step)["val_loss"] = loss
 
-    def sampled(self, sample: dict[str, Any]) -> None:
+    def sampled(self, sample: SampleData) -> None:
         self._samples[sample["step"]] = sample
 
-    def _point(self, step: int) -> dict[str, Any]:
-        empty = {"step": step, "train_loss": None, "val_loss": None}
+    def _point(self, step: int) -> Losses:
+        empty: Losses = {"step": step, "train_loss": None, "val_loss": None}
         return self._points.setdefault(step, empty)
 
     def last_val_loss(self) -> float | None:
@@ -66,5 +74,5 @@ class History:
 
     def lines(self) -> list[dict[str, Any]]:
         """Points, then samples, each in the order of steps."""
-        points = [point for _, point in sorted(self._points.items())]
-        return points + [one for _, one in sorted(self._samples.items())]
+        lines = (*sorted(self._points.items()), *sorted(self._samples.items()))
+        return [dict(line) for _, line in lines]

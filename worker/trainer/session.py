@@ -10,7 +10,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -41,16 +41,17 @@ from models.training.trainer import (
     evaluate,
     new_network,
 )
+from worker.clock import timestamp
 from worker.corpora import CorpusStore, UnknownCorpus
 from worker.devices import Device, DeviceStore, machine_memory
-from worker.events import EventLog, timestamp
-from worker.jobs import Job
+from worker.events import EventLog, ProgressData, SampleData
+from worker.jobs import Job, Running
 from worker.queue import Queue
 from worker.settings import Settings
 from worker.trainer import generations, memorisation
-from worker.trainer.baseline import Baseline
+from worker.trainer.baseline import BaselineCount
 from worker.trainer.failures import Failure
-from worker.trainer.history import DIVERGED, History
+from worker.trainer.history import DIVERGED, TrainingHistory
 from worker.trainer.stop import Reason, Stop
 
 SAMPLE_AT = (100, 300, 500, 700, 1200, 2000)
@@ -84,16 +85,16 @@ class Session:
         self._registry = Registry(settings.data.models)
         self._devices = DeviceStore(settings.data.devices)
         self._events = EventLog(job.directory)
-        self._asked: dict[str, Any] = job.spec["options"]
+        self._asked = job.spec["options"]
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._running = self._begin()
 
-    def _begin(self) -> dict[str, Any]:
+    def _begin(self) -> Running:
         before = self._job.running()
         size = self._corpora.root / self._job.spec["corpus_id"] / "original"
-        running = {
+        running: Running = {
             "started_at": before.get("started_at") or timestamp(),
             "options": before.get("options") or self._asked,
             "device": device_name(self._device),
@@ -131,7 +132,7 @@ class Session:
         tokens: Tokens = "bytes" if self._asked.get("tokens") == "bytes" else "characters"
         scan = self._corpora.scan(spec["corpus_id"], tokens)
         self._plan, origin = self._decide(scan)
-        self._options = self._asked | self._plan.resolved
+        self._options = {**self._asked, **self._plan.resolved}
         self._running["options"] = self._options
         self._running["needs_bytes"] = BYTES_PER_PARAMETER * self._plan.config.parameters()
         self._job.set_running(self._running)
@@ -164,7 +165,7 @@ class Session:
         self._begin_baseline()
 
     def _read_history(self) -> None:
-        self._history = History.of(self._job.events(), self._trainer.step)
+        self._history = TrainingHistory.of(self._job.events(), self._trainer.step)
         self._val_loss = self._history.last_val_loss()
 
     def _decide(self, scan: Scan) -> tuple[Plan, str | None]:
@@ -217,7 +218,7 @@ class Session:
 
     def _raise_limits(self, old: Plan, scan: Scan) -> Plan:
         sizes = {k: v for k, v in old.resolved.items() if not k.startswith("max_")}
-        asked = TrainingOptions.from_json(sizes | self._asked)
+        asked = TrainingOptions.from_json({**sizes, **self._asked})
         new = make_plan(asked, scan, self._device).training
         training = replace(old.training, max_steps=new.max_steps, max_seconds=new.max_seconds)
         return replace(old, training=training, notices=[])
@@ -327,7 +328,7 @@ class Session:
         share = PROGRESS_SHARE * progress.elapsed_seconds
         self._next_progress = time.monotonic() + max(PROGRESS_SECONDS, share)
         best = self._trainer.best_loss
-        data = {
+        data: ProgressData = {
             "step": progress.step,
             "max_steps": progress.max_steps,
             "epoch": progress.epoch,
@@ -349,12 +350,12 @@ class Session:
 
     def _begin_baseline(self) -> None:
         """Takes up the baseline that an earlier attempt has counted, else begins to count."""
-        self._baseline: Baseline | None = None
+        self._baseline: BaselineCount | None = None
         path = self._job.directory / "baseline.json"
         if path.exists():
             self._set_baseline(json.loads(path.read_bytes()))
         else:
-            self._baseline = Baseline(self._corpus)
+            self._baseline = BaselineCount(self._corpus)
             self._baseline.begin()
             self._take_baseline()
 
@@ -452,11 +453,11 @@ class Session:
         temperature = self._options.get("sample_temperature", SAMPLE_TEMPERATURE)
         prime = self._options.get("sample_prime") or ""
         text = sample(network, self._corpus.vocabulary, prime, temperature, self._options["seed"])
-        data = {"step": step, "temperature": temperature, "text": text}
+        data: SampleData = {"step": step, "temperature": temperature, "text": text}
         self._history.sampled(data)
         self._tell("sample", data)
 
-    def _tell(self, event: str, data: dict[str, Any]) -> None:
+    def _tell(self, event: str, data: Mapping[str, Any]) -> None:
         self._queue.events.publish(self._job.id, self._events.append(event, data))
 
     # What is kept
