@@ -1,6 +1,7 @@
 """``python -m worker``: takes training jobs from Redis until it is told to stop."""
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -10,7 +11,7 @@ import redis
 
 from worker.queue import Queue
 from worker.settings import Settings, SettingsError
-from worker.trainer.rq_worker import TrainingWorker, be_nice, configure_logging
+from worker.trainer.rq_worker import TrainingWorker, configure_logging
 
 NICENESS = 10
 """So that sampling stays smooth while training takes the cores that are left."""
@@ -69,6 +70,11 @@ def wait_for_redis(settings: Settings) -> None:
             log.warning("waiting for Redis")
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_WAIT)
+
+
+def be_nice(niceness: int) -> None:
+    """Raises this process's niceness, unless it is that high already."""
+    os.nice(max(0, niceness - os.nice(0)))
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

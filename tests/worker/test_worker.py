@@ -807,7 +807,7 @@ def test_a_function_of_somebody_elses_is_refused(
         refused = RQJob.fetch(refused.id, connection=client, serializer="json")
         assert refused.is_failed
     assert not [file for file in files if file.exists()]
-    assert "os.system is no function of this worker" in worker.said()
+    assert "os.system is not a function of this worker" in worker.said()
 
 
 @pytest.mark.usefixtures("worker")
