@@ -1,6 +1,5 @@
 """``python -m worker``: takes training jobs from Redis until it is told to stop."""
 
-import logging
 import os
 import signal
 import sys
@@ -9,6 +8,7 @@ from types import FrameType
 
 import redis
 
+from worker import logs
 from worker.queue import Queue
 from worker.settings import Settings, SettingsError
 from worker.trainer.rq_worker import TrainingWorker, configure_logging
@@ -25,7 +25,7 @@ LONGEST_WAIT = 2.0
 STEADY = 30.0
 """A worker that lived this many seconds was well: the pauses begin anew."""
 
-log = logging.getLogger("charloom.worker")
+log = logs.logger("worker")
 
 
 def main() -> None:

@@ -1,15 +1,15 @@
 """Connections to Redis for short questions, and one log line at each end of an outage."""
 
-import logging
-
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from worker import logs
+
 TIMEOUT = 2.0
 """Seconds until a question to Redis counts as unanswered."""
 
-log = logging.getLogger("charloom.queue")
+log = logs.logger(__name__)
 
 
 def connect(url: str) -> "redis.Redis":

@@ -20,9 +20,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.supervisor.tether import tethered
 from worker import logs
 from worker.clock import timestamp
+from worker.tether import tethered
 
 LOCK = "charloom.lock"
 LOCK_PATIENCE = 0.2

@@ -5,7 +5,6 @@ imported only inside an attempt, so that what happens there is counted too. Know
 training goes.
 """
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Literal
 
 from rq.job import Retry
 
+from worker import logs
 from worker.events import ErrorText
 from worker.jobs import Job, JobStore, UnknownJob
 from worker.queue import FOREVER, Queue
@@ -25,7 +25,7 @@ from worker.trainer.handover import LOCK
 RESERVE = 16 << 10
 """Bytes that are kept on disk during an attempt, to say with that there is no room."""
 
-log = logging.getLogger("charloom.worker")
+log = logs.logger(__name__)
 
 Ending = Literal["finished", "cancelled", "failed", "again", "paused"]
 

@@ -4,7 +4,6 @@ Counted in a thread of the training process. numpy lets go of Python's lock and 
 is drawn, so training goes on bit by bit as it would. Knows a corpus, not the job.
 """
 
-import logging
 import math
 import os
 import sys
@@ -13,6 +12,7 @@ import threading
 from models.ngram import NGram
 from models.text.corpus import Corpus
 from models.training.trainer import VALIDATION_LIMIT
+from worker import logs
 from worker.jobs import BaselineFigures
 
 MAX_ORDER = 20
@@ -23,7 +23,7 @@ it would take longer, and training too."""
 
 _NICEST = 19
 
-log = logging.getLogger("charloom.worker")
+log = logs.logger(__name__)
 
 
 class BaselineCount:

@@ -109,7 +109,7 @@ little else: 300 to 600 characters a second instead of 5,000 (docs/log.md).
 _QUIET_REPEATS = 60.0
 """Seconds in which a message that repeats the one before it is left out."""
 
-log = logging.getLogger("charloom.worker")
+log = logs.logger(__name__)
 
 
 class Refused(Exception):
