@@ -34,3 +34,25 @@ def toy_checkpoint(
 
 def toy_decoder(checkpoint: Checkpoint, precision: Precision = "exact") -> Decoder:
     return Decoder(checkpoint.config, checkpoint.weights, precision)
+
+
+PATHS = [
+    "",
+    ".",
+    "..",
+    "../linux",
+    "/etc/passwd",
+    "linux/tags",
+    "linux\\tags",
+    "linux\0",
+    "linux\n",
+    "%2e%2e",
+    ".linux",
+    "-linux",
+    "Linux",
+    "l\u0131nux",
+    "linux\u0301",
+    "\uff4cinux",
+    "a" * 64,
+]
+"""What is no model's name, though it looks like one or like a file's."""

@@ -4,14 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from models.config import NetworkConfig
 from models.files import CheckpointError, parse_object, read_bounded
 from models.text.vocab import Tokens
+from models.units import bits
 
-NGRAM = "ngram"
-"""In place of a tag: the n-gram model of a name. In a card: the file of that model."""
 MAX_CARD = 256 << 10
 _MAX_NUMBER = 1e12
 
@@ -52,7 +49,7 @@ _NUMBERS = (
     ("precision", "exact"),
     ("precision", "fast"),
 )
-_LINES = ("created_at", "device", "job_id", NGRAM)
+_LINES = ("created_at", "device", "job_id", "ngram")
 
 
 def is_number(value: Any) -> bool:
@@ -84,9 +81,7 @@ def readme(config: NetworkConfig, tokens: Tokens, card: dict[str, Any]) -> str:
         f"- device: {card.get('device')}",
     ]
     if loss is not None:
-        lines.append(
-            f"- validation loss: {loss:.4f} nats per character ({loss / np.log(2):.4f} bits)"
-        )
+        lines.append(f"- validation loss: {loss:.4f} nats per character ({bits(loss):.4f} bits)")
     lines += _comparisons(card)
     options = "".join(f"- {k}: {v}\n" for k, v in sorted((card.get("options") or {}).items()))
     return "\n".join(lines) + "\n\n## Options\n\n" + options

@@ -20,6 +20,7 @@ from app.access.keys import KeyRing, bearer
 from app.access.table import TABLE, VIEWS
 from app.main import create_app
 from app.settings import Settings, refusal
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.serving import eventually, problem, serve
 from tests.toys import toy_checkpoint
@@ -46,7 +47,7 @@ def bearing(key: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("data")
-    Registry(directory / "models").publish("toy", "latest", toy_checkpoint())
+    Registry(directory / "models").publish(Reference("toy"), toy_checkpoint())
     return directory
 
 
@@ -441,7 +442,10 @@ def test_a_page_of_another_origin_can_change_nothing(
         response = unlocked.request(method, path, content="x", headers=headers)
         assert (response.status_code == 403) != allowed, response.text
         if not allowed:
-            assert "cross-origin requests that modify data are not allowed" in problem(response, 403)["detail"]
+            assert (
+                "cross-origin requests that modify data are not allowed"
+                in problem(response, 403)["detail"]
+            )
 
 
 # Names of the host

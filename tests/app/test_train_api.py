@@ -315,7 +315,11 @@ def test_no_form_however_broken_breaks_the_server(client: httpx2.Client, data: P
         ('{"sample_at": [1.5]}', "sample_at", "100,300,500"),
         ('{"corpus_id": "x"}', "corpus_id", "GET /corpora"),
         ('{"layers": 2}', "layers", "corpus_id"),
-        (json.dumps({"model": "a", "corpus_id": "0" * 64}), "corpus_id", "is unknown; GET /corpora lists all corpora"),
+        (
+            json.dumps({"model": "a", "corpus_id": "0" * 64}),
+            "corpus_id",
+            "is unknown; GET /corpora lists all corpora",
+        ),
         (json.dumps({"model": "a"}), "corpus_id", "is missing"),
     ],
 )

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.checkpoints.format import read
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.files import CheckpointError
 from models.text.cleaning import CorpusError
@@ -103,7 +104,7 @@ def test_no_checkpoint_breaks_who_reads_it(
 ) -> None:
     """It is sound, or refused in words; and what is sound can be published again."""
     registry = Registry(tmp_path / "models")
-    sound = tmp_path / "models" / "toy" / registry.publish("toy", "latest", toy_checkpoint())
+    sound = tmp_path / "models" / "toy" / registry.publish(Reference("toy"), toy_checkpoint())
     contents = {name: (sound / name).read_bytes() for name in FILES}
 
     def claim(damaged: tuple[str, bytes]) -> None:
@@ -116,7 +117,7 @@ def test_no_checkpoint_breaks_who_reads_it(
             shapes = {name: weight.shape for name, weight in found.weights.items()}
             assert shapes == dict(found.config.shapes())
             assert all(np.isfinite(weight).all() for weight in found.weights.values())
-            Registry(Path(directory) / "models").publish("again", "latest", found)
+            Registry(Path(directory) / "models").publish(Reference("again"), found)
 
     hammer(claim, damage(contents), request, long)
 
@@ -190,7 +191,7 @@ def test_the_api_keeps_its_contract(
 ) -> None:
     """Whatever is sent: no 5xx, only what /openapi.json says, and no way in without a key."""
     seconds = request.config.getoption("--fuzz-seconds")
-    Registry(tmp_path / "data" / "models").publish("toy", "latest", toy_checkpoint())
+    Registry(tmp_path / "data" / "models").publish(Reference("toy"), toy_checkpoint())
     (tmp_path / "schemathesis.toml").write_text(SCHEMATHESIS)
     (tmp_path / "hooks.py").write_text(HOOKS)
     with serve(tmp_path / "data", redis_url, api_keys="sesame:admin") as client:

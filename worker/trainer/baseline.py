@@ -14,6 +14,7 @@ from typing import Any
 from models.ngram import NGram
 from models.text.corpus import Corpus
 from models.training.trainer import VALIDATION_LIMIT
+from models.units import bits
 
 MAX_ORDER = 20
 
@@ -54,8 +55,8 @@ class Baseline:
         """Once done: the model, and what a job says of it. None if it could not be counted."""
         if self._model is None:
             return None
-        bpc = self._loss / math.log(2)
-        told = {"ngram_order": self._model.order, "val_loss": self._loss, "bpc": bpc}
+        loss = self._loss
+        told = {"ngram_order": self._model.order, "val_loss": loss, "bpc": bits(loss)}
         return self._model, told
 
     def _count(self) -> None:

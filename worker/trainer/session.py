@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.checkpoints.card import NGRAM
 from models.checkpoints.format import MAX_LINES, VALIDATION_BYTES, Checkpoint
-from models.checkpoints.registry import Registry, UnknownModel
+from models.checkpoints.reference import NGRAM, Reference, UnknownModel
+from models.checkpoints.registry import Registry
 from models.config import Weights
 from models.decoding.decoder import fast_cost
 from models.decoding.sampling import SampleOptions
@@ -41,6 +41,7 @@ from models.training.trainer import (
     evaluate,
     new_network,
 )
+from models.units import bits
 from worker.corpora import CorpusStore, UnknownCorpus
 from worker.devices import Device, DeviceStore, machine_memory
 from worker.events import EventLog, timestamp
@@ -196,12 +197,13 @@ class Session:
         except TooLarge as error:
             raise Failure("Not enough memory", str(error)) from None
         self._record_device(plan, memory)
-        reference = self._asked.get("init_from")
-        if not reference:
+        asked = self._asked.get("init_from")
+        if not asked:
             return plan, None
         try:
-            name, _, digest = self._registry.resolve(reference)
-            config = self._registry.load(name, digest).config
+            reference = Reference.parse(asked)
+            digest = self._registry.resolve(reference)
+            config = self._registry.load(reference.name, digest).config
         except (UnknownModel, CheckpointError, ValueError):
             raise Failure(
                 "The model to go on from can't be read", "It may have been deleted."
@@ -238,9 +240,9 @@ class Session:
         return trainer
 
     def _weights_of(self, digest: str) -> dict[str, torch.Tensor]:
-        name = str(self._asked["init_from"]).partition(":")[0]
+        origin = Reference.parse(self._asked["init_from"])
         try:
-            checkpoint = self._registry.load(name, digest)
+            checkpoint = self._registry.load(origin.name, digest)
         except CheckpointError as error:
             raise Failure("The model to go on from can't be read", str(error)) from None
         if checkpoint.vocabulary != self._corpus.vocabulary:
@@ -408,9 +410,9 @@ class Session:
     def _latest(self) -> Checkpoint | None:
         """The model's latest checkpoint if it is this job's."""
         try:
-            entry = self._registry.entry(self._job.model)
+            entry = self._registry.entry(Reference(self._job.model))
             if entry.card.get("job_id") == self._job.id:
-                return self._registry.load(entry.name, entry.digest)
+                return self._registry.load(self._job.model, entry.digest)
         except (UnknownModel, CheckpointError):
             pass
         return None
@@ -497,10 +499,11 @@ class Session:
         self._publish_as(tag, checkpoint)
 
     def _publish_as(self, tag: str, checkpoint: Checkpoint) -> None:
+        reference = Reference(self._job.model, tag)
         data = {
             "step": checkpoint.card["step"],
-            "model": f"{self._job.model}:{tag}",
-            "digest": self._registry.publish(self._job.model, tag, checkpoint),
+            "model": reference.full,
+            "digest": self._registry.publish(reference, checkpoint),
             "val_loss": checkpoint.card["val_loss"],
         }
         self._tell("checkpoint", data)
@@ -555,7 +558,7 @@ def _weights(network: CharNetwork) -> Weights:
 
 
 def _bits(loss: float | None) -> float | None:
-    return None if loss is None else loss / math.log(2)
+    return None if loss is None else bits(loss)
 
 
 def _steps(asked: Any, default: tuple[int, ...]) -> Iterator[int]:
