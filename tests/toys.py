@@ -1,9 +1,10 @@
 """Small networks with opinions, made without training."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig, NetworkKind
 from models.decoding.decoder import Decoder
@@ -29,7 +30,8 @@ def toy_checkpoint(
     }
     text = b"the quick fox\n"
     known = text if set(text) <= set(vocabulary.symbols.tolist()) else b""
-    return Checkpoint(config, vocabulary, weights, {"val_loss": 2.0} | card, [], known)
+    told = cast(Card, {"val_loss": 2.0} | card)
+    return Checkpoint(config, vocabulary, weights, told, [], known)
 
 
 def toy_decoder(checkpoint: Checkpoint, precision: Precision = "exact") -> Decoder:

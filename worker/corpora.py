@@ -20,13 +20,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from models.errors import Conflict, NotFound
 from models.files import sync_directory, write_durably
 from models.text.cleaning import CorpusError
-from models.text.corpus import Corpus, Report, Scan, encode, scan
+from models.text.corpus import Corpus, Scan, ScanReport, encode, scan
 from models.text.vocab import Tokens, Vocabulary
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -94,7 +95,7 @@ class CorpusStore:
 
     def add(
         self, upload: Upload, tokens: Tokens, check: Callable[[Scan], None] | None = None
-    ) -> tuple[str, Report]:
+    ) -> tuple[str, ScanReport]:
         """Scans what was uploaded and keeps it; the same bytes are kept once.
 
         Args:
@@ -167,7 +168,7 @@ class CorpusStore:
         kinds: tuple[Tokens, ...] = ("characters", "bytes")
         for tokens in kinds:
             try:
-                report = self.scan(corpus_id, tokens).report.to_json()
+                report = asdict(self.scan(corpus_id, tokens).report)
             except CorpusError as error:
                 refusals.append(str(error))
             else:
@@ -242,7 +243,7 @@ class CorpusStore:
             found = scan(directory / "original", tokens)
             _write_scan(directory, found)
             return found
-        return Scan(Report(**saved["report"]), Vocabulary.from_json(saved["vocabulary"]))
+        return Scan(ScanReport(**saved["report"]), Vocabulary.from_json(saved["vocabulary"]))
 
     def open(
         self,
@@ -280,7 +281,7 @@ def _remembered(path: Path) -> dict[str, Any] | None:
 def _write_scan(directory: Path, found: Scan) -> None:
     data: dict[str, Any] = {
         "format": _FORMAT,
-        "report": found.report.to_json(),
+        "report": asdict(found.report),
         "vocabulary": found.vocabulary.to_json(),
     }
     write_durably(directory / f"{found.report.tokens}.json", json.dumps(data).encode())

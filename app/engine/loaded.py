@@ -86,10 +86,12 @@ class LoadedModel:
     @property
     def best_precision(self) -> Precision:
         """``fast`` where it was measured to cost next to nothing."""
-        losses = self.checkpoint.card.get("precision") or {}
-        exact, fast = losses.get("exact"), losses.get("fast")
+        losses = self.checkpoint.card.get("precision")
+        if not losses or "fast" not in self.precisions:
+            return "exact"
+        exact, fast = losses["exact"], losses["fast"]
         cheap = exact is not None and fast is not None and fast - exact <= FAST_COST
-        return "fast" if cheap and "fast" in self.precisions else "exact"
+        return "fast" if cheap else "exact"
 
     def decoder(self, precision: Precision) -> Decoder:
         """Made when first asked for, which takes a moment. Any thread may ask."""

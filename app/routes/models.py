@@ -210,7 +210,9 @@ def _publish(services: Services, reference: Reference, file: IO[bytes]) -> Entry
     except CheckpointError as error:
         raise unprocessable("body", f"is not a checkpoint: {error}") from None
     # Whoever sends it does not decide what this server ships, and sends no n-gram model.
-    card = {k: v for k, v in checkpoint.card.items() if k not in ("pretrained", "ngram")}
+    card = checkpoint.card.copy()
+    card.pop("pretrained", None)
+    card.pop("ngram", None)
     services.models.publish(reference, replace(checkpoint, card=card), keep_before=True)
     return services.models.entry(reference)
 

@@ -24,16 +24,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from models.checkpoints.card import read_card
+from models.checkpoints.card import Card, HistoryPoint, parse_point, read_card
 from models.checkpoints.format import (
     FILES,
     MANIFEST,
     MAX_HISTORY,
     MAX_JSON,
     Checkpoint,
-    parse_point,
     read,
     read_config,
     read_vocabulary,
@@ -80,7 +79,7 @@ class Entry:
     digest: str
     tags: list[str]
     config: NetworkConfig
-    card: dict[str, Any]
+    card: Card
 
 
 class Registry:
@@ -165,7 +164,7 @@ class Registry:
         """
         latest = self.entry(Reference(name))
         digest = latest.card.get("ngram")
-        if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+        if digest is None or not DIGEST.fullmatch(digest):
             raise NoNGram(name)
         if not (self.root / name / "ngrams" / digest).is_file():
             raise NoNGram(name)
@@ -318,7 +317,7 @@ class Registry:
         tags = sorted(tag for tag in self._tags(name) if self._read_tag(name, tag) == digest)
         return Entry(reference, digest, tags, read_config(directory), read_card(directory))
 
-    def history(self, reference: Reference) -> list[dict[str, Any]]:
+    def history(self, reference: Reference) -> list[HistoryPoint]:
         """Losses and samples over the steps, oldest first.
 
         Raises:

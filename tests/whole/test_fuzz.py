@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -153,7 +154,7 @@ def test_no_text_breaks_the_doctor(
         except CorpusError as error:
             assert str(error)
             return
-        said: dict[str, Any] = json.loads(json.dumps(found.report.to_json(), allow_nan=False))
+        said: dict[str, Any] = json.loads(json.dumps(asdict(found.report), allow_nan=False))
         assert said["bytes"] == len(text)
         assert found.report.distinct == len(found.vocabulary)
         encode(path, found.vocabulary, ids)

@@ -9,8 +9,8 @@ import math
 import os
 import sys
 import threading
-from typing import Any
 
+from models.checkpoints.card import BaselineFigures
 from models.ngram import NGram
 from models.text.corpus import Corpus
 from models.training.trainer import VALIDATION_LIMIT
@@ -51,12 +51,16 @@ class Baseline:
     def wait(self) -> None:
         self._thread.join()
 
-    def result(self) -> tuple[NGram, dict[str, Any]] | None:
+    def result(self) -> tuple[NGram, BaselineFigures] | None:
         """Once done: the model, and what a job says of it. None if it could not be counted."""
         if self._model is None:
             return None
         loss = self._loss
-        told = {"ngram_order": self._model.order, "val_loss": loss, "bpc": bits(loss)}
+        told: BaselineFigures = {
+            "ngram_order": self._model.order,
+            "val_loss": loss,
+            "bpc": bits(loss),
+        }
         return self._model, told
 
     def _count(self) -> None:

@@ -4,8 +4,9 @@ Made from the job's events when it is taken up again, so that there is one recor
 """
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Self, cast
 
+from models.checkpoints.card import HistoryPoint
 from worker.events import Event
 
 DIVERGED = "diverged"
@@ -16,8 +17,8 @@ class History:
     """Points and samples by step. What a step is told of twice, the last time counts."""
 
     def __init__(self) -> None:
-        self._points: dict[int, dict[str, Any]] = {}
-        self._samples: dict[int, dict[str, Any]] = {}
+        self._points: dict[int, HistoryPoint] = {}
+        self._samples: dict[int, HistoryPoint] = {}
 
     @classmethod
     def of(cls, events: Iterable[Event], last_step: int) -> Self:
@@ -36,7 +37,7 @@ class History:
                 case "evaluation":
                     history.evaluated(step, event.data["val_loss"])
                 case "sample":
-                    history.sampled(event.data)
+                    history.sampled(cast(HistoryPoint, event.data))
         return history
 
     def forget_after(self, step: int) -> None:
@@ -49,11 +50,11 @@ class History:
     def evaluated(self, step: int, loss: float) -> None:
         self._point(step)["val_loss"] = loss
 
-    def sampled(self, sample: dict[str, Any]) -> None:
+    def sampled(self, sample: HistoryPoint) -> None:
         self._samples[sample["step"]] = sample
 
-    def _point(self, step: int) -> dict[str, Any]:
-        empty = {"step": step, "train_loss": None, "val_loss": None}
+    def _point(self, step: int) -> HistoryPoint:
+        empty: HistoryPoint = {"step": step, "train_loss": None, "val_loss": None}
         return self._points.setdefault(step, empty)
 
     def last_val_loss(self) -> float | None:
@@ -64,7 +65,7 @@ class History:
         ]
         return losses[-1] if losses else None
 
-    def lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[HistoryPoint]:
         """Points, then samples, each in the order of steps."""
         points = [point for _, point in sorted(self._points.items())]
         return points + [one for _, one in sorted(self._samples.items())]

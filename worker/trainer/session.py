@@ -12,11 +12,12 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
+from models.checkpoints.card import Card, HistoryPoint
 from models.checkpoints.format import MAX_LINES, VALIDATION_BYTES, Checkpoint
 from models.checkpoints.reference import NGRAM, Reference, UnknownModel
 from models.checkpoints.registry import Registry
@@ -136,7 +137,7 @@ class Session:
         self._running["options"] = self._options
         self._running["needs_bytes"] = BYTES_PER_PARAMETER * self._plan.config.parameters()
         self._job.set_running(self._running)
-        self._card = {
+        self._card: Card = {
             "job_id": self._job.id,
             "device": device_name(self._device),
             "options": self._options,
@@ -373,7 +374,7 @@ class Session:
             return
         model, told = found
         digest = self._registry.publish_ngram(self._job.model, model.to_bytes())
-        kept = {"baseline": told, NGRAM: digest}
+        kept: Card = {"baseline": told, "ngram": digest}
         write_durably(self._job.directory / "baseline.json", json.dumps(kept).encode())
         self._set_baseline(kept)
         text = (
@@ -384,7 +385,7 @@ class Session:
         self._tell("notice", {"code": "baseline", "text": text})
         self._amend()
 
-    def _set_baseline(self, kept: dict[str, Any]) -> None:
+    def _set_baseline(self, kept: Card) -> None:
         self._card |= kept
         self._running["baseline"] = kept["baseline"]
         self._job.set_running(self._running)
@@ -400,10 +401,7 @@ class Session:
             found = memorisation.examine(checkpoint, self._corpus, temperature, seed)
         except FloatingPointError:
             return
-        # Not the text itself: a checkpoint may go where its corpus may not.
-        figures = found.to_json()
-        del figures["longest_text"]
-        self._card["memorisation"] = figures
+        self._card["memorisation"] = found.figures
         self._tell("notice", {"code": "memorisation", "text": memorisation.in_words(found)})
         self._amend()
 
@@ -422,8 +420,8 @@ class Session:
         checkpoint = self._latest()
         if checkpoint is None:
             return
-        added = {k: self._card[k] for k in ("baseline", NGRAM, "memorisation") if k in self._card}
-        card, history = checkpoint.card | added, self._history.lines()
+        added = {k: v for k, v in self._card.items() if k in ("baseline", "ngram", "memorisation")}
+        card, history = cast(Card, checkpoint.card | added), self._history.lines()
         self._publish_as("latest", replace(checkpoint, card=card, history=history))
 
     # What it has learned
@@ -454,9 +452,9 @@ class Session:
         temperature = self._options.get("sample_temperature", SAMPLE_TEMPERATURE)
         prime = self._options.get("sample_prime") or ""
         text = sample(network, self._corpus.vocabulary, prime, temperature, self._options["seed"])
-        data = {"step": step, "temperature": temperature, "text": text}
-        self._history.sampled(data)
-        self._tell("sample", data)
+        point: HistoryPoint = {"step": step, "temperature": temperature, "text": text}
+        self._history.sampled(point)
+        self._tell("sample", {**point})
 
     def _tell(self, event: str, data: dict[str, Any]) -> None:
         self._queue.events.publish(self._job.id, self._events.append(event, data))
@@ -484,7 +482,7 @@ class Session:
             card=self._card
             | {
                 "val_loss": val_loss,
-                "bpc": _bits(val_loss),
+                "bpc": bits(val_loss),
                 "precision": {
                     "exact": val_loss,
                     "fast": None if cost is None else val_loss + cost,
