@@ -35,6 +35,7 @@ from bench.naive import network_of
 from bench.sample import ours as decoding
 from bench.sample import rate
 from models.checkpoints.format import Checkpoint
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.decoding.decoder import Decoder
 from models.text.vocab import Vocabulary
@@ -180,7 +181,7 @@ def charloom(hidden_size: int, *, worker: bool = False) -> Iterator[tuple[int, i
     with tempfile.TemporaryDirectory() as data:
         registry = Registry(Path(data) / "models")
         checkpoint = Checkpoint(network.config, vocabulary, weights, card, [], b"")
-        registry.publish("toy", "latest", checkpoint)
+        registry.publish(Reference("toy"), checkpoint)
         port = free_port()
         environment = {"CHARLOOM_DATA": data, "CHARLOOM_PORT": str(port)}
         command = [sys.executable, "-m", "app.cli", "up"]

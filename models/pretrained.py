@@ -19,7 +19,8 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from models.checkpoints.format import Checkpoint, read
-from models.checkpoints.registry import Registry, UnknownModel
+from models.checkpoints.reference import Reference, UnknownModel
+from models.checkpoints.registry import Registry
 from models.config import NetworkConfig
 from models.files import CheckpointError, write_durably
 from models.inside.cells import find_cells
@@ -84,13 +85,13 @@ def install(registry: Registry, root: Path) -> list[str]:
     added = []
     for name in new:
         try:
-            wanted = bool(registry.entry(name).card.get("pretrained"))
+            wanted = bool(registry.entry(Reference(name)).card.get("pretrained"))
         except UnknownModel:
             wanted = name not in known
         except CheckpointError:
             wanted = False
         if wanted:
-            digest = registry.publish(name, "latest", unpack(root / name), keep_before=True)
+            digest = registry.publish(Reference(name), unpack(root / name), keep_before=True)
             cells = json.loads((root / name / "cells.json").read_text("utf-8"))
             keep_cells(registry, name, digest, cells)
             added.append(name)

@@ -1,9 +1,10 @@
 """Small networks with opinions, made without training."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig, NetworkKind
 from models.decoding.decoder import Decoder
@@ -29,8 +30,31 @@ def toy_checkpoint(
     }
     text = b"the quick fox\n"
     known = text if set(text) <= set(vocabulary.symbols.tolist()) else b""
-    return Checkpoint(config, vocabulary, weights, {"val_loss": 2.0} | card, [], known)
+    told = cast(Card, {"val_loss": 2.0} | card)
+    return Checkpoint(config, vocabulary, weights, told, [], known)
 
 
 def toy_decoder(checkpoint: Checkpoint, precision: Precision = "exact") -> Decoder:
     return Decoder(checkpoint.config, checkpoint.weights, precision)
+
+
+PATHS = [
+    "",
+    ".",
+    "..",
+    "../linux",
+    "/etc/passwd",
+    "linux/tags",
+    "linux\\tags",
+    "linux\0",
+    "linux\n",
+    "%2e%2e",
+    ".linux",
+    "-linux",
+    "Linux",
+    "l\u0131nux",
+    "linux\u0301",
+    "\uff4cinux",
+    "a" * 64,
+]
+"""What is no model's name, though it looks like one or like a file's."""

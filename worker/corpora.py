@@ -20,13 +20,15 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Required, TypedDict, cast
 
 from models.errors import Conflict, NotFound
 from models.files import sync_directory, write_durably
 from models.text.cleaning import CorpusError
-from models.text.corpus import Corpus, Report, Scan, encode, scan
+from models.text.corpus import Corpus, Scan, ScanReport, encode, scan
+from models.text.doctor import RareSymbol
 from models.text.vocab import Tokens, Vocabulary
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -38,7 +40,7 @@ _FORMAT = 2
 
 
 class ReportRecord(TypedDict, total=False):
-    """``models.text.corpus.Report`` as JSON; only bytes and warnings of an unreadable text."""
+    """``models.text.corpus.ScanReport`` as JSON; only bytes and warnings of an unreadable text."""
 
     bytes: Required[int]
     characters: int
@@ -48,7 +50,7 @@ class ReportRecord(TypedDict, total=False):
     line_ends: str
     lines: int
     normalised: list[str]
-    rare: list[dict[str, Any]]
+    rare: list[RareSymbol]
     unprintable: list[str]
     duplicate_line_share: float | None
     preset: str
@@ -123,7 +125,7 @@ class CorpusStore:
 
     def add(
         self, upload: Upload, tokens: Tokens, check: Callable[[Scan], None] | None = None
-    ) -> tuple[str, Report]:
+    ) -> tuple[str, ScanReport]:
         """Scans an upload and keeps it; the same bytes are kept once.
 
         Args:
@@ -196,12 +198,11 @@ class CorpusStore:
         kinds: tuple[Tokens, ...] = ("characters", "bytes")
         for tokens in kinds:
             try:
-                report = self.scan(corpus_id, tokens).report
+                report = asdict(self.scan(corpus_id, tokens).report)
             except CorpusError as error:
                 refusals.append(str(error))
             else:
-                told = report.to_json() | {"warnings": refusals + report.warnings}
-                return cast(ReportRecord, told)
+                return cast(ReportRecord, report | {"warnings": [*refusals, *report["warnings"]]})
         size = (self._directory(corpus_id) / "original").stat().st_size
         return {"bytes": size, "warnings": refusals[:1]}
 
@@ -272,7 +273,7 @@ class CorpusStore:
             found = scan(directory / "original", tokens)
             _write_scan(directory, found)
             return found
-        return Scan(Report(**saved["report"]), Vocabulary.from_json(saved["vocabulary"]))
+        return Scan(ScanReport(**saved["report"]), Vocabulary.from_json(saved["vocabulary"]))
 
     def open(
         self,
@@ -315,7 +316,7 @@ def _saved(path: Path) -> Any:
 def _write_scan(directory: Path, found: Scan) -> None:
     data: _ScanFile = {
         "format": _FORMAT,
-        "report": found.report.to_json(),
+        "report": asdict(found.report),
         "vocabulary": found.vocabulary.to_json(),
     }
     write_durably(directory / f"{found.report.tokens}.json", json.dumps(data).encode())

@@ -29,6 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
+from models.checkpoints.card import BaselineFigures
 from models.errors import Conflict, NotFound
 from models.files import sync_directory, write_durably
 from worker.clock import timestamp
@@ -59,14 +60,6 @@ class JobSpec(TypedDict):
     corpus_id: str
     options: Mapping[str, Any]
     created_at: str
-
-
-class BaselineFigures(TypedDict):
-    """What an n-gram model reaches on the held-out text, in nats and bits per character."""
-
-    ngram_order: int
-    val_loss: float
-    bpc: float
 
 
 class Running(TypedDict, total=False):

@@ -16,6 +16,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from models.checkpoints.registry import Registry
+from models.inside.cells import Findings
 from models.inside.results import analyse
 
 MAX_WAITING = 16
@@ -42,7 +43,7 @@ class Background:
         self._registry = registry
         self._reading = _threads("read", READING)
         self._searching = _threads("search", SEARCHING)
-        self._searches: dict[str, Future[dict[str, Any]]] = {}
+        self._searches: dict[str, Future[Findings]] = {}
         self._waiting = 0
         self._stopping = threading.Event()
 
@@ -78,7 +79,7 @@ class Background:
             # Looked at, so that nobody complains of one whose client has left.
             future.exception()
 
-    def search(self, name: str, digest: str) -> dict[str, Any] | None:
+    def search(self, name: str, digest: str) -> Findings | None:
         """What a search of a checkpoint's cells found; None while it goes on. Begins it at first.
 
         Raises:

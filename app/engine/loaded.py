@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from models.checkpoints.card import NGRAM
 from models.checkpoints.format import Checkpoint, Lines
-from models.checkpoints.registry import Registry, split_reference
+from models.checkpoints.reference import Reference
+from models.checkpoints.registry import Registry
 from models.decoding.decoder import Decoder, RowDecoder
 from models.decoding.graph import Precision
 from models.decoding.ngram_decoder import NGramDecoder
@@ -86,10 +86,12 @@ class LoadedModel:
     @property
     def best_precision(self) -> Precision:
         """``fast`` where it was measured to cost next to nothing."""
-        losses = self.checkpoint.card.get("precision") or {}
-        exact, fast = losses.get("exact"), losses.get("fast")
+        losses = self.checkpoint.card.get("precision")
+        if not losses or "fast" not in self.precisions:
+            return "exact"
+        exact, fast = losses["exact"], losses["fast"]
         cheap = exact is not None and fast is not None and fast - exact <= FAST_COST
-        return "fast" if cheap and "fast" in self.precisions else "exact"
+        return "fast" if cheap else "exact"
 
     def decoder(self, precision: Precision) -> Decoder:
         """Made when first asked for, which takes a moment. Any thread may ask."""
@@ -128,13 +130,8 @@ class LoadedNGram:
 class NamedWriter:
     """What text is drawn from, under the name and tag that a client asked for."""
 
-    name: str
-    tag: str
+    reference: Reference
     model: Writer
-
-    @property
-    def reference(self) -> str:
-        return self.name if self.tag == "latest" else f"{self.name}:{self.tag}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,47 +158,45 @@ class Catalogue:
     def loaded(self) -> list[Writer]:
         return list(self._loaded.values())
 
-    async def writer(self, reference: str) -> NamedWriter:
+    async def writer(self, reference: Reference) -> NamedWriter:
         """What a reference names now: a network, or with ``:ngram`` its baseline.
 
         Raises:
-            ValueError: it is not a reference.
             UnknownModel: nothing has that name or tag.
             CheckpointError: it is damaged.
         """
-        name, tag = split_reference(reference)
-        if tag != NGRAM:
+        if not reference.is_ngram:
             return await self.get(reference)
+        name = reference.name
         digest, of = await asyncio.to_thread(self.registry.ngram, name)
         model = await self._get(digest, lambda: self._load_ngram(name, digest, of))
-        return NamedWriter(name, tag, model)
+        return NamedWriter(reference, model)
 
-    async def get(self, reference: str) -> Named:
+    async def get(self, reference: Reference) -> Named:
         """The network that a reference names now.
 
         Raises:
-            ValueError: it is not a reference.
             UnknownModel: nothing has that name or tag.
             CheckpointError: it is damaged.
         """
-        name, tag, digest = await asyncio.to_thread(self.registry.resolve, reference)
+        digest = await asyncio.to_thread(self.registry.resolve, reference)
         try:
-            model = await self._network(name, digest)
+            model = await self._network(reference.name, digest)
         except CheckpointError:
             # A better checkpoint may have taken the tag, and the old one's place on disk.
-            name, tag, newer = await asyncio.to_thread(self.registry.resolve, reference)
+            newer = await asyncio.to_thread(self.registry.resolve, reference)
             if newer != digest:
-                model = await self._network(name, newer)
+                model = await self._network(reference.name, newer)
             else:
-                model = await self._before(reference, name, digest)
-        return Named(name, tag, model)
+                model = await self._before(reference, digest)
+        return Named(reference, model)
 
-    async def _before(self, reference: str, name: str, damaged: str) -> LoadedModel:
+    async def _before(self, reference: Reference, damaged: str) -> LoadedModel:
         """The checkpoint that a damaged one replaced: older, but sound. Raises CheckpointError."""
         before = await asyncio.to_thread(self.registry.before, reference)
         if before is None:
             raise CheckpointError(f"{reference} is damaged, and none is known from before it")
-        model = await self._network(name, before)
+        model = await self._network(reference.name, before)
         if damaged not in self.damaged:
             _log.error("%s is damaged: the checkpoint before it is served", reference)
         self.damaged.add(damaged)

@@ -5,7 +5,6 @@ functions (``models.checks``), and does the same with text that was held out, wh
 real thing fares. Knows how a report is put together, not how it looks.
 """
 
-import math
 import os
 import platform
 import re
@@ -29,6 +28,7 @@ from app.terminal.connect import Reached
 from app.terminal.progress import duration
 from models.text.cleaning import NotUtf8, cleaned
 from models.text.novelty import longest_run
+from models.units import bits
 
 HELD_OUT = 0.05
 """Of the text, its end: the service's own share."""
@@ -291,7 +291,7 @@ def _facts(made: Run, model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _loss(loss: float | None) -> str:
     if loss is None:
         return "not known"
-    return f"{loss:.4f} nats per character, {loss / math.log(2):.4f} bits"
+    return f"{loss:.4f} nats per character, {bits(loss):.4f} bits"
 
 
 def _machine() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from app.http.problems import unprocessable
 from app.routes.services import Services
 from models import sizing
-from models.checkpoints.registry import UnknownModel
+from models.checkpoints.reference import Reference, UnknownModel
 from models.config import NetworkConfig
 from models.options import TrainingOptions
 from models.presets import with_preset
@@ -44,14 +44,13 @@ def check(services: Services, asked: TrainingOptions, scan: Scan) -> None:
 
 def _origin(services: Services, asked: TrainingOptions, scan: Scan) -> NetworkConfig:
     """The sizes of the model to go on from, once it is one that the corpus and the options fit."""
-    reference = str(asked.init_from)
     try:
-        entry = services.models.entry(reference)
+        entry = services.models.entry(Reference.parse(str(asked.init_from)))
     except UnknownModel:
         raise unprocessable(
             "init_from", "is unknown; GET /models lists all models", "unknown_model"
         ) from None
-    vocabulary = services.models.vocabulary(entry.name, entry.digest)
+    vocabulary = services.models.vocabulary(entry.reference.name, entry.digest)
     if words := difference(vocabulary, scan.vocabulary):
         raise unprocessable("init_from", f"has another vocabulary: {words}")
     for option, name in _SIZES.items():

@@ -23,11 +23,12 @@ from app.http.validation import validated
 from app.routes.services import Services, ServicesDep
 from app.routes.texts import RETRY_SECONDS, known_text
 from app.schemas.inside import CellRanking, Inspection, InspectRequest, ScoreRequest, Scores
-from models.checkpoints.registry import reference_of
+from models.checkpoints.reference import Reference
 from models.config import NetworkConfig
 from models.inside.reader import Stopped, Trace, trace
 from models.inside.results import read_cells
 from models.text.vocab import Vocabulary
+from models.units import bits
 
 MAX_BODY = 1 << 19
 MAX_ACTIVATIONS = 1_000_000
@@ -54,7 +55,7 @@ router = APIRouter(tags=["inside"], dependencies=[Depends(known_query)])
 async def inspect(model: str, request: Request, services: ServicesDep) -> Response:
     """How likely each character was, what was expected next, and what cells showed."""
     fields = validated(InspectRequest, await read_json(request, MAX_BODY))
-    named = await services.catalogue.get(reference_of(model))
+    named = await services.catalogue.get(Reference.from_client(model))
     config = named.model.checkpoint.config
     _check_cells(fields, config)
 
@@ -64,13 +65,13 @@ async def inspect(model: str, request: Request, services: ServicesDep) -> Respon
             raise unprocessable("text", "has no character that this model knows")
         traced = _trace(named, text, stopped, fields.top, fields.layer, fields.cells)
         about = {
-            "model": named.reference,
+            "model": str(named.reference),
             "digest": named.model.digest,
             "layer": range(config.num_layers)[fields.layer],
             "cells": fields.cells,
             "unknown": unknown,
             "loss": traced.loss,
-            "bpc": traced.loss / math.log(2),
+            "bpc": bits(traced.loss),
         }
         return b"".join(_inspection(about, traced, named.model.vocabulary))
 
@@ -97,7 +98,8 @@ async def inspect(model: str, request: Request, services: ServicesDep) -> Respon
 )
 async def cells(model: str, services: ServicesDep) -> Response:
     """On text that the model was not trained on; found on one half of it, scored on the other."""
-    name, _, digest = await run_in_threadpool(services.models.resolve, reference_of(model))
+    reference = Reference.from_client(model)
+    name, digest = reference.name, await run_in_threadpool(services.models.resolve, reference)
     found = await run_in_threadpool(read_cells, services.models, name, digest)
     if found is None:
         with _problems():
@@ -119,27 +121,27 @@ async def score(request: Request, services: ServicesDep) -> Response:
     """Bits per character of a text under each of several models."""
     fields = validated(ScoreRequest, await read_json(request, MAX_BODY))
     scores = []
-    bits: list[float] = []
-    for reference in fields.models:
-        named = await services.catalogue.get(reference)
+    costs: list[float] = []
+    for model in fields.models:
+        named = await services.catalogue.get(Reference.from_client(model))
         one, total = await _read(services, request, partial(_score, named, fields))
         scores.append(one)
-        bits.append(total)
+        costs.append(total)
     known = [index for index, one in enumerate(scores) if one["loss"] is not None]
-    best = min(known, key=bits.__getitem__, default=None)
+    best = min(known, key=costs.__getitem__, default=None)
     return JSONResponse({"scores": scores, "best": None if best is None else scores[best]["model"]})
 
 
 def _score(named: Named, fields: ScoreRequest, stopped: ShouldStop) -> tuple[dict[str, Any], float]:
     """A model's score of a text, and the bits that the whole text costs."""
     text, unknown = known_text(named.model.vocabulary, "text", fields.text, fields.unknown)
-    told: dict[str, Any] = {"model": named.reference, "loss": None, "bpc": None}
-    bits = unknown * UNKNOWN_BITS
+    told: dict[str, Any] = {"model": str(named.reference), "loss": None, "bpc": None}
+    cost = unknown * UNKNOWN_BITS
     if text:
         loss = _trace(named, text, stopped).loss
-        told |= {"loss": loss, "bpc": loss / math.log(2)}
-        bits += told["bpc"] * len(text)
-    return told | {"unknown": unknown}, bits
+        told |= {"loss": loss, "bpc": bits(loss)}
+        cost += told["bpc"] * len(text)
+    return told | {"unknown": unknown}, cost
 
 
 def _check_cells(fields: InspectRequest, config: NetworkConfig) -> None:

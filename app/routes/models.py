@@ -3,7 +3,6 @@
 All through ``models.checkpoint.Registry``; weights are read only where they are carried away or in.
 """
 
-import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -23,16 +22,11 @@ from app.routes.services import Services, ServicesDep
 from app.schemas.common import page
 from app.schemas.models import DownloadQuery, History, ModelList, ModelQuery, ModelView
 from models.checkpoints.archive import unzipped, zipped
-from models.checkpoints.card import NGRAM
-from models.checkpoints.registry import (
-    Entry,
-    UnknownModel,
-    check_tag,
-    reference_of,
-    split_reference,
-)
+from models.checkpoints.reference import Reference, UnknownModel
+from models.checkpoints.registry import Entry, check_publishable
 from models.decoding.export import onnx_file
 from models.files import CheckpointError
+from models.units import bits
 
 _BLOCK = 1 << 18
 
@@ -42,10 +36,10 @@ router = APIRouter(tags=["models"], dependencies=[Depends(known_query)])
 @router.get("/models", summary="List models", response_model=ModelList)
 def list_models(query: Annotated[ModelQuery, Query()], services: ServicesDep) -> dict[str, Any]:
     """Every model under each of its tags, by name, `latest` first."""
-    start = _order(query.cursor) if query.cursor else None
+    start = Reference.parse(query.cursor).place if query.cursor else None
     found: list[dict[str, Any]] = []
     for reference in services.models.references():
-        if start and _order(reference) <= start:
+        if start and reference.place <= start:
             continue
         try:
             found.append(view(services.models.entry(reference)))
@@ -60,7 +54,7 @@ def list_models(query: Annotated[ModelQuery, Query()], services: ServicesDep) ->
     "/models/{model}", summary="A model", response_model=ModelView, responses=responses(404)
 )
 def show_model(model: str, services: ServicesDep) -> dict[str, Any]:
-    return view(services.models.entry(reference_of(model)))
+    return view(services.models.entry(Reference.from_client(model)))
 
 
 @router.get(
@@ -71,7 +65,7 @@ def show_model(model: str, services: ServicesDep) -> dict[str, Any]:
 )
 def show_history(model: str, services: ServicesDep) -> dict[str, Any]:
     """Losses and samples over the steps of its training, oldest first."""
-    lines = services.models.history(reference_of(model))
+    lines = services.models.history(Reference.from_client(model))
     return {
         "points": [line for line in lines if "text" not in line],
         "samples": [line for line in lines if "text" in line],
@@ -100,16 +94,17 @@ async def download_model(
     network as an ONNX graph, which tells what its inputs and outputs are."""
     if query.format == "onnx":
         return await _onnx(model, services)
-    name, tag, digest = await run_in_threadpool(services.models.resolve, reference_of(model))
+    reference = Reference.from_client(model)
+    digest = await run_in_threadpool(services.models.resolve, reference)
     with ExitStack() as held:
-        opened = services.models.opened(name, digest)
+        opened = services.models.opened(reference.name, digest)
         files = await run_in_threadpool(held.enter_context, opened)
-        headers = _download_headers(name, tag, digest, "zip")
+        headers = _download_headers(reference, digest, "zip")
         return _Download(zipped(files), "application/zip", headers, held.pop_all())
 
 
 async def _onnx(model: str, services: Services) -> Response:
-    named = await services.catalogue.get(reference_of(model))
+    named = await services.catalogue.get(Reference.from_client(model))
     checkpoint, digest = named.model.checkpoint, named.model.digest
 
     def make() -> tuple[IO[bytes], int]:
@@ -119,7 +114,7 @@ async def _onnx(model: str, services: Services) -> Response:
                 checkpoint.config,
                 checkpoint.weights,
                 checkpoint.vocabulary,
-                named.reference,
+                str(named.reference),
                 digest,
             )
         except ValueError as error:
@@ -131,7 +126,7 @@ async def _onnx(model: str, services: Services) -> Response:
 
     with ExitStack() as held:
         file, size = await run_sync(make, limiter=services.bundles)
-        headers = _download_headers(named.name, named.tag, digest, "onnx")
+        headers = _download_headers(named.reference, digest, "onnx")
         headers["Content-Length"] = str(size)
         return _Download(_blocks(file), "application/onnx", headers, held.pop_all())
 
@@ -147,8 +142,9 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
         yield block
 
 
-def _download_headers(name: str, tag: str, digest: str, kind: str) -> dict[str, str]:
-    shown = name if tag == "latest" else f"{name}-{tag}"
+def _download_headers(reference: Reference, digest: str, kind: str) -> dict[str, str]:
+    # A file's name has no colon everywhere.
+    shown = str(reference).replace(":", "-")
     return {
         "Content-Disposition": f'attachment; filename="{shown}-{digest[:12]}.{kind}"',
         "X-Model-Digest": digest,
@@ -188,28 +184,30 @@ async def import_model(
     """Takes the zip of a checkpoint as the body. What `latest` named before stays under the id of
     its job."""
     try:
-        name, tag = split_reference(model)
-        check_tag(name, tag)
+        reference = Reference.parse(model)
+        check_publishable(reference)
     except ValueError as error:
         raise unprocessable("model", f"is not a valid target name: {error}") from None
     # A job that is to publish under the name would take the tag back.
-    await run_in_threadpool(services.jobs.check_name, name)
+    await run_in_threadpool(services.jobs.check_name, reference.name)
     with await run_in_threadpool(_unnamed_file, services) as file:
         await receive_file(request, file, services.settings.max_upload_bytes)
-        entry = await run_sync(_publish, services, name, tag, file, limiter=services.bundles)
+        entry = await run_sync(_publish, services, reference, file, limiter=services.bundles)
     response.headers["Location"] = f"/models/{model}"
     return view(entry)
 
 
-def _publish(services: Services, name: str, tag: str, file: IO[bytes]) -> Entry:
+def _publish(services: Services, reference: Reference, file: IO[bytes]) -> Entry:
     try:
         checkpoint = unzipped(file, services.settings.max_upload_bytes)
     except CheckpointError as error:
         raise unprocessable("body", f"is not a checkpoint: {error}") from None
     # Whoever sends it does not decide what this server ships, and sends no n-gram model.
-    card = {k: v for k, v in checkpoint.card.items() if k not in ("pretrained", NGRAM)}
-    services.models.publish(name, tag, replace(checkpoint, card=card), keep_before=True)
-    return services.models.entry(f"{name}:{tag}")
+    card = checkpoint.card.copy()
+    card.pop("pretrained", None)
+    card.pop("ngram", None)
+    services.models.publish(reference, replace(checkpoint, card=card), keep_before=True)
+    return services.models.entry(reference)
 
 
 @router.delete(
@@ -217,16 +215,20 @@ def _publish(services: Services, name: str, tag: str, file: IO[bytes]) -> Entry:
 )
 def delete_model(model: str, services: ServicesDep) -> None:
     """Removes a tag; a name alone removes every tag of it."""
-    services.models.delete(reference_of(model))
+    reference = Reference.from_client(model)
+    if ":" in model:
+        services.models.delete(reference)
+    else:
+        services.models.delete_name(reference.name)
 
 
 def view(entry: Entry) -> dict[str, Any]:
     """A model as clients see it (docs/http-api.md)."""
     card, loss = entry.card, entry.card.get("val_loss")
     return {
-        "model": entry.name if entry.tag == "latest" else f"{entry.name}:{entry.tag}",
-        "name": entry.name,
-        "tag": entry.tag,
+        "model": str(entry.reference),
+        "name": entry.reference.name,
+        "tag": entry.reference.tag,
         "digest": entry.digest,
         "tags": entry.tags,
         "network": entry.config.kind,
@@ -234,7 +236,7 @@ def view(entry: Entry) -> dict[str, Any]:
         "vocabulary_size": entry.config.vocabulary_size,
         "parameters": entry.config.parameters(),
         "val_loss": loss,
-        "bpc": None if loss is None else loss / math.log(2),
+        "bpc": None if loss is None else bits(loss),
         "baseline": card.get("baseline"),
         "precision": card.get("precision") or {"exact": loss, "fast": None},
         "corpus": card.get("corpus"),
@@ -242,8 +244,3 @@ def view(entry: Entry) -> dict[str, Any]:
         "job_id": card.get("job_id"),
         "pretrained": bool(card.get("pretrained")),
     }
-
-
-def _order(reference: str) -> tuple[str, bool, str]:
-    name, tag = split_reference(reference)
-    return name, tag != "latest", tag

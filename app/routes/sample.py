@@ -158,7 +158,7 @@ async def _at_once(request: Request, services: Services, opened: Opened) -> Resp
         opened.reader.close()
     answer = {
         "text": text,
-        "model": opened.named.reference,
+        "model": str(opened.named.reference),
         "precision": opened.precision,
         **await run_in_threadpool(_ending, services, opened),
     }

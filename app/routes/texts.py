@@ -14,6 +14,7 @@ from app.http.problems import Problem, unprocessable
 from app.routes.services import Services
 from app.schemas.common import Unknown
 from app.schemas.texts import SampleQuery
+from models.checkpoints.reference import Reference
 from models.decoding.batch import Stream
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions
@@ -43,7 +44,7 @@ class Opened:
 def sample_headers(named: NamedWriter, seed: int, precision: Precision) -> dict[str, str]:
     """What every text, and what is drawn like one, says of how it came about."""
     return {
-        "X-Model": named.reference,
+        "X-Model": str(named.reference),
         "X-Model-Digest": named.model.digest,
         "X-Seed": str(seed),
         "X-Precision": precision,
@@ -78,7 +79,7 @@ async def find_writer(services: Services, reference: str | None) -> NamedWriter:
             )
             raise unprocessable("model", f"is missing: {there}")
         reference = names[0]
-    return await services.catalogue.writer(reference)
+    return await services.catalogue.writer(Reference.from_client(reference))
 
 
 async def open_text(

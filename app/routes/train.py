@@ -6,6 +6,7 @@ how a network is trained.
 
 import logging
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
@@ -171,5 +172,5 @@ def _started(services: Services, job: Job) -> dict[str, Any]:
         seconds = feasibility.estimated_seconds(
             services, report.distinct, report.characters, options
         )
-        corpus = {"id": corpus_id, "estimated_seconds": seconds} | report.to_json()
+        corpus = {"id": corpus_id, "estimated_seconds": seconds} | asdict(report)
     return {**job.view(), "corpus": corpus}

@@ -1,61 +1,141 @@
-"""A checkpoint's card: where the model comes from and how good it is. Knows no file layout."""
+"""A checkpoint's card and history: where the model comes from and how good it is.
 
-from collections.abc import Iterator
+Knows no directory but the file that it reads.
+"""
+
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Required, TypedDict, cast
 
 from models.config import NetworkConfig
 from models.files import CheckpointError, parse_object, read_bounded
+from models.text.novelty import MemorisationFigures
 from models.text.vocab import Tokens
+from models.units import bits
 
-NGRAM = "ngram"
-"""In place of a tag: the n-gram model of a name. In a card: the file of that model."""
 MAX_CARD = 256 << 10
 _MAX_NUMBER = 1e12
 
 
-def read_card(directory: Path) -> dict[str, Any]:
+class CorpusFacts(TypedDict, total=False):
+    """The corpus that a model was trained on. ``characters`` counts bytes in a bytes model."""
+
+    id: str
+    bytes: int
+    characters: int
+    distinct: int
+    tokens: Tokens
+    lines: int
+
+
+class BaselineFigures(TypedDict):
+    """What counting alone reaches on the validation text, in nats and bits per character."""
+
+    ngram_order: int
+    val_loss: float
+    bpc: float
+
+
+class PrecisionLosses(TypedDict):
+    """Validation losses of the two ways to compute a network; ``fast`` None if it has none."""
+
+    exact: float | None
+    fast: float | None
+
+
+class Card(TypedDict, total=False):
+    """What a checkpoint tells of itself. None of it is sure to be there; there may be more.
+
+    ``ngram`` is the digest of the n-gram model that ``baseline`` is of; ``options`` are the job's,
+    resolved. Losses are nats per character.
+    """
+
+    job_id: str
+    created_at: str
+    device: str
+    step: int
+    val_loss: float | None
+    bpc: float | None
+    options: Mapping[str, object]
+    corpus: CorpusFacts
+    precision: PrecisionLosses
+    baseline: BaselineFigures | None
+    ngram: str
+    memorisation: MemorisationFigures
+    pretrained: bool
+
+
+class HistoryPoint(TypedDict, total=False):
+    """A line of the history: the losses at a step, or, where there is a ``text``, a sample."""
+
+    step: Required[int]
+    train_loss: float | None
+    val_loss: float | None
+    temperature: float | None
+    text: str
+
+
+def read_card(directory: Path) -> Card:
     return parse_card(read_bounded(directory / "card.json", MAX_CARD))
 
 
-def parse_card(content: bytes) -> dict[str, Any]:
-    """A card whose well-known parts are what their names say; it may have others."""
+def parse_card(content: bytes) -> Card:
+    """A card from anywhere, once each of its known parts is of its type.
+
+    Raises:
+        CheckpointError: one is not.
+    """
     card = parse_object(content, "card.json")
-    parts: dict[str, dict[str, Any]] = {"": card}
-    for name in ("baseline", "corpus", "options", "precision"):
-        part = card.get(name)
-        if not isinstance(part, dict | None):
-            raise CheckpointError(f"card.json: {name} is not an object")
-        parts[name] = part or {}
-    for part, name in _NUMBERS:
-        if not is_number(parts[part].get(name)):
-            raise CheckpointError(f"card.json: {f'{part} {name}'.strip()} is no number")
-    for name in _LINES:
-        if not _is_line(card.get(name)):
-            raise CheckpointError(f"card.json: {name} is no line of text")
+    for part in _PARTS:
+        values = card if part == "" else card.get(part)
+        if not isinstance(values, dict | None):
+            raise CheckpointError(f"card.json: {part} is not an object")
+        _check_part(part, values or {})
     if not isinstance(card.get("pretrained", False), bool):
         raise CheckpointError("card.json: pretrained is neither true nor false")
-    if card.get("precision") and not parts["precision"].keys() >= {"exact", "fast"}:
+    if card.get("precision") and not card["precision"].keys() >= {"exact", "fast"}:
         raise CheckpointError("card.json: precision lacks exact or fast")
-    return card
+    return cast(Card, card)
 
 
-_NUMBERS = (
-    ("", "bpc"),
-    ("", "step"),
-    ("", "val_loss"),
-    ("baseline", "bpc"),
-    ("baseline", "ngram_order"),
-    ("baseline", "val_loss"),
-    ("precision", "exact"),
-    ("precision", "fast"),
-)
-_LINES = ("created_at", "device", "job_id", NGRAM)
+def parse_point(line: bytes) -> HistoryPoint:
+    """A line of a history from anywhere.
+
+    Raises:
+        CheckpointError: a part of it is not of its type.
+    """
+    point = parse_object(line, "history.jsonl")
+    numbers = all(_is_number(point.get(n)) for n in ("train_loss", "val_loss", "temperature"))
+    step = point.get("step")
+    if type(step) is not int or not _is_number(step) or not numbers:
+        raise CheckpointError("history.jsonl: a figure is not a number")
+    if not isinstance(point.get("text", ""), str):
+        raise CheckpointError("history.jsonl: a sample is not text")
+    return cast(HistoryPoint, point)
 
 
-def is_number(value: Any) -> bool:
+_PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "": (("bpc", "step", "val_loss"), ("created_at", "device", "job_id", "ngram")),
+    "baseline": (("bpc", "ngram_order", "val_loss"), ()),
+    "corpus": (("bytes", "characters", "distinct", "lines"), ("id", "tokens")),
+    "memorisation": (tuple(MemorisationFigures.__annotations__), ()),
+    "options": ((), ()),
+    "precision": (("exact", "fast"), ()),
+}
+"""Objects of a card, itself among them, with the names of their numbers and of their texts."""
+
+
+def _check_part(part: str, values: dict[str, Any]) -> None:
+    numbers, lines = _PARTS[part]
+    for name in numbers:
+        if not _is_number(values.get(name)):
+            raise CheckpointError(f"card.json: {f'{part} {name}'.strip()} is not a number")
+    for name in lines:
+        if not _is_line(values.get(name)):
+            raise CheckpointError(f"card.json: {f'{part} {name}'.strip()} is not a line of text")
+
+
+def _is_number(value: Any) -> bool:
     """A number that any arithmetic can be done with, or none."""
     if isinstance(value, bool):
         return False
@@ -67,8 +147,8 @@ def _is_line(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.isprintable())
 
 
-def readme(config: NetworkConfig, tokens: Tokens, card: dict[str, Any]) -> str:
-    """The model card, for people."""
+def readme(config: NetworkConfig, tokens: Tokens, card: Card) -> str:
+    """The model card, for people. The digest depends on it: equal cards have equal words."""
     corpus = card.get("corpus") or {}
     loss = card.get("val_loss")
     lines = [
@@ -84,32 +164,30 @@ def readme(config: NetworkConfig, tokens: Tokens, card: dict[str, Any]) -> str:
         f"- device: {card.get('device')}",
     ]
     if loss is not None:
-        lines.append(
-            f"- validation loss: {loss:.4f} nats per character ({loss / np.log(2):.4f} bits)"
-        )
+        lines.append(f"- validation loss: {loss:.4f} nats per character ({bits(loss):.4f} bits)")
     lines += _comparisons(card)
     options = "".join(f"- {k}: {v}\n" for k, v in sorted((card.get("options") or {}).items()))
     return "\n".join(lines) + "\n\n## Options\n\n" + options
 
 
-def _figure(value: Any) -> Any:
-    return f"{value:.4f}" if isinstance(value, float) else value
+def _figure(value: float | None) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _comparisons(card: dict[str, Any]) -> Iterator[str]:
-    """What the model is beside counting, and beside its corpus. A card may hold anything."""
+def _comparisons(card: Card) -> Iterator[str]:
+    """What the model is beside counting, and beside its corpus."""
     baseline, found = card.get("baseline"), card.get("memorisation")
-    if isinstance(baseline, dict):
+    if baseline is not None:
         yield (
             f"- n-gram baseline on the same text: {_figure(baseline.get('val_loss'))} nats per "
             f"character (order {baseline.get('ngram_order')})"
         )
-    if isinstance(found, dict):
+    if found is not None:
         yield (
             f"- of {found.get('characters')} characters that it wrote, the longest run that the "
             f"corpus has word for word: {found.get('longest')}"
         )
-        for name in ("lines", "names"):
-            share = found.get(f"novel_{name.removesuffix('s')}_share")
+        lines, names = found.get("novel_line_share"), found.get("novel_name_share")
+        for novel, share in (("lines", lines), ("names", names)):
             if isinstance(share, float):
-                yield f"- novel {name}: {share:.1%}"
+                yield f"- novel {novel}: {share:.1%}"

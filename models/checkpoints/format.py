@@ -25,7 +25,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as to_safetensors
 
-from models.checkpoints.card import MAX_CARD, is_number, parse_card, readme
+from models.checkpoints.card import MAX_CARD, Card, HistoryPoint, parse_card, parse_point, readme
 from models.config import NetworkConfig, Weights
 from models.files import CheckpointError, parse_object, read_bounded, sync_directory
 from models.text.vocab import Vocabulary
@@ -61,6 +61,11 @@ _MAX_HEADER = 1 << 20
 Lines = NDArray[np.uint64]
 
 
+class ManifestEntry(TypedDict):
+    sha256: str
+    bytes: int
+
+
 def no_lines() -> Lines:
     return np.empty(0, dtype="<u8")
 
@@ -75,8 +80,8 @@ class Checkpoint:
     config: NetworkConfig
     vocabulary: Vocabulary
     weights: Weights
-    card: dict[str, Any]
-    history: list[dict[str, Any]]
+    card: Card
+    history: list[HistoryPoint]
     validation: bytes
     lines: Lines = field(default_factory=no_lines)
 
@@ -99,7 +104,7 @@ def write(directory: Path, checkpoint: Checkpoint) -> str:
     for name, data in contents.items():
         if len(data) > _limit(name, checkpoint.config):
             raise CheckpointError(f"{name} would be too large: {len(data)} bytes")
-    manifest = {
+    manifest: dict[str, ManifestEntry] = {
         name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         for name, data in contents.items()
     }
@@ -134,7 +139,7 @@ def _limit(name: str, config: NetworkConfig) -> int:
     return limits.get(name, MAX_JSON)
 
 
-def _json(value: Any, indent: int | None = 1) -> bytes:
+def _json(value: object, indent: int | None = 1) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n").encode()
 
 
@@ -252,14 +257,3 @@ def _parse_config(content: bytes) -> NetworkConfig:
         return NetworkConfig(**data)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"config.json: {error}") from None
-
-
-def parse_point(line: bytes) -> dict[str, Any]:
-    point = parse_object(line, "history.jsonl")
-    numbers = all(is_number(point.get(n)) for n in ("train_loss", "val_loss", "temperature"))
-    step = point.get("step")
-    if type(step) is not int or not is_number(step) or not numbers:
-        raise CheckpointError("history.jsonl: a figure is no number")
-    if not isinstance(point.get("text", ""), str):
-        raise CheckpointError("history.jsonl: a sample is no text")
-    return point

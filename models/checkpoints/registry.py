@@ -24,23 +24,32 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from models.checkpoints.card import NGRAM, read_card
+from models.checkpoints.card import Card, HistoryPoint, parse_point, read_card
 from models.checkpoints.format import (
     FILES,
     MANIFEST,
     MAX_HISTORY,
     MAX_JSON,
     Checkpoint,
-    parse_point,
     read,
     read_config,
     read_vocabulary,
     write,
 )
+from models.checkpoints.reference import (
+    DIGEST,
+    LATEST,
+    NAME,
+    NGRAM,
+    TAG,
+    NoNGram,
+    NotANetwork,
+    Reference,
+    UnknownModel,
+)
 from models.config import NetworkConfig
-from models.errors import NotFound
 from models.files import (
     CheckpointError,
     open_file,
@@ -51,9 +60,6 @@ from models.files import (
 )
 from models.text.vocab import Vocabulary
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
-TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
-DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _JOB = re.compile(r"[0-9a-f]{22}", re.ASCII)
 
 
@@ -65,64 +71,15 @@ _ABANDONED = 3600.0
 """Seconds after which a checkpoint half written belongs to a process that is no more."""
 
 
-class UnknownModel(NotFound):
-    """No such model, or no such tag of it."""
-
-    code = "unknown_model"
-
-
-class NoNGram(UnknownModel):
-    """The model has no n-gram model to sample."""
-
-    code = "no_ngram"
-
-
-class NotANetwork(UnknownModel):
-    """An n-gram model was named where it takes a network."""
-
-    code = "not_a_network"
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A published checkpoint as listings show it, weights unread."""
 
-    name: str
-    tag: str
+    reference: Reference
     digest: str
     tags: list[str]
     config: NetworkConfig
-    card: dict[str, Any]
-
-
-def split_reference(reference: str) -> tuple[str, str]:
-    """``name[:tag]`` to name and tag (``latest`` if none).
-
-    Raises:
-        ValueError: it is not such a reference.
-    """
-    name, colon, tag = reference.partition(":")
-    if not colon:
-        tag = "latest"
-    if not NAME.fullmatch(name) or not TAG.fullmatch(tag):
-        raise ValueError(
-            "a model is name or name:tag, of lower-case letters, digits, '_' and '-' "
-            "(in a tag also '.'), 63 at most, starting with a letter or digit"
-        )
-    return name, tag
-
-
-def reference_of(text: str) -> str:
-    """A reference that came from outside; what can't be one names nothing.
-
-    Raises:
-        UnknownModel: it is no reference.
-    """
-    try:
-        split_reference(text)
-    except ValueError:
-        raise UnknownModel(text) from None
-    return text
+    card: Card
 
 
 class Registry:
@@ -132,7 +89,7 @@ class Registry:
         self.root = root
 
     def publish(
-        self, name: str, tag: str, checkpoint: Checkpoint, *, keep_before: bool = False
+        self, reference: Reference, checkpoint: Checkpoint, *, keep_before: bool = False
     ) -> str:
         """Writes a checkpoint and points the tag at it.
 
@@ -143,10 +100,11 @@ class Registry:
             The digest.
 
         Raises:
-            ValueError: the name or tag is none.
+            ValueError: the tag is the n-gram model's.
             CheckpointError: a part of it is larger than ``read`` takes.
         """
-        check_tag(name, tag)
+        check_publishable(reference)
+        name, tag = reference.name, reference.tag
         home = self.root / name
         staged = home / f".stage-{secrets.token_hex(8)}"
         with self._changing():
@@ -170,17 +128,17 @@ class Registry:
             shutil.rmtree(staged, ignore_errors=True)
         return digest
 
-    def tag(self, name: str, tag: str, digest: str) -> None:
+    def tag(self, reference: Reference, digest: str) -> None:
         """Points a tag at a checkpoint that is there.
 
         Raises:
-            ValueError: the name or tag is none.
+            ValueError: the tag is the n-gram model's.
             CheckpointError: the checkpoint is gone.
         """
-        check_tag(name, tag)
+        check_publishable(reference)
         with self._changing():
-            self._directory(name, digest)
-            self._write_tag(name, tag, digest)
+            self._directory(reference.name, digest)
+            self._write_tag(reference.name, reference.tag, digest)
 
     def publish_ngram(self, name: str, data: bytes) -> str:
         """Keeps an n-gram model for the checkpoints of a name, and returns its digest.
@@ -188,10 +146,9 @@ class Registry:
         It goes with the last checkpoint whose card names it.
 
         Raises:
-            ValueError: the name is none.
+            ValueError: it is not a name.
         """
-        split_reference(name)
-        directory = self.root / name / "ngrams"
+        directory = self.root / Reference(name).name / "ngrams"
         digest = hashlib.sha256(data).hexdigest()
         with self._changing():
             directory.mkdir(parents=True, exist_ok=True)
@@ -205,9 +162,9 @@ class Registry:
         Raises:
             UnknownModel: there is no such name, or it has no n-gram model.
         """
-        latest = self.entry(name)
-        digest = latest.card.get(NGRAM)
-        if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+        latest = self.entry(Reference(name))
+        digest = latest.card.get("ngram")
+        if digest is None or not DIGEST.fullmatch(digest):
             raise NoNGram(name)
         if not (self.root / name / "ngrams" / digest).is_file():
             raise NoNGram(name)
@@ -228,7 +185,7 @@ class Registry:
             besides: the id of a job; what is of it need not stay.
         """
         with self._changing():
-            digest = self._read_tag(name, "latest")
+            digest = self._read_tag(name, LATEST)
             if digest and self._job_of(name, digest) != besides:
                 self._keep(name, digest)
 
@@ -246,29 +203,40 @@ class Registry:
         except CheckpointError:
             return ""
 
-    def delete(self, reference: str) -> None:
-        """Removes a tag, or every tag of a name alone, and what no tag names then.
+    def delete(self, reference: Reference) -> None:
+        """Removes a tag, and the checkpoints that no tag names then.
 
         Raises:
-            ValueError: it is not a reference.
             UnknownModel: nothing has that name or tag.
         """
-        name, tag = split_reference(reference)
-        home = self.root / name
         with self._changing():
-            tags = [tag] if ":" in reference else self._tags(name)
-            if not any(self._read_tag(name, t) for t in tags):
-                raise UnknownModel(reference)
-            for t in tags:
-                (home / "tags" / t).unlink(missing_ok=True)
-            sync_directory(home / "tags")
-            self._prune(name)
-            # A job may be writing its next checkpoint there.
-            if not self._tags(name) and not any(home.glob(".stage-*")):
-                doomed = self.root / f".gone-{secrets.token_hex(8)}"
-                home.rename(doomed)
-                sync_directory(self.root)
-                shutil.rmtree(doomed, ignore_errors=True)
+            self._delete(reference.name, [reference.tag])
+
+    def delete_name(self, name: str) -> None:
+        """Removes every tag of a name, with their checkpoints.
+
+        Raises:
+            ValueError: it is not a name.
+            UnknownModel: nothing has that name.
+        """
+        name = Reference(name).name
+        with self._changing():
+            self._delete(name, self._tags(name))
+
+    def _delete(self, name: str, tags: list[str]) -> None:
+        home = self.root / name
+        if not any(self._read_tag(name, tag) for tag in tags):
+            raise UnknownModel(name)
+        for tag in tags:
+            (home / "tags" / tag).unlink(missing_ok=True)
+        sync_directory(home / "tags")
+        self._prune(name)
+        # A job may be writing its next checkpoint there.
+        if not self._tags(name) and not any(home.glob(".stage-*")):
+            doomed = self.root / f".gone-{secrets.token_hex(8)}"
+            home.rename(doomed)
+            sync_directory(self.root)
+            shutil.rmtree(doomed, ignore_errors=True)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -282,28 +250,22 @@ class Registry:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def resolve(self, reference: str) -> tuple[str, str, str]:
-        """Name, tag and digest of a reference.
+    def resolve(self, reference: Reference) -> str:
+        """Returns the digest of the checkpoint that a reference names now.
 
         Raises:
-            ValueError: it is not a reference.
             UnknownModel: nothing has that name or tag, or it is an n-gram model.
         """
-        name, tag = split_reference(reference)
-        if tag == NGRAM:
+        if reference.is_ngram:
             raise NotANetwork(reference)
-        digest = self._read_tag(name, tag)
+        digest = self._read_tag(reference.name, reference.tag)
         if digest is None:
-            raise UnknownModel(f"{name}:{tag}")
-        return name, tag, digest
+            raise UnknownModel(reference)
+        return digest
 
-    def before(self, reference: str) -> str | None:
-        """Digest of what a tag named before it named what it does; None if that is not known.
-
-        Raises:
-            ValueError: it is not a reference.
-        """
-        return next(iter(self._read_tag_file(*split_reference(reference))[1:]), None)
+    def before(self, reference: Reference) -> str | None:
+        """Digest of what a tag named before it named what it does; None if that is not known."""
+        return next(iter(self._read_tag_file(reference.name, reference.tag)[1:]), None)
 
     def load(self, name: str, digest: str) -> Checkpoint:
         """Reads and checks a checkpoint.
@@ -343,27 +305,27 @@ class Registry:
         data = read_bounded(directory / "vocab.json", MAX_JSON)
         return read_vocabulary(data, read_config(directory))
 
-    def entry(self, reference: str) -> Entry:
+    def entry(self, reference: Reference) -> Entry:
         """A model without its weights.
 
         Raises:
             UnknownModel: nothing has that name or tag.
             CheckpointError: it is damaged.
         """
-        name, tag, digest = self.resolve(reference)
+        name, digest = reference.name, self.resolve(reference)
         directory = self._directory(name, digest)
-        tags = sorted(t for t in self._tags(name) if self._read_tag(name, t) == digest)
-        return Entry(name, tag, digest, tags, read_config(directory), read_card(directory))
+        tags = sorted(tag for tag in self._tags(name) if self._read_tag(name, tag) == digest)
+        return Entry(reference, digest, tags, read_config(directory), read_card(directory))
 
-    def history(self, reference: str) -> list[dict[str, Any]]:
+    def history(self, reference: Reference) -> list[HistoryPoint]:
         """Losses and samples over the steps, oldest first.
 
         Raises:
             UnknownModel: nothing has that name or tag.
             CheckpointError: it is damaged.
         """
-        name, _tag, digest = self.resolve(reference)
-        data = read_bounded(self._directory(name, digest) / "history.jsonl", MAX_HISTORY)
+        directory = self._directory(reference.name, self.resolve(reference))
+        data = read_bounded(directory / "history.jsonl", MAX_HISTORY)
         return [parse_point(line) for line in data.splitlines()]
 
     def entries(self) -> Iterator[Entry]:
@@ -374,11 +336,11 @@ class Registry:
             except (UnknownModel, CheckpointError):
                 continue
 
-    def references(self) -> Iterator[str]:
-        """``name:tag`` of every model, by name, ``latest`` first."""
+    def references(self) -> Iterator[Reference]:
+        """Every model and tag, by name, ``latest`` first."""
         for name in self.names():
-            for tag in sorted(self._tags(name), key=lambda t: (t != "latest", t)):
-                yield f"{name}:{tag}"
+            found = (Reference(name, tag) for tag in self._tags(name))
+            yield from sorted(found, key=lambda reference: reference.place)
 
     def names(self) -> list[str]:
         if not self.root.is_dir():
@@ -431,16 +393,15 @@ class Registry:
         named = set()
         for digest in checkpoints:
             with suppress(CheckpointError):
-                named.add(read_card(home / digest).get(NGRAM))
+                named.add(read_card(home / digest).get("ngram"))
         for path in (home / "ngrams").iterdir():
             if path.name not in named and path.stat().st_mtime < time.time() - _ABANDONED:
                 path.unlink(missing_ok=True)
 
 
-def check_tag(name: str, tag: str) -> None:
-    """Raises ValueError: a checkpoint can't have that name or tag."""
-    split_reference(f"{name}:{tag}")
-    if tag == NGRAM:
+def check_publishable(reference: Reference) -> None:
+    """Raises ValueError: the tag is the n-gram model's."""
+    if reference.is_ngram:
         raise ValueError(f"the tag {NGRAM} is the n-gram model's: choose another")
 
 

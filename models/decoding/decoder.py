@@ -95,7 +95,7 @@ class Decoder:
             the logits they were chosen from, [steps, rows, vocabulary]; where the rows stand then.
         """
         greedy = choices.temperatures == 0
-        feeds: dict[str, Any] = {
+        feeds: dict[str, NDArray[Any]] = {
             "id": rows.ids,
             "forced": forced,
             "uniforms": uniforms,

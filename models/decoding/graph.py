@@ -43,7 +43,7 @@ class Session:
         )
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def run(self, feeds: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    def run(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         return dict(zip(self._outputs, self._session.run(None, feeds), strict=True))
 
 

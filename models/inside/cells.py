@@ -11,7 +11,7 @@ Knows checkpoints, no file and no client.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,9 +80,37 @@ class _Sample:
         return bool(fewest >= MIN_COUNT and episodes >= MIN_EPISODES)
 
 
-def find_cells(
-    checkpoint: Checkpoint, stopped: Callable[[], bool] = lambda: False
-) -> dict[str, Any]:
+class CellScore(TypedDict):
+    """A cell, counted from 0 in its layer, and how well it tracks a hypothesis."""
+
+    layer: int
+    cell: int
+    score: float
+    sign: int
+
+
+class Finding(TypedDict):
+    """The cells that track a hypothesis, best first; what the first shows along an excerpt."""
+
+    name: str
+    title: str
+    metric: Metric
+    cells: list[CellScore]
+    excerpt: str
+    activations: list[float]
+
+
+class Findings(TypedDict):
+    """The hypotheses that some cell tracks, and the share of cells that track any.
+
+    The share is None where there is too little text to tell.
+    """
+
+    hypotheses: list[Finding]
+    share: float | None
+
+
+def find_cells(checkpoint: Checkpoint, stopped: Callable[[], bool] = lambda: False) -> Findings:
     """What the cells of a network keep track of, on the validation text that it carries.
 
     Activations are ``tanh(c)`` for an LSTM, else h, after each character; in a bytes model after
@@ -91,9 +119,7 @@ def find_cells(
     its score that of the cell turned over.
 
     Returns:
-        As ``docs/http-api.md`` has it: ``hypotheses`` that some cell tracks, and the ``share`` of
-        cells that track any; null if there is too little text to tell. The ``excerpt`` is of the
-        second half, and its ``activations`` are those of the first of the cells.
+        As ``docs/http-api.md`` has it. Excerpts are of the second half.
 
     Raises:
         Stopped: ``stopped``, which is asked now and then, said so.
@@ -118,35 +144,36 @@ def find_cells(
     scoring = _effects(levels[:, half:], seconds, stopped)
     # In both halves, and in both the same way up.
     tracks = (np.abs(picking) >= least) & (scoring * np.sign(picking) >= least)
-    found = []
+    found: list[Finding] = []
     for index in np.flatnonzero(tracks.any(axis=0)).tolist():
         merit = np.where(tracks[:, index], np.abs(picking[:, index]), 0)
         cells = np.argsort(-merit, kind="stable")[: min(TOP, np.count_nonzero(merit))]
         effects = scoring[cells, index]
         order = np.argsort(-np.abs(effects), kind="stable")
         cells, effects = cells[order], effects[order]
+        second = seconds[index]
+        excerpt, shown = _excerpt(text[half:], levels[cells[0], half:], effects[0], second)
         found.append(
-            _finding(checkpoint, seconds[index].hypothesis, cells, effects)
-            | _excerpt(text[half:], levels[cells[0], half:], effects[0], seconds[index])
+            {
+                "name": second.hypothesis.name,
+                "title": second.hypothesis.title,
+                "metric": second.hypothesis.metric,
+                "cells": _scores(checkpoint.config, second.hypothesis.metric, cells, effects),
+                "excerpt": excerpt,
+                "activations": shown,
+            }
         )
     return {"hypotheses": found, "share": float(tracks.any(axis=1).mean())}
 
 
-def _finding(
-    checkpoint: Checkpoint, hypothesis: Hypothesis, cells: Ids, effects: Effects
-) -> dict[str, Any]:
-    ranked = []
+def _scores(config: NetworkConfig, metric: Metric, cells: Ids, effects: Effects) -> list[CellScore]:
+    scores: list[CellScore] = []
     for cell, effect in zip(cells.tolist(), effects.tolist(), strict=True):
-        layer, place = divmod(cell, checkpoint.config.hidden_size)
-        score = _score(hypothesis.metric, abs(effect))
+        layer, place = divmod(cell, config.hidden_size)
+        score = round(_score(metric, abs(effect)), 4)
         sign = 1 if effect > 0 else -1
-        ranked.append({"layer": layer, "cell": place, "score": round(score, 4), "sign": sign})
-    return {
-        "name": hypothesis.name,
-        "title": hypothesis.title,
-        "metric": hypothesis.metric,
-        "cells": ranked,
-    }
+        scores.append({"layer": layer, "cell": place, "score": score, "sign": sign})
+    return scores
 
 
 def _score(metric: Metric, effect: float) -> float:
@@ -279,7 +306,7 @@ def _column(sample: _Sample) -> Floats:
     return (middle / np.linalg.norm(middle)).astype(np.float32)
 
 
-def _excerpt(text: str, shown: Levels, effect: float, sample: _Sample) -> dict[str, Any]:
+def _excerpt(text: str, shown: Levels, effect: float, sample: _Sample) -> tuple[str, list[float]]:
     """A piece where a cell and what it tracks go up and down together most, and what it shows."""
     size = min(EXCERPT, len(text))
     kept = np.zeros((4, len(text)))
@@ -293,7 +320,4 @@ def _excerpt(text: str, shown: Levels, effect: float, sample: _Sample) -> dict[s
         starts = np.arange(len(covariance))
     begin = int(starts[np.argmax(covariance[starts])])
     part = slice(begin, begin + size)
-    return {
-        "excerpt": text[part],
-        "activations": np.round(shown[part] / (_LEVELS // 2 - 1), 2).tolist(),
-    }
+    return text[part], np.round(shown[part] / (_LEVELS // 2 - 1), 2).tolist()

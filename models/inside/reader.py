@@ -213,7 +213,7 @@ class Reader:
         self, layer: int, values: Floats, state: dict[str, Floats]
     ) -> tuple[Floats, Floats]:
         """One layer over a block: its h and what its cells show; moves ``state`` on."""
-        feeds: dict[str, Any] = {part: state[part] for part in _parts(self.config)}
+        feeds = {part: state[part] for part in _parts(self.config)}
         names = [*(f"{part}_end" for part in feeds), "hs", "shown"]
         *ends, h, shown = self._layers[layer].run(names, feeds | {"values": values})
         state.update(zip(feeds, ends, strict=True))

@@ -10,11 +10,11 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from models.checkpoints.registry import Registry
 from models.files import write_durably
-from models.inside.cells import find_cells
+from models.inside.cells import Findings, find_cells
 from models.inside.hypotheses import HYPOTHESES
 
 _VERSION = 2
@@ -23,7 +23,7 @@ _VERSION = 2
 _LONGEST = 1 << 20
 
 
-def read_cells(registry: Registry, name: str, digest: str) -> dict[str, Any] | None:
+def read_cells(registry: Registry, name: str, digest: str) -> Findings | None:
     """What the search found in a checkpoint; None if it is still to be made.
 
     Args:
@@ -37,16 +37,16 @@ def read_cells(registry: Registry, name: str, digest: str) -> dict[str, Any] | N
         return None
     if not isinstance(kept, dict) or kept.pop("made_by", None) != _made_by():
         return None
-    return kept
+    return cast(Findings, kept)
 
 
-def keep_cells(registry: Registry, name: str, digest: str, found: dict[str, Any]) -> None:
+def keep_cells(registry: Registry, name: str, digest: str, found: Findings) -> None:
     """Writes what the search found.
 
     Raises:
         OSError: the disk is full.
     """
-    data = json.dumps({"made_by": _made_by()} | found, ensure_ascii=False)
+    data = json.dumps({"made_by": _made_by(), **found}, ensure_ascii=False)
     # The model may have been deleted meanwhile.
     with suppress(FileNotFoundError):
         write_durably(_path(registry, name, digest), data.encode())
@@ -54,7 +54,7 @@ def keep_cells(registry: Registry, name: str, digest: str, found: dict[str, Any]
 
 def analyse(
     registry: Registry, name: str, digest: str, stopped: Callable[[], bool] = lambda: False
-) -> dict[str, Any]:
+) -> Findings:
     """Searches a checkpoint's cells, if nobody did, and keeps what it finds; seconds of one core.
 
     Raises:

@@ -6,7 +6,7 @@ Knows nothing of uploads or jobs.
 
 import os
 import secrets
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +15,12 @@ import numpy as np
 from models.arrays import AnyIds
 from models.config import MAX_VOCABULARY
 from models.text.cleaning import MIN_CHARACTERS, Cleaner, CorpusError, blocks, symbols
-from models.text.doctor import Examination
+from models.text.doctor import Examination, RareSymbol
 from models.text.vocab import Tokens, Vocabulary
 
 
 @dataclass(slots=True)
-class Report:
+class ScanReport:
     """What a scan of a corpus found. ``characters`` counts bytes where ``tokens`` is bytes.
 
     ``rare`` are the symbols seen fewer than ``RARE`` times, the rarest first, at most
@@ -36,19 +36,16 @@ class Report:
     line_ends: Literal["lf", "crlf", "cr", "mixed", "none"]
     lines: int
     normalised: list[str] = field(default_factory=list)
-    rare: list[dict[str, Any]] = field(default_factory=list)
+    rare: list[RareSymbol] = field(default_factory=list)
     unprintable: list[str] = field(default_factory=list)
     duplicate_line_share: float | None = None
     preset: str = "auto"
     warnings: list[str] = field(default_factory=list)
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(slots=True)
 class Scan:
-    report: Report
+    report: ScanReport
     vocabulary: Vocabulary
 
 
@@ -83,7 +80,7 @@ def scan(path: Path, tokens: Tokens = "characters") -> Scan:
     vocabulary = Vocabulary(tokens, present.tolist())
     newlines = int(found.counts[0x0A])
     duplicates = found.duplicate_line_share()
-    report = Report(
+    report = ScanReport(
         bytes=size,
         characters=total,
         distinct=len(present),

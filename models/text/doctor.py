@@ -6,7 +6,7 @@ Knows symbols, lines and words for what is wrong; no file and no network.
 import re
 import unicodedata
 import zlib
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,13 @@ _PENDING = 1 << 18
 
 # UTF-8 that was read as Latin-1 or Windows-1252 and written as UTF-8 again: "Ã©", "â€™".
 _GARBLED = re.compile("[ÂÃ][\u0080-\u00bf]|â€[\u0080-\u00ff\u2000-\u2fff]?")
+
+
+class RareSymbol(TypedDict):
+    """A symbol as ``Vocabulary.name`` has it, and how often it occurs."""
+
+    char: str
+    count: int
 
 
 def is_list(symbols: AnyInts, newline: int) -> bool:
@@ -151,7 +158,7 @@ class Examination:
             return None
         return self._census.duplicate_share()
 
-    def rare(self, vocabulary: Vocabulary) -> list[dict[str, Any]]:
+    def rare(self, vocabulary: Vocabulary) -> list[RareSymbol]:
         """The symbols seen fewer than ``RARE`` times, the rarest first, ``MAX_RARE`` at most."""
         counts = self.counts[vocabulary.symbols]
         ids = np.flatnonzero(counts < RARE)

@@ -8,8 +8,8 @@ hand, hashes of its lines say whether a line is one of them. Knows nothing of ne
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ Places = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class SharedRun:
     """A stretch of ids that sample and corpus share: its length and first place in each.
 
     Without any, length and places are 0.
@@ -73,8 +73,19 @@ class LineNovelty:
         return self.novel_distinct / self.distinct if self.distinct else None
 
 
+class MemorisationFigures(TypedDict):
+    """A report without the corpus's own text: a checkpoint may go where its corpus may not."""
+
+    characters: int
+    longest: int
+    longest_start: int
+    lines: int
+    novel_line_share: float | None
+    novel_name_share: float | None
+
+
 @dataclass(frozen=True, slots=True)
-class Report:
+class MemorisationReport:
     """What a sample owes to the corpus.
 
     ``longest`` is the length of the longest run that the corpus has, ``longest_start`` its place
@@ -90,11 +101,19 @@ class Report:
     novel_line_share: float | None
     novel_name_share: float | None
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    @property
+    def figures(self) -> MemorisationFigures:
+        return {
+            "characters": self.characters,
+            "longest": self.longest,
+            "longest_start": self.longest_start,
+            "lines": self.lines,
+            "novel_line_share": self.novel_line_share,
+            "novel_name_share": self.novel_name_share,
+        }
 
 
-def report(sample: str | AnyInts, ids: AnyIds, vocabulary: Vocabulary) -> Report:
+def report(sample: str | AnyInts, ids: AnyIds, vocabulary: Vocabulary) -> MemorisationReport:
     """Compares a sample with a corpus.
 
     Args:
@@ -110,7 +129,7 @@ def report(sample: str | AnyInts, ids: AnyIds, vocabulary: Vocabulary) -> Report
     shared = np.asarray(ids[run.corpus_start : run.corpus_start + run.length])
     newline = int(vocabulary.lookup(np.array([0x0A], dtype=np.uint32))[0])
     lines = line_novelty(sampled, ids, newline)
-    return Report(
+    return MemorisationReport(
         characters=len(sampled),
         longest=run.length,
         longest_text=vocabulary.decoder().decode(shared, final=True),
@@ -219,7 +238,7 @@ def _line_blocks(ids: AnyIds, newline: int) -> Iterator[AnyIds]:
         begin += stop
 
 
-def longest_run(sample: AnyInts, ids: AnyIds) -> Run:
+def longest_run(sample: AnyInts, ids: AnyIds) -> SharedRun:
     """The longest stretch of a sample that the corpus has word for word.
 
     One pass over the corpus: at each place the window that is one longer than the best so far is
@@ -238,7 +257,7 @@ def longest_run(sample: AnyInts, ids: AnyIds) -> Run:
     powers = _powers(_MULTIPLIER, min(_BLOCK, len(ids)) + len(sample) + 1)
     inverses = _powers(_INVERSE, len(powers))
     sample_hash = _Hash(sample, powers, inverses)
-    best = Run(0, 0, 0)
+    best = SharedRun(0, 0, 0)
     windows = _Windows(sample_hash, 1)
     for begin in range(0, len(ids), _BLOCK):
         if best.length == len(sample):
@@ -305,7 +324,7 @@ class _Windows:
         return maybe[found], self._order[ranks[found]]
 
 
-def _raise(best: Run, windows: _Windows, block: _Hash, offset: int) -> Run:
+def _raise(best: SharedRun, windows: _Windows, block: _Hash, offset: int) -> SharedRun:
     """The best run once a block of the corpus, which begins at ``offset``, has been seen."""
     sample = windows.sample
     low, high = best.length, min(len(sample.ids), len(block.ids)) + 1
@@ -326,16 +345,16 @@ def _raise(best: Run, windows: _Windows, block: _Hash, offset: int) -> Run:
         if run is None:
             high = length
         else:
-            best = Run(length, run.sample_start, offset + run.corpus_start)
+            best = SharedRun(length, run.sample_start, offset + run.corpus_start)
             low, candidates, step = length, starts, 2 * step
     return best
 
 
 def _first_equal(
     sample: AnyInts, places: Places, block: AnyInts, starts: Places, length: int
-) -> Run | None:
+) -> SharedRun | None:
     for i in range(len(starts)):
         place, start = int(places[i]), int(starts[i])
         if np.array_equal(sample[place : place + length], block[start : start + length]):
-            return Run(length, place, start)
+            return SharedRun(length, place, start)
     return None

@@ -9,7 +9,7 @@ import functools
 import itertools
 import re
 import unicodedata
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,13 @@ from models.config import MAX_VOCABULARY
 from models.errors import Invalid
 
 Tokens = Literal["characters", "bytes"]
+
+
+class VocabularyJson(TypedDict):
+    """A vocabulary as it is written: each symbol as a character, or as a byte's number."""
+
+    tokens: Tokens
+    symbols: list[str] | list[int]
 
 
 class UnknownCharacters(Invalid):
@@ -174,14 +181,14 @@ class Vocabulary:
         symbol = int(self.symbols[id_])
         return chr(symbol) if self.tokens == "characters" or symbol < 128 else f"\\x{symbol:02x}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> VocabularyJson:
         symbols = self.symbols.tolist()
         if self.tokens == "characters":
             return {"tokens": self.tokens, "symbols": [chr(s) for s in symbols]}
         return {"tokens": self.tokens, "symbols": symbols}
 
     @classmethod
-    def from_json(cls, data: Any) -> "Vocabulary":
+    def from_json(cls, data: object) -> "Vocabulary":
         """Raises ValueError unless ``data`` is what ``to_json`` gives."""
         if not isinstance(data, dict) or not isinstance(data.get("symbols"), list):
             raise ValueError("vocabulary: not an object with symbols")
@@ -190,7 +197,8 @@ class Vocabulary:
             if not all(isinstance(s, str) and len(s) == 1 for s in symbols):
                 raise ValueError("vocabulary: a symbol is not one character")
             symbols = [ord(s) for s in symbols]
-        return cls(data.get("tokens"), symbols)  # type: ignore[arg-type]
+        # Whatever it is: the constructor checks it.
+        return cls(cast(Tokens, data.get("tokens")), symbols)
 
 
 def difference(model: Vocabulary, corpus: Vocabulary) -> str | None:

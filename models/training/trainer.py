@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -75,6 +75,18 @@ class Evaluation:
     step: int
     val_loss: float
     best: bool
+
+
+class TrainerState(TypedDict):
+    """What a saved trainer is beside its tensors. States of earlier versions lack the last two."""
+
+    step: int
+    elapsed: float
+    best_loss: float | None
+    stale_evaluations: int
+    evaluated: int
+    rate_factor: NotRequired[float]
+    best_smoothed: NotRequired[float]
 
 
 def make_optimizer(network: nn.Module, options: Hyperparameters) -> torch.optim.Optimizer:
@@ -281,7 +293,7 @@ class Trainer:
         self.best_loss = min(loss, self.best_loss)
         return Evaluation(self.step, loss, best)
 
-    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state_dict(self) -> tuple[dict[str, Tensor], TrainerState]:
         """All that a later ``load_state_dict`` needs to go on as if nothing had happened.
 
         Returns:
@@ -302,7 +314,7 @@ class Trainer:
         tensors["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
-        rest = {
+        rest: TrainerState = {
             "step": self.step,
             "elapsed": self.elapsed,
             "best_loss": _or_none(self.best_loss),
@@ -314,7 +326,7 @@ class Trainer:
         # Copies: training goes on in place, whenever these are written.
         return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}, rest
 
-    def load_state_dict(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
+    def load_state_dict(self, tensors: dict[str, Tensor], rest: TrainerState) -> None:
         """Takes up a saved state.
 
         Raises:
@@ -344,7 +356,6 @@ class Trainer:
         self.best_loss = _or_infinite(rest["best_loss"])
         self.stale_evaluations = rest["stale_evaluations"]
         self.evaluated = rest["evaluated"]
-        # States of earlier versions lack these.
         self.rate_factor = rest.get("rate_factor", 1.0)
         self.best_smoothed = rest.get("best_smoothed", self.best_smoothed)
 

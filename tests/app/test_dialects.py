@@ -16,6 +16,7 @@ import ollama
 import openai
 import pytest
 
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.text.vocab import Vocabulary
 from tests.serving import eventually, serve
@@ -29,9 +30,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
     registry = Registry(data / "models")
     card = {"created_at": "2026-01-02T03:04:05.000Z"}
-    registry.publish("toy", "latest", toy_checkpoint(**card))
-    registry.publish("toy", "v1", toy_checkpoint(seed=1, **card))
-    registry.publish("bytes", "latest", toy_checkpoint(vocabulary=BYTES))
+    registry.publish(Reference("toy"), toy_checkpoint(**card))
+    registry.publish(Reference("toy", "v1"), toy_checkpoint(seed=1, **card))
+    registry.publish(Reference("bytes"), toy_checkpoint(vocabulary=BYTES))
     return data
 
 

@@ -16,6 +16,7 @@ from app.essay.reproduce import CHECKS, Request, Text, run, training_options
 from app.schemas.training import TrainForm
 from app.terminal import connect
 from app.terminal.client import Client
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.serving import TEXT, serve
 from tests.terminal.test_cli import charloom
@@ -40,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     registry = Registry(data / "models")
     text = re.sub("[^a-z \n]", "", PROSE.lower()) * 20
     toy = replace(toy_checkpoint(), history=history, validation=text.encode())
-    registry.publish("toy", "latest", toy)
+    registry.publish(Reference("toy"), toy)
     (data / "text.txt").write_text(PROSE * 40)
     return data
 
@@ -217,7 +218,7 @@ def test_an_experiment_trains_and_compares_with_counting(tmp_path: Path) -> None
     assert table(report, "Losses")["step"] == ["training", "validation"]
     columns = [f"{name}, {t}" for t in ("0.8", "1") for name in ("network", "n-gram")]
     assert table(report, "Checks")[""] == [*columns, "held-out text"]
-    assert Registry(tmp_path / "data" / "models").resolve("essay-ngram")
+    assert Registry(tmp_path / "data" / "models").resolve(Reference("essay-ngram"))
 
 
 def test_minutes_take_what_suits_them() -> None:

@@ -20,6 +20,7 @@ from app.access.keys import KeyRing, bearer
 from app.access.table import TABLE, VIEWS
 from app.main import create_app
 from app.settings import Settings, refusal
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.serving import eventually, problem, serve
 from tests.toys import toy_checkpoint
@@ -46,7 +47,7 @@ def bearing(key: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("data")
-    Registry(directory / "models").publish("toy", "latest", toy_checkpoint())
+    Registry(directory / "models").publish(Reference("toy"), toy_checkpoint())
     return directory
 
 

@@ -18,6 +18,7 @@ import pytest
 from app.engine import background
 from app.routes import inside
 from app.schemas.inside import CellRanking, Inspection, Scores
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.files import CheckpointError
 from models.inside import results
@@ -37,14 +38,14 @@ BYTES = Vocabulary("bytes", list(range(256)))
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
     registry = Registry(data / "models")
-    registry.publish("toy", "latest", toy_checkpoint())
-    registry.publish("toy", "gru", toy_checkpoint("gru", seed=1))
-    registry.publish("bytes", "latest", toy_checkpoint(vocabulary=BYTES))
+    registry.publish(Reference("toy"), toy_checkpoint())
+    registry.publish(Reference("toy", "gru"), toy_checkpoint("gru", seed=1))
+    registry.publish(Reference("bytes"), toy_checkpoint(vocabulary=BYTES))
     letters = dataclasses.replace(toy_checkpoint(vocabulary=LETTERS), validation=b"letters\n")
-    registry.publish("letters", "latest", letters)
+    registry.publish(Reference("letters"), letters)
     weights = toy_checkpoint().weights
     huge = weights | {"output.weight": np.sign(weights["output.weight"]) * np.float32(3e38)}
-    registry.publish("huge", "latest", dataclasses.replace(toy_checkpoint(), weights=huge))
+    registry.publish(Reference("huge"), dataclasses.replace(toy_checkpoint(), weights=huge))
     return data
 
 
@@ -73,7 +74,8 @@ def test_tells_what_the_network_expects_and_its_cells_show(
     response = client.post(f"/models/{model}/inspect", json=asked)
     assert response.status_code == 200
     told = response.json()
-    name, _, digest = registry.resolve(model)
+    reference = Reference.parse(model)
+    name, digest = reference.name, registry.resolve(reference)
     expected = trace(registry.load(name, digest), TEXT, top=3, layer=0, cells=[5, 0])
     assert told["model"] == model
     assert told["digest"] == digest
@@ -207,7 +209,7 @@ def ranking(client: httpx2.Client, model: str) -> dict[str, Any]:
 def test_cells_are_searched_once(client: httpx2.Client, registry: Registry) -> None:
     """The first to ask waits, with others or alone; what is found goes with the model."""
     checkpoint = made(planted(), quoting_text(20_000))
-    digest = registry.publish("planted", "latest", checkpoint)
+    digest = registry.publish(Reference("planted"), checkpoint)
     response = client.get("/models/planted/cells")
     assert response.status_code == 202
     assert int(response.headers["retry-after"]) > 0
@@ -222,7 +224,7 @@ def test_cells_are_searched_once(client: httpx2.Client, registry: Registry) -> N
 
 
 def test_what_a_worker_found_is_there_at_once(client: httpx2.Client, registry: Registry) -> None:
-    _, _, digest = registry.resolve("letters")
+    digest = registry.resolve(Reference("letters"))
     found = {"hypotheses": [], "share": 0.25}
     keep_cells(registry, "letters", digest, found)
     response = client.get("/models/letters/cells")
@@ -241,7 +243,7 @@ def test_an_analysis_that_is_damaged_or_of_other_hypotheses_is_made_again(
     tmp_path: Path, content: bytes
 ) -> None:
     registry = Registry(tmp_path)
-    digest = registry.publish("planted", "latest", made(planted(), quoting_text(5000)))
+    digest = registry.publish(Reference("planted"), made(planted(), quoting_text(5000)))
     (tmp_path / "planted" / digest / "cells.json").write_bytes(content)
     assert read_cells(registry, "planted", digest) is None
     found = results.analyse(registry, "planted", digest)
@@ -250,8 +252,8 @@ def test_an_analysis_that_is_damaged_or_of_other_hypotheses_is_made_again(
 
 def test_a_model_deleted_meanwhile_is_no_trouble(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
-    digest = registry.publish("planted", "latest", made(planted(), quoting_text(5000)))
-    registry.delete("planted")
+    digest = registry.publish(Reference("planted"), made(planted(), quoting_text(5000)))
+    registry.delete_name("planted")
     keep_cells(registry, "planted", digest, {"hypotheses": [], "share": 0.0})
     assert not (tmp_path / "planted").exists()
     with pytest.raises(CheckpointError):
@@ -261,7 +263,7 @@ def test_a_model_deleted_meanwhile_is_no_trouble(tmp_path: Path) -> None:
 def test_a_search_that_fails_says_so_and_is_tried_again(
     client: httpx2.Client, registry: Registry
 ) -> None:
-    digest = registry.publish("broken", "latest", made(planted(), quoting_text(5000)))
+    digest = registry.publish(Reference("broken"), made(planted(), quoting_text(5000)))
     weights = registry.root / "broken" / digest / "model.safetensors"
     sound = weights.read_bytes()
     weights.write_bytes(sound[:-4])
@@ -283,7 +285,8 @@ def test_the_best_model_has_the_fewest_bits(client: httpx2.Client, registry: Reg
     told = client.post("/score", json={"text": TEXT, "models": models}).json()
     assert [score["model"] for score in told["scores"]] == models
     for score in told["scores"]:
-        name, _, digest = registry.resolve(score["model"])
+        reference = Reference.parse(score["model"])
+        name, digest = reference.name, registry.resolve(reference)
         assert score["loss"] == pytest.approx(trace(registry.load(name, digest), TEXT).loss)
         assert score["bpc"] == pytest.approx(score["loss"] / math.log(2))
         assert score["unknown"] == 0

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.serving import TEXT, eventually, problem, serve, wrong_fields
 from tests.toys import toy_checkpoint
@@ -16,7 +17,7 @@ from tests.toys import toy_checkpoint
 @pytest.fixture
 def models(data: Path) -> Path:
     """A data directory with a model."""
-    Registry(data / "models").publish("toy", "latest", toy_checkpoint())
+    Registry(data / "models").publish(Reference("toy"), toy_checkpoint())
     return data
 
 

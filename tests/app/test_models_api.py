@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from models.checkpoints.format import Checkpoint
-from models.checkpoints.registry import Registry, UnknownModel
+from models.checkpoints.reference import Reference, UnknownModel
+from models.checkpoints.registry import Registry
 from models.config import NetworkConfig
 from models.text.vocab import Vocabulary
 from tests.serving import problem, serve, wrong_fields
@@ -52,10 +53,10 @@ def registry(data: Path) -> Registry:
     """With two names, one of them under two tags; the server sees what others publish."""
     registry = Registry(data / "models")
     for name in registry.names():
-        registry.delete(name)
-    registry.publish("names", "latest", checkpoint())
-    registry.publish("linux", "latest", checkpoint(1.5))
-    registry.publish("linux", "a.1", checkpoint(1.7))
+        registry.delete_name(name)
+    registry.publish(Reference("names"), checkpoint())
+    registry.publish(Reference("linux"), checkpoint(1.5))
+    registry.publish(Reference("linux", "a.1"), checkpoint(1.7))
     return registry
 
 
@@ -68,7 +69,7 @@ def test_a_model_is_what_its_checkpoint_says(client: httpx2.Client, registry: Re
     assert model["model"] == model["name"] == "linux"
     assert model["tag"] == "latest"
     assert model["tags"] == ["latest"]
-    assert model["digest"] == registry.resolve("linux")[2]
+    assert model["digest"] == registry.resolve(Reference("linux"))
     assert model["network"] == "lstm"
     assert model["config"]["hidden_size"] == 4
     assert model["vocabulary_size"] == 3
@@ -83,7 +84,7 @@ def test_a_model_is_what_its_checkpoint_says(client: httpx2.Client, registry: Re
 
 
 def test_tags_of_one_checkpoint_name_each_other(client: httpx2.Client, registry: Registry) -> None:
-    registry.tag("linux", "good", registry.resolve("linux")[2])
+    registry.tag(Reference("linux", "good"), registry.resolve(Reference("linux")))
     assert client.get("/models/linux:good").json()["tags"] == ["good", "latest"]
 
 
@@ -118,7 +119,7 @@ def test_no_such_model(client: httpx2.Client, model: str) -> None:
 
 
 def test_a_damaged_model_is_not_shown(client: httpx2.Client, registry: Registry) -> None:
-    digest = registry.resolve("names")[2]
+    digest = registry.resolve(Reference("names"))
     (registry.root / "names" / digest / "config.json").write_text("{")
     assert "damaged" in problem(client.get("/models/names"), 404)["detail"]
     assert "names" not in listed(client)
@@ -126,18 +127,18 @@ def test_a_damaged_model_is_not_shown(client: httpx2.Client, registry: Registry)
 
 
 def test_a_tag_goes_alone(client: httpx2.Client, registry: Registry) -> None:
-    digest = registry.resolve("linux:a.1")[2]
+    digest = registry.resolve(Reference("linux", "a.1"))
     assert client.delete("/models/linux:a.1").status_code == 204
     assert listed(client) == ["linux", "names"]
     assert not (registry.root / "linux" / digest).exists()
-    assert registry.load("linux", registry.resolve("linux")[2])
+    assert registry.load("linux", registry.resolve(Reference("linux")))
 
 
 def test_a_checkpoint_stays_while_a_tag_names_it(client: httpx2.Client, registry: Registry) -> None:
-    registry.tag("linux", "good", registry.resolve("linux")[2])
+    registry.tag(Reference("linux", "good"), registry.resolve(Reference("linux")))
     assert client.delete("/models/linux:latest").status_code == 204
     assert listed(client) == ["linux:a.1", "linux:good", "names"]
-    assert registry.load("linux", registry.resolve("linux:good")[2])
+    assert registry.load("linux", registry.resolve(Reference("linux", "good")))
 
 
 def test_a_name_goes_with_all_its_tags(client: httpx2.Client, registry: Registry) -> None:
@@ -145,8 +146,8 @@ def test_a_name_goes_with_all_its_tags(client: httpx2.Client, registry: Registry
     assert listed(client) == ["names"]
     assert not (registry.root / "linux").exists()
     with pytest.raises(UnknownModel):
-        registry.resolve("linux")
-    registry.publish("linux", "latest", checkpoint())
+        registry.resolve(Reference("linux"))
+    registry.publish(Reference("linux"), checkpoint())
     assert listed(client) == ["linux", "names"]
 
 
@@ -156,7 +157,7 @@ def test_deleting_and_publishing_at_once_lose_nothing(registry: Registry) -> Non
     def delete() -> None:
         while not stopped.is_set():
             try:
-                registry.delete("linux")
+                registry.delete_name("linux")
             except UnknownModel:
                 continue
 
@@ -164,9 +165,9 @@ def test_deleting_and_publishing_at_once_lose_nothing(registry: Registry) -> Non
     thread.start()
     try:
         for n in range(20):
-            registry.publish("linux", "latest", checkpoint(n))
+            registry.publish(Reference("linux"), checkpoint(n))
     finally:
         stopped.set()
         thread.join()
-    digest = registry.publish("linux", "latest", checkpoint())
+    digest = registry.publish(Reference("linux"), checkpoint())
     assert registry.load("linux", digest).card["val_loss"] == 2.0

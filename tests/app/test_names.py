@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from models.checkpoints.format import Checkpoint
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
@@ -36,8 +37,8 @@ LINES = [f"some line {chr(0x61 + n)}" for n in range(20)]
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
     registry = Registry(data / "models")
-    registry.publish("prose", "latest", toy_checkpoint())
-    registry.publish("list", "latest", of_a_list(LINES))
+    registry.publish(Reference("prose"), toy_checkpoint())
+    registry.publish(Reference("list"), of_a_list(LINES))
     return data
 
 
@@ -112,7 +113,7 @@ def test_novel_names_are_those_that_are_no_lines_of_the_corpus(
 ) -> None:
     drawn = names(client, seed=9, count=40)
     known = drawn[::2]
-    Registry(data / "models").publish("known", "latest", of_a_list([*known, *LINES]))
+    Registry(data / "models").publish(Reference("known"), of_a_list([*known, *LINES]))
     answer = found(client, "known", seed=9, count=40)["names"]
     assert [name["name"] for name in answer] == drawn
     assert [name["name"] for name in answer if not name["novel"]] == known

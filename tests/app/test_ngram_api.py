@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from models.checkpoints.format import Checkpoint
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.decoding.batch import Batch, Stream
 from models.decoding.ngram_decoder import NGramDecoder
@@ -36,7 +37,7 @@ def with_baseline(registry: Registry, name: str) -> Checkpoint:
     listed = Checkpoint(
         toy.config, toy.vocabulary, toy.weights, toy.card, toy.history, toy.validation, lines
     )
-    registry.publish(name, "latest", listed)
+    registry.publish(Reference(name), listed)
     return listed
 
 
@@ -48,7 +49,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 @pytest.fixture(scope="module")
 def client(registry: Registry) -> Iterator[httpx2.Client]:
     with_baseline(registry, "toy")
-    registry.publish("plain", "latest", toy_checkpoint(seed=1))
+    registry.publish(Reference("plain"), toy_checkpoint(seed=1))
     with serve(registry.root.parent) as client:
         yield client
 
@@ -147,7 +148,7 @@ def test_it_is_no_network(client: httpx2.Client) -> None:
 
 def test_nothing_else_may_have_its_tag(registry: Registry) -> None:
     with pytest.raises(ValueError, match="ngram"):
-        registry.publish("toy", "ngram", toy_checkpoint())
+        registry.publish(Reference("toy", "ngram"), toy_checkpoint())
 
 
 def test_it_goes_with_its_name(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_one_that_nobody_names_goes_after_a_while(tmp_path: Path) -> None:
     stale, fresh = (registry.publish_ngram("toy", data) for data in (b"old", b"new"))
     os.utime(files / stale, (0, 0))
     os.utime(files / named, (0, 0))
-    registry.publish("toy", "other", toy_checkpoint(seed=3))
+    registry.publish(Reference("toy", "other"), toy_checkpoint(seed=3))
     assert {path.name for path in files.iterdir()} == {named, fresh}
     (files / named).write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match="digest"):

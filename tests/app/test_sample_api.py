@@ -16,6 +16,7 @@ import pytest
 
 import app.__main__
 from app.engine.streams import Reader, Streams
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.decoding.batch import Batch, Stream
 from models.decoding.sampling import SampleOptions
@@ -31,10 +32,12 @@ AS_JSON = {"Accept": "application/json"}
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
     registry = Registry(data / "models")
-    registry.publish("toy", "latest", toy_checkpoint(precision={"exact": 2.0, "fast": 2.005}))
-    registry.publish("toy", "rough", toy_checkpoint(precision={"exact": 2.0, "fast": 2.02}))
-    registry.publish("gru", "latest", toy_checkpoint("gru"))
-    registry.publish("bytes", "latest", toy_checkpoint(vocabulary=BYTES))
+    registry.publish(Reference("toy"), toy_checkpoint(precision={"exact": 2.0, "fast": 2.005}))
+    registry.publish(
+        Reference("toy", "rough"), toy_checkpoint(precision={"exact": 2.0, "fast": 2.02})
+    )
+    registry.publish(Reference("gru"), toy_checkpoint("gru"))
+    registry.publish(Reference("bytes"), toy_checkpoint(vocabulary=BYTES))
     return data
 
 
@@ -251,7 +254,7 @@ def test_a_better_checkpoint_takes_over_without_breaking_streams(
     client: httpx2.Client, data: Path
 ) -> None:
     registry = Registry(data / "models")
-    old = registry.publish("moving", "latest", toy_checkpoint(seed=1))
+    old = registry.publish(Reference("moving"), toy_checkpoint(seed=1))
     fields = {"model": "moving", "seed": 1, "length": 60_000}
     whole = client.get("/sample", params=fields)
     assert whole.headers["x-model-digest"] == old
@@ -259,7 +262,7 @@ def test_a_better_checkpoint_takes_over_without_breaking_streams(
         chunks = response.iter_text()
         text = next(chunks)
         for seed in (2, 3, 4):
-            newest = registry.publish("moving", "latest", toy_checkpoint(seed=seed))
+            newest = registry.publish(Reference("moving"), toy_checkpoint(seed=seed))
         now = client.get("/sample", params={"model": "moving", "length": 10})
         assert now.headers["x-model-digest"] == newest
         text += "".join(chunks)
@@ -283,8 +286,8 @@ def test_a_model_let_go_lives_on_for_its_streams(data: Path) -> None:
 
 def test_the_checkpoint_before_a_damaged_one_is_served(data: Path) -> None:
     registry = Registry(data / "models")
-    before = registry.publish("hurt", "latest", toy_checkpoint())
-    damaged = registry.publish("hurt", "latest", toy_checkpoint(seed=1))
+    before = registry.publish(Reference("hurt"), toy_checkpoint())
+    damaged = registry.publish(Reference("hurt"), toy_checkpoint(seed=1))
     weights = data / "models" / "hurt" / damaged / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     fields = {"model": "hurt", "length": 20, "seed": 0}
@@ -292,13 +295,13 @@ def test_the_checkpoint_before_a_damaged_one_is_served(data: Path) -> None:
         answer = client.get("/sample", params=fields)
         assert (answer.status_code, answer.headers["x-model-digest"]) == (200, before)
         assert "charloom_models_damaged 1.0" in client.get("/metrics").text
-        better = registry.publish("hurt", "latest", toy_checkpoint(seed=2))
+        better = registry.publish(Reference("hurt"), toy_checkpoint(seed=2))
         assert client.get("/sample", params=fields).headers["x-model-digest"] == better
 
 
 def test_a_damaged_model_is_said(client: httpx2.Client, data: Path) -> None:
     registry = Registry(data / "models")
-    digest = registry.publish("broken", "latest", toy_checkpoint(seed=9))
+    digest = registry.publish(Reference("broken"), toy_checkpoint(seed=9))
     (data / "models" / "broken" / digest / "model.safetensors").write_bytes(b"")
     problem(client.get("/sample?model=broken"), 404)
 

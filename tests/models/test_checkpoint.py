@@ -18,10 +18,12 @@ from safetensors.numpy import save
 
 from models.checkpoints import format as checkpoint_format
 from models.checkpoints.format import MAX_LINES, Checkpoint, read
-from models.checkpoints.registry import Registry, UnknownModel, split_reference
+from models.checkpoints.reference import Reference, UnknownModel
+from models.checkpoints.registry import Registry
 from models.config import NetworkConfig
 from models.files import CheckpointError
 from models.text.vocab import Vocabulary
+from tests.toys import PATHS
 
 CONFIG = NetworkConfig(vocabulary_size=3, num_layers=1, hidden_size=2)
 VOCABULARY = Vocabulary("characters", sorted(map(ord, "\naé")))
@@ -68,8 +70,8 @@ def hidden(registry: Registry, name: str = "linux") -> list[str]:
 
 def test_a_checkpoint_comes_back_as_it_was_published(registry: Registry) -> None:
     published = a_checkpoint()
-    digest = registry.publish("linux", "latest", published)
-    assert registry.resolve("linux") == ("linux", "latest", digest)
+    digest = registry.publish(Reference("linux"), published)
+    assert registry.resolve(Reference("linux")) == digest
     found = registry.load("linux", digest)
     for name, weight in published.weights.items():
         assert found.weights[name].dtype == np.float32
@@ -78,12 +80,12 @@ def test_a_checkpoint_comes_back_as_it_was_published(registry: Registry) -> None
     assert (found.card, found.history) == (published.card, published.history)
     assert found.validation == published.validation
     assert np.array_equal(found.lines, published.lines)
-    assert registry.history("linux") == published.history
+    assert registry.history(Reference("linux")) == published.history
 
 
 def test_the_format_stays_as_it_is(registry: Registry) -> None:
     """Every byte of these contents: a checkpoint of today is read, and named the same, tomorrow."""
-    digest = registry.publish("linux", "latest", a_checkpoint())
+    digest = registry.publish(Reference("linux"), a_checkpoint())
     assert digest == "59ec363c41d89972ebfb466bc927eea6a0bef3669fac0f681a0fcc10950880f4"
     directory = registry.root / "linux" / digest
     assert sorted(path.name for path in directory.iterdir()) == [
@@ -111,74 +113,70 @@ def test_the_format_stays_as_it_is(registry: Registry) -> None:
 
 
 def test_an_entry_tells_of_a_model_without_reading_its_weights(registry: Registry) -> None:
-    digest = registry.publish("linux", "latest", a_checkpoint())
-    registry.tag("linux", "step-500", digest)
+    digest = registry.publish(Reference("linux"), a_checkpoint())
+    registry.tag(Reference("linux", "step-500"), digest)
     (registry.root / "linux" / digest / "model.safetensors").unlink()
-    entry = registry.entry("linux")
-    assert (entry.name, entry.tag, entry.digest) == ("linux", "latest", digest)
+    entry = registry.entry(Reference("linux"))
+    assert (entry.reference, entry.digest) == (Reference("linux"), digest)
     assert entry.tags == ["latest", "step-500"]
     assert (entry.config, entry.card["val_loss"]) == (CONFIG, 1.5)
 
 
 def test_entries_are_in_order_and_damaged_ones_left_out(registry: Registry) -> None:
-    registry.publish("b", "step-1", a_checkpoint(1))
-    registry.publish("b", "latest", a_checkpoint(2))
-    registry.publish("a", "v1.0", a_checkpoint(3))
-    broken = registry.publish("c", "latest", a_checkpoint(4))
+    registry.publish(Reference("b", "step-1"), a_checkpoint(1))
+    registry.publish(Reference("b"), a_checkpoint(2))
+    registry.publish(Reference("a", "v1.0"), a_checkpoint(3))
+    broken = registry.publish(Reference("c"), a_checkpoint(4))
     (registry.root / "c" / broken / "config.json").write_text("{}")
-    assert [(e.name, e.tag) for e in registry.entries()] == [
-        ("a", "v1.0"),
-        ("b", "latest"),
-        ("b", "step-1"),
-    ]
+    assert [str(entry.reference) for entry in registry.entries()] == ["a:v1.0", "b", "b:step-1"]
 
 
 def test_a_tag_moves_by_rename(registry: Registry) -> None:
     """Whoever reads it reads the old digest or the new one, whole."""
-    old = registry.publish("linux", "latest", a_checkpoint(1))
+    old = registry.publish(Reference("linux"), a_checkpoint(1))
     with (registry.root / "linux" / "tags" / "latest").open() as tag:
-        new = registry.publish("linux", "latest", a_checkpoint(2))
+        new = registry.publish(Reference("linux"), a_checkpoint(2))
         assert tag.read() == old
-    assert registry.resolve("linux:latest")[2] == new
+    assert registry.resolve(Reference("linux")) == new
     assert hidden(registry) == []
 
 
 def test_the_one_before_is_kept_and_older_ones_go(registry: Registry) -> None:
-    made = [registry.publish("linux", "latest", a_checkpoint(step)) for step in range(4)]
+    made = [registry.publish(Reference("linux"), a_checkpoint(step)) for step in range(4)]
     assert digests(registry) == set(made[2:])
     assert registry.load("linux", made[2]).card["step"] == 2
     assert hidden(registry) == []
 
 
 def test_a_tag_keeps_its_checkpoint(registry: Registry) -> None:
-    kept = registry.publish("linux", "step-0", a_checkpoint(0))
+    kept = registry.publish(Reference("linux", "step-0"), a_checkpoint(0))
     for step in range(1, 5):
-        registry.publish("linux", "latest", a_checkpoint(step))
-    assert registry.resolve("linux:step-0")[2] == kept
+        registry.publish(Reference("linux"), a_checkpoint(step))
+    assert registry.resolve(Reference("linux", "step-0")) == kept
     assert len(digests(registry)) == 3
 
 
 def test_publishing_the_same_again_changes_nothing(registry: Registry) -> None:
-    first = registry.publish("linux", "latest", a_checkpoint())
-    assert registry.publish("linux", "latest", a_checkpoint()) == first
+    first = registry.publish(Reference("linux"), a_checkpoint())
+    assert registry.publish(Reference("linux"), a_checkpoint()) == first
     assert digests(registry) == {first}
 
 
 def test_a_tag_that_names_nothing_sound_is_no_model(registry: Registry) -> None:
-    registry.publish("linux", "latest", a_checkpoint())
+    registry.publish(Reference("linux"), a_checkpoint())
     tags = registry.root / "linux" / "tags"
     (tags / "short").write_text("abc")
     (tags / "binary").write_bytes(b"\xff" * 64)
     (tags / "directory").mkdir()
     for tag in ("short", "binary", "directory", "absent"):
         with pytest.raises(UnknownModel):
-            registry.resolve(f"linux:{tag}")
+            registry.resolve(Reference("linux", tag))
     (tags / "gone").write_text("0" * 64)
     with pytest.raises(CheckpointError, match="gone"):
-        registry.load(*registry.resolve("linux:gone")[::2])
+        registry.load("linux", registry.resolve(Reference("linux", "gone")))
     with pytest.raises(CheckpointError, match="gone"):
-        registry.tag("linux", "more", "0" * 64)
-    assert [entry.tag for entry in registry.entries()] == ["latest"]
+        registry.tag(Reference("linux", "more"), "0" * 64)
+    assert [str(entry.reference) for entry in registry.entries()] == ["linux"]
 
 
 @pytest.mark.parametrize("broken", ["os.fsync", "os.rename", "os.replace"])
@@ -186,16 +184,16 @@ def test_a_publication_that_fails_leaves_what_was_there(
     broken: str, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk, say."""
-    before = registry.publish("linux", "latest", a_checkpoint(1))
+    before = registry.publish(Reference("linux"), a_checkpoint(1))
 
     def fail(*_arguments: object) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(broken, fail)
     with pytest.raises(OSError, match="No space"):
-        registry.publish("linux", "latest", a_checkpoint(2))
+        registry.publish(Reference("linux"), a_checkpoint(2))
     monkeypatch.undo()
-    assert registry.load("linux", registry.resolve("linux")[2]).card["step"] == 1
+    assert registry.load("linux", registry.resolve(Reference("linux"))).card["step"] == 1
     assert before in digests(registry)
     assert hidden(registry) == []
 
@@ -208,25 +206,25 @@ def test_what_killed_publications_left_behind_is_swept(registry: Registry) -> No
     long_ago = time.time() - 7200
     for path in (home / ".stage-old" / "model.safetensors", home / ".stage-old"):
         os.utime(path, (long_ago, long_ago))
-    registry.publish("linux", "latest", a_checkpoint())
+    registry.publish(Reference("linux"), a_checkpoint())
     # Somebody may still be writing the young one.
     assert hidden(registry) == [".stage-young"]
 
 
 def test_a_reader_never_sees_a_torn_model(registry: Registry) -> None:
     """It gets the model of one step, whole; where that is gone already, a newer one is there."""
-    registry.publish("linux", "latest", a_checkpoint(0))
+    registry.publish(Reference("linux"), a_checkpoint(0))
     done = threading.Event()
     torn: list[str] = []
     seen: set[int] = set()
 
     def watch() -> None:
         while not done.is_set():
-            _name, _tag, digest = registry.resolve("linux")
+            digest = registry.resolve(Reference("linux"))
             try:
                 found = registry.load("linux", digest)
             except CheckpointError as error:
-                if registry.resolve("linux")[2] == digest:
+                if registry.resolve(Reference("linux")) == digest:
                     torn.append(str(error))
                 continue
             step = found.card["step"]
@@ -239,7 +237,7 @@ def test_a_reader_never_sees_a_torn_model(registry: Registry) -> None:
         reader.start()
     try:
         for step in range(1, 25):
-            registry.publish("linux", "latest", a_checkpoint(step))
+            registry.publish(Reference("linux"), a_checkpoint(step))
     finally:
         done.set()
         for reader in readers:
@@ -255,7 +253,7 @@ def test_publications_side_by_side_lose_nothing(registry: Registry) -> None:
     def publish(tag: int) -> None:
         try:
             for round_ in range(5):
-                registry.publish("linux", f"t{tag}", a_checkpoint(100 * tag + round_))
+                registry.publish(Reference("linux", f"t{tag}"), a_checkpoint(100 * tag + round_))
         except Exception as error:
             failures.append(error)
 
@@ -266,18 +264,18 @@ def test_publications_side_by_side_lose_nothing(registry: Registry) -> None:
         writer.join()
     assert failures == []
     for tag in range(3):
-        _name, _tag, digest = registry.resolve(f"linux:t{tag}")
+        digest = registry.resolve(Reference("linux", f"t{tag}"))
         assert registry.load("linux", digest).card["step"] == 100 * tag + 4
 
 
 def test_deleting_a_tag_leaves_the_others(registry: Registry) -> None:
-    registry.publish("linux", "latest", a_checkpoint(1))
-    kept = registry.publish("linux", "v1", a_checkpoint(2))
-    registry.delete("linux:latest")
+    registry.publish(Reference("linux"), a_checkpoint(1))
+    kept = registry.publish(Reference("linux", "v1"), a_checkpoint(2))
+    registry.delete(Reference("linux"))
     assert digests(registry) == {kept}
     with pytest.raises(UnknownModel):
-        registry.delete("linux:latest")
-    registry.delete("linux")
+        registry.delete(Reference("linux"))
+    registry.delete_name("linux")
     assert registry.names() == []
     assert not (registry.root / "linux").exists()
 
@@ -287,7 +285,7 @@ def test_what_could_not_be_read_again_is_not_published(
 ) -> None:
     monkeypatch.setattr(checkpoint_format, "MAX_HISTORY", 1000)
     with pytest.raises(CheckpointError, match=r"history\.jsonl would be too large"):
-        registry.publish("linux", "latest", a_checkpoint(history=100))
+        registry.publish(Reference("linux"), a_checkpoint(history=100))
     assert registry.names() == hidden(registry) == []
 
 
@@ -295,7 +293,7 @@ def test_a_loss_that_is_no_number_is_not_published(registry: Registry) -> None:
     broken = a_checkpoint()
     broken.card["val_loss"] = math.nan
     with pytest.raises(ValueError, match="not JSON compliant"):
-        registry.publish("linux", "latest", broken)
+        registry.publish(Reference("linux"), broken)
     assert registry.names() == hidden(registry) == []
 
 
@@ -303,65 +301,19 @@ def test_validation_text_is_cut_at_a_whole_character(registry: Registry) -> None
     long = Checkpoint(
         CONFIG, VOCABULARY, a_checkpoint().weights, {}, [], b"a" + "é".encode() * 60_000
     )
-    found = registry.load("linux", registry.publish("linux", "latest", long))
+    found = registry.load("linux", registry.publish(Reference("linux"), long))
     assert 99_990 < len(found.validation) <= 100_000
     assert set(found.validation.decode()) == {"a", "é"}
 
 
-# Names
-
-
-@pytest.mark.parametrize(
-    ("reference", "parts"),
-    [
-        ("linux", ("linux", "latest")),
-        ("linux:step-100", ("linux", "step-100")),
-        ("0_a-b:v1.0", ("0_a-b", "v1.0")),
-        ("a" * 63, ("a" * 63, "latest")),
-    ],
-)
-def test_a_reference_is_a_name_and_a_tag(reference: str, parts: tuple[str, str]) -> None:
-    assert split_reference(reference) == parts
-
-
-PATHS = [
-    "",
-    ".",
-    "..",
-    "../linux",
-    "/etc/passwd",
-    "linux/tags",
-    "linux\\tags",
-    "linux\0",
-    "linux\n",
-    "%2e%2e",
-    ".linux",
-    "-linux",
-    "Linux",
-    "l\u0131nux",
-    "linux\u0301",
-    "\uff4cinux",
-    "a" * 64,
-]
-
-
 @pytest.mark.parametrize("path", PATHS, ids=repr)
-def test_no_name_or_tag_is_a_path(path: str, registry: Registry) -> None:
-    registry.publish("linux", "latest", a_checkpoint())
-    digest = registry.resolve("linux")[2]
+def test_no_name_or_digest_is_a_path(path: str, registry: Registry) -> None:
+    digest = registry.publish(Reference("linux"), a_checkpoint())
     before = sorted(registry.root.parent.rglob("*"))
-    for reference in (path, f"{path}:latest", f"linux:{path}", f"linux:latest:{path}"):
-        with pytest.raises(ValueError, match="a model is"):
-            registry.resolve(reference)
-        with pytest.raises(ValueError, match="a model is"):
-            registry.entry(reference)
-        with pytest.raises(ValueError, match="a model is"):
-            registry.delete(reference)
-    for name, tag in ((path, "latest"), ("linux", path)):
-        with pytest.raises(ValueError, match="a model is"):
-            registry.publish(name, tag, a_checkpoint())
-        with pytest.raises(ValueError, match="a model is"):
-            registry.tag(name, tag, digest)
+    with pytest.raises(ValueError, match="a model is"):
+        registry.delete_name(path)
+    with pytest.raises(ValueError, match="a model is"):
+        registry.publish_ngram(path, b"counts")
     for name, part in ((path, digest), ("linux", path), ("linux", digest + "/../" + digest)):
         with pytest.raises(CheckpointError):
             registry.load(name, part)
@@ -423,7 +375,7 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a checkpoint; not to be changed."""
     registry = Registry(tmp_path_factory.mktemp("sound"))
-    return registry.root / "linux" / registry.publish("linux", "latest", a_checkpoint())
+    return registry.root / "linux" / registry.publish(Reference("linux"), a_checkpoint())
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -9,9 +9,9 @@ import pytest
 
 from models.arrays import AnyIds
 from models.config import MAX_VOCABULARY
-from models.text import cleaning, corpus
+from models.text import cleaning
 from models.text.cleaning import CorpusError, NotUtf8
-from models.text.corpus import Corpus, encode, id_type, scan
+from models.text.corpus import Corpus, ScanReport, encode, id_type, scan
 from models.text.vocab import Vocabulary
 from models.training.batches import Batches, ShuffledLines
 
@@ -107,7 +107,7 @@ def test_endless_marks_are_read_in_bounded_memory(
     assert sum(map(len, blocks)) == 20_002
 
 
-def report(path: Path, data: bytes) -> corpus.Report:
+def report(path: Path, data: bytes) -> ScanReport:
     path.write_bytes(data)
     return scan(path).report
 

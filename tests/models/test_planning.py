@@ -11,7 +11,7 @@ import torch
 
 from models.config import NetworkConfig, NetworkKind
 from models.options import ComputeType, TrainingOptions
-from models.text.corpus import Corpus, Report, Scan
+from models.text.corpus import Corpus, Scan, ScanReport
 from models.text.vocab import Vocabulary
 from models.training.batches import Batches
 from models.training.planning import (
@@ -35,7 +35,7 @@ LAPTOP = 5e10
 def text_of(characters: int, distinct: int = 65) -> Scan:
     vocabulary = Vocabulary("characters", list(range(0x4E00, 0x4E00 + distinct)))
     return Scan(
-        Report(characters, characters, distinct, "characters", "utf-8", "lf", 1), vocabulary
+        ScanReport(characters, characters, distinct, "characters", "utf-8", "lf", 1), vocabulary
     )
 
 

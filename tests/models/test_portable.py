@@ -23,6 +23,7 @@ import pytest
 
 from models.checkpoints.archive import unzipped, zipped
 from models.checkpoints.format import MANIFEST, Checkpoint
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.config import NetworkKind
 from models.decoding.decoder import Choices
@@ -53,8 +54,8 @@ def client(data: Path) -> Iterator[httpx2.Client]:
 def registry(data: Path) -> Registry:
     registry = Registry(data / "models")
     for name in registry.names():
-        registry.delete(name)
-    registry.publish("toy", "latest", full_checkpoint())
+        registry.delete_name(name)
+    registry.publish(Reference("toy"), full_checkpoint())
     return registry
 
 
@@ -75,7 +76,7 @@ def full_checkpoint(seed: int = 0, **card: Any) -> Checkpoint:
 def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The zip of a sound checkpoint."""
     registry = Registry(tmp_path_factory.mktemp("elsewhere"))
-    digest = registry.publish("toy", "latest", full_checkpoint())
+    digest = registry.publish(Reference("toy"), full_checkpoint())
     with registry.opened("toy", digest) as files:
         return b"".join(zipped(files))
 
@@ -126,7 +127,7 @@ def listed(client: httpx2.Client) -> list[str]:
 
 @pytest.mark.usefixtures("registry")
 def test_a_download_is_the_checkpoint(client: httpx2.Client, registry: Registry) -> None:
-    digest = registry.resolve("toy")[2]
+    digest = registry.resolve(Reference("toy"))
     response = client.get("/models/toy/download")
     assert response.headers["content-type"] == "application/zip"
     named = f'attachment; filename="toy-{digest[:12]}.zip"'
@@ -152,43 +153,43 @@ def test_a_model_comes_back_as_it_was(client: httpx2.Client, registry: Registry)
     query = {"length": 300, "seed": 4, "temperature": 0.5}
     texts = [client.get("/sample", params=query | {"model": m}).text for m in ("toy", "other")]
     assert texts[0] == texts[1]
-    assert registry.history("other") == registry.history("toy")
+    assert registry.history(Reference("other")) == registry.history(Reference("toy"))
 
 
 def test_a_tag_of_its_own(client: httpx2.Client, registry: Registry, sound: bytes) -> None:
-    registry.publish("toy", "latest", full_checkpoint(1))
-    latest = registry.resolve("toy")[2]
+    registry.publish(Reference("toy"), full_checkpoint(1))
+    latest = registry.resolve(Reference("toy"))
     response = client.post("/models/toy:from-afar", content=sound)
     assert response.status_code == 201
     assert response.headers["location"] == "/models/toy:from-afar"
     assert listed(client) == ["toy", "toy:from-afar"]
-    assert registry.resolve("toy")[2] == latest
+    assert registry.resolve(Reference("toy")) == latest
     assert 'filename="toy-from-afar-' in str(client.get("/models/toy:from-afar/download").headers)
 
 
 def test_what_was_latest_stays_under_its_job(
     client: httpx2.Client, registry: Registry, sound: bytes
 ) -> None:
-    old = registry.publish("toy", "latest", full_checkpoint(7))
+    old = registry.publish(Reference("toy"), full_checkpoint(7))
     new = client.post("/models/toy", content=sound).json()["digest"]
-    assert registry.resolve("toy")[2] == new
-    assert registry.resolve(f"toy:{JOB}")[2] == old
+    assert registry.resolve(Reference("toy")) == new
+    assert registry.resolve(Reference("toy", JOB)) == old
     # Again, it changes nothing; and what comes of the same job takes no other's tag.
     client.post("/models/toy", content=sound)
     assert listed(client) == ["toy", f"toy:{JOB}"]
-    registry.publish("toy", "latest", full_checkpoint(8))
-    third = registry.resolve("toy")[2]
+    registry.publish(Reference("toy"), full_checkpoint(8))
+    third = registry.resolve(Reference("toy"))
     client.post("/models/toy", content=sound)
-    assert registry.resolve(f"toy:{JOB}")[2] == old
-    assert registry.resolve(f"toy:{third[:22]}")[2] == third
+    assert registry.resolve(Reference("toy", JOB)) == old
+    assert registry.resolve(Reference("toy", third[:22])) == third
 
 
 def test_no_card_says_which_tag_is_taken(
     client: httpx2.Client, registry: Registry, sound: bytes
 ) -> None:
-    old = registry.publish("toy", "latest", full_checkpoint(7, job_id="latest"))
+    old = registry.publish(Reference("toy"), full_checkpoint(7, job_id="latest"))
     assert client.post("/models/toy", content=sound).status_code == 201
-    assert registry.resolve(f"toy:{old[:22]}")[2] == old
+    assert registry.resolve(Reference("toy", old[:22])) == old
 
 
 def test_not_while_a_job_trains_it(
@@ -206,7 +207,7 @@ def test_nobody_says_what_ships_or_what_it_is_compared_with(
     client: httpx2.Client, registry: Registry
 ) -> None:
     ngram = registry.publish_ngram("shipped", b"counts")
-    registry.publish("shipped", "latest", full_checkpoint(pretrained=True, ngram=ngram))
+    registry.publish(Reference("shipped"), full_checkpoint(pretrained=True, ngram=ngram))
     assert client.get("/models/shipped").json()["pretrained"] is True
     assert registry.ngram("shipped")[0] == ngram
     archive = client.get("/models/shipped/download").content
@@ -215,17 +216,17 @@ def test_nobody_says_what_ships_or_what_it_is_compared_with(
 
 
 def test_a_download_outlives_its_model(registry: Registry) -> None:
-    digest = registry.resolve("toy")[2]
+    digest = registry.resolve(Reference("toy"))
     with registry.opened("toy", digest) as files:
         pieces = zipped(files)
         first = next(pieces)
-        registry.delete("toy")
+        registry.delete_name("toy")
         archive = first + b"".join(pieces)
     assert unzipped(io.BytesIO(archive), LIMIT).card["job_id"] == JOB
 
 
 def test_what_is_damaged_is_not_handed_out(client: httpx2.Client, registry: Registry) -> None:
-    weights = registry.root / "toy" / registry.resolve("toy")[2] / "model.safetensors"
+    weights = registry.root / "toy" / registry.resolve(Reference("toy")) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     assert "damaged" in problem(client.get("/models/toy/download"), 404)["detail"]
 
@@ -360,14 +361,20 @@ ATTACKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "JSON without end": (changed(card=b"[" * 100_000), "sound JSON"),
     "JSON too deep to write": (changed(card=DEEP), "sound JSON"),
     "a card of a megabyte": (changed(card={"options": {"a": "b" * 900_000}}), "its kind may be"),
-    "a loss that is a word": (carded(val_loss="low"), "no number"),
-    "a loss beyond all": (carded(val_loss=10**400), "no number"),
+    "a loss that is a word": (carded(val_loss="low"), "not a number"),
+    "a loss beyond all": (carded(val_loss=10**400), "not a number"),
     "half a precision": (carded(precision={"exact": 1.0}), "lacks exact or fast"),
+    "a corpus of words": (carded(corpus={"characters": "many"}), "corpus characters is not a"),
+    "a corpus with a bell": (carded(corpus={"id": "\a"}), "corpus id is not a line of text"),
+    "a share that is a word": (
+        carded(memorisation={"novel_name_share": "all"}),
+        "memorisation novel_name_share is not a number",
+    ),
     "a corpus that is a list": (carded(corpus=[1]), "not an object"),
-    "an n-gram model that is a list": (carded(ngram=["0" * 64]), "no line"),
-    "a job that moves the cursor": (carded(job_id="\x1b[2J"), "no line"),
-    "a history without steps": (changed(history=b'{"text": "a"}\n'), "no number"),
-    "a sample that is a number": (changed(history=b'{"step": 1, "text": 5}\n'), "no text"),
+    "an n-gram model that is a list": (carded(ngram=["0" * 64]), "not a line"),
+    "a job that moves the cursor": (carded(job_id="\x1b[2J"), "not a line"),
+    "a history without steps": (changed(history=b'{"text": "a"}\n'), "not a number"),
+    "a sample that is a number": (changed(history=b'{"step": 1, "text": 5}\n'), "not text"),
     "text of another alphabet": (changed(validation="é".encode()), "vocabulary"),
     "weights of another shape": (changed(model=b"\2" + b"\0" * 7 + b"{}"), "config.json says"),
     "sizes without bound": (
@@ -482,7 +489,7 @@ def test_its_logits_are_those_of_the_service(client: httpx2.Client, registry: Re
     assert response.headers["content-type"] == "application/onnx"
     assert int(response.headers["content-length"]) == len(response.content)
     assert re.search(r'filename="toy-[0-9a-f]{12}\.onnx"', response.headers["content-disposition"])
-    checkpoint = registry.load("toy", registry.resolve("toy")[2])
+    checkpoint = registry.load("toy", registry.resolve(Reference("toy")))
     text = "the quick fox"
     asked = {"text": text, "top": 0}
     inspected = client.post("/models/toy/inspect", json=asked).json()["characters"]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from app.schemas.inside import CellRanking
-from models.checkpoints.registry import Registry, UnknownModel
+from models.checkpoints.reference import Reference, UnknownModel
+from models.checkpoints.registry import Registry
 from models.decoding.batch import Batch, Stream
 from models.decoding.sampling import SampleOptions
 from models.pretrained import INSTALLED, install, pack, unpack
@@ -37,13 +38,13 @@ def test_installed_once_and_never_over_somebodys_own(tmp_path: Path) -> None:
     # A file manager's.
     (tmp_path / "shipped" / ".DS_Store").write_bytes(b"")
     registry = Registry(tmp_path / "models")
-    own = registry.publish("mine", "latest", toy_checkpoint(seed=3))
+    own = registry.publish(Reference("mine"), toy_checkpoint(seed=3))
     assert install(registry, tmp_path / "shipped") == ["toy"]
-    assert registry.resolve("mine")[2] == own
-    registry.delete("toy")
+    assert registry.resolve(Reference("mine")) == own
+    registry.delete_name("toy")
     assert install(registry, tmp_path / "shipped") == []
     with pytest.raises(UnknownModel):
-        registry.resolve("toy")
+        registry.resolve(Reference("toy"))
     assert registry.names() == ["mine"]
 
 
@@ -57,28 +58,28 @@ def test_one_trained_anew_takes_the_place_of_what_shipped_before_it(tmp_path: Pa
         return install(registry, tmp_path / "shipped")
 
     assert ship(0, "toy", "2026-01-01") == ["toy"]
-    first = registry.resolve("toy")[2]
+    first = registry.resolve(Reference("toy"))
     assert ship(0, "toy", "2026-01-01") == ship(1, "toy", "2025-01-01") == []
     # As earlier versions kept it.
     (registry.root / INSTALLED).write_text("toy\nother")
     assert ship(1, "toy", "2026-02-01") == ["toy"]
-    second = registry.entry("toy")
+    second = registry.entry(Reference("toy"))
     assert second.digest != first and second.card["created_at"] == "2026-02-01"
     kept = [registry.entry(reference).digest for reference in registry.references()]
     assert sorted(kept) == sorted([first, second.digest])
 
     # Who goes back to the one before, or trains on, keeps that.
-    registry.tag("toy", "latest", first)
+    registry.tag(Reference("toy"), first)
     assert ship(1, "toy", "2026-02-01") == []
-    own = registry.publish("toy", "latest", toy_checkpoint(seed=3))
+    own = registry.publish(Reference("toy"), toy_checkpoint(seed=3))
     assert ship(4, "toy", "2026-03-01") == []
-    assert registry.resolve("toy")[2] == own
+    assert registry.resolve(Reference("toy")) == own
     assert ship(5, "other", "2026-03-01") == []
     # One that is damaged is not touched.
-    damaged = ship(6, "next", "2026-03-01") and registry.resolve("next")[2]
+    damaged = ship(6, "next", "2026-03-01") and registry.resolve(Reference("next"))
     (registry.root / "next" / str(damaged) / "card.json").write_text("{")
     assert ship(7, "next", "2026-04-01") == []
-    assert registry.resolve("next")[2] == damaged
+    assert registry.resolve(Reference("next")) == damaged
 
 
 def test_a_fresh_server_streams_from_all_that_ships(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from app.supervisor.processes import AlreadyRunning, data_lock, running_url
 from app.terminal import commands, connect, jobs, progress
 from app.terminal.client import ApiError, Client, Event
 from app.terminal.drawing import inspection
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.models.test_hypotheses import made, planted, quoting_text
 from tests.serving import TEXT, eventually, serve
@@ -71,8 +72,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
     registry = Registry(data / "models")
     card = {"created_at": "2026-01-02T03:04:05.000Z", "precision": {"exact": 2.0, "fast": 2.0}}
-    registry.publish("toy", "latest", replace(toy_checkpoint(**card), lines=np.array([1], "u8")))
-    registry.publish("toy", "v1", toy_checkpoint(seed=1, **card))
+    registry.publish(Reference("toy"), replace(toy_checkpoint(**card), lines=np.array([1], "u8")))
+    registry.publish(Reference("toy", "v1"), toy_checkpoint(seed=1, **card))
     return data
 
 
@@ -207,7 +208,7 @@ def test_the_beginning_of_a_long_text_is_read(tmp_path: Path, url: str) -> None:
 
 def test_cells_and_what_they_track(models: Path, url: str) -> None:
     registry = Registry(models / "models")
-    registry.publish("planted", "latest", made(planted(), quoting_text(20_000)))
+    registry.publish(Reference("planted"), made(planted(), quoting_text(20_000)))
     asked = ["--model=planted", "--url", url]
     done = charloom("cells", *asked)
     assert "\ninside quotes\n  layer 0 cell 3, AUC " in f"\n{done.stdout}"
@@ -221,7 +222,7 @@ def test_cells_and_what_they_track(models: Path, url: str) -> None:
     nothing = charloom("inspect", "-", "--tracks=url", *asked, text=text)
     assert "no cell of planted tracks url; some track quotes, " in nothing.stderr
     assert nothing.returncode == 1
-    registry.delete("planted")
+    registry.delete_name("planted")
 
 
 def test_models_are_compared(client: httpx2.Client, url: str) -> None:
@@ -280,7 +281,7 @@ def test_a_model_is_carried_away_and_brought_back(
         digest = client.get("/models/toy:back").json()["digest"]
         assert digest == client.get("/models/toy:v1").json()["digest"]
     finally:
-        Registry(models / "models").delete("toy:back")
+        Registry(models / "models").delete(Reference("toy", "back"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.onnx", "toy.zip"]
 
 
@@ -437,7 +438,7 @@ def test_a_training_with_nothing_running(tmp_path: Path) -> None:
     assert f"trains bottles on {len(TEXT):,} characters\n" in done.stderr
     assert "is finished: the best validation loss was " in done.stderr
     assert "charloom sample --model bottles" in done.stderr
-    assert Registry(data / "models").resolve("bottles")
+    assert Registry(data / "models").resolve(Reference("bottles"))
     assert left(data) == []
     refused = charloom("train", "-", "--model=bottles", "--data", data, text="too short")
     assert (refused.returncode, refused.stdout) == (1, "")

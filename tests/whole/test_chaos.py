@@ -25,7 +25,8 @@ import httpx2
 import pytest
 import redis
 
-from models.checkpoints.registry import Registry, UnknownModel
+from models.checkpoints.reference import Reference, UnknownModel
+from models.checkpoints.registry import Registry
 from models.files import CheckpointError
 from tests.serving import eventually
 from tests.support import TOY, MakeJob, StartWorker
@@ -213,13 +214,13 @@ class Watcher:
         registry = Registry(self.up.data / "models")
         for reference in list(registry.references()):
             try:
-                name, _, digest = registry.resolve(reference)
-                registry.load(name, digest)
+                digest = registry.resolve(reference)
+                registry.load(reference.name, digest)
             except UnknownModel:
                 continue
             except CheckpointError as error:
                 # One that a better one has replaced may be gone, but never be damaged.
-                if registry.resolve(reference)[2] == digest:
+                if registry.resolve(reference) == digest:
                     self.wrong.append(f"{reference} is torn: {error}")
             self.looks["at a model on disk"] += 1
 
@@ -407,8 +408,7 @@ def _outcome(job: Job, data: Path) -> dict[str, Any]:
     Evaluations at steps that were planned: the first may come earlier, by the clock.
     """
     registry = Registry(data / "models")
-    name, _, digest = registry.resolve(job.model)
-    checkpoint = registry.load(name, digest)
+    checkpoint = registry.load(job.model, registry.resolve(Reference(job.model)))
     evaluations = {
         event.data["step"]: event.data["val_loss"]
         for event in job.events()

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.checkpoints.format import read
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.files import CheckpointError
 from models.text.cleaning import CorpusError
@@ -103,7 +105,7 @@ def test_no_checkpoint_breaks_who_reads_it(
 ) -> None:
     """It is sound, or refused in words; and what is sound can be published again."""
     registry = Registry(tmp_path / "models")
-    sound = tmp_path / "models" / "toy" / registry.publish("toy", "latest", toy_checkpoint())
+    sound = tmp_path / "models" / "toy" / registry.publish(Reference("toy"), toy_checkpoint())
     contents = {name: (sound / name).read_bytes() for name in FILES}
 
     def claim(damaged: tuple[str, bytes]) -> None:
@@ -116,7 +118,7 @@ def test_no_checkpoint_breaks_who_reads_it(
             shapes = {name: weight.shape for name, weight in found.weights.items()}
             assert shapes == dict(found.config.shapes())
             assert all(np.isfinite(weight).all() for weight in found.weights.values())
-            Registry(Path(directory) / "models").publish("again", "latest", found)
+            Registry(Path(directory) / "models").publish(Reference("again"), found)
 
     hammer(claim, damage(contents), request, long)
 
@@ -152,7 +154,7 @@ def test_no_text_breaks_the_doctor(
         except CorpusError as error:
             assert str(error)
             return
-        said: dict[str, Any] = json.loads(json.dumps(found.report.to_json(), allow_nan=False))
+        said: dict[str, Any] = json.loads(json.dumps(asdict(found.report), allow_nan=False))
         assert said["bytes"] == len(text)
         assert found.report.distinct == len(found.vocabulary)
         encode(path, found.vocabulary, ids)
@@ -190,7 +192,7 @@ def test_the_api_keeps_its_contract(
 ) -> None:
     """Whatever is sent: no 5xx, only what /openapi.json says, and no way in without a key."""
     seconds = request.config.getoption("--fuzz-seconds")
-    Registry(tmp_path / "data" / "models").publish("toy", "latest", toy_checkpoint())
+    Registry(tmp_path / "data" / "models").publish(Reference("toy"), toy_checkpoint())
     (tmp_path / "schemathesis.toml").write_text(SCHEMATHESIS)
     (tmp_path / "hooks.py").write_text(HOOKS)
     with serve(tmp_path / "data", redis_url, api_keys="sesame:admin") as client:

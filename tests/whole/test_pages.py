@@ -37,6 +37,7 @@ from app.http.negotiation import prefers_html
 from app.main import create_app
 from app.settings import Settings
 from models.checkpoints.format import Checkpoint
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
@@ -86,9 +87,9 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     baseline = {"ngram_order": 5, "val_loss": 2.5, "bpc": 3.6}
     points = [{"step": n, "train_loss": 4 - n / 99, "val_loss": None} for n in range(0, 200, 10)]
     toy = toy_checkpoint(vocabulary=ASCII, baseline=baseline)
-    registry.publish("toy", "latest", replace(toy, history=points, validation=b"A fox.\n" * 99))
-    registry.publish("list", "latest", of_a_list())
-    registry.publish("quoting", "latest", made(planted(), quoting_text(20_000)))
+    registry.publish(Reference("toy"), replace(toy, history=points, validation=b"A fox.\n" * 99))
+    registry.publish(Reference("list"), of_a_list())
+    registry.publish(Reference("quoting"), made(planted(), quoting_text(20_000)))
     return data
 
 
@@ -796,7 +797,7 @@ def test_a_model_goes_out_and_comes_in(
 
 
 def test_models_and_their_end(client: httpx2.Client, toys: Path, window: Window) -> None:
-    Registry(toys / "models").publish("unloved", "latest", toy_checkpoint(vocabulary=ASCII))
+    Registry(toys / "models").publish(Reference("unloved"), toy_checkpoint(vocabulary=ASCII))
     page = window.open(client, "/models")
     expect(page.locator(".model")).to_have_count(4)
     toy = page.locator(".model", has=page.get_by_role("heading", name="toy", exact=True))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models.text.cleaning import CorpusError, NotUtf8
-from models.text.corpus import Report
+from models.text.corpus import ScanReport
 from tests.support import TOY
 from worker.corpora import CorpusInUse, CorpusStore, ReportRecord, UnknownCorpus
 
@@ -139,7 +139,7 @@ def test_a_report_says_what_is_wrong_with_what_can_not_be_trained_on(corpora: Co
 
 
 def test_a_report_record_has_the_fields_of_a_report() -> None:
-    assert list(ReportRecord.__annotations__) == [field.name for field in fields(Report)]
+    assert list(ReportRecord.__annotations__) == [field.name for field in fields(ScanReport)]
 
 
 @pytest.mark.parametrize("left", [b"", b"[]", b'{"format": 1, "report": {}}'])

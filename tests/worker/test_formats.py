@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.support import ROOT, StartWorker, all_events
 from worker.jobs import JobStore
@@ -48,7 +49,7 @@ def test_files_have_the_form_of_the_release_before(
         assert ours == theirs, name
     ours, theirs = ({e.event: shape(e.data) for e in one.events()} for one in (job, earlier))
     assert ours == theirs
-    ours, theirs = (registry.entry(model) for model in ("again", "bottles"))
+    ours, theirs = (registry.entry(Reference(model)) for model in ("again", "bottles"))
     assert shape(ours.card) == shape(theirs.card)
-    ours, theirs = (registry.history(model) for model in ("again", "bottles"))
+    ours, theirs = (registry.history(Reference(model)) for model in ("again", "bottles"))
     assert {str(shape(line)) for line in ours} == {str(shape(line)) for line in theirs}

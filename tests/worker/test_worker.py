@@ -21,7 +21,8 @@ from rq.job import Job as RQJob
 from rq.job import Retry
 
 from app.supervisor.valkey import EmbeddedRedis
-from models.checkpoints.registry import NoNGram, Registry
+from models.checkpoints.reference import NoNGram, Reference
+from models.checkpoints.registry import Registry
 from models.inside import cells, results
 from models.inside.cells import find_cells
 from models.inside.results import read_cells
@@ -100,7 +101,7 @@ def assert_same_training(job: Job, undisturbed: Job, queue: Queue) -> None:
 def history(job: Job) -> list[dict[str, Any]]:
     """What its checkpoint tells that does not depend on when somebody looked."""
     settings = Settings.from_environment()
-    lines = Registry(settings.data.models).history(job.model)
+    lines = Registry(settings.data.models).history(Reference(job.model))
     return [line for line in lines if line.get("val_loss") is not None or "text" in line]
 
 
@@ -147,9 +148,8 @@ def test_a_worker_trains_a_job_to_its_end(make_job: MakeJob, queue: Queue, data:
     assert progress["bpc"] == pytest.approx(progress["val_loss"] / math.log(2))
 
     registry = Registry(data / "models")
-    name, tag, digest = registry.resolve("bottles")
-    checkpoint = registry.load(name, digest)
-    assert tag == "latest"
+    digest = registry.resolve(Reference("bottles"))
+    checkpoint = registry.load("bottles", digest)
     assert checkpoint.card["job_id"] == job.id
     assert checkpoint.card["val_loss"] == min(e["val_loss"] for e in evaluations)
     losses = checkpoint.card["precision"]
@@ -174,7 +174,7 @@ def test_a_plan_is_made_from_the_options_and_kept(
     assert job.status() == "finished"
     assert options.items() <= job.view()["options"].items()
     assert "notice" in {event.event for event in all_events(queue, job)}
-    assert Registry(settings.data.models).entry("toy:step-20").card["step"] == 20
+    assert Registry(settings.data.models).entry(Reference("toy", "step-20")).card["step"] == 20
 
     # A resume may raise the limits; all else stays as it was planned.
     planned = json.loads((job.directory / "plan.json").read_bytes())["plan"]
@@ -196,7 +196,7 @@ def test_char_rnn_starts_as_char_rnn_does(
     job, _ = store.create("toy", toy_corpus, options | limits, None)
     attempt.run(job.id)
     registry = Registry(settings.data.models)
-    weights = registry.load(*registry.resolve("toy")[::2]).weights
+    weights = registry.load("toy", registry.resolve(Reference("toy"))).weights
     assert abs(weights["layers.0.weight_ih_l0"]).max() < 0.081
     assert weights["layers.0.bias_ih_l0"][8:16] == pytest.approx(1, abs=1e-4)
 
@@ -212,7 +212,7 @@ def test_a_list_is_cut_and_read_by_its_lines(store: JobStore, settings: Settings
     attempt.run(job.id)
     assert job.view()["options"]["shuffle_lines"]
     registry = Registry(settings.data.models)
-    checkpoint = registry.load(*registry.resolve("names")[::2])
+    checkpoint = registry.load("names", registry.resolve(Reference("names")))
     held_out = checkpoint.validation.decode().split("\n")[:-1]
     assert set(held_out) <= set(names)
     assert held_out != names[-len(held_out) :]
@@ -246,11 +246,11 @@ def test_what_was_latest_stays_under_its_jobs_id(make_job: MakeJob, settings: Se
     registry = Registry(settings.data.models)
     first = make_job()
     attempt.run(first.id)
-    of_first = registry.resolve("toy")[2]
+    of_first = registry.resolve(Reference("toy"))
     second = make_job(seed=1)
     attempt.run(second.id)
-    assert registry.entry("toy:latest").card["job_id"] == second.id
-    assert registry.resolve(f"toy:{first.id}")[2] == of_first
+    assert registry.entry(Reference("toy")).card["job_id"] == second.id
+    assert registry.resolve(Reference("toy", first.id)) == of_first
 
 
 def test_training_goes_on_from_another_model(make_job: MakeJob, settings: Settings) -> None:
@@ -258,7 +258,7 @@ def test_training_goes_on_from_another_model(make_job: MakeJob, settings: Settin
     attempt.run(first.id)
     second = make_job("second", max_steps=1, init_from="first", learning_rate=1e-6)
     plan = json.loads((second.directory / "plan.json").read_bytes())
-    plan["init_from"] = Registry(settings.data.models).resolve("first")[2]
+    plan["init_from"] = Registry(settings.data.models).resolve(Reference("first"))
     (second.directory / "plan.json").write_text(json.dumps(plan))
     attempt.run(second.id)
     losses = [job.view()["progress"]["val_loss"] for job in (first, second)]
@@ -299,7 +299,7 @@ def test_the_cells_of_the_best_checkpoint_are_looked_into(
     checkpoints = [event for event in all_events(queue, job) if event.event == "checkpoint"]
     registry = Registry(data / "models")
     digests = {event.data["digest"] for event in checkpoints}
-    best = registry.entry("toy").digest
+    best = registry.entry(Reference("toy")).digest
     found = eventually(lambda: read_cells(registry, "toy", best), 30)
     assert found == find_cells(registry.load("toy", best))
     assert len(digests) > 1
@@ -320,7 +320,7 @@ def test_an_ended_job_is_ended_whatever_comes_of_its_cells(
     assert attempt.run(job.id) is None
     assert status == ["finished"]
     assert job.status() == "finished"
-    assert Registry(settings.data.models).entry("toy").card["job_id"] == job.id
+    assert Registry(settings.data.models).entry(Reference("toy")).card["job_id"] == job.id
 
 
 def test_a_worker_that_shall_stop_leaves_cells_to_others(
@@ -332,7 +332,7 @@ def test_a_worker_that_shall_stop_leaves_cells_to_others(
     assert attempt.run(job.id) is None
     assert job.status() == "finished"
     registry = Registry(settings.data.models)
-    name, _, digest = registry.resolve("toy")
+    name, digest = "toy", registry.resolve(Reference("toy"))
     assert read_cells(registry, name, digest) is None
 
 
@@ -696,9 +696,9 @@ def test_counting_is_what_a_network_is_compared_with(
     assert f"{told['val_loss']:.4f}" in notice["text"]
 
     registry = Registry(settings.data.models)
-    assert registry.entry("toy").card["baseline"] == told
+    assert registry.entry(Reference("toy")).card["baseline"] == told
     digest, of = registry.ngram("toy")
-    assert of == registry.resolve("toy")[2]
+    assert of == registry.resolve(Reference("toy"))
     model = NGram.from_bytes(registry.ngram_bytes("toy", digest))
     assert model.order == told["ngram_order"]
     vocabulary = registry.vocabulary("toy", of)
@@ -737,7 +737,10 @@ def test_training_does_not_wait_for_a_long_count(
     attempt.run(job.id)
     events = [e.event if e.event != "notice" else e.data["code"] for e in job.events()]
     assert events.index("evaluation") < events.index("checkpoint") < events.index("baseline")
-    assert Registry(settings.data.models).entry("toy").card["baseline"] == job.view()["baseline"]
+    assert (
+        Registry(settings.data.models).entry(Reference("toy")).card["baseline"]
+        == job.view()["baseline"]
+    )
     assert Registry(settings.data.models).ngram("toy")
 
 
@@ -759,7 +762,7 @@ def test_what_a_model_has_by_heart_is_told_at_the_end(
     job = make_job(max_steps=300, evaluate_every=300, sample_at=[], sample_temperature=0.0)
     attempt.run(job.id)
     (notice,) = notices(job.events(), "memorisation")
-    entry = Registry(settings.data.models).entry("toy")
+    entry = Registry(settings.data.models).entry(Reference("toy"))
     found = entry.card["memorisation"]
     # Always the likeliest: long runs of bottles, whose words are the corpus's.
     assert found["longest"] > 20

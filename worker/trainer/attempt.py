@@ -132,14 +132,15 @@ def _look_inside(job: Job, settings: Settings) -> None:
     The job does not wait for it, nor does a worker that is told to stop: what is not found here is
     when somebody asks the server.
     """
-    from models.checkpoints.registry import Registry, UnknownModel
+    from models.checkpoints.reference import Reference, UnknownModel
+    from models.checkpoints.registry import Registry
     from models.inside.results import analyse
 
     registry = Registry(settings.data.models)
     try:
-        best = registry.entry(job.model)
+        best = registry.entry(Reference(job.model))
         if best.card.get("job_id") == job.id:
-            analyse(registry, best.name, best.digest, stop.is_shutdown)
+            analyse(registry, job.model, best.digest, stop.is_shutdown)
     except UnknownModel:
         # It came to no checkpoint, or that is deleted already.
         return

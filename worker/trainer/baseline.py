@@ -9,11 +9,12 @@ import os
 import sys
 import threading
 
+from models.checkpoints.card import BaselineFigures
 from models.ngram import NGram
 from models.text.corpus import Corpus
 from models.training.trainer import VALIDATION_LIMIT
+from models.units import bits
 from worker import logs
-from worker.jobs import BaselineFigures
 
 MAX_ORDER = 20
 
@@ -54,11 +55,11 @@ class BaselineCount:
         """Once done: the model, and what a job says of it. None if it could not be counted."""
         if self._model is None:
             return None
-        bpc = self._loss / math.log(2)
+        loss = self._loss
         told: BaselineFigures = {
             "ngram_order": self._model.order,
-            "val_loss": self._loss,
-            "bpc": bpc,
+            "val_loss": loss,
+            "bpc": bits(loss),
         }
         return self._model, told
 

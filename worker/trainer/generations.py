@@ -15,12 +15,14 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.files import sync_directory, write_durably
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from models.training.trainer import TrainerState
 
 KEPT = 2
 
@@ -28,7 +30,7 @@ _NUMBER = re.compile(r"\d{8}", re.ASCII)
 _STAGED = ".stage"
 
 
-def save(root: Path, tensors: dict[str, "Tensor"], rest: dict[str, Any]) -> None:
+def save(root: Path, tensors: dict[str, "Tensor"], rest: "TrainerState") -> None:
     """Adds a generation and removes all but the newest two. The caller is the only writer."""
     from safetensors.torch import save_file
 
@@ -52,7 +54,7 @@ def save(root: Path, tensors: dict[str, "Tensor"], rest: dict[str, Any]) -> None
         shutil.rmtree(root / f"{number:08d}", ignore_errors=True)
 
 
-def load(root: Path) -> Iterator[tuple[dict[str, "Tensor"], dict[str, Any]]]:
+def load(root: Path) -> Iterator[tuple[dict[str, "Tensor"], "TrainerState"]]:
     """The sound generations' tensors and rest, the newest first."""
     from safetensors import SafetensorError
     from safetensors.torch import load as parse

@@ -4,28 +4,21 @@ Made from the job's events when it is taken up again, so that there is one recor
 """
 
 from collections.abc import Iterable
-from typing import Any, Self, TypedDict, cast
+from typing import Self, cast
 
-from worker.events import JobEvent, SampleData
+from models.checkpoints.card import HistoryPoint
+from worker.events import JobEvent
 
 DIVERGED = "diverged"
 """Code of the notice that training went back to a step."""
-
-
-class Losses(TypedDict):
-    """A point of the loss curves; None where a loss was not taken."""
-
-    step: int
-    train_loss: float | None
-    val_loss: float | None
 
 
 class TrainingHistory:
     """Points and samples by step. Of two that are told of a step, the later one counts."""
 
     def __init__(self) -> None:
-        self._points: dict[int, Losses] = {}
-        self._samples: dict[int, SampleData] = {}
+        self._points: dict[int, HistoryPoint] = {}
+        self._samples: dict[int, HistoryPoint] = {}
 
     @classmethod
     def of(cls, events: Iterable[JobEvent], last_step: int) -> Self:
@@ -44,7 +37,7 @@ class TrainingHistory:
                 case "evaluation":
                     history.evaluated(step, event.data["val_loss"])
                 case "sample":
-                    history.sampled(cast(SampleData, event.data))
+                    history.sampled(cast(HistoryPoint, event.data))
         return history
 
     def forget_after(self, step: int) -> None:
@@ -57,11 +50,11 @@ class TrainingHistory:
     def evaluated(self, step: int, loss: float) -> None:
         self._point(step)["val_loss"] = loss
 
-    def sampled(self, sample: SampleData) -> None:
+    def sampled(self, sample: HistoryPoint) -> None:
         self._samples[sample["step"]] = sample
 
-    def _point(self, step: int) -> Losses:
-        empty: Losses = {"step": step, "train_loss": None, "val_loss": None}
+    def _point(self, step: int) -> HistoryPoint:
+        empty: HistoryPoint = {"step": step, "train_loss": None, "val_loss": None}
         return self._points.setdefault(step, empty)
 
     def last_val_loss(self) -> float | None:
@@ -72,7 +65,7 @@ class TrainingHistory:
         ]
         return losses[-1] if losses else None
 
-    def lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[HistoryPoint]:
         """Points, then samples, each in the order of steps."""
-        lines = (*sorted(self._points.items()), *sorted(self._samples.items()))
-        return [dict(line) for _, line in lines]
+        points = [point for _, point in sorted(self._points.items())]
+        return points + [one for _, one in sorted(self._samples.items())]

@@ -11,7 +11,7 @@ from models.checkpoints.format import Checkpoint
 from models.decoding.decoder import Choices, Decoder
 from models.decoding.sampling import uniforms
 from models.text.corpus import Corpus
-from models.text.novelty import Report, report
+from models.text.novelty import MemorisationReport, report
 
 ROWS, LENGTH = 16, 2048
 """Texts that are drawn, and the characters of each; fewer where that takes long."""
@@ -21,7 +21,9 @@ _STEPS = 64
 _EXCERPT = 60
 
 
-def examine(checkpoint: Checkpoint, corpus: Corpus, temperature: float, seed: int) -> Report:
+def examine(
+    checkpoint: Checkpoint, corpus: Corpus, temperature: float, seed: int
+) -> MemorisationReport:
     """Draws text, each row from the beginning of a line, and compares it with what was trained on.
 
     Raises:
@@ -61,7 +63,7 @@ def _whole_lines(row: np.ndarray, newline: int) -> np.ndarray:
     return row[: ends[-1] + 1] if len(ends) else row
 
 
-def in_words(found: Report) -> str:
+def in_words(found: MemorisationReport) -> str:
     """A report for people."""
     excerpt = " ".join(found.longest_text.split())
     if len(excerpt) > _EXCERPT:

@@ -12,14 +12,15 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
-from models.checkpoints.card import NGRAM
+from models.checkpoints.card import Card, HistoryPoint
 from models.checkpoints.format import MAX_LINES, VALIDATION_BYTES, Checkpoint
-from models.checkpoints.registry import Registry, UnknownModel
+from models.checkpoints.reference import NGRAM, Reference, UnknownModel
+from models.checkpoints.registry import Registry
 from models.config import Weights
 from models.decoding.decoder import fast_cost
 from models.decoding.sampling import SampleOptions
@@ -41,10 +42,11 @@ from models.training.trainer import (
     evaluate,
     new_network,
 )
+from models.units import bits
 from worker.clock import timestamp
 from worker.corpora import CorpusStore, UnknownCorpus
 from worker.devices import Device, DeviceStore, machine_memory
-from worker.events import EventLog, ProgressData, SampleData
+from worker.events import EventLog, ProgressData
 from worker.jobs import Job, Running
 from worker.queue import Queue
 from worker.settings import Settings
@@ -136,7 +138,7 @@ class Session:
         self._running["options"] = self._options
         self._running["needs_bytes"] = BYTES_PER_PARAMETER * self._plan.config.parameters()
         self._job.set_running(self._running)
-        self._card = {
+        self._card: Card = {
             "job_id": self._job.id,
             "device": device_name(self._device),
             "options": self._options,
@@ -197,12 +199,13 @@ class Session:
         except TooLarge as error:
             raise Failure("Not enough memory", str(error)) from None
         self._record_device(plan, memory)
-        reference = self._asked.get("init_from")
-        if not reference:
+        asked = self._asked.get("init_from")
+        if not asked:
             return plan, None
         try:
-            name, _, digest = self._registry.resolve(reference)
-            config = self._registry.load(name, digest).config
+            reference = Reference.parse(asked)
+            digest = self._registry.resolve(reference)
+            config = self._registry.load(reference.name, digest).config
         except (UnknownModel, CheckpointError, ValueError):
             raise Failure(
                 "The model to go on from can't be read", "It may have been deleted."
@@ -239,9 +242,9 @@ class Session:
         return trainer
 
     def _weights_of(self, digest: str) -> dict[str, torch.Tensor]:
-        name = str(self._asked["init_from"]).partition(":")[0]
+        origin = Reference.parse(self._asked["init_from"])
         try:
-            checkpoint = self._registry.load(name, digest)
+            checkpoint = self._registry.load(origin.name, digest)
         except CheckpointError as error:
             raise Failure("The model to go on from can't be read", str(error)) from None
         if checkpoint.vocabulary != self._corpus.vocabulary:
@@ -372,7 +375,7 @@ class Session:
             return
         model, told = found
         digest = self._registry.publish_ngram(self._job.model, model.to_bytes())
-        kept = {"baseline": told, NGRAM: digest}
+        kept: Card = {"baseline": told, "ngram": digest}
         write_durably(self._job.directory / "baseline.json", json.dumps(kept).encode())
         self._set_baseline(kept)
         text = (
@@ -383,7 +386,7 @@ class Session:
         self._tell("notice", {"code": "baseline", "text": text})
         self._amend()
 
-    def _set_baseline(self, kept: dict[str, Any]) -> None:
+    def _set_baseline(self, kept: Card) -> None:
         self._card |= kept
         self._running["baseline"] = kept["baseline"]
         self._job.set_running(self._running)
@@ -399,19 +402,16 @@ class Session:
             found = memorisation.examine(checkpoint, self._corpus, temperature, seed)
         except FloatingPointError:
             return
-        # Not the text itself: a checkpoint may go where its corpus may not.
-        figures = found.to_json()
-        del figures["longest_text"]
-        self._card["memorisation"] = figures
+        self._card["memorisation"] = found.figures
         self._tell("notice", {"code": "memorisation", "text": memorisation.in_words(found)})
         self._amend()
 
     def _latest(self) -> Checkpoint | None:
         """The model's latest checkpoint if it is this job's."""
         try:
-            entry = self._registry.entry(self._job.model)
+            entry = self._registry.entry(Reference(self._job.model))
             if entry.card.get("job_id") == self._job.id:
-                return self._registry.load(entry.name, entry.digest)
+                return self._registry.load(self._job.model, entry.digest)
         except (UnknownModel, CheckpointError):
             pass
         return None
@@ -421,8 +421,8 @@ class Session:
         checkpoint = self._latest()
         if checkpoint is None:
             return
-        added = {k: self._card[k] for k in ("baseline", NGRAM, "memorisation") if k in self._card}
-        card, history = checkpoint.card | added, self._history.lines()
+        added = {k: v for k, v in self._card.items() if k in ("baseline", "ngram", "memorisation")}
+        card, history = cast(Card, checkpoint.card | added), self._history.lines()
         self._publish_as("latest", replace(checkpoint, card=card, history=history))
 
     # What it has learned
@@ -453,9 +453,9 @@ class Session:
         temperature = self._options.get("sample_temperature", SAMPLE_TEMPERATURE)
         prime = self._options.get("sample_prime") or ""
         text = sample(network, self._corpus.vocabulary, prime, temperature, self._options["seed"])
-        data: SampleData = {"step": step, "temperature": temperature, "text": text}
-        self._history.sampled(data)
-        self._tell("sample", data)
+        point: HistoryPoint = {"step": step, "temperature": temperature, "text": text}
+        self._history.sampled(point)
+        self._tell("sample", {**point})
 
     def _tell(self, event: str, data: Mapping[str, Any]) -> None:
         self._queue.events.publish(self._job.id, self._events.append(event, data))
@@ -483,7 +483,7 @@ class Session:
             card=self._card
             | {
                 "val_loss": val_loss,
-                "bpc": _bits(val_loss),
+                "bpc": bits(val_loss),
                 "precision": {
                     "exact": val_loss,
                     "fast": None if cost is None else val_loss + cost,
@@ -498,10 +498,11 @@ class Session:
         self._publish_as(tag, checkpoint)
 
     def _publish_as(self, tag: str, checkpoint: Checkpoint) -> None:
+        reference = Reference(self._job.model, tag)
         data = {
             "step": checkpoint.card["step"],
-            "model": f"{self._job.model}:{tag}",
-            "digest": self._registry.publish(self._job.model, tag, checkpoint),
+            "model": reference.full,
+            "digest": self._registry.publish(reference, checkpoint),
             "val_loss": checkpoint.card["val_loss"],
         }
         self._tell("checkpoint", data)
@@ -556,7 +557,7 @@ def _weights(network: CharNetwork) -> Weights:
 
 
 def _bits(loss: float | None) -> float | None:
-    return None if loss is None else loss / math.log(2)
+    return None if loss is None else bits(loss)
 
 
 def _steps(asked: Any, default: tuple[int, ...]) -> Iterator[int]:

@@ -18,7 +18,7 @@ from app.routes.services import Services
 from app.routes.texts import Opened, derived_seed, draw_seed, open_text
 from app.schemas.common import MAX_SEED, Fields
 from app.schemas.texts import MAX_BODY, SampleQuery
-from models.checkpoints.registry import UnknownModel, split_reference
+from models.checkpoints.reference import Reference
 
 DEFAULT_LENGTH = 1000
 MAX_LENGTH = 1_000_000
@@ -43,15 +43,6 @@ async def received(request: Request, fields: type[SomeFields]) -> SomeFields:
     return validated(fields, await read_json(request, MAX_BODY))
 
 
-def known_reference(text: str) -> str:
-    """Raises UnknownModel: what can't be a model's name is the name of none."""
-    try:
-        split_reference(text)
-    except ValueError:
-        raise UnknownModel(text) from None
-    return text
-
-
 def warmth(temperature: float) -> float:
     return max(temperature, LEAST_TEMPERATURE) if temperature else 0.0
 
@@ -66,7 +57,7 @@ def sample_query(*, model: str, seed: int | None, **fields: Any) -> SampleQuery:
         Problem: 422 for a field out of its range.
     """
     seed = None if seed is None else seed % (MAX_SEED + 1)
-    asked = {"model": known_reference(model), "seed": seed, "echo": True, **fields}
+    asked = {"model": str(Reference.from_client(model)), "seed": seed, "echo": True, **fields}
     return validated(SampleQuery, asked)
 
 

@@ -26,7 +26,6 @@ from app.routes.dialects.common import (
     Lenient,
     close,
     failure,
-    known_reference,
     open_texts,
     received,
     said,
@@ -38,6 +37,7 @@ from app.routes.services import ServicesDep
 from app.routes.texts import Opened
 from app.schemas.common import Unknown
 from app.schemas.texts import MAX_BODY, MAX_PRIME, MAX_STOP, MAX_STOPS, SampleQuery
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Entry
 
 router = APIRouter(prefix="/api", tags=["Ollama's dialect"])
@@ -124,10 +124,9 @@ def list_models(services: ServicesDep) -> dict[str, Any]:
 
 
 def _model(entry: Entry) -> dict[str, Any]:
-    name = f"{entry.name}:{entry.tag}"
     return {
-        "name": name,
-        "model": name,
+        "name": entry.reference.full,
+        "model": entry.reference.full,
         "modified_at": entry.card.get("created_at") or _NEVER,
         "size": 4 * entry.config.parameters(),
         "digest": entry.digest,
@@ -160,12 +159,12 @@ def _size(parameters: int) -> str:
 )
 async def show_model(request: Request, services: ServicesDep) -> dict[str, Any]:
     asked = await received(request, Shown)
-    reference = known_reference(asked.model or asked.name)
+    reference = Reference.from_client(asked.model or asked.name)
     entry = await run_in_threadpool(services.models.entry, reference)
     kind = entry.config.kind
     return {
         "license": "",
-        "modelfile": f"FROM {entry.name}:{entry.tag}\n",
+        "modelfile": f"FROM {entry.reference.full}\n",
         "parameters": "temperature 1",
         "template": "{{ .Prompt }}",
         "details": _details(entry),
@@ -196,8 +195,8 @@ async def generate(request: Request, services: ServicesDep) -> Response:
     fields = validated(GenerateRequest, body)
     options = _options(body.get("options"))
     if body.get("prompt") is None:
-        named = await services.catalogue.writer(known_reference(fields.model))
-        return JSONResponse(_line(f"{named.name}:{named.tag}", done_reason="load"))
+        named = await services.catalogue.writer(Reference.from_client(fields.model))
+        return JSONResponse(_line(named.reference.full, done_reason="load"))
     (opened,) = await open_texts(services, fields.sample(options), 1)
     generation = Generation(opened, began)
     if fields.stream:
@@ -224,7 +223,7 @@ class Generation:
 
     def __init__(self, opened: Opened, began: int) -> None:
         self.opened = opened
-        self._model = f"{opened.named.name}:{opened.named.tag}"
+        self._model = opened.named.reference.full
         self._began = began
         self._loaded = time.perf_counter_ns()
         self._first: int | None = None

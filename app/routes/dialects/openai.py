@@ -28,7 +28,6 @@ from app.routes.dialects.common import (
     Lenient,
     close,
     failure,
-    known_reference,
     merged,
     open_texts,
     received,
@@ -41,6 +40,7 @@ from app.routes.services import Services, ServicesDep
 from app.routes.texts import Opened
 from app.schemas.common import Unknown
 from app.schemas.texts import MAX_PRIME, MAX_STOP, MAX_STOPS, SampleQuery
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Entry
 from models.decoding.batch import Character, Piece
 
@@ -143,7 +143,7 @@ def list_models(services: ServicesDep) -> dict[str, Any]:
 
 @router.get("/models/{model}", summary="A model, as OpenAI's clients ask")
 def show_model(model: str, services: ServicesDep) -> dict[str, Any]:
-    return _model(services.models.entry(known_reference(model)))
+    return _model(services.models.entry(Reference.from_client(model)))
 
 
 def _model(entry: Entry) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _model(entry: Entry) -> dict[str, Any]:
     except ValueError:
         created = 0
     return {
-        "id": entry.name if entry.tag == "latest" else f"{entry.name}:{entry.tag}",
+        "id": str(entry.reference),
         "object": "model",
         "created": created,
         "owned_by": "charloom",
@@ -192,7 +192,7 @@ class Completion:
             "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",
             "created": int(time.time()),
-            "model": first.named.reference,
+            "model": str(first.named.reference),
             "system_fingerprint": f"fp_{first.named.model.digest[:12]}",
         }
         self._usage_asked = fields.stream_options.include_usage
