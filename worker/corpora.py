@@ -176,6 +176,13 @@ class CorpusStore:
     def has(self, corpus_id: str) -> bool:
         return CORPUS_ID.fullmatch(corpus_id) is not None and (self.root / corpus_id).is_dir()
 
+    def size(self, corpus_id: str) -> int:
+        """Bytes as sent; 0 if there is no such corpus."""
+        try:
+            return (self.root / corpus_id / "original").stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def ids(self) -> list[str]:
         """Every corpus's id, in order."""
         return sorted(p.name for p in self.root.iterdir() if CORPUS_ID.fullmatch(p.name))
@@ -203,8 +210,7 @@ class CorpusStore:
                 refusals.append(str(error))
             else:
                 return cast(ReportRecord, report | {"warnings": [*refusals, *report["warnings"]]})
-        size = (self._directory(corpus_id) / "original").stat().st_size
-        return {"bytes": size, "warnings": refusals[:1]}
+        return {"bytes": self.size(corpus_id), "warnings": refusals[:1]}
 
     @contextmanager
     def kept(self, corpus_id: str) -> Iterator[None]:

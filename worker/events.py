@@ -52,7 +52,7 @@ class CheckpointData(TypedDict):
     step: int
     model: str
     digest: str
-    val_loss: float
+    val_loss: float | None
 
 
 class NoticeData(TypedDict):

@@ -46,7 +46,7 @@ from worker.jobs import Job, JobStore
 from worker.queue import NAME, Queue
 from worker.reconciler import Reconciler
 from worker.settings import Settings
-from worker.trainer import attempt, baseline, generations, session, stop
+from worker.trainer import attempt, baseline, device, generations, publisher, session, stop
 
 LONG = {"max_steps": 1_000_000, "evaluate_every": 1_000_000, "sample_at": []}
 """Options of a job that nobody waits for the end of."""
@@ -161,7 +161,7 @@ def test_a_worker_trains_a_job_to_its_end(make_job: MakeJob, queue: Queue, data:
     steps = [line["step"] for line in checkpoint.history if "train_loss" in line]
     assert steps == sorted(set(steps))
     assert {50, 100, 120} <= set(steps)
-    assert {"step": 100, "temperature": 0.8, "text": sample["text"]} in checkpoint.history
+    assert {"step": 100, "temperature": 1.0, "text": sample["text"]} in checkpoint.history
 
 
 def test_a_plan_is_made_from_the_options_and_kept(
@@ -234,7 +234,7 @@ def test_what_the_device_does_is_left_for_estimates(
 def test_what_does_not_fit_into_memory_is_not_tried(
     store: JobStore, toy_corpus: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "machine_memory", lambda: 64 << 20)
+    monkeypatch.setattr(device, "machine_memory", lambda: 64 << 20)
     options = {"num_layers": 1, "hidden_size": 8, "tokens": "characters"}
     job, _ = store.create("toy", toy_corpus, options, None)
     assert attempt.run(job.id) is None
@@ -583,7 +583,7 @@ def test_an_unforeseen_error_is_tried_thrice_and_told_without_paths(
     def broken(*_arguments: object) -> None:
         raise RuntimeError(f"in {settings.data.root}")
 
-    monkeypatch.setattr(session.Session, "run", broken)
+    monkeypatch.setattr(session, "train", broken)
     assert isinstance(attempt.run(job.id), Retry)
     assert isinstance(attempt.run(job.id), Retry)
     assert attempt.run(job.id) is None
@@ -605,10 +605,10 @@ def test_attempts_that_get_further_do_not_count(
         generations.save(job.state_directory, {}, rest)
         raise MemoryError
 
-    monkeypatch.setattr(session.Session, "run", broken)
+    monkeypatch.setattr(session, "train", broken)
     for _ in range(5):
         assert isinstance(attempt.run(job.id), Retry)
-    monkeypatch.setattr(session.Session, "run", lambda _session: (_ for _ in ()).throw(MemoryError))
+    monkeypatch.setattr(session, "train", lambda *_: (_ for _ in ()).throw(MemoryError))
     assert isinstance(attempt.run(job.id), Retry)
     assert attempt.run(job.id) is None
     assert job.view()["error"]["title"] == "Not enough memory"
@@ -720,19 +720,19 @@ def test_training_does_not_wait_for_a_long_count(
     """What was published before it was done has it then too."""
     has_trained = threading.Event()
     count = NGram.fit
-    save = session.Session._save
+    save = session._StateSaver.save
 
     def slow(*arguments: Any) -> NGram:
         assert has_trained.wait(60)
         return count(*arguments)
 
-    def saved(self: session.Session) -> None:
-        save(self)
+    def saved(self: session._StateSaver, trainer: Trainer) -> None:
+        save(self, trainer)
         has_trained.set()
 
     monkeypatch.setattr(baseline, "PATIENCE", 0.0)
     monkeypatch.setattr(NGram, "fit", slow)
-    monkeypatch.setattr(session.Session, "_save", saved)
+    monkeypatch.setattr(session._StateSaver, "save", saved)
     job = make_job()
     attempt.run(job.id)
     events = [e.event if e.event != "notice" else e.data["code"] for e in job.events()]
@@ -858,10 +858,10 @@ def test_a_sample_leaves_out_of_its_prime_what_it_has_never_seen() -> None:
 
     vocabulary = Vocabulary("characters", sorted(map(ord, "ab\n")))
     network = new_network(NetworkConfig(3, num_layers=1, hidden_size=4), seed=0)
-    text = session.sample(network, vocabulary, "axЖb", 1.0, seed=1)
+    text = publisher.sample(network, vocabulary, "axЖb", 1.0, seed=1)
     assert text.startswith("ab")
-    assert len(text) == 2 + session.SAMPLE_LENGTH
-    assert text == session.sample(network, vocabulary, "ab", 1.0, seed=1)
+    assert len(text) == 2 + publisher.SAMPLE_LENGTH
+    assert text == publisher.sample(network, vocabulary, "ab", 1.0, seed=1)
 
 
 def test_validation_text_of_bytes_is_the_bytes(tmp_path: Path) -> None:
@@ -871,4 +871,4 @@ def test_validation_text_of_bytes_is_the_bytes(tmp_path: Path) -> None:
     ids = np.array([2, 1, 0] * 40, dtype=np.uint8)
     ids.tofile(tmp_path / "ids")
     corpus = Corpus.open(tmp_path / "ids", vocabulary, 0.1)
-    assert session.validation_text(corpus) == b"\xffA\n" * 4
+    assert publisher.validation_text(corpus) == b"\xffA\n" * 4

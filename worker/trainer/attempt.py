@@ -16,6 +16,7 @@ from rq.job import Retry
 from worker import logs
 from worker.events import ErrorText
 from worker.jobs import Job, JobStore, UnknownJob
+from worker.live import LiveEvents
 from worker.queue import FOREVER, Queue
 from worker.settings import Settings
 from worker.trainer import failures, stop
@@ -50,13 +51,14 @@ def run(job_id: str) -> Retry | None:
     with _lock(job) as held:
         if not held or job.result() is not None:
             return None
-        queue = Queue(settings.redis_url)
+        live = Queue(settings.redis_url).events
         try:
-            retry = _act(job, queue, _attempt(job, queue, settings))
+            outcome = _attempt(job, live, settings)
+            retry = _conclude(job, live, outcome)
         except OSError as error:
             if not failures.is_disk_full(error):
                 raise
-            retry = _act(job, queue, Outcome("paused"))
+            retry = _conclude(job, live, Outcome("paused"))
         if job.result() is not None:
             _look_inside(job, settings)
         return retry
@@ -74,47 +76,41 @@ def _lock(job: Job) -> Iterator[bool]:
             yield held
 
 
-def _attempt(job: Job, queue: Queue, settings: Settings) -> Outcome:
+def _attempt(job: Job, live: LiveEvents, settings: Settings) -> Outcome:
     if job.cancel_requested():
         return Outcome("cancelled")
     (job.directory / "reserve").write_bytes(bytes(RESERVE))
     with stop.Stop(job) as stopping:
         try:
-            return _train(job, queue, settings, stopping)
+            from worker.trainer.session import train
+
+            reason = train(job, live, settings, stopping)
+            if reason is None:
+                return Outcome("finished")
         except stop.PutDown:
             stopping.acknowledge()
-            return _put_down(stopping.reason)
-
-
-def _train(job: Job, queue: Queue, settings: Settings, stopping: stop.Stop) -> Outcome:
-    try:
-        from worker.trainer.session import Session
-
-        reason = Session(job, queue, settings, stopping).run()
-        return Outcome("finished") if reason is None else _put_down(reason)
-    except Failure as failure:
-        return Outcome("failed", failure.error)
-    except Exception as error:
-        stopping.acknowledge()
-        if failures.is_disk_full(error):
-            log.warning("job %s: the disk is full", job.id)
-            return Outcome("paused")
-        log.exception("job %s: an attempt ended with an error", job.id)
-        return _died(job, error)
-
-
-def _put_down(reason: stop.Reason | None) -> Outcome:
+            reason = stopping.reason
+        except Exception as error:
+            stopping.acknowledge()
+            return _outcome_of(error, job)
     return Outcome("cancelled" if reason == "cancel" else "again")
 
 
-def _died(job: Job, error: Exception) -> Outcome:
+def _outcome_of(error: Exception, job: Job) -> Outcome:
+    """How an attempt ends that raised an error."""
+    if isinstance(error, Failure):
+        return Outcome("failed", error.error)
+    if failures.is_disk_full(error):
+        log.warning("job %s: the disk is full", job.id)
+        return Outcome("paused")
+    log.error("job %s: an attempt ended with an error", job.id, exc_info=error)
     if failures.count_death(job) < failures.MAX_DEATHS:
         return Outcome("again")
-    memory = failures.is_out_of_memory(error)
-    return Outcome("failed", failures.OUT_OF_MEMORY if memory else failures.FAILED)
+    is_memory = failures.is_out_of_memory(error)
+    return Outcome("failed", failures.OUT_OF_MEMORY if is_memory else failures.FAILED)
 
 
-def _act(job: Job, queue: Queue, outcome: Outcome) -> Retry | None:
+def _conclude(job: Job, live: LiveEvents, outcome: Outcome) -> Retry | None:
     (job.directory / "reserve").unlink(missing_ok=True)
     match outcome.ending:
         case "again":
@@ -122,7 +118,7 @@ def _act(job: Job, queue: Queue, outcome: Outcome) -> Retry | None:
         case "paused":
             _pause(job)
         case status:
-            queue.events.publish(job.id, job.finish(status, outcome.error))
+            live.publish(job.id, job.finish(status, outcome.error))
     return None
 
 
