@@ -8,7 +8,9 @@ import math
 import os
 import secrets
 import stat
+import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -81,6 +83,42 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{name} is not a JSON object")
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class TensorHeader:
+    """What a safetensors file says that it holds. Nothing but its form was checked.
+
+    ``tensors`` are dtypes and shapes by name; ``size`` is how many bytes come before the data.
+    """
+
+    tensors: dict[str, tuple[object, object]]
+    metadata: dict[str, object]
+    size: int
+
+
+def read_tensor_header(data: bytes, name: str, limit: int) -> TensorHeader:
+    """The header of a safetensors file from anywhere.
+
+    Args:
+        data: the whole file.
+        name: what errors call it.
+        limit: bytes that a header may have.
+
+    Raises:
+        CheckpointError: it is not an object of objects, or not whole.
+    """
+    if len(data) < 8:
+        raise CheckpointError(f"{name} is truncated")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > min(limit, len(data) - 8):
+        raise CheckpointError(f"{name} has no sound header")
+    entries = parse_object(data[8 : 8 + length], f"the header of {name}")
+    if not all(isinstance(entry, dict) for entry in entries.values()):
+        raise CheckpointError(f"{name} has no sound header")
+    metadata = entries.pop("__metadata__", {})
+    tensors = {key: (entry.get("dtype"), entry.get("shape")) for key, entry in entries.items()}
+    return TensorHeader(tensors, metadata, 8 + length)
 
 
 def _check_depth(value: Any) -> None:

@@ -1,14 +1,19 @@
 """Small networks with opinions, made without training."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
+from models.arrays import AnyInts
 from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig, NetworkKind
 from models.decoding.decoder import Decoder
 from models.decoding.graph import Precision
+from models.decoding.sampling import SampleOptions, choose, uniforms
+from models.ngram import NGram
 from models.text.vocab import Vocabulary
 
 ALPHABET = Vocabulary("characters", [0x0A, 0x20, *range(0x61, 0x7B), 0x3042])
@@ -58,3 +63,35 @@ PATHS = [
     "a" * 64,
 ]
 """What is no model's name, though it looks like one or like a file's."""
+
+
+def babble(length: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Lines of made-up words, each of which likes some words after it; 29 distinct ids."""
+    language = np.random.default_rng(0)
+    letters = "etaoinshrdlucmfwypvbgkqjxz"
+    words = [
+        "".join(language.choice(list(letters[: 6 + i // 20]), size=language.integers(1, 9)))
+        + (".\n" if i % 7 == 3 else " ")
+        for i in range(400)
+    ]
+    successors = language.integers(0, len(words), size=(len(words), 30)).tolist()
+    ranks = np.minimum(np.random.default_rng(seed).zipf(1.5, size=length // 2), 30)
+    text, word = [], 0
+    for rank in ranks.tolist():
+        text.append(words[word])
+        word = successors[word][rank - 1]
+    symbols = {c: i for i, c in enumerate("\n ." + letters)}
+    return np.array([symbols[c] for c in "".join(text)[:length]], dtype=np.uint8)
+
+
+def counted_text(
+    model: NGram, start_id: int, prime: Sequence[int] | AnyInts, options: SampleOptions
+) -> Iterator[int]:
+    """The ids that an n-gram model writes, one at a time: the slow, obvious way."""
+    history = [start_id, *prime]
+    draws = uniforms(np.array([options.seed], np.uint64), np.array([0], np.uint64), options.length)
+    for uniform in draws[:, 0].tolist():
+        logits = np.log(model.next_distribution(history)).astype(np.float32)
+        chosen = choose(logits, options.temperature, uniform, options.top_k, options.top_p)
+        yield chosen
+        history.append(chosen)

@@ -21,7 +21,6 @@ config before a weight is read, weights must be finite, and files are read rathe
 import hashlib
 import json
 import os
-import struct
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,7 +34,13 @@ from safetensors.numpy import save as to_safetensors
 
 from models.checkpoints.card import MAX_CARD, Card, HistoryPoint, parse_card, parse_point, readme
 from models.config import NetworkConfig, Weights
-from models.files import CheckpointError, parse_object, read_bounded, sync_directory
+from models.files import (
+    CheckpointError,
+    parse_object,
+    read_bounded,
+    read_tensor_header,
+    sync_directory,
+)
 from models.text.vocab import Vocabulary
 
 VALIDATION_BYTES = 100_000
@@ -210,19 +215,8 @@ def _read_lines(data: bytes) -> Lines:
 
 def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
     """Weights of the shapes that the config says; the header is compared before they are read."""
-    if len(data) < 8:
-        raise CheckpointError("model.safetensors is truncated")
-    (length,) = struct.unpack("<Q", data[:8])
-    if length > min(_MAX_HEADER, len(data) - 8):
-        raise CheckpointError("model.safetensors has no sound header")
-    header = parse_object(data[8 : 8 + length], "model.safetensors")
-    header.pop("__metadata__", None)
-    declared = {
-        name: (entry.get("shape"), entry.get("dtype"))
-        for name, entry in header.items()
-        if isinstance(entry, dict)
-    }
-    if declared != {name: (list(shape), "F32") for name, shape in config.shapes().items()}:
+    header = read_tensor_header(data, "model.safetensors", _MAX_HEADER)
+    if header.tensors != {name: ("F32", list(shape)) for name, shape in config.shapes().items()}:
         raise CheckpointError("model.safetensors does not hold the weights that config.json says")
     try:
         weights: Weights = parse_safetensors(data)

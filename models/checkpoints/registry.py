@@ -1,20 +1,15 @@
 """The models below one directory: published, tagged, listed, deleted.
 
 A checkpoint is an immutable directory ``<root>/<name>/<digest>/`` (``models.checkpoints.format``).
-A tag is a file ``<root>/<name>/tags/<tag>`` that holds a digest and, on a second line, the one
-before, which is kept in case the new one is damaged; a tag moves by renaming a new file onto it.
-A checkpoint is written in a directory beside, synced, and renamed into place: it is there whole
-or not at all.
-
-The n-gram model that a checkpoint is compared with (``models.ngram``) is a file of its own,
-``<root>/<name>/ngrams/<sha256>``, which the card names: checkpoints of one job share it. What the
-card of ``latest`` names is the model ``name:ngram``.
+It is written beside, synced, and renamed into place: it is there whole or not at all. Tags are
+files in ``<root>/<name>/tags/`` (``models.checkpoints.tags``), n-gram baselines are in
+``<root>/<name>/ngrams/`` (``models.checkpoints.ngrams``). The baseline that the card of ``latest``
+names is the model ``name:ngram``.
 
 Knows no torch, no Redis and no HTTP.
 """
 
 import fcntl
-import hashlib
 import os
 import re
 import secrets
@@ -38,37 +33,26 @@ from models.checkpoints.format import (
     read_vocabulary,
     write,
 )
+from models.checkpoints.ngrams import NGramFiles
 from models.checkpoints.reference import (
     DIGEST,
     LATEST,
     NAME,
     NGRAM,
-    TAG,
     NoNGram,
     NotANetwork,
     Reference,
     UnknownModel,
 )
+from models.checkpoints.tags import Tags
 from models.config import NetworkConfig
-from models.files import (
-    CheckpointError,
-    open_file,
-    parse_object,
-    read_bounded,
-    sync_directory,
-    write_durably,
-)
+from models.files import CheckpointError, open_file, parse_object, read_bounded, sync_directory
 from models.text.vocab import Vocabulary
 
 _JOB = re.compile(r"[0-9a-f]{22}", re.ASCII)
 
-
-MAX_NGRAM = (16 << 20) + (64 << 10)
-"""Bytes of an n-gram model's file."""
-
-
-_ABANDONED = 3600.0
-"""Seconds after which a checkpoint half written belongs to a process that is no more."""
+_ABANDONED_SECONDS = 3600.0
+"""Age of a checkpoint half written whose process must have died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +77,8 @@ class Registry:
     ) -> str:
         """Writes a checkpoint and points the tag at it.
 
-        What the tag named before goes, unless another tag names it; the one before stays. With
-        ``keep_before`` it is given a tag of its own, as ``keep_latest`` does.
+        The checkpoint that the tag named stays, the one before that goes, unless another tag
+        names it. With ``keep_before`` the former gets a tag of its own, as in ``keep_latest``.
 
         Returns:
             The digest.
@@ -105,10 +89,10 @@ class Registry:
         """
         check_publishable(reference)
         name, tag = reference.name, reference.tag
-        home = self.root / name
+        home, tags = self.root / name, self._tags(name)
         staged = home / f".stage-{secrets.token_hex(8)}"
         with self._changing():
-            (home / "tags").mkdir(parents=True, exist_ok=True)
+            tags.directory.mkdir(parents=True, exist_ok=True)
             sync_directory(self.root)
             _sweep(home)
             staged.mkdir()
@@ -118,11 +102,11 @@ class Registry:
                 if not (home / digest).exists():
                     staged.rename(home / digest)
                     sync_directory(home)
-                named = self._read_tag_file(name, tag)
+                named = tags.digests(tag)
                 if keep_before and named and named[0] != digest:
                     self._keep(name, named[0])
                 before = [one for one in named if one != digest]
-                self._write_tag(name, tag, digest, *before[:1])
+                tags.write(tag, digest, *before[:1])
                 self._prune(name)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
@@ -138,68 +122,31 @@ class Registry:
         check_publishable(reference)
         with self._changing():
             self._directory(reference.name, digest)
-            self._write_tag(reference.name, reference.tag, digest)
-
-    def publish_ngram(self, name: str, data: bytes) -> str:
-        """Keeps an n-gram model for the checkpoints of a name, and returns its digest.
-
-        It goes with the last checkpoint whose card names it.
-
-        Raises:
-            ValueError: it is not a name.
-        """
-        directory = self.root / Reference(name).name / "ngrams"
-        digest = hashlib.sha256(data).hexdigest()
-        with self._changing():
-            directory.mkdir(parents=True, exist_ok=True)
-            sync_directory(self.root / name)
-            write_durably(directory / digest, data)
-        return digest
-
-    def ngram(self, name: str) -> tuple[str, str]:
-        """Digests of the n-gram model of a name, and of the checkpoint whose symbols it has.
-
-        Raises:
-            UnknownModel: there is no such name, or it has no n-gram model.
-        """
-        latest = self.entry(Reference(name))
-        digest = latest.card.get("ngram")
-        if digest is None or not DIGEST.fullmatch(digest):
-            raise NoNGram(name)
-        if not (self.root / name / "ngrams" / digest).is_file():
-            raise NoNGram(name)
-        return digest, latest.digest
-
-    def ngram_bytes(self, name: str, digest: str) -> bytes:
-        """An n-gram model's file. Raises CheckpointError: it is damaged."""
-        data = read_bounded(self.root / name / "ngrams" / digest, MAX_NGRAM)
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise CheckpointError("the n-gram model does not match its digest")
-        return data
+            self._tags(reference.name).write(reference.tag, digest)
 
     def keep_latest(self, name: str, besides: str) -> None:
-        """What ``latest`` names stays, whoever takes its place: under the id of its job.
+        """Gives the checkpoint that ``latest`` names the id of its job as a tag, so that it stays.
 
         Args:
             name: the model's.
-            besides: the id of a job; what is of it need not stay.
+            besides: the id of a job whose own checkpoint need not stay.
         """
         with self._changing():
-            digest = self._read_tag(name, LATEST)
+            digest = self._tags(name).digest(LATEST)
             if digest and self._job_of(name, digest) != besides:
                 self._keep(name, digest)
 
     def _keep(self, name: str, digest: str) -> None:
         """Gives a checkpoint the tag of its job, or part of its digest where that is taken."""
-        tag = self._job_of(name, digest)
-        if not _JOB.fullmatch(tag) or self._read_tag(name, tag) not in (None, digest):
+        tags, tag = self._tags(name), self._job_of(name, digest)
+        if not _JOB.fullmatch(tag) or tags.digest(tag) not in (None, digest):
             tag = digest[:22]
-        self._write_tag(name, tag, digest)
+        tags.write(tag, digest)
 
     def _job_of(self, name: str, digest: str) -> str:
-        """The id of the job that made a checkpoint; nothing where it names none."""
+        """Returns the id of the job that made a checkpoint; empty if the card names none."""
         try:
-            return str(read_card(self._directory(name, digest)).get("job_id") or "")
+            return read_card(self._directory(name, digest)).get("job_id") or ""
         except CheckpointError:
             return ""
 
@@ -221,20 +168,17 @@ class Registry:
         """
         name = Reference(name).name
         with self._changing():
-            self._delete(name, self._tags(name))
+            self._delete(name, self._tags(name).names())
 
-    def _delete(self, name: str, tags: list[str]) -> None:
-        home = self.root / name
-        if not any(self._read_tag(name, tag) for tag in tags):
+    def _delete(self, name: str, deleted: list[str]) -> None:
+        home, tags = self.root / name, self._tags(name)
+        if not any(map(tags.digest, deleted)):
             raise UnknownModel(name)
-        for tag in tags:
-            (home / "tags" / tag).unlink(missing_ok=True)
-        sync_directory(home / "tags")
+        tags.remove(deleted)
         self._prune(name)
         # A job may be writing its next checkpoint there.
-        if not self._tags(name) and not any(home.glob(".stage-*")):
-            doomed = self.root / f".gone-{secrets.token_hex(8)}"
-            home.rename(doomed)
+        if not tags.names() and not any(home.glob(".stage-*")):
+            doomed = _set_aside(home, self.root)
             sync_directory(self.root)
             shutil.rmtree(doomed, ignore_errors=True)
 
@@ -242,13 +186,61 @@ class Registry:
     def _changing(self) -> Iterator[None]:
         """One change at a time, in all processes.
 
-        Nobody may prune what was just renamed in and has no tag yet, or remove a home that
-        somebody is about to publish in.
+        Nobody may prune a checkpoint that was just renamed in and has no tag yet, or remove a home
+        that somebody is about to publish in.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".changing").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    def _prune(self, name: str) -> None:
+        """Removes the checkpoints that no tag names, and the n-gram models that no card does."""
+        home, named = self.root / name, self._tags(name).all_digests()
+        for path in home.iterdir():
+            if DIGEST.fullmatch(path.name) and path.name not in named:
+                shutil.rmtree(_set_aside(path, home), ignore_errors=True)
+        cards = []
+        for digest in named:
+            with suppress(CheckpointError):
+                cards.append(read_card(home / digest))
+        self._ngrams(name).prune({card["ngram"] for card in cards if card.get("ngram")})
+
+    # N-gram baselines
+
+    def publish_ngram(self, name: str, data: bytes) -> str:
+        """Keeps an n-gram model for the checkpoints of a name, and returns its digest.
+
+        It goes with the last checkpoint whose card names it.
+
+        Raises:
+            ValueError: it is not a name.
+        """
+        files = self._ngrams(Reference(name).name)
+        with self._changing():
+            return files.add(data)
+
+    def ngram(self, name: str) -> tuple[str, str]:
+        """Returns the digests of a name's n-gram model and of the checkpoint whose symbols it has.
+
+        Raises:
+            UnknownModel: there is no such name, or it has no n-gram model.
+        """
+        latest = self.entry(Reference(name))
+        digest = latest.card.get("ngram")
+        if digest is None or not DIGEST.fullmatch(digest) or not self._ngrams(name).has(digest):
+            raise NoNGram(name)
+        return digest, latest.digest
+
+    def ngram_bytes(self, name: str, digest: str) -> bytes:
+        """Returns an n-gram model's file.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        return self._ngrams(name).read(digest)
+
+    # Reading
 
     def resolve(self, reference: Reference) -> str:
         """Returns the digest of the checkpoint that a reference names now.
@@ -258,14 +250,14 @@ class Registry:
         """
         if reference.is_ngram:
             raise NotANetwork(reference)
-        digest = self._read_tag(reference.name, reference.tag)
+        digest = self._tags(reference.name).digest(reference.tag)
         if digest is None:
             raise UnknownModel(reference)
         return digest
 
     def before(self, reference: Reference) -> str | None:
-        """Digest of what a tag named before it named what it does; None if that is not known."""
-        return next(iter(self._read_tag_file(reference.name, reference.tag)[1:]), None)
+        """Returns the digest that a tag named before its present one; None if it is not known."""
+        return next(iter(self._tags(reference.name).digests(reference.tag)[1:]), None)
 
     def load(self, name: str, digest: str) -> Checkpoint:
         """Reads and checks a checkpoint.
@@ -277,7 +269,7 @@ class Registry:
 
     @contextmanager
     def opened(self, name: str, digest: str) -> Iterator[dict[str, IO[bytes]]]:
-        """A checkpoint's files by name, which stay readable even if it is deleted meanwhile.
+        """Opens a checkpoint's files, by name; they stay readable even if it is deleted meanwhile.
 
         Raises:
             CheckpointError: it is damaged, as far as sizes tell.
@@ -296,7 +288,7 @@ class Registry:
             yield files
 
     def vocabulary(self, name: str, digest: str) -> Vocabulary:
-        """A checkpoint's symbols, without its weights.
+        """Reads a checkpoint's symbols, without its weights.
 
         Raises:
             CheckpointError: it is damaged.
@@ -306,19 +298,19 @@ class Registry:
         return read_vocabulary(data, read_config(directory))
 
     def entry(self, reference: Reference) -> Entry:
-        """A model without its weights.
+        """Reads a model without its weights.
 
         Raises:
             UnknownModel: nothing has that name or tag.
             CheckpointError: it is damaged.
         """
-        name, digest = reference.name, self.resolve(reference)
-        directory = self._directory(name, digest)
-        tags = sorted(tag for tag in self._tags(name) if self._read_tag(name, tag) == digest)
+        digest = self.resolve(reference)
+        directory = self._directory(reference.name, digest)
+        tags = self._tags(reference.name).naming(digest)
         return Entry(reference, digest, tags, read_config(directory), read_card(directory))
 
     def history(self, reference: Reference) -> list[HistoryPoint]:
-        """Losses and samples over the steps, oldest first.
+        """Reads the losses and samples over the steps, oldest first.
 
         Raises:
             UnknownModel: nothing has that name or tag.
@@ -329,7 +321,7 @@ class Registry:
         return [parse_point(line) for line in data.splitlines()]
 
     def entries(self) -> Iterator[Entry]:
-        """Every sound model and tag, in the order of ``references``; damaged ones are left out."""
+        """Yields every sound model and tag, in the order of ``references``."""
         for reference in self.references():
             try:
                 yield self.entry(reference)
@@ -337,66 +329,28 @@ class Registry:
                 continue
 
     def references(self) -> Iterator[Reference]:
-        """Every model and tag, by name, ``latest`` first."""
+        """Yields every model and tag, by name, ``latest`` first."""
         for name in self.names():
-            found = (Reference(name, tag) for tag in self._tags(name))
+            found = (Reference(name, tag) for tag in self._tags(name).names())
             yield from sorted(found, key=lambda reference: reference.place)
 
     def names(self) -> list[str]:
         if not self.root.is_dir():
             return []
-        found = (p.name for p in self.root.iterdir() if NAME.fullmatch(p.name))
-        return sorted(name for name in found if self._tags(name))
+        found = (path.name for path in self.root.iterdir() if NAME.fullmatch(path.name))
+        return sorted(name for name in found if self._tags(name).names())
 
-    def _tags(self, name: str) -> list[str]:
-        directory = self.root / name / "tags"
-        if not directory.is_dir():
-            return []
-        return [p.name for p in directory.iterdir() if TAG.fullmatch(p.name)]
+    def _tags(self, name: str) -> Tags:
+        return Tags(self.root / name / "tags")
+
+    def _ngrams(self, name: str) -> NGramFiles:
+        return NGramFiles(self.root / name / "ngrams")
 
     def _directory(self, name: str, digest: str) -> Path:
         directory = self.root / name / digest
         if not NAME.fullmatch(name) or not DIGEST.fullmatch(digest) or not directory.is_dir():
             raise CheckpointError("the checkpoint is gone")
         return directory
-
-    def _read_tag(self, name: str, tag: str) -> str | None:
-        return next(iter(self._read_tag_file(name, tag)), None)
-
-    def _read_tag_file(self, name: str, tag: str) -> list[str]:
-        """The digest that a tag names, and the one before."""
-        try:
-            digests = (self.root / name / "tags" / tag).read_text("ascii").split()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
-            return []
-        return digests[:2] if all(map(DIGEST.fullmatch, digests)) else []
-
-    def _write_tag(self, name: str, tag: str, *digests: str) -> None:
-        write_durably(self.root / name / "tags" / tag, "\n".join(digests).encode("ascii"))
-
-    def _prune(self, name: str) -> None:
-        """Removes what no tag names, be it as the one before."""
-        named = {digest for tag in self._tags(name) for digest in self._read_tag_file(name, tag)}
-        for path in (self.root / name).iterdir():
-            if DIGEST.fullmatch(path.name) and path.name not in named:
-                # Renamed first: a reader finds the directory whole or gone, never half deleted.
-                doomed = path.with_name(f".gone-{secrets.token_hex(8)}")
-                path.rename(doomed)
-                shutil.rmtree(doomed, ignore_errors=True)
-        self._prune_ngrams(name, named)
-
-    def _prune_ngrams(self, name: str, checkpoints: set[str]) -> None:
-        """Removes n-gram models that no checkpoint names, and that no job is about to name."""
-        home = self.root / name
-        if not (home / "ngrams").is_dir():
-            return
-        named = set()
-        for digest in checkpoints:
-            with suppress(CheckpointError):
-                named.add(read_card(home / digest).get("ngram"))
-        for path in (home / "ngrams").iterdir():
-            if path.name not in named and path.stat().st_mtime < time.time() - _ABANDONED:
-                path.unlink(missing_ok=True)
 
 
 def check_publishable(reference: Reference) -> None:
@@ -405,12 +359,18 @@ def check_publishable(reference: Reference) -> None:
         raise ValueError(f"the tag {NGRAM} is the n-gram model's: choose another")
 
 
+def _set_aside(path: Path, parent: Path) -> Path:
+    """Renames a directory to be deleted: a reader finds it whole or gone, never half deleted."""
+    return path.rename(parent / f".gone-{secrets.token_hex(8)}")
+
+
 def _sweep(home: Path) -> None:
-    """Removes what a killed process left half written or half deleted; under the lock."""
+    """Removes what killed processes left half written or half deleted; under the lock."""
     for path in home.glob(".gone-*"):
         shutil.rmtree(path, ignore_errors=True)
     for path in home.glob(".stage-*"):
         # Others write there without the lock.
         with suppress(FileNotFoundError):
-            if max(p.stat().st_mtime for p in (path, *path.iterdir())) < time.time() - _ABANDONED:
+            newest = max(part.stat().st_mtime for part in (path, *path.iterdir()))
+            if newest < time.time() - _ABANDONED_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)

@@ -60,12 +60,12 @@ class NGramDecoder:
         temperature, top_k, top_p = how
         # Nobody asks for what a prime was given: only its end is looked up.
         written: list[int] = forced[: np.argmin(np.append(forced, _NOTHING) >= 0)].tolist()
-        runs = self.model.read([*read, *written])
+        runs = self.model.index.read([*read, *written])
         for step in range(len(written), len(forced)):
             id_ = int(forced[step])
             if id_ < 0:
                 logits[step] = np.log(self.model.distribution(runs))
                 id_ = choose(logits[step], temperature, float(uniforms[step]), top_k, top_p)
             written.append(id_)
-            runs = self.model.extend(runs, id_)
+            runs = self.model.index.extend(runs, id_)
         return written

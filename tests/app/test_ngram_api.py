@@ -1,7 +1,6 @@
 """``model=name:ngram``: text from counts, asked for as from any model."""
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,15 +11,12 @@ import pytest
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from models.decoding.batch import Batch, Stream
-from models.decoding.ngram_decoder import NGramDecoder
 from models.decoding.sampling import SampleOptions
-from models.files import CheckpointError
 from models.ngram import NGram
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
 from tests.serving import problem, serve, wrong_fields
-from tests.toys import ALPHABET, toy_checkpoint
+from tests.toys import ALPHABET, counted_text, toy_checkpoint
 
 LIST = "anna\nbertha\nclara\ndora\nhanna\nberta\nlara\nflora\ndorothea\nhannah\ntheodora\n" * 3
 MODEL = NGram.fit(ALPHABET.encode(LIST).astype("u1"), len(ALPHABET), 3)
@@ -56,8 +52,8 @@ def client(registry: Registry) -> Iterator[httpx2.Client]:
 
 def slowly(prime: str, options: SampleOptions) -> str:
     """What the model says, an id at a time."""
-    ids = MODEL.generate(ALPHABET.start_id, ALPHABET.encode(prime), options)
-    return ALPHABET.decoder().decode(np.fromiter(ids, dtype=np.int64))
+    ids = list(counted_text(MODEL, ALPHABET.start_id, ALPHABET.encode(prime), options))
+    return ALPHABET.decoder().decode(np.array(ids))
 
 
 @pytest.mark.parametrize(
@@ -159,47 +155,3 @@ def test_it_goes_with_its_name(tmp_path: Path) -> None:
         assert client.delete("/models/toy").status_code == 204
         problem(client.get("/sample", params={"model": "toy:ngram"}), 404)
     assert not (registry.root / "toy").exists()
-
-
-def test_one_that_nobody_names_goes_after_a_while(tmp_path: Path) -> None:
-    registry = Registry(tmp_path)
-    with_baseline(registry, "toy")
-    files = tmp_path / "toy" / "ngrams"
-    named = registry.ngram("toy")[0]
-    stale, fresh = (registry.publish_ngram("toy", data) for data in (b"old", b"new"))
-    os.utime(files / stale, (0, 0))
-    os.utime(files / named, (0, 0))
-    registry.publish(Reference("toy", "other"), toy_checkpoint(seed=3))
-    assert {path.name for path in files.iterdir()} == {named, fresh}
-    (files / named).write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match="digest"):
-        registry.ngram_bytes("toy", named)
-
-
-def test_rows_do_not_feel_their_neighbours() -> None:
-    """Whoever joins or leaves, and however the ticks fall."""
-
-    def text(seed: int, neighbours: int, steps: int) -> str:
-        streams = [
-            Stream(ALPHABET, ALPHABET.encode("x" * (s % 5)), SampleOptions(s, 1.0, 200))
-            for s in [seed, *range(100, 100 + neighbours)]
-        ]
-        batch, said = Batch(NGramDecoder(MODEL)), ""
-        while streams[0].finish_reason is None:
-            running = [stream for stream in streams if stream.finish_reason is None]
-            said += batch.tick(running, steps)[0][0].text
-        return said
-
-    alone = text(3, 0, 200)
-    assert alone == slowly("xxx", SampleOptions(3, 1.0, 200))
-    assert text(3, 4, 7) == alone
-
-
-def test_order_0_needs_no_memory() -> None:
-    flat = NGramDecoder(MODEL.with_order(0))
-    stream = Stream(ALPHABET, ALPHABET.encode("ab"), SampleOptions(1, 1.0, 30), keep_state=True)
-    batch = Batch(flat)
-    while stream.finish_reason is None:
-        batch.tick([stream], 8)
-    assert stream.end_state is not None
-    assert stream.end_state.position == 30

@@ -18,7 +18,7 @@ from safetensors.numpy import save
 
 from models.checkpoints import format as checkpoint_format
 from models.checkpoints.format import MAX_LINES, Checkpoint, read
-from models.checkpoints.reference import Reference, UnknownModel
+from models.checkpoints.reference import NoNGram, NotANetwork, Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.config import NetworkConfig
 from models.files import CheckpointError
@@ -520,3 +520,36 @@ def test_a_forgery_of_sound_contents_is_a_checkpoint(sound: Path, tmp_path: Path
     found = read(forged(sound, tmp_path, "card.json", b'{"text": "\\ud83d\\ude00"}'))
     assert found.card == {"text": "😀"}
     read(forged(sound, tmp_path, "model.safetensors", with_header(lambda h: h)))
+
+
+# N-gram baselines
+
+
+def with_ngram(step: int, digest: str) -> Checkpoint:
+    checkpoint = a_checkpoint(step)
+    checkpoint.card["ngram"] = digest
+    return checkpoint
+
+
+def test_a_name_has_the_n_gram_model_that_latest_names(registry: Registry) -> None:
+    counted = registry.publish_ngram("linux", b"counts")
+    digest = registry.publish(Reference("linux"), with_ngram(1, counted))
+    assert registry.ngram("linux") == (counted, digest)
+    assert registry.ngram_bytes("linux", counted) == b"counts"
+    with pytest.raises(NotANetwork):
+        registry.resolve(Reference("linux", "ngram"))
+    registry.publish(Reference("linux"), a_checkpoint(2))
+    with pytest.raises(NoNGram):
+        registry.ngram("linux")
+
+
+def test_an_n_gram_model_goes_with_the_last_checkpoint_that_names_it(registry: Registry) -> None:
+    named, stale, fresh = (registry.publish_ngram("linux", data) for data in (b"a", b"b", b"c"))
+    registry.publish(Reference("linux", "v1"), with_ngram(1, named))
+    files = registry.root / "linux" / "ngrams"
+    os.utime(files / stale, (0, 0))
+    os.utime(files / named, (0, 0))
+    registry.publish(Reference("linux"), a_checkpoint(2))
+    assert {path.name for path in files.iterdir()} == {named, fresh}
+    registry.delete(Reference("linux", "v1"))
+    assert {path.name for path in files.iterdir()} == {fresh}

@@ -1,0 +1,53 @@
+"""The tags of one model, each a file that names a checkpoint by its digest.
+
+A second line holds the digest that the tag named before, which is kept in case the new checkpoint
+is damaged. A tag moves by renaming a new file onto it: a reader finds the old digest or the new
+one, whole. Knows no checkpoint; whoever changes tags holds the registry's lock.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from models.checkpoints.reference import DIGEST, TAG
+from models.files import sync_directory, write_durably
+
+
+class Tags:
+    """The tags in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def names(self) -> list[str]:
+        if not self.directory.is_dir():
+            return []
+        return [path.name for path in self.directory.iterdir() if TAG.fullmatch(path.name)]
+
+    def digest(self, tag: str) -> str | None:
+        """Returns the digest that a tag names; None if there is no such tag, or it names none."""
+        return next(iter(self.digests(tag)), None)
+
+    def digests(self, tag: str) -> list[str]:
+        """Returns the digest that a tag names and the one before, as far as there are any."""
+        try:
+            digests = (self.directory / tag).read_text("ascii").split()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
+            return []
+        return digests[:2] if all(map(DIGEST.fullmatch, digests)) else []
+
+    def all_digests(self) -> set[str]:
+        """Returns every digest that a tag names, be it as the one before."""
+        return {digest for tag in self.names() for digest in self.digests(tag)}
+
+    def naming(self, digest: str) -> list[str]:
+        """Returns the tags that name a digest now, in order."""
+        return sorted(tag for tag in self.names() if self.digest(tag) == digest)
+
+    def write(self, tag: str, *digests: str) -> None:
+        """Points a tag at the first digest; the second is the one before."""
+        write_durably(self.directory / tag, "\n".join(digests).encode("ascii"))
+
+    def remove(self, tags: Iterable[str]) -> None:
+        for tag in tags:
+            (self.directory / tag).unlink(missing_ok=True)
+        sync_directory(self.directory)
