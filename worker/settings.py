@@ -1,4 +1,4 @@
-"""What the worker reads from its environment. Knows nothing of what it does with it."""
+"""The worker's settings, from its environment. Knows nothing of what uses them."""
 
 import os
 from collections.abc import Mapping
@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from models.errors import Invalid
 from worker.data import DataDirectory
 
 
-class SettingsError(ValueError):
-    """The environment lacks something or holds nonsense; the message is one line for people."""
+class SettingsError(Invalid):
+    """A variable is missing or invalid; the message is one line for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``threads`` is how many torch computes with; None is one for each core."""
+    """``threads`` is the number that torch computes with; None is one for each core."""
 
     data: DataDirectory
     # Not shown where settings are printed: it may hold a password.
@@ -45,5 +46,5 @@ def _threads(text: str | None) -> int | None:
     except ValueError:
         threads = 0
     if threads < 1:
-        raise SettingsError("CHARLOOM_THREADS must be a whole number from 1 on")
+        raise SettingsError("CHARLOOM_THREADS must be a whole number, at least 1")
     return threads

@@ -301,7 +301,7 @@ def test_an_end_that_was_read_before_the_job_had_ended_is_told_soon(
     queue: Queue, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its result is written an instant after it; Redis has nothing new for who has read it."""
-    monkeypatch.setattr(worker.live, "_BLOCK", 100.0)
+    monkeypatch.setattr(worker.live, "_LONGEST_WAIT", 100.0)
     looks = iter([(False, False)])
     look = worker.live._ending
     monkeypatch.setattr(worker.live, "_ending", lambda job: next(looks, None) or look(job))

@@ -14,7 +14,7 @@ from rq.job import Job as RQJob
 from worker.queue import FORMER_FUNCTIONS, FUNCTION
 from worker.settings import Settings
 from worker.trainer import attempt, rq_worker
-from worker.trainer.rq_worker import Refused, TrainingJob, TrainingWorker
+from worker.trainer.rq_worker import ForeignFunction, TrainingJob, TrainingWorker
 
 OVERRIDDEN: dict[str, tuple[type, type]] = {
     "TrainingJob": (TrainingJob, RQJob),
@@ -91,7 +91,7 @@ def test_one_function_is_run_under_all_its_names(function: str, redis_url: str) 
 
 @pytest.mark.parametrize("function", ["os.system", "worker.trainer.attempt", "worker.train.other"])
 def test_no_other_function_is_imported(function: str, redis_url: str) -> None:
-    with pytest.raises(Refused, match=f"{function} is not a function of this worker"):
+    with pytest.raises(ForeignFunction, match=f"{function} is not a function of this worker"):
         _ = job_of(function, redis_url).func
 
 
