@@ -3,15 +3,18 @@
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from rq import Callback, SpawnWorker, Webhook
+from rq import Queue as RQQueue
 from rq.executions import Execution
 from rq.job import Job as RQJob
 
-from worker.queue import FORMER_FUNCTIONS, FUNCTION
+from tests.support import MakeJob, WorkerProcess, all_events
+from worker.queue import FORMER_FUNCTIONS, FUNCTION, NAME, Queue
 from worker.settings import Settings
 from worker.trainer import attempt, rq_worker
 from worker.trainer.rq_worker import ForeignFunction, TrainingJob, TrainingWorker
@@ -108,3 +111,39 @@ def test_neither_callbacks_nor_urls_are_called(redis_url: str) -> None:
     assert isinstance(job, TrainingJob)
     assert job.success_callback is job.failure_callback is job.stopped_callback is None
     assert job.webhooks == []
+
+
+def test_a_function_of_somebody_elses_is_refused(
+    worker: WorkerProcess, make_job: MakeJob, queue: Queue, redis_url: str, tmp_path: Path
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        foreign = RQQueue(NAME, connection=client, serializer="json")
+        files = [tmp_path / name for name in ("function", "callback")]
+        refused = foreign.enqueue("os.system", f"touch {files[0]}")
+        job = make_job()
+        foreign.enqueue_call(
+            attempt.__name__ + ".run",
+            args=(job.id,),
+            job_id=job.id,
+            on_success=Callback("os.system"),
+            on_failure=Callback("subprocess.getoutput"),
+            description=f"touch {files[1]}",
+        )
+        assert all_events(queue, job)[-1].data["status"] == "finished"
+        refused = RQJob.fetch(refused.id, connection=client, serializer="json")
+        assert refused.is_failed
+    assert not [file for file in files if file.exists()]
+    assert "os.system is not a function of this worker" in worker.said()
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_pickle_is_not_opened(
+    make_job: MakeJob, queue: Queue, redis_url: str, tmp_path: Path
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        foreign = RQQueue(NAME, connection=client, serializer="pickle")
+        foreign.enqueue("os.system", f"touch {tmp_path / 'pickled'}")
+        job = make_job()
+        queue.enqueue(job.id)
+        assert all_events(queue, job)[-1].data["status"] == "finished"
+    assert not (tmp_path / "pickled").exists()
