@@ -1,19 +1,25 @@
 """How a job is trained is decided once, from its options, its corpus and the device."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+import torch
 
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.support import MakeJob, all_events
-from tests.training import error_of, progress_of
+from tests.training import error_of, notices, progress_of, rest_at
 from worker.corpora import CorpusStore
 from worker.devices import DeviceStore, machine_memory
-from worker.jobs import JobStore
+from worker.jobs import Job, JobStore
 from worker.queue import Queue
 from worker.settings import Settings
-from worker.trainer import attempt, device
+from worker.trainer import attempt, device, generations
+from worker.trainer.failures import Failure
+from worker.trainer.journal import Journal
+from worker.trainer.plan import JobPlan, Workplace, prepare
 
 
 def test_a_plan_is_made_from_the_options_and_kept(
@@ -104,3 +110,87 @@ def test_training_goes_on_from_another_model(make_job: MakeJob, settings: Settin
     attempt.run(second.id)
     losses = [progress_of(job)["val_loss"] for job in (first, second)]
     assert losses[1] == pytest.approx(losses[0], abs=0.01)
+
+
+def prepared(job: Job, settings: Settings, queue: Queue) -> JobPlan:
+    return prepare(job, Workplace.of(settings), Journal(job, queue.events, "CPU"))
+
+
+def test_what_was_decided_is_kept_and_told_once(
+    store: JobStore, toy_corpus: str, settings: Settings, queue: Queue
+) -> None:
+    options = {"num_layers": 1, "hidden_size": 8, "max_steps": 30, "tokens": "characters"}
+    job, _ = store.create("toy", toy_corpus, options, None)
+    first = prepared(job, settings, queue)
+    kept = (job.directory / "plan.json").read_bytes()
+    assert len(notices(job.events(), "plan")) == 1
+    again = prepared(job, settings, queue)
+    assert again.plan == first.plan
+    assert (job.directory / "plan.json").read_bytes() == kept
+    assert len(notices(job.events(), "plan")) == 1
+    running = job.running()
+    assert running["options"] == first.options == {**options, **first.plan.resolved}
+    assert running["needs_bytes"] == 48 * first.plan.config.parameters()
+
+
+def test_a_trainer_is_taken_up_in_the_newest_state_that_fits(
+    make_job: MakeJob, settings: Settings, queue: Queue
+) -> None:
+    """A state of another network, as a bug or a hand may leave, is not taken up in part."""
+    plan = prepared(make_job(), settings, queue)
+    fresh = plan.take_up()
+    assert fresh.step == 0
+    tensors, _ = fresh.state_dict()
+    generations.save(plan.job.state_directory, tensors, {**rest_at(7), "evaluated": 5})
+    wrong = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+    last = next(name for name in reversed(list(wrong)) if name.startswith("network."))
+    wrong[last] = torch.zeros(1)
+    generations.save(plan.job.state_directory, wrong, rest_at(8))
+    taken_up = plan.take_up()
+    assert (taken_up.step, taken_up.evaluated) == (7, 5)
+    for name, weight in fresh.network.state_dict().items():
+        assert torch.equal(taken_up.network.state_dict()[name], weight), name
+
+
+def test_a_model_to_continue_from_gives_its_sizes(
+    make_job: MakeJob, store: JobStore, toy_corpus: str, settings: Settings, queue: Queue
+) -> None:
+    attempt.run(make_job("first", max_steps=1).id)
+    options = {"init_from": "first", "max_steps": 1, "dropout": 0.3, "tokens": "characters"}
+    job, _ = store.create("second", toy_corpus, options, None)
+    plan = prepared(job, settings, queue)
+    models = Registry(settings.data.models)
+    origin = models.load("first", models.resolve(Reference("first")))
+    config = plan.plan.config
+    assert (config.num_layers, config.hidden_size, config.dropout) == (2, 16, 0.3)
+    weights = plan.take_up().network.state_dict()
+    for name, weight in origin.weights.items():
+        assert torch.equal(weights[name], torch.from_numpy(weight)), name
+
+    shutil.rmtree(settings.data.models / "first")
+    with pytest.raises(Failure, match="The model to continue from cannot be read"):
+        plan.take_up()
+    (job.directory / "plan.json").unlink()
+    with pytest.raises(Failure, match="The model to continue from cannot be read") as failure:
+        prepared(job, settings, queue)
+    assert failure.value.error["detail"] == "It may have been deleted."
+
+
+def test_a_model_to_continue_from_must_have_the_corpuss_vocabulary(
+    make_job: MakeJob, store: JobStore, settings: Settings, queue: Queue
+) -> None:
+    attempt.run(make_job("first", max_steps=1).id)
+    corpora = CorpusStore(settings.data.corpora)
+    with corpora.upload() as upload:
+        upload.write(b"abcdefgh\n" * 100)
+        corpus_id, _ = corpora.add(upload, "characters")
+    options = {"init_from": "first", "max_steps": 1, "tokens": "characters"}
+    job, _ = store.create("second", corpus_id, options, None)
+    plan = prepared(job, settings, queue)
+    with pytest.raises(Failure, match="has another vocabulary"):
+        plan.take_up()
+
+
+def test_nothing_is_written_when_the_stores_are_opened(settings: Settings, data: Path) -> None:
+    Workplace.of(settings)
+    assert [path.name for path in data.iterdir()] in (["corpora"], [])
