@@ -127,7 +127,7 @@ def report(sample: str | AnyInts, ids: AnyIds, vocabulary: Vocabulary) -> Memori
     sampled = _lookup(sample, vocabulary) if isinstance(sample, str) else sample
     run = longest_run(sampled, ids)
     shared = np.asarray(ids[run.corpus_start : run.corpus_start + run.length])
-    newline = int(vocabulary.lookup(np.array([0x0A], dtype=np.uint32))[0])
+    newline = vocabulary.newline_id
     lines = line_novelty(sampled, ids, newline)
     return MemorisationReport(
         characters=len(sampled),
@@ -153,7 +153,7 @@ def line_hashes(corpus: Corpus, limit: int) -> Hashes:
     Empty unless the corpus is a list, and one of at most ``limit`` lines. Of 2⁶⁴ pairs of
     different lines one has the same hash.
     """
-    newline = int(corpus.vocabulary.lookup(np.array([0x0A], dtype=np.uint32))[0])
+    newline = corpus.vocabulary.newline_id
     found = np.empty(0, dtype=np.uint64)
     if newline < 0 or not is_list(corpus.train, newline):
         return found
