@@ -113,7 +113,7 @@ def trace(
         if at == config.num_layers - 1:
             guesses.take(begin, h[:, 0])
 
-    Reader(config, checkpoint.weights, threads).read(ids[:, None], seen)
+    StateReader(config, checkpoint.weights, threads).read(ids[:, None], seen)
     if not np.isfinite(guesses.losses).all():
         raise FloatingPointError("the logits are not finite")
     # What was told after step t is told of the id that step read: id 0 is the start.
@@ -141,7 +141,7 @@ def character_ends(vocabulary: Vocabulary, text: str) -> Ids:
     return np.cumsum(np.where(surrogates, 1, sizes)) - 1
 
 
-class Reader:
+class StateReader:
     """A network ready to read texts. It keeps nothing between calls; threads may share it.
 
     Args:

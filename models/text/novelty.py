@@ -14,7 +14,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import AnyIds, AnyInts
+from models.arrays import AnyIds, AnyInts, Hashes
 from models.text.corpus import Corpus
 from models.text.doctor import is_list
 from models.text.vocab import Vocabulary
@@ -33,8 +33,6 @@ _SHIFT = 0x10000
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
 
-Hashes = NDArray[np.uint64]
-"""Of windows or of lines."""
 Places = NDArray[np.intp]
 
 

@@ -8,7 +8,7 @@ import torch
 
 from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig, NetworkKind
-from models.inside.reader import BLOCK, Floats, Ids, Reader, character_ends, trace
+from models.inside.reader import BLOCK, Floats, Ids, StateReader, character_ends, trace
 from models.text.vocab import UnknownCharacters, Vocabulary
 from models.training.network import CharNetwork
 
@@ -170,7 +170,7 @@ def test_rows_side_by_side_are_read_each_for_itself() -> None:
     def seen(layer: int, begin: int, _: Floats, cells: Floats) -> None:
         shown[layer, begin : begin + len(cells)] = cells
 
-    Reader(config, checkpoint_of(network).weights).read(ids, seen)
+    StateReader(config, checkpoint_of(network).weights).read(ids, seen)
     for row in range(5):
         _, expected = slowly(network, ids[:, row])
         np.testing.assert_allclose(shown[:, :, row].swapaxes(0, 1), expected, atol=1e-5)
