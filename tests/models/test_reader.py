@@ -1,4 +1,4 @@
-"""Looking inside shows what the network does, as torch computes it a character at a time."""
+"""Reading a text shows what the network does, as torch computes it a character at a time."""
 
 import dataclasses
 
@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 import torch
 
+from models.arrays import Floats, Ids
 from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig, NetworkKind
-from models.inside.reader import BLOCK, Floats, Ids, StateReader, character_ends, trace
+from models.inside.reader import BLOCK, StateReader, character_ends, trace
 from models.text.vocab import UnknownCharacters, Vocabulary
 from models.training.network import CharNetwork
+from tests.networks import VOCABULARY, weights_of
 
 torch.set_num_threads(1)
-VOCABULARY = Vocabulary("characters", [0x0A, *range(0x61, 0x7B), 0x3042])
 BYTES = Vocabulary("bytes", list(range(256)))
 HIDDEN = 24
 
 
 def checkpoint_of(network: CharNetwork, vocabulary: Vocabulary = VOCABULARY) -> Checkpoint:
-    weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
-    return Checkpoint(network.config, vocabulary, weights, {}, [], b"")
+    return Checkpoint(network.config, vocabulary, weights_of(network), {}, [], b"")
 
 
 def opinionated(
