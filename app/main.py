@@ -24,12 +24,9 @@ from app.routes.dialects import ollama, openai
 from app.routes.services import open_services
 from app.settings import Settings
 from models import pretrained
-from worker.reconciler import Reconciler
+from worker.reconciler import LOST_SECONDS, Reconciler
 
 RECONCILE_SECONDS = 2.0
-LOST_SECONDS = 2.0
-"""How long a job must be alive nowhere before it is put back into the queue."""
-
 
 DIALECT_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {}}}
 

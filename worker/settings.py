@@ -1,7 +1,4 @@
-"""What the worker reads from its environment, and where things are below the data directory.
-
-Knows nothing of what is kept there.
-"""
+"""The worker's settings, from its environment. Knows nothing of what uses them."""
 
 import os
 from collections.abc import Mapping
@@ -9,16 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from models.errors import Invalid
+from worker.data import DataDirectory
 
-class SettingsError(ValueError):
-    """The environment lacks something or holds nonsense; the message is one line for people."""
+
+class SettingsError(Invalid):
+    """A variable is missing or invalid; the message is one line for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``threads`` is how many torch computes with; None is one for each core."""
+    """``threads`` is the number that torch computes with; None is one for each core."""
 
-    data: Path
+    data: DataDirectory
     # Not shown where settings are printed: it may hold a password.
     redis_url: str = field(repr=False)
     threads: int | None = None
@@ -35,23 +35,7 @@ class Settings:
         if not url.startswith(("redis://", "rediss://", "unix://")):
             raise SettingsError("CHARLOOM_REDIS_URL must start with redis://, rediss:// or unix://")
         data = Path(environment.get("CHARLOOM_DATA") or "data").resolve()
-        return cls(data, url, _threads(environment.get("CHARLOOM_THREADS")))
-
-    @property
-    def corpora(self) -> Path:
-        return self.data / "corpora"
-
-    @property
-    def jobs(self) -> Path:
-        return self.data / "jobs"
-
-    @property
-    def models(self) -> Path:
-        return self.data / "models"
-
-    @property
-    def devices(self) -> Path:
-        return self.data / "devices"
+        return cls(DataDirectory(data), url, _threads(environment.get("CHARLOOM_THREADS")))
 
 
 def _threads(text: str | None) -> int | None:
@@ -62,5 +46,5 @@ def _threads(text: str | None) -> int | None:
     except ValueError:
         threads = 0
     if threads < 1:
-        raise SettingsError("CHARLOOM_THREADS must be a whole number from 1 on")
+        raise SettingsError("CHARLOOM_THREADS must be a whole number, at least 1")
     return threads

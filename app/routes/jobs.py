@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -19,15 +19,15 @@ from app.http.validation import validated
 from app.routes.services import JobDep, Services, ServicesDep
 from app.schemas.common import page
 from app.schemas.training import JobList, JobQuery, JobView, ResumeRequest
-from worker.events import Event
-from worker.jobs import Job, UnknownJob
+from worker.events import JobEvent
+from worker.jobs import Job, JobSummary, UnknownJob
 
 router = APIRouter(tags=["training"], dependencies=[Depends(known_query)])
 
 
 @router.get("/jobs", summary="List jobs, newest first", response_model=JobList)
 def list_jobs(query: Annotated[JobQuery, Query()], services: ServicesDep) -> dict[str, Any]:
-    found: list[dict[str, Any]] = []
+    found: list[JobSummary] = []
     for job_id in services.jobs.ids():
         if query.cursor and job_id >= query.cursor:
             continue
@@ -43,7 +43,7 @@ def list_jobs(query: Annotated[JobQuery, Query()], services: ServicesDep) -> dic
 
 
 @router.get("/jobs/{job_id}", summary="A job", response_model=JobView, responses=responses(404))
-def show_job(job: JobDep) -> dict[str, Any]:
+def show_job(job: JobDep) -> JobSummary:
     return job.view()
 
 
@@ -67,7 +67,7 @@ def delete_job(job_id: str, services: ServicesDep) -> None:
     response_model=JobView,
     responses=responses(404, 409),
 )
-def cancel_job(job: JobDep, services: ServicesDep) -> dict[str, Any]:
+def cancel_job(job: JobDep, services: ServicesDep) -> JobSummary:
     """Ends a job within two seconds; what it published stays."""
     event = job.request_cancel()
     if event is not None:
@@ -87,7 +87,7 @@ def cancel_job(job: JobDep, services: ServicesDep) -> dict[str, Any]:
 )
 async def resume_job(
     job_id: str, request: Request, background: BackgroundTasks, services: ServicesDep
-) -> dict[str, Any]:
+) -> JobSummary:
     """A cancelled, failed or finished job continues from its last state.
 
     The limits may be raised in the body, as JSON; they count from the job's beginning. Without
@@ -116,7 +116,7 @@ def _resume(services: Services, job_id: str, raised: dict[str, Any]) -> Job:
     return services.jobs.resume(job_id, raised)
 
 
-def _limits_reached(progress: dict[str, Any], options: dict[str, Any]) -> set[str]:
+def _limits_reached(progress: Mapping[str, Any], options: Mapping[str, Any]) -> set[str]:
     """Those of the limits asked for that have ended the job."""
     measures = {"max_epochs": "epoch", "max_steps": "step", "max_seconds": "elapsed_seconds"}
     return {
@@ -156,11 +156,11 @@ def _event_id(header: str | None) -> int:
 
 
 async def _until(
-    stopping: asyncio.Event, events: AsyncGenerator[Event, None]
-) -> AsyncIterator[Event]:
+    stopping: asyncio.Event, events: AsyncGenerator[JobEvent, None]
+) -> AsyncIterator[JobEvent]:
     """The events until their end or until the server stops; the client comes back for the rest."""
     stopped = asyncio.ensure_future(stopping.wait())
-    coming: asyncio.Future[Event] = asyncio.ensure_future(anext(events))
+    coming: asyncio.Future[JobEvent] = asyncio.ensure_future(anext(events))
     try:
         while True:
             await asyncio.wait((coming, stopped), return_when=asyncio.FIRST_COMPLETED)

@@ -27,7 +27,6 @@ from models.checkpoints.registry import Entry, check_publishable
 from models.decoding.export import onnx_file
 from models.files import CheckpointError
 from models.units import bits
-from worker.jobs import NameTaken
 
 _BLOCK = 1 << 18
 
@@ -189,19 +188,13 @@ async def import_model(
         check_publishable(reference)
     except ValueError as error:
         raise unprocessable("model", f"is not a valid target name: {error}") from None
-    await run_in_threadpool(_refuse_while_trained, services, reference.name)
+    # A job that is to publish under the name would take the tag back.
+    await run_in_threadpool(services.jobs.check_name, reference.name)
     with await run_in_threadpool(_unnamed_file, services) as file:
         await receive_file(request, file, services.settings.max_upload_bytes)
         entry = await run_sync(_publish, services, reference, file, limiter=services.bundles)
     response.headers["Location"] = f"/models/{model}"
     return view(entry)
-
-
-def _refuse_while_trained(services: Services, name: str) -> None:
-    """Raises NameTaken while a job is to publish under a name: it would take the tag back."""
-    for job in services.jobs.unended():
-        if job.model == name:
-            raise NameTaken(name, job.id)
 
 
 def _publish(services: Services, reference: Reference, file: IO[bytes]) -> Entry:

@@ -17,6 +17,7 @@ from app.engine.streams import Streams
 from app.settings import Settings
 from models.checkpoints.registry import Registry
 from worker.corpora import CorpusStore
+from worker.data import DataDirectory
 from worker.devices import DeviceStore
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
@@ -49,18 +50,19 @@ class Services:
 
 def open_services(settings: Settings) -> Services:
     """Opens the data directory, on the event loop that will serve; Redis is not needed for it."""
-    models = Registry(settings.data / "models")
+    data = DataDirectory(settings.data)
+    models = Registry(data.models)
     return Services(
         settings=settings,
         queue=Queue(settings.redis_url),
-        jobs=JobStore(settings.data / "jobs"),
-        corpora=CorpusStore(settings.data / "corpora"),
-        devices=DeviceStore(settings.data / "devices"),
+        jobs=JobStore(data.jobs),
+        corpora=CorpusStore(data.corpora),
+        devices=DeviceStore(data.devices),
         models=models,
         catalogue=Catalogue(models, settings.model_memory_bytes),
         streams=Streams(settings.max_streams),
         background=Background(models),
-        signer=StateSigner(settings.data / "secret"),
+        signer=StateSigner(data.secret),
         scans=anyio.CapacityLimiter(SCANS),
         bundles=anyio.CapacityLimiter(BUNDLES),
         stopping=asyncio.Event(),

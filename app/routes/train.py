@@ -173,4 +173,4 @@ def _started(services: Services, job: Job) -> dict[str, Any]:
             services, report.distinct, report.characters, options
         )
         corpus = {"id": corpus_id, "estimated_seconds": seconds} | asdict(report)
-    return job.view() | {"corpus": corpus}
+    return {**job.view(), "corpus": corpus}

@@ -1,6 +1,7 @@
 """Fields that several schemas share. Knows no route."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -90,7 +91,7 @@ class Page(Fields):
     limit: int = Field(50, ge=1, le=100)
 
 
-def page(name: str, found: list[dict[str, Any]], limit: int, key: str) -> dict[str, Any]:
+def page(name: str, found: Sequence[Mapping[str, Any]], limit: int, key: str) -> dict[str, Any]:
     """A page of a list.
 
     Args:

@@ -20,8 +20,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.supervisor.tether import tethered
 from worker import logs
+from worker.clock import timestamp
+from worker.tether import tethered
 
 LOCK = "charloom.lock"
 LOCK_PATIENCE = 0.2
@@ -302,7 +303,7 @@ def _record(line: str, service: str) -> str:
         record = None
     if not isinstance(record, dict):
         message = line.strip()
-        record = {"time": logs.timestamp(time.time()), "level": "info", "message": message}
+        record = {"time": timestamp(), "level": "info", "message": message}
     return json.dumps({"service": service} | record)
 
 

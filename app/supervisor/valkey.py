@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from app.supervisor.tether import tethered
+from worker.tether import tethered
 
 LONGEST_SOCKET_DIRECTORY = 60
 """A Unix socket's path ends at 104 (macOS) or 108 bytes: a longer temporary directory is left."""

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import IO
 
 from app.supervisor.processes import running_url, url_of
-from app.supervisor.tether import tethered
 from app.supervisor.up import ROOT, SERVER, Refusal, browser_url, free_port, is_healthy
 from app.terminal.client import Client
+from worker.tether import tethered
 
 LOOPBACK = "127.0.0.1"
 
