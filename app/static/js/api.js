@@ -1,6 +1,6 @@
 // The way to the server: requests, problems, the key, server-sent events. Knows no view.
 
-import { ask, el, field } from "./ui.js";
+import { ask, el, field, sentence } from "./ui.js";
 
 const KEY = "charloom-key";
 
@@ -115,11 +115,6 @@ function problemOf(status, text, retryAfter) {
   const detail = sentence(body.detail || body.title || `The server answered with ${status}.`);
   return new Problem(status, detail, body.errors, Number(retryAfter) || 0);
 }
-
-const sentence = (text) => {
-  const capital = text[0].toUpperCase() + text.slice(1);
-  return /[.!?…]$/.test(capital) ? capital : `${capital}.`;
-};
 
 export const get = async (path, options) => (await request(path, options)).json();
 export const post = async (path, json, options) =>

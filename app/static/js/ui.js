@@ -122,6 +122,12 @@ export function when(timestamp) {
 export const count = (value, one, many = `${one}s`) =>
   `${number(value)} ${value === 1 ? one : many}`;
 
+/** The server's words as a sentence: with a capital letter and a full stop. */
+export const sentence = (text) => {
+  const capital = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?…]$/.test(capital) ? capital : `${capital}.`;
+};
+
 // Characters
 
 const GLYPHS = { "\n": "⏎", " ": "␣", "\t": "⇥", "\r": "␍", "\u00a0": "⍽" };
