@@ -19,7 +19,7 @@ def test_a_cell_is_picked_from_the_ranking(client: httpx2.Client, window: Window
     page = window.open(client, "/inside?model=quoting")
     readout = page.locator(".readout")
     # The best of all is shown to begin with, on the text that it was found on.
-    expect(readout).to_contain_text(f"Layer 0, cell {COLUMN} follows “position in the line”")
+    expect(readout).to_contain_text(f"Layer 0, cell {COLUMN} tracks “position in the line”")
     before = pixels(page)
     chip = page.get_by_role("button", name=f"inside quotes: layer 0, cell {QUOTES}")
     chip.click()
@@ -37,7 +37,7 @@ def test_a_cell_is_picked_from_the_ranking(client: httpx2.Client, window: Window
     page.get_by_role("group", name="The text as the network sees it").focus()
     page.keyboard.press("End")
     [value] = told[-1]["activations"]
-    expect(readout).to_contain_text(f"the cell says {value:.2f}")
+    expect(readout).to_contain_text(f"activation {value:.2f}")
     # But for the excerpt that the cell is shown by: there as it was in the midst of its text.
     assert found[0]["name"] == "quotes"
     found[0]["activations"][0] = 0.123
@@ -49,7 +49,7 @@ def test_a_cell_is_picked_from_the_ranking(client: httpx2.Client, window: Window
     expect(page.locator(".facts")).to_contain_text("characters")
     page.get_by_role("group", name="The text as the network sees it").focus()
     page.keyboard.press("ArrowRight")
-    expect(readout).to_contain_text("the cell says 0.12")
+    expect(readout).to_contain_text("activation 0.12")
 
 
 def test_the_search_through_the_cells_is_waited_for(client: httpx2.Client, window: Window) -> None:
@@ -60,14 +60,14 @@ def test_the_search_through_the_cells_is_waited_for(client: httpx2.Client, windo
         lambda route: route.fulfill(status=202, headers={"Retry-After": "1"}, body=nothing),
     )
     page.goto("/inside?model=quoting&picture=cell")
-    expect(page.get_by_text("Looking through the cells")).to_be_visible()
+    expect(page.get_by_text("Searching the cells")).to_be_visible()
     # Something is there to look at meanwhile: what the model writes itself.
     expect(page.locator(".facts")).to_contain_text("2,000 characters")
     page.unroute("**/models/quoting/cells")
     expect(page.locator(".chip").first).to_be_visible()
-    expect(page.get_by_text("Looking through the cells")).to_be_hidden()
+    expect(page.get_by_text("Searching the cells")).to_be_hidden()
     expect(page.locator(".facts")).to_contain_text("2,000 characters")
-    page.get_by_role("button", name="Held-out text").click()
+    page.get_by_role("button", name="Unseen text").click()
     expect(page.locator(".facts")).not_to_contain_text("2,000 characters")
 
 
