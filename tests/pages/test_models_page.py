@@ -24,7 +24,7 @@ def test_a_model_goes_out_and_comes_in(
     dialog = page.get_by_role("dialog", name="Import a model")
     expect(dialog.get_by_label("Name")).to_have_value("taken-away")
     dialog.get_by_role("button", name="Import").click()
-    expect(page.get_by_text("taken-away is here.")).to_be_visible()
+    expect(page.get_by_text("taken-away has been imported.")).to_be_visible()
     expect(page.get_by_role("heading", name="taken-away", exact=True)).to_be_visible()
     same = [client.get(f"/models/{name}").json()["parameters"] for name in ("toy", "taken-away")]
     assert same[0] == same[1]

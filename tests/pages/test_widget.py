@@ -71,7 +71,7 @@ def test_the_widget_on_a_page_of_another_origin(toys: Path, window: Window) -> N
             api = str(server.base_url).rstrip("/")
             window.expected += ["has been blocked by CORS policy", "ERR_FAILED"]
             page = window.open(server, origin)
-            expect(page.locator("[part=status]")).to_contain_text("away just now")
+            expect(page.locator("[part=status]")).to_contain_text("unavailable right now")
             expect(page.locator("charloom-names li")).to_have_count(0)
 
 
@@ -108,7 +108,7 @@ def test_the_widget_says_what_keeps_names_away(client: httpx2.Client, window: Wi
     page.unroute("**/names?*")
     page.route("**/names?*", lambda route: route.abort())
     page.get_by_role("button").click()
-    expect(status).to_contain_text("away just now")
+    expect(status).to_contain_text("unavailable right now")
     page.unroute("**/names?*")
     page.locator("charloom-names").evaluate("(e) => e.setAttribute('model', 'toy')")
     expect(status).to_contain_text("was not trained on a list")
