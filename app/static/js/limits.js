@@ -1,7 +1,7 @@
 // Bounds of the API that controls and links are made with. Knows no view.
 //
 // Typed here, not read from /openapi.json: at 95 kB that weighs more than the whole first page,
-// which would have to wait for it. tests/pages/test_limits.py holds these to the server's.
+// which would have to wait for it. tests/whole/test_javascript.py holds these to the server's.
 
 /** Characters of a prime. */
 export const MAX_PRIME = 16_384;
