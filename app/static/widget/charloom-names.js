@@ -7,7 +7,8 @@
 // starts-with, min-length, max-length, count, novel (only names that the model has not read), seed,
 // label (of the button), manual (draw only when draw() is called).
 // Methods: draw(), stop(). Property: headers, to send with requests, for pages that have a key.
-// Events, which bubble: charloom-name {name}, charloom-done {names}, charloom-error {status, message}.
+// Events, which bubble: charloom-name {name}, charloom-done {names},
+// charloom-error {status, message}.
 // Styling: --charloom-accent, --charloom-on-accent, --charloom-line, --charloom-radius,
 // --charloom-column, and ::part(list), ::part(name), ::part(button), ::part(status).
 //
