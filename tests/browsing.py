@@ -19,6 +19,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from models.checkpoints.format import Checkpoint
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
@@ -66,9 +67,9 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     baseline = {"ngram_order": 5, "val_loss": 2.5, "bpc": 3.6}
     points = [{"step": n, "train_loss": 4 - n / 99, "val_loss": None} for n in range(0, 200, 10)]
     toy = toy_checkpoint(vocabulary=ASCII, baseline=baseline)
-    registry.publish("toy", "latest", replace(toy, history=points, validation=b"A fox.\n" * 99))
-    registry.publish("list", "latest", of_a_list())
-    registry.publish("quoting", "latest", made(planted(), quoting_text(20_000)))
+    registry.publish(Reference("toy"), replace(toy, history=points, validation=b"A fox.\n" * 99))
+    registry.publish(Reference("list"), of_a_list())
+    registry.publish(Reference("quoting"), made(planted(), quoting_text(20_000)))
     return data
 
 

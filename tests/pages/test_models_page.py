@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx2
 from playwright.sync_api import expect
 
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.browsing import ASCII, Window
 from tests.serving import problem
@@ -37,7 +38,7 @@ def test_a_model_goes_out_and_comes_in(
 
 
 def test_models_and_their_end(client: httpx2.Client, toys: Path, window: Window) -> None:
-    Registry(toys / "models").publish("unloved", "latest", toy_checkpoint(vocabulary=ASCII))
+    Registry(toys / "models").publish(Reference("unloved"), toy_checkpoint(vocabulary=ASCII))
     page = window.open(client, "/models")
     expect(page.locator(".model")).to_have_count(4)
     toy = page.locator(".model", has=page.get_by_role("heading", name="toy", exact=True))
