@@ -117,7 +117,7 @@ def test_who_gives_no_key_is_not_asked_again_and_again(toys: Path, window: Windo
         page.goto("/train")
         dialog = page.get_by_role("dialog", name="This server requires a key")
         dialog.get_by_role("button", name="Cancel").click()
-        expect(page.locator(".job-list")).to_contain_text("needs a key")
+        expect(page.locator(".job-list")).to_contain_text("needs an API key")
         for _ in range(2):
             with page.expect_response("**/jobs?*"):
                 page.clock.fast_forward(10_000)
