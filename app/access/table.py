@@ -72,7 +72,7 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
 """Of the contract, docs/http-api.md. ``HEAD`` is as ``GET``."""
 
 VIEWS = ("/", "/train", "/train/{job_id}", "/inside", "/names", "/models")
-"""The URLs of the one page; its own router (static/js/main.js) tells them apart."""
+"""The URLs of the one page; its own router (static/js/router.js) tells them apart."""
 
 _PAGES = [compile_path(path)[0] for path in VIEWS]
 # The router's own patterns: what it takes for another path, this must not take for this one.

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from models.checkpoints.format import Checkpoint, Lines
+from models.arrays import Hashes
+from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.decoding.decoder import Decoder, RowDecoder
@@ -42,7 +43,7 @@ class Writer(Protocol):
     @property
     def vocabulary(self) -> Vocabulary: ...
     @property
-    def lines(self) -> Lines: ...
+    def lines(self) -> Hashes: ...
     @property
     def precisions(self) -> tuple[Precision, ...]: ...
     @property
@@ -70,7 +71,7 @@ class LoadedModel:
         return self.checkpoint.vocabulary
 
     @property
-    def lines(self) -> Lines:
+    def lines(self) -> Hashes:
         return self.checkpoint.lines
 
     @property

@@ -32,8 +32,7 @@ def examine(
     drawn = _draw(checkpoint, temperature, seed)
     if (drawn < 0).any():
         raise FloatingPointError("the network's output is not finite")
-    newline = int(corpus.vocabulary.lookup(np.array([0x0A], dtype=np.uint32))[0])
-    rows = [_whole_lines(row, newline) for row in drawn.T]
+    rows = [_whole_lines(row, corpus.vocabulary.newline_id) for row in drawn.T]
     return report(np.concatenate(rows), corpus.train, corpus.vocabulary)
 
 
