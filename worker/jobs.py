@@ -290,7 +290,7 @@ class Job:
         return result
 
     def running(self) -> Running:
-        """What the worker last wrote with ``set_running``; empty before it started."""
+        """The values of the last ``set_running``; empty before the job started."""
         try:
             running = self._read("running.json")
         except ValueError:

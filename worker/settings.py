@@ -15,7 +15,7 @@ class SettingsError(Invalid):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class WorkerSettings:
     """``threads`` is the number that torch computes with; None is one for each core."""
 
     data: DataDirectory

@@ -13,12 +13,12 @@ from models.training.trainer import Trainer
 from tests.support import MakeJob
 from tests.training import baseline_of, notices
 from worker.corpora import CorpusStore
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 from worker.trainer import attempt, baseline, session
 
 
 def test_counting_is_what_a_network_is_compared_with(
-    make_job: MakeJob, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    make_job: MakeJob, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make_job(max_steps=20)
     attempt.run(job.id)
@@ -47,7 +47,7 @@ def test_counting_is_what_a_network_is_compared_with(
 
 
 def test_training_does_not_wait_for_a_long_count(
-    make_job: MakeJob, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    make_job: MakeJob, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was published before it was done has it then too."""
     has_trained = threading.Event()
@@ -77,7 +77,7 @@ def test_training_does_not_wait_for_a_long_count(
 
 
 def test_a_count_that_fails_is_none_of_training(
-    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, settings: Settings
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, settings: WorkerSettings
 ) -> None:
     monkeypatch.setattr(NGram, "fit", lambda *_: (_ for _ in ()).throw(MemoryError))
     job = make_job()
@@ -88,7 +88,7 @@ def test_a_count_that_fails_is_none_of_training(
         Registry(settings.data.models).ngram("toy")
 
 
-def test_a_count_is_there_when_it_was_waited_for(toy_corpus: str, settings: Settings) -> None:
+def test_a_count_is_there_when_it_was_waited_for(toy_corpus: str, settings: WorkerSettings) -> None:
     corpus = CorpusStore(settings.data.corpora).open(toy_corpus, "characters", 0.1)
     counting = baseline.begin_counting(corpus)
     counted = counting.result(60)
@@ -104,7 +104,7 @@ def test_a_count_is_there_when_it_was_waited_for(toy_corpus: str, settings: Sett
 
 def test_a_count_that_failed_is_done_and_logged(
     toy_corpus: str,
-    settings: Settings,
+    settings: WorkerSettings,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:

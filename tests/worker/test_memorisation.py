@@ -12,13 +12,13 @@ from tests.support import TOY, MakeJob
 from tests.toys import toy_checkpoint
 from tests.training import history, notices
 from worker.corpora import CorpusStore
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 from worker.trainer import attempt
 from worker.trainer.memorisation import LENGTH, ROWS, examine, in_words
 
 
 def test_what_a_model_has_by_heart_is_told_at_the_end(
-    make_job: MakeJob, settings: Settings
+    make_job: MakeJob, settings: WorkerSettings
 ) -> None:
     job = make_job(max_steps=300, evaluate_every=300, sample_at=[], sample_temperature=0.0)
     attempt.run(job.id)
@@ -40,7 +40,7 @@ def test_what_a_model_has_by_heart_is_told_at_the_end(
     assert job.events()[-2].data["digest"] == entry.digest
 
 
-def test_it_draws_the_same_text_each_time(toy_corpus: str, settings: Settings) -> None:
+def test_it_draws_the_same_text_each_time(toy_corpus: str, settings: WorkerSettings) -> None:
     corpus = CorpusStore(settings.data.corpora).open(toy_corpus, "characters", 0.1)
     checkpoint = toy_checkpoint(vocabulary=corpus.vocabulary)
     found = examine(checkpoint, corpus, 1.0, seed=3)
@@ -51,7 +51,7 @@ def test_it_draws_the_same_text_each_time(toy_corpus: str, settings: Settings) -
 
 
 def test_a_network_that_writes_no_numbers_is_not_examined(
-    toy_corpus: str, settings: Settings
+    toy_corpus: str, settings: WorkerSettings
 ) -> None:
     corpus = CorpusStore(settings.data.corpora).open(toy_corpus, "characters", 0.1)
     checkpoint = toy_checkpoint(vocabulary=corpus.vocabulary)

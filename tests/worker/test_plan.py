@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from worker.corpora import CorpusStore
 from worker.devices import DeviceStore, machine_memory
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 from worker.trainer import attempt, device, generations
 from worker.trainer.failures import Failure
 from worker.trainer.journal import Journal
@@ -23,7 +22,7 @@ from worker.trainer.plan import JobPlan, Workplace, prepare
 
 
 def test_a_plan_is_made_from_the_options_and_kept(
-    store: JobStore, toy_corpus: str, settings: Settings, queue: Queue
+    store: JobStore, toy_corpus: str, settings: WorkerSettings, queue: Queue
 ) -> None:
     options = {"num_layers": 1, "hidden_size": 8, "batch_size": 4, "sequence_length": 16}
     limits = {"max_steps": 30, "evaluate_every": 10, "learning_rate": 0.01, "tokens": "auto"}
@@ -46,7 +45,7 @@ def test_a_plan_is_made_from_the_options_and_kept(
 
 
 def test_char_rnn_starts_as_char_rnn_does(
-    store: JobStore, toy_corpus: str, settings: Settings
+    store: JobStore, toy_corpus: str, settings: WorkerSettings
 ) -> None:
     """The preset's way to draw the first weights reaches the network."""
     options = {"preset": "char-rnn", "hidden_size": 8, "learning_rate": 1e-6}
@@ -59,7 +58,7 @@ def test_char_rnn_starts_as_char_rnn_does(
     assert weights["layers.0.bias_ih_l0"][8:16] == pytest.approx(1, abs=1e-4)
 
 
-def test_a_list_is_cut_and_read_by_its_lines(store: JobStore, settings: Settings) -> None:
+def test_a_list_is_cut_and_read_by_its_lines(store: JobStore, settings: WorkerSettings) -> None:
     names = [f"{'abcdefgh'[n % 8]}{n}" for n in range(300)]
     corpora = CorpusStore(settings.data.corpora)
     with corpora.upload() as upload:
@@ -77,7 +76,7 @@ def test_a_list_is_cut_and_read_by_its_lines(store: JobStore, settings: Settings
 
 
 def test_what_the_device_does_is_left_for_estimates(
-    store: JobStore, toy_corpus: str, settings: Settings
+    store: JobStore, toy_corpus: str, settings: WorkerSettings
 ) -> None:
     options = {"num_layers": 1, "hidden_size": 8, "max_steps": 1, "tokens": "characters"}
     job, _ = store.create("toy", toy_corpus, options, None)
@@ -100,7 +99,7 @@ def test_what_does_not_fit_into_memory_is_not_tried(
     assert "hidden_size" in error_of(job)["detail"]
 
 
-def test_training_goes_on_from_another_model(make_job: MakeJob, settings: Settings) -> None:
+def test_training_goes_on_from_another_model(make_job: MakeJob, settings: WorkerSettings) -> None:
     first = make_job("first", max_steps=200, evaluate_every=100, sample_at=[])
     attempt.run(first.id)
     second = make_job("second", max_steps=1, init_from="first", learning_rate=1e-6)
@@ -112,12 +111,12 @@ def test_training_goes_on_from_another_model(make_job: MakeJob, settings: Settin
     assert losses[1] == pytest.approx(losses[0], abs=0.01)
 
 
-def prepared(job: Job, settings: Settings, queue: Queue) -> JobPlan:
+def prepared(job: Job, settings: WorkerSettings, queue: Queue) -> JobPlan:
     return prepare(job, Workplace.of(settings), Journal(job, queue.events, "CPU"))
 
 
 def test_what_was_decided_is_kept_and_told_once(
-    store: JobStore, toy_corpus: str, settings: Settings, queue: Queue
+    store: JobStore, toy_corpus: str, settings: WorkerSettings, queue: Queue
 ) -> None:
     options = {"num_layers": 1, "hidden_size": 8, "max_steps": 30, "tokens": "characters"}
     job, _ = store.create("toy", toy_corpus, options, None)
@@ -134,7 +133,7 @@ def test_what_was_decided_is_kept_and_told_once(
 
 
 def test_a_trainer_is_taken_up_in_the_newest_state_that_fits(
-    make_job: MakeJob, settings: Settings, queue: Queue
+    make_job: MakeJob, settings: WorkerSettings, queue: Queue
 ) -> None:
     """A state of another network, as a bug or a hand may leave, is not taken up in part."""
     plan = prepared(make_job(), settings, queue)
@@ -153,7 +152,7 @@ def test_a_trainer_is_taken_up_in_the_newest_state_that_fits(
 
 
 def test_a_model_to_continue_from_gives_its_sizes(
-    make_job: MakeJob, store: JobStore, toy_corpus: str, settings: Settings, queue: Queue
+    make_job: MakeJob, store: JobStore, toy_corpus: str, settings: WorkerSettings, queue: Queue
 ) -> None:
     attempt.run(make_job("first", max_steps=1).id)
     options = {"init_from": "first", "max_steps": 1, "dropout": 0.3, "tokens": "characters"}
@@ -177,7 +176,7 @@ def test_a_model_to_continue_from_gives_its_sizes(
 
 
 def test_a_model_to_continue_from_must_have_the_corpuss_vocabulary(
-    make_job: MakeJob, store: JobStore, settings: Settings, queue: Queue
+    make_job: MakeJob, store: JobStore, settings: WorkerSettings, queue: Queue
 ) -> None:
     attempt.run(make_job("first", max_steps=1).id)
     corpora = CorpusStore(settings.data.corpora)
@@ -189,8 +188,3 @@ def test_a_model_to_continue_from_must_have_the_corpuss_vocabulary(
     plan = prepared(job, settings, queue)
     with pytest.raises(Failure, match="has another vocabulary"):
         plan.take_up()
-
-
-def test_nothing_is_written_when_the_stores_are_opened(settings: Settings, data: Path) -> None:
-    Workplace.of(settings)
-    assert [path.name for path in data.iterdir()] in (["corpora"], [])
