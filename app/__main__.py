@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from app.access import deadlines
 from app.main import create_app
 from app.routes.services import Services
-from app.settings import Settings, refusal
+from app.settings import ServerSettings, refusal
 from worker import logs
 
 SEND_BUFFER = 256 << 10
@@ -80,7 +80,7 @@ class Server(uvicorn.Server):
     """Tells the application that it is about to stop, so that endless answers can end."""
 
     def __init__(self, app: FastAPI) -> None:
-        settings: Settings = app.state.settings
+        settings: ServerSettings = app.state.settings
         super().__init__(
             uvicorn.Config(
                 app,
@@ -148,7 +148,7 @@ def _allow_many_files() -> None:
 def main() -> None:
     """Serves until SIGINT or SIGTERM; what keeps it from starting is one line and exit code 1."""
     try:
-        settings = Settings()
+        settings = ServerSettings()
     except ValidationError as error:
         first = error.errors()[0]
         sys.exit(f"CHARLOOM_{str(first['loc'][0]).upper()}: {first['msg']}")

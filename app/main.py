@@ -22,7 +22,7 @@ from app.http.envelope import Envelope
 from app.routes import corpora, health, inside, jobs, metrics, models, names, pages, sample, train
 from app.routes.dialects import ollama, openai
 from app.routes.services import open_services
-from app.settings import Settings
+from app.settings import ServerSettings
 from models import pretrained
 from worker.reconciler import LOST_SECONDS, Reconciler
 
@@ -40,10 +40,10 @@ Losses are nats per character, times are seconds, timestamps RFC 3339 in UTC. Er
 `application/problem+json`. An unknown field is refused, an empty one is absent.
 """
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: ServerSettings) -> FastAPI:
     """The server for a data directory and a Redis, which need not answer yet."""
     app = _Application(
         title="charloom",
@@ -130,7 +130,7 @@ def _with_problems(
     return schema
 
 
-def _lifespan(settings: Settings) -> Any:
+def _lifespan(settings: ServerSettings) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = app.state.services = open_services(settings)
@@ -163,7 +163,7 @@ def _reconcile(reconciler: Reconciler, stopped: threading.Event) -> None:
             # The queue has said so.
             continue
         except Exception:
-            _log.exception("looking for lost jobs failed; it is tried again")
+            log.exception("looking for lost jobs failed; it is tried again")
 
 
 async def _welcome(request: Request) -> str:

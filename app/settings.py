@@ -28,7 +28,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Several with commas between them."""
 
 
-class Settings(BaseSettings):
+class ServerSettings(BaseSettings):
     """Each field is the variable of its name, in capitals, after ``CHARLOOM_``.
 
     Attributes:
@@ -96,7 +96,7 @@ class Settings(BaseSettings):
         return hosts
 
 
-def refusal(settings: Settings) -> str | None:
+def refusal(settings: ServerSettings) -> str | None:
     """Why a server must not start with these settings; None if it may."""
     if settings.insecure or is_loopback(settings.host):
         return None

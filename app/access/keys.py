@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
-Scope = Literal["sample", "train", "admin"]
+KeyScope = Literal["sample", "train", "admin"]
 
 _KEY = re.compile(r"[!-+\--~]{1,256}")
 """What fits into a header and holds no comma."""
@@ -20,9 +20,9 @@ class Key:
     """What is known of a key that was sent; ``digest`` tells it from others and not to others."""
 
     digest: bytes
-    scopes: frozenset[Scope]
+    scopes: frozenset[KeyScope]
 
-    def may(self, scope: Scope) -> bool:
+    def may(self, scope: KeyScope) -> bool:
         return scope in self.scopes or "admin" in self.scopes
 
 
@@ -51,11 +51,11 @@ class KeyRing:
     @staticmethod
     def _parse_entry(number: int, entry: str) -> Key:
         secret, _, names = entry.rpartition(":")
-        scopes = frozenset(scope for scope in get_args(Scope) if scope in names.split("+"))
+        scopes = frozenset(scope for scope in get_args(KeyScope) if scope in names.split("+"))
         if len(scopes) != len(set(names.split("+"))):
             raise ValueError(
                 f"entry {number} must be key:scope+scope, of the scopes "
-                f"{', '.join(get_args(Scope))}"
+                f"{', '.join(get_args(KeyScope))}"
             )
         if not _KEY.fullmatch(secret):
             raise ValueError(

@@ -52,7 +52,7 @@ class Writer(Protocol):
     def decoder(self, precision: Precision) -> RowDecoder: ...
 
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class LoadedModel:
@@ -198,7 +198,7 @@ class Catalogue:
             raise CheckpointError(f"{reference} is damaged, and none is known from before it")
         model = await self._network(reference.name, before)
         if damaged not in self.damaged:
-            _log.error("%s is damaged: the checkpoint before it is served", reference)
+            log.error("%s is damaged: the checkpoint before it is served", reference)
         self.damaged.add(damaged)
         return model
 

@@ -32,7 +32,7 @@ TICK_BOUNDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5)
 FIRST_TEXT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds, between which durations are counted."""
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class ServerFull(Exception):
@@ -55,7 +55,7 @@ class Tally:
         self.seconds += seconds
 
 
-class Reader:
+class StreamReader:
     """One client's end of a stream; used on the event loop alone, but for ``wants_more``."""
 
     def __init__(self, lane: "Lane", decoder: RowDecoder, stream: Stream) -> None:
@@ -106,7 +106,7 @@ class Reader:
                 return
 
 
-News = list[tuple[Reader, Piece, FinishReason | None]]
+News = list[tuple[StreamReader, Piece, FinishReason | None]]
 
 
 class Lane:
@@ -117,15 +117,15 @@ class Lane:
     """
 
     def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
-        self.readers: set[Reader] = set()
+        self.readers: set[StreamReader] = set()
         self.ticking = 0
         self.characters = 0
         self.ticks = Tally(TICK_BOUNDS)
         self.first_texts = Tally(FIRST_TEXT_BOUNDS)
         self._loop = loop
         self._changed = threading.Condition()
-        self._arrived: list[Reader] = []
-        self._left: list[Reader] = []
+        self._arrived: list[StreamReader] = []
+        self._left: list[StreamReader] = []
         self._stopping = False
         self._batches: dict[RowDecoder, _LiveBatch] = {}
         self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
@@ -136,13 +136,13 @@ class Lane:
         """Rows that want to go on, and all: those that pause cost nothing until they are read."""
         return sum(reader.wants_more() for reader in self.readers), len(self.readers)
 
-    def join(self, reader: Reader) -> None:
+    def join(self, reader: StreamReader) -> None:
         self.readers.add(reader)
         with self._changed:
             self._arrived.append(reader)
             self._changed.notify()
 
-    def leave(self, reader: Reader) -> None:
+    def leave(self, reader: StreamReader) -> None:
         self.readers.remove(reader)
         with self._changed:
             self._left.append(reader)
@@ -197,7 +197,7 @@ class Lane:
             pieces = batch.tick(active)
         except Exception:
             # The lane serves others too: these streams end with an error, the thread goes on.
-            _log.exception("a tick failed")
+            log.exception("a tick failed")
             for reader in active:
                 reader.stream.finish_reason = "error"
             pieces = [Piece()] * len(active)
@@ -231,12 +231,12 @@ class _LiveBatch:
     """A decoder's batch with its readers and its pace."""
 
     def __init__(self, decoder: RowDecoder) -> None:
-        self.readers: list[Reader] = []
+        self.readers: list[StreamReader] = []
         self._batch = Batch(decoder)
         self._step_seconds = 0.0
         self._rows = 1
 
-    def tick(self, active: list[Reader]) -> list[Piece]:
+    def tick(self, active: list[StreamReader]) -> list[Piece]:
         began = time.perf_counter()
         pieces, taken = self._batch.tick([r.stream for r in active], self._steps(len(active)))
         seconds = (time.perf_counter() - began) / taken
@@ -272,7 +272,7 @@ class Streams:
     def running(self) -> int:
         return sum(len(lane.readers) for lane in self.lanes)
 
-    def open(self, decoder: RowDecoder, stream: Stream) -> Reader:
+    def open(self, decoder: RowDecoder, stream: Stream) -> StreamReader:
         """A reader in the least loaded lane; whoever opened it closes it.
 
         Raises:
@@ -282,7 +282,7 @@ class Streams:
             self.refused += 1
             raise ServerFull
         lane = min(self.lanes, key=lambda lane: lane.load)
-        reader = Reader(lane, decoder, stream)
+        reader = StreamReader(lane, decoder, stream)
         lane.join(reader)
         return reader
 

@@ -75,7 +75,7 @@ async def receive_text(
             yield Received(options, upload)
     else:
         async with _staged(corpora) as upload:
-            form = _Form(boundary, _Body(upload.write, limit), known, fields)
+            form = _Form(boundary, _Sink(upload.write, limit), known, fields)
             async for chunk in request.stream():
                 await form.add(chunk)
             await form.finish()
@@ -99,7 +99,7 @@ async def receive_file(request: Request, file: IO[bytes], limit: int) -> None:
 
 
 async def _receive(request: Request, write: Callable[[bytes], object], limit: int) -> None:
-    body = _Body(write, limit)
+    body = _Sink(write, limit)
     async for chunk in request.stream():
         body.add(chunk)
         await body.settle()
@@ -211,7 +211,7 @@ def _malformed(reason: str) -> Problem:
     return Problem(400, "malformed_body", f"malformed multipart/form-data body: {reason}")
 
 
-class _Body:
+class _Sink:
     """Where a body's bytes go: counted at once, written when there are enough of them."""
 
     def __init__(self, write: Callable[[bytes], object], limit: int) -> None:
@@ -239,7 +239,7 @@ class _Form:
     """
 
     def __init__(
-        self, boundary: bytes, text: _Body, known: Collection[str], fields: dict[str, str]
+        self, boundary: bytes, text: _Sink, known: Collection[str], fields: dict[str, str]
     ) -> None:
         self.fields = dict(fields)
         self._known = known

@@ -20,8 +20,8 @@ DEFAULT_HEADERS = {
 }
 """What an answer says unless its route says otherwise."""
 
-_log = logging.getLogger(__name__)
-_access = logging.getLogger("charloom.access")
+log = logging.getLogger(__name__)
+access = logging.getLogger("charloom.access")
 
 
 class Envelope:
@@ -57,9 +57,9 @@ class Envelope:
         try:
             await self.app(scope, receive, send_wrapped)
         except ClientDisconnect:
-            _log.debug("the client of request %s left", request_id)
+            log.debug("the client of request %s left", request_id)
         except Exception:
-            _log.exception("request %s failed", request_id)
+            log.exception("request %s failed", request_id)
             # An answer that has begun is cut off by the server, which sees that it has no end.
             if not status:
                 answer = problems.response(scope, handlers.unexpected())
@@ -88,7 +88,7 @@ def _log_access(scope: Scope, status: int, seconds: float, request_id: str) -> N
         "milliseconds": milliseconds,
         "client": client[0] if client else None,
     }
-    _access.log(
+    access.log(
         level,
         "%s %s %s %d ms %s",
         *(method, path, outcome, milliseconds, request_id),

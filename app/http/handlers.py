@@ -43,7 +43,7 @@ _FRAMEWORK = {
 }
 """FastAPI's and Starlette's own errors in our words."""
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_handlers(app: FastAPI, shapes: Mapping[str, Shape]) -> None:
@@ -73,7 +73,7 @@ def _problem(request: Request, error: Exception) -> Problem:
         case CharloomError():
             return of_error(error)
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            _log.error("the disk is full")
+            log.error("the disk is full")
             return Problem(
                 507, "disk_full", "the server's disk is full and nothing was kept: try again later"
             )
@@ -83,7 +83,7 @@ def _problem(request: Request, error: Exception) -> Problem:
 def of_error(error: CharloomError) -> Problem:
     """The problem that an error of the layers below is."""
     if isinstance(error, Damaged):
-        _log.error("a damaged checkpoint: %s", error)
+        log.error("a damaged checkpoint: %s", error)
     if isinstance(error, Invalid):
         return unprocessable("corpus", str(error), error.code)
     status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from app.http.problems import MAX_ERRORS, FieldError, Problem, invalid_fields, unprocessable
 
-Fields = Mapping[str, FieldInfo]
+FieldInfos = Mapping[str, FieldInfo]
 SomeModel = TypeVar("SomeModel", bound=BaseModel)
 
 
@@ -69,7 +69,7 @@ def invalid_json(reason: str) -> Problem:
     return unprocessable("body", f"is not JSON: {reason}", "invalid_json")
 
 
-def fields_of(route: APIRoute, place: str) -> Fields:
+def fields_of(route: APIRoute, place: str) -> FieldInfos:
     """The fields that a route takes in its query or its body, those of dependencies too."""
     fields: dict[str, FieldInfo] = {}
     for dependant in _dependants(route.dependant):
@@ -88,12 +88,12 @@ def _dependants(dependant: Dependant) -> Iterator[Dependant]:
         yield from _dependants(below)
 
 
-def _field_error(location: Sequence[int | str], error: Any, fields: Fields) -> FieldError:
+def _field_error(location: Sequence[int | str], error: Any, fields: FieldInfos) -> FieldError:
     name = ".".join(_shown(str(part)) for part in location) or "body"
     return FieldError(field=name, message=_explain(error, fields, str((*location, "")[0])))
 
 
-def _explain(error: Any, fields: Fields, name: str) -> str:
+def _explain(error: Any, fields: FieldInfos, name: str) -> str:
     """What is wrong and what would be right, in words of our own.
 
     Args:

@@ -12,7 +12,7 @@ from app.schemas.common import Readiness
 
 router = APIRouter(tags=["health"])
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @router.get("/healthz", summary="The process lives")
@@ -51,5 +51,5 @@ def _models(services: Services) -> int | None:
         services.corpora.ids()
         return sum(1 for _ in services.models.references())
     except OSError as error:
-        _log.error("the storage does not answer: %s", error)
+        log.error("the storage does not answer: %s", error)
         return None

@@ -40,7 +40,7 @@ router = APIRouter(tags=["health"])
 def metrics(request: Request, services: ServicesDep) -> Response:
     """Streams, models, jobs and the queue, and this process."""
     registry = CollectorRegistry()
-    registry.register(Service(services))
+    registry.register(ServerCollector(services))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
@@ -48,7 +48,7 @@ def metrics(request: Request, services: ServicesDep) -> Response:
     return Response(encode(registry), headers={"Content-Type": media_type})
 
 
-class Service(Collector):
+class ServerCollector(Collector):
     """The figures of one server."""
 
     def __init__(self, services: Services) -> None:

@@ -20,7 +20,7 @@ from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
 from app.routes.services import Services, ServicesDep
 from app.schemas.common import page
-from app.schemas.models import DownloadQuery, History, ModelList, ModelQuery, ModelView
+from app.schemas.models import DownloadQuery, ModelHistory, ModelList, ModelQuery, ModelView
 from models.checkpoints.archive import unzipped, zipped
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Entry, check_publishable
@@ -60,7 +60,7 @@ def show_model(model: str, services: ServicesDep) -> dict[str, Any]:
 @router.get(
     "/models/{model}/history",
     summary="How a model was trained",
-    response_model=History,
+    response_model=ModelHistory,
     responses=responses(404),
 )
 def show_history(model: str, services: ServicesDep) -> dict[str, Any]:

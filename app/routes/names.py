@@ -16,7 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
 from app.engine.loaded import Writer
-from app.engine.streams import Reader, ServerFull
+from app.engine.streams import ServerFull, StreamReader
 from app.http.negotiation import JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
@@ -147,7 +147,7 @@ class Search:
         # Argmax draws one line again and again.
         self._most = DRAWS_PER_NAME * fields.count if fields.temperature else 1
         self._found: set[str] = set()
-        self._ahead: deque[Reader] = deque()
+        self._ahead: deque[StreamReader] = deque()
 
     def begin(self) -> None:
         """Opens the first draw. Raises ServerFull."""
@@ -193,7 +193,7 @@ class Search:
                 return
             self._ahead.append(reader)
 
-    def _open(self, index: int) -> Reader:
+    def _open(self, index: int) -> StreamReader:
         options = SampleOptions(
             derived_seed(self.seed, index),
             self.fields.temperature,

@@ -14,7 +14,7 @@ from app.engine.background import Background
 from app.engine.loaded import Catalogue
 from app.engine.states import StateSigner
 from app.engine.streams import Streams
-from app.settings import Settings
+from app.settings import ServerSettings
 from models.checkpoints.registry import Registry
 from worker.corpora import CorpusStore
 from worker.data import DataDirectory
@@ -33,7 +33,7 @@ BUNDLES = 1
 class Services:
     """``stopping`` is set when the server is about to stop: what streams should end then."""
 
-    settings: Settings
+    settings: ServerSettings
     queue: Queue
     jobs: JobStore
     corpora: CorpusStore
@@ -48,7 +48,7 @@ class Services:
     stopping: asyncio.Event
 
 
-def open_services(settings: Settings) -> Services:
+def open_services(settings: ServerSettings) -> Services:
     """Opens the data directory, on the event loop that will serve; Redis is not needed for it."""
     data = DataDirectory(settings.data)
     models = Registry(data.models)

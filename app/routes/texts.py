@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.engine.loaded import NamedWriter
 from app.engine.states import NotAState, Saved
-from app.engine.streams import Reader, ServerFull
+from app.engine.streams import ServerFull, StreamReader
 from app.http.problems import Problem, unprocessable
 from app.routes.services import Services
 from app.schemas.common import Unknown
@@ -32,7 +32,7 @@ class Opened:
     named: NamedWriter
     precision: Precision
     seed: int
-    reader: Reader
+    reader: StreamReader
     echoed: str
     began: float
 

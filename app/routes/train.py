@@ -29,7 +29,7 @@ from worker import logs
 from worker.corpora import UnknownCorpus
 from worker.jobs import Job
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["training"])
 """Its one route's body is a text, so the route reads its query itself."""
@@ -105,7 +105,7 @@ async def train(
     )
     if is_new:
         with logs.about(job_id=job.id):
-            _log.info("job %s: accepted", job.id)
+            log.info("job %s: accepted", job.id)
         # After the answer: a job on disk is safe, and Redis may take its time.
         background.add_task(services.queue.enqueue, job.id)
     response.headers["Location"] = f"/jobs/{job.id}"

@@ -104,7 +104,7 @@ def page(name: str, found: Sequence[Mapping[str, Any]], limit: int, key: str) ->
     return {name: items, "next": items[-1][key] if len(found) > limit else None}
 
 
-class Baseline(BaseModel):
+class BaselineView(BaseModel):
     """What an n-gram model reaches on the same validation text."""
 
     ngram_order: int | None = None

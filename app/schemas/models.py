@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas.common import Baseline, Fields, ModelReference, Page
+from app.schemas.common import BaselineView, Fields, ModelReference, Page
 from models.config import NetworkKind
 
 
@@ -18,7 +18,7 @@ class DownloadQuery(Fields):
     )
 
 
-class Precision(BaseModel):
+class PrecisionLosses(BaseModel):
     """Validation losses of the two ways to compute the network."""
 
     exact: float | None
@@ -63,8 +63,8 @@ class ModelView(BaseModel):
     parameters: int
     val_loss: float | None
     bpc: float | None
-    baseline: Baseline | None
-    precision: Precision
+    baseline: BaselineView | None
+    precision: PrecisionLosses
     corpus: dict[str, Any] | None
     created_at: str | None
     job_id: str | None
@@ -88,7 +88,7 @@ class SamplePoint(BaseModel):
     text: str
 
 
-class History(BaseModel):
+class ModelHistory(BaseModel):
     """Losses and samples over the steps of a training."""
 
     points: list[LossPoint]

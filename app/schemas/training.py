@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from app.schemas.common import (
-    Baseline,
+    BaselineView,
     CorpusId,
     Fields,
     JobId,
@@ -183,7 +183,7 @@ class CorpusList(BaseModel):
     next: str | None
 
 
-class Progress(BaseModel):
+class JobProgress(BaseModel):
     """Losses in nats per character, times in seconds."""
 
     step: int | None = None
@@ -247,8 +247,8 @@ class JobView(BaseModel):
     options: dict[str, Any]
     corpus_id: str
     device: str | None
-    progress: Progress | None
-    baseline: Baseline | None
+    progress: JobProgress | None
+    baseline: BaselineView | None
     error: JobError | None
     links: JobLinks
 

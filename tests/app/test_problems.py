@@ -14,7 +14,7 @@ import pytest
 
 from app.__main__ import MAX_HEAD, SEND_BUFFER, listen
 from app.main import create_app
-from app.settings import Settings, refusal
+from app.settings import ServerSettings, refusal
 from models.checkpoints.registry import Registry
 from tests.serving import eventually, problem, serve, wrong_fields
 
@@ -197,7 +197,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_strangers_are_not_served_by_accident(host: str, insecure: bool, allowed: bool) -> None:
-    assert (refusal(Settings(host=host, insecure=insecure)) is None) == allowed
+    assert (refusal(ServerSettings(host=host, insecure=insecure)) is None) == allowed
 
 
 def test_a_connection_cannot_hold_much_of_the_kernels_memory() -> None:
@@ -219,5 +219,7 @@ def test_a_head_without_end_is_cut_off(client: httpx2.Client) -> None:
 
 
 def test_an_application_is_made_without_touching_the_disk(tmp_path: Path) -> None:
-    assert create_app(Settings(data=tmp_path / "data")).openapi()["info"]["title"] == "charloom"
+    assert (
+        create_app(ServerSettings(data=tmp_path / "data")).openapi()["info"]["title"] == "charloom"
+    )
     assert not (tmp_path / "data").exists()

@@ -35,7 +35,7 @@ from app.__main__ import Server, listen
 from app.access.table import VIEWS
 from app.http.negotiation import prefers_html
 from app.main import create_app
-from app.settings import Settings
+from app.settings import ServerSettings
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -391,7 +391,7 @@ class Restartable:
     """A server that can be away for a while, at one address."""
 
     def __init__(self, data: Path, redis_url: str) -> None:
-        self.settings = Settings(data=data, redis_url=redis_url, pretrained=None)
+        self.settings = ServerSettings(data=data, redis_url=redis_url, pretrained=None)
         self.port = 0
         self.start()
 

@@ -28,7 +28,7 @@ LEAST_TEMPERATURE = 0.01
 LEAST_TOP_P = 1e-6
 """Clients say 0 where they mean the likeliest alone."""
 
-SomeFields = TypeVar("SomeFields", bound=BaseModel)
+SomeRequest = TypeVar("SomeRequest", bound=BaseModel)
 Item = TypeVar("Item")
 
 
@@ -38,7 +38,7 @@ class Lenient(Fields):
     model_config = ConfigDict(extra="ignore")
 
 
-async def received(request: Request, fields: type[SomeFields]) -> SomeFields:
+async def received(request: Request, fields: type[SomeRequest]) -> SomeRequest:
     """The body as fields, whatever content type is on it. Raises Problem."""
     return validated(fields, await read_json(request, MAX_BODY))
 

@@ -48,7 +48,7 @@ _FIELDS = {"prime": "prompt", "length": "num_predict"}
 _NEVER = "1970-01-01T00:00:00Z"
 
 
-class Options(Lenient):
+class OllamaOptions(Lenient):
     """Ollama's options that mean something here, and ``unknown`` besides."""
 
     temperature: float = Field(1.0, ge=0, le=10)
@@ -85,7 +85,7 @@ class GenerateRequest(Lenient):
     prompt: str = Field("", max_length=MAX_PRIME)
     stream: bool = True
 
-    def sample(self, options: Options) -> SampleQuery:
+    def sample(self, options: OllamaOptions) -> SampleQuery:
         return sample_query(
             model=self.model,
             prime=self.prompt,
@@ -204,10 +204,10 @@ async def generate(request: Request, services: ServicesDep) -> Response:
     return await generation.at_once(request)
 
 
-def _options(given: Any) -> Options:
+def _options(given: Any) -> OllamaOptions:
     if not isinstance(given, dict | None):
         raise unprocessable("options", "must be a JSON object")
-    return validated(Options, given or {})
+    return validated(OllamaOptions, given or {})
 
 
 def _line(

@@ -299,8 +299,8 @@ class _Logprobs:
     def add(self, characters: list[Character], count: int) -> None:
         for character in characters:
             self._tokens.append(character.char)
-            self._own.append(_log(character.probability))
-            top = {char: _log(probability) for char, probability in character.top[:count]}
+            self._own.append(logarithm(character.probability))
+            top = {char: logarithm(probability) for char, probability in character.top[:count]}
             self._top.append(top)
 
     def to_json(self) -> dict[str, Any]:
@@ -312,5 +312,5 @@ class _Logprobs:
         }
 
 
-def _log(probability: float) -> float:
+def logarithm(probability: float) -> float:
     return math.log(probability) if probability > 0 else NO_PROBABILITY
