@@ -16,6 +16,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from models.checkpoints.registry import Registry
+from models.errors import Unavailable
 from models.inside.cells import Findings
 from models.inside.results import analyse
 
@@ -32,8 +33,13 @@ Result = TypeVar("Result")
 ShouldStop = Callable[[], bool]
 
 
-class Full(Exception):
+class ServerBusy(Unavailable):
     """As many texts wait to be read as may."""
+
+    code = "server_busy"
+
+    def __init__(self) -> None:
+        super().__init__(f"{MAX_WAITING} texts wait to be read already: try again in a moment")
 
 
 class Background:
@@ -51,12 +57,12 @@ class Background:
         """Runs work when its turn comes; its argument says when it should end for nothing.
 
         Raises:
-            Full: too much waits.
+            ServerBusy: too many texts wait.
             ClientDisconnect: whoever asked has left, so that nobody wants it any more.
             Exception: the work's own; what it raises when it should end, after ``stop``.
         """
         if self._waiting >= MAX_WAITING:
-            raise Full
+            raise ServerBusy
         self._waiting += 1
         left = threading.Event()
         future = asyncio.get_running_loop().run_in_executor(

@@ -8,7 +8,6 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from models.checkpoints.format import Checkpoint, Lines
@@ -28,7 +27,7 @@ COPIES = 3
 """Times that weights lie in memory: as read, and packed for each precision with room to spare."""
 
 
-class Writer(Protocol):
+class LoadedModel(Protocol):
     """What text can be drawn from: a network, or its n-gram baseline.
 
     ``bytes`` is about what it takes, ``state_shapes`` are of a row's state parts, ``lines`` as a
@@ -55,7 +54,7 @@ class Writer(Protocol):
 log = logging.getLogger(__name__)
 
 
-class LoadedModel:
+class LoadedNetwork:
     """One checkpoint, ready to decode in the precisions that it has."""
 
     def __init__(self, digest: str, checkpoint: Checkpoint) -> None:
@@ -126,22 +125,7 @@ class LoadedNGram:
         return self._decoder
 
 
-@dataclass(frozen=True, slots=True)
-class NamedWriter:
-    """What text is drawn from, under the name and tag that a client asked for."""
-
-    reference: Reference
-    model: Writer
-
-
-@dataclass(frozen=True, slots=True)
-class Named(NamedWriter):
-    """A loaded network under the name and tag that a client asked for."""
-
-    model: LoadedModel
-
-
-class Catalogue:
+class LoadedModels:
     """Loaded models by digest, within a limit of memory; the newest is kept whatever its size.
 
     ``damaged`` are digests in whose place older ones are served.
@@ -151,14 +135,14 @@ class Catalogue:
         self.registry = registry
         self.memory_limit = memory_limit
         self.damaged: set[str] = set()
-        self._loaded: OrderedDict[str, Writer] = OrderedDict()
-        self._loading: dict[str, asyncio.Task[Writer]] = {}
+        self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
 
     @property
-    def loaded(self) -> list[Writer]:
+    def models(self) -> list[LoadedModel]:
         return list(self._loaded.values())
 
-    async def writer(self, reference: Reference) -> NamedWriter:
+    async def get(self, reference: Reference) -> LoadedModel:
         """What a reference names now: a network, or with ``:ngram`` its baseline.
 
         Raises:
@@ -166,13 +150,12 @@ class Catalogue:
             CheckpointError: it is damaged.
         """
         if not reference.is_ngram:
-            return await self.get(reference)
+            return await self.network(reference)
         name = reference.name
         digest, of = await asyncio.to_thread(self.registry.ngram, name)
-        model = await self._get(digest, lambda: self._load_ngram(name, digest, of))
-        return NamedWriter(reference, model)
+        return await self._get(digest, lambda: self._load_ngram(name, digest, of))
 
-    async def get(self, reference: Reference) -> Named:
+    async def network(self, reference: Reference) -> LoadedNetwork:
         """The network that a reference names now.
 
         Raises:
@@ -181,17 +164,15 @@ class Catalogue:
         """
         digest = await asyncio.to_thread(self.registry.resolve, reference)
         try:
-            model = await self._network(reference.name, digest)
+            return await self._network(reference.name, digest)
         except CheckpointError:
             # A better checkpoint may have taken the tag, and the old one's place on disk.
             newer = await asyncio.to_thread(self.registry.resolve, reference)
             if newer != digest:
-                model = await self._network(reference.name, newer)
-            else:
-                model = await self._before(reference, digest)
-        return Named(reference, model)
+                return await self._network(reference.name, newer)
+            return await self._before(reference, digest)
 
-    async def _before(self, reference: Reference, damaged: str) -> LoadedModel:
+    async def _before(self, reference: Reference, damaged: str) -> LoadedNetwork:
         """The checkpoint that a damaged one replaced: older, but sound. Raises CheckpointError."""
         before = await asyncio.to_thread(self.registry.before, reference)
         if before is None:
@@ -202,11 +183,11 @@ class Catalogue:
         self.damaged.add(damaged)
         return model
 
-    async def _network(self, name: str, digest: str) -> LoadedModel:
+    async def _network(self, name: str, digest: str) -> LoadedNetwork:
         model = await self._get(
-            digest, lambda: LoadedModel(digest, self.registry.load(name, digest))
+            digest, lambda: LoadedNetwork(digest, self.registry.load(name, digest))
         )
-        assert isinstance(model, LoadedModel)
+        assert isinstance(model, LoadedNetwork)
         return model
 
     def _load_ngram(self, name: str, digest: str, of: str) -> LoadedNGram:
@@ -216,7 +197,7 @@ class Catalogue:
             raise CheckpointError("the n-gram model is of another vocabulary")
         return LoadedNGram(digest, model, checkpoint)
 
-    async def _get(self, digest: str, load: Callable[[], Writer]) -> Writer:
+    async def _get(self, digest: str, load: Callable[[], LoadedModel]) -> LoadedModel:
         if digest in self._loaded:
             self._loaded.move_to_end(digest)
             return self._loaded[digest]
@@ -228,7 +209,7 @@ class Catalogue:
         # Shielded: a client that leaves must not take the load away from the others.
         return await asyncio.shield(task)
 
-    def _keep(self, digest: str, done: "asyncio.Task[Writer]") -> None:
+    def _keep(self, digest: str, done: "asyncio.Task[LoadedModel]") -> None:
         del self._loading[digest]
         if done.cancelled() or done.exception() is not None:
             return

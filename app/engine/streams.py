@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator
 
 from models.decoding.batch import Batch, FinishReason, Piece, Stream
 from models.decoding.decoder import RowDecoder
+from models.errors import Unavailable
 
 TICK_SECONDS, TICK_SECONDS_A_ROW = 0.02, 0.0004
 """How long a tick shall take: short enough to feel immediate, and long enough that what is done
@@ -35,8 +36,15 @@ FIRST_TEXT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10
 log = logging.getLogger(__name__)
 
 
-class ServerFull(Exception):
+class ServerFull(Unavailable):
     """As many streams as the server takes are running."""
+
+    code = "server_full"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"the server is writing {limit} texts, the most it can: try again in a moment"
+        )
 
 
 class Tally:
@@ -258,14 +266,14 @@ class _LiveBatch:
 class Streams:
     """All streams of a server, at most ``limit`` at once. Made on the event loop that reads.
 
-    ``refused`` counts those that were too many.
+    ``refused`` counts those that were too many; once ``stopped``, none is opened.
     """
 
     def __init__(self, limit: int, lanes: int | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.limit = limit
         self.refused = 0
-        self._stopped = False
+        self.stopped = False
         self.lanes = [Lane(number, loop) for number in range(lanes or os.cpu_count() or 1)]
 
     @property
@@ -278,9 +286,9 @@ class Streams:
         Raises:
             ServerFull: there are as many streams as the server takes.
         """
-        if self._stopped or self.running >= self.limit:
+        if self.stopped or self.running >= self.limit:
             self.refused += 1
-            raise ServerFull
+            raise ServerFull(self.limit)
         lane = min(self.lanes, key=lambda lane: lane.load)
         reader = StreamReader(lane, decoder, stream)
         lane.join(reader)
@@ -288,6 +296,6 @@ class Streams:
 
     def stop(self) -> None:
         """Ends every stream with ``shutdown`` and the threads with them."""
-        self._stopped = True
+        self.stopped = True
         for lane in self.lanes:
             lane.stop()

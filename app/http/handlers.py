@@ -11,7 +11,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.http.problems import Problem, Shape, response, unprocessable
+from app.http.problems import RETRY_SECONDS, Problem, Shape, response, unprocessable
 from app.http.validation import invalid_request
 from models.errors import CharloomError, Conflict, Damaged, Invalid, NotFound, Unavailable
 
@@ -87,7 +87,8 @@ def of_error(error: CharloomError) -> Problem:
     if isinstance(error, Invalid):
         return unprocessable("corpus", str(error), error.code)
     status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
-    return Problem(status, error.code, _WORDS.get(error.code, str(error)))
+    headers = {"Retry-After": RETRY_SECONDS} if isinstance(error, Unavailable) else None
+    return Problem(status, error.code, _WORDS.get(error.code, str(error)), headers=headers)
 
 
 def unexpected() -> Problem:

@@ -17,6 +17,8 @@ from starlette.types import Scope
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
 
+RETRY_SECONDS = "2"
+"""After which a client may try again what cannot be done now."""
 
 CODES = {
     "body_too_large": "The body, or the JSON in it, is larger than the endpoint takes.",

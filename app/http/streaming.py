@@ -1,7 +1,7 @@
 """Answers that are sent while they are made. Knows no route."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 from fastapi.responses import StreamingResponse
@@ -10,11 +10,18 @@ from starlette.types import Receive, Scope, Send
 
 
 class ClosingResponse(StreamingResponse):
-    """What comes as it is made. ``close`` frees the rows however the response ends."""
+    """Chunks as they are made. ``close`` frees what they are made of however the answer ends.
+
+    Args:
+        chunks: the body; an iterator that is not asynchronous runs in a thread.
+        media_type: of the body.
+        headers: of the answer.
+        close: called once, after the last chunk or when the client has left.
+    """
 
     def __init__(
         self,
-        chunks: AsyncIterator[bytes],
+        chunks: AsyncIterator[bytes] | Iterator[bytes],
         media_type: str,
         headers: Mapping[str, str],
         close: Callable[[], None],

@@ -11,10 +11,11 @@ from app.http.bodies import CORPUS, receive_text
 from app.http.problems import responses
 from app.http.queries import known_query
 from app.routes import feasibility
-from app.routes.services import Services, ServicesDep
+from app.routes.services import ServicesDep
 from app.schemas.common import page
 from app.schemas.training import CorpusList, CorpusQuery, CorpusReport
-from worker.corpora import UnknownCorpus
+from worker.corpora import CorpusStore, UnknownCorpus
+from worker.devices import DeviceStore
 
 router = APIRouter(tags=["training"])
 _QUERY = [Depends(known_query)]
@@ -51,16 +52,18 @@ async def add_corpus(request: Request, response: Response, services: ServicesDep
         request, services.corpora, services.settings.max_upload_bytes, (), lambda _fields: None
     ) as received:
         corpus_id = await run_in_threadpool(services.corpora.add_any, received.upload)
-    report = await run_sync(_report, services, corpus_id, limiter=services.scans)
+    report = await run_sync(
+        _report, services.corpora, services.devices, corpus_id, limiter=services.scans
+    )
     response.headers["Location"] = f"/corpora/{corpus_id}"
     return report
 
 
-def _report(services: Services, corpus_id: str) -> dict[str, Any]:
-    report = services.corpora.report(corpus_id)
+def _report(corpora: CorpusStore, devices: DeviceStore, corpus_id: str) -> dict[str, Any]:
+    report = corpora.report(corpus_id)
     seconds = None
     if report.get("distinct"):
-        seconds = feasibility.estimated_seconds(services, report["distinct"], report["characters"])
+        seconds = feasibility.estimated_seconds(devices, report["distinct"], report["characters"])
     return {"id": corpus_id, "estimated_seconds": seconds} | report
 
 
@@ -77,7 +80,7 @@ def list_corpora(query: Annotated[CorpusQuery, Query()], services: ServicesDep) 
         if query.cursor and corpus_id <= query.cursor:
             continue
         with suppress(UnknownCorpus):
-            found.append(_report(services, corpus_id))
+            found.append(_report(services.corpora, services.devices, corpus_id))
         if len(found) > query.limit:
             break
     return page("corpora", found, query.limit, "id")
@@ -92,7 +95,7 @@ def list_corpora(query: Annotated[CorpusQuery, Query()], services: ServicesDep) 
     dependencies=_QUERY,
 )
 def show_corpus(corpus_id: str, services: ServicesDep) -> dict[str, Any]:
-    return _report(services, corpus_id)
+    return _report(services.corpora, services.devices, corpus_id)
 
 
 @router.delete(

@@ -7,14 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from app.http.problems import unprocessable
-from app.routes.services import Services
 from models import sizing
 from models.checkpoints.reference import Reference, UnknownModel
+from models.checkpoints.registry import Registry
 from models.config import NetworkConfig
 from models.options import TrainingOptions
 from models.presets import with_preset
 from models.text.corpus import Scan
 from models.text.vocab import difference
+from worker.devices import DeviceStore
 
 _SIZES = {
     "network": "kind",
@@ -25,11 +26,11 @@ _SIZES = {
 """Options that a model to go on from decides, and what its config calls them."""
 
 
-def check(services: Services, asked: TrainingOptions, scan: Scan) -> None:
+def check(models: Registry, devices: DeviceStore, asked: TrainingOptions, scan: Scan) -> None:
     """Raises Problem, 422, for what can't be trained: known before anything is kept."""
     options = with_preset(asked)
     if asked.init_from:
-        config = _origin(services, asked, scan)
+        config = _origin(models, asked, scan)
         sizes: dict[str, Any] = {o: getattr(config, name) for o, name in _SIZES.items()}
         options = replace(options, **sizes)
     if options.hidden_size is None:
@@ -37,20 +38,20 @@ def check(services: Services, asked: TrainingOptions, scan: Scan) -> None:
     characters = sizing.training_characters(options, scan.report.characters)
     batch_size, length = sizing.batch(options, characters)
     config = sizing.network(options, len(scan.vocabulary), options.hidden_size)
-    refusal = sizing.memory_refusal(config, batch_size, length, services.devices.memory_bytes())
+    refusal = sizing.memory_refusal(config, batch_size, length, devices.memory_bytes())
     if refusal:
         raise unprocessable("hidden_size", refusal, "not_enough_memory")
 
 
-def _origin(services: Services, asked: TrainingOptions, scan: Scan) -> NetworkConfig:
+def _origin(models: Registry, asked: TrainingOptions, scan: Scan) -> NetworkConfig:
     """The sizes of the model to go on from, once it is one that the corpus and the options fit."""
     try:
-        entry = services.models.entry(Reference.parse(str(asked.init_from)))
+        entry = models.entry(Reference.parse(str(asked.init_from)))
     except UnknownModel:
         raise unprocessable(
             "init_from", "is unknown; GET /models lists all models", "unknown_model"
         ) from None
-    vocabulary = services.models.vocabulary(entry.reference.name, entry.digest)
+    vocabulary = models.vocabulary(entry.reference.name, entry.digest)
     if words := difference(vocabulary, scan.vocabulary):
         raise unprocessable("init_from", f"has another vocabulary: {words}")
     for option, name in _SIZES.items():
@@ -61,10 +62,10 @@ def _origin(services: Services, asked: TrainingOptions, scan: Scan) -> NetworkCo
 
 
 def estimated_seconds(
-    services: Services, distinct: int, characters: int, options: TrainingOptions | None = None
+    devices: DeviceStore, distinct: int, characters: int, options: TrainingOptions | None = None
 ) -> float | None:
     """About how long training takes on the fastest device; None while none was measured."""
-    work = services.devices.work()
+    work = devices.work()
     if work is None:
         return None
     seconds = sizing.estimated_seconds(

@@ -7,8 +7,12 @@ from fastapi import APIRouter
 from redis import RedisError
 
 from app.http.problems import Problem, responses
-from app.routes.services import Services, ServicesDep
+from app.routes.services import ServicesDep
 from app.schemas.common import Readiness
+from models.checkpoints.registry import Registry
+from worker.corpora import CorpusStore
+from worker.jobs import JobStore
+from worker.queue import Queue
 
 router = APIRouter(tags=["health"])
 
@@ -28,7 +32,8 @@ async def healthz() -> dict[str, str]:
 )
 def readyz(services: ServicesDep) -> dict[str, Any]:
     """503 with the same members while storage or Redis don't answer."""
-    workers, models = _workers(services), _models(services)
+    workers = _workers(services.queue)
+    models = _models(services.jobs, services.corpora, services.models)
     state = {"redis": workers is not None, "workers": workers, "models": models}
     if workers is None or models is None:
         silent = "Redis" if workers is None else "the storage"
@@ -38,18 +43,19 @@ def readyz(services: ServicesDep) -> dict[str, Any]:
     return state
 
 
-def _workers(services: Services) -> int | None:
+def _workers(queue: Queue) -> int | None:
     try:
-        return services.queue.workers()
+        return queue.workers()
     except RedisError:
         return None
 
 
-def _models(services: Services) -> int | None:
+def _models(jobs: JobStore, corpora: CorpusStore, models: Registry) -> int | None:
+    """How many models there are, if all three stores answer."""
     try:
-        services.jobs.ids()
-        services.corpora.ids()
-        return sum(1 for _ in services.models.references())
+        jobs.ids()
+        corpora.ids()
+        return sum(1 for _ in models.references())
     except OSError as error:
         log.error("the storage does not answer: %s", error)
         return None

@@ -14,15 +14,15 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from numpy.typing import NDArray
 
-from app.engine.background import MAX_WAITING, Full, Result, ShouldStop
-from app.engine.loaded import Named
+from app.engine.background import Background, Result, ShouldStop
+from app.engine.loaded import LoadedNetwork
 from app.http.bodies import json_body, read_json
-from app.http.problems import Problem, responses, unprocessable
+from app.http.problems import RETRY_SECONDS, Problem, responses, unprocessable
 from app.http.queries import known_query
 from app.http.validation import validated
-from app.routes.services import Services, ServicesDep
-from app.routes.texts import RETRY_SECONDS, known_text
-from app.schemas.inside import CellRanking, Inspection, InspectRequest, ScoreRequest, Scores
+from app.routes.services import ServicesDep
+from app.routes.texts import known_text
+from app.schemas.inside import CellRanking, Inspection, InspectRequest, Score, ScoreRequest, Scores
 from models.checkpoints.reference import Reference
 from models.config import NetworkConfig
 from models.inside.reader import Stopped, Trace, trace
@@ -55,27 +55,28 @@ router = APIRouter(tags=["inside"], dependencies=[Depends(known_query)])
 async def inspect(model: str, request: Request, services: ServicesDep) -> Response:
     """How likely each character was, what was expected next, and what cells showed."""
     fields = validated(InspectRequest, await read_json(request, MAX_BODY))
-    named = await services.catalogue.get(Reference.from_client(model))
-    config = named.model.checkpoint.config
+    reference = Reference.from_client(model)
+    network = await services.loaded.network(reference)
+    config = network.checkpoint.config
     _check_cells(fields, config)
 
     def work(stopped: ShouldStop) -> bytes:
-        text, unknown = known_text(named.model.vocabulary, "text", fields.text, fields.unknown)
-        if not text:
+        known = known_text(network.vocabulary, "text", fields.text, fields.unknown)
+        if not known.text:
             raise unprocessable("text", "has no character that this model knows")
-        traced = _trace(named, text, stopped, fields.top, fields.layer, fields.cells)
+        traced = _trace(network, known.text, stopped, fields.top, fields.layer, fields.cells)
         about = {
-            "model": str(named.reference),
-            "digest": named.model.digest,
+            "model": str(reference),
+            "digest": network.digest,
             "layer": range(config.num_layers)[fields.layer],
             "cells": fields.cells,
-            "unknown": unknown,
+            "unknown": known.left_out,
             "loss": traced.loss,
             "bpc": bits(traced.loss),
         }
-        return b"".join(_inspection(about, traced, named.model.vocabulary))
+        return b"".join(_inspection(about, traced, network.vocabulary))
 
-    return Response(await _read(services, request, work), media_type="application/json")
+    return Response(await _read(services.background, request, work), media_type="application/json")
 
 
 @router.get(
@@ -117,31 +118,37 @@ async def cells(model: str, services: ServicesDep) -> Response:
     responses=responses(404, 413, 415, 422, 503),
     openapi_extra=json_body(ScoreRequest),
 )
-async def score(request: Request, services: ServicesDep) -> Response:
+async def score(request: Request, services: ServicesDep) -> Scores:
     """Bits per character of a text under each of several models."""
     fields = validated(ScoreRequest, await read_json(request, MAX_BODY))
-    scores = []
+    scores: list[Score] = []
     costs: list[float] = []
     for model in fields.models:
-        named = await services.catalogue.get(Reference.from_client(model))
-        one, total = await _read(services, request, partial(_score, named, fields))
+        reference = Reference.from_client(model)
+        network = await services.loaded.network(reference)
+        work = partial(_score, reference, network, fields)
+        one, total = await _read(services.background, request, work)
         scores.append(one)
         costs.append(total)
-    known = [index for index, one in enumerate(scores) if one["loss"] is not None]
-    best = min(known, key=costs.__getitem__, default=None)
-    return JSONResponse({"scores": scores, "best": None if best is None else scores[best]["model"]})
+    known = [index for index, one in enumerate(scores) if one.loss is not None]
+    if not known:
+        return Scores(scores=scores, best=None)
+    best = min(known, key=costs.__getitem__)
+    return Scores(scores=scores, best=scores[best].model)
 
 
-def _score(named: Named, fields: ScoreRequest, stopped: ShouldStop) -> tuple[dict[str, Any], float]:
+def _score(
+    reference: Reference, network: LoadedNetwork, fields: ScoreRequest, stopped: ShouldStop
+) -> tuple[Score, float]:
     """A model's score of a text, and the bits that the whole text costs."""
-    text, unknown = known_text(named.model.vocabulary, "text", fields.text, fields.unknown)
-    told: dict[str, Any] = {"model": str(named.reference), "loss": None, "bpc": None}
-    cost = unknown * UNKNOWN_BITS
-    if text:
-        loss = _trace(named, text, stopped).loss
-        told |= {"loss": loss, "bpc": bits(loss)}
-        cost += told["bpc"] * len(text)
-    return told | {"unknown": unknown}, cost
+    known = known_text(network.vocabulary, "text", fields.text, fields.unknown)
+    score = Score(model=str(reference), loss=None, bpc=None, unknown=known.left_out)
+    cost = known.left_out * UNKNOWN_BITS
+    if known.text:
+        score.loss = _trace(network, known.text, stopped).loss
+        score.bpc = bits(score.loss)
+        cost += score.bpc * len(known.text)
+    return score, cost
 
 
 def _check_cells(fields: InspectRequest, config: NetworkConfig) -> None:
@@ -156,23 +163,24 @@ def _check_cells(fields: InspectRequest, config: NetworkConfig) -> None:
 
 
 async def _read(
-    services: Services, request: Request, work: Callable[[ShouldStop], Result]
+    background: Background, request: Request, work: Callable[[ShouldStop], Result]
 ) -> Result:
     with _problems():
-        return await services.background.read(request, work)
+        return await background.read(request, work)
 
 
 @contextmanager
 def _problems() -> Iterator[None]:
-    """Raises Problem: 503 while there is too much to do or at the end, 422 for an overflow."""
-    later = {"Retry-After": RETRY_SECONDS}
+    """Raises Problem: 503 where the work was stopped, 422 for an overflow."""
     try:
         yield
-    except Full:
-        words = f"{MAX_WAITING} texts wait to be read already: try again in a moment"
-        raise Problem(503, "server_busy", words, headers=later) from None
     except Stopped:
-        raise Problem(503, "shutting_down", "the server is shutting down", headers=later) from None
+        raise Problem(
+            503,
+            "shutting_down",
+            "the server is shutting down",
+            headers={"Retry-After": RETRY_SECONDS},
+        ) from None
     except FloatingPointError:
         raise unprocessable(
             "model", "overflows: its numbers are not finite", "not_finite"
@@ -180,7 +188,7 @@ def _problems() -> Iterator[None]:
 
 
 def _trace(
-    named: Named,
+    network: LoadedNetwork,
     text: str,
     stopped: ShouldStop,
     top: int = 0,
@@ -188,7 +196,7 @@ def _trace(
     cells: Sequence[int] = (),
 ) -> Trace:
     return trace(
-        named.model.checkpoint,
+        network.checkpoint,
         text,
         top=top,
         layer=layer,

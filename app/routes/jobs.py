@@ -16,11 +16,12 @@ from app.http.bodies import json_body, read_json
 from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import known_query
 from app.http.validation import validated
-from app.routes.services import JobDep, Services, ServicesDep
+from app.routes.services import JobDep, ServicesDep
 from app.schemas.common import page
 from app.schemas.training import JobList, JobQuery, JobView, ResumeRequest
+from worker.corpora import CorpusStore
 from worker.events import JobEvent
-from worker.jobs import Job, JobSummary, UnknownJob
+from worker.jobs import Job, JobStore, JobSummary, UnknownJob
 
 router = APIRouter(tags=["training"], dependencies=[Depends(known_query)])
 
@@ -95,13 +96,13 @@ async def resume_job(
     """
     values = await read_json(request, optional=True)
     raised = validated(ResumeRequest, values).model_dump(exclude_none=True)
-    job = await run_in_threadpool(_resume, services, job_id, raised)
+    job = await run_in_threadpool(_resume, services.jobs, services.corpora, job_id, raised)
     background.add_task(services.queue.enqueue, job.id)
     return await run_in_threadpool(job.view)
 
 
-def _resume(services: Services, job_id: str, raised: dict[str, Any]) -> Job:
-    job = services.jobs.get(job_id)
+def _resume(jobs: JobStore, corpora: CorpusStore, job_id: str, raised: dict[str, Any]) -> Job:
+    job = jobs.get(job_id)
     view = job.view()
     reached = _limits_reached(view["progress"] or {}, job.spec["options"])
     for name, value in raised.items():
@@ -109,11 +110,11 @@ def _resume(services: Services, job_id: str, raised: dict[str, Any]) -> Job:
             raise unprocessable(name, f"can only be raised: it is {before:g} already")
     if raised and (left := reached - raised.keys()):
         raise unprocessable(min(left), "has been reached as well: raise it too")
-    if not services.corpora.has(job.spec["corpus_id"]):
+    if not corpora.has(job.spec["corpus_id"]):
         raise Problem(
             409, "corpus_deleted", "the job's corpus was deleted, so it cannot be resumed"
         )
-    return services.jobs.resume(job_id, raised)
+    return jobs.resume(job_id, raised)
 
 
 def _limits_reached(progress: Mapping[str, Any], options: Mapping[str, Any]) -> set[str]:

@@ -22,10 +22,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from redis import RedisError
 
-from app.engine.streams import Tally
+from app.engine.loaded import LoadedModels
+from app.engine.streams import Streams, Tally
 from app.http.queries import known_query
-from app.routes.services import Services, ServicesDep
+from app.routes.services import ServicesDep
 from worker.jobs import JobStore, Status, UnknownJob
+from worker.queue import Queue
 
 router = APIRouter(tags=["health"])
 
@@ -40,7 +42,9 @@ router = APIRouter(tags=["health"])
 def metrics(request: Request, services: ServicesDep) -> Response:
     """Streams, models, jobs and the queue, and this process."""
     registry = CollectorRegistry()
-    registry.register(ServerCollector(services))
+    registry.register(
+        ServerCollector(services.streams, services.loaded, services.jobs, services.queue)
+    )
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
@@ -51,17 +55,22 @@ def metrics(request: Request, services: ServicesDep) -> Response:
 class ServerCollector(Collector):
     """The figures of one server."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(
+        self, streams: Streams, loaded: LoadedModels, jobs: JobStore, queue: Queue
+    ) -> None:
+        self._streams = streams
+        self._loaded = loaded
+        self._jobs = jobs
+        self._queue = queue
 
     def collect(self) -> Iterator[Metric]:
-        yield from self._streams()
-        yield from self._models()
-        yield self._jobs(self._services.jobs)
-        yield from self._queue()
+        yield from self._stream_figures()
+        yield from self._model_figures()
+        yield self._job_figures()
+        yield from self._queue_figures()
 
-    def _streams(self) -> Iterator[Metric]:
-        streams = self._services.streams
+    def _stream_figures(self) -> Iterator[Metric]:
+        streams = self._streams
         lanes = streams.lanes
         yield _gauge("streams_open", "Texts that clients are being served.", streams.running)
         yield _gauge("streams_limit", "Texts that may be open at once.", streams.limit)
@@ -80,23 +89,23 @@ class ServerCollector(Collector):
             [lane.first_texts for lane in lanes],
         )
 
-    def _models(self) -> Iterator[Metric]:
-        loaded = self._services.catalogue.loaded
+    def _model_figures(self) -> Iterator[Metric]:
+        loaded = self._loaded.models
         held = sum(model.bytes for model in loaded)
         yield _gauge("models_loaded", "Checkpoints in memory.", len(loaded))
         yield _gauge("models_loaded_bytes", "What they take, estimated.", held)
-        damaged = len(self._services.catalogue.damaged)
+        damaged = len(self._loaded.damaged)
         yield _gauge("models_damaged", "Checkpoints for which older ones are served.", damaged)
 
-    def _jobs(self, store: JobStore) -> Metric:
-        counts = Counter(_statuses(store))
+    def _job_figures(self) -> Metric:
+        counts = Counter(_statuses(self._jobs))
         metric = GaugeMetricFamily("charloom_jobs", "Jobs on disk.", labels=["status"])
         for status in get_args(Status):
             metric.add_metric([status], counts[status])
         return metric
 
-    def _queue(self) -> Iterator[Metric]:
-        queue = self._services.queue
+    def _queue_figures(self) -> Iterator[Metric]:
+        queue = self._queue
         try:
             waiting, workers = len(queue.waiting()), queue.workers()
         except RedisError:

@@ -4,7 +4,7 @@ All through ``models.checkpoint.Registry``; weights are read only where they are
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from typing import IO, Annotated, Any
@@ -12,18 +12,17 @@ from typing import IO, Annotated, Any
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from app.http.bodies import receive_file
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
+from app.http.streaming import ClosingResponse
 from app.routes.services import Services, ServicesDep
 from app.schemas.common import page
 from app.schemas.models import DownloadQuery, ModelHistory, ModelList, ModelQuery, ModelView
 from models.checkpoints.archive import unzipped, zipped
 from models.checkpoints.reference import Reference, UnknownModel
-from models.checkpoints.registry import Entry, check_publishable
+from models.checkpoints.registry import Entry, Registry, check_publishable
 from models.decoding.export import onnx_file
 from models.files import CheckpointError
 from models.units import bits
@@ -92,20 +91,20 @@ async def download_model(
 ) -> Response:
     """A zip of the checkpoint, which `POST /models/{model}` takes, here or elsewhere; or its
     network as an ONNX graph, which tells what its inputs and outputs are."""
-    if query.format == "onnx":
-        return await _onnx(model, services)
     reference = Reference.from_client(model)
+    if query.format == "onnx":
+        return await _onnx(reference, services)
     digest = await run_in_threadpool(services.models.resolve, reference)
     with ExitStack() as held:
         opened = services.models.opened(reference.name, digest)
         files = await run_in_threadpool(held.enter_context, opened)
         headers = _download_headers(reference, digest, "zip")
-        return _Download(zipped(files), "application/zip", headers, held.pop_all())
+        return ClosingResponse(zipped(files), "application/zip", headers, held.pop_all().close)
 
 
-async def _onnx(model: str, services: Services) -> Response:
-    named = await services.catalogue.get(Reference.from_client(model))
-    checkpoint, digest = named.model.checkpoint, named.model.digest
+async def _onnx(reference: Reference, services: Services) -> Response:
+    network = await services.loaded.network(reference)
+    checkpoint, digest = network.checkpoint, network.digest
 
     def make() -> tuple[IO[bytes], int]:
         # In a file: whoever reads slowly must not hold it in memory.
@@ -114,27 +113,27 @@ async def _onnx(model: str, services: Services) -> Response:
                 checkpoint.config,
                 checkpoint.weights,
                 checkpoint.vocabulary,
-                str(named.reference),
+                str(reference),
                 digest,
             )
         except ValueError as error:
             raise unprocessable("format", str(error)) from None
-        file = held.enter_context(_unnamed_file(services))
+        file = held.enter_context(_unnamed_file(services.models))
         file.write(data)
         file.seek(0)
         return file, len(data)
 
     with ExitStack() as held:
         file, size = await run_sync(make, limiter=services.bundles)
-        headers = _download_headers(named.reference, digest, "onnx")
+        headers = _download_headers(reference, digest, "onnx")
         headers["Content-Length"] = str(size)
-        return _Download(_blocks(file), "application/onnx", headers, held.pop_all())
+        return ClosingResponse(_blocks(file), "application/onnx", headers, held.pop_all().close)
 
 
-def _unnamed_file(services: Services) -> IO[bytes]:
-    """A file that goes when it is closed, however the server ends."""
-    services.models.root.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryFile(dir=services.models.root)
+def _unnamed_file(models: Registry) -> IO[bytes]:
+    """A file on the models' disk that goes when it is closed, however the server ends."""
+    models.root.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=models.root)
 
 
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:
@@ -149,20 +148,6 @@ def _download_headers(reference: Reference, digest: str, kind: str) -> dict[str,
         "Content-Disposition": f'attachment; filename="{shown}-{digest[:12]}.{kind}"',
         "X-Model-Digest": digest,
     }
-
-
-class _Download(StreamingResponse):
-    """A stream that lets go of its files when it is over, or nobody reads it any more."""
-
-    def __init__(
-        self, content: Iterable[bytes], kind: str, headers: Mapping[str, str], held: ExitStack
-    ) -> None:
-        super().__init__(content, headers=headers, media_type=kind)
-        self._held = held
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._held:
-            await super().__call__(scope, receive, send)
 
 
 @router.post(
@@ -190,24 +175,27 @@ async def import_model(
         raise unprocessable("model", f"is not a valid target name: {error}") from None
     # A job that is to publish under the name would take the tag back.
     await run_in_threadpool(services.jobs.check_name, reference.name)
-    with await run_in_threadpool(_unnamed_file, services) as file:
-        await receive_file(request, file, services.settings.max_upload_bytes)
-        entry = await run_sync(_publish, services, reference, file, limiter=services.bundles)
+    with await run_in_threadpool(_unnamed_file, services.models) as file:
+        limit = services.settings.max_upload_bytes
+        await receive_file(request, file, limit)
+        entry = await run_sync(
+            _publish, services.models, reference, file, limit, limiter=services.bundles
+        )
     response.headers["Location"] = f"/models/{model}"
     return view(entry)
 
 
-def _publish(services: Services, reference: Reference, file: IO[bytes]) -> Entry:
+def _publish(models: Registry, reference: Reference, file: IO[bytes], limit: int) -> Entry:
     try:
-        checkpoint = unzipped(file, services.settings.max_upload_bytes)
+        checkpoint = unzipped(file, limit)
     except CheckpointError as error:
         raise unprocessable("body", f"is not a checkpoint: {error}") from None
     # Whoever sends it does not decide what this server ships, and sends no n-gram model.
     card = checkpoint.card.copy()
     card.pop("pretrained", None)
     card.pop("ngram", None)
-    services.models.publish(reference, replace(checkpoint, card=card), keep_before=True)
-    return services.models.entry(reference)
+    models.publish(reference, replace(checkpoint, card=card), keep_before=True)
+    return models.entry(reference)
 
 
 @router.delete(

@@ -15,14 +15,14 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
-from app.engine.loaded import Writer
-from app.engine.streams import ServerFull, StreamReader
+from app.engine.loaded import LoadedModel
+from app.engine.streams import ServerFull, StreamReader, Streams
 from app.http.negotiation import JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
 from app.http.streaming import ClosingResponse
-from app.routes.services import Services, ServicesDep
-from app.routes.texts import derived_seed, draw_seed, find_writer, sample_headers, server_full
+from app.routes.services import ServicesDep
+from app.routes.texts import KnownText, derived_seed, draw_seed, sample_headers
 from app.schemas.texts import NamesQuery, NamesResult
 from models.decoding.batch import Stream
 from models.decoding.decoder import RowDecoder
@@ -67,25 +67,22 @@ async def names(
     name asked, with what it has.
     """
     kind = accepted(request, (JSON, TEXT))
-    named = await find_writer(services, fields.model)
-    precision = named.model.best_precision
-    starts_with = _checked(named.model, fields)
+    reference, model = await services.texts.model(fields.model)
+    precision = model.best_precision
+    starts_with = _checked(model, fields)
     seed = draw_seed() if fields.seed is None else fields.seed
-    decoder = await run_in_threadpool(named.model.decoder, precision)
-    search = Search(services, named.model, decoder, fields, starts_with, seed)
-    try:
-        search.begin()
-    except ServerFull:
-        raise server_full(services) from None
-    headers = sample_headers(named, seed, precision)
+    decoder = await run_in_threadpool(model.decoder, precision)
+    search = Search(services.streams, model, decoder, fields, starts_with, seed)
+    search.begin()
+    headers = sample_headers(reference, model, seed, precision)
     chunks, media_type = _at_once(search), JSON
     if kind == TEXT:
         chunks, media_type = _lines(search), f"{TEXT}; charset=utf-8"
     return ClosingResponse(chunks, media_type, headers, search.close)
 
 
-def _checked(model: Writer, fields: NamesQuery) -> str:
-    """The beginning as the model reads it."""
+def _checked(model: LoadedModel, fields: NamesQuery) -> KnownText:
+    """The beginning as the model reads it. Raises Problem, 422."""
     if not len(model.lines):
         raise unprocessable(
             "model",
@@ -98,10 +95,9 @@ def _checked(model: Writer, fields: NamesQuery) -> str:
     if len(starts_with) > fields.max_length:
         raise unprocessable("starts_with", "must not be longer than max_length")
     try:
-        model.vocabulary.encode(starts_with)
+        return KnownText(starts_with, model.vocabulary.encode(starts_with), 0)
     except UnknownCharacters as error:
         raise unprocessable("starts_with", f"has characters {error}", error.code) from None
-    return starts_with
 
 
 async def _lines(search: "Search") -> AsyncIterator[bytes]:
@@ -129,21 +125,20 @@ class Search:
 
     def __init__(
         self,
-        services: Services,
-        model: Writer,
+        streams: Streams,
+        model: LoadedModel,
         decoder: RowDecoder,
         fields: NamesQuery,
-        starts_with: str,
+        starts_with: KnownText,
         seed: int,
     ) -> None:
         self.fields = fields
         self.seed = seed
         self.drawn = 0
-        self._services = services
+        self._streams = streams
         self._model = model
         self._decoder = decoder
         self._starts_with = starts_with
-        self._prime = model.vocabulary.encode(starts_with)
         # Argmax draws one line again and again.
         self._most = DRAWS_PER_NAME * fields.count if fields.temperature else 1
         self._found: set[str] = set()
@@ -164,14 +159,14 @@ class Search:
             self._draw_ahead()
             if not self._ahead:
                 # Others took every row, or the server stops.
-                if self._services.stopping.is_set():
+                if self._streams.stopped:
                     return
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             text, reason = await self._take()
             if reason == "shutdown":
                 return
-            name = self._starts_with + text
+            name = self._starts_with.text + text
             if reason == "stop" and self._fits(name):
                 novel = not is_known_line(name, self._model.lines)
                 if novel or not self.fields.novel:
@@ -198,11 +193,11 @@ class Search:
             derived_seed(self.seed, index),
             self.fields.temperature,
             # One more than fits: where the line has not ended by then, it is too long.
-            self.fields.max_length - len(self._starts_with) + 1,
+            self.fields.max_length - len(self._starts_with.text) + 1,
             stop=("\n",),
         )
-        stream = Stream(self._model.vocabulary, self._prime, options)
-        return self._services.streams.open(self._decoder, stream)
+        stream = Stream(self._model.vocabulary, self._starts_with.ids, options)
+        return self._streams.open(self._decoder, stream)
 
     async def _take(self) -> tuple[str, str | None]:
         """The next draw's text and how it ended."""

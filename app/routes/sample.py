@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from app.engine.states import Saved
 from app.http.bodies import json_body, read_json
 from app.http.negotiation import EVENTS, JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
@@ -16,9 +15,9 @@ from app.http.queries import known_query
 from app.http.streaming import ClosingResponse, event
 from app.http.validation import validated
 from app.routes.services import Services, ServicesDep
-from app.routes.texts import Opened, open_text
+from app.routes.texts import Opened, Texts
 from app.schemas.texts import MAX_BODY, SampleQuery, SampleRequest, SampleResult
-from models.decoding.batch import Character, Piece, StreamState
+from models.decoding.batch import Character, Piece
 
 router = APIRouter(tags=["sampling"])
 
@@ -91,12 +90,12 @@ async def _answer(
         raise unprocessable(
             "probabilities", f"don't fit into plain text: ask with Accept: {EVENTS} or {JSON}"
         )
-    opened = await open_text(services, fields, continue_from, keep_state=kind != TEXT)
+    opened = await services.texts.open(fields, continue_from, keep_state=kind != TEXT)
     if kind == JSON:
-        return await _at_once(request, services, opened)
+        return await _at_once(request, services.texts, opened)
     chunks, media_type = _plain(opened), f"{TEXT}; charset=utf-8"
     if kind == EVENTS:
-        chunks, media_type = _events(services, opened), EVENTS
+        chunks, media_type = _events(services.texts, opened), EVENTS
     return ClosingResponse(chunks, media_type, opened.headers, opened.reader.close)
 
 
@@ -107,12 +106,12 @@ async def _plain(opened: Opened) -> AsyncIterator[bytes]:
         yield piece.text.encode()
 
 
-async def _events(services: Services, opened: Opened) -> AsyncIterator[bytes]:
+async def _events(texts: Texts, opened: Opened) -> AsyncIterator[bytes]:
     if opened.echoed:
         yield event("text", {"text": opened.echoed})
     async for piece in opened.reader:
         yield event("text", _piece(opened, piece))
-    yield event("end", await run_in_threadpool(_ending, services, opened))
+    yield event("end", await run_in_threadpool(_ending, texts, opened))
 
 
 def _piece(opened: Opened, piece: Piece) -> dict[str, Any]:
@@ -130,22 +129,18 @@ def _character(character: Character) -> dict[str, Any]:
     }
 
 
-def _ending(services: Services, opened: Opened) -> dict[str, Any]:
-    stream, model = opened.reader.stream, opened.named.model
-    state = None
-    if isinstance(stream.end_state, StreamState):
-        state = services.signer.write(Saved(model.digest, opened.precision, stream.end_state))
+def _ending(texts: Texts, opened: Opened) -> dict[str, Any]:
     return {
         "finish_reason": opened.reader.finish_reason,
-        "characters": stream.characters,
+        "characters": opened.reader.stream.characters,
         "seed": opened.seed,
-        "digest": model.digest,
+        "digest": opened.model.digest,
         "seconds": round(time.monotonic() - opened.began, 6),
-        "state": state,
+        "state": texts.state(opened),
     }
 
 
-async def _at_once(request: Request, services: Services, opened: Opened) -> Response:
+async def _at_once(request: Request, texts: Texts, opened: Opened) -> Response:
     """The whole answer. A client that leaves meanwhile frees its row too."""
     text, characters = opened.echoed, []
     try:
@@ -158,9 +153,9 @@ async def _at_once(request: Request, services: Services, opened: Opened) -> Resp
         opened.reader.close()
     answer = {
         "text": text,
-        "model": str(opened.named.reference),
+        "model": str(opened.reference),
         "precision": opened.precision,
-        **await run_in_threadpool(_ending, services, opened),
+        **await run_in_threadpool(_ending, texts, opened),
     }
     if opened.reader.stream.probabilities:
         answer["probabilities"] = characters

@@ -1,6 +1,7 @@
 """What routes work with, as named dependencies: stores, registry, queue, settings.
 
-Made when the server starts and kept in ``app.state.services``. Knows no route.
+Made when the server starts and kept in ``app.state.services``. Only routes see all of it: what
+they call gets what it needs. Knows no route.
 """
 
 import asyncio
@@ -11,9 +12,10 @@ import anyio
 from fastapi import Depends, Request
 
 from app.engine.background import Background
-from app.engine.loaded import Catalogue
+from app.engine.loaded import LoadedModels
 from app.engine.states import StateSigner
 from app.engine.streams import Streams
+from app.routes.texts import Texts
 from app.settings import ServerSettings
 from models.checkpoints.registry import Registry
 from worker.corpora import CorpusStore
@@ -39,10 +41,10 @@ class Services:
     corpora: CorpusStore
     devices: DeviceStore
     models: Registry
-    catalogue: Catalogue
+    loaded: LoadedModels
     streams: Streams
     background: Background
-    signer: StateSigner
+    texts: Texts
     scans: anyio.CapacityLimiter
     bundles: anyio.CapacityLimiter
     stopping: asyncio.Event
@@ -52,6 +54,8 @@ def open_services(settings: ServerSettings) -> Services:
     """Opens the data directory, on the event loop that will serve; Redis is not needed for it."""
     data = DataDirectory(settings.data)
     models = Registry(data.models)
+    loaded = LoadedModels(models, settings.model_memory_bytes)
+    streams = Streams(settings.max_streams)
     return Services(
         settings=settings,
         queue=Queue(settings.redis_url),
@@ -59,10 +63,10 @@ def open_services(settings: ServerSettings) -> Services:
         corpora=CorpusStore(data.corpora),
         devices=DeviceStore(data.devices),
         models=models,
-        catalogue=Catalogue(models, settings.model_memory_bytes),
-        streams=Streams(settings.max_streams),
+        loaded=loaded,
+        streams=streams,
         background=Background(models),
-        signer=StateSigner(data.secret),
+        texts=Texts(loaded, streams, StateSigner(data.secret)),
         scans=anyio.CapacityLimiter(SCANS),
         bundles=anyio.CapacityLimiter(BUNDLES),
         stopping=asyncio.Event(),

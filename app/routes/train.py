@@ -26,8 +26,9 @@ from app.schemas.training import (
 )
 from models.options import TrainingOptions
 from worker import logs
-from worker.corpora import UnknownCorpus
-from worker.jobs import Job
+from worker.corpora import CorpusStore, UnknownCorpus
+from worker.devices import DeviceStore
+from worker.jobs import Job, JobStore
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,13 @@ async def train(
     else:
         model, options, corpus_id = await _take_text(request, services)
     job, is_new = await run_in_threadpool(
-        _create_job, services, model, options, corpus_id, idempotency_key or None
+        _create_job,
+        services.jobs,
+        services.corpora,
+        model,
+        options,
+        corpus_id,
+        idempotency_key or None,
     )
     if is_new:
         with logs.about(job_id=job.id):
@@ -109,7 +116,7 @@ async def train(
         # After the answer: a job on disk is safe, and Redis may take its time.
         background.add_task(services.queue.enqueue, job.id)
     response.headers["Location"] = f"/jobs/{job.id}"
-    return await run_in_threadpool(_started, services, job)
+    return await run_in_threadpool(_started, services.corpora, services.devices, job)
 
 
 async def _take_text(request: Request, services: Services) -> Asked:
@@ -126,7 +133,7 @@ async def _take_text(request: Request, services: Services) -> Asked:
             services.corpora.add,
             received.upload,
             options.symbols,
-            lambda scan: feasibility.check(services, options, scan),
+            lambda scan: feasibility.check(services.models, services.devices, options, scan),
             limiter=services.scans,
         )
     return asked.model, options, corpus_id
@@ -147,30 +154,35 @@ async def _take_request(request: Request, services: Services) -> Asked:
         raise unprocessable(
             "corpus_id", "is unknown; GET /corpora lists all corpora", "unknown_corpus"
         ) from None
-    await run_in_threadpool(feasibility.check, services, options, scan)
+    await run_in_threadpool(feasibility.check, services.models, services.devices, options, scan)
     return asked.model, options, asked.corpus_id
 
 
 def _create_job(
-    services: Services, model: str, options: TrainingOptions, corpus_id: str, key: str | None
+    jobs: JobStore,
+    corpora: CorpusStore,
+    model: str,
+    options: TrainingOptions,
+    corpus_id: str,
+    key: str | None,
 ) -> tuple[Job, bool]:
     try:
-        with services.corpora.kept(corpus_id):
-            return services.jobs.create(model, corpus_id, options.to_json(), key)
+        with corpora.kept(corpus_id):
+            return jobs.create(model, corpus_id, options.to_json(), key)
     except UnknownCorpus:
         raise Problem(
             409, "corpus_deleted", "the corpus was deleted meanwhile: upload it again"
         ) from None
 
 
-def _started(services: Services, job: Job) -> dict[str, Any]:
+def _started(corpora: CorpusStore, devices: DeviceStore, job: Job) -> dict[str, Any]:
     corpus_id = job.spec["corpus_id"]
     options = TrainingOptions.from_json(job.spec["options"])
     corpus = None
     with suppress(UnknownCorpus):
-        report = services.corpora.scan(corpus_id, options.symbols).report
+        report = corpora.scan(corpus_id, options.symbols).report
         seconds = feasibility.estimated_seconds(
-            services, report.distinct, report.characters, options
+            devices, report.distinct, report.characters, options
         )
         corpus = {"id": corpus_id, "estimated_seconds": seconds} | asdict(report)
     return {**job.view(), "corpus": corpus}

@@ -14,8 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from app.http.bodies import read_json
 from app.http.problems import Problem
 from app.http.validation import validated
-from app.routes.services import Services
-from app.routes.texts import Opened, derived_seed, draw_seed, open_text
+from app.routes.texts import Opened, Texts, derived_seed, draw_seed
 from app.schemas.common import MAX_SEED, Fields
 from app.schemas.texts import MAX_BODY, SampleQuery
 from models.checkpoints.reference import Reference
@@ -61,18 +60,18 @@ def sample_query(*, model: str, seed: int | None, **fields: Any) -> SampleQuery:
     return validated(SampleQuery, asked)
 
 
-async def open_texts(services: Services, fields: SampleQuery, count: int) -> list[Opened]:
+async def open_texts(texts: Texts, fields: SampleQuery, count: int) -> list[Opened]:
     """Starts texts whose seeds follow from the first's; whoever opened them closes their readers.
 
     Raises:
-        Problem, UnknownModel: and none is open.
+        Exception: as ``Texts.open``; none is open then.
     """
     seed = draw_seed() if fields.seed is None else fields.seed
     opened: list[Opened] = []
     try:
         for index in range(count):
             one = fields.model_copy(update={"seed": derived_seed(seed, index)})
-            opened.append(await open_text(services, one))
+            opened.append(await texts.open(one))
     except BaseException:
         close(opened)
         raise

@@ -195,9 +195,10 @@ async def generate(request: Request, services: ServicesDep) -> Response:
     fields = validated(GenerateRequest, body)
     options = _options(body.get("options"))
     if body.get("prompt") is None:
-        named = await services.catalogue.writer(Reference.from_client(fields.model))
-        return JSONResponse(_line(named.reference.full, done_reason="load"))
-    (opened,) = await open_texts(services, fields.sample(options), 1)
+        reference = Reference.from_client(fields.model)
+        await services.loaded.get(reference)
+        return JSONResponse(_line(reference.full, done_reason="load"))
+    (opened,) = await open_texts(services.texts, fields.sample(options), 1)
     generation = Generation(opened, began)
     if fields.stream:
         return ClosingResponse(generation.lines(), NDJSON, opened.headers, lambda: close([opened]))
@@ -223,7 +224,7 @@ class Generation:
 
     def __init__(self, opened: Opened, began: int) -> None:
         self.opened = opened
-        self._model = opened.named.reference.full
+        self._model = opened.reference.full
         self._began = began
         self._loaded = time.perf_counter_ns()
         self._first: int | None = None

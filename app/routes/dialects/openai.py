@@ -36,7 +36,7 @@ from app.routes.dialects.common import (
     status,
     warmth,
 )
-from app.routes.services import Services, ServicesDep
+from app.routes.services import ServicesDep
 from app.routes.texts import Opened
 from app.schemas.common import Unknown
 from app.schemas.texts import MAX_PRIME, MAX_STOP, MAX_STOPS, SampleQuery
@@ -167,17 +167,13 @@ def _model(entry: Entry) -> dict[str, Any]:
 async def complete(request: Request, services: ServicesDep) -> Response:
     """`max_tokens` counts characters; 1000 if left out. Other fields of OpenAI's are ignored."""
     fields = await received(request, CompletionRequest)
-    completion = await _open(services, fields)
+    completion = Completion(fields, await open_texts(services.texts, fields.sample(), fields.n))
     if fields.stream:
         opened = completion.opened
         return ClosingResponse(
             completion.events(), EVENTS, opened[0].headers, lambda: close(opened)
         )
     return await completion.at_once(request)
-
-
-async def _open(services: Services, fields: CompletionRequest) -> "Completion":
-    return Completion(fields, await open_texts(services, fields.sample(), fields.n))
 
 
 class Completion:
@@ -192,8 +188,8 @@ class Completion:
             "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",
             "created": int(time.time()),
-            "model": str(first.named.reference),
-            "system_fingerprint": f"fp_{first.named.model.digest[:12]}",
+            "model": str(first.reference),
+            "system_fingerprint": f"fp_{first.model.digest[:12]}",
         }
         self._usage_asked = fields.stream_options.include_usage
         # Where each choice's text has come to.
