@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from app.access import deadlines
 from app.main import create_app
 from app.routes.services import Services
-from app.settings import ServerSettings, refusal
+from app.settings import ServerSettings, explained, refusal
 from worker import logs
 
 SEND_BUFFER = 256 << 10
@@ -150,8 +150,7 @@ def main() -> None:
     try:
         settings = ServerSettings()
     except ValidationError as error:
-        first = error.errors()[0]
-        sys.exit(f"CHARLOOM_{str(first['loc'][0]).upper()}: {first['msg']}")
+        sys.exit(explained(error))
     if reason := refusal(settings):
         sys.exit(reason)
     logs.configure(sys.stderr)
@@ -160,9 +159,9 @@ def main() -> None:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     _allow_many_files()
     try:
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.data.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        sys.exit(f"the data directory {settings.data} can't be made: {error.strerror}")
+        sys.exit(f"the data directory {settings.data.root} can't be made: {error.strerror}")
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:

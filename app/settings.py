@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import limits
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.access.hosts import is_loopback
 from app.access.keys import KeyRing
+from worker.data import DataDirectory
+from worker.settings import DATA, checked_redis_url, data_directory
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+", re.ASCII)
 _HOST = re.compile(r"[a-z0-9.:_-]+", re.ASCII)
@@ -22,6 +31,10 @@ def _split(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(part.strip().lower() for part in value.split(",") if part.strip())
     return value
+
+
+def _directory(value: Any) -> Any:
+    return data_directory(value) if isinstance(value, str | Path) else value
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -43,11 +56,15 @@ class ServerSettings(BaseSettings):
         trusted_proxies: addresses or networks whose ``X-Forwarded-For`` is believed.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CHARLOOM_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="CHARLOOM_", env_ignore_empty=True, frozen=True)
 
-    data: Path = Path("data")
+    data: Annotated[DataDirectory, NoDecode, BeforeValidator(_directory)] = Field(
+        default=DATA, validate_default=True
+    )
     # Not shown where settings are printed: it may hold a password.
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
+    redis_url: Annotated[str, AfterValidator(checked_redis_url)] = Field(
+        default="redis://127.0.0.1:6379/0", repr=False
+    )
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     max_upload_bytes: int = Field(default=1 << 30, ge=1)
@@ -94,6 +111,13 @@ class ServerSettings(BaseSettings):
         if not all(_HOST.fullmatch(host) for host in hosts):
             raise ValueError("must be names of hosts, without a port")
         return hosts
+
+
+def explained(error: ValidationError) -> str:
+    """The first thing that is wrong, in one line that names the variable."""
+    first = error.errors()[0]
+    reason = first.get("ctx", {}).get("error") or first["msg"]
+    return f"CHARLOOM_{str(first['loc'][0]).upper()}: {reason}"
 
 
 def refusal(settings: ServerSettings) -> str | None:

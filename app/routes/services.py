@@ -19,7 +19,6 @@ from app.routes.texts import Texts
 from app.settings import ServerSettings
 from models.checkpoints.registry import Registry
 from worker.corpora import CorpusStore
-from worker.data import DataDirectory
 from worker.devices import DeviceStore
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
@@ -52,7 +51,7 @@ class Services:
 
 def open_services(settings: ServerSettings) -> Services:
     """Opens the data directory, on the event loop that will serve; Redis is not needed for it."""
-    data = DataDirectory(settings.data)
+    data = settings.data
     models = Registry(data.models)
     loaded = LoadedModels(models, settings.model_memory_bytes)
     streams = Streams(settings.max_streams)

@@ -14,7 +14,7 @@ import pytest
 
 from app.__main__ import MAX_HEAD, SEND_BUFFER, listen
 from app.main import create_app
-from app.settings import ServerSettings, refusal
+from app.settings import ServerSettings
 from models.checkpoints.registry import Registry
 from tests.serving import eventually, problem, serve, wrong_fields
 
@@ -182,22 +182,6 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     assert run.returncode == 1
     assert run.stdout == ""
     assert re.fullmatch(r"can't listen on 127\.0\.0\.1 port \d+: .*in use\n", run.stderr)
-
-
-@pytest.mark.parametrize(
-    ("host", "insecure", "allowed"),
-    [
-        ("127.0.0.1", False, True),
-        ("::1", False, True),
-        ("localhost", False, True),
-        ("0.0.0.0", False, False),
-        ("::", False, False),
-        ("example.org", False, False),
-        ("0.0.0.0", True, True),
-    ],
-)
-def test_strangers_are_not_served_by_accident(host: str, insecure: bool, allowed: bool) -> None:
-    assert (refusal(ServerSettings(host=host, insecure=insecure)) is None) == allowed
 
 
 def test_a_connection_cannot_hold_much_of_the_kernels_memory() -> None:
