@@ -18,7 +18,7 @@ class DownloadQuery(Fields):
     )
 
 
-class PrecisionLosses(BaseModel):
+class PrecisionView(BaseModel):
     """Validation losses of the two ways to compute the network."""
 
     exact: float | None
@@ -64,7 +64,7 @@ class ModelView(BaseModel):
     val_loss: float | None
     bpc: float | None
     baseline: BaselineView | None
-    precision: PrecisionLosses
+    precision: PrecisionView
     corpus: dict[str, Any] | None
     created_at: str | None
     job_id: str | None
