@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 
@@ -41,6 +41,18 @@ class Saved:
     state: StreamState
 
 
+class _Header(TypedDict):
+    """What a state says beside its numbers; ``pending`` is in hexadecimal."""
+
+    digest: str
+    precision: Precision
+    id: int
+    position: int
+    seed: int
+    pending: str
+    unsaid: str
+
+
 class StateSigner:
     """Makes and reads states.
 
@@ -53,7 +65,7 @@ class StateSigner:
 
     def write(self, saved: Saved) -> str:
         state = saved.state
-        header = {
+        header: _Header = {
             "digest": saved.digest,
             "precision": saved.precision,
             "id": int(state.rows.ids[0]),
@@ -100,8 +112,7 @@ class StateSigner:
 
     def digest(self, token: str) -> str:
         """The checkpoint that a state is bound to. Raises NotAState."""
-        digest: str = _header(self._checked(token))["digest"]
-        return digest
+        return _header(self._checked(token))["digest"]
 
     def _checked(self, token: str) -> bytes:
         try:
@@ -117,10 +128,10 @@ class StateSigner:
         return hmac.digest(self._key, body, hashlib.sha256)
 
 
-def _header(body: bytes) -> dict[str, Any]:
+def _header(body: bytes) -> _Header:
     length = int.from_bytes(body[:4], "little")
-    header: dict[str, Any] = json.loads(body[4 : 4 + length])
-    return header
+    # What is signed has been written here.
+    return cast(_Header, json.loads(body[4 : 4 + length]))
 
 
 def _read_key(path: Path) -> bytes:

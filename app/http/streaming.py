@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any
 
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
@@ -37,6 +36,6 @@ class ClosingResponse(StreamingResponse):
             self.close()
 
 
-def event(name: str, data: dict[str, Any]) -> bytes:
+def event(name: str, data: Mapping[str, object]) -> bytes:
     """One server-sent event."""
     return format_sse_event(event=name, data_str=json.dumps(data, ensure_ascii=False))

@@ -36,7 +36,7 @@ def repeated_fields(names: Iterable[str]) -> Problem:
     )
 
 
-def validated(model: type[SomeModel], values: Mapping[str, Any]) -> SomeModel:
+def validated(model: type[SomeModel], values: Mapping[str, object]) -> SomeModel:
     """The values as a model.
 
     Raises:

@@ -1,7 +1,7 @@
 """Corpora: uploaded, listed and deleted."""
 
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -27,7 +27,6 @@ _QUERY = [Depends(known_query)]
     status_code=201,
     tags=["corpora"],
     summary="Keep a text and say what it is",
-    response_model=CorpusReport,
     responses=responses(400, 413, 415, 422, 507),
     openapi_extra={
         "requestBody": {
@@ -46,7 +45,7 @@ _QUERY = [Depends(known_query)]
         }
     },
 )
-async def add_corpus(request: Request, response: Response, services: ServicesDep) -> dict[str, Any]:
+async def add_corpus(request: Request, response: Response, services: ServicesDep) -> CorpusReport:
     """Keeps a text without training on it. What is wrong with it is a warning in the report."""
     async with receive_text(
         request, services.corpora, services.settings.max_upload_bytes, (), lambda _fields: None
@@ -59,23 +58,22 @@ async def add_corpus(request: Request, response: Response, services: ServicesDep
     return report
 
 
-def _report(corpora: CorpusStore, devices: DeviceStore, corpus_id: str) -> dict[str, Any]:
+def _report(corpora: CorpusStore, devices: DeviceStore, corpus_id: str) -> CorpusReport:
     report = corpora.report(corpus_id)
     seconds = None
     if report.get("distinct"):
         seconds = feasibility.estimated_seconds(devices, report["distinct"], report["characters"])
-    return {"id": corpus_id, "estimated_seconds": seconds} | report
+    return CorpusReport.model_validate({"id": corpus_id, "estimated_seconds": seconds, **report})
 
 
 @router.get(
     "/corpora",
     tags=["corpora"],
     summary="List corpora",
-    response_model=CorpusList,
     dependencies=_QUERY,
 )
-def list_corpora(query: Annotated[CorpusQuery, Query()], services: ServicesDep) -> dict[str, Any]:
-    found: list[dict[str, Any]] = []
+def list_corpora(query: Annotated[CorpusQuery, Query()], services: ServicesDep) -> CorpusList:
+    found: list[CorpusReport] = []
     for corpus_id in services.corpora.ids():
         if query.cursor and corpus_id <= query.cursor:
             continue
@@ -83,18 +81,18 @@ def list_corpora(query: Annotated[CorpusQuery, Query()], services: ServicesDep) 
             found.append(_report(services.corpora, services.devices, corpus_id))
         if len(found) > query.limit:
             break
-    return page("corpora", found, query.limit, "id")
+    corpora, cursor = page(found, query.limit, lambda report: report.id)
+    return CorpusList(corpora=corpora, next=cursor)
 
 
 @router.get(
     "/corpora/{corpus_id}",
     tags=["corpora"],
     summary="What a corpus is",
-    response_model=CorpusReport,
     responses=responses(404),
     dependencies=_QUERY,
 )
-def show_corpus(corpus_id: str, services: ServicesDep) -> dict[str, Any]:
+def show_corpus(corpus_id: str, services: ServicesDep) -> CorpusReport:
     return _report(services.corpora, services.devices, corpus_id)
 
 

@@ -4,7 +4,6 @@ Knows memory, the model to go on from and what workers measured; no route and no
 """
 
 from dataclasses import replace
-from typing import Any
 
 from app.http.problems import unprocessable
 from models import sizing
@@ -31,8 +30,13 @@ def check(models: Registry, devices: DeviceStore, asked: TrainingOptions, scan: 
     options = with_preset(asked)
     if asked.init_from:
         config = _origin(models, asked, scan)
-        sizes: dict[str, Any] = {o: getattr(config, name) for o, name in _SIZES.items()}
-        options = replace(options, **sizes)
+        options = replace(
+            options,
+            network=config.kind,
+            num_layers=config.num_layers,
+            hidden_size=config.hidden_size,
+            embedding_size=config.embedding_size,
+        )
     if options.hidden_size is None:
         return
     characters = sizing.training_characters(options, scan.report.characters)

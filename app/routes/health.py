@@ -1,12 +1,11 @@
 """Whether the process lives, and whether it can do its work."""
 
 import logging
-from typing import Any
 
 from fastapi import APIRouter
 from redis import RedisError
 
-from app.http.problems import Problem, responses
+from app.http.problems import RETRY_SECONDS, Problem, responses
 from app.routes.services import ServicesDep
 from app.schemas.common import Readiness
 from models.checkpoints.registry import Registry
@@ -27,20 +26,23 @@ async def healthz() -> dict[str, str]:
 @router.get(
     "/readyz",
     summary="Storage and Redis answer",
-    response_model=Readiness,
     responses=responses(503),
 )
-def readyz(services: ServicesDep) -> dict[str, Any]:
+def readyz(services: ServicesDep) -> Readiness:
     """503 with the same members while storage or Redis don't answer."""
     workers = _workers(services.queue)
     models = _models(services.jobs, services.corpora, services.models)
-    state = {"redis": workers is not None, "workers": workers, "models": models}
+    readiness = Readiness(redis=workers is not None, workers=workers, models=models)
     if workers is None or models is None:
         silent = "Redis" if workers is None else "the storage"
         raise Problem(
-            503, "not_ready", f"{silent} does not answer", headers={"Retry-After": "2"}, more=state
+            503,
+            "not_ready",
+            f"{silent} does not answer",
+            headers={"Retry-After": RETRY_SECONDS},
+            more=readiness.model_dump(),
         )
-    return state
+    return readiness
 
 
 def _workers(queue: Queue) -> int | None:

@@ -22,7 +22,15 @@ from app.http.queries import known_query
 from app.http.validation import validated
 from app.routes.services import ServicesDep
 from app.routes.texts import known_text
-from app.schemas.inside import CellRanking, Inspection, InspectRequest, Score, ScoreRequest, Scores
+from app.schemas.inside import (
+    CellRanking,
+    Inspection,
+    InspectionHead,
+    InspectRequest,
+    Score,
+    ScoreRequest,
+    Scores,
+)
 from models.checkpoints.reference import Reference
 from models.config import NetworkConfig
 from models.inside.reader import Stopped, Trace, trace
@@ -65,16 +73,17 @@ async def inspect(model: str, request: Request, services: ServicesDep) -> Respon
         if not known.text:
             raise unprocessable("text", "has no character that this model knows")
         traced = _trace(network, known.text, stopped, fields.top, fields.layer, fields.cells)
-        about = {
-            "model": str(reference),
-            "digest": network.digest,
-            "layer": range(config.num_layers)[fields.layer],
-            "cells": fields.cells,
-            "unknown": known.left_out,
-            "loss": traced.loss,
-            "bpc": bits(traced.loss),
-        }
-        return b"".join(_inspection(about, traced, network.vocabulary))
+        head = InspectionHead(
+            model=str(reference),
+            digest=network.digest,
+            # A negative one counts from the last.
+            layer=fields.layer % config.num_layers,
+            cells=fields.cells,
+            unknown=known.left_out,
+            loss=traced.loss,
+            bpc=bits(traced.loss),
+        )
+        return b"".join(_inspection(head, traced, network.vocabulary))
 
     return Response(await _read(services.background, request, work), media_type="application/json")
 
@@ -206,9 +215,9 @@ def _trace(
     )
 
 
-def _inspection(about: dict[str, Any], traced: Trace, vocabulary: Vocabulary) -> Iterator[bytes]:
+def _inspection(head: InspectionHead, traced: Trace, vocabulary: Vocabulary) -> Iterator[bytes]:
     """The answer as JSON, in pieces."""
-    yield json.dumps(about)[:-1].encode() + b', "characters": ['
+    yield head.model_dump_json()[:-1].encode() + b', "characters": ['
     names = {id_: vocabulary.name(id_) for id_ in np.unique(traced.top_ids).tolist()}
     probabilities = np.exp(-traced.losses.astype(np.float64))
     for begin in range(0, len(traced.text), _CHUNK):

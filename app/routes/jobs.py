@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio
 from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request
@@ -19,33 +19,39 @@ from app.http.validation import validated
 from app.routes.services import JobDep, ServicesDep
 from app.schemas.common import page
 from app.schemas.training import JobList, JobQuery, JobView, ResumeRequest
+from models.options import TrainingOptions
 from worker.corpora import CorpusStore
-from worker.events import JobEvent
-from worker.jobs import Job, JobStore, JobSummary, UnknownJob
+from worker.events import JobEvent, ProgressData
+from worker.jobs import Job, JobStore, UnknownJob
 
 router = APIRouter(tags=["training"], dependencies=[Depends(known_query)])
 
 
-@router.get("/jobs", summary="List jobs, newest first", response_model=JobList)
-def list_jobs(query: Annotated[JobQuery, Query()], services: ServicesDep) -> dict[str, Any]:
-    found: list[JobSummary] = []
+@router.get("/jobs", summary="List jobs, newest first")
+def list_jobs(query: Annotated[JobQuery, Query()], services: ServicesDep) -> JobList:
+    found: list[JobView] = []
     for job_id in services.jobs.ids():
         if query.cursor and job_id >= query.cursor:
             continue
         try:
-            view = services.jobs.get(job_id).view()
+            view = _view(services.jobs.get(job_id))
         except UnknownJob:
             continue
-        if query.status in (None, view["status"]) and query.model in (None, view["model"]):
+        if query.status in (None, view.status) and query.model in (None, view.model):
             found.append(view)
         if len(found) > query.limit:
             break
-    return page("jobs", found, query.limit, "id")
+    jobs, cursor = page(found, query.limit, lambda view: view.id)
+    return JobList(jobs=jobs, next=cursor)
 
 
-@router.get("/jobs/{job_id}", summary="A job", response_model=JobView, responses=responses(404))
-def show_job(job: JobDep) -> JobSummary:
-    return job.view()
+def _view(job: Job) -> JobView:
+    return JobView.model_validate(job.view())
+
+
+@router.get("/jobs/{job_id}", summary="A job", responses=responses(404))
+def show_job(job: JobDep) -> JobView:
+    return _view(job)
 
 
 @router.delete(
@@ -65,30 +71,28 @@ def delete_job(job_id: str, services: ServicesDep) -> None:
     "/jobs/{job_id}/cancel",
     status_code=202,
     summary="Cancel a job",
-    response_model=JobView,
     responses=responses(404, 409),
 )
-def cancel_job(job: JobDep, services: ServicesDep) -> JobSummary:
+def cancel_job(job: JobDep, services: ServicesDep) -> JobView:
     """Ends a job within two seconds; what it published stays."""
     event = job.request_cancel()
     if event is not None:
         services.queue.events.publish(job.id, event)
         with suppress(RedisError):
             services.queue.forget(job.id)
-    return job.view()
+    return _view(job)
 
 
 @router.post(
     "/jobs/{job_id}/resume",
     status_code=202,
     summary="Resume a job",
-    response_model=JobView,
     responses=responses(404, 409, 415, 422),
     openapi_extra=json_body(ResumeRequest, required=False),
 )
 async def resume_job(
     job_id: str, request: Request, background: BackgroundTasks, services: ServicesDep
-) -> JobSummary:
+) -> JobView:
     """A cancelled, failed or finished job continues from its last state.
 
     The limits may be raised in the body, as JSON; they count from the job's beginning. Without
@@ -98,13 +102,13 @@ async def resume_job(
     raised = validated(ResumeRequest, values).model_dump(exclude_none=True)
     job = await run_in_threadpool(_resume, services.jobs, services.corpora, job_id, raised)
     background.add_task(services.queue.enqueue, job.id)
-    return await run_in_threadpool(job.view)
+    return await run_in_threadpool(_view, job)
 
 
-def _resume(jobs: JobStore, corpora: CorpusStore, job_id: str, raised: dict[str, Any]) -> Job:
+def _resume(jobs: JobStore, corpora: CorpusStore, job_id: str, raised: dict[str, float]) -> Job:
     job = jobs.get(job_id)
     view = job.view()
-    reached = _limits_reached(view["progress"] or {}, job.spec["options"])
+    reached = _limits_reached(view["progress"], TrainingOptions.from_json(job.spec["options"]))
     for name, value in raised.items():
         if (before := view["options"].get(name)) is not None and value < before:
             raise unprocessable(name, f"can only be raised: it is {before:g} already")
@@ -117,14 +121,16 @@ def _resume(jobs: JobStore, corpora: CorpusStore, job_id: str, raised: dict[str,
     return jobs.resume(job_id, raised)
 
 
-def _limits_reached(progress: Mapping[str, Any], options: Mapping[str, Any]) -> set[str]:
-    """Those of the limits asked for that have ended the job."""
-    measures = {"max_epochs": "epoch", "max_steps": "step", "max_seconds": "elapsed_seconds"}
-    return {
-        limit
-        for limit, measure in measures.items()
-        if options.get(limit) is not None and (progress.get(measure) or 0) >= options[limit]
+def _limits_reached(progress: ProgressData | None, options: TrainingOptions) -> set[str]:
+    """Those of the limits asked for that the job has reached."""
+    if progress is None:
+        return set()
+    measures = {
+        "max_epochs": (progress.get("epoch", 0.0), options.max_epochs),
+        "max_steps": (progress.get("step", 0), options.max_steps),
+        "max_seconds": (progress.get("elapsed_seconds", 0.0), options.max_seconds),
     }
+    return {limit for limit, (now, most) in measures.items() if most is not None and now >= most}
 
 
 @router.get(

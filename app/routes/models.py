@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from typing import IO, Annotated, Any
+from typing import IO, Annotated
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -18,8 +18,17 @@ from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
 from app.http.streaming import ClosingResponse
 from app.routes.services import Services, ServicesDep
-from app.schemas.common import page
-from app.schemas.models import DownloadQuery, ModelHistory, ModelList, ModelQuery, ModelView
+from app.schemas.common import BaselineView, page
+from app.schemas.models import (
+    DownloadQuery,
+    LossPoint,
+    ModelHistory,
+    ModelList,
+    ModelQuery,
+    ModelView,
+    PrecisionView,
+    SamplePoint,
+)
 from models.checkpoints.archive import unzipped, zipped
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Entry, Registry, check_publishable
@@ -32,11 +41,11 @@ _BLOCK = 1 << 18
 router = APIRouter(tags=["models"], dependencies=[Depends(known_query)])
 
 
-@router.get("/models", summary="List models", response_model=ModelList)
-def list_models(query: Annotated[ModelQuery, Query()], services: ServicesDep) -> dict[str, Any]:
+@router.get("/models", summary="List models")
+def list_models(query: Annotated[ModelQuery, Query()], services: ServicesDep) -> ModelList:
     """Every model under each of its tags, by name, `latest` first."""
     start = Reference.parse(query.cursor).place if query.cursor else None
-    found: list[dict[str, Any]] = []
+    found: list[ModelView] = []
     for reference in services.models.references():
         if start and reference.place <= start:
             continue
@@ -46,29 +55,27 @@ def list_models(query: Annotated[ModelQuery, Query()], services: ServicesDep) ->
             continue
         if len(found) > query.limit:
             break
-    return page("models", found, query.limit, "model")
+    models, cursor = page(found, query.limit, lambda view: view.model)
+    return ModelList(models=models, next=cursor)
 
 
-@router.get(
-    "/models/{model}", summary="A model", response_model=ModelView, responses=responses(404)
-)
-def show_model(model: str, services: ServicesDep) -> dict[str, Any]:
+@router.get("/models/{model}", summary="A model", responses=responses(404))
+def show_model(model: str, services: ServicesDep) -> ModelView:
     return view(services.models.entry(Reference.from_client(model)))
 
 
 @router.get(
     "/models/{model}/history",
     summary="How a model was trained",
-    response_model=ModelHistory,
     responses=responses(404),
 )
-def show_history(model: str, services: ServicesDep) -> dict[str, Any]:
+def show_history(model: str, services: ServicesDep) -> ModelHistory:
     """Losses and samples over the steps of its training, oldest first."""
     lines = services.models.history(Reference.from_client(model))
-    return {
-        "points": [line for line in lines if "text" not in line],
-        "samples": [line for line in lines if "text" in line],
-    }
+    return ModelHistory(
+        points=[LossPoint.model_validate(line) for line in lines if "text" not in line],
+        samples=[SamplePoint.model_validate(line) for line in lines if "text" in line],
+    )
 
 
 @router.get(
@@ -154,7 +161,6 @@ def _download_headers(reference: Reference, digest: str, kind: str) -> dict[str,
     "/models/{model}",
     status_code=201,
     summary="Bring a model",
-    response_model=ModelView,
     responses=responses(409, 413, 415, 422, 507),
     openapi_extra={
         "requestBody": {
@@ -165,7 +171,7 @@ def _download_headers(reference: Reference, digest: str, kind: str) -> dict[str,
 )
 async def import_model(
     model: str, request: Request, response: Response, services: ServicesDep
-) -> dict[str, Any]:
+) -> ModelView:
     """Takes the zip of a checkpoint as the body. What `latest` named before stays under the id of
     its job."""
     try:
@@ -210,25 +216,27 @@ def delete_model(model: str, services: ServicesDep) -> None:
         services.models.delete_name(reference.name)
 
 
-def view(entry: Entry) -> dict[str, Any]:
+def view(entry: Entry) -> ModelView:
     """A model as clients see it (docs/http-api.md)."""
     card, loss = entry.card, entry.card.get("val_loss")
-    return {
-        "model": str(entry.reference),
-        "name": entry.reference.name,
-        "tag": entry.reference.tag,
-        "digest": entry.digest,
-        "tags": entry.tags,
-        "network": entry.config.kind,
-        "config": asdict(entry.config),
-        "vocabulary_size": entry.config.vocabulary_size,
-        "parameters": entry.config.parameters(),
-        "val_loss": loss,
-        "bpc": None if loss is None else bits(loss),
-        "baseline": card.get("baseline"),
-        "precision": card.get("precision") or {"exact": loss, "fast": None},
-        "corpus": card.get("corpus"),
-        "created_at": card.get("created_at"),
-        "job_id": card.get("job_id"),
-        "pretrained": bool(card.get("pretrained")),
-    }
+    baseline, corpus = card.get("baseline"), card.get("corpus")
+    precision = card.get("precision") or {"exact": loss, "fast": None}
+    return ModelView(
+        model=str(entry.reference),
+        name=entry.reference.name,
+        tag=entry.reference.tag,
+        digest=entry.digest,
+        tags=entry.tags,
+        network=entry.config.kind,
+        config=asdict(entry.config),
+        vocabulary_size=entry.config.vocabulary_size,
+        parameters=entry.config.parameters(),
+        val_loss=loss,
+        bpc=None if loss is None else bits(loss),
+        baseline=None if baseline is None else BaselineView.model_validate(baseline),
+        precision=PrecisionView.model_validate(precision),
+        corpus=None if corpus is None else {**corpus},
+        created_at=card.get("created_at"),
+        job_id=card.get("job_id"),
+        pretrained=bool(card.get("pretrained")),
+    )

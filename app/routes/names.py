@@ -6,10 +6,9 @@ so a seed gives the same names whatever else the server does.
 """
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -107,14 +106,13 @@ async def _lines(search: "Search") -> AsyncIterator[bytes]:
 
 async def _at_once(search: "Search") -> AsyncIterator[bytes]:
     """One chunk. Streamed nevertheless: a client that leaves meanwhile ends the search."""
-    found = [{"name": name, "novel": novel} async for name, novel in search]
-    answer: dict[str, Any] = {
-        "names": found,
-        "seed": search.seed,
-        "asked": search.fields.count,
-        "drawn": search.drawn,
-    }
-    yield json.dumps(answer, ensure_ascii=False).encode()
+    found: list[dict[str, object]] = []
+    async for name, novel in search:
+        found.append({"name": name, "novel": novel})
+    result = NamesResult(
+        names=found, seed=search.seed, asked=search.fields.count, drawn=search.drawn
+    )
+    yield result.model_dump_json().encode()
 
 
 class Search:

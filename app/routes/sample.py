@@ -16,7 +16,16 @@ from app.http.streaming import ClosingResponse, event
 from app.http.validation import validated
 from app.routes.services import Services, ServicesDep
 from app.routes.texts import Opened, Texts
-from app.schemas.texts import MAX_BODY, SampleQuery, SampleRequest, SampleResult
+from app.schemas.texts import (
+    MAX_BODY,
+    SampleQuery,
+    SampleRequest,
+    SampleResult,
+    TextAnswer,
+    TextCharacter,
+    TextEnd,
+    TextEvent,
+)
 from models.decoding.batch import Character, Piece
 
 router = APIRouter(tags=["sampling"])
@@ -110,18 +119,18 @@ async def _events(texts: Texts, opened: Opened) -> AsyncIterator[bytes]:
     if opened.echoed:
         yield event("text", {"text": opened.echoed})
     async for piece in opened.reader:
-        yield event("text", _piece(opened, piece))
+        yield event("text", _event(opened, piece))
     yield event("end", await run_in_threadpool(_ending, texts, opened))
 
 
-def _piece(opened: Opened, piece: Piece) -> dict[str, Any]:
-    said: dict[str, Any] = {"text": piece.text}
+def _event(opened: Opened, piece: Piece) -> TextEvent:
+    said: TextEvent = {"text": piece.text}
     if opened.reader.stream.probabilities:
         said["characters"] = [_character(character) for character in piece.characters]
     return said
 
 
-def _character(character: Character) -> dict[str, Any]:
+def _character(character: Character) -> TextCharacter:
     return {
         "char": character.char,
         "probability": character.probability,
@@ -129,7 +138,7 @@ def _character(character: Character) -> dict[str, Any]:
     }
 
 
-def _ending(texts: Texts, opened: Opened) -> dict[str, Any]:
+def _ending(texts: Texts, opened: Opened) -> TextEnd:
     return {
         "finish_reason": opened.reader.finish_reason,
         "characters": opened.reader.stream.characters,
@@ -142,7 +151,8 @@ def _ending(texts: Texts, opened: Opened) -> dict[str, Any]:
 
 async def _at_once(request: Request, texts: Texts, opened: Opened) -> Response:
     """The whole answer. A client that leaves meanwhile frees its row too."""
-    text, characters = opened.echoed, []
+    text = opened.echoed
+    characters: list[TextCharacter] = []
     try:
         async for piece in opened.reader:
             text += piece.text
@@ -151,12 +161,12 @@ async def _at_once(request: Request, texts: Texts, opened: Opened) -> Response:
                 break
     finally:
         opened.reader.close()
-    answer = {
+    ending = await run_in_threadpool(_ending, texts, opened)
+    answer: TextAnswer = {
         "text": text,
         "model": str(opened.reference),
         "precision": opened.precision,
-        **await run_in_threadpool(_ending, texts, opened),
+        **ending,
     }
-    if opened.reader.stream.probabilities:
-        answer["probabilities"] = characters
-    return JSONResponse(answer, headers=opened.headers)
+    probabilities = {"probabilities": characters} if opened.reader.stream.probabilities else {}
+    return JSONResponse({**answer, **probabilities}, headers=opened.headers)

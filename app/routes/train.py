@@ -19,11 +19,7 @@ from app.http.queries import query_fields
 from app.http.validation import repeated_fields, validated
 from app.routes import feasibility
 from app.routes.services import Services, ServicesDep
-from app.schemas.training import (
-    StartedJob,
-    TrainForm,
-    TrainRequest,
-)
+from app.schemas.training import StartedJob, TrainForm, TrainRequest
 from models.options import TrainingOptions
 from worker import logs
 from worker.corpora import CorpusStore, UnknownCorpus
@@ -80,7 +76,6 @@ def _train_documentation() -> dict[str, Any]:
     "/train",
     status_code=202,
     summary="Train a model on a text",
-    response_model=StartedJob,
     responses=responses(400, 409, 413, 415, 422, 507),
     openapi_extra=_train_documentation(),
 )
@@ -90,7 +85,7 @@ async def train(
     background: BackgroundTasks,
     services: ServicesDep,
     idempotency_key: IdempotencyKey = None,
-) -> dict[str, Any]:
+) -> StartedJob:
     """Takes a text and answers with the job that will train on it, once both are safe on disk.
 
     The text is the file part `corpus` of a form, with the options as fields; or the raw body,
@@ -175,7 +170,7 @@ def _create_job(
         ) from None
 
 
-def _started(corpora: CorpusStore, devices: DeviceStore, job: Job) -> dict[str, Any]:
+def _started(corpora: CorpusStore, devices: DeviceStore, job: Job) -> StartedJob:
     corpus_id = job.spec["corpus_id"]
     options = TrainingOptions.from_json(job.spec["options"])
     corpus = None
@@ -184,5 +179,5 @@ def _started(corpora: CorpusStore, devices: DeviceStore, job: Job) -> dict[str, 
         seconds = feasibility.estimated_seconds(
             devices, report.distinct, report.characters, options
         )
-        corpus = {"id": corpus_id, "estimated_seconds": seconds} | asdict(report)
-    return {**job.view(), "corpus": corpus}
+        corpus = {"id": corpus_id, "estimated_seconds": seconds, **asdict(report)}
+    return StartedJob.model_validate({**job.view(), "corpus": corpus})

@@ -1,8 +1,8 @@
 """Fields that several schemas share. Knows no route."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,8 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
+
+Listed = TypeVar("Listed")
 
 MAX_TEXT = 20_000
 """Characters of a text that is inspected or scored."""
@@ -91,17 +93,18 @@ class Page(Fields):
     limit: int = Field(50, ge=1, le=100)
 
 
-def page(name: str, found: Sequence[Mapping[str, Any]], limit: int, key: str) -> dict[str, Any]:
-    """A page of a list.
+def page(
+    found: list[Listed], limit: int, place: Callable[[Listed], str]
+) -> tuple[list[Listed], str | None]:
+    """The items of a page of a list, and the cursor of the next page if there is one.
 
     Args:
-        name: what the list is called.
-        found: its items, and one more if there is a next page.
+        found: the items after this page's cursor, one more than ``limit`` if there are more.
         limit: items of a page.
-        key: of the value that a next page starts after.
+        place: the cursor that stands for an item.
     """
     items = found[:limit]
-    return {name: items, "next": items[-1][key] if len(found) > limit else None}
+    return items, place(items[-1]) if len(found) > limit else None
 
 
 class BaselineView(BaseModel):

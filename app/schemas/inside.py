@@ -22,7 +22,19 @@ class InspectedCharacter(BaseModel):
     activations: list[float]
 
 
-class Inspection(BaseModel):
+class InspectionHead(BaseModel):
+    """What an inspection says of a whole text."""
+
+    model: str
+    digest: str
+    layer: int
+    cells: list[int]
+    unknown: int
+    loss: float
+    bpc: float
+
+
+class Inspection(InspectionHead):
     """Losses are nats per character; ``unknown`` characters were left out."""
 
     model_config = ConfigDict(
@@ -55,13 +67,6 @@ class Inspection(BaseModel):
         }
     )
 
-    model: str
-    digest: str
-    layer: int
-    cells: list[int]
-    unknown: int
-    loss: float
-    bpc: float
     characters: list[InspectedCharacter]
 
 

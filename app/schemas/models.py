@@ -1,6 +1,6 @@
 """Models as clients see them. Knows no route."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -58,14 +58,14 @@ class ModelView(BaseModel):
     digest: str
     tags: list[str]
     network: NetworkKind
-    config: dict[str, Any]
+    config: dict[str, object]
     vocabulary_size: int
     parameters: int
     val_loss: float | None
     bpc: float | None
     baseline: BaselineView | None
     precision: PrecisionView
-    corpus: dict[str, Any] | None
+    corpus: dict[str, object] | None
     created_at: str | None
     job_id: str | None
     pretrained: bool

@@ -1,11 +1,12 @@
 """Requests for text and names, and the answers. Knows no route."""
 
-from typing import Any, Literal
+from typing import Literal, NotRequired, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.engine.states import MAX_TOKEN
 from app.schemas.common import MAX_SEED, Fields, ModelReference, Temperature, Unknown
+from models.decoding.batch import FinishReason
 from models.decoding.graph import Precision
 from models.text.doctor import LIST_LINE
 
@@ -38,7 +39,41 @@ class SampleResult(BaseModel):
     precision: Literal["exact", "fast"]
     seconds: float
     state: str | None
-    probabilities: list[dict[str, Any]] | None = None
+    probabilities: list[dict[str, object]] | None = None
+
+
+class TextCharacter(TypedDict):
+    """One character of a text, its probability, and the likeliest ones there."""
+
+    char: str
+    probability: float
+    top: list[tuple[str, float]]
+
+
+class TextEvent(TypedDict):
+    """Of a ``text`` event; ``characters`` where probabilities were asked for."""
+
+    text: str
+    characters: NotRequired[list[TextCharacter]]
+
+
+class TextEnd(TypedDict):
+    """Of the ``end`` event."""
+
+    finish_reason: FinishReason | None
+    characters: int
+    seed: int
+    digest: str
+    seconds: float
+    state: str | None
+
+
+class TextAnswer(TextEnd):
+    """What ``SampleResult`` documents, as it is sent but for ``probabilities``."""
+
+    text: str
+    model: str
+    precision: Precision
 
 
 class NamesResult(BaseModel):
@@ -58,7 +93,7 @@ class NamesResult(BaseModel):
         }
     )
 
-    names: list[dict[str, Any]]
+    names: list[dict[str, object]]
     seed: int
     asked: int
     drawn: int

@@ -169,7 +169,7 @@ class CorpusReport(BaseModel):
     encoding: str | None = None
     line_ends: str | None = None
     normalised: list[str] = []
-    rare: list[dict[str, Any]] | None = None
+    rare: list[dict[str, object]] | None = None
     unprintable: list[str] = []
     lines: int | None = None
     duplicate_line_share: float | None = None
@@ -244,7 +244,7 @@ class JobView(BaseModel):
     created_at: str
     started_at: str | None
     finished_at: str | None
-    options: dict[str, Any]
+    options: dict[str, object]
     corpus_id: str
     device: str | None
     progress: JobProgress | None

@@ -27,6 +27,9 @@ LEAST_TEMPERATURE = 0.01
 LEAST_TOP_P = 1e-6
 """Clients say 0 where they mean the likeliest alone."""
 
+ForeignJson = dict[str, Any]
+"""An answer whose members the documentation of another tool lists."""
+
 SomeRequest = TypeVar("SomeRequest", bound=BaseModel)
 Item = TypeVar("Item")
 

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -23,6 +23,7 @@ from app.routes.dialects.common import (
     DEFAULT_LENGTH,
     LEAST_TOP_P,
     MAX_LENGTH,
+    ForeignJson,
     Lenient,
     close,
     failure,
@@ -46,6 +47,55 @@ NDJSON = "application/x-ndjson"
 
 _FIELDS = {"prime": "prompt", "length": "num_predict"}
 _NEVER = "1970-01-01T00:00:00Z"
+
+
+class OllamaDetails(TypedDict):
+    parent_model: str
+    format: str
+    family: str
+    families: list[str]
+    parameter_size: str
+    quantization_level: str
+
+
+class OllamaModel(TypedDict):
+    name: str
+    model: str
+    modified_at: str
+    size: int
+    digest: str
+    details: OllamaDetails
+
+
+class OllamaModelList(TypedDict):
+    models: list[OllamaModel]
+
+
+class OllamaModelDetails(TypedDict):
+    license: str
+    modelfile: str
+    parameters: str
+    template: str
+    details: OllamaDetails
+    model_info: dict[str, str | int]
+    capabilities: list[str]
+    modified_at: str
+
+
+class Line(TypedDict):
+    """A part of an answer, or all of it; the last one has what follows ``done``."""
+
+    model: str
+    created_at: str
+    response: str
+    done: bool
+    done_reason: NotRequired[str]
+    total_duration: NotRequired[int]
+    load_duration: NotRequired[int]
+    prompt_eval_count: NotRequired[int]
+    prompt_eval_duration: NotRequired[int]
+    eval_count: NotRequired[int]
+    eval_duration: NotRequired[int]
 
 
 class OllamaOptions(Lenient):
@@ -118,12 +168,12 @@ async def version(request: Request) -> dict[str, str]:
     return {"version": request.app.version}
 
 
-@router.get("/tags", summary="List models, as Ollama's clients ask")
-def list_models(services: ServicesDep) -> dict[str, Any]:
+@router.get("/tags", summary="List models, as Ollama's clients ask", response_model=ForeignJson)
+def list_models(services: ServicesDep) -> OllamaModelList:
     return {"models": [_model(entry) for entry in services.models.entries()]}
 
 
-def _model(entry: Entry) -> dict[str, Any]:
+def _model(entry: Entry) -> OllamaModel:
     return {
         "name": entry.reference.full,
         "model": entry.reference.full,
@@ -134,7 +184,7 @@ def _model(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _details(entry: Entry) -> dict[str, Any]:
+def _details(entry: Entry) -> OllamaDetails:
     return {
         "parent_model": "",
         "format": "safetensors",
@@ -155,9 +205,10 @@ def _size(parameters: int) -> str:
 @router.post(
     "/show",
     summary="A model, as Ollama's clients ask",
+    response_model=ForeignJson,
     openapi_extra=json_body(Shown),
 )
-async def show_model(request: Request, services: ServicesDep) -> dict[str, Any]:
+async def show_model(request: Request, services: ServicesDep) -> OllamaModelDetails:
     asked = await received(request, Shown)
     reference = Reference.from_client(asked.model or asked.name)
     entry = await run_in_threadpool(services.models.entry, reference)
@@ -197,7 +248,7 @@ async def generate(request: Request, services: ServicesDep) -> Response:
     if body.get("prompt") is None:
         reference = Reference.from_client(fields.model)
         await services.loaded.get(reference)
-        return JSONResponse(_line(reference.full, done_reason="load"))
+        return JSONResponse(_last_line(reference.full, "load"))
     (opened,) = await open_texts(services.texts, fields.sample(options), 1)
     generation = Generation(opened, began)
     if fields.stream:
@@ -211,12 +262,13 @@ def _options(given: Any) -> OllamaOptions:
     return validated(OllamaOptions, given or {})
 
 
-def _line(
-    model: str, response: str = "", done_reason: str | None = None, **more: Any
-) -> dict[str, Any]:
+def _line(model: str, response: str = "") -> Line:
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    line = {"model": model, "created_at": now, "response": response, "done": bool(done_reason)}
-    return line | ({"done_reason": done_reason} if done_reason else {}) | more
+    return {"model": model, "created_at": now, "response": response, "done": False}
+
+
+def _last_line(model: str, done_reason: str, response: str = "") -> Line:
+    return {**_line(model, response), "done": True, "done_reason": done_reason}
 
 
 class Generation:
@@ -255,21 +307,20 @@ class Generation:
             self._first = self._first or time.perf_counter_ns()
             yield piece.text
 
-    def _last(self, response: str = "") -> dict[str, Any]:
+    def _last(self, response: str = "") -> Line:
         now = time.perf_counter_ns()
         first = self._first or now
-        return _line(
-            self._model,
-            response,
-            self.opened.reader.finish_reason or "stop",
-            total_duration=now - self._began,
-            load_duration=self._loaded - self._began,
-            prompt_eval_count=len(self.opened.echoed),
-            prompt_eval_duration=first - self._loaded,
-            eval_count=self.opened.reader.stream.characters,
-            eval_duration=now - first,
-        )
+        reason = self.opened.reader.finish_reason or "stop"
+        return {
+            **_last_line(self._model, reason, response),
+            "total_duration": now - self._began,
+            "load_duration": self._loaded - self._began,
+            "prompt_eval_count": len(self.opened.echoed),
+            "prompt_eval_duration": first - self._loaded,
+            "eval_count": self.opened.reader.stream.characters,
+            "eval_duration": now - first,
+        }
 
 
-def _json(line: dict[str, Any]) -> bytes:
+def _json(line: Line) -> bytes:
     return json.dumps(line, ensure_ascii=False).encode() + b"\n"

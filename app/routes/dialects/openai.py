@@ -8,10 +8,10 @@ import json
 import math
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -25,6 +25,7 @@ from app.routes.dialects.common import (
     DEFAULT_LENGTH,
     LEAST_TOP_P,
     MAX_LENGTH,
+    ForeignJson,
     Lenient,
     close,
     failure,
@@ -55,6 +56,40 @@ _MODEL_CODES = ("damaged_model", "no_ngram", "not_a_network", "unknown_model")
 """Codes of what OpenAI's clients know as ``model_not_found``."""
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class OpenAIModel(TypedDict):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class OpenAIModelList(TypedDict):
+    object: Literal["list"]
+    data: list[OpenAIModel]
+
+
+class Logprobs(TypedDict):
+    """Of each character; a prompt's have none."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+
+
+class Choice(TypedDict):
+    index: int
+    text: str
+    logprobs: Logprobs | None
+    finish_reason: str | None
+
+
+class Usage(TypedDict):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
 
 
 class StreamOptions(Lenient):
@@ -102,7 +137,9 @@ class CompletionRequest(Lenient):
     @classmethod
     def _alternatives(cls, logprobs: Any) -> Any:
         # The chat's form of it, which some clients send here too.
-        return {True: 1, False: None}[logprobs] if isinstance(logprobs, bool) else logprobs
+        if isinstance(logprobs, bool):
+            return 1 if logprobs else None
+        return logprobs
 
     def sample(self) -> SampleQuery:
         return sample_query(
@@ -136,17 +173,19 @@ def error(problem: Problem) -> Response:
     return JSONResponse({"error": body}, code, problem.headers)
 
 
-@router.get("/models", summary="List models, as OpenAI's clients ask")
-def list_models(services: ServicesDep) -> dict[str, Any]:
+@router.get("/models", summary="List models, as OpenAI's clients ask", response_model=ForeignJson)
+def list_models(services: ServicesDep) -> OpenAIModelList:
     return {"object": "list", "data": [_model(entry) for entry in services.models.entries()]}
 
 
-@router.get("/models/{model}", summary="A model, as OpenAI's clients ask")
-def show_model(model: str, services: ServicesDep) -> dict[str, Any]:
+@router.get(
+    "/models/{model}", summary="A model, as OpenAI's clients ask", response_model=ForeignJson
+)
+def show_model(model: str, services: ServicesDep) -> OpenAIModel:
     return _model(services.models.entry(Reference.from_client(model)))
 
 
-def _model(entry: Entry) -> dict[str, Any]:
+def _model(entry: Entry) -> OpenAIModel:
     try:
         created = int(datetime.fromisoformat(str(entry.card.get("created_at"))).timestamp())
     except ValueError:
@@ -240,17 +279,17 @@ class Completion:
     def _pieces(self) -> AsyncGenerator[tuple[int, Piece | None], None]:
         return merged([aiter(one.reader) for one in self.opened])
 
-    def _event(self, choice: dict[str, Any]) -> bytes:
+    def _event(self, choice: Choice) -> bytes:
         usage = {"usage": None} if self._usage_asked else {}
         return _data(self._head | {"choices": [choice]} | usage)
 
     def _choice(
         self, index: int, piece: Piece, finish_reason: str | None, *, echo: bool = False
-    ) -> dict[str, Any]:
+    ) -> Choice:
         text = self._prompt + piece.text if echo else piece.text
         logprobs = None
         if self.fields.logprobs is not None:
-            logprobs = _Logprobs(self._offsets[index])
+            logprobs = _LogprobsBuilder(self._offsets[index])
             if echo:
                 logprobs.prompt(self._prompt)
             logprobs.add(piece.characters, self.fields.logprobs)
@@ -262,7 +301,7 @@ class Completion:
             "finish_reason": finish_reason,
         }
 
-    def _usage(self) -> dict[str, int]:
+    def _usage(self) -> Usage:
         written = sum(one.reader.stream.characters for one in self.opened)
         return {
             "prompt_tokens": len(self._prompt),
@@ -271,11 +310,11 @@ class Completion:
         }
 
 
-def _data(value: dict[str, Any]) -> bytes:
+def _data(value: Mapping[str, object]) -> bytes:
     return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
 
 
-class _Logprobs:
+class _LogprobsBuilder:
     """Each character's logarithm of probability, and the likeliest there, from a place on.
 
     Of a prompt's characters none is known.
@@ -299,7 +338,7 @@ class _Logprobs:
             top = {char: logarithm(probability) for char, probability in character.top[:count]}
             self._top.append(top)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Logprobs:
         return {
             "tokens": self._tokens,
             "token_logprobs": self._own,
