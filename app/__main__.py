@@ -37,6 +37,8 @@ MAX_HEAD = 16 << 10
 
 GRACE_SECONDS = 5
 
+log = logs.logger("app")
+
 
 class _Protocol(H11Protocol):
     """uvicorn's, with less written ahead of a reader, and no patience with slow heads.
@@ -166,7 +168,8 @@ def main() -> None:
         listener = listen(settings.host, settings.port)
     except OSError as error:
         sys.exit(f"can't listen on {settings.host} port {settings.port}: {error.strerror}")
-    logging.info("listening on %s port %d", *listener.getsockname()[:2])
+    host, port = listener.getsockname()[:2]
+    log.info("listening on %s port %d", host, port)
     try:
         Server(create_app(settings)).run(sockets=[listener])
     except KeyboardInterrupt:

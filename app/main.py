@@ -3,7 +3,6 @@
 Knows what there is, not how any of it works.
 """
 
-import logging
 import threading
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -24,6 +23,7 @@ from app.routes.dialects import ollama, openai
 from app.routes.services import open_services
 from app.settings import ServerSettings
 from models import pretrained
+from worker import logs
 from worker.reconciler import LOST_SECONDS, Reconciler
 
 RECONCILE_SECONDS = 2.0
@@ -40,7 +40,7 @@ Losses are nats per character, times are seconds, timestamps RFC 3339 in UTC. Er
 `application/problem+json`. An unknown field is refused, an empty one is absent.
 """
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 
 def create_app(settings: ServerSettings) -> FastAPI:

@@ -13,8 +13,6 @@ from starlette.types import Scope
 
 from app.http.negotiation import prefers_html
 
-pass
-
 Need = Literal["nothing", "public", "sample", "train", "admin"]
 """What a caller must have: a key of that scope; for ``public`` one that may sample, unless the
 operator has opened these addresses; for ``nothing`` none at all."""

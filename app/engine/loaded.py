@@ -4,7 +4,6 @@ Knows checkpoints and decoders, not clients. A model let go lives on for the str
 """
 
 import asyncio
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from models.decoding.ngram_decoder import NGramDecoder
 from models.files import CheckpointError
 from models.ngram import NGram
 from models.text.vocab import Vocabulary
+from worker import logs
 
 FAST_COST = 0.01
 """Nats per character that ``fast`` may cost and still be what a client gets who doesn't say."""
@@ -51,7 +51,7 @@ class LoadedModel(Protocol):
     def decoder(self, precision: Precision) -> RowDecoder: ...
 
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 
 class LoadedNetwork:

@@ -9,7 +9,6 @@ Knows no HTTP.
 
 import asyncio
 import bisect
-import logging
 import os
 import threading
 import time
@@ -18,6 +17,7 @@ from collections.abc import AsyncIterator
 from models.decoding.batch import Batch, FinishReason, Piece, Stream
 from models.decoding.decoder import RowDecoder
 from models.errors import Unavailable
+from worker import logs
 
 TICK_SECONDS, TICK_SECONDS_A_ROW = 0.02, 0.0004
 """How long a tick shall take: short enough to feel immediate, and long enough that what is done
@@ -33,7 +33,7 @@ TICK_BOUNDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5)
 FIRST_TEXT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds, between which durations are counted."""
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 
 class ServerFull(Unavailable):
@@ -208,7 +208,7 @@ class Lane:
             log.exception("a tick failed")
             for reader in active:
                 reader.stream.finish_reason = "error"
-            pieces = [Piece()] * len(active)
+            pieces = [Piece() for _ in active]
         self.ticks.add(time.perf_counter() - began)
         self.characters += sum(len(piece.text) for piece in pieces)
         news: News = [

@@ -176,6 +176,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _refuse_length(request: Request, longest: int, limit: int) -> None:
     length = request.headers.get("content-length", "")
+    # Of a thousand digits the first twenty are too many bytes already.
     if length.isdecimal() and int(length[:20]) > longest:
         raise _too_large(limit)
 

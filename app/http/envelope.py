@@ -20,8 +20,8 @@ DEFAULT_HEADERS = {
 }
 """What an answer says unless its route says otherwise."""
 
-log = logging.getLogger(__name__)
-access = logging.getLogger("charloom.access")
+log = logs.logger(__name__)
+access = logs.logger("access")
 
 
 class Envelope:
@@ -79,18 +79,13 @@ def _log_access(scope: Scope, status: int, seconds: float, request_id: str) -> N
     # The path as it came: what is percent-encoded can't forge a line. No query: it holds primes.
     path = scope["raw_path"].decode("ascii", "replace")
     level = logging.DEBUG if path in ("/healthz", "/readyz") else logging.INFO
-    method, outcome, milliseconds = scope["method"], status or "left", round(seconds * 1000)
     client = scope.get("client")
     fields = {
-        "method": method,
+        "method": scope["method"],
         "path": path,
-        "status": outcome,
-        "milliseconds": milliseconds,
+        "status": status or "left",
+        "milliseconds": round(seconds * 1000),
         "client": client[0] if client else None,
     }
-    access.log(
-        level,
-        "%s %s %s %d ms %s",
-        *(method, path, outcome, milliseconds, request_id),
-        extra={"fields": fields},
-    )
+    line = f"{fields['method']} {path} {fields['status']} {fields['milliseconds']} ms {request_id}"
+    access.log(level, "%s", line, extra={"fields": fields})

@@ -1,7 +1,6 @@
 """Exceptions of the layers below become problems: the one place that says how. Knows no route."""
 
 import errno
-import logging
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
@@ -14,6 +13,7 @@ from starlette.routing import Match
 from app.http.problems import RETRY_SECONDS, Problem, Shape, response, unprocessable
 from app.http.validation import invalid_request
 from models.errors import CharloomError, Conflict, Damaged, Invalid, NotFound, Unavailable
+from worker import logs
 
 _ANSWERED = (CharloomError, HTTPException, OSError, RequestValidationError)
 
@@ -43,7 +43,7 @@ _FRAMEWORK = {
 }
 """FastAPI's and Starlette's own errors in our words."""
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 
 def add_handlers(app: FastAPI, shapes: Mapping[str, Shape]) -> None:

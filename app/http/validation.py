@@ -89,16 +89,19 @@ def _dependants(dependant: Dependant) -> Iterator[Dependant]:
 
 
 def _field_error(location: Sequence[int | str], error: Any, fields: FieldInfos) -> FieldError:
-    name = ".".join(_shown(str(part)) for part in location) or "body"
-    return FieldError(field=name, message=_explain(error, fields, str((*location, "")[0])))
+    path = [str(part) for part in location]
+    shown = ".".join(_shown(name) for name in path) or "body"
+    field = fields.get(path[0]) if path else None
+    return FieldError(field=shown, message=_explain(error, field, fields))
 
 
-def _explain(error: Any, fields: FieldInfos, name: str) -> str:
+def _explain(error: Any, field: FieldInfo | None, fields: FieldInfos) -> str:
     """What is wrong and what would be right, in words of our own.
 
     Args:
         error: one of pydantic's.
-        fields: those that there are; ``name`` is the one in error.
+        field: the one in error, if it is known.
+        fields: all that there are.
     """
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
@@ -118,7 +121,7 @@ def _explain(error: Any, fields: FieldInfos, name: str) -> str:
     if kind.startswith("bool_"):
         return "must be true or false"
     if kind.startswith(_NUMBER_ERRORS):
-        return _explain_number(fields.get(name), kind)
+        return _explain_number(field, kind)
     message = str(error["msg"])
     return message[:1].lower() + message[1:]
 

@@ -1,7 +1,5 @@
 """Whether the process lives, and whether it can do its work."""
 
-import logging
-
 from fastapi import APIRouter
 from redis import RedisError
 
@@ -9,13 +7,14 @@ from app.http.problems import RETRY_SECONDS, Problem, responses
 from app.routes.services import ServicesDep
 from app.schemas.common import Readiness
 from models.checkpoints.registry import Registry
+from worker import logs
 from worker.corpora import CorpusStore
 from worker.jobs import JobStore
 from worker.queue import Queue
 
 router = APIRouter(tags=["health"])
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 
 @router.get("/healthz", summary="The process lives")

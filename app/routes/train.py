@@ -4,7 +4,6 @@ Knows disk and queue through ``worker.corpora``, ``worker.jobs`` and ``worker.qu
 how a network is trained.
 """
 
-import logging
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -26,7 +25,7 @@ from worker.corpora import CorpusStore, UnknownCorpus
 from worker.devices import DeviceStore
 from worker.jobs import Job, JobStore
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 router = APIRouter(tags=["training"])
 """Its one route's body is a text, so the route reads its query itself."""
