@@ -42,6 +42,13 @@ def redis_url(redis_server: EmbeddedRedis) -> str:
 
 
 @pytest.fixture
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A server that the test may kill, and start again at the same address."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("own-redis")) as server:
+        yield server
+
+
+@pytest.fixture
 def data(tmp_path: Path) -> Path:
     """An empty data directory."""
     directory = tmp_path / "data"
@@ -66,6 +73,12 @@ def queue(redis_url: str) -> Queue:
 @pytest.fixture
 def store(data: Path) -> JobStore:
     return JobStore(data / "jobs")
+
+
+@pytest.fixture
+def job(store: JobStore) -> Job:
+    """A job that waits; its corpus is nowhere."""
+    return store.create("linux", "c" * 64, {}, None)[0]
 
 
 @pytest.fixture
@@ -113,3 +126,9 @@ def start_worker(settings: Settings, tmp_path: Path) -> Iterator[StartWorker]:
     for worker in workers:
         if worker.process.poll() is None:
             worker.kill()
+
+
+@pytest.fixture
+def worker(start_worker: StartWorker) -> WorkerProcess:
+    """A running worker."""
+    return start_worker()

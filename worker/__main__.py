@@ -1,4 +1,4 @@
-"""``python -m worker``: takes training jobs from Redis until it is told to stop."""
+"""``python -m worker``: takes training jobs from Redis until a signal. Knows no training."""
 
 import os
 import signal
@@ -14,16 +14,16 @@ from worker.settings import Settings, SettingsError
 from worker.trainer.rq_worker import TrainingWorker, configure_logging
 
 NICENESS = 10
-"""So that sampling stays smooth while training takes the cores that are left."""
+"""Sampling stays smooth: training takes the cores that the server leaves."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
-"""Seconds between two lives of a worker; doubled each time."""
+"""Seconds before a worker that lost Redis starts again; doubled each time."""
 
 LONGEST_WAIT = 2.0
-"""Seconds between two looks at whether Redis is back."""
+"""Most seconds between two looks at whether Redis is back."""
 
 STEADY = 30.0
-"""A worker that lived this many seconds was well: the pauses begin anew."""
+"""Seconds of work after which the pauses begin anew."""
 
 log = logs.logger("worker")
 
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def keep_working(settings: Settings) -> None:
-    """Works until a signal; while Redis is away it waits, and survives what ends RQ's loop."""
+    """Works until a signal, across outages of Redis and errors that end RQ's loop."""
     pause = FIRST_PAUSE
     while True:
         for number in (signal.SIGINT, signal.SIGTERM):

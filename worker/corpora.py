@@ -69,7 +69,7 @@ class _ReportFile(TypedDict):
 
 
 class UnknownCorpus(NotFound):
-    """No such corpus."""
+    """No corpus has this id."""
 
     code = "unknown_corpus"
 

@@ -1,4 +1,4 @@
-"""Where things lie below the data directory. Knows nothing of what is kept there."""
+"""Where things lie below the data directory. Creates nothing, and knows no file's content."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -104,13 +104,13 @@ class JobSummary(TypedDict):
 
 
 class UnknownJob(NotFound):
-    """No such job."""
+    """No job has this id."""
 
     code = "unknown_job"
 
 
 class NameTaken(Conflict):
-    """A job of that model name is not finished; ``job_id`` names it."""
+    """An unended job has that model name; ``job_id`` names it."""
 
     code = "name_taken"
 

@@ -8,7 +8,7 @@ server runs or not. Two that look at once do no harm: a job is queued once. Know
 import shutil
 import time
 
-from worker.jobs import Job, JobStore
+from worker.jobs import Job, JobStore, UnknownJob
 from worker.queue import Queue
 
 LOST_SECONDS = 2.0
@@ -77,7 +77,7 @@ class Reconciler:
         for job_id in self._queue.unfinished_business():
             try:
                 job = self._store.get(job_id)
-            except LookupError:
+            except UnknownJob:
                 continue
             if job.result() is not None and not job.is_locked():
                 self._queue.forget(job_id)

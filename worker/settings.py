@@ -1,6 +1,6 @@
-"""What the worker reads from its environment, and the rules for what the server reads too.
+"""The worker's settings, from its environment, and the rules for those that the server shares.
 
-A variable that is empty is not set. Knows nothing of what is done with it.
+An empty variable counts as unset. Knows nothing of what uses them.
 """
 
 import os
@@ -9,19 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from models.errors import Invalid
 from worker.data import DataDirectory
 
 DATA = "data"
 """Where everything is kept, unless ``CHARLOOM_DATA`` says otherwise."""
 
 
-class SettingsError(ValueError):
-    """The environment lacks something or holds nonsense; the message is one line for people."""
+class SettingsError(Invalid):
+    """A variable is missing or invalid; the message is one line for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``threads`` is how many torch computes with; None is one for each core."""
+    """``threads`` is the number that torch computes with; None is one for each core."""
 
     data: DataDirectory
     # Not shown where settings are printed: it may hold a password.
@@ -65,5 +66,5 @@ def _threads(text: str | None) -> int | None:
     except ValueError:
         threads = 0
     if threads < 1:
-        raise SettingsError("CHARLOOM_THREADS must be a whole number from 1 on")
+        raise SettingsError("CHARLOOM_THREADS must be a whole number, at least 1")
     return threads

@@ -9,7 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
-from models.checkpoints.format import Checkpoint, Lines
+from models.arrays import Hashes
+from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.decoding.decoder import Decoder, RowDecoder
@@ -41,7 +42,7 @@ class LoadedModel(Protocol):
     @property
     def vocabulary(self) -> Vocabulary: ...
     @property
-    def lines(self) -> Lines: ...
+    def lines(self) -> Hashes: ...
     @property
     def precisions(self) -> tuple[Precision, ...]: ...
     @property
@@ -69,7 +70,7 @@ class LoadedNetwork:
         return self.checkpoint.vocabulary
 
     @property
-    def lines(self) -> Lines:
+    def lines(self) -> Hashes:
         return self.checkpoint.lines
 
     @property

@@ -58,14 +58,13 @@ def end(job: Job) -> None:
 
 def test_a_job_is_what_its_worker_wrote(client: httpx2.Client, job: Job) -> None:
     with job.lock():
-        job.set_running(
-            {
-                "started_at": "2026-01-01T00:00:00.000Z",
-                "options": {"num_layers": 2},
-                "device": "cpu",
-                "progress": {"step": 3, "max_steps": 9, "train_loss": 2.5},
-            }
-        )
+        running = {
+            "started_at": "2026-01-01T00:00:00.000Z",
+            "options": {"num_layers": 2},
+            "device": "cpu",
+            "progress": {"step": 3, "max_steps": 9, "train_loss": 2.5},
+        }
+        (job.directory / "running.json").write_text(json.dumps(running))
         seen = client.get(f"/jobs/{job.id}").json()
     assert seen["status"] == "running"
     assert seen["options"] == {"num_layers": 2}

@@ -32,7 +32,7 @@ from app.terminal.client import ApiError, Client, Event
 from app.terminal.drawing import inspection
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from tests.models.test_hypotheses import made, planted, quoting_text
+from tests.planted import made, planted, quoting_text
 from tests.serving import TEXT, eventually, serve
 from tests.toys import toy_checkpoint
 

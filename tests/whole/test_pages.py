@@ -42,7 +42,7 @@ from models.checkpoints.registry import Registry
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
 from models.text.vocab import Vocabulary
-from tests.models.test_hypotheses import COLUMN, QUOTES, made, planted, quoting_text
+from tests.planted import COLUMN, QUOTES, made, planted, quoting_text
 from tests.serving import problem, serve
 from tests.support import StartWorker
 from tests.toys import ALPHABET, toy_checkpoint

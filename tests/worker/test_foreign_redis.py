@@ -13,7 +13,8 @@ import redis
 from app.supervisor.valkey import EmbeddedRedis
 from tests.serving import eventually, serve
 from tests.support import MakeJob, WorkerProcess, all_events
-from worker.queue import Queue, connect
+from worker.connection import connect
+from worker.queue import Queue
 from worker.settings import Settings
 
 PASSWORD = "open/sesame@now?"

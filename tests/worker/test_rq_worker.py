@@ -3,18 +3,21 @@
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from rq import Callback, SpawnWorker, Webhook
+from rq import Queue as RQQueue
 from rq.executions import Execution
 from rq.job import Job as RQJob
 
-from worker.queue import FORMER_FUNCTIONS, FUNCTION
+from tests.support import MakeJob, WorkerProcess, all_events
+from worker.queue import FORMER_FUNCTIONS, FUNCTION, NAME, Queue
 from worker.settings import Settings
 from worker.trainer import attempt, rq_worker
-from worker.trainer.rq_worker import Refused, TrainingJob, TrainingWorker
+from worker.trainer.rq_worker import ForeignFunction, TrainingJob, TrainingWorker
 
 OVERRIDDEN: dict[str, tuple[type, type]] = {
     "TrainingJob": (TrainingJob, RQJob),
@@ -91,7 +94,7 @@ def test_one_function_is_run_under_all_its_names(function: str, redis_url: str) 
 
 @pytest.mark.parametrize("function", ["os.system", "worker.trainer.attempt", "worker.train.other"])
 def test_no_other_function_is_imported(function: str, redis_url: str) -> None:
-    with pytest.raises(Refused, match=f"{function} is not a function of this worker"):
+    with pytest.raises(ForeignFunction, match=f"{function} is not a function of this worker"):
         _ = job_of(function, redis_url).func
 
 
@@ -108,3 +111,39 @@ def test_neither_callbacks_nor_urls_are_called(redis_url: str) -> None:
     assert isinstance(job, TrainingJob)
     assert job.success_callback is job.failure_callback is job.stopped_callback is None
     assert job.webhooks == []
+
+
+def test_a_function_of_somebody_elses_is_refused(
+    worker: WorkerProcess, make_job: MakeJob, queue: Queue, redis_url: str, tmp_path: Path
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        foreign = RQQueue(NAME, connection=client, serializer="json")
+        files = [tmp_path / name for name in ("function", "callback")]
+        refused = foreign.enqueue("os.system", f"touch {files[0]}")
+        job = make_job()
+        foreign.enqueue_call(
+            attempt.__name__ + ".run",
+            args=(job.id,),
+            job_id=job.id,
+            on_success=Callback("os.system"),
+            on_failure=Callback("subprocess.getoutput"),
+            description=f"touch {files[1]}",
+        )
+        assert all_events(queue, job)[-1].data["status"] == "finished"
+        refused = RQJob.fetch(refused.id, connection=client, serializer="json")
+        assert refused.is_failed
+    assert not [file for file in files if file.exists()]
+    assert "os.system is not a function of this worker" in worker.said()
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_pickle_is_not_opened(
+    make_job: MakeJob, queue: Queue, redis_url: str, tmp_path: Path
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        foreign = RQQueue(NAME, connection=client, serializer="pickle")
+        foreign.enqueue("os.system", f"touch {tmp_path / 'pickled'}")
+        job = make_job()
+        queue.enqueue(job.id)
+        assert all_events(queue, job)[-1].data["status"] == "finished"
+    assert not (tmp_path / "pickled").exists()

@@ -1,8 +1,7 @@
-"""The one function that the queue runs: a training job, from its lock to what is left on disk.
+"""The one function that the queue runs: an attempt at a job, from its lock to its outcome on disk.
 
-Says how an attempt ended: for good, to be tried again, or to wait for room on the disk. Torch is
-imported only inside an attempt, so that what happens there is counted too. Knows nothing of how
-training goes.
+An attempt ends the job, or asks for another one, or waits for room on the disk. Torch is imported
+inside an attempt, so that an error of the import is counted too. Knows nothing of training.
 """
 
 import os
@@ -24,7 +23,7 @@ from worker.trainer.failures import Failure
 from worker.trainer.handover import LOCK
 
 RESERVE = 16 << 10
-"""Bytes that are kept on disk during an attempt, to say with that there is no room."""
+"""Bytes that are reserved on disk during an attempt, for writing that the disk is full."""
 
 log = logs.logger(__name__)
 
@@ -38,9 +37,9 @@ class Outcome:
 
 
 def run(job_id: str) -> Retry | None:
-    """Works on a job until it has ended or has to be put down; ``Retry`` if it is to go on.
+    """Works on a job until it has ended or must be put down; ``Retry`` if it is to continue.
 
-    Does nothing if the job has ended, or if somebody else works on it.
+    Does nothing if the job has ended, or if another process works on it.
     """
     settings = Settings.from_environment()
     try:
@@ -66,7 +65,7 @@ def run(job_id: str) -> Retry | None:
 
 @contextmanager
 def _lock(job: Job) -> Iterator[bool]:
-    """The job's lock, which the worker has left to this process if it could."""
+    """The job's lock, inherited from the worker or taken here; False if another process has it."""
     inherited = int(os.environ.pop(LOCK, -1))
     if inherited >= 0 and job.is_lock_file(inherited):
         os.set_inheritable(inherited, False)
@@ -123,10 +122,10 @@ def _conclude(job: Job, live: LiveEvents, outcome: Outcome) -> Retry | None:
 
 
 def _look_inside(job: Job, settings: Settings) -> None:
-    """Finds out what the cells of a job's best checkpoint do: some seconds, after its end.
+    """Analyses the cells of a job's best checkpoint: some seconds, after its end.
 
-    The job does not wait for it, nor does a worker that is told to stop: what is not found here is
-    when somebody asks the server.
+    Neither the job nor a worker that is told to stop waits for it: the server makes up for it when
+    a client asks.
     """
     from models.checkpoints.reference import Reference, UnknownModel
     from models.checkpoints.registry import Registry
@@ -138,10 +137,10 @@ def _look_inside(job: Job, settings: Settings) -> None:
         if best.card.get("job_id") == job.id:
             analyse(registry, job.model, best.digest, stop.is_shutdown)
     except UnknownModel:
-        # It came to no checkpoint, or that is deleted already.
+        # There is no checkpoint, or it was deleted already.
         return
     except Exception as error:
-        log.warning("job %s: its cells are not looked into: %r", job.id, error)
+        log.warning("job %s: cannot analyse its cells: %r", job.id, error)
 
 
 def _pause(job: Job) -> None:
@@ -149,5 +148,5 @@ def _pause(job: Job) -> None:
     try:
         job.set_running({**job.running(), "paused": failures.DISK_FULL})
     except OSError as error:
-        # It shows as queued, then, and is tried again all the same.
-        log.warning("job %s: not even that it is paused could be written: %s", job.id, error)
+        # Clients then see it as queued; it is tried again all the same.
+        log.warning("job %s: cannot write that it is paused: %s", job.id, error)

@@ -90,6 +90,7 @@ from rq.executions import Execution
 from rq.job import Job as RQJob
 from rq.utils import import_attribute, now
 
+from models.errors import Invalid
 from worker import logs
 from worker.jobs import JobStore, UnknownJob
 from worker.queue import FORMER_FUNCTIONS, FUNCTION, NAME, Queue
@@ -112,7 +113,7 @@ _QUIET_REPEATS = 60.0
 log = logs.logger(__name__)
 
 
-class Refused(Exception):
+class ForeignFunction(Invalid):
     """The queue names a function that is not the worker's."""
 
 
@@ -122,7 +123,7 @@ class TrainingJob(RQJob):
     @property
     def func(self) -> Callable[..., Any]:
         if self.func_name not in (FUNCTION, *FORMER_FUNCTIONS):
-            raise Refused(f"{self.func_name} is not a function of this worker")
+            raise ForeignFunction(f"{self.func_name} is not a function of this worker")
         function: Callable[..., Any] = import_attribute(FUNCTION)
         return function
 
@@ -174,8 +175,6 @@ class TrainingWorker(SpawnWorker):
     @property
     def told_to_stop(self) -> bool:
         return self._shutdown_requested_date is not None
-
-    # One job
 
     def execute_job(self, job: RQJob, queue: RQQueue) -> None:
         with logs.about(job_id=job.id):
@@ -261,8 +260,6 @@ class TrainingWorker(SpawnWorker):
         with ours.lock() as held:
             if held and ours.result() is None and count_death(ours) >= MAX_DEATHS:
                 self._charloom.events.publish(ours.id, ours.finish("failed", KILLED))
-
-    # The worker's life
 
     def handle_warm_shutdown_request(self) -> None:
         """Asks the horse to save its state and exit."""
