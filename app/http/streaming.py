@@ -1,4 +1,4 @@
-"""Answers that are sent while they are made. Knows no route."""
+"""Answers that are sent while they are being made. Knows no route."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -9,13 +9,13 @@ from starlette.types import Receive, Scope, Send
 
 
 class ClosingResponse(StreamingResponse):
-    """Chunks as they are made. ``close`` frees what they are made of however the answer ends.
+    """Sends chunks as they are made; ``close`` frees their source however the answer ends.
 
     Args:
-        chunks: the body; an iterator that is not asynchronous runs in a thread.
+        chunks: the body; a plain iterator runs in a thread.
         media_type: of the body.
         headers: of the answer.
-        close: called once, after the last chunk or when the client has left.
+        close: called once, after the last chunk or when the client has disconnected.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class ClosingResponse(StreamingResponse):
         super().__init__(chunks, headers=headers, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Not in the generator: one that never began to run has no finally either.
+        # Not in the generator: the finally of one that never started does not run.
         try:
             await super().__call__(scope, receive, send)
         finally:

@@ -1,4 +1,4 @@
-"""Corpora: uploaded, listed and deleted."""
+"""Corpora: uploaded, listed and deleted. Knows no training."""
 
 from contextlib import suppress
 from typing import Annotated
@@ -12,31 +12,37 @@ from app.http.problems import responses
 from app.http.queries import known_query
 from app.routes import feasibility
 from app.routes.services import ServicesDep
-from app.schemas.common import page
+from app.schemas.common import PathCorpus, page
 from app.schemas.training import CorpusList, CorpusQuery, CorpusReport
 from worker.corpora import CorpusStore, UnknownCorpus
 from worker.devices import DeviceStore
 
 router = APIRouter(tags=["training"])
 _QUERY = [Depends(known_query)]
-"""Of all but the upload, whose body is a text."""
+"""For all routes but the upload, which reads its query itself."""
 
 
 @router.post(
     "/corpora",
     status_code=201,
     tags=["corpora"],
-    summary="Keep a text and say what it is",
+    summary="Upload a corpus",
     responses=responses(400, 413, 415, 422, 507),
     openapi_extra={
         "requestBody": {
-            # Nothing is a text too, which its report says.
+            # An empty text is a corpus too; its report says so.
             "required": False,
             "content": {
                 "multipart/form-data": {
                     "schema": {
                         "type": "object",
-                        "properties": {CORPUS: {"type": "string", "format": "binary"}},
+                        "properties": {
+                            CORPUS: {
+                                "type": "string",
+                                "format": "binary",
+                                "description": "The text.",
+                            }
+                        },
                         "required": [CORPUS],
                     }
                 },
@@ -46,7 +52,7 @@ _QUERY = [Depends(known_query)]
     },
 )
 async def add_corpus(request: Request, response: Response, services: ServicesDep) -> CorpusReport:
-    """Keeps a text without training on it. What is wrong with it is a warning in the report."""
+    """Keeps a text without training on it. Problems with the text are warnings in the report."""
     async with receive_text(
         request, services.corpora, services.settings.max_upload_bytes, (), lambda _fields: None
     ) as received:
@@ -88,11 +94,11 @@ def list_corpora(query: Annotated[CorpusQuery, Query()], services: ServicesDep) 
 @router.get(
     "/corpora/{corpus_id}",
     tags=["corpora"],
-    summary="What a corpus is",
+    summary="Get a corpus report",
     responses=responses(404),
     dependencies=_QUERY,
 )
-def show_corpus(corpus_id: str, services: ServicesDep) -> CorpusReport:
+def show_corpus(corpus_id: PathCorpus, services: ServicesDep) -> CorpusReport:
     return _report(services.corpora, services.devices, corpus_id)
 
 
@@ -100,12 +106,12 @@ def show_corpus(corpus_id: str, services: ServicesDep) -> CorpusReport:
     "/corpora/{corpus_id}",
     status_code=204,
     tags=["corpora"],
-    summary="Remove a corpus",
+    summary="Delete a corpus",
     responses=responses(404, 409),
     dependencies=_QUERY,
 )
-def delete_corpus(corpus_id: str, services: ServicesDep) -> None:
-    """Removes a corpus that no unfinished job needs."""
+def delete_corpus(corpus_id: PathCorpus, services: ServicesDep) -> None:
+    """Deletes a corpus that no unfinished job needs."""
 
     def needed_by(corpus_id: str) -> str | None:
         jobs = services.jobs.unended()

@@ -1,6 +1,7 @@
-"""Whether a training can be, and how long it takes: asked before a job is made of it.
+"""Whether a training is possible, and how long it takes, before it becomes a job.
 
-Knows memory, the model to go on from and what workers measured; no route and no torch.
+Knows memory, the model to continue from and the speeds that workers measured, no route and no
+torch.
 """
 
 from dataclasses import replace
@@ -22,11 +23,11 @@ _SIZES = {
     "hidden_size": "hidden_size",
     "embedding_size": "embedding_size",
 }
-"""Options that a model to go on from decides, and what its config calls them."""
+"""Options that the model to continue from decides, and their names in its config."""
 
 
 def check(models: Registry, devices: DeviceStore, asked: TrainingOptions, scan: Scan) -> None:
-    """Raises Problem, 422, for what can't be trained: known before anything is kept."""
+    """Raises Problem, 422, if the training is impossible, before anything is kept."""
     options = with_preset(asked)
     if asked.init_from:
         config = _origin(models, asked, scan)
@@ -48,7 +49,7 @@ def check(models: Registry, devices: DeviceStore, asked: TrainingOptions, scan: 
 
 
 def _origin(models: Registry, asked: TrainingOptions, scan: Scan) -> NetworkConfig:
-    """The sizes of the model to go on from, once it is one that the corpus and the options fit."""
+    """The config of the model to continue from, if the corpus and the options fit it."""
     try:
         entry = models.entry(Reference.parse(str(asked.init_from)))
     except UnknownModel:
@@ -61,14 +62,14 @@ def _origin(models: Registry, asked: TrainingOptions, scan: Scan) -> NetworkConf
     for option, name in _SIZES.items():
         given, own = getattr(asked, option), getattr(entry.config, name)
         if given is not None and given != own:
-            raise unprocessable(option, f"must be {own}, as in the model to go on from")
+            raise unprocessable(option, f"must be {own}, as in the model to continue from")
     return entry.config
 
 
 def estimated_seconds(
     devices: DeviceStore, distinct: int, characters: int, options: TrainingOptions | None = None
 ) -> float | None:
-    """About how long training takes on the fastest device; None while none was measured."""
+    """About how long training takes on the fastest device; None if none was measured yet."""
     work = devices.work()
     if work is None:
         return None

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can do its work."""
+"""Whether the process is alive, and whether it can work. Knows no other endpoint."""
 
 from fastapi import APIRouter
 from redis import RedisError
@@ -17,18 +17,18 @@ router = APIRouter(tags=["health"])
 log = logs.logger(__name__)
 
 
-@router.get("/healthz", summary="The process lives")
+@router.get("/healthz", summary="Check that the process is alive")
 async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
 @router.get(
     "/readyz",
-    summary="Storage and Redis answer",
+    summary="Check that storage and Redis answer",
     responses=responses(503),
 )
 def readyz(services: ServicesDep) -> Readiness:
-    """503 with the same members while storage or Redis don't answer."""
+    """503 with the same members while storage or Redis does not answer."""
     workers = _workers(services.queue)
     models = _models(services.jobs, services.corpora, services.models)
     readiness = Readiness(redis=workers is not None, workers=workers, models=models)
@@ -52,7 +52,7 @@ def _workers(queue: Queue) -> int | None:
 
 
 def _models(jobs: JobStore, corpora: CorpusStore, models: Registry) -> int | None:
-    """How many models there are, if all three stores answer."""
+    """The number of models; None if a store does not answer."""
     try:
         jobs.ids()
         corpora.ids()

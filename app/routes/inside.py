@@ -1,4 +1,7 @@
-"""Looking inside models: what they expect of a text, what their cells do, which one wrote it."""
+"""Looks inside models: predictions and cells on a text, cells that track something, scores.
+
+Knows no other endpoint.
+"""
 
 import json
 import math
@@ -22,6 +25,7 @@ from app.http.queries import known_query
 from app.http.validation import validated
 from app.routes.services import ServicesDep
 from app.routes.texts import known_text
+from app.schemas.common import PathModel
 from app.schemas.inside import (
     CellRanking,
     Inspection,
@@ -40,28 +44,27 @@ from models.units import bits
 
 MAX_BODY = 1 << 19
 MAX_ACTIVATIONS = 1_000_000
-"""Characters times cells of one answer: some ten megabytes."""
+"""Most characters times cells in one answer: about 10 MB."""
 
 
 UNKNOWN_BITS = math.log2(0x110000)
-"""What a character is charged that a model doesn't know, where models are compared: as if any code
-point were as likely."""
+"""Cost of a character that a model does not know: as if all code points were equally likely."""
 
 _CHUNK = 250
-"""Characters that are made JSON of at once: meanwhile no other thread runs Python."""
+"""Characters that are encoded at once, while no other thread runs Python."""
 
 router = APIRouter(tags=["inside"], dependencies=[Depends(known_query)])
 
 
 @router.post(
     "/models/{model}/inspect",
-    summary="Read a text with a model",
+    summary="Inspect a text with a model",
     response_model=Inspection,
     responses=responses(404, 413, 415, 422, 503),
     openapi_extra=json_body(InspectRequest),
 )
-async def inspect(model: str, request: Request, services: ServicesDep) -> Response:
-    """How likely each character was, what was expected next, and what cells showed."""
+async def inspect(model: PathModel, request: Request, services: ServicesDep) -> Response:
+    """The probability of each character, the guesses for the next one, and activations of cells."""
     fields = validated(InspectRequest, await read_json(request, MAX_BODY))
     reference = Reference.from_client(model)
     network = await services.loaded.network(reference)
@@ -71,12 +74,12 @@ async def inspect(model: str, request: Request, services: ServicesDep) -> Respon
     def work(stopped: ShouldStop) -> bytes:
         known = known_text(network.vocabulary, "text", fields.text, fields.unknown)
         if not known.text:
-            raise unprocessable("text", "has no character that this model knows")
+            raise unprocessable("text", "has no character that the model knows")
         traced = _trace(network, known.text, stopped, fields.top, fields.layer, fields.cells)
         head = InspectionHead(
             model=str(reference),
             digest=network.digest,
-            # A negative one counts from the last.
+            # A negative layer counts from the last.
             layer=fields.layer % config.num_layers,
             cells=fields.cells,
             unknown=known.left_out,
@@ -90,12 +93,12 @@ async def inspect(model: str, request: Request, services: ServicesDep) -> Respon
 
 @router.get(
     "/models/{model}/cells",
-    summary="What a model's cells keep track of",
+    summary="Get what a model's cells track",
     response_model=CellRanking,
     responses={
         202: {
-            "description": "It is being computed: ask again.",
-            "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+            "description": "The search is running: try again.",
+            "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
             "content": {
                 "application/json": {
                     "schema": {"$ref": f"#/components/schemas/{CellRanking.__name__}"},
@@ -106,8 +109,8 @@ async def inspect(model: str, request: Request, services: ServicesDep) -> Respon
         **responses(404, 422, 503),
     },
 )
-async def cells(model: str, services: ServicesDep) -> Response:
-    """On text that the model was not trained on; found on one half of it, scored on the other."""
+async def cells(model: PathModel, services: ServicesDep) -> Response:
+    """Cells found on one half of the validation text, and scored on the other."""
     reference = Reference.from_client(model)
     name, digest = reference.name, await run_in_threadpool(services.models.resolve, reference)
     found = await run_in_threadpool(read_cells, services.models, name, digest)
@@ -122,13 +125,13 @@ async def cells(model: str, services: ServicesDep) -> Response:
 
 @router.post(
     "/score",
-    summary="Which model wrote this?",
+    summary="Compare models on a text",
     response_model=Scores,
     responses=responses(404, 413, 415, 422, 503),
     openapi_extra=json_body(ScoreRequest),
 )
 async def score(request: Request, services: ServicesDep) -> Scores:
-    """Bits per character of a text under each of several models."""
+    """The bits per character of a text under each model: the best one may have written it."""
     fields = validated(ScoreRequest, await read_json(request, MAX_BODY))
     scores: list[Score] = []
     costs: list[float] = []
@@ -149,7 +152,7 @@ async def score(request: Request, services: ServicesDep) -> Scores:
 def _score(
     reference: Reference, network: LoadedNetwork, fields: ScoreRequest, stopped: ShouldStop
 ) -> tuple[Score, float]:
-    """A model's score of a text, and the bits that the whole text costs."""
+    """A model's score, and its bits for the whole text."""
     known = known_text(network.vocabulary, "text", fields.text, fields.unknown)
     score = Score(model=str(reference), loss=None, bpc=None, unknown=known.left_out)
     cost = known.left_out * UNKNOWN_BITS
@@ -180,7 +183,7 @@ async def _read(
 
 @contextmanager
 def _problems() -> Iterator[None]:
-    """Raises Problem: 503 where the work was stopped, 422 for an overflow."""
+    """Raises Problem: 503 for stopped work, 422 for an overflow."""
     try:
         yield
     except Stopped:
@@ -216,7 +219,7 @@ def _trace(
 
 
 def _inspection(head: InspectionHead, traced: Trace, vocabulary: Vocabulary) -> Iterator[bytes]:
-    """The answer as JSON, in pieces."""
+    """Yields the answer as JSON, in pieces."""
     yield head.model_dump_json()[:-1].encode() + b', "characters": ['
     names = {id_: vocabulary.name(id_) for id_ in np.unique(traced.top_ids).tolist()}
     probabilities = np.exp(-traced.losses.astype(np.float64))
@@ -247,7 +250,7 @@ def _inspection(head: InspectionHead, traced: Trace, vocabulary: Vocabulary) -> 
 
 
 def _rounded(values: NDArray[Any]) -> list[Any]:
-    """Six significant digits: what fp32 holds, in half the JSON."""
+    """Rounds to six significant digits, about the precision of fp32, in half the JSON."""
     exact = values.astype(np.float64)
     size = np.floor(np.log10(np.maximum(np.abs(exact), 1e-300)))
     scale = 10.0 ** np.clip(5 - size, -300, 300)

@@ -1,4 +1,4 @@
-"""Jobs: listed, followed, cancelled and resumed."""
+"""Jobs: listed, followed, cancelled, resumed and deleted. Knows no training."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import known_query
 from app.http.validation import validated
 from app.routes.services import JobDep, ServicesDep
-from app.schemas.common import page
+from app.schemas.common import PathJob, page
 from app.schemas.training import JobList, JobQuery, JobView, ResumeRequest
 from models.options import TrainingOptions
 from worker.corpora import CorpusStore
@@ -27,8 +27,9 @@ from worker.jobs import Job, JobStore, UnknownJob
 router = APIRouter(tags=["training"], dependencies=[Depends(known_query)])
 
 
-@router.get("/jobs", summary="List jobs, newest first")
+@router.get("/jobs", summary="List jobs")
 def list_jobs(query: Annotated[JobQuery, Query()], services: ServicesDep) -> JobList:
+    """The newest job comes first."""
     found: list[JobView] = []
     for job_id in services.jobs.ids():
         if query.cursor and job_id >= query.cursor:
@@ -49,7 +50,7 @@ def _view(job: Job) -> JobView:
     return JobView.model_validate(job.view())
 
 
-@router.get("/jobs/{job_id}", summary="A job", responses=responses(404))
+@router.get("/jobs/{job_id}", summary="Get a job", responses=responses(404))
 def show_job(job: JobDep) -> JobView:
     return _view(job)
 
@@ -57,11 +58,11 @@ def show_job(job: JobDep) -> JobView:
 @router.delete(
     "/jobs/{job_id}",
     status_code=204,
-    summary="Remove an ended job",
+    summary="Delete an ended job",
     responses=responses(404, 409),
 )
-def delete_job(job_id: str, services: ServicesDep) -> None:
-    """Removes an ended job's record and resume state; the models that it published stay."""
+def delete_job(job_id: PathJob, services: ServicesDep) -> None:
+    """Deletes a job's record and the state to resume it from. The models that it published stay."""
     services.jobs.delete(job_id)
     with suppress(RedisError):
         services.queue.forget(job_id)
@@ -74,7 +75,7 @@ def delete_job(job_id: str, services: ServicesDep) -> None:
     responses=responses(404, 409),
 )
 def cancel_job(job: JobDep, services: ServicesDep) -> JobView:
-    """Ends a job within two seconds; what it published stays."""
+    """Ends a job within two seconds. The models that it published stay."""
     event = job.request_cancel()
     if event is not None:
         services.queue.events.publish(job.id, event)
@@ -91,12 +92,12 @@ def cancel_job(job: JobDep, services: ServicesDep) -> JobView:
     openapi_extra=json_body(ResumeRequest, required=False),
 )
 async def resume_job(
-    job_id: str, request: Request, background: BackgroundTasks, services: ServicesDep
+    job_id: PathJob, request: Request, background: BackgroundTasks, services: ServicesDep
 ) -> JobView:
     """A cancelled, failed or finished job continues from its last state.
 
-    The limits may be raised in the body, as JSON; they count from the job's beginning. Without
-    one that is raised, a job that has reached them ends again at once.
+    The body may raise the job's limits, which count from the start of the job. A job that has
+    reached a limit ends again at once unless the limit is raised.
     """
     values = await read_json(request, optional=True)
     raised = validated(ResumeRequest, values).model_dump(exclude_none=True)
@@ -113,7 +114,7 @@ def _resume(jobs: JobStore, corpora: CorpusStore, job_id: str, raised: dict[str,
         if (before := view["options"].get(name)) is not None and value < before:
             raise unprocessable(name, f"can only be raised: it is {before:g} already")
     if raised and (left := reached - raised.keys()):
-        raise unprocessable(min(left), "has been reached as well: raise it too")
+        raise unprocessable(min(left), "has been reached too: raise it as well")
     if not corpora.has(job.spec["corpus_id"]):
         raise Problem(
             409, "corpus_deleted", "the job's corpus was deleted, so it cannot be resumed"
@@ -122,7 +123,7 @@ def _resume(jobs: JobStore, corpora: CorpusStore, job_id: str, raised: dict[str,
 
 
 def _limits_reached(progress: ProgressData | None, options: TrainingOptions) -> set[str]:
-    """Those of the limits asked for that the job has reached."""
+    """The limits that the job has reached, of those that were set."""
     if progress is None:
         return set()
     measures = {
@@ -146,7 +147,7 @@ async def follow_job(
         str | None, Header(description="Continue after this event; an unknown id starts over.")
     ] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Every event of a job from its start, then live, until it has ended.
+    """Streams every event of a job from its start, then live until the job ends.
 
     Events are `progress`, `evaluation`, `sample`, `checkpoint`, `notice` and, last, `end`.
     """
@@ -165,7 +166,7 @@ def _event_id(header: str | None) -> int:
 async def _until(
     stopping: asyncio.Event, events: AsyncGenerator[JobEvent, None]
 ) -> AsyncIterator[JobEvent]:
-    """The events until their end or until the server stops; the client comes back for the rest."""
+    """Yields events until they end or the server stops; clients reconnect for the rest."""
     stopped = asyncio.ensure_future(stopping.wait())
     coming: asyncio.Future[JobEvent] = asyncio.ensure_future(anext(events))
     try:
@@ -179,8 +180,8 @@ async def _until(
                 return
             coming = asyncio.ensure_future(anext(events))
     finally:
-        # Shielded: a client that leaves cancels this, and the generator must be closed all the
-        # same, after whatever runs in it.
+        # Shielded: the disconnect of a client cancels this, but the generator must be closed, and
+        # only after the step that runs in it.
         with anyio.CancelScope(shield=True):
             stopped.cancel()
             while not coming.done():

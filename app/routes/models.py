@@ -1,6 +1,6 @@
-"""Published models over HTTP: what there is, how it was trained, out and in, and away with it.
+"""Published models: listed, shown, downloaded, imported and deleted.
 
-All through ``models.checkpoint.Registry``; weights are read only where they are carried away or in.
+Weights are read only for a download or an import. Knows no training and no sampling.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
 from app.http.streaming import ClosingResponse
 from app.routes.services import Services, ServicesDep
-from app.schemas.common import BaselineView, page
+from app.schemas.common import BaselineView, PathModel, page
 from app.schemas.models import (
     DownloadQuery,
     LossPoint,
@@ -43,7 +43,7 @@ router = APIRouter(tags=["models"], dependencies=[Depends(known_query)])
 
 @router.get("/models", summary="List models")
 def list_models(query: Annotated[ModelQuery, Query()], services: ServicesDep) -> ModelList:
-    """Every model under each of its tags, by name, `latest` first."""
+    """Lists every model under each of its tags, by name, `latest` first."""
     start = Reference.parse(query.cursor).place if query.cursor else None
     found: list[ModelView] = []
     for reference in services.models.references():
@@ -59,18 +59,18 @@ def list_models(query: Annotated[ModelQuery, Query()], services: ServicesDep) ->
     return ModelList(models=models, next=cursor)
 
 
-@router.get("/models/{model}", summary="A model", responses=responses(404))
-def show_model(model: str, services: ServicesDep) -> ModelView:
+@router.get("/models/{model}", summary="Get a model", responses=responses(404))
+def show_model(model: PathModel, services: ServicesDep) -> ModelView:
     return view(services.models.entry(Reference.from_client(model)))
 
 
 @router.get(
     "/models/{model}/history",
-    summary="How a model was trained",
+    summary="Get a model's training history",
     responses=responses(404),
 )
-def show_history(model: str, services: ServicesDep) -> ModelHistory:
-    """Losses and samples over the steps of its training, oldest first."""
+def show_history(model: PathModel, services: ServicesDep) -> ModelHistory:
+    """Losses and samples over the steps of training, oldest first."""
     lines = services.models.history(Reference.from_client(model))
     return ModelHistory(
         points=[LossPoint.model_validate(line) for line in lines if "text" not in line],
@@ -80,7 +80,7 @@ def show_history(model: str, services: ServicesDep) -> ModelHistory:
 
 @router.get(
     "/models/{model}/download",
-    summary="A model to carry away",
+    summary="Download a model",
     response_class=Response,
     responses={
         200: {
@@ -94,10 +94,10 @@ def show_history(model: str, services: ServicesDep) -> ModelHistory:
     },
 )
 async def download_model(
-    model: str, query: Annotated[DownloadQuery, Query()], services: ServicesDep
+    model: PathModel, query: Annotated[DownloadQuery, Query()], services: ServicesDep
 ) -> Response:
-    """A zip of the checkpoint, which `POST /models/{model}` takes, here or elsewhere; or its
-    network as an ONNX graph, which tells what its inputs and outputs are."""
+    """A zip of the checkpoint, which `POST /models/{model}` accepts on any server; or the network
+    as an ONNX graph, which documents its inputs and outputs."""
     reference = Reference.from_client(model)
     if query.format == "onnx":
         return await _onnx(reference, services)
@@ -114,7 +114,7 @@ async def _onnx(reference: Reference, services: Services) -> Response:
     checkpoint, digest = network.checkpoint, network.digest
 
     def make() -> tuple[IO[bytes], int]:
-        # In a file: whoever reads slowly must not hold it in memory.
+        # In a file: a slow reader must not hold it in memory.
         try:
             data = onnx_file(
                 checkpoint.config,
@@ -138,7 +138,7 @@ async def _onnx(reference: Reference, services: Services) -> Response:
 
 
 def _unnamed_file(models: Registry) -> IO[bytes]:
-    """A file on the models' disk that goes when it is closed, however the server ends."""
+    """A file on the models' disk that is gone once closed, however the server ends."""
     models.root.mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryFile(dir=models.root)
 
@@ -149,7 +149,7 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _download_headers(reference: Reference, digest: str, kind: str) -> dict[str, str]:
-    # A file's name has no colon everywhere.
+    # Some systems allow no colon in a file's name.
     shown = str(reference).replace(":", "-")
     return {
         "Content-Disposition": f'attachment; filename="{shown}-{digest[:12]}.{kind}"',
@@ -160,7 +160,7 @@ def _download_headers(reference: Reference, digest: str, kind: str) -> dict[str,
 @router.post(
     "/models/{model}",
     status_code=201,
-    summary="Bring a model",
+    summary="Import a model",
     responses=responses(409, 413, 415, 422, 507),
     openapi_extra={
         "requestBody": {
@@ -170,16 +170,16 @@ def _download_headers(reference: Reference, digest: str, kind: str) -> dict[str,
     },
 )
 async def import_model(
-    model: str, request: Request, response: Response, services: ServicesDep
+    model: PathModel, request: Request, response: Response, services: ServicesDep
 ) -> ModelView:
-    """Takes the zip of a checkpoint as the body. What `latest` named before stays under the id of
-    its job."""
+    """The body is the zip of a checkpoint. What `latest` named before stays under the id of its
+    job."""
     try:
         reference = Reference.parse(model)
         check_publishable(reference)
     except ValueError as error:
         raise unprocessable("model", f"is not a valid target name: {error}") from None
-    # A job that is to publish under the name would take the tag back.
+    # A job that publishes under the name would take the tag back.
     await run_in_threadpool(services.jobs.check_name, reference.name)
     with await run_in_threadpool(_unnamed_file, services.models) as file:
         limit = services.settings.max_upload_bytes
@@ -196,7 +196,7 @@ def _publish(models: Registry, reference: Reference, file: IO[bytes], limit: int
         checkpoint = unzipped(file, limit)
     except CheckpointError as error:
         raise unprocessable("body", f"is not a checkpoint: {error}") from None
-    # Whoever sends it does not decide what this server ships, and sends no n-gram model.
+    # A client does not decide which models this server ships, and the zip has no n-gram model.
     card = checkpoint.card.copy()
     card.pop("pretrained", None)
     card.pop("ngram", None)
@@ -205,10 +205,10 @@ def _publish(models: Registry, reference: Reference, file: IO[bytes], limit: int
 
 
 @router.delete(
-    "/models/{model}", status_code=204, summary="Remove a model", responses=responses(404)
+    "/models/{model}", status_code=204, summary="Delete a model", responses=responses(404)
 )
-def delete_model(model: str, services: ServicesDep) -> None:
-    """Removes a tag; a name alone removes every tag of it."""
+def delete_model(model: PathModel, services: ServicesDep) -> None:
+    """Deletes a tag, or with a name only, all tags of the name."""
     reference = Reference.from_client(model)
     if ":" in model:
         services.models.delete(reference)

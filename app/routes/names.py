@@ -1,8 +1,8 @@
-"""``/names``: lines of a model that was trained on a list, one at a time and each only once.
+"""``/names``: distinct lines of a model that was trained on a list.
 
-A name is drawn as a text is: a stream with a seed of its own, from a line's beginning to its end.
-Some are drawn ahead of their turn so that they share a batch; they are taken in turn all the same,
-so a seed gives the same names whatever else the server does.
+A name is drawn like a text: a stream with its own seed, from the beginning of a line to its end.
+Several are drawn ahead to share a batch but looked at in order, so a seed gives the same names
+whatever the load. Knows no other endpoint.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ from models.text.vocab import UnknownCharacters
 router = APIRouter(tags=["sampling"])
 
 DRAWS_PER_NAME = 200
-"""Draws for each name asked, after which there probably are no more of the kind."""
+"""Draws per requested name, after which there probably are no more such names."""
 
 AHEAD, LEAST_AHEAD = 32, 8
-"""Draws at once: as many as names are missing, within these."""
+"""Draws at once: the number of missing names, within these bounds."""
 
 _PAUSE_SECONDS = 0.05
 
@@ -47,7 +47,7 @@ _PAUSE_SECONDS = 0.05
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "Names, none twice; fewer than asked if there seem to be no more.",
+            "description": "Distinct names; fewer than requested if there seem to be no more.",
             "content": {
                 JSON: {"schema": NamesResult.model_json_schema()},
                 TEXT: {"schema": {"type": "string"}, "example": "Kaelin\nKarwin\n"},
@@ -60,10 +60,10 @@ _PAUSE_SECONDS = 0.05
 async def names(
     fields: Annotated[NamesQuery, Query()], request: Request, services: ServicesDep
 ) -> Response:
-    """New lines of a model of a list, as JSON at once, or as plain text each as it is found.
+    """Lines from a model of a list: as JSON in one piece, or as plain text, each when it is found.
 
-    A name is `novel` if it is not a line of the corpus. The search ends after 200 draws for each
-    name asked, with what it has.
+    A name is `novel` if it is not a line of the corpus. The search stops after 200 draws per
+    requested name, even if names are missing.
     """
     kind = accepted(request, (JSON, TEXT))
     reference, model = await services.texts.model(fields.model)
@@ -81,12 +81,12 @@ async def names(
 
 
 def _checked(model: LoadedModel, fields: NamesQuery) -> KnownText:
-    """The beginning as the model reads it. Raises Problem, 422."""
+    """The beginning of each name as the model reads it. Raises Problem, 422."""
     if not len(model.lines):
         raise unprocessable(
             "model",
-            "was not trained on a list: names are drawn where 99 of 100 lines of the corpus have "
-            f"fewer than {LIST_LINE} characters",
+            "was not trained on a list: names need a corpus where 99 of 100 lines have fewer than "
+            f"{LIST_LINE} characters",
         )
     if fields.min_length > fields.max_length:
         raise unprocessable("min_length", "must not be more than max_length")
@@ -105,7 +105,7 @@ async def _lines(search: "Search") -> AsyncIterator[bytes]:
 
 
 async def _at_once(search: "Search") -> AsyncIterator[bytes]:
-    """One chunk. Streamed nevertheless: a client that leaves meanwhile ends the search."""
+    """Yields one chunk. As a stream, so that the disconnect of a client ends the search."""
     found: list[dict[str, object]] = []
     async for name, novel in search:
         found.append({"name": name, "novel": novel})
@@ -116,9 +116,9 @@ async def _at_once(search: "Search") -> AsyncIterator[bytes]:
 
 
 class Search:
-    """Draws until there are enough names; whoever began it closes it.
+    """Draws until there are enough names; the caller closes it.
 
-    ``drawn`` counts the draws that were looked at.
+    ``drawn`` counts the draws looked at.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Search:
         self._model = model
         self._decoder = decoder
         self._starts_with = starts_with
-        # Argmax draws one line again and again.
+        # Argmax always draws the same line.
         self._most = DRAWS_PER_NAME * fields.count if fields.temperature else 1
         self._found: set[str] = set()
         self._ahead: deque[StreamReader] = deque()
@@ -147,16 +147,16 @@ class Search:
         self._ahead.append(self._open(0))
 
     def close(self) -> None:
-        """Frees the rows; a second time is no harm."""
+        """Frees the rows; a second call does nothing."""
         for reader in self._ahead:
             reader.close()
 
     async def __aiter__(self) -> AsyncIterator[tuple[str, bool]]:
-        """Names and whether they are novel, each as soon as it is its turn."""
+        """Yields names and whether they are novel, each as soon as its turn comes."""
         while len(self._found) < self.fields.count and self.drawn < self._most:
             self._draw_ahead()
             if not self._ahead:
-                # Others took every row, or the server stops.
+                # Other clients hold every row, or the server is stopping.
                 if self._streams.stopped:
                     return
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -190,7 +190,7 @@ class Search:
         options = SampleOptions(
             derived_seed(self.seed, index),
             self.fields.temperature,
-            # One more than fits: where the line has not ended by then, it is too long.
+            # One more than allowed: a line that has not ended by then is too long.
             self.fields.max_length - len(self._starts_with.text) + 1,
             stop=("\n",),
         )
@@ -198,7 +198,7 @@ class Search:
         return self._streams.open(self._decoder, stream)
 
     async def _take(self) -> tuple[str, str | None]:
-        """The next draw's text and how it ended."""
+        """Takes the next draw: its text and how it ended."""
         reader = self._ahead[0]
         text = "".join([piece.text async for piece in reader])
         reader.close()

@@ -1,4 +1,7 @@
-"""``/sample``: text from a model, streamed as it is made, as SSE with probabilities, or as JSON."""
+"""``/sample``: text from a model, as a stream of plain text or events, or as JSON.
+
+Knows no other endpoint.
+"""
 
 import time
 from collections.abc import AsyncIterator
@@ -33,7 +36,7 @@ router = APIRouter(tags=["sampling"])
 
 _DOCUMENTATION: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The text, in chunks as it is made; each ends on a whole character.",
+        "description": "The text, in chunks as it is written; each ends on a whole character.",
         "content": {
             TEXT: {
                 "schema": {"type": "string"},
@@ -49,10 +52,10 @@ _DOCUMENTATION: dict[int | str, dict[str, Any]] = {
         "headers": {
             name: {"schema": {"type": "string"}, "description": text}
             for name, text in (
-                ("X-Model", "the model that wrote"),
-                ("X-Model-Digest", "its checkpoint"),
-                ("X-Seed", "the seed, drawn if none was given"),
-                ("X-Precision", "exact (fp32) or fast (int8)"),
+                ("X-Model", "The model."),
+                ("X-Model-Digest", "Digest of its checkpoint."),
+                ("X-Seed", "The seed, drawn if none was given."),
+                ("X-Precision", "exact (fp32) or fast (int8)."),
             )
         },
     },
@@ -62,7 +65,7 @@ _DOCUMENTATION: dict[int | str, dict[str, Any]] = {
 
 @router.get(
     "/sample",
-    summary="Stream text from a model",
+    summary="Sample text from a model",
     response_class=StreamingResponse,
     responses=_DOCUMENTATION,
     dependencies=[Depends(known_query)],
@@ -70,20 +73,20 @@ _DOCUMENTATION: dict[int | str, dict[str, Any]] = {
 async def sample(
     fields: Annotated[SampleQuery, Query()], request: Request, services: ServicesDep
 ) -> Response:
-    """By `Accept`: plain text in chunks (the default), `text/event-stream`, or JSON at once."""
+    """`Accept` chooses plain text in chunks (default), `text/event-stream` or JSON in one piece."""
     return await _answer(request, services, fields)
 
 
 @router.post(
     "/sample",
-    summary="Stream text from a model, asked in JSON",
+    summary="Sample text, with the fields as JSON",
     response_class=StreamingResponse,
     responses=_DOCUMENTATION,
     openapi_extra=json_body(SampleRequest),
     dependencies=[Depends(known_query)],
 )
 async def sample_json(request: Request, services: ServicesDep) -> Response:
-    """The same fields as a JSON object; for long primes, and to go on from a `state`."""
+    """For long primes, and to continue from the `state` of an earlier answer."""
     fields = validated(SampleRequest, await read_json(request, MAX_BODY))
     return await _answer(request, services, fields, fields.continue_from)
 
@@ -97,7 +100,7 @@ async def _answer(
     kind = accepted(request, (TEXT, EVENTS, JSON))
     if fields.probabilities and kind == TEXT:
         raise unprocessable(
-            "probabilities", f"don't fit into plain text: ask with Accept: {EVENTS} or {JSON}"
+            "probabilities", f"do not fit into plain text: send Accept: {EVENTS} or {JSON}"
         )
     opened = await services.texts.open(fields, continue_from, keep_state=kind != TEXT)
     if kind == JSON:
@@ -150,7 +153,7 @@ def _ending(texts: Texts, opened: Opened) -> TextEnd:
 
 
 async def _at_once(request: Request, texts: Texts, opened: Opened) -> Response:
-    """The whole answer. A client that leaves meanwhile frees its row too."""
+    """The answer in one piece. The disconnect of a client frees its row too."""
     text = opened.echoed
     characters: list[TextCharacter] = []
     try:

@@ -1,4 +1,4 @@
-"""How a request becomes a text on its way. Knows no form of an answer."""
+"""Turns a request into a text on its way. Knows no endpoint and no form of an answer."""
 
 import hashlib
 import secrets
@@ -24,15 +24,15 @@ DRAWN_SEEDS = 2**53
 """Drawn seeds stay below this, so that every JSON parser reads them exactly."""
 
 SHOWN_NAMES = 20
-"""Names of models that an error lists at most."""
+"""Most models that an error lists."""
 
 SKIPPING_ROUNDS = 3
-"""A text could be made to need thousands."""
+"""A hostile text could need thousands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A text on its way, and what its answer says of it."""
+    """A text on its way, and what its answer says about it."""
 
     reference: Reference
     model: LoadedModel
@@ -50,7 +50,7 @@ class Opened:
 def sample_headers(
     reference: Reference, model: LoadedModel, seed: int, precision: Precision
 ) -> dict[str, str]:
-    """What the answer with a text, or with names, says of how they came about."""
+    """Headers of an answer with text or names: what determined them."""
     return {
         "X-Model": str(reference),
         "X-Model-Digest": model.digest,
@@ -66,10 +66,10 @@ def draw_seed() -> int:
 
 
 def derived_seed(seed: int, index: int) -> int:
-    """The seed of the text number ``index`` of a request that makes several.
+    """The seed of text number ``index`` of a request for several.
 
-    The first one's is the request's own. The others are hashed: of requests with neighbouring
-    seeds no two texts shall be the same.
+    The first one is the request's own. The others are hashed, so that requests with neighbouring
+    seeds have no text in common.
     """
     if index == 0:
         return seed
@@ -79,7 +79,7 @@ def derived_seed(seed: int, index: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class KnownText:
-    """A text as a model reads it, its ids, [length], and how many characters were left out."""
+    """A text as a model reads it, its ids, [length], and the number of characters left out."""
 
     text: str
     ids: Ids
@@ -110,7 +110,7 @@ def known_text(
 
 
 class Texts:
-    """Starts texts, and says how an ended one continues."""
+    """Starts texts, and saves the states that ended ones continue from."""
 
     def __init__(self, loaded: LoadedModels, streams: Streams, signer: StateSigner) -> None:
         self._loaded = loaded
@@ -118,12 +118,12 @@ class Texts:
         self._signer = signer
 
     async def model(self, name: str | None) -> tuple[Reference, LoadedModel]:
-        """The model asked for, loaded; the only one there is if none was named.
+        """Loads the model of this name; without a name, the only one on the server.
 
         Raises:
             UnknownModel: no model has this name or tag.
             CheckpointError: it is damaged.
-            Problem: 422, none was named and there is not exactly one.
+            Problem: 422 without a name, unless there is exactly one model.
         """
         if name is None:
             name = await self._only_name()
@@ -150,7 +150,7 @@ class Texts:
 
         Raises:
             UnknownModel, CheckpointError: as ``model``.
-            ServerFull: as many texts as the server takes are being written.
+            ServerFull: as many texts are being written as the server allows.
             Problem: 409 or 422, in words.
         """
         began = time.monotonic()
@@ -177,7 +177,7 @@ class Texts:
         return Opened(reference, model, precision, seed, reader, echoed, began)
 
     def state(self, opened: Opened) -> str | None:
-        """The ``state`` of a text that has ended; None if it was not kept, or there is none."""
+        """The ``state`` of an ended text; None if it was not kept, or there is none."""
         end = opened.reader.stream.end_state
         if end is None:
             return None
@@ -195,7 +195,7 @@ class Texts:
         except NotAState:
             raise unprocessable(
                 "continue_from",
-                "must be the unchanged state of an earlier answer of this server",
+                "must be the unchanged state of an earlier answer from this server",
                 "invalid_state",
             ) from None
 

@@ -1,8 +1,4 @@
-"""Corpora and jobs over HTTP: what is sent, what became of it, and what happens meanwhile.
-
-Knows disk and queue through ``worker.corpora``, ``worker.jobs`` and ``worker.queue``; nothing of
-how a network is trained.
-"""
+"""``POST /train``: a text and options become a job. Knows nothing of how a network is trained."""
 
 from contextlib import suppress
 from dataclasses import asdict
@@ -28,21 +24,21 @@ from worker.jobs import Job, JobStore
 log = logs.logger(__name__)
 
 router = APIRouter(tags=["training"])
-"""Its one route's body is a text, so the route reads its query itself."""
+"""Without ``known_query``: its one route reads its query itself."""
 
 Asked = tuple[str, TrainingOptions, str]
-"""The model's name, how to train it, and the id of the corpus."""
+"""The model's name, its options, and the id of the corpus."""
 
 IdempotencyKey = Annotated[
     str | None,
-    Header(max_length=255, description="the same key gives the first job again"),
+    Header(max_length=255, description="The same key returns the first job again."),
 ]
 
 
 def _train_documentation() -> dict[str, Any]:
-    """The three ways into ``POST /train``, which FastAPI can't see."""
+    """Documents the three ways into ``POST /train``, which FastAPI cannot see."""
     options = TrainForm.model_json_schema()["properties"]
-    form = {CORPUS: {"type": "string", "format": "binary", "description": "the text"}} | options
+    form = {CORPUS: {"type": "string", "format": "binary", "description": "The text."}} | options
     return {
         "parameters": [
             {
@@ -85,11 +81,11 @@ async def train(
     services: ServicesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> StartedJob:
-    """Takes a text and answers with the job that will train on it, once both are safe on disk.
+    """Creates a job that trains on a text. When the answer comes, both are safe on disk.
 
-    The text is the file part `corpus` of a form, with the options as fields; or the raw body,
-    whatever content type is on it, with the options in the query; or JSON with the `corpus_id`
-    of a corpus that is here already.
+    Send the text as the file part `corpus` of a form, with the options as fields; or as the raw
+    body, whatever its content type, with the options in the query; or send JSON with the
+    `corpus_id` of a corpus that was uploaded before.
     """
     if is_json(request):
         model, options, corpus_id = await _take_request(request, services)
@@ -165,7 +161,7 @@ def _create_job(
             return jobs.create(model, corpus_id, options.to_json(), key)
     except UnknownCorpus:
         raise Problem(
-            409, "corpus_deleted", "the corpus was deleted meanwhile: upload it again"
+            409, "corpus_deleted", "the corpus has just been deleted: upload it again"
         ) from None
 
 

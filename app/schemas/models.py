@@ -9,24 +9,24 @@ from models.config import NetworkKind
 
 
 class ModelQuery(Page):
-    cursor: ModelReference | None = None
+    cursor: ModelReference | None = Field(None, description="The next of the page before.")
 
 
 class DownloadQuery(Fields):
     format: Literal["zip", "onnx"] = Field(
-        "zip", description="the whole checkpoint, or its network for ONNX Runtime"
+        "zip", description="The whole checkpoint, or its network for ONNX Runtime."
     )
 
 
 class PrecisionView(BaseModel):
-    """Validation losses of the two ways to compute the network."""
+    """Validation losses of the two precisions."""
 
     exact: float | None
     fast: float | None
 
 
 class ModelView(BaseModel):
-    """A published checkpoint under one of its tags."""
+    """A published checkpoint under one of its tags. Losses are nats per character."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -89,7 +89,7 @@ class SamplePoint(BaseModel):
 
 
 class ModelHistory(BaseModel):
-    """Losses and samples over the steps of a training."""
+    """Losses and samples over the steps of training."""
 
     points: list[LossPoint]
     samples: list[SamplePoint]

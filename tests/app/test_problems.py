@@ -56,7 +56,7 @@ def test_a_method_that_an_address_does_not_take(
 )
 def test_a_query_field_where_there_are_none(client: httpx2.Client, path: str) -> None:
     response = client.get(path, params={"verbose": "1"})
-    assert "is unknown: there are no fields" in wrong_fields(response)["verbose"]
+    assert "is unknown; this endpoint takes no fields" in wrong_fields(response)["verbose"]
 
 
 def test_an_unknown_field_is_told_which_there_are(client: httpx2.Client) -> None:
@@ -181,7 +181,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
         )
     assert run.returncode == 1
     assert run.stdout == ""
-    assert re.fullmatch(r"can't listen on 127\.0\.0\.1 port \d+: .*in use\n", run.stderr)
+    assert re.fullmatch(r"cannot listen on 127\.0\.0\.1 port \d+: .*in use\n", run.stderr)
 
 
 def test_a_connection_cannot_hold_much_of_the_kernels_memory() -> None:

@@ -1,7 +1,7 @@
-"""``/api``: generation as Ollama's clients ask for it. A character is a token.
+"""``/api``: text generation for Ollama's clients. A character is a token.
 
-Errors are ``{"error": text}``. Durations are nanoseconds. There is no chat here: a character
-model continues a text, and a prompt is always raw.
+Errors are ``{"error": text}``, durations are nanoseconds. There is no chat: a character model
+continues a text, and a prompt is always raw. Knows no other dialect.
 """
 
 import json
@@ -83,7 +83,7 @@ class OllamaModelDetails(TypedDict):
 
 
 class Line(TypedDict):
-    """A part of an answer, or all of it; the last one has what follows ``done``."""
+    """A part of an answer; the last one has the fields after ``done``."""
 
     model: str
     created_at: str
@@ -99,13 +99,13 @@ class Line(TypedDict):
 
 
 class OllamaOptions(Lenient):
-    """Ollama's options that mean something here, and ``unknown`` besides."""
+    """The supported ones of Ollama's options, and ``unknown``."""
 
-    temperature: float = Field(1.0, ge=0, le=10)
-    top_k: int | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    num_predict: int = Field(DEFAULT_LENGTH, le=MAX_LENGTH, description="characters")
+    temperature: float = Field(1.0, ge=0, le=10, description="Randomness; 0 is argmax.")
+    top_k: int | None = Field(None, description="Characters to sample from; 0 or less is all.")
+    top_p: float | None = Field(None, description="Probability to sample from; 1 is all.")
+    seed: int | None = Field(None, description="Random seed; -1 is a drawn one.")
+    num_predict: int = Field(DEFAULT_LENGTH, le=MAX_LENGTH, description="Characters to write.")
     stop: list[str] = Field([], max_length=MAX_STOPS)
     unknown: Unknown = "error"
 
@@ -131,18 +131,20 @@ class OllamaOptions(Lenient):
 
 
 class GenerateRequest(Lenient):
-    model: str
-    prompt: str = Field("", max_length=MAX_PRIME)
-    stream: bool = True
+    """A prompt to continue."""
+
+    model: str = Field(description="Model to use.")
+    prompt: str = Field("", max_length=MAX_PRIME, description="Text to continue.")
+    stream: bool = Field(True, description="Send the text line by line as it is written.")
 
     def sample(self, options: OllamaOptions) -> SampleQuery:
         return sample_query(
             model=self.model,
             prime=self.prompt,
             temperature=warmth(options.temperature),
-            # There is no end of a text that could be waited for.
+            # A text has no end of its own to wait for.
             length=options.num_predict if options.num_predict > 0 else DEFAULT_LENGTH,
-            # -1 is a drawn one.
+            # -1 asks for a drawn seed.
             seed=None if options.seed == -1 else options.seed,
             top_k=options.drawn_from,
             top_p=options.mass,
@@ -152,23 +154,23 @@ class GenerateRequest(Lenient):
 
 
 class Shown(Lenient):
-    """Older clients say ``name``."""
+    """The model to show; older clients send ``name``."""
 
-    model: str = ""
-    name: str = ""
+    model: str = Field("", description="Model to show.")
+    name: str = Field("", description="The same, for older clients.")
 
 
 def error(problem: Problem) -> Response:
-    """A problem as Ollama's clients read it."""
+    """A problem in Ollama's shape."""
     return JSONResponse({"error": said(problem, _FIELDS)}, status(problem), problem.headers)
 
 
-@router.get("/version", summary="The version, as Ollama's clients ask")
+@router.get("/version", summary="Get the version (Ollama)")
 async def version(request: Request) -> dict[str, str]:
     return {"version": request.app.version}
 
 
-@router.get("/tags", summary="List models, as Ollama's clients ask", response_model=ForeignJson)
+@router.get("/tags", summary="List models (Ollama)", response_model=ForeignJson)
 def list_models(services: ServicesDep) -> OllamaModelList:
     return {"models": [_model(entry) for entry in services.models.entries()]}
 
@@ -204,7 +206,7 @@ def _size(parameters: int) -> str:
 
 @router.post(
     "/show",
-    summary="A model, as Ollama's clients ask",
+    summary="Show a model (Ollama)",
     response_model=ForeignJson,
     openapi_extra=json_body(Shown),
 )
@@ -233,13 +235,13 @@ async def show_model(request: Request, services: ServicesDep) -> OllamaModelDeta
 
 @router.post(
     "/generate",
-    summary="Continue a text, as Ollama's clients ask",
+    summary="Generate text (Ollama)",
     openapi_extra=json_body(GenerateRequest),
 )
 async def generate(request: Request, services: ServicesDep) -> Response:
-    """`options.num_predict` counts characters; 1000 if left out. Other fields are ignored.
+    """`options.num_predict` counts characters; the default is 1000. Other fields are ignored.
 
-    Without a prompt the model is only loaded; an empty one begins a text.
+    Without a prompt the model is only loaded; an empty prompt begins a text.
     """
     began = time.perf_counter_ns()
     body = await read_json(request, MAX_BODY)
@@ -272,7 +274,7 @@ def _last_line(model: str, done_reason: str, response: str = "") -> Line:
 
 
 class Generation:
-    """One text on its way, and where the time went."""
+    """One text on its way, and its timing."""
 
     def __init__(self, opened: Opened, began: int) -> None:
         self.opened = opened
