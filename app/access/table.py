@@ -70,7 +70,7 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
 """As in the contract, docs/http-api.md. ``HEAD`` needs what ``GET`` needs."""
 
 VIEWS = ("/", "/train", "/train/{job_id}", "/inside", "/names", "/models")
-"""URLs of the one page; its own router (static/js/main.js) tells them apart."""
+"""URLs of the one page; its own router (static/js/router.js) tells them apart."""
 
 _PAGES = [compile_path(path)[0] for path in VIEWS]
 # The router's own patterns, so that both agree on which endpoint a path is.
