@@ -1,4 +1,7 @@
-"""The worker's settings, from its environment. Knows nothing of what uses them."""
+"""The worker's settings, from its environment, and the rules for those that the server shares.
+
+An empty variable counts as unset. Knows nothing of what uses them.
+"""
 
 import os
 from collections.abc import Mapping
@@ -8,6 +11,9 @@ from typing import Self
 
 from models.errors import Invalid
 from worker.data import DataDirectory
+
+DATA = "data"
+"""Where everything is kept, unless ``CHARLOOM_DATA`` says otherwise."""
 
 
 class SettingsError(Invalid):
@@ -32,10 +38,24 @@ class WorkerSettings:
                 "CHARLOOM_REDIS_URL is not set: the worker takes its jobs from there, "
                 "for instance redis://localhost:6379"
             )
-        if not url.startswith(("redis://", "rediss://", "unix://")):
-            raise SettingsError("CHARLOOM_REDIS_URL must start with redis://, rediss:// or unix://")
-        data = Path(environment.get("CHARLOOM_DATA") or "data").resolve()
-        return cls(DataDirectory(data), url, _threads(environment.get("CHARLOOM_THREADS")))
+        try:
+            checked_redis_url(url)
+        except ValueError as error:
+            raise SettingsError(f"CHARLOOM_REDIS_URL {error}") from None
+        data = data_directory(environment.get("CHARLOOM_DATA") or DATA)
+        return cls(data, url, _threads(environment.get("CHARLOOM_THREADS")))
+
+
+def data_directory(path: str | Path) -> DataDirectory:
+    """The directory that a path names; a relative one starts at the working directory."""
+    return DataDirectory(Path(path).resolve())
+
+
+def checked_redis_url(url: str) -> str:
+    """Raises ValueError for a URL that redis-py takes for none."""
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return url
 
 
 def _threads(text: str | None) -> int | None:

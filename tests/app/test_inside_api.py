@@ -142,7 +142,7 @@ def test_the_text_is_read_as_the_corpus_was(client: httpx2.Client) -> None:
         ({"text": "a", "unknown": "guess"}, "unknown", "error or skip"),
         ({"text": "a", "temperature": 1}, "temperature", "is unknown; known fields are text, top"),
         ({"text": "aÜ漢"}, "text", "'Ü', '漢'"),
-        ({"text": "Ü漢", "unknown": "skip"}, "text", "no character that this model knows"),
+        ({"text": "Ü漢", "unknown": "skip"}, "text", "no character that the model knows"),
     ],
 )
 def test_what_is_wrong_is_said(
