@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from models.checkpoints.archive import zipped
+from models.checkpoints.card import HistoryPoint
 from models.checkpoints.format import MANIFEST, Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -25,10 +26,17 @@ JOB = "0123456789abcdef012345"
 
 def full_checkpoint(seed: int = 0, **card: Any) -> Checkpoint:
     """One that has something of everything."""
-    card = {"job_id": JOB, "created_at": "2026-01-02T03:04:05.000Z", "step": 9} | card
-    history = [{"step": 5, "train_loss": 2.5, "val_loss": None}, {"step": 5, "text": "a b\n"}]
+    made: dict[str, Any] = {
+        "job_id": JOB,
+        "created_at": "2026-01-02T03:04:05.000Z",
+        "step": 9,
+    } | card
+    history: list[HistoryPoint] = [
+        {"step": 5, "train_loss": 2.5, "val_loss": None},
+        {"step": 5, "text": "a b\n"},
+    ]
     lines = np.array([1, 2**63], np.uint64)
-    return replace(toy_checkpoint(seed=seed, **card), history=history, lines=lines)
+    return replace(toy_checkpoint(seed=seed, **made), history=history, lines=lines)
 
 
 Contents = dict[str, bytes]
