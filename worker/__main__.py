@@ -9,11 +9,8 @@ from types import FrameType
 import redis
 
 from worker.queue import Queue
-from worker.settings import Settings, SettingsError
+from worker.settings import NICENESS, Settings, SettingsError
 from worker.trainer.rq_worker import TrainingWorker, be_nice, configure_logging
-
-NICENESS = 10
-"""So that sampling stays smooth while training takes the cores that are left."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 """Seconds between two lives of a worker; doubled each time."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+NICENESS = 10
+"""Of workers, so that sampling stays smooth while training takes the cores that are left."""
+
 
 class SettingsError(ValueError):
     """The environment lacks something or holds nonsense; the message is one line for people."""
