@@ -11,8 +11,8 @@ import limits
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.access.hosts import is_loopback
 from app.access.keys import KeyRing
+from app.supervisor import loopback
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+", re.ASCII)
 _HOST = re.compile(r"[a-z0-9.:_-]+", re.ASCII)
@@ -98,12 +98,5 @@ class Settings(BaseSettings):
 
 def refusal(settings: Settings) -> str | None:
     """Why a server must not start with these settings; None if it may."""
-    if settings.insecure or is_loopback(settings.host):
-        return None
-    if settings.api_keys.get_secret_value():
-        return None
-    return (
-        f"listening on {settings.host} would let everybody who reaches it train and delete: "
-        "set CHARLOOM_API_KEYS, or CHARLOOM_INSECURE=1 if that is meant, or "
-        "CHARLOOM_HOST=127.0.0.1"
-    )
+    keys = bool(settings.api_keys.get_secret_value())
+    return loopback.refusal(settings.host, keys=keys, insecure=settings.insecure)

@@ -7,16 +7,6 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is of this machine's own."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def name_of(authority: str) -> str:
     """The name or address in ``host:port``, as RFC 3986 writes both; empty for what is neither."""
     try:
