@@ -74,10 +74,9 @@ async def find_writer(services: Services, reference: str | None) -> NamedWriter:
     if reference is None:
         names = await run_in_threadpool(services.models.names)
         if len(names) != 1:
-            there = (
-                f"choose one of {', '.join(names[:20])}" if names else "train one with POST /train"
-            )
-            raise unprocessable("model", f"is missing: {there}")
+            if not names:
+                raise unprocessable("model", "is missing: train one with POST /train", "no_models")
+            raise unprocessable("model", f"is missing: choose one of {', '.join(names[:20])}")
         reference = names[0]
     return await services.catalogue.writer(Reference.from_client(reference))
 
