@@ -1,5 +1,5 @@
-# One image for server and worker. TORCH says which build of torch is wanted, cpu or cu130; name an
-# index that has it by PIP_EXTRA_INDEX_URL. Where none has it, the index's own build is taken.
+# One image for server and worker. TORCH selects the build of torch, cpu or cu130; point
+# PIP_EXTRA_INDEX_URL to an index that has it. If none has it, the index's default build is installed.
 FROM python:3.11-slim-bookworm AS build
 
 ARG PIP_INDEX_URL
@@ -9,14 +9,14 @@ ARG TORCH=cpu
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 
-# Only what the dependencies depend on, so that a change of the code does not install them again.
+# Only the files that name the dependencies, so that a code change does not reinstall them.
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
     > requirements.txt
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
     { python -m pip install -c constraints.txt "$(grep '^torch==' requirements.txt)+${TORCH}" \
-    || echo "torch's ${TORCH} build is on no index given; taking the one that is there"; } \
+    || echo "no index has torch's ${TORCH} build; installing the default one"; } \
     && python -m pip install -c constraints.txt -r requirements.txt
 
 
@@ -30,7 +30,7 @@ COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv
 COPY . .
 
-# Beyond the container's loopback the server wants keys, or CHARLOOM_INSECURE=1.
+# To listen beyond the container's loopback, the server needs keys or CHARLOOM_INSECURE=1.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

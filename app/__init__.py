@@ -1,1 +1,1 @@
-"""Who is asked: HTTP, pages, streams. Never imports training code."""
+"""The server, the supervisor, the terminal and the experiments. Never imports training code."""

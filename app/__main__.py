@@ -1,6 +1,6 @@
-"""``python -m app``: the server, as the environment sets it.
+"""``python -m app``: runs the server with settings from the environment.
 
-Knows sockets, signals and uvicorn; nothing of what is served.
+Knows sockets, signals and uvicorn, and nothing of what is served.
 """
 
 import asyncio
@@ -19,29 +19,31 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from app.access import deadlines
 from app.main import create_app
 from app.routes.services import Services
-from app.settings import Settings, refusal
+from app.settings import ServerSettings, explained, refusal
 from worker import logs
 
 SEND_BUFFER = 256 << 10
-"""Bytes that the kernel keeps until they are acknowledged; left to itself it keeps megabytes. Some
-segments must fit, of 64 KiB on loopback: each would wait for a late acknowledgement else."""
+"""Bytes that the kernel keeps until they are acknowledged; by default it keeps megabytes. Several
+segments must fit (64 KiB each on loopback), or each waits for a delayed acknowledgement."""
 
 UNSENT = 8 << 10
-"""Bytes beyond what is on its way that wait for a reader, in the kernel and again before it."""
+"""Unsent bytes that wait for a reader, in the kernel and again in uvicorn."""
 
 STALLED_MILLISECONDS = 15_000
-"""After which a reader who acknowledges nothing is cut off."""
+"""After which a reader that acknowledges nothing is cut off."""
 
 MAX_HEAD = 16 << 10
-"""Bytes of a request's line and headers."""
+"""Most bytes of a request's line and headers."""
 
 GRACE_SECONDS = 5
 
+log = logs.logger("app")
+
 
 class _Protocol(H11Protocol):
-    """uvicorn's, with less written ahead of a reader, and no patience with slow heads.
+    """uvicorn's protocol, with a small write buffer and a deadline for a request's head.
 
-    From a connection's beginning or an answer's end, the next head must be there in time.
+    The deadline runs from the start of a connection, or from the end of an answer.
     """
 
     _deadline: asyncio.TimerHandle | None = None
@@ -77,10 +79,10 @@ class _Protocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Tells the application that it is about to stop, so that endless answers can end."""
+    """Tells the application about a shutdown before it comes, so that endless answers can end."""
 
     def __init__(self, app: FastAPI) -> None:
-        settings: Settings = app.state.settings
+        settings: ServerSettings = app.state.settings
         super().__init__(
             uvicorn.Config(
                 app,
@@ -103,20 +105,20 @@ class Server(uvicorn.Server):
         services: Services = self._app.state.services
         services.stopping.set()
         services.background.stop()
-        # Before uvicorn waits for answers to end: texts end with what they have.
+        # Before uvicorn waits for answers to end: texts stop where they are.
         await run_in_threadpool(services.streams.stop)
         await super().shutdown(sockets)
-        # What a reader who doesn't read has not taken by now, it won't.
+        # A client that has not read its answer by now will not.
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket whose connections can't hold much of the kernel's memory for long.
+    """Opens a listening socket whose connections cannot hold much kernel memory for long.
 
     Raises:
-        OSError: the address is taken, or not this machine's.
+        OSError: the port is taken, or the IP address is not this machine's.
     """
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -124,7 +126,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit them all.
+        # Connections inherit all of these.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
@@ -139,35 +141,35 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _allow_many_files() -> None:
-    """A connection is a file, and a shell's limit for these may be a few hundred."""
+    """Raises the limit for open files: a connection is one, and a shell may allow a few hundred."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main() -> None:
-    """Serves until SIGINT or SIGTERM; what keeps it from starting is one line and exit code 1."""
+    """Serves until SIGINT or SIGTERM; a failed start prints one line and exits with 1."""
     try:
-        settings = Settings()
+        settings = ServerSettings()
     except ValidationError as error:
-        first = error.errors()[0]
-        sys.exit(f"CHARLOOM_{str(first['loc'][0]).upper()}: {first['msg']}")
+        sys.exit(explained(error))
     if reason := refusal(settings):
         sys.exit(reason)
     logs.configure(sys.stderr)
-    # They tell of every start and every malformed form; who needs to know is told anyway.
+    # They log every start and every malformed form, which the access log and answers tell too.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     _allow_many_files()
     try:
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.data.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        sys.exit(f"the data directory {settings.data} can't be made: {error.strerror}")
+        sys.exit(f"cannot create the data directory {settings.data.root}: {error.strerror}")
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
-        sys.exit(f"can't listen on {settings.host} port {settings.port}: {error.strerror}")
-    logging.info("listening on %s port %d", *listener.getsockname()[:2])
+        sys.exit(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}")
+    host, port = listener.getsockname()[:2]
+    log.info("listening on %s port %d", host, port)
     try:
         Server(create_app(settings)).run(sockets=[listener])
     except KeyboardInterrupt:

@@ -1,9 +1,8 @@
-"""The application, put together: routers, what every answer has, what runs beside them.
+"""Assembles the application: routers, guard, envelope, OpenAPI, and the reconciler beside them.
 
-Knows what there is, not how any of it works.
+Knows the parts, not how they work.
 """
 
-import logging
 import threading
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -22,45 +21,43 @@ from app.http.envelope import Envelope
 from app.routes import corpora, health, inside, jobs, metrics, models, names, pages, sample, train
 from app.routes.dialects import ollama, openai
 from app.routes.services import open_services
-from app.settings import Settings
+from app.settings import ServerSettings
 from models import pretrained
-from worker.reconciler import Reconciler
+from worker import logs
+from worker.reconciler import LOST_SECONDS, Reconciler
 
 RECONCILE_SECONDS = 2.0
-LOST_SECONDS = 2.0
-"""How long a job must be alive nowhere before it is put back into the queue."""
-
 
 DIALECT_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {}}}
 
 DESCRIPTION = """\
-Character-level recurrent networks as a service: send a text, watch a network learn it, stream new
-text in its style.
+Character-level recurrent networks as a service: send a text, watch a network learn it, and stream
+new text in its style.
 
     curl --data-binary @linux.txt 'http://localhost:8000/train?model=linux'
 
-Losses are nats per character, times are seconds, timestamps RFC 3339 in UTC. Errors are RFC 9457
-`application/problem+json`. An unknown field is refused, an empty one is absent.
+Losses are nats per character, times are seconds, timestamps are RFC 3339 in UTC. Errors are RFC
+9457 `application/problem+json`. An unknown field is refused, an empty one counts as absent.
 """
 
-_log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The server for a data directory and a Redis, which need not answer yet."""
+def create_app(settings: ServerSettings) -> FastAPI:
+    """Makes the server for a data directory and a Redis, which need not answer yet."""
     app = _Application(
         title="charloom",
         version="0.1.0",
         description=DESCRIPTION,
         lifespan=_lifespan(settings),
-        # Their pages load scripts from elsewhere.
+        # FastAPI's pages load scripts from a CDN.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.settings = settings
     for router in (
-        # First: a browser that navigates gets the page, all others fall through to the API.
+        # First: a browser that navigates gets the page, other requests fall through to the API.
         pages.router,
         train.router,
         jobs.router,
@@ -88,14 +85,14 @@ def create_app(settings: Settings) -> FastAPI:
         public_streams=settings.public_streams,
         key_rate=settings.key_rate,
     )
-    # Added last, it is outermost: app.access.guard says why.
+    # Added last, it is outermost; app.access.guard explains the order.
     app.add_middleware(Envelope)
     return app
 
 
 class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """FastAPI's, with our errors in place of its own."""
+        """FastAPI's document, with our errors in place of its own."""
         if self.openapi_schema is None:
             has_keys = bool(self.state.settings.api_keys.get_secret_value())
             dialects = self.state.error_shapes
@@ -106,7 +103,7 @@ class _Application(FastAPI):
 def _with_problems(
     schema: dict[str, Any], dialects: Collection[str], has_keys: bool
 ) -> dict[str, Any]:
-    """Documents what every address may answer. Below those prefixes errors are a dialect's."""
+    """Documents the errors of every endpoint; below ``dialects`` they have another shape."""
     schemas = schema["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -118,7 +115,7 @@ def _with_problems(
         for method, operation in operations.items():
             answers = operation["responses"]
             wants_key = needed_for(method.upper(), path) != "nothing"
-            # 403 also to who calls the server by a name that it does not go by.
+            # 403 also for an unknown Host header.
             refusals = {403, *((401, 429) if wants_key else ())}
             if wants_key and has_keys:
                 operation["security"] = [{"key": []}]
@@ -133,7 +130,7 @@ def _with_problems(
     return schema
 
 
-def _lifespan(settings: Settings) -> Any:
+def _lifespan(settings: ServerSettings) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = app.state.services = open_services(settings)
@@ -163,10 +160,10 @@ def _reconcile(reconciler: Reconciler, stopped: threading.Event) -> None:
         try:
             reconciler.reconcile(LOST_SECONDS)
         except RedisError:
-            # The queue has said so.
+            # The queue has logged it.
             continue
         except Exception:
-            _log.exception("looking for lost jobs failed; it is tried again")
+            log.exception("the search for lost jobs failed; it will be repeated")
 
 
 async def _welcome(request: Request) -> str:
@@ -174,14 +171,14 @@ async def _welcome(request: Request) -> str:
     return f"""\
 charloom: character-level recurrent networks as a service.
 
-Train a network on a text, which takes a model's name and answers with a job:
+Train a network on a text, under a name; the answer is a job:
   curl --data-binary @linux.txt '{base}/train?model=linux'
 
 Watch it learn:
   curl -N {base}/jobs/ID/events
 
-Stream new text, even while it is still learning:
+Stream new text, even while it is still training:
   curl -N '{base}/sample?model=linux'
 
-All there is: {base}/openapi.json
+All endpoints: {base}/openapi.json
 """

@@ -1,6 +1,6 @@
-"""What an operator sets: the ``CHARLOOM_…`` variables of the environment, checked.
+"""The server's settings: the ``CHARLOOM_…`` variables of the environment, checked.
 
-Knows nothing of the application that is made from them.
+An empty variable counts as unset. Knows nothing of the application that uses them.
 """
 
 import re
@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import limits
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.access.keys import KeyRing
 from app.supervisor import loopback
+from worker.data import DataDirectory
+from worker.settings import DATA, checked_redis_url, data_directory
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+", re.ASCII)
 _HOST = re.compile(r"[a-z0-9.:_-]+", re.ASCII)
@@ -24,30 +33,37 @@ def _split(value: Any) -> Any:
     return value
 
 
+def _directory(value: Any) -> Any:
+    return data_directory(value) if isinstance(value, str | Path) else value
+
+
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-"""Several with commas between them."""
+"""Values separated by commas."""
 
 
-class Settings(BaseSettings):
+class ServerSettings(BaseSettings):
     """Each field is the variable of its name, in capitals, after ``CHARLOOM_``.
 
     Attributes:
-        api_keys: ``key:scope+scope,…``; with none everybody may do everything.
-        public: ``sample`` opens sampling to those without a key.
-        public_rate: requests without a key from one address, such as ``60/minute``.
-        public_streams: of these, how many at once.
-        key_rate: requests with one key; nothing is no limit.
-        cors_origins: where pages may be that sample, such as ``https://example.org``; ``*`` is
-            everywhere.
-        hosts: names beside loopback's by which clients call this server.
-        trusted_proxies: addresses or networks whose ``X-Forwarded-For`` is believed.
+        api_keys: ``key:scope+scope,…``; without keys, anyone may do everything.
+        public: ``sample`` opens sampling to clients without a key.
+        public_rate: limit for requests without a key from one IP address, such as ``60/minute``.
+        public_streams: limit for simultaneous requests of that kind.
+        key_rate: limit for requests with one key; empty is none.
+        cors_origins: origins whose pages may sample, such as ``https://example.org``; ``*`` is any.
+        hosts: host names besides ``localhost`` by which clients call this server.
+        trusted_proxies: IP addresses or networks whose ``X-Forwarded-For`` is believed.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CHARLOOM_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="CHARLOOM_", env_ignore_empty=True, frozen=True)
 
-    data: Path = Path("data")
+    data: Annotated[DataDirectory, NoDecode, BeforeValidator(_directory)] = Field(
+        default=DATA, validate_default=True
+    )
     # Not shown where settings are printed: it may hold a password.
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
+    redis_url: Annotated[str, AfterValidator(checked_redis_url)] = Field(
+        default="redis://127.0.0.1:6379/0", repr=False
+    )
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     max_upload_bytes: int = Field(default=1 << 30, ge=1)
@@ -77,7 +93,7 @@ class Settings(BaseSettings):
             if rate:
                 limits.parse(rate)
         except ValueError:
-            raise ValueError("must be a rate such as 60/minute, or nothing") from None
+            raise ValueError("must be a rate such as 60/minute") from None
         return rate
 
     @field_validator("cors_origins")
@@ -85,18 +101,25 @@ class Settings(BaseSettings):
     def _sound_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         for origin in origins:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
-                raise ValueError("must be origins such as https://example.org, without a path")
+                raise ValueError("must be origins such as https://example.org, without paths")
         return origins
 
     @field_validator("hosts")
     @classmethod
     def _sound_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
         if not all(_HOST.fullmatch(host) for host in hosts):
-            raise ValueError("must be names of hosts, without a port")
+            raise ValueError("must be host names, without ports")
         return hosts
 
 
-def refusal(settings: Settings) -> str | None:
-    """Why a server must not start with these settings; None if it may."""
+def explained(error: ValidationError) -> str:
+    """Explains the first error in one line that names the variable."""
+    first = error.errors()[0]
+    reason = first.get("ctx", {}).get("error") or first["msg"]
+    return f"CHARLOOM_{str(first['loc'][0]).upper()}: {reason}"
+
+
+def refusal(settings: ServerSettings) -> str | None:
+    """The reason not to start a server with these settings; None if there is none."""
     keys = bool(settings.api_keys.get_secret_value())
     return loopback.refusal(settings.host, keys=keys, insecure=settings.insecure)

@@ -12,4 +12,7 @@ Doubles = NDArray[np.float64]
 AnyIds = NDArray[np.unsignedinteger[Any]]
 """Ids in the smallest type that holds a vocabulary, as they lie on disk."""
 
+Hashes = NDArray[np.uint64]
+"""Of lines, or of windows of a text."""
+
 AnyInts = NDArray[np.integer[Any]]

@@ -14,7 +14,7 @@ from tests.support import TOY, MakeJob, StartWorker, WorkerProcess
 from worker.corpora import CorpusStore
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 
 # In the background SIGINT is ignored, and so it would be by all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -42,6 +42,13 @@ def redis_url(redis_server: EmbeddedRedis) -> str:
 
 
 @pytest.fixture
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A server that the test may kill, and start again at the same address."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("own-redis")) as server:
+        yield server
+
+
+@pytest.fixture
 def data(tmp_path: Path) -> Path:
     """An empty data directory."""
     directory = tmp_path / "data"
@@ -50,12 +57,12 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def settings(data: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(data: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> WorkerSettings:
     """A worker's settings, which are in the environment too."""
     monkeypatch.setenv("CHARLOOM_DATA", str(data))
     monkeypatch.setenv("CHARLOOM_REDIS_URL", redis_url)
     monkeypatch.setenv("CHARLOOM_THREADS", "1")
-    return Settings.from_environment()
+    return WorkerSettings.from_environment()
 
 
 @pytest.fixture
@@ -66,6 +73,12 @@ def queue(redis_url: str) -> Queue:
 @pytest.fixture
 def store(data: Path) -> JobStore:
     return JobStore(data / "jobs")
+
+
+@pytest.fixture
+def job(store: JobStore) -> Job:
+    """A job that waits; its corpus is nowhere."""
+    return store.create("linux", "c" * 64, {}, None)[0]
 
 
 @pytest.fixture
@@ -101,7 +114,7 @@ def make_job(store: JobStore, toy_corpus: str, data: Path) -> MakeJob:
 
 
 @pytest.fixture
-def start_worker(settings: Settings, tmp_path: Path) -> Iterator[StartWorker]:
+def start_worker(settings: WorkerSettings, tmp_path: Path) -> Iterator[StartWorker]:
     """Starts workers; those that still run after the test are ended."""
     workers: list[WorkerProcess] = []
 
@@ -113,3 +126,9 @@ def start_worker(settings: Settings, tmp_path: Path) -> Iterator[StartWorker]:
     for worker in workers:
         if worker.process.poll() is None:
             worker.kill()
+
+
+@pytest.fixture
+def worker(start_worker: StartWorker) -> WorkerProcess:
+    """A running worker."""
+    return start_worker()

@@ -11,7 +11,7 @@ import httpx2
 
 from app.__main__ import Server, listen
 from app.main import create_app
-from app.settings import Settings
+from app.settings import ServerSettings
 
 NOWHERE = "redis://127.0.0.1:1/0"
 """A Redis that is away: nobody listens on port 1."""
@@ -25,7 +25,7 @@ def serve(data: Path, redis_url: str = NOWHERE, **settings: Any) -> Iterator[htt
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     settings = {"pretrained": None} | settings
-    server = Server(create_app(Settings(data=data, redis_url=redis_url, **settings)))
+    server = Server(create_app(ServerSettings(data=data, redis_url=redis_url, **settings)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

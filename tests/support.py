@@ -1,17 +1,24 @@
-"""What tests share beside fixtures: a small text, events as followers get them, a worker."""
+"""What tests share beside fixtures: a small text, events as followers get them, a worker.
+
+Imports no torch, so that tests of the server need not load it.
+"""
 
 import asyncio
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.events import Event
+import redis
+from rq.executions import Execution
+
+from worker.events import JobEvent
 from worker.jobs import Job
-from worker.queue import Queue
-from worker.settings import Settings
+from worker.queue import NAME, Queue
+from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,18 +26,20 @@ TOY = "".join(
     f"{number} green bottles, hanging on the wall;\nif one should fall, how many? {number - 1}!\n"
     for number in range(100, 0, -1)
 )
-"""Some 7,500 characters that a very small network learns a little of."""
+"""About 7,500 characters, of which a very small network learns a little."""
 
+NOWHERE = "unix:///nowhere/redis.sock"
+"""A Redis that is away."""
 
 MakeJob = Callable[..., Job]
 
 
 def events_until(
-    queue: Queue, job: Job, enough: Callable[[Event], bool], after: int = 0, timeout: float = 60
-) -> list[Event]:
-    """A job's events as a follower gets them, up to the first that is enough, or the last."""
+    queue: Queue, job: Job, enough: Callable[[JobEvent], bool], after: int = 0, timeout: float = 60
+) -> list[JobEvent]:
+    """A job's events as a follower gets them, up to the first that is enough or to the end."""
 
-    async def follow() -> list[Event]:
+    async def follow() -> list[JobEvent]:
         seen = []
         events = queue.events.follow(job, after)
         try:
@@ -46,15 +55,15 @@ def events_until(
     return asyncio.run(follow())
 
 
-def all_events(queue: Queue, job: Job, timeout: float = 60) -> list[Event]:
+def all_events(queue: Queue, job: Job, timeout: float = 60) -> list[JobEvent]:
     return events_until(queue, job, lambda event: False, timeout=timeout)
 
 
 @dataclass
 class WorkerProcess:
-    """A real worker, and what it printed."""
+    """A real worker and its output."""
 
-    settings: Settings
+    settings: WorkerSettings
     log: Path
     process: subprocess.Popen[bytes] = field(init=False)
 
@@ -95,3 +104,15 @@ def is_alive(pid: int) -> bool:
         # The latter where it ends between the opening and the reading.
         return False
     return state != "Z"
+
+
+def start_elsewhere(client: "redis.Redis", job_id: str, host: str) -> str:
+    """Writes what RQ writes when a worker of a host begins a job; returns the execution's key."""
+    name = "theirs"
+    client.hset(f"rq:worker:{name}", "hostname", host)
+    execution = Execution("e" * 32, job_id, client, name)
+    with client.pipeline() as pipe:
+        execution.save(60, pipe)
+        pipe.zadd(f"rq:wip:{NAME}", {execution.composite_key: time.time() + 60})
+        pipe.execute()
+    return execution.key

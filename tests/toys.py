@@ -43,28 +43,6 @@ def toy_decoder(checkpoint: Checkpoint, precision: Precision = "exact") -> Decod
     return Decoder(checkpoint.config, checkpoint.weights, precision)
 
 
-PATHS = [
-    "",
-    ".",
-    "..",
-    "../linux",
-    "/etc/passwd",
-    "linux/tags",
-    "linux\\tags",
-    "linux\0",
-    "linux\n",
-    "%2e%2e",
-    ".linux",
-    "-linux",
-    "Linux",
-    "l\u0131nux",
-    "linux\u0301",
-    "\uff4cinux",
-    "a" * 64,
-]
-"""What is no model's name, though it looks like one or like a file's."""
-
-
 def babble(length: int, seed: int = 0) -> NDArray[np.uint8]:
     """Lines of made-up words, each of which likes some words after it; 29 distinct ids."""
     language = np.random.default_rng(0)

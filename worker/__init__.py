@@ -1,4 +1,4 @@
-"""Who trains: takes jobs from the queue, calls models, publishes checkpoints and events.
+"""The worker: takes jobs from the queue, trains models, publishes checkpoints and events.
 
-``jobs``, ``corpora`` and ``queue`` are the torch-free side that the server uses too.
+All but ``worker.trainer`` is free of torch, and the server uses it too.
 """

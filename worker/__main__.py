@@ -1,6 +1,6 @@
-"""``python -m worker``: takes training jobs from Redis until it is told to stop."""
+"""``python -m worker``: takes training jobs from Redis until a signal. Knows no training."""
 
-import logging
+import os
 import signal
 import sys
 import time
@@ -8,25 +8,26 @@ from types import FrameType
 
 import redis
 
+from worker import logs
 from worker.queue import Queue
-from worker.settings import NICENESS, Settings, SettingsError
-from worker.trainer.rq_worker import TrainingWorker, be_nice, configure_logging
+from worker.settings import NICENESS, SettingsError, WorkerSettings
+from worker.trainer.rq_worker import TrainingWorker, configure_logging
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
-"""Seconds between two lives of a worker; doubled each time."""
+"""Seconds before a worker that lost Redis starts again; doubled each time."""
 
 LONGEST_WAIT = 2.0
-"""Seconds between two looks at whether Redis is back."""
+"""Most seconds between two looks at whether Redis is back."""
 
 STEADY = 30.0
-"""A worker that lived this many seconds was well: the pauses begin anew."""
+"""Seconds of work after which the pauses begin anew."""
 
-log = logging.getLogger("charloom.worker")
+log = logs.logger("worker")
 
 
 def main() -> None:
     try:
-        settings = Settings.from_environment()
+        settings = WorkerSettings.from_environment()
     except SettingsError as error:
         sys.exit(f"worker: {error}")
     configure_logging()
@@ -35,8 +36,8 @@ def main() -> None:
     log.info("stopped")
 
 
-def keep_working(settings: Settings) -> None:
-    """Works until a signal; while Redis is away it waits, and survives what ends RQ's loop."""
+def keep_working(settings: WorkerSettings) -> None:
+    """Works until a signal, across outages of Redis and errors that end RQ's loop."""
     pause = FIRST_PAUSE
     while True:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -58,7 +59,7 @@ def keep_working(settings: Settings) -> None:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def wait_for_redis(settings: Settings) -> None:
+def wait_for_redis(settings: WorkerSettings) -> None:
     queue = Queue(settings.redis_url)
     pause = FIRST_PAUSE
     while not queue.ping():
@@ -66,6 +67,11 @@ def wait_for_redis(settings: Settings) -> None:
             log.warning("waiting for Redis")
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_WAIT)
+
+
+def be_nice(niceness: int) -> None:
+    """Raises this process's niceness, unless it is that high already."""
+    os.nice(max(0, niceness - os.nice(0)))
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

@@ -1,19 +1,22 @@
-"""Connections to Redis for short questions, and one log line at each end of an outage."""
+"""Connections to Redis for short commands, and one log line at each end of an outage.
 
-import logging
+Knows no command.
+"""
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-TIMEOUT = 2.0
-"""Seconds until a question to Redis counts as unanswered."""
+from worker import logs
 
-log = logging.getLogger("charloom.queue")
+TIMEOUT = 2.0
+"""Seconds until a command to Redis counts as unanswered."""
+
+log = logs.logger(__name__)
 
 
 def connect(url: str) -> "redis.Redis":
-    """A connection for short questions: an answer or an error within seconds."""
+    """A connection for short commands: an answer or an error within seconds."""
     return redis.Redis.from_url(
         url,
         socket_timeout=TIMEOUT,
@@ -23,7 +26,7 @@ def connect(url: str) -> "redis.Redis":
 
 
 class Outage:
-    """Logs once that Redis is away, and once that it is back."""
+    """Logs when Redis goes away and when it is back, once each."""
 
     def __init__(self) -> None:
         self._away = False

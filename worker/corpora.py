@@ -3,9 +3,9 @@
 A corpus is a directory ``<root>/<sha256 of the bytes as sent>/``:
 
     original             the bytes as sent
-    <tokens>.json        what the scan found, and the vocabulary, per kind of token
+    <tokens>.json        the report of a scan and the vocabulary, per kind of token
     <tokens>.ids         the encoded ids, made by the worker when first trained on
-    report.json          what people are told of it, made when first asked for
+    report.json          the report for clients, made when first asked for
 
 Knows no Redis, no torch and no HTTP.
 """
@@ -18,34 +18,64 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Required, TypedDict, cast
 
 from models.errors import Conflict, NotFound
 from models.files import sync_directory, write_durably
 from models.text.cleaning import CorpusError
 from models.text.corpus import Corpus, Scan, ScanReport, encode, scan
+from models.text.doctor import RareSymbol
 from models.text.vocab import Tokens, Vocabulary
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ABANDONED = 3600.0
-"""Seconds without a byte after which an upload belongs to a process that is no more."""
+"""Seconds without a byte after which an upload belongs to a process that has died."""
 
 _FORMAT = 2
-"""Of what is remembered of a scan: what is of another is made anew."""
+"""Of the files that keep a scan or a report: those of another format are made anew."""
+
+
+class ReportRecord(TypedDict, total=False):
+    """``models.text.corpus.ScanReport`` as JSON; only bytes and warnings of an unreadable text."""
+
+    bytes: Required[int]
+    characters: int
+    distinct: int
+    tokens: Tokens
+    encoding: str
+    line_ends: str
+    lines: int
+    normalised: list[str]
+    rare: list[RareSymbol]
+    unprintable: list[str]
+    duplicate_line_share: float | None
+    preset: str
+    warnings: Required[list[str]]
+
+
+class _ScanFile(TypedDict):
+    format: int
+    report: Mapping[str, Any]
+    vocabulary: Mapping[str, Any]
+
+
+class _ReportFile(TypedDict):
+    format: int
+    report: ReportRecord
 
 
 class UnknownCorpus(NotFound):
-    """No such corpus."""
+    """No corpus has this id."""
 
     code = "unknown_corpus"
 
 
 class CorpusInUse(Conflict):
-    """An unfinished job needs the corpus; ``job_id`` names it."""
+    """An unended job needs the corpus; ``job_id`` names it."""
 
     code = "corpus_in_use"
 
@@ -84,7 +114,7 @@ class CorpusStore:
 
     @contextmanager
     def upload(self) -> Iterator[Upload]:
-        """A place for incoming bytes, gone after the block unless ``add`` took it."""
+        """A place for incoming bytes; removed after the block unless ``add`` took them."""
         staged = self.root / f".stage-{secrets.token_hex(8)}"
         staged.mkdir()
         try:
@@ -96,15 +126,18 @@ class CorpusStore:
     def add(
         self, upload: Upload, tokens: Tokens, check: Callable[[Scan], None] | None = None
     ) -> tuple[str, ScanReport]:
-        """Scans what was uploaded and keeps it; the same bytes are kept once.
+        """Scans an upload and keeps it; the same bytes are kept once.
 
         Args:
             upload: the text.
             tokens: how to read it.
-            check: raises for a text that is not to be kept.
+            check: raises if the text must not be kept.
+
+        Returns:
+            The corpus's id, and the report of the scan.
 
         Raises:
-            CorpusError: nothing can be trained on it; nothing is kept.
+            CorpusError: it cannot be trained on; nothing is kept.
         """
         corpus_id = upload.close()
         target = self.root / corpus_id
@@ -123,13 +156,13 @@ class CorpusStore:
         return corpus_id, found.report
 
     def add_any(self, upload: Upload) -> str:
-        """Keeps what was uploaded, whatever it is: its report says what is wrong with it."""
+        """Keeps an upload, whatever it is, and returns its id; the report lists what is wrong."""
         corpus_id = upload.close()
         self._place(upload.path.parent, self.root / corpus_id)
         return corpus_id
 
     def _place(self, staged: Path, target: Path) -> bool:
-        """Whether it is there now because of this call: the same bytes may be there already."""
+        """Moves a corpus into place; False if the same bytes are there already."""
         sync_directory(staged)
         try:
             staged.rename(target)
@@ -143,27 +176,31 @@ class CorpusStore:
     def has(self, corpus_id: str) -> bool:
         return CORPUS_ID.fullmatch(corpus_id) is not None and (self.root / corpus_id).is_dir()
 
+    def size(self, corpus_id: str) -> int:
+        """Bytes as sent; 0 if there is no such corpus."""
+        try:
+            return (self.root / corpus_id / "original").stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def ids(self) -> list[str]:
         """Every corpus's id, in order."""
         return sorted(p.name for p in self.root.iterdir() if CORPUS_ID.fullmatch(p.name))
 
-    def report(self, corpus_id: str) -> dict[str, Any]:
-        """What people are told of a corpus: read as characters, else as bytes, else its size.
-
-        Figures that can't be known are null; a warning says why.
+    def report(self, corpus_id: str) -> ReportRecord:
+        """The report for clients: read as characters, else as bytes, else only its size.
 
         Raises:
             UnknownCorpus: there is none.
         """
         path = self._directory(corpus_id) / "report.json"
-        saved = _remembered(path)
+        saved: _ReportFile | None = _saved(path)
         if saved is None:
             saved = {"format": _FORMAT, "report": self._examine(corpus_id)}
             write_durably(path, json.dumps(saved).encode())
-        report: dict[str, Any] = saved["report"]
-        return report
+        return saved["report"]
 
-    def _examine(self, corpus_id: str) -> dict[str, Any]:
+    def _examine(self, corpus_id: str) -> ReportRecord:
         refusals: list[str] = []
         kinds: tuple[Tokens, ...] = ("characters", "bytes")
         for tokens in kinds:
@@ -172,16 +209,15 @@ class CorpusStore:
             except CorpusError as error:
                 refusals.append(str(error))
             else:
-                return report | {"warnings": refusals + report["warnings"]}
-        size = (self._directory(corpus_id) / "original").stat().st_size
-        return {"bytes": size, "warnings": refusals[:1]}
+                return cast(ReportRecord, report | {"warnings": [*refusals, *report["warnings"]]})
+        return {"bytes": self.size(corpus_id), "warnings": refusals[:1]}
 
     @contextmanager
     def kept(self, corpus_id: str) -> Iterator[None]:
-        """Nobody deletes the corpus during the block.
+        """Keeps the corpus from being deleted during the block.
 
         Raises:
-            UnknownCorpus: somebody has.
+            UnknownCorpus: it has been deleted.
         """
         with self._deleting(fcntl.LOCK_SH):
             self._directory(corpus_id)
@@ -192,8 +228,8 @@ class CorpusStore:
 
         Args:
             corpus_id: the corpus.
-            needed_by: the unfinished job that needs it, if there is one. No job of that corpus
-                is made between this call and the removal, if jobs are made inside ``kept``.
+            needed_by: the id of an unended job that needs it, or None. No job of the corpus is
+                made between this call and the removal, provided that jobs are made inside ``kept``.
 
         Raises:
             UnknownCorpus: there is none.
@@ -215,7 +251,7 @@ class CorpusStore:
             yield
 
     def sweep(self) -> None:
-        """Removes what processes that were killed left half written or half deleted."""
+        """Removes what killed processes left half written or half deleted."""
         for path in (*self.root.glob(".stage-*"), *self.root.glob(".gone-*")):
             try:
                 touched = max(p.stat().st_mtime for p in (path, *path.iterdir()))
@@ -231,14 +267,14 @@ class CorpusStore:
         return directory
 
     def scan(self, corpus_id: str, tokens: Tokens) -> Scan:
-        """What a corpus is as characters or as bytes; scanned once, then remembered.
+        """Scans a corpus as characters or as bytes; the result is kept.
 
         Raises:
             UnknownCorpus: there is none.
-            CorpusError: it can't be read that way.
+            CorpusError: it cannot be read that way.
         """
         directory = self._directory(corpus_id)
-        saved = _remembered(directory / f"{tokens}.json")
+        saved: _ScanFile | None = _saved(directory / f"{tokens}.json")
         if saved is None:
             found = scan(directory / "original", tokens)
             _write_scan(directory, found)
@@ -253,13 +289,18 @@ class CorpusStore:
         *,
         shuffle_lines: bool = False,
     ) -> Corpus:
-        """The encoded corpus, as ``Corpus.open`` gives it; encoded first if it never was."""
+        """Opens the encoded corpus with ``Corpus.open``; encodes it first if need be.
+
+        Raises:
+            UnknownCorpus: there is none.
+            CorpusError: it cannot be read that way.
+        """
         vocabulary = self.scan(corpus_id, tokens).vocabulary
         directory = self._directory(corpus_id)
         ids = directory / f"{tokens}.ids"
         if not ids.exists():
             with (directory / ".encoding").open("w") as file:
-                # One at a time: so what lies half written was left by a process that was killed.
+                # One at a time: a half-written file was left by a process that was killed.
                 fcntl.flock(file, fcntl.LOCK_EX)
                 for left in directory.glob(f".{ids.name}.*"):
                     left.unlink()
@@ -268,8 +309,8 @@ class CorpusStore:
         return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
 
 
-def _remembered(path: Path) -> dict[str, Any] | None:
-    """What was remembered there; None if nothing was, or by another version."""
+def _saved(path: Path) -> Any:
+    """The content of a file; None if there is none, or if it is of another format."""
     try:
         saved = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -279,7 +320,7 @@ def _remembered(path: Path) -> dict[str, Any] | None:
 
 
 def _write_scan(directory: Path, found: Scan) -> None:
-    data: dict[str, Any] = {
+    data: _ScanFile = {
         "format": _FORMAT,
         "report": asdict(found.report),
         "vocabulary": found.vocabulary.to_json(),

@@ -1,7 +1,7 @@
-"""What workers measured of their devices: for how long a training takes, and what fits.
+"""Measurements of the workers' devices: how fast they train, and how much memory they have.
 
 One file a device, ``<root>/<id>.json``. The server, which may run on another machine, estimates
-with it. Knows no torch and no Redis.
+with them. Knows no torch and no Redis.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from models.files import write_durably
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """``work`` is how many parameters times characters a second it trains."""
+    """``work`` is the speed of training, in parameters times characters a second."""
 
     name: str
     memory_bytes: int
@@ -31,13 +31,13 @@ class DeviceStore:
         self.root = root
 
     def record(self, device: Device) -> None:
-        """Keeps what this machine's device was measured to do; replaces what was known of it."""
+        """Keeps the measurement of this machine's device; replaces an earlier one."""
         self.root.mkdir(parents=True, exist_ok=True)
         own = hashlib.sha256(f"{socket.gethostname()}\n{device.name}".encode()).hexdigest()[:16]
         write_durably(self.root / f"{own}.json", json.dumps(asdict(device)).encode())
 
     def devices(self) -> list[Device]:
-        """All that are known, the fastest first."""
+        """All known devices, the fastest first."""
         found = []
         for path in self.root.glob("*.json"):
             try:
@@ -47,12 +47,12 @@ class DeviceStore:
         return sorted(found, key=lambda device: -device.work)
 
     def work(self) -> float | None:
-        """That of the fastest; None if nothing was measured yet."""
+        """That of the fastest device; None if none was measured yet."""
         devices = self.devices()
         return devices[0].work if devices else None
 
     def memory_bytes(self) -> int:
-        """The largest memory there is to train in; this machine's while none is known."""
+        """The largest memory of a device; this machine's while none was measured."""
         return max((device.memory_bytes for device in self.devices()), default=machine_memory())
 
 

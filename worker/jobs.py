@@ -2,16 +2,16 @@
 
 A job is a directory ``<root>/<id>/``:
 
-    spec.json      what was asked: written whole and synced before the job exists
-    plan.json      every value decided, from before step 1: a resume goes by it
+    spec.json      what was asked for: written whole and synced before the job exists
+    plan.json      every value decided, from before step 1: a resumed job follows it
     baseline.json  the n-gram model that it is compared with, once counted
-    running.json   how far it is: options as resolved, device, last progress
+    running.json   its progress: options as resolved, device, last progress event
     events.jsonl   every event, one a line, with increasing ids
     state/         the trainer's last two generations
-    attempts.json  how often it died without getting further
-    cancel         there once somebody asked to stop
-    result.json    the terminal state; what has one never changes by itself
-    lock           held (flock) by whoever works on it: the kernel says who, not a clock
+    attempts.json  how often an attempt died without further progress
+    cancel         present once a client asked to cancel
+    result.json    the terminal state; a job that has one never changes by itself
+    lock           held (flock) by the process that works on it: the kernel says so, not a clock
 
 Knows no Redis, no torch and no HTTP.
 """
@@ -24,33 +24,96 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from models.errors import Conflict, NotFound
 from models.files import sync_directory, write_durably
-from worker.events import Event, EventLog, EventTail, timestamp
+from worker.clock import timestamp
+from worker.events import (
+    EndData,
+    EndStatus,
+    ErrorText,
+    EventLog,
+    EventTail,
+    JobEvent,
+    ProgressData,
+)
+
+if TYPE_CHECKING:
+    # At run time it would bring numpy, and with it threads, into each worker.
+    from models.checkpoints.card import BaselineFigures
 
 Status = Literal["queued", "running", "paused", "cancelling", "finished", "cancelled", "failed"]
-ENDED: tuple[Status, ...] = ("finished", "cancelled", "failed")
 
 JOB_ID = re.compile(r"[0-9a-f]{22}", re.ASCII)
 _LOCK_PATIENCE = 2.0
-"""Seconds that a worker waits for a lock: whoever reads a status holds it for an instant."""
+"""Seconds that a worker waits for a lock: reading a status holds it for an instant."""
 _CANCEL_PATIENCE = 0.2
 """The same for a client, who waits for the answer."""
 
 
+class JobSpec(TypedDict):
+    """``spec.json``; ``options`` are ``models.options.TrainingOptions`` as JSON."""
+
+    id: str
+    model: str
+    corpus_id: str
+    options: Mapping[str, Any]
+    created_at: str
+
+
+class Running(TypedDict, total=False):
+    """``running.json``: empty before the first attempt.
+
+    ``paused`` says why a job waits, and ``needs_bytes`` for how much room on the disk.
+    """
+
+    started_at: str
+    options: Mapping[str, Any]
+    device: str
+    progress: ProgressData | None
+    baseline: "BaselineFigures | None"
+    needs_bytes: int
+    paused: ErrorText
+
+
+class JobResult(TypedDict):
+    """``result.json``."""
+
+    status: EndStatus
+    error: ErrorText | None
+    finished_at: str
+
+
+class JobSummary(TypedDict):
+    """A job as clients see it (docs/http-api.md)."""
+
+    id: str
+    model: str
+    status: Status
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    options: Mapping[str, Any]
+    corpus_id: str
+    device: str | None
+    progress: ProgressData | None
+    baseline: "BaselineFigures | None"
+    error: ErrorText | None
+    links: Mapping[str, str]
+
+
 class UnknownJob(NotFound):
-    """No such job."""
+    """No job has this id."""
 
     code = "unknown_job"
 
 
 class NameTaken(Conflict):
-    """A job of that model name is not finished; ``job_id`` names it."""
+    """An unended job has that model name; ``job_id`` names it."""
 
     code = "name_taken"
 
@@ -79,9 +142,12 @@ class JobStore:
         (root / ".keys").mkdir(parents=True, exist_ok=True)
 
     def create(
-        self, model: str, corpus_id: str, options: dict[str, Any], idempotency_key: str | None
+        self, model: str, corpus_id: str, options: Mapping[str, Any], idempotency_key: str | None
     ) -> tuple["Job", bool]:
-        """A durable job, and whether it is new: a known key gives the first job again.
+        """Makes a durable job.
+
+        Returns:
+            The job, and whether it is new: a known key gives the first job again.
 
         Raises:
             NameTaken: an unfinished job has that model name.
@@ -90,15 +156,13 @@ class JobStore:
             key_file = self._key_file(idempotency_key) if idempotency_key else None
             if key_file and (earlier := self._keyed(key_file)):
                 return earlier, False
-            for job in self.unended():
-                if job.model == model:
-                    raise NameTaken(model, job.id)
+            self.check_name(model)
             job_id = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(5)}"
             if key_file:
-                # Before the job: a key that names no job is ignored, a job whose key was lost
-                # would be made twice.
+                # Before the job: a key that names no job is ignored, but a job whose key was
+                # lost would be made twice.
                 write_durably(key_file, job_id.encode())
-            spec = {
+            spec: JobSpec = {
                 "id": job_id,
                 "model": model,
                 "corpus_id": corpus_id,
@@ -111,6 +175,12 @@ class JobStore:
             staged.rename(self.root / job_id)
             sync_directory(self.root)
         return self.get(job_id), True
+
+    def check_name(self, model: str) -> None:
+        """Raises NameTaken: an unended job is to publish under the name."""
+        for job in self.unended():
+            if job.model == model:
+                raise NameTaken(model, job.id)
 
     @contextmanager
     def _creating(self) -> Iterator[None]:
@@ -166,8 +236,12 @@ class JobStore:
             job.directory.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
-    def resume(self, job_id: str, raised: dict[str, Any]) -> "Job":
-        """Lets an ended job go on from its last state; ``raised`` options replace the asked ones.
+    def resume(self, job_id: str, raised: Mapping[str, Any]) -> "Job":
+        """Makes an ended job continue from its last state.
+
+        Args:
+            job_id: the job.
+            raised: options that replace those in the spec.
 
         Raises:
             UnknownJob: there is none.
@@ -178,24 +252,23 @@ class JobStore:
             job = self.get(job_id)
             if job.result() is None:
                 raise NotEnded("the job has not ended: it needs no resume")
-            for other in self.unended():
-                if other.model == job.model:
-                    raise NameTaken(job.model, other.id)
+            self.check_name(job.model)
             if raised:
-                spec = job.spec | {"options": job.spec["options"] | raised}
+                spec = JobSpec(**job.spec)
+                spec["options"] = {**spec["options"], **raised}
                 write_durably(job.directory / "spec.json", json.dumps(spec).encode())
             for name in ("cancel", "attempts.json"):
                 (job.directory / name).unlink(missing_ok=True)
-            # The ended state goes last: until then it has ended, from then on it is unended.
+            # The result goes last: until then the job has ended, from then on it has not.
             (job.directory / "result.json").unlink()
             sync_directory(job.directory)
         return self.get(job_id)
 
 
 class Job:
-    """One training run. Reading is open to all; who writes holds ``lock()``."""
+    """One training run. Anyone may read it; writing takes ``lock()``."""
 
-    def __init__(self, directory: Path, spec: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, spec: JobSpec) -> None:
         self.directory = directory
         self.spec = spec
 
@@ -205,46 +278,45 @@ class Job:
 
     @property
     def model(self) -> str:
-        return str(self.spec["model"])
+        return self.spec["model"]
 
     @property
     def state_directory(self) -> Path:
         return self.directory / "state"
 
-    def result(self) -> dict[str, Any] | None:
-        """``{"status", "error", "finished_at"}`` once ended."""
-        return self._read("result.json")
+    def result(self) -> JobResult | None:
+        """The terminal state, once the job has ended."""
+        result: JobResult | None = self._read("result.json")
+        return result
 
-    def running(self) -> dict[str, Any]:
-        """What the worker last wrote with ``set_running``; empty before it started."""
+    def running(self) -> Running:
+        """The values of the last ``set_running``; empty before the job started."""
         try:
-            return self._read("running.json") or {}
+            running = self._read("running.json")
         except ValueError:
-            # It is not synced, and a power cut may have left anything.
-            return {}
+            running = None
+        # It is not synced, and a power cut may have left anything.
+        return cast(Running, running) if isinstance(running, dict) else {}
 
-    def _read(self, name: str) -> dict[str, Any] | None:
+    def _read(self, name: str) -> Any:
+        """A JSON file; None if there is none. Raises ValueError: it is not JSON."""
         try:
-            value: dict[str, Any] = json.loads((self.directory / name).read_bytes())
+            return json.loads((self.directory / name).read_bytes())
         except FileNotFoundError:
             return None
-        return value
 
     def status(self) -> Status:
         result = self.result()
         if result is not None:
-            status: Status = result["status"]
-            return status
+            return result["status"]
         if self.cancel_requested():
             return "cancelling"
         if self.running().get("paused"):
             return "paused"
         return "running" if self.is_locked() else "queued"
 
-    def view(self) -> dict[str, Any]:
-        """The job as clients see it (docs/http-api.md)."""
-        running = self.running()
-        result = self.result() or {}
+    def view(self) -> JobSummary:
+        running, result = self.running(), self.result()
         own = f"/jobs/{self.id}"
         return {
             "id": self.id,
@@ -252,13 +324,13 @@ class Job:
             "status": self.status(),
             "created_at": self.spec["created_at"],
             "started_at": running.get("started_at"),
-            "finished_at": result.get("finished_at"),
+            "finished_at": result.get("finished_at") if result else None,
             "options": running.get("options") or self.spec["options"],
             "corpus_id": self.spec["corpus_id"],
             "device": running.get("device"),
             "progress": running.get("progress"),
             "baseline": running.get("baseline"),
-            "error": result.get("error") or running.get("paused"),
+            "error": (result and result.get("error")) or running.get("paused"),
             "links": {
                 "self": own,
                 "events": f"{own}/events",
@@ -269,15 +341,15 @@ class Job:
 
     @contextmanager
     def lock(self, patience: float = _LOCK_PATIENCE) -> Iterator[bool]:
-        """Holds the job's lock for the block; False if somebody else has it."""
+        """Holds the job's lock during the block; False if another process has it."""
         with self.lock_file(patience) as descriptor:
             yield descriptor is not None
 
     @contextmanager
     def lock_file(self, patience: float = _LOCK_PATIENCE) -> Iterator[int | None]:
-        """As ``lock``, and gives the descriptor that holds it.
+        """As ``lock``, but gives the descriptor that holds it; None if another process has it.
 
-        A process that inherits the descriptor holds the lock too, also after the block.
+        A process that inherits the descriptor holds the lock too, even after the block.
         """
         with (self.directory / "lock").open("a") as file:
             yield file.fileno() if _try_lock(file.fileno(), patience) else None
@@ -290,7 +362,7 @@ class Job:
             return False
 
     def is_locked(self) -> bool:
-        """Whether somebody works on it right now, on any host that shares the disk."""
+        """Whether a process works on it right now, on any host that shares the disk."""
         try:
             file = (self.directory / "lock").open("rb")
         except FileNotFoundError:
@@ -305,8 +377,11 @@ class Job:
     def cancel_requested(self) -> bool:
         return (self.directory / "cancel").exists()
 
-    def request_cancel(self) -> "Event | None":
-        """Asks for an end. A job nobody works on ends here and now, with the event returned.
+    def request_cancel(self) -> JobEvent | None:
+        """Asks the worker to stop. A job without one ends here and now.
+
+        Returns:
+            The ``end`` event if it ended here.
 
         Raises:
             Ended: it has ended already.
@@ -319,20 +394,21 @@ class Job:
                 return self.finish("cancelled")
         return None
 
-    def finish(self, status: Status, error: dict[str, str] | None = None) -> Event:
-        """Writes the terminal state; the lock is held by the caller."""
-        event = EventLog(self.directory).append("end", {"status": status, "error": error})
-        result = {"status": status, "error": error, "finished_at": timestamp()}
+    def finish(self, status: EndStatus, error: ErrorText | None = None) -> JobEvent:
+        """Writes the terminal state; the caller holds the lock."""
+        end: EndData = {"status": status, "error": error}
+        event = EventLog(self.directory).append("end", end)
+        result: JobResult = {"status": status, "error": error, "finished_at": timestamp()}
         write_durably(self.directory / "result.json", json.dumps(result).encode())
         return event
 
-    def set_running(self, values: dict[str, Any]) -> None:
-        """Replaces what ``running()`` gives. Not synced: after a power cut it may be older."""
+    def set_running(self, values: Running) -> None:
+        """Replaces ``running()``. Not synced: after a power cut it may be older."""
         staged = self.directory / ".running.json"
         staged.write_text(json.dumps(values, allow_nan=False))
         staged.replace(self.directory / "running.json")
 
-    def events(self, after: int = 0) -> list[Event]:
+    def events(self, after: int = 0) -> list[JobEvent]:
         """Events with a greater id. An ``end`` that a resume followed is left out."""
         ended = self.result() is not None
         found = [event for event in EventTail(self.directory).read() if event.id > after]

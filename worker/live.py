@@ -1,6 +1,6 @@
-"""A job's events while they come: published to a Redis Stream, followed from disk and Redis.
+"""A job's events as they come: published to a Redis Stream, followed from disk and Redis.
 
-An event is on disk before it is published here, so whatever Redis loses is read from the disk.
+An event is on disk before it is published here, so an event that Redis loses is read from disk.
 Knows no queue.
 """
 
@@ -16,20 +16,20 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 
 from worker.connection import TIMEOUT, Outage
-from worker.events import Event, EventTail
+from worker.events import EventTail, JobEvent
 from worker.jobs import Job
 
 STREAM_LENGTH = 1000
 """Events of a job that Redis keeps, about; the rest is on disk."""
 
 _PAUSE = 5.0
-"""Seconds without a try to publish after one that failed."""
+"""Seconds without an attempt to publish after one that failed."""
 _POLL = 1.0
 """Seconds between two looks at the disk while Redis is away."""
-_BLOCK = 2.0
-"""Seconds that a follower waits for Redis before it looks at the disk all the same."""
-_SOON = 0.01
-"""As ``_BLOCK``, at first, where it has read an end of a job that has not ended yet."""
+_LONGEST_WAIT = 2.0
+"""Seconds that a follower waits for Redis before it looks at the disk."""
+_SHORTEST_WAIT = 0.01
+"""The same at first after an end event of a job that has not ended yet."""
 _STREAM_TTL = 24 * 3600
 _ENDED_STREAM_TTL = 600
 
@@ -43,10 +43,10 @@ class LiveEvents:
         self._outage = outage
         self._quiet_until = 0.0
 
-    def publish(self, job_id: str, event: Event) -> None:
-        """Tells followers of an event that is on disk already. Never raises, never waits long."""
+    def publish(self, job_id: str, event: JobEvent) -> None:
+        """Sends followers an event that is on disk already. Never raises, never waits long."""
         now = time.monotonic()
-        # The last one is always tried: those who wait for it should not have to look at the disk.
+        # The end is always tried: followers who wait for it should not have to poll the disk.
         if now < self._quiet_until and event.event != "end":
             return
         try:
@@ -55,7 +55,7 @@ class LiveEvents:
             except redis.ResponseError as error:
                 if "equal or smaller" not in str(error):
                     raise
-                # The disk lost its newest events in a power cut, and their ids come again.
+                # The disk lost its newest events in a power cut, and their ids are used again.
                 self._redis.delete(_stream(job_id))
                 self._add(job_id, event)
         except redis.RedisError as error:
@@ -64,7 +64,7 @@ class LiveEvents:
         else:
             self._outage.ended()
 
-    def _add(self, job_id: str, event: Event) -> None:
+    def _add(self, job_id: str, event: JobEvent) -> None:
         fields: dict[Any, Any] = {
             "event": event.event,
             "data": json.dumps(event.data, ensure_ascii=False),
@@ -80,24 +80,25 @@ class LiveEvents:
             pipe.expire(_stream(job_id), _ENDED_STREAM_TTL if event.event == "end" else _STREAM_TTL)
             pipe.execute()
 
-    async def follow(self, job: Job, after: int = 0) -> AsyncGenerator[Event, None]:
-        """A job's events after an id, from the disk and then as they come, until it has ended.
+    async def follow(self, job: Job, after: int = 0) -> AsyncGenerator[JobEvent, None]:
+        """A job's events after an id, from disk and then as they come, until it has ended.
 
-        An id that the job has not reached starts over. Close the generator to stop early.
+        An id that the job has not reached starts from the beginning. Close the generator to stop
+        early.
         """
         sequence = _Sequence(after)
         tail = EventTail(job.directory)
         client = redis.asyncio.Redis.from_url(
             self._url,
-            socket_timeout=_BLOCK + TIMEOUT,
+            socket_timeout=_LONGEST_WAIT + TIMEOUT,
             socket_connect_timeout=TIMEOUT,
             retry=AsyncRetry(NoBackoff(), 0),
         )
-        wait = _BLOCK
+        wait = _LONGEST_WAIT
         try:
             while True:
                 held = sequence.end
-                # Asked before the disk is read: then all that came before the end is read too.
+                # Asked before the disk is read, so that every event before the end is read.
                 gone, ended = await asyncio.to_thread(_ending, job)
                 for event in sequence.next(await asyncio.to_thread(tail.read)):
                     yield event
@@ -105,12 +106,12 @@ class LiveEvents:
                     yield sequence.end
                 if ended or gone:
                     return
-                # An end is on disk an instant before its job has ended, and Redis will not tell of
-                # it to those who have it. After a resume it may be long until something comes.
-                fresh = sequence.end not in (None, held)
-                wait = _SOON if fresh else min(2 * wait, _BLOCK)
+                # An end is on disk an instant before its job has ended, and Redis does not send it
+                # again. After a resume it may take long until the next event comes.
+                is_new = sequence.end not in (None, held)
+                wait = _SHORTEST_WAIT if is_new else min(2 * wait, _LONGEST_WAIT)
                 while (events := await _live(client, job.id, sequence.last, wait)) is not None:
-                    if not sequence.goes_on_with(events):
+                    if not sequence.continues_with(events):
                         break
                     for event in sequence.next(events):
                         yield event
@@ -127,8 +128,8 @@ def _ending(job: Job) -> tuple[bool, bool]:
 
 async def _live(
     client: "redis.asyncio.Redis", job_id: str, last: int, wait: float
-) -> list[Event] | None:
-    """The next events in Redis; None after ``wait`` seconds, when a look at the disk is due."""
+) -> list[JobEvent] | None:
+    """The next events in Redis; None after ``wait`` seconds, when the disk is to be read."""
     try:
         found: Any = await client.xread({_stream(job_id): f"{last}-0"}, block=int(wait * 1000))
     except redis.RedisError:
@@ -140,23 +141,23 @@ async def _live(
     return [_event(id_, fields) for id_, fields in entries]
 
 
-def _event(id_: bytes, fields: dict[bytes, bytes]) -> Event:
+def _event(id_: bytes, fields: dict[bytes, bytes]) -> JobEvent:
     number, _, _ = id_.partition(b"-")
-    return Event(int(number), fields[b"event"].decode(), json.loads(fields[b"data"]))
+    return JobEvent(int(number), fields[b"event"].decode(), json.loads(fields[b"data"]))
 
 
 class _Sequence:
-    """Puts events in order: each id once, and an ``end`` only once nothing can follow it."""
+    """Puts events in order: each id once, and an ``end`` only when nothing can follow it."""
 
     def __init__(self, after: int) -> None:
         self.last = max(0, after)
-        self.end: Event | None = None
+        self.end: JobEvent | None = None
         self._first = True
 
-    def goes_on_with(self, events: list[Event]) -> bool:
+    def continues_with(self, events: list[JobEvent]) -> bool:
         return events[0].id == self.last + 1
 
-    def next(self, events: Iterable[Event]) -> Iterator[Event]:
+    def next(self, events: Iterable[JobEvent]) -> Iterator[JobEvent]:
         events = list(events)
         if self._first:
             self._first = False

@@ -1,7 +1,7 @@
-"""How server and workers say what happens: lines for people, or JSON for those who gather logs.
+"""How server and workers log: lines for people, or JSON for programs that gather logs.
 
-What a request or a job is about is on every record that is made meanwhile, in whatever thread.
-Nothing in a record can forge another or steer a terminal. Knows no request and no job.
+All loggers are below ``charloom``. What a request or a job is about is on every record that is made
+meanwhile. Nothing in a record can forge another or control a terminal. Knows no request and no job.
 """
 
 import json
@@ -10,18 +10,24 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from worker.clock import timestamp
+
 VARIABLE = "CHARLOOM_LOG"
-"""``json`` or ``text``; else text on a terminal and JSON everywhere else."""
+"""``json`` or ``text``; by default text on a terminal and JSON everywhere else."""
 
 _subject: ContextVar[dict[str, str] | None] = ContextVar("subject", default=None)
 
 
+def logger(module: str) -> logging.Logger:
+    """The logger of a module, given its ``__name__``."""
+    return logging.getLogger(f"charloom.{module}")
+
+
 @contextmanager
 def about(**fields: str) -> Iterator[None]:
-    """Records that are made in the block have these fields too, such as ``job_id``."""
+    """Adds fields, such as ``job_id``, to all records that are made in the block."""
     token = _subject.set((_subject.get() or {}) | fields)
     try:
         yield
@@ -30,7 +36,7 @@ def about(**fields: str) -> Iterator[None]:
 
 
 def configure(stream: TextIO, level: int = logging.INFO) -> logging.Handler:
-    """Lets all loggers write to a stream, as the environment and the stream ask for."""
+    """Makes all loggers write to a stream, in the form that the environment or the stream asks."""
     wanted = os.environ.get(VARIABLE) or ("text" if stream.isatty() else "json")
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines() if wanted == "json" else TextLines())
@@ -41,11 +47,11 @@ def configure(stream: TextIO, level: int = logging.INFO) -> logging.Handler:
 class JsonLines(logging.Formatter):
     """One object a line: ``time``, ``level``, ``message``, what it is about, and ``fields``.
 
-    ASCII alone: what is no letter of it is escaped.
+    ASCII only: all other characters are escaped.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        said: dict[str, Any] = {
+        said: dict[str, object] = {
             "time": timestamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -72,13 +78,7 @@ class TextLines(logging.Formatter):
 
 
 def harmless(text: str) -> str:
-    """The text with what can't be seen in it escaped: line ends, control and bidi characters."""
+    """Escapes what cannot be seen: line ends, control and bidi characters."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def timestamp(seconds: float) -> str:
-    """RFC 3339 in UTC."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,8 +1,8 @@
-"""The queue: which jobs wait for a worker, as Redis knows it.
+"""The queue: the jobs that wait for a worker, in Redis.
 
-The disk (``worker.jobs``) is the truth and Redis a hint. A job that Redis lost is put back by
-``worker.reconciler``, and an outage never stops a training. Knows the one function that is ever
-queued by its dotted path only, so it imports no torch.
+The disk (``worker.jobs``) is the truth and Redis a hint. ``worker.reconciler`` puts back a job that
+Redis lost, and an outage never stops a training. Knows the one function that is queued by its path
+only, so it imports no torch.
 """
 
 import socket
@@ -23,25 +23,25 @@ from worker.connection import Outage, connect
 from worker.live import LiveEvents
 
 NAME = "training"
-"""The one queue: of several, RQ takes jobs in a way that loses them when a worker is killed."""
+"""The one queue: from several, RQ takes jobs in a way that loses them when a worker is killed."""
 
 FUNCTION = "worker.trainer.attempt.run"
-"""The one function that a worker runs."""
+"""The only function that a worker runs."""
 
 FORMER_FUNCTIONS = ("worker.train.run",)
-"""Its names in earlier releases: jobs may be queued under one when a new release starts."""
+"""Its paths in earlier releases: jobs may be queued under one when a new release starts."""
 
 FOREVER = 10**6
-"""Retries: how often a job may be tried is counted on disk, not by RQ."""
+"""Retries that RQ allows: attempts are counted on disk, not by RQ."""
 
 _FAILURE_TTL = 24 * 3600
 
 
 class Queue:
-    """Jobs that wait for a worker. For threads, not for tasks; ``events`` says what is for these.
+    """Jobs that wait for a worker. Methods block; ``events`` has those for an event loop.
 
-    While Redis is away or refuses, what changes something does without it, and what asks raises
-    ``redis.RedisError``.
+    While Redis is away or refuses, ``enqueue`` and ``events.publish`` do without it. All others but
+    ``ping`` raise ``redis.RedisError``.
     """
 
     def __init__(self, url: str) -> None:
@@ -51,11 +51,11 @@ class Queue:
         self._queue = RQQueue(NAME, connection=self._redis, serializer="json")
 
     def enqueue(self, job_id: str, *, front: bool = False) -> bool:
-        """Puts a job in the queue, unless it is there or at work already.
+        """Puts a job in the queue, unless it is queued or being worked on already.
 
         Returns:
             Whether it was put there. While Redis is away it is not, and the reconciler does it
-            later: what matters is on disk.
+            later: the job is safe on disk.
         """
         try:
             self._queue.enqueue_call(
@@ -66,10 +66,10 @@ class Queue:
                 unique=True,
                 at_front=front,
                 timeout=-1,
-                # Gone as soon as it returns: how it ended is on disk, and the id is free again.
+                # Forgotten as soon as it returns: its result is on disk, and its id free again.
                 result_ttl=0,
                 failure_ttl=_FAILURE_TTL,
-                # In front: whoever had begun goes on before others begin.
+                # In front: a job that has begun continues before others begin.
                 retry=Retry(max=FOREVER, enqueue_at_front=True),
             )
         except DuplicateJobError:
@@ -81,10 +81,10 @@ class Queue:
         return True
 
     def forget(self, job_id: str) -> None:
-        """Removes all that RQ knows of a job; the job itself is on disk and stays.
+        """Removes everything that RQ knows of a job; the job itself stays on disk.
 
-        By hand, since RQ's own removal fails on what a killed worker leaves, and knows nothing
-        of the list between queue and worker.
+        By hand: RQ's own removal fails on the keys that a killed worker leaves, and ignores the
+        list between queue and worker.
         """
         started = self._queue.started_job_registry.key
         executions = [m for m in self._started() if m.partition(":")[0] == job_id]
@@ -110,7 +110,7 @@ class Queue:
         return self._redis.lpos(self._queue.key, job_id) is not None
 
     def workers(self) -> int:
-        """Workers that were heard of lately: one that was killed counts for 80 s more."""
+        """The number of workers with a heartbeat: a killed one counts for 80 s more."""
         keys = worker_registration.get_keys(queue=self._queue)
         return int(self._redis.exists(*keys)) if keys else 0
 
@@ -122,16 +122,16 @@ class Queue:
             return False
 
     def unfinished_business(self) -> set[str]:
-        """Ids of jobs that RQ takes to be at work or between queue and worker."""
+        """Ids of jobs that RQ believes are being worked on, or are between queue and worker."""
         between = self._redis.lrange(self._queue.intermediate_queue_key, 0, -1)
         started = (member.partition(":")[0] for member in self._started())
         return {*started, *(_text(job_id) for job_id in between)}
 
     def is_leased_elsewhere(self, job_id: str) -> bool:
-        """Whether a worker of another host has lately said that it works on the job.
+        """Whether a worker of another host holds the job's lease.
 
-        A lock tells only of hosts that share the disk in full; the lease, by the clock of Redis,
-        of all.
+        A lock is seen only by hosts that share the disk with their locks; the lease, which runs
+        out by the clock of Redis, by all.
         """
         for member in self._started():
             if member.partition(":")[0] != job_id:
@@ -145,7 +145,7 @@ class Queue:
         return False
 
     def _started(self) -> list[str]:
-        """``<job id>:<execution id>`` of what RQ takes to be at work."""
+        """``<job id>:<execution id>`` of the jobs that RQ believes are being worked on."""
         members = self._redis.zrange(self._queue.started_job_registry.key, 0, -1)
         return [_text(member) for member in members]
 

@@ -1,6 +1,6 @@
-"""What the worker reads from its environment, and where things are below the data directory.
+"""The worker's settings, from its environment, and the rules for those that the server shares.
 
-Knows nothing of what is kept there.
+An empty variable counts as unset. Knows nothing of what uses them.
 """
 
 import os
@@ -9,19 +9,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from models.errors import Invalid
+from worker.data import DataDirectory
+
+DATA = "data"
+"""Where everything is kept, unless ``CHARLOOM_DATA`` says otherwise."""
+
 NICENESS = 10
-"""Of workers, so that sampling stays smooth while training takes the cores that are left."""
+"""Sampling stays smooth: training takes the cores that the server leaves."""
 
 
-class SettingsError(ValueError):
-    """The environment lacks something or holds nonsense; the message is one line for people."""
+class SettingsError(Invalid):
+    """A variable is missing or invalid; the message is one line for people."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """``threads`` is how many torch computes with; None is one for each core."""
+class WorkerSettings:
+    """``threads`` is the number that torch computes with; None is one for each core."""
 
-    data: Path
+    data: DataDirectory
     # Not shown where settings are printed: it may hold a password.
     redis_url: str = field(repr=False)
     threads: int | None = None
@@ -35,26 +41,24 @@ class Settings:
                 "CHARLOOM_REDIS_URL is not set: the worker takes its jobs from there, "
                 "for instance redis://localhost:6379"
             )
-        if not url.startswith(("redis://", "rediss://", "unix://")):
-            raise SettingsError("CHARLOOM_REDIS_URL must start with redis://, rediss:// or unix://")
-        data = Path(environment.get("CHARLOOM_DATA") or "data").resolve()
+        try:
+            checked_redis_url(url)
+        except ValueError as error:
+            raise SettingsError(f"CHARLOOM_REDIS_URL {error}") from None
+        data = data_directory(environment.get("CHARLOOM_DATA") or DATA)
         return cls(data, url, _threads(environment.get("CHARLOOM_THREADS")))
 
-    @property
-    def corpora(self) -> Path:
-        return self.data / "corpora"
 
-    @property
-    def jobs(self) -> Path:
-        return self.data / "jobs"
+def data_directory(path: str | Path) -> DataDirectory:
+    """The directory that a path names; a relative one starts at the working directory."""
+    return DataDirectory(Path(path).resolve())
 
-    @property
-    def models(self) -> Path:
-        return self.data / "models"
 
-    @property
-    def devices(self) -> Path:
-        return self.data / "devices"
+def checked_redis_url(url: str) -> str:
+    """Raises ValueError for a URL that redis-py takes for none."""
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return url
 
 
 def _threads(text: str | None) -> int | None:
@@ -65,5 +69,5 @@ def _threads(text: str | None) -> int | None:
     except ValueError:
         threads = 0
     if threads < 1:
-        raise SettingsError("CHARLOOM_THREADS must be a whole number from 1 on")
+        raise SettingsError("CHARLOOM_THREADS must be a whole number, at least 1")
     return threads

@@ -1,23 +1,23 @@
-"""How long a client may take to send what it has begun. Knows no request and no route."""
+"""Deadlines for clients that send slowly. Knows no request and no route."""
 
 import asyncio
 
 from starlette.types import Message, Receive
 
 HEAD_SECONDS = 10.0
-"""Until a request's line and headers are there, or what is left of a body that nobody reads."""
+"""For a request's line and headers, or for the rest of a body that nobody reads."""
 
 BODY_SECONDS = 30.0
-"""Until a body has begun to come as fast as it must."""
+"""Grace for a body before its pace counts."""
 
 BODY_PACE = 8 << 10
-"""Bytes a second that a body must bring on average after that."""
+"""Bytes per second that a body must reach on average after that."""
 
 
 class Body:
-    """A request's body as it comes; whoever sends it too slowly is taken to have left.
+    """A request's body; a client that sends it too slowly counts as disconnected.
 
-    Only waiting counts, not what is done with the bytes between.
+    Only the time spent waiting for bytes counts, not the time spent on them.
     """
 
     def __init__(self, receive: Receive) -> None:

@@ -1,6 +1,6 @@
-"""Who is let in, before anything of a request is read.
+"""Admits or refuses requests before anything of their bodies is read.
 
-Knows keys, origins, names of hosts and rates; what an address needs is in ``app.access.table``.
+Knows keys, origins, host names and rates; ``app.access.table`` knows what an endpoint needs.
 """
 
 import math
@@ -19,8 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.deadlines import BODY_PACE, Body
 from app.access.hosts import address_of, is_address, name_of
-from app.access.keys import Key, KeyRing, bearer
-from app.access.keys import Scope as KeyScope
+from app.access.keys import Key, KeyRing, KeyScope, bearer
 from app.access.table import need, needed_for
 from app.http import problems
 from app.http.problems import Problem
@@ -33,30 +32,29 @@ EXPOSED = "X-Model, X-Model-Digest, X-Seed, X-Precision, X-Request-ID, Retry-Aft
 """Headers that pages of other origins may read."""
 
 PREFLIGHT_SECONDS = 600
-"""How long a browser remembers what it may ask."""
+"""How long a browser may cache the answer to a preflight."""
 
 BUSY_SECONDS = 2
-"""After which an address with too many streams may ask again."""
+"""After which an IP address with too many streams may try again."""
 
 
 class Guard:
-    """Lets a request in, or answers it with why not.
+    """Admits a request, or answers it with the reason for refusal.
 
     The layers around the routes, from outside in:
 
-    1. The envelope (``app.http.envelope``): every answer has an id, safe headers and a line in the
-       log, also those of this guard, and a mistake of anybody's is a 500.
-    2. The host's name. Before all else: a page that got this server's address under a name of its
-       own (DNS rebinding) is of the same origin to its browser, so nothing below would see it.
+    1. The envelope (``app.http.envelope``): every answer, this guard's included, gets an id, safe
+       headers and a line in the log, and an unexpected error becomes a 500.
+    2. The host name. It comes first: to a browser, a page that points its own name at this server's
+       IP address (DNS rebinding) has the same origin, so no later layer would notice it.
     3. The origin. A preflight is answered here, since browsers send no key with one. A page of
-       another origin may neither change anything nor, but for sampling where the operator says
-       so, read an answer. From here on answers are marked for its browser: an error must be as
-       readable as a text.
-    4. The key. Where there are keys, whatever address nobody classified needs an ``admin``'s.
-    5. The rate: of a key, or of an address without one. After the key, so that strangers can't
-       use up what is somebody's.
-    6. The body's pace, for whoever has been let in; its size is counted by the route that reads it.
-    7. The application: exceptions become problems, then routes.
+       another origin may change nothing, and read only what the operator opens for sampling. From
+       here on answers carry CORS headers: an error must be as readable as a text.
+    4. The key. Where there are keys, an unclassified endpoint needs an ``admin``'s.
+    5. The rate of the key, or of the IP address without one. It comes after the key, so that
+       strangers cannot use up the rate of a key.
+    6. The body's pace, for admitted requests; the route that reads a body counts its size.
+    7. The application: exception handlers, then routes.
     """
 
     def __init__(
@@ -72,7 +70,7 @@ class Guard:
         public_streams: int = 1,
         key_rate: str = "",
     ) -> None:
-        """``bound_to`` is the host that the server listens on; the rest is of ``app.settings``."""
+        """``bound_to`` is the host that the server listens on; ``app.settings`` has the rest."""
         self.app = app
         self._keys = keys
         self._is_public = is_public
@@ -114,17 +112,17 @@ class Guard:
             raise Problem(
                 400,
                 "body_too_slow",
-                f"the body arrived too slowly: send at least {BODY_PACE:,} bytes a second",
+                f"the body arrived too slowly: send at least {BODY_PACE:,} bytes per second",
                 headers={"Connection": "close"},
             ) from None
 
-    # The host's name
+    # The host name
 
     def _check_host(self, header: str) -> None:
         name = name_of(header)
         if is_loopback(name) or name == self._bound_to or name in self._hosts:
             return
-        # Nobody can rebind a number.
+        # An IP address cannot be rebound.
         if not self._is_local and (not self._hosts or is_address(name)):
             return
         raise Problem(
@@ -141,7 +139,7 @@ class Guard:
         return authority == headers.get("host", "").lower() or name_of(authority) in self._hosts
 
     def _allows(self, scope: Scope, headers: Headers, origin: str | None) -> str | None:
-        """The origin whose pages may read the answer; None if it is nobody else's."""
+        """The other origin whose pages may read the answer; None if there is none."""
         method = headers.get("access-control-request-method", scope["method"])
         if origin is None or not self._origins & {origin.lower(), "*"}:
             return None
@@ -225,11 +223,11 @@ class Guard:
 
     @contextmanager
     def _one_more(self, address: str) -> Iterator[None]:
-        """Who reads slowly must not hold all the rows that there are."""
+        """Counts the streams of an IP address: slow readers must not hold every row."""
         if self._open[address] >= self._public_streams:
             raise _too_many(
                 "too_many_streams",
-                f"this IP address is reading {self._public_streams} texts already, the most it may",
+                f"this IP address is reading {self._public_streams} texts already, the limit",
                 BUSY_SECONDS,
             )
         self._open[address] += 1
@@ -242,7 +240,7 @@ class Guard:
 
 
 async def _preflight(allowed: str | None, send: Send) -> None:
-    """The answer to whether a page may ask: that it may, or nothing."""
+    """Answers a preflight: with the permission, or without one."""
     headers = {"Vary": "Origin, Access-Control-Request-Method"}
     if allowed:
         headers |= {

@@ -1,4 +1,4 @@
-"""Names and IP addresses of hosts, as requests bring them. Knows no key and no rate."""
+"""Names and IP addresses of hosts in requests. Knows no key and no rate."""
 
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 
 def name_of(authority: str) -> str:
-    """The name or address in ``host:port``, as RFC 3986 writes both; empty for what is neither."""
+    """The name or IP address in ``host:port`` (RFC 3986); empty if there is none."""
     try:
         return (urlsplit(f"//{authority}").hostname or "").rstrip(".")
     except ValueError:
@@ -24,7 +24,7 @@ def is_address(name: str) -> bool:
 
 
 def address_of(scope: Scope) -> str:
-    """Whom a limit counts: an address, of IPv6 the network that a household has."""
+    """The IP address that limits count; for IPv6 its /64 network, which is one household's."""
     client: Any = scope.get("client")
     try:
         address = ip_address(client[0].partition("%")[0])

@@ -1,7 +1,4 @@
-"""API keys: who holds one may do what its scopes say. Only hashes of them are kept.
-
-Knows no address and no request.
-"""
+"""API keys and their scopes. Only hashes of keys are kept. Knows no endpoint and no request."""
 
 import hashlib
 import hmac
@@ -9,25 +6,25 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
-Scope = Literal["sample", "train", "admin"]
+KeyScope = Literal["sample", "train", "admin"]
 
 _KEY = re.compile(r"[!-+\--~]{1,256}")
-"""What fits into a header and holds no comma."""
+"""Visible ASCII without commas, as it fits into a header."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What is known of a key that was sent; ``digest`` tells it from others and not to others."""
+    """A key's scopes and its ``digest``, which identifies the key without revealing it."""
 
     digest: bytes
-    scopes: frozenset[Scope]
+    scopes: frozenset[KeyScope]
 
-    def may(self, scope: Scope) -> bool:
+    def may(self, scope: KeyScope) -> bool:
         return scope in self.scopes or "admin" in self.scopes
 
 
 class KeyRing:
-    """The keys that a server takes."""
+    """The keys that a server accepts."""
 
     def __init__(self, keys: list[Key]) -> None:
         self._keys = keys
@@ -37,25 +34,25 @@ class KeyRing:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The keys of ``key:scope+scope,…``; a key may hold colons itself.
+        """Parses ``key:scope+scope,…``; a key may contain colons.
 
         Raises:
-            ValueError: it is not so written. The message holds nothing of a key.
+            ValueError: the text has another form. The message reveals no key.
         """
         entries = [entry.strip() for entry in text.split(",") if entry.strip()]
         keys = [cls._parse_entry(number, entry) for number, entry in enumerate(entries, 1)]
         if len({key.digest for key in keys}) < len(keys):
-            raise ValueError("a key is named twice")
+            raise ValueError("a key occurs twice")
         return cls(keys)
 
     @staticmethod
     def _parse_entry(number: int, entry: str) -> Key:
         secret, _, names = entry.rpartition(":")
-        scopes = frozenset(scope for scope in get_args(Scope) if scope in names.split("+"))
+        scopes = frozenset(scope for scope in get_args(KeyScope) if scope in names.split("+"))
         if len(scopes) != len(set(names.split("+"))):
             raise ValueError(
-                f"entry {number} must be key:scope+scope, of the scopes "
-                f"{', '.join(get_args(Scope))}"
+                f"entry {number} must be key:scope+scope, with scopes from "
+                f"{', '.join(get_args(KeyScope))}"
             )
         if not _KEY.fullmatch(secret):
             raise ValueError(
@@ -64,7 +61,7 @@ class KeyRing:
         return Key(_digest(secret), scopes)
 
     def find(self, secret: str) -> Key | None:
-        """The key that was sent. How long it takes says nothing of those that there are."""
+        """Finds a key. The time that it takes reveals nothing about the keys."""
         digest, found = _digest(secret), None
         for key in self._keys:
             if hmac.compare_digest(key.digest, digest):
@@ -73,9 +70,9 @@ class KeyRing:
 
 
 def bearer(authorization: str) -> str | None:
-    """The key in an ``Authorization`` header; None if that is of another scheme, or there is none.
+    """The key in an ``Authorization`` header (RFC 6750); None without one of scheme Bearer.
 
-    RFC 6750; a scheme's name is of any case.
+    Upper and lower case are the same in a scheme's name.
     """
     scheme, _, secret = authorization.strip().partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else None

@@ -1,7 +1,7 @@
-"""Which address needs what: one table of all there are, and what is not in it is refused.
+"""The access that each endpoint needs: one table of all endpoints; any other needs ``admin``.
 
-A route is classified here, by its method and path as it is declared, and nowhere else. Knows no
-key and no header but ``Accept``, which tells pages from the API.
+A route is classified here, by its declared method and path, and nowhere else. Knows no key and no
+header but ``Accept``, which tells pages from the API.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,9 @@ from starlette.types import Scope
 
 from app.http.negotiation import prefers_html
 
-pass
-
 Need = Literal["nothing", "public", "sample", "train", "admin"]
-"""What a caller must have: a key of that scope; for ``public`` one that may sample, unless the
-operator has opened these addresses; for ``nothing`` none at all."""
+"""The scope of the key that a caller needs. ``public`` needs ``sample``, unless the operator opened
+these endpoints; ``nothing`` needs no key."""
 
 TABLE: Mapping[Need, tuple[str, ...]] = {
     "nothing": (
@@ -69,14 +67,14 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
         "POST /models/{model}",
     ),
 }
-"""Of the contract, docs/http-api.md. ``HEAD`` is as ``GET``."""
+"""As in the contract, docs/http-api.md. ``HEAD`` needs what ``GET`` needs."""
 
 VIEWS = ("/", "/train", "/train/{job_id}", "/inside", "/names", "/models")
-"""The URLs of the one page; its own router (static/js/main.js) tells them apart."""
+"""URLs of the one page; its own router (static/js/router.js) tells them apart."""
 
 _PAGES = [compile_path(path)[0] for path in VIEWS]
-# The router's own patterns: what it takes for another path, this must not take for this one.
-_ADDRESSES = [
+# The router's own patterns, so that both agree on which endpoint a path is.
+_ENDPOINTS = [
     (need, method, compile_path(path)[0])
     for need, entries in TABLE.items()
     for method, _, path in (entry.partition(" ") for entry in entries)
@@ -84,16 +82,16 @@ _ADDRESSES = [
 
 
 def need(scope: Scope) -> Need:
-    """What a request must have; ``admin`` for what nobody classified."""
+    """The access that a request needs; ``admin`` for an unclassified endpoint."""
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
     return needed_for(method, scope["path"], Headers(scope=scope).get("accept", ""))
 
 
 def needed_for(method: str, path: str, accept: str = "") -> Need:
-    """As ``need``, of the three things that decide it."""
+    """As ``need``, from the three things that decide it."""
     if method == "GET" and prefers_html(accept) and any(page.match(path) for page in _PAGES):
         return "nothing"
-    for found, its_method, pattern in _ADDRESSES:
+    for found, its_method, pattern in _ENDPOINTS:
         if its_method == method and pattern.match(path):
             return found
     return "admin"

@@ -1,7 +1,7 @@
-"""Work beside the streams: in threads of its own, which give way to those that decode.
+"""Work beside the streams, in threads that give way to those that decode.
 
-One text is read at a time, and behind all others cells are searched where nobody has done it yet.
-Knows no route.
+One thread reads a text at a time; a nicer one searches the cells of models not yet analysed. Knows
+no route.
 """
 
 import asyncio
@@ -16,28 +16,36 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from models.checkpoints.registry import Registry
+from models.errors import Unavailable
 from models.inside.cells import Findings
 from models.inside.results import analyse
 
 MAX_WAITING = 16
-"""Texts that wait to be read; more of them are sent away."""
+"""Most texts that wait to be read."""
 
 READING, SEARCHING = 5, 19
-"""Niceness of the threads. Those that decode have the server's own."""
+"""Niceness of the threads. Decoder threads have the server's own."""
 
 _LOOK_SECONDS = 0.5
-"""Between two looks at whether a client is still there."""
+"""Between two checks that a client is still connected."""
 
 Result = TypeVar("Result")
 ShouldStop = Callable[[], bool]
 
 
-class Full(Exception):
-    """As many texts wait to be read as may."""
+class ServerBusy(Unavailable):
+    """As many texts wait to be read as the server allows."""
+
+    code = "server_busy"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"{MAX_WAITING} texts are waiting to be read already: try again in a moment"
+        )
 
 
 class Background:
-    """The threads, and the searches under way. Used on the event loop."""
+    """The threads, and the searches in progress. Used on the event loop."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -48,15 +56,15 @@ class Background:
         self._stopping = threading.Event()
 
     async def read(self, request: Request, work: Callable[[ShouldStop], Result]) -> Result:
-        """Runs work when its turn comes; its argument says when it should end for nothing.
+        """Runs work when its turn comes; its argument tells it when to give up.
 
         Raises:
-            Full: too much waits.
-            ClientDisconnect: whoever asked has left, so that nobody wants it any more.
-            Exception: the work's own; what it raises when it should end, after ``stop``.
+            ServerBusy: too many texts are waiting.
+            ClientDisconnect: the client has disconnected.
+            Exception: as the work raises it, also after ``stop``.
         """
         if self._waiting >= MAX_WAITING:
-            raise Full
+            raise ServerBusy
         self._waiting += 1
         left = threading.Event()
         future = asyncio.get_running_loop().run_in_executor(
@@ -76,15 +84,15 @@ class Background:
     def _done(self, future: "asyncio.Future[Any]") -> None:
         self._waiting -= 1
         if not future.cancelled():
-            # Looked at, so that nobody complains of one whose client has left.
+            # Retrieved, or asyncio would log it as lost where the client has disconnected.
             future.exception()
 
     def search(self, name: str, digest: str) -> Findings | None:
-        """What a search of a checkpoint's cells found; None while it goes on. Begins it at first.
+        """The findings of a search of a checkpoint's cells; None while it runs. Starts the search.
 
         Raises:
-            CheckpointError, FloatingPointError, OSError, Stopped: it came to nothing; the next
-                call tries it again.
+            CheckpointError, FloatingPointError, OSError, Stopped: the search failed; the next
+                call starts another one.
         """
         future = self._searches.get(digest)
         if future is None:
@@ -97,11 +105,11 @@ class Background:
         return None
 
     def stop(self) -> None:
-        """Work should end, for nothing, from now on."""
+        """Tells all work to give up."""
         self._stopping.set()
 
     def close(self) -> None:
-        """Waits for the end of what is under way, and drops what waits."""
+        """Waits for work in progress to end, and drops waiting work."""
         self.stop()
         for threads in (self._reading, self._searching):
             threads.shutdown(cancel_futures=True)
@@ -112,7 +120,7 @@ def _threads(name: str, niceness: int) -> ThreadPoolExecutor:
 
 
 def _give_way(niceness: int) -> None:
-    """Makes this thread, and those that it starts, nicer; where threads have such a thing."""
+    """Lowers the priority of this thread and of those that it starts, on Linux."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
         now = os.getpriority(os.PRIO_PROCESS, thread)

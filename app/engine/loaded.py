@@ -1,17 +1,16 @@
-"""Models in memory: loaded when first asked for, least recently used ones let go.
+"""Models in memory: loaded on first use, the least recently used ones dropped.
 
-Knows checkpoints and decoders, not clients. A model let go lives on for the streams that use it.
+A dropped model stays alive for the streams that use it. Knows no client.
 """
 
 import asyncio
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
-from models.checkpoints.format import Checkpoint, Lines
+from models.arrays import Hashes
+from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.decoding.decoder import Decoder, RowDecoder
@@ -20,19 +19,20 @@ from models.decoding.ngram_decoder import NGramDecoder
 from models.files import CheckpointError
 from models.ngram import NGram
 from models.text.vocab import Vocabulary
+from worker import logs
 
 FAST_COST = 0.01
-"""Nats per character that ``fast`` may cost and still be what a client gets who doesn't say."""
+"""Nats per character that ``fast`` may cost and still be the default."""
 
 COPIES = 3
-"""Times that weights lie in memory: as read, and packed for each precision with room to spare."""
+"""Copies of the weights in memory: as read, and packed for each precision, with room to spare."""
 
 
-class Writer(Protocol):
-    """What text can be drawn from: a network, or its n-gram baseline.
+class LoadedModel(Protocol):
+    """A model to draw text from: a network, or its n-gram baseline.
 
-    ``bytes`` is about what it takes, ``state_shapes`` are of a row's state parts, ``lines`` as a
-    checkpoint has them.
+    ``bytes`` estimates its memory, ``state_shapes`` are those of a row's state parts, ``lines`` are
+    the checkpoint's.
     """
 
     @property
@@ -42,7 +42,7 @@ class Writer(Protocol):
     @property
     def vocabulary(self) -> Vocabulary: ...
     @property
-    def lines(self) -> Lines: ...
+    def lines(self) -> Hashes: ...
     @property
     def precisions(self) -> tuple[Precision, ...]: ...
     @property
@@ -52,11 +52,11 @@ class Writer(Protocol):
     def decoder(self, precision: Precision) -> RowDecoder: ...
 
 
-_log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 
-class LoadedModel:
-    """One checkpoint, ready to decode in the precisions that it has."""
+class LoadedNetwork:
+    """A checkpoint, ready to decode in its precisions."""
 
     def __init__(self, digest: str, checkpoint: Checkpoint) -> None:
         self.digest = digest
@@ -70,7 +70,7 @@ class LoadedModel:
         return self.checkpoint.vocabulary
 
     @property
-    def lines(self) -> Lines:
+    def lines(self) -> Hashes:
         return self.checkpoint.lines
 
     @property
@@ -85,7 +85,7 @@ class LoadedModel:
 
     @property
     def best_precision(self) -> Precision:
-        """``fast`` where it was measured to cost next to nothing."""
+        """``fast`` where it was measured to cost almost nothing."""
         losses = self.checkpoint.card.get("precision")
         if not losses or "fast" not in self.precisions:
             return "exact"
@@ -94,7 +94,7 @@ class LoadedModel:
         return "fast" if cheap else "exact"
 
     def decoder(self, precision: Precision) -> Decoder:
-        """Made when first asked for, which takes a moment. Any thread may ask."""
+        """The decoder, made on first use, which takes a moment. Any thread may call."""
         with self._making:
             if precision not in self._decoders:
                 checkpoint = self.checkpoint
@@ -105,11 +105,11 @@ class LoadedModel:
 
 
 NGRAM_BYTES = 9
-"""Memory for each character that an n-gram model has counted: 7, and what it remembers."""
+"""Memory per counted character of an n-gram model: 7, and its caches."""
 
 
 class LoadedNGram:
-    """A model's n-gram baseline, with the symbols and lines of the checkpoint that names it."""
+    """A model's n-gram baseline, with the symbols and lines of its checkpoint."""
 
     precisions: tuple[Precision, ...] = ("exact",)
     best_precision: Precision = "exact"
@@ -126,53 +126,37 @@ class LoadedNGram:
         return self._decoder
 
 
-@dataclass(frozen=True, slots=True)
-class NamedWriter:
-    """What text is drawn from, under the name and tag that a client asked for."""
+class LoadedModels:
+    """Loaded models by digest, within a memory limit; the newest is kept whatever its size.
 
-    reference: Reference
-    model: Writer
-
-
-@dataclass(frozen=True, slots=True)
-class Named(NamedWriter):
-    """A loaded network under the name and tag that a client asked for."""
-
-    model: LoadedModel
-
-
-class Catalogue:
-    """Loaded models by digest, within a limit of memory; the newest is kept whatever its size.
-
-    ``damaged`` are digests in whose place older ones are served.
+    ``damaged`` are digests of checkpoints in whose place older ones are served.
     """
 
     def __init__(self, registry: Registry, memory_limit: int) -> None:
         self.registry = registry
         self.memory_limit = memory_limit
         self.damaged: set[str] = set()
-        self._loaded: OrderedDict[str, Writer] = OrderedDict()
-        self._loading: dict[str, asyncio.Task[Writer]] = {}
+        self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
 
     @property
-    def loaded(self) -> list[Writer]:
+    def models(self) -> list[LoadedModel]:
         return list(self._loaded.values())
 
-    async def writer(self, reference: Reference) -> NamedWriter:
-        """What a reference names now: a network, or with ``:ngram`` its baseline.
+    async def get(self, reference: Reference) -> LoadedModel:
+        """The model that a reference names now: a network, or with ``:ngram`` its baseline.
 
         Raises:
             UnknownModel: nothing has that name or tag.
             CheckpointError: it is damaged.
         """
         if not reference.is_ngram:
-            return await self.get(reference)
+            return await self.network(reference)
         name = reference.name
         digest, of = await asyncio.to_thread(self.registry.ngram, name)
-        model = await self._get(digest, lambda: self._load_ngram(name, digest, of))
-        return NamedWriter(reference, model)
+        return await self._get(digest, lambda: self._load_ngram(name, digest, of))
 
-    async def get(self, reference: Reference) -> Named:
+    async def network(self, reference: Reference) -> LoadedNetwork:
         """The network that a reference names now.
 
         Raises:
@@ -181,42 +165,40 @@ class Catalogue:
         """
         digest = await asyncio.to_thread(self.registry.resolve, reference)
         try:
-            model = await self._network(reference.name, digest)
+            return await self._network(reference.name, digest)
         except CheckpointError:
-            # A better checkpoint may have taken the tag, and the old one's place on disk.
+            # A better checkpoint may have taken the tag meanwhile, and the old one is gone.
             newer = await asyncio.to_thread(self.registry.resolve, reference)
             if newer != digest:
-                model = await self._network(reference.name, newer)
-            else:
-                model = await self._before(reference, digest)
-        return Named(reference, model)
+                return await self._network(reference.name, newer)
+            return await self._before(reference, digest)
 
-    async def _before(self, reference: Reference, damaged: str) -> LoadedModel:
-        """The checkpoint that a damaged one replaced: older, but sound. Raises CheckpointError."""
+    async def _before(self, reference: Reference, damaged: str) -> LoadedNetwork:
+        """The checkpoint that a damaged one replaced. Raises CheckpointError."""
         before = await asyncio.to_thread(self.registry.before, reference)
         if before is None:
-            raise CheckpointError(f"{reference} is damaged, and none is known from before it")
+            raise CheckpointError(f"{reference} is damaged, and no earlier checkpoint is known")
         model = await self._network(reference.name, before)
         if damaged not in self.damaged:
-            _log.error("%s is damaged: the checkpoint before it is served", reference)
+            log.error("%s is damaged: serving the checkpoint before it", reference)
         self.damaged.add(damaged)
         return model
 
-    async def _network(self, name: str, digest: str) -> LoadedModel:
+    async def _network(self, name: str, digest: str) -> LoadedNetwork:
         model = await self._get(
-            digest, lambda: LoadedModel(digest, self.registry.load(name, digest))
+            digest, lambda: LoadedNetwork(digest, self.registry.load(name, digest))
         )
-        assert isinstance(model, LoadedModel)
+        assert isinstance(model, LoadedNetwork)
         return model
 
     def _load_ngram(self, name: str, digest: str, of: str) -> LoadedNGram:
         model = NGram.from_bytes(self.registry.ngram_bytes(name, digest))
         checkpoint = self.registry.load(name, of)
         if model.vocabulary_size != len(checkpoint.vocabulary):
-            raise CheckpointError("the n-gram model is of another vocabulary")
+            raise CheckpointError("the n-gram model has another vocabulary")
         return LoadedNGram(digest, model, checkpoint)
 
-    async def _get(self, digest: str, load: Callable[[], Writer]) -> Writer:
+    async def _get(self, digest: str, load: Callable[[], LoadedModel]) -> LoadedModel:
         if digest in self._loaded:
             self._loaded.move_to_end(digest)
             return self._loaded[digest]
@@ -225,10 +207,10 @@ class Catalogue:
             task = asyncio.create_task(asyncio.to_thread(load))
             self._loading[digest] = task
             task.add_done_callback(lambda done: self._keep(digest, done))
-        # Shielded: a client that leaves must not take the load away from the others.
+        # Shielded: a client that disconnects must not cancel the load for the others.
         return await asyncio.shield(task)
 
-    def _keep(self, digest: str, done: "asyncio.Task[Writer]") -> None:
+    def _keep(self, digest: str, done: "asyncio.Task[LoadedModel]") -> None:
         del self._loading[digest]
         if done.cancelled() or done.exception() is not None:
             return

@@ -1,7 +1,8 @@
-"""States on the wire: where a text stopped, in a string that only this server can have made.
+"""States on the wire: where a text stopped, as a string that only this server can make.
 
-base64url of a signature (HMAC-SHA256), a header in JSON and the recurrent state as fp32. The key
-lies in the data directory, so that servers that share it read each other's.
+The string is base64url of a signature (HMAC-SHA256), a header in JSON and the recurrent state as
+fp32. The key lies in the data directory, so servers that share it accept each other's states. Knows
+no client.
 """
 
 import base64
@@ -15,7 +16,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 
@@ -29,23 +30,35 @@ _KEY = 32
 
 
 class NotAState(ValueError):
-    """A string that no server with this key has made."""
+    """The string was not made with this server's key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a state says of itself: the checkpoint and precision that it belongs to."""
+    """A state, and the checkpoint and precision that it belongs to."""
 
     digest: str
     precision: Precision
     state: StreamState
 
 
+class _Header(TypedDict):
+    """A state without its numbers; ``pending`` is hexadecimal."""
+
+    digest: str
+    precision: Precision
+    id: int
+    position: int
+    seed: int
+    pending: str
+    unsaid: str
+
+
 class StateSigner:
     """Makes and reads states.
 
     Args:
-        path: of the key; made at first use, readable by its owner alone.
+        path: of the key; made on first use, readable by its owner only.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +66,7 @@ class StateSigner:
 
     def write(self, saved: Saved) -> str:
         state = saved.state
-        header = {
+        header: _Header = {
             "digest": saved.digest,
             "precision": saved.precision,
             "id": int(state.rows.ids[0]),
@@ -68,11 +81,11 @@ class StateSigner:
         return base64.urlsafe_b64encode(self._sign(body) + body).decode()
 
     def read(self, token: str, shapes: Sequence[tuple[int, ...]]) -> Saved:
-        """The state that a string holds.
+        """Reads the state in a string.
 
         Args:
             token: the string.
-            shapes: of a row's state parts in the model that it is bound to.
+            shapes: of a row's state parts in the model that the state is bound to.
 
         Raises:
             NotAState: it was not made here, or not for such a model.
@@ -100,8 +113,7 @@ class StateSigner:
 
     def digest(self, token: str) -> str:
         """The checkpoint that a state is bound to. Raises NotAState."""
-        digest: str = _header(self._checked(token))["digest"]
-        return digest
+        return _header(self._checked(token))["digest"]
 
     def _checked(self, token: str) -> bytes:
         try:
@@ -117,14 +129,14 @@ class StateSigner:
         return hmac.digest(self._key, body, hashlib.sha256)
 
 
-def _header(body: bytes) -> dict[str, Any]:
+def _header(body: bytes) -> _Header:
     length = int.from_bytes(body[:4], "little")
-    header: dict[str, Any] = json.loads(body[4 : 4 + length])
-    return header
+    # Signed, so it was written here.
+    return cast(_Header, json.loads(body[4 : 4 + length]))
 
 
 def _read_key(path: Path) -> bytes:
-    """The key, made if there is none; of servers that start together one makes it."""
+    """Reads the key, made if there is none; of servers that start together one makes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:

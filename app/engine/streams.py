@@ -1,15 +1,13 @@
 """Streams between decoder threads and the event loop.
 
-A lane is a thread with a batch for each decoder that it serves; a server has one for each core
-and deals streams to the least loaded. A reader is the event loop's end of a stream: text piles up
-there to a bound, beyond which its row pauses, so that a client who doesn't read slows nobody.
-
-Knows no HTTP.
+A lane is a thread with a batch for each decoder that it serves; a server has one lane per core and
+assigns a stream to the least loaded. A reader is the event loop's end of a stream: it buffers text
+up to a bound, beyond which its row pauses, so a client that does not read slows nobody. Knows no
+HTTP.
 """
 
 import asyncio
 import bisect
-import logging
 import os
 import threading
 import time
@@ -17,32 +15,41 @@ from collections.abc import AsyncIterator
 
 from models.decoding.batch import Batch, FinishReason, Piece, Stream
 from models.decoding.decoder import RowDecoder
+from models.errors import Unavailable
+from worker import logs
 
 TICK_SECONDS, TICK_SECONDS_A_ROW = 0.02, 0.0004
-"""How long a tick shall take: short enough to feel immediate, and long enough that what is done
-for each row between ticks is little beside it."""
+"""Target duration of a tick: short enough to feel immediate, long enough that the work per row
+between ticks is small beside it."""
 
 FIRST_STEPS = 8
 MAX_STEPS = 1024
 
 PENDING_CHARACTERS = 4096
-"""Text that a reader may leave unread before its row pauses."""
+"""Unread text of a reader beyond which its row pauses."""
 
 TICK_BOUNDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5)
 FIRST_TEXT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Seconds, between which durations are counted."""
+"""Bounds of the histograms, in seconds."""
 
-_log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 
-class ServerFull(Exception):
-    """As many streams as the server takes are running."""
+class ServerFull(Unavailable):
+    """As many streams are running as the server allows."""
+
+    code = "server_full"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"the server is writing {limit} texts already, the limit: try again in a moment"
+        )
 
 
 class Tally:
-    """How many durations fell below each bound, and their sum.
+    """Counts durations between bounds, and sums them.
 
-    One thread adds, any may read: no lock, so a reader may miss the one just being added.
+    One thread adds and any may read: without a lock, a reader may miss the latest duration.
     """
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
@@ -55,8 +62,8 @@ class Tally:
         self.seconds += seconds
 
 
-class Reader:
-    """One client's end of a stream; used on the event loop alone, but for ``wants_more``."""
+class StreamReader:
+    """One client's end of a stream; used only on the event loop, except ``wants_more``."""
 
     def __init__(self, lane: "Lane", decoder: RowDecoder, stream: Stream) -> None:
         self.lane = lane
@@ -83,13 +90,13 @@ class Reader:
         self._news.set()
 
     def close(self) -> None:
-        """Frees the row; a second time is no harm."""
+        """Frees the row; a second call does nothing."""
         if not self._closed:
             self._closed = True
             self.lane.leave(self)
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
-        """What comes, all that has piled up in one piece, to the stream's end."""
+        """Yields text until the stream ends; all that has been buffered comes as one piece."""
         while True:
             await self._news.wait()
             self._news.clear()
@@ -106,26 +113,26 @@ class Reader:
                 return
 
 
-News = list[tuple[Reader, Piece, FinishReason | None]]
+News = list[tuple[StreamReader, Piece, FinishReason | None]]
 
 
 class Lane:
-    """A decoder thread: joins, ticks and leaves, one after the other.
+    """A decoder thread that ticks its batches, and between ticks adds and removes streams.
 
-    ``readers`` are those of its streams; ``ticking`` counts the rows that it advanced last,
-    ``characters`` all that it has written.
+    ``readers`` are those of its streams; ``ticking`` counts the rows of the last tick,
+    ``characters`` all characters written.
     """
 
     def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
-        self.readers: set[Reader] = set()
+        self.readers: set[StreamReader] = set()
         self.ticking = 0
         self.characters = 0
         self.ticks = Tally(TICK_BOUNDS)
         self.first_texts = Tally(FIRST_TEXT_BOUNDS)
         self._loop = loop
         self._changed = threading.Condition()
-        self._arrived: list[Reader] = []
-        self._left: list[Reader] = []
+        self._arrived: list[StreamReader] = []
+        self._left: list[StreamReader] = []
         self._stopping = False
         self._batches: dict[RowDecoder, _LiveBatch] = {}
         self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
@@ -133,16 +140,16 @@ class Lane:
 
     @property
     def load(self) -> tuple[int, int]:
-        """Rows that want to go on, and all: those that pause cost nothing until they are read."""
+        """Rows that run, and all rows: paused ones cost nothing until they are read."""
         return sum(reader.wants_more() for reader in self.readers), len(self.readers)
 
-    def join(self, reader: Reader) -> None:
+    def join(self, reader: StreamReader) -> None:
         self.readers.add(reader)
         with self._changed:
             self._arrived.append(reader)
             self._changed.notify()
 
-    def leave(self, reader: Reader) -> None:
+    def leave(self, reader: StreamReader) -> None:
         self.readers.remove(reader)
         with self._changed:
             self._left.append(reader)
@@ -188,7 +195,7 @@ class Lane:
         self._batches = {d: batch for d, batch in self._batches.items() if batch.readers}
 
     def _tick(self, batch: "_LiveBatch") -> int:
-        """Advances the rows whose readers want more, and returns how many."""
+        """Advances the rows whose readers want more; returns their number."""
         active = [reader for reader in batch.readers if reader.wants_more()]
         if not active:
             return 0
@@ -196,11 +203,11 @@ class Lane:
         try:
             pieces = batch.tick(active)
         except Exception:
-            # The lane serves others too: these streams end with an error, the thread goes on.
-            _log.exception("a tick failed")
+            # These streams end with an error; the thread goes on for the lane's other models.
+            log.exception("a tick failed")
             for reader in active:
                 reader.stream.finish_reason = "error"
-            pieces = [Piece()] * len(active)
+            pieces = [Piece() for _ in active]
         self.ticks.add(time.perf_counter() - began)
         self.characters += sum(len(piece.text) for piece in pieces)
         news: News = [
@@ -217,7 +224,7 @@ class Lane:
         self._post([(reader, Piece(), "shutdown") for reader in readers])
 
     def _post(self, news: News) -> None:
-        # One call a tick: waking the loop costs more than what it then does.
+        # One call per tick: waking the loop costs more than the deliveries.
         if news:
             self._loop.call_soon_threadsafe(_deliver, news)
 
@@ -228,26 +235,26 @@ def _deliver(news: News) -> None:
 
 
 class _LiveBatch:
-    """A decoder's batch with its readers and its pace."""
+    """A decoder's batch, with its readers and its pace."""
 
     def __init__(self, decoder: RowDecoder) -> None:
-        self.readers: list[Reader] = []
+        self.readers: list[StreamReader] = []
         self._batch = Batch(decoder)
         self._step_seconds = 0.0
         self._rows = 1
 
-    def tick(self, active: list[Reader]) -> list[Piece]:
+    def tick(self, active: list[StreamReader]) -> list[Piece]:
         began = time.perf_counter()
         pieces, taken = self._batch.tick([r.stream for r in active], self._steps(len(active)))
         seconds = (time.perf_counter() - began) / taken
-        # Others on the machine make single ticks slow: follow half way.
+        # Other processes make single ticks slow: follow half way.
         if len(active) == self._rows and self._step_seconds:
             seconds = (seconds + self._step_seconds) / 2
         self._step_seconds, self._rows = seconds, len(active)
         return pieces
 
     def _steps(self, rows: int) -> int:
-        """Steps that fit a tick, from the last one's time a step."""
+        """Steps that fit into a tick, from the time per step of the last one."""
         if not self._step_seconds:
             return FIRST_STEPS
         expected = self._step_seconds * max(1.0, rows / self._rows)
@@ -258,36 +265,36 @@ class _LiveBatch:
 class Streams:
     """All streams of a server, at most ``limit`` at once. Made on the event loop that reads.
 
-    ``refused`` counts those that were too many.
+    ``refused`` counts the streams beyond the limit. Once ``stopped``, none is opened.
     """
 
     def __init__(self, limit: int, lanes: int | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.limit = limit
         self.refused = 0
-        self._stopped = False
+        self.stopped = False
         self.lanes = [Lane(number, loop) for number in range(lanes or os.cpu_count() or 1)]
 
     @property
     def running(self) -> int:
         return sum(len(lane.readers) for lane in self.lanes)
 
-    def open(self, decoder: RowDecoder, stream: Stream) -> Reader:
-        """A reader in the least loaded lane; whoever opened it closes it.
+    def open(self, decoder: RowDecoder, stream: Stream) -> StreamReader:
+        """Opens a reader in the least loaded lane; the caller closes it.
 
         Raises:
-            ServerFull: there are as many streams as the server takes.
+            ServerFull: as many streams are running as the server allows.
         """
-        if self._stopped or self.running >= self.limit:
+        if self.stopped or self.running >= self.limit:
             self.refused += 1
-            raise ServerFull
+            raise ServerFull(self.limit)
         lane = min(self.lanes, key=lambda lane: lane.load)
-        reader = Reader(lane, decoder, stream)
+        reader = StreamReader(lane, decoder, stream)
         lane.join(reader)
         return reader
 
     def stop(self) -> None:
-        """Ends every stream with ``shutdown`` and the threads with them."""
-        self._stopped = True
+        """Ends every stream with ``shutdown``, and the threads."""
+        self.stopped = True
         for lane in self.lanes:
             lane.stop()

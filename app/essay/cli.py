@@ -27,6 +27,7 @@ from app.supervisor.up import ROOT
 from app.terminal import connect
 from app.terminal.options import DATA, AskForKey, Data, Url, place, reported
 from app.terminal.output import console, table, tell
+from worker.data import DataDirectory
 
 OWN_SOURCES = (
     "*.md",
@@ -57,7 +58,7 @@ def list_corpora(data: Data = DATA) -> None:
 
 
 def _is_here(data: Path, name: str) -> str:
-    return "yes" if text_file(data, name).exists() else "no"
+    return "yes" if _kept(data).text(name).exists() else "no"
 
 
 @corpus.command("fetch")
@@ -70,7 +71,7 @@ def fetch_corpus(
 ) -> None:
     """Download a text and print its path. An interrupted download resumes."""
     with reported():
-        target = to or text_file(data, name)
+        target = to or _kept(data).text(name)
         try:
             if name == OWN:
                 _write_packed(fetch.pack_files(OWN_SOURCES, ROOT), target)
@@ -119,7 +120,7 @@ def list_experiments(data: Data = DATA) -> None:
     with reported():
         rows = []
         for name, one in EXPERIMENTS.items():
-            fetched = one.corpus and text_file(data, one.corpus).exists()
+            fetched = one.corpus and _kept(data).text(one.corpus).exists()
             # A model that ships can stand in for the text.
             here = "yes" if fetched else "model" if one.model else "no"
             rows.append((name, one.corpus or "--corpus", here, one.title))
@@ -162,7 +163,7 @@ def run_experiment(
         command = " ".join(["./charloom", "experiment", "run", *_said(name, minutes, text, model)])
         request = Request(name, one, text, model, minutes, command)
         needs = connect.everything if model is None else connect.server
-        directory = to or data.resolve() / "experiments" / name
+        directory = to or _kept(data).experiment(name)
         try:
             with needs(place(data, url, key)) as reached:
                 written = run(reached, request, directory)
@@ -178,7 +179,7 @@ def _text_of(one: Experiment, corpus: Path | None, data: Path, *, needed: bool) 
         if not corpus.is_file():
             raise UserError(f"there is no file {corpus}")
         return corpus
-    if one.corpus and (fetched := text_file(data, one.corpus)).exists():
+    if one.corpus and (fetched := _kept(data).text(one.corpus)).exists():
         return fetched
     if not needed:
         return None
@@ -201,9 +202,8 @@ def _said(name: str, minutes: float | None, text: Path | None, model: str | None
         yield f"--corpus {text.name}"
 
 
-def text_file(data: Path, name: str) -> Path:
-    """Returns the path of a downloaded text."""
-    return data.resolve() / "texts" / f"{name}.txt"
+def _kept(data: Path) -> DataDirectory:
+    return DataDirectory(data.resolve())
 
 
 def _write_packed(packed: fetch.Packed, target: Path) -> None:

@@ -1,9 +1,9 @@
-"""Request bodies: a text streamed to disk, with the options that came along; or JSON.
+"""Request bodies: a text streamed to disk with its options, a file, or JSON.
 
-A text comes as the file part ``corpus`` of a form, or as the raw body whatever content type is on
-it. It is counted while it comes, written a megabyte at a time and off the event loop, and gone
-from the disk if anything is wrong. Starlette's form() is not used: it has no limit for a file
-and decodes fields as the client says. Knows no job and no option's meaning.
+A text is the file part ``corpus`` of a form, or the raw body, whatever its content type. It is
+counted as it arrives, written a megabyte at a time off the event loop, and removed if anything is
+wrong. Starlette's form() is not used: it has no limit for a file and decodes fields with the
+charset that a client names. Knows no job and no meaning of an option.
 """
 
 import json
@@ -27,7 +27,7 @@ CORPUS = "corpus"
 MAX_JSON = 64 << 10
 MAX_FIELD = 64 << 10
 _MAX_FORM = 1 << 20
-"""What a form may have around its text: more than all fields and headers that are let through."""
+"""Bytes of a form besides its text: more than all fields and headers that are let through."""
 _MAX_PART_HEADERS = 8
 _MAX_PART_HEADER = 4096
 _BLOCK = 1 << 20
@@ -36,7 +36,7 @@ Checked = TypeVar("Checked")
 
 
 class Received(Generic[Checked]):
-    """A text on disk, staged, and the options that came with it."""
+    """A staged text on disk, and the options that came with it."""
 
     def __init__(self, options: Checked, upload: Upload) -> None:
         self.options = options
@@ -51,14 +51,14 @@ async def receive_text(
     known: Collection[str],
     check: Callable[[dict[str, str]], Checked],
 ) -> AsyncIterator[Received[Checked]]:
-    """The text of a request, gone from the disk after the block unless the store took it.
+    """Stages the text of a request; unless the store takes it, the block's end removes it.
 
     Args:
         request: its body is read here.
         corpora: where the text is staged.
-        limit: bytes that a text may have.
-        known: names of the options that there are.
-        check: makes options of what came, or raises; called before a raw text is read.
+        limit: most bytes of a text.
+        known: names of the options.
+        check: makes the options from the fields, or raises; called before a raw text is read.
 
     Raises:
         Problem: 400, 413, 415 or 422.
@@ -75,7 +75,7 @@ async def receive_text(
             yield Received(options, upload)
     else:
         async with _staged(corpora) as upload:
-            form = _Form(boundary, _Body(upload.write, limit), known, fields)
+            form = _Form(boundary, _Sink(upload.write, limit), known, fields)
             async for chunk in request.stream():
                 await form.add(chunk)
             await form.finish()
@@ -83,23 +83,25 @@ async def receive_text(
 
 
 async def receive_file(request: Request, file: IO[bytes], limit: int) -> None:
-    """A raw body, whatever content type is on it, written to a file.
+    """Writes a raw body to a file, whatever its content type.
 
     Raises:
-        Problem: 413 if it has more than ``limit`` bytes, 415 for a compressed body or a form.
+        Problem: 413 for more than ``limit`` bytes, 415 for a compressed body or a form.
         ClientDisconnect: the client left.
     """
     refuse_encoding(request)
     if _boundary(request) is not None:
         raise Problem(
-            415, "unsupported_media_type", "this endpoint takes no form: send the file as the body"
+            415,
+            "unsupported_media_type",
+            "this endpoint does not accept a form: send the file as the body",
         )
     _refuse_length(request, limit, limit)
     await _receive(request, file.write, limit)
 
 
 async def _receive(request: Request, write: Callable[[bytes], object], limit: int) -> None:
-    body = _Body(write, limit)
+    body = _Sink(write, limit)
     async for chunk in request.stream():
         body.add(chunk)
         await body.settle()
@@ -108,7 +110,7 @@ async def _receive(request: Request, write: Callable[[bytes], object], limit: in
 
 @asynccontextmanager
 async def _staged(corpora: CorpusStore) -> AsyncIterator[Upload]:
-    # FastAPI's contextmanager_in_threadpool would leave the staged text when it is cancelled.
+    # FastAPI's contextmanager_in_threadpool would leave the staged text behind when cancelled.
     manager = corpora.upload()
     upload = await run_in_threadpool(manager.__enter__)
     try:
@@ -123,7 +125,7 @@ def is_json(request: Request) -> bool:
 
 
 def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """What OpenAPI shall say, as ``openapi_extra``, of a JSON body that a route reads itself."""
+    """Documents a JSON body that a route reads itself, as ``openapi_extra``."""
     content = {"application/json": {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": required, "content": content}}
 
@@ -131,7 +133,7 @@ def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any
 async def read_json(
     request: Request, limit: int = MAX_JSON, *, optional: bool = False
 ) -> dict[str, Any]:
-    """A JSON object of at most ``limit`` bytes; an empty one if nothing was sent where it may be.
+    """Reads a JSON object of at most ``limit`` bytes; no body counts as ``{}`` if ``optional``.
 
     Raises:
         Problem: 413, 415 or 422.
@@ -160,29 +162,32 @@ async def read_json(
 
 
 def refuse_encoding(request: Request) -> None:
-    """Raises 415 for a compressed body: a small one may be without end when unpacked."""
+    """Raises 415 for a compressed body: a small one may unpack without end."""
     if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise Problem(
             415,
             "unsupported_media_type",
-            "compressed bodies are not supported: send it without Content-Encoding",
+            "compressed bodies are not supported: send the body without Content-Encoding",
             headers={"Accept-Encoding": "identity"},
         )
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _refuse_length(request: Request, longest: int, limit: int) -> None:
     length = request.headers.get("content-length", "")
+    # Of a thousand digits the first twenty are too many bytes already.
     if length.isdecimal() and int(length[:20]) > longest:
         raise _too_large(limit)
 
 
 def _too_large(limit: int) -> Problem:
     return Problem(
-        413, "body_too_large", f"the body is too large: this endpoint takes at most {_size(limit)}"
+        413,
+        "body_too_large",
+        f"the body is too large: this endpoint accepts at most {_size(limit)}",
     )
 
 
@@ -194,7 +199,7 @@ def _size(count: int) -> str:
 
 
 def _boundary(request: Request) -> bytes | None:
-    """A form's boundary; None if the body is no form with parts.
+    """The boundary of a multipart form; None for any other body.
 
     Raises:
         Problem: 400 for a form without one.
@@ -203,7 +208,7 @@ def _boundary(request: Request) -> bytes | None:
     if kind != b"multipart/form-data":
         return None
     if not parameters.get(b"boundary"):
-        raise _malformed("its content type names no boundary")
+        raise _malformed("its content type has no boundary")
     return parameters[b"boundary"]
 
 
@@ -211,8 +216,8 @@ def _malformed(reason: str) -> Problem:
     return Problem(400, "malformed_body", f"malformed multipart/form-data body: {reason}")
 
 
-class _Body:
-    """Where a body's bytes go: counted at once, written when there are enough of them."""
+class _Sink:
+    """Counts the bytes of a body at once, and writes them when there are enough."""
 
     def __init__(self, write: Callable[[bytes], object], limit: int) -> None:
         self._write = write
@@ -235,11 +240,11 @@ class _Body:
 class _Form:
     """A multipart/form-data body, part by part: one text, and fields in memory.
 
-    What can't be right is refused when its headers are read, not when the text has come.
+    A wrong part is refused as soon as its headers are read, not after the text has arrived.
     """
 
     def __init__(
-        self, boundary: bytes, text: _Body, known: Collection[str], fields: dict[str, str]
+        self, boundary: bytes, text: _Sink, known: Collection[str], fields: dict[str, str]
     ) -> None:
         self.fields = dict(fields)
         self._known = known
@@ -278,7 +283,7 @@ class _Form:
         try:
             self._parser.write(data)
         except FormParserError:
-            raise _malformed(f"it can't be read near byte {self._bytes:,}") from None
+            raise _malformed(f"it cannot be parsed near byte {self._bytes:,}") from None
         await self._text.settle()
 
     async def finish(self) -> None:
@@ -310,9 +315,9 @@ class _Form:
             raise Problem(
                 415,
                 "unsupported_media_type",
-                "a form part with a Content-Transfer-Encoding is not supported: send it as is",
+                "a Content-Transfer-Encoding is not supported: send each part as it is",
             )
-        # A charset that a part names is of no account: a text is scanned, a field is UTF-8.
+        # The charset of a part is ignored: a text is scanned, a field is UTF-8.
         name = parameters[b"name"].decode("utf-8", "replace")
         if name == CORPUS:
             if self._has_text:

@@ -1,4 +1,4 @@
-"""What every answer is wrapped in: an id, safe headers, a line in the log. Knows no route."""
+"""Gives every answer an id, safe headers and a line in the log. Knows no route."""
 
 import logging
 import re
@@ -13,19 +13,19 @@ from app.http import handlers, problems
 from worker import logs
 
 DEFAULT_HEADERS = {
-    # Nothing of an answer that is opened as a page may run, load or be framed.
+    # An answer that is opened as a page may run nothing, load nothing, and not be framed.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""What an answer says unless its route says otherwise."""
+"""Headers of an answer whose route does not set its own."""
 
-_log = logging.getLogger(__name__)
-_access = logging.getLogger("charloom.access")
+log = logs.logger(__name__)
+access = logs.logger("access")
 
 
 class Envelope:
-    """What every answer has: an id, safe headers, a line in the log. A mistake becomes a 500."""
+    """Gives every answer an id, safe headers and a line in the log. A mistake becomes a 500."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -57,10 +57,10 @@ class Envelope:
         try:
             await self.app(scope, receive, send_wrapped)
         except ClientDisconnect:
-            _log.debug("the client of request %s left", request_id)
+            log.debug("the client of request %s disconnected", request_id)
         except Exception:
-            _log.exception("request %s failed", request_id)
-            # An answer that has begun is cut off by the server, which sees that it has no end.
+            log.exception("request %s failed", request_id)
+            # uvicorn cuts off an answer that has begun and does not end.
             if not status:
                 answer = problems.response(scope, handlers.unexpected())
                 await answer(scope, receive, send_wrapped)
@@ -69,28 +69,23 @@ class Envelope:
 
 
 def _request_id(given: str | None) -> str:
-    """The client's own id for it, if it is one that a log can hold."""
+    """The client's own id for a request, if it is safe in a log."""
     if given and re.fullmatch(r"[\w.-]{1,64}", given, re.ASCII):
         return given
     return secrets.token_hex(8)
 
 
 def _log_access(scope: Scope, status: int, seconds: float, request_id: str) -> None:
-    # The path as it came: what is percent-encoded can't forge a line. No query: it holds primes.
+    # The path as it was sent: percent-encoded text cannot forge a line. No query: it has primes.
     path = scope["raw_path"].decode("ascii", "replace")
     level = logging.DEBUG if path in ("/healthz", "/readyz") else logging.INFO
-    method, outcome, milliseconds = scope["method"], status or "left", round(seconds * 1000)
     client = scope.get("client")
     fields = {
-        "method": method,
+        "method": scope["method"],
         "path": path,
-        "status": outcome,
-        "milliseconds": milliseconds,
+        "status": status or "left",
+        "milliseconds": round(seconds * 1000),
         "client": client[0] if client else None,
     }
-    _access.log(
-        level,
-        "%s %s %s %d ms %s",
-        *(method, path, outcome, milliseconds, request_id),
-        extra={"fields": fields},
-    )
+    line = f"{fields['method']} {path} {fields['status']} {fields['milliseconds']} ms {request_id}"
+    access.log(level, "%s", line, extra={"fields": fields})

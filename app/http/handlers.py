@@ -1,7 +1,6 @@
-"""Exceptions of the layers below become problems: the one place that says how. Knows no route."""
+"""Turns exceptions of the layers below into problems, in one place. Knows no route."""
 
 import errno
-import logging
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
@@ -11,15 +10,16 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.http.problems import Problem, Shape, response, unprocessable
+from app.http.problems import RETRY_SECONDS, Problem, Shape, response, unprocessable
 from app.http.validation import invalid_request
 from models.errors import CharloomError, Conflict, Damaged, Invalid, NotFound, Unavailable
+from worker import logs
 
 _ANSWERED = (CharloomError, HTTPException, OSError, RequestValidationError)
 
 _STATUSES: dict[type[CharloomError], int] = {
     NotFound: 404,
-    # The model cannot be served, and deleting it is all that can be done.
+    # As good as missing: all that a client can do is to delete it.
     Damaged: 404,
     Conflict: 409,
     Invalid: 422,
@@ -27,31 +27,31 @@ _STATUSES: dict[type[CharloomError], int] = {
 }
 
 _WORDS = {
-    "damaged_model": "this model's files are damaged: delete it and train it again",
-    "no_ngram": "this model has no n-gram baseline; models that were trained here have one",
-    "not_a_network": "name:ngram is the n-gram baseline of a model: it can only be sampled",
+    "damaged_model": "the model's files are damaged: delete the model and train it again",
+    "no_ngram": "this model has no n-gram baseline; models trained on this server have one",
+    "not_a_network": "name:ngram is a model's n-gram baseline: it can only be sampled",
     "unknown_corpus": "corpus not found; GET /corpora lists all corpora",
     "unknown_job": "job not found; GET /jobs lists all jobs",
     "unknown_model": "model not found; GET /models lists all models",
 }
-"""In place of an exception's own words, which know no endpoint."""
+"""Words that name endpoints, which an exception of the layers below cannot know."""
 
 _FRAMEWORK = {
-    400: ("malformed_body", "the body cannot be read as its content type says"),
+    400: ("malformed_body", "the body does not match its content type"),
     404: ("unknown_endpoint", "nothing is at this URL; GET /openapi.json lists all endpoints"),
-    413: ("body_too_large", "the body is larger than this endpoint takes"),
+    413: ("body_too_large", "the body is larger than this endpoint accepts"),
 }
-"""FastAPI's and Starlette's own errors in our words."""
+"""Codes and words for the errors that FastAPI and Starlette raise."""
 
-_log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 
 def add_handlers(app: FastAPI, shapes: Mapping[str, Shape]) -> None:
-    """Makes an application answer every foreseen error as a problem.
+    """Makes an application answer every expected error as a problem.
 
     Args:
         app: the application.
-        shapes: path prefixes below which errors have another shape than RFC 9457's.
+        shapes: path prefixes below which errors have a shape of their own instead of RFC 9457's.
     """
     app.state.error_shapes = shapes
     for kind in _ANSWERED:
@@ -73,7 +73,7 @@ def _problem(request: Request, error: Exception) -> Problem:
         case CharloomError():
             return of_error(error)
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            _log.error("the disk is full")
+            log.error("the disk is full")
             return Problem(
                 507, "disk_full", "the server's disk is full and nothing was kept: try again later"
             )
@@ -81,36 +81,37 @@ def _problem(request: Request, error: Exception) -> Problem:
 
 
 def of_error(error: CharloomError) -> Problem:
-    """The problem that an error of the layers below is."""
+    """The problem that an error of the layers below becomes."""
     if isinstance(error, Damaged):
-        _log.error("a damaged checkpoint: %s", error)
+        log.error("damaged checkpoint: %s", error)
     if isinstance(error, Invalid):
         return unprocessable("corpus", str(error), error.code)
     status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
-    return Problem(status, error.code, _WORDS.get(error.code, str(error)))
+    headers = {"Retry-After": RETRY_SECONDS} if isinstance(error, Unavailable) else None
+    return Problem(status, error.code, _WORDS.get(error.code, str(error)), headers=headers)
 
 
 def unexpected() -> Problem:
-    """500, for what nobody foresaw; the log has it."""
+    """500, for an error that no code expects; the log has the traceback."""
     return Problem(500, "internal_error", "internal server error; see the server log")
 
 
 def _of_the_framework(request: Request, error: HTTPException) -> Problem:
-    """FastAPI's own errors get a code and our words."""
+    """Gives an error of FastAPI or Starlette a code and our words."""
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_methods(request)))
-        words = f"this endpoint takes {headers['Allow']}"
+        words = f"this endpoint accepts {headers['Allow']}"
         return Problem(405, "method_not_allowed", words, headers=headers)
     code, words = _FRAMEWORK.get(error.status_code, ("internal_error", error.detail))
     return Problem(error.status_code, code, words, headers=headers)
 
 
 def _methods(request: Request) -> set[str]:
-    # A path's methods may be routes of their own; the router only names the first one's.
+    # Each method of a path may be a route of its own; the router names only the first one's.
     found: set[str] = set()
     for context in iter_route_contexts(request.app.routes):
-        # The route itself, not FastAPI's stand-in for it: a page's does not match who wants none.
+        # The route itself, not FastAPI's stand-in: a page's route matches only requests for HTML.
         if context.original_route.matches(request.scope)[0] != Match.NONE:
             found |= context.methods or set()
     return found

@@ -1,4 +1,4 @@
-"""Which media type a client wants (RFC 9110, 12.5.1). Knows no route."""
+"""Chooses the media type that a client prefers (RFC 9110, 12.5.1). Knows no route."""
 
 import re
 
@@ -11,10 +11,10 @@ _HTML = "text/html"
 
 
 def accepted(request: Request, offers: tuple[str, ...]) -> str:
-    """The offer that a client's ``Accept`` likes best; the first where it has no preference.
+    """The offer that a client's ``Accept`` prefers; the first if it has no preference.
 
     Raises:
-        Problem: 406, it takes none of them.
+        Problem: 406, the client accepts none of them.
     """
     ranges = _ranges(request.headers.get("accept") or "*/*")
     best = max(offers, key=lambda offer: _quality(ranges, offer))
@@ -24,9 +24,9 @@ def accepted(request: Request, offers: tuple[str, ...]) -> str:
 
 
 def prefers_html(accept: str) -> bool:
-    """Whether an ``Accept`` header names HTML, and nothing of the API's above it.
+    """Whether an ``Accept`` header names HTML and prefers none of the API's media types to it.
 
-    Browsers name it when they navigate; ``curl`` and ``fetch`` say ``*/*``.
+    Browsers name HTML when they navigate; ``curl`` and ``fetch`` send ``*/*``.
     """
     ranges = _ranges(accept)
     html = ranges.get(_HTML, 0.0)
@@ -34,7 +34,7 @@ def prefers_html(accept: str) -> bool:
 
 
 def _quality(ranges: dict[str, float], offer: str) -> float:
-    """How much a client likes a media type, from 0 to 1: its most specific range decides."""
+    """The weight of a media type, from 0 to 1: the most specific range decides."""
     for media_range in (offer, offer.partition("/")[0] + "/*", "*/*"):
         if media_range in ranges:
             return ranges[media_range]

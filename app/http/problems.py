@@ -1,8 +1,8 @@
-"""Every error as RFC 9457 ``application/problem+json``, in words that say what to do.
+"""Errors as RFC 9457 ``application/problem+json``, in words that say what to do.
 
-A problem's ``code`` is for programs and never changes; its words may. Nothing that a client sent
-comes back, except the name of an unknown field. The dialects of other tools' clients have error
-shapes of their own. Knows no route.
+A problem's ``code`` is for programs and never changes; its words may. No problem echoes a client's
+input, except the name of an unknown field. The dialects of other tools' clients have error shapes
+of their own. Knows no route.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +17,8 @@ from starlette.types import Scope
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
 
+RETRY_SECONDS = "2"
+"""After which a client may try again, where a request cannot be served now."""
 
 CODES = {
     "body_too_large": "The body, or the JSON in it, is larger than the endpoint takes.",
@@ -61,11 +63,11 @@ CODES = {
     "unknown_model": "No model has this name or tag.",
     "unsupported_media_type": "The body's content type or encoding is not taken.",
 }
-"""What each code of a problem means; ``docs/http-api.md`` lists the same."""
+"""The meaning of each code; ``docs/http-api.md`` has the same list."""
 
 
 class FieldError(BaseModel):
-    """What is wrong with one field of a request."""
+    """An error in one field of a request."""
 
     field: str
     message: str
@@ -100,7 +102,7 @@ class ProblemDetails(BaseModel):
 class Problem(HTTPException):
     """An error to answer with: its ``code`` is one of ``CODES``.
 
-    ``more`` are members beside RFC 9457's.
+    ``more`` holds members beyond RFC 9457's.
     """
 
     def __init__(
@@ -111,7 +113,7 @@ class Problem(HTTPException):
         *,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
-        more: Mapping[str, Any] | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(status, detail, headers)
         self.code = code
@@ -146,13 +148,13 @@ def invalid_fields(errors: list[FieldError], code: str = "invalid_fields") -> Pr
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route declares of its errors, for OpenAPI."""
+    """Documents the errors of a route for OpenAPI."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
     return {status: {"description": _title(status), "content": content} for status in statuses}
 
 
 def schemas() -> dict[str, Any]:
-    """What ``responses`` refers to."""
+    """The schemas that ``responses`` refers to."""
     schema = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
     definitions: dict[str, Any] = schema.pop("$defs")
     return definitions | {ProblemDetails.__name__: schema}
@@ -162,7 +164,7 @@ Shape = Callable[[Problem], Response]
 
 
 def response(scope: Scope, problem: Problem) -> Response:
-    """A problem as the clients of an endpoint read it."""
+    """A problem in the shape that clients of an endpoint expect."""
     path = f"{scope['path']}/"
     for prefix, shape in scope["app"].state.error_shapes.items():
         if path.startswith(prefix):
@@ -172,6 +174,6 @@ def response(scope: Scope, problem: Problem) -> Response:
 
 
 def _title(status: int) -> str:
-    # RFC 9110's phrases; those of older Pythons are the RFCs' before it.
+    # RFC 9110's phrases; older Pythons have those of earlier RFCs.
     newer = {413: "Content Too Large", 422: "Unprocessable Content"}
     return newer.get(status) or HTTPStatus(status).phrase

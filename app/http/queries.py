@@ -1,4 +1,4 @@
-"""A query's fields, unknown and repeated ones refused. Knows no route."""
+"""Reads a query's fields and refuses unknown and repeated ones. Knows no route."""
 
 from collections.abc import Collection
 from typing import get_origin
@@ -12,10 +12,10 @@ from app.http.validation import fields_of, repeated_fields, unknown_fields
 def query_fields(
     request: Request, known: Collection[str], repeatable: Collection[str] = ()
 ) -> dict[str, str]:
-    """The query's fields; of a repeatable one the last.
+    """The query's fields; the last value of a repeatable one.
 
     Raises:
-        Problem: 422 for one that is not known, or came twice.
+        Problem: 422 for an unknown or a repeated field.
     """
     items = request.query_params.multi_items()
     fields = dict(items)
@@ -28,7 +28,7 @@ def query_fields(
 
 
 async def known_query(request: Request) -> None:
-    """A dependency of routes: a query field that theirs doesn't have is a 422."""
+    """A dependency of routes: answers a query field that the route does not have with 422."""
     route = request.scope["route"]
     fields = fields_of(route, "query") if isinstance(route, APIRoute) else {}
     lists = [name for name, field in fields.items() if get_origin(field.annotation) is list]

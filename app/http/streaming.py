@@ -1,8 +1,7 @@
-"""Answers that are sent while they are made. Knows no route."""
+"""Answers that are sent while they are being made. Knows no route."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
@@ -10,11 +9,18 @@ from starlette.types import Receive, Scope, Send
 
 
 class ClosingResponse(StreamingResponse):
-    """What comes as it is made. ``close`` frees the rows however the response ends."""
+    """Sends chunks as they are made; ``close`` frees their source however the answer ends.
+
+    Args:
+        chunks: the body; a plain iterator runs in a thread.
+        media_type: of the body.
+        headers: of the answer.
+        close: called once, after the last chunk or when the client has disconnected.
+    """
 
     def __init__(
         self,
-        chunks: AsyncIterator[bytes],
+        chunks: AsyncIterator[bytes] | Iterator[bytes],
         media_type: str,
         headers: Mapping[str, str],
         close: Callable[[], None],
@@ -23,13 +29,13 @@ class ClosingResponse(StreamingResponse):
         super().__init__(chunks, headers=headers, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Not in the generator: one that never began to run has no finally either.
+        # Not in the generator: the finally of one that never started does not run.
         try:
             await super().__call__(scope, receive, send)
         finally:
             self.close()
 
 
-def event(name: str, data: dict[str, Any]) -> bytes:
+def event(name: str, data: Mapping[str, object]) -> bytes:
     """One server-sent event."""
     return format_sse_event(event=name, data_str=json.dumps(data, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""What is wrong with the fields of a request, in words. Knows no route."""
+"""Validates the fields of a request and explains errors in our words. Knows no route."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,12 +14,12 @@ from pydantic.fields import FieldInfo
 
 from app.http.problems import MAX_ERRORS, FieldError, Problem, invalid_fields, unprocessable
 
-Fields = Mapping[str, FieldInfo]
+FieldInfos = Mapping[str, FieldInfo]
 SomeModel = TypeVar("SomeModel", bound=BaseModel)
 
 
 def unknown_fields(names: Iterable[str], known: Iterable[str]) -> Problem:
-    """422 for fields that a route does not have; ``known`` are those that it has."""
+    """422 for fields that a route does not have; ``known`` are the route's."""
     message = _not_known(known)
     return invalid_fields(
         [FieldError(field=_shown(name), message=message) for name in list(names)[:MAX_ERRORS]]
@@ -27,7 +27,7 @@ def unknown_fields(names: Iterable[str], known: Iterable[str]) -> Problem:
 
 
 def repeated_fields(names: Iterable[str]) -> Problem:
-    """422 for fields that came more than once."""
+    """422 for fields that were sent more than once."""
     return invalid_fields(
         [
             FieldError(field=_shown(name), message="was sent more than once: send it once")
@@ -36,11 +36,11 @@ def repeated_fields(names: Iterable[str]) -> Problem:
     )
 
 
-def validated(model: type[SomeModel], values: Mapping[str, Any]) -> SomeModel:
-    """The values as a model.
+def validated(model: type[SomeModel], values: Mapping[str, object]) -> SomeModel:
+    """Makes a model from values.
 
     Raises:
-        Problem: 422 that names every field that is wrong, and how.
+        Problem: 422 with every wrong field and the reason.
     """
     try:
         return model.model_validate(values)
@@ -65,12 +65,12 @@ def invalid_request(request: Request, error: RequestValidationError) -> Problem:
 
 
 def invalid_json(reason: str) -> Problem:
-    """422 for a body that is no JSON."""
+    """422 for a body that is not JSON."""
     return unprocessable("body", f"is not JSON: {reason}", "invalid_json")
 
 
-def fields_of(route: APIRoute, place: str) -> Fields:
-    """The fields that a route takes in its query or its body, those of dependencies too."""
+def fields_of(route: APIRoute, place: str) -> FieldInfos:
+    """The fields of a route's query or body, its dependencies' included."""
     fields: dict[str, FieldInfo] = {}
     for dependant in _dependants(route.dependant):
         for parameter in dependant.query_params if place == "query" else dependant.body_params:
@@ -88,17 +88,20 @@ def _dependants(dependant: Dependant) -> Iterator[Dependant]:
         yield from _dependants(below)
 
 
-def _field_error(location: Sequence[int | str], error: Any, fields: Fields) -> FieldError:
-    name = ".".join(_shown(str(part)) for part in location) or "body"
-    return FieldError(field=name, message=_explain(error, fields, str((*location, "")[0])))
+def _field_error(location: Sequence[int | str], error: Any, fields: FieldInfos) -> FieldError:
+    path = [str(part) for part in location]
+    shown = ".".join(_shown(name) for name in path) or "body"
+    field = fields.get(path[0]) if path else None
+    return FieldError(field=shown, message=_explain(error, field, fields))
 
 
-def _explain(error: Any, fields: Fields, name: str) -> str:
-    """What is wrong and what would be right, in words of our own.
+def _explain(error: Any, field: FieldInfo | None, fields: FieldInfos) -> str:
+    """Explains an error and what would be right.
 
     Args:
         error: one of pydantic's.
-        fields: those that there are; ``name`` is the one in error.
+        field: the one in error; None if it is unknown.
+        fields: all fields of the request.
     """
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
@@ -118,7 +121,7 @@ def _explain(error: Any, fields: Fields, name: str) -> str:
     if kind.startswith("bool_"):
         return "must be true or false"
     if kind.startswith(_NUMBER_ERRORS):
-        return _explain_number(fields.get(name), kind)
+        return _explain_number(field, kind)
     message = str(error["msg"])
     return message[:1].lower() + message[1:]
 
@@ -144,9 +147,13 @@ def _explain_number(field: FieldInfo | None, kind: str) -> str:
 
 def _not_known(known: Iterable[str]) -> str:
     names = ", ".join(known)
-    return f"is unknown; known fields are {names}" if names else "is unknown: there are no fields"
+    return (
+        f"is unknown; known fields are {names}"
+        if names
+        else "is unknown; this endpoint takes no fields"
+    )
 
 
 def _shown(name: str) -> str:
-    """A client's field name, if it looks like one."""
+    """A field name that a client sent, if it looks like one."""
     return name if re.fullmatch(r"[\w.\[\]-]{1,64}", name, re.ASCII) else "(invalid name)"

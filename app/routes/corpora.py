@@ -1,7 +1,7 @@
-"""Corpora: uploaded, listed and deleted."""
+"""Corpora: uploaded, listed and deleted. Knows no training."""
 
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -11,32 +11,38 @@ from app.http.bodies import CORPUS, receive_text
 from app.http.problems import responses
 from app.http.queries import known_query
 from app.routes import feasibility
-from app.routes.services import Services, ServicesDep
-from app.schemas.common import page
+from app.routes.services import ServicesDep
+from app.schemas.common import PathCorpus, page
 from app.schemas.training import CorpusList, CorpusQuery, CorpusReport
-from worker.corpora import UnknownCorpus
+from worker.corpora import CorpusStore, UnknownCorpus
+from worker.devices import DeviceStore
 
 router = APIRouter(tags=["training"])
 _QUERY = [Depends(known_query)]
-"""Of all but the upload, whose body is a text."""
+"""For all routes but the upload, which reads its query itself."""
 
 
 @router.post(
     "/corpora",
     status_code=201,
     tags=["corpora"],
-    summary="Keep a text and say what it is",
-    response_model=CorpusReport,
+    summary="Upload a corpus",
     responses=responses(400, 413, 415, 422, 507),
     openapi_extra={
         "requestBody": {
-            # Nothing is a text too, which its report says.
+            # An empty text is a corpus too; its report says so.
             "required": False,
             "content": {
                 "multipart/form-data": {
                     "schema": {
                         "type": "object",
-                        "properties": {CORPUS: {"type": "string", "format": "binary"}},
+                        "properties": {
+                            CORPUS: {
+                                "type": "string",
+                                "format": "binary",
+                                "description": "The text.",
+                            }
+                        },
                         "required": [CORPUS],
                     }
                 },
@@ -45,66 +51,67 @@ _QUERY = [Depends(known_query)]
         }
     },
 )
-async def add_corpus(request: Request, response: Response, services: ServicesDep) -> dict[str, Any]:
-    """Keeps a text without training on it. What is wrong with it is a warning in the report."""
+async def add_corpus(request: Request, response: Response, services: ServicesDep) -> CorpusReport:
+    """Keeps a text without training on it. Problems with the text are warnings in the report."""
     async with receive_text(
         request, services.corpora, services.settings.max_upload_bytes, (), lambda _fields: None
     ) as received:
         corpus_id = await run_in_threadpool(services.corpora.add_any, received.upload)
-    report = await run_sync(_report, services, corpus_id, limiter=services.scans)
+    report = await run_sync(
+        _report, services.corpora, services.devices, corpus_id, limiter=services.scans
+    )
     response.headers["Location"] = f"/corpora/{corpus_id}"
     return report
 
 
-def _report(services: Services, corpus_id: str) -> dict[str, Any]:
-    report = services.corpora.report(corpus_id)
+def _report(corpora: CorpusStore, devices: DeviceStore, corpus_id: str) -> CorpusReport:
+    report = corpora.report(corpus_id)
     seconds = None
     if report.get("distinct"):
-        seconds = feasibility.estimated_seconds(services, report["distinct"], report["characters"])
-    return {"id": corpus_id, "estimated_seconds": seconds} | report
+        seconds = feasibility.estimated_seconds(devices, report["distinct"], report["characters"])
+    return CorpusReport.model_validate({"id": corpus_id, "estimated_seconds": seconds, **report})
 
 
 @router.get(
     "/corpora",
     tags=["corpora"],
     summary="List corpora",
-    response_model=CorpusList,
     dependencies=_QUERY,
 )
-def list_corpora(query: Annotated[CorpusQuery, Query()], services: ServicesDep) -> dict[str, Any]:
-    found: list[dict[str, Any]] = []
+def list_corpora(query: Annotated[CorpusQuery, Query()], services: ServicesDep) -> CorpusList:
+    found: list[CorpusReport] = []
     for corpus_id in services.corpora.ids():
         if query.cursor and corpus_id <= query.cursor:
             continue
         with suppress(UnknownCorpus):
-            found.append(_report(services, corpus_id))
+            found.append(_report(services.corpora, services.devices, corpus_id))
         if len(found) > query.limit:
             break
-    return page("corpora", found, query.limit, "id")
+    corpora, cursor = page(found, query.limit, lambda report: report.id)
+    return CorpusList(corpora=corpora, next=cursor)
 
 
 @router.get(
     "/corpora/{corpus_id}",
     tags=["corpora"],
-    summary="What a corpus is",
-    response_model=CorpusReport,
+    summary="Get a corpus report",
     responses=responses(404),
     dependencies=_QUERY,
 )
-def show_corpus(corpus_id: str, services: ServicesDep) -> dict[str, Any]:
-    return _report(services, corpus_id)
+def show_corpus(corpus_id: PathCorpus, services: ServicesDep) -> CorpusReport:
+    return _report(services.corpora, services.devices, corpus_id)
 
 
 @router.delete(
     "/corpora/{corpus_id}",
     status_code=204,
     tags=["corpora"],
-    summary="Remove a corpus",
+    summary="Delete a corpus",
     responses=responses(404, 409),
     dependencies=_QUERY,
 )
-def delete_corpus(corpus_id: str, services: ServicesDep) -> None:
-    """Removes a corpus that no unfinished job needs."""
+def delete_corpus(corpus_id: PathCorpus, services: ServicesDep) -> None:
+    """Deletes a corpus that no unfinished job needs."""
 
     def needed_by(corpus_id: str) -> str | None:
         jobs = services.jobs.unended()

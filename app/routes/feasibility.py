@@ -1,20 +1,21 @@
-"""Whether a training can be, and how long it takes: asked before a job is made of it.
+"""Whether a training is possible, and how long it takes, before it becomes a job.
 
-Knows memory, the model to go on from and what workers measured; no route and no torch.
+Knows memory, the model to continue from and the speeds that workers measured, no route and no
+torch.
 """
 
 from dataclasses import replace
-from typing import Any
 
 from app.http.problems import unprocessable
-from app.routes.services import Services
 from models import sizing
 from models.checkpoints.reference import Reference, UnknownModel
+from models.checkpoints.registry import Registry
 from models.config import NetworkConfig
 from models.options import TrainingOptions
 from models.presets import with_preset
 from models.text.corpus import Scan
 from models.text.vocab import difference
+from worker.devices import DeviceStore
 
 _SIZES = {
     "network": "kind",
@@ -22,49 +23,54 @@ _SIZES = {
     "hidden_size": "hidden_size",
     "embedding_size": "embedding_size",
 }
-"""Options that a model to go on from decides, and what its config calls them."""
+"""Options that the model to continue from decides, and their names in its config."""
 
 
-def check(services: Services, asked: TrainingOptions, scan: Scan) -> None:
-    """Raises Problem, 422, for what can't be trained: known before anything is kept."""
+def check(models: Registry, devices: DeviceStore, asked: TrainingOptions, scan: Scan) -> None:
+    """Raises Problem, 422, if the training is impossible, before anything is kept."""
     options = with_preset(asked)
     if asked.init_from:
-        config = _origin(services, asked, scan)
-        sizes: dict[str, Any] = {o: getattr(config, name) for o, name in _SIZES.items()}
-        options = replace(options, **sizes)
+        config = _origin(models, asked, scan)
+        options = replace(
+            options,
+            network=config.kind,
+            num_layers=config.num_layers,
+            hidden_size=config.hidden_size,
+            embedding_size=config.embedding_size,
+        )
     if options.hidden_size is None:
         return
     characters = sizing.training_characters(options, scan.report.characters)
     batch_size, length = sizing.batch(options, characters)
     config = sizing.network(options, len(scan.vocabulary), options.hidden_size)
-    refusal = sizing.memory_refusal(config, batch_size, length, services.devices.memory_bytes())
+    refusal = sizing.memory_refusal(config, batch_size, length, devices.memory_bytes())
     if refusal:
         raise unprocessable("hidden_size", refusal, "not_enough_memory")
 
 
-def _origin(services: Services, asked: TrainingOptions, scan: Scan) -> NetworkConfig:
-    """The sizes of the model to go on from, once it is one that the corpus and the options fit."""
+def _origin(models: Registry, asked: TrainingOptions, scan: Scan) -> NetworkConfig:
+    """The config of the model to continue from, if the corpus and the options fit it."""
     try:
-        entry = services.models.entry(Reference.parse(str(asked.init_from)))
+        entry = models.entry(Reference.parse(str(asked.init_from)))
     except UnknownModel:
         raise unprocessable(
             "init_from", "is unknown; GET /models lists all models", "unknown_model"
         ) from None
-    vocabulary = services.models.vocabulary(entry.reference.name, entry.digest)
+    vocabulary = models.vocabulary(entry.reference.name, entry.digest)
     if words := difference(vocabulary, scan.vocabulary):
         raise unprocessable("init_from", f"has another vocabulary: {words}")
     for option, name in _SIZES.items():
         given, own = getattr(asked, option), getattr(entry.config, name)
         if given is not None and given != own:
-            raise unprocessable(option, f"must be {own}, as in the model to go on from")
+            raise unprocessable(option, f"must be {own}, as in the model to continue from")
     return entry.config
 
 
 def estimated_seconds(
-    services: Services, distinct: int, characters: int, options: TrainingOptions | None = None
+    devices: DeviceStore, distinct: int, characters: int, options: TrainingOptions | None = None
 ) -> float | None:
-    """About how long training takes on the fastest device; None while none was measured."""
-    work = services.devices.work()
+    """About how long training takes on the fastest device; None if none was measured yet."""
+    work = devices.work()
     if work is None:
         return None
     seconds = sizing.estimated_seconds(

@@ -1,4 +1,7 @@
-"""Looking inside models: what they expect of a text, what their cells do, which one wrote it."""
+"""Looks inside models: predictions and cells on a text, cells that track something, scores.
+
+Knows no other endpoint.
+"""
 
 import json
 import math
@@ -14,15 +17,24 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from numpy.typing import NDArray
 
-from app.engine.background import MAX_WAITING, Full, Result, ShouldStop
-from app.engine.loaded import Named
+from app.engine.background import Background, Result, ShouldStop
+from app.engine.loaded import LoadedNetwork
 from app.http.bodies import json_body, read_json
-from app.http.problems import Problem, responses, unprocessable
+from app.http.problems import RETRY_SECONDS, Problem, responses, unprocessable
 from app.http.queries import known_query
 from app.http.validation import validated
-from app.routes.services import Services, ServicesDep
-from app.routes.texts import RETRY_SECONDS, known_text
-from app.schemas.inside import CellRanking, Inspection, InspectRequest, ScoreRequest, Scores
+from app.routes.services import ServicesDep
+from app.routes.texts import known_text
+from app.schemas.common import PathModel
+from app.schemas.inside import (
+    CellRanking,
+    Inspection,
+    InspectionHead,
+    InspectRequest,
+    Score,
+    ScoreRequest,
+    Scores,
+)
 from models.checkpoints.reference import Reference
 from models.config import NetworkConfig
 from models.inside.reader import Stopped, Trace, trace
@@ -32,60 +44,61 @@ from models.units import bits
 
 MAX_BODY = 1 << 19
 MAX_ACTIVATIONS = 1_000_000
-"""Characters times cells of one answer: some ten megabytes."""
+"""Most characters times cells in one answer: about 10 MB."""
 
 
 UNKNOWN_BITS = math.log2(0x110000)
-"""What a character is charged that a model doesn't know, where models are compared: as if any code
-point were as likely."""
+"""Cost of a character that a model does not know: as if all code points were equally likely."""
 
 _CHUNK = 250
-"""Characters that are made JSON of at once: meanwhile no other thread runs Python."""
+"""Characters that are encoded at once, while no other thread runs Python."""
 
 router = APIRouter(tags=["inside"], dependencies=[Depends(known_query)])
 
 
 @router.post(
     "/models/{model}/inspect",
-    summary="Read a text with a model",
+    summary="Inspect a text with a model",
     response_model=Inspection,
     responses=responses(404, 413, 415, 422, 503),
     openapi_extra=json_body(InspectRequest),
 )
-async def inspect(model: str, request: Request, services: ServicesDep) -> Response:
-    """How likely each character was, what was expected next, and what cells showed."""
+async def inspect(model: PathModel, request: Request, services: ServicesDep) -> Response:
+    """The probability of each character, the guesses for the next one, and activations of cells."""
     fields = validated(InspectRequest, await read_json(request, MAX_BODY))
-    named = await services.catalogue.get(Reference.from_client(model))
-    config = named.model.checkpoint.config
+    reference = Reference.from_client(model)
+    network = await services.loaded.network(reference)
+    config = network.checkpoint.config
     _check_cells(fields, config)
 
     def work(stopped: ShouldStop) -> bytes:
-        text, unknown = known_text(named.model.vocabulary, "text", fields.text, fields.unknown)
-        if not text:
-            raise unprocessable("text", "has no character that this model knows")
-        traced = _trace(named, text, stopped, fields.top, fields.layer, fields.cells)
-        about = {
-            "model": str(named.reference),
-            "digest": named.model.digest,
-            "layer": range(config.num_layers)[fields.layer],
-            "cells": fields.cells,
-            "unknown": unknown,
-            "loss": traced.loss,
-            "bpc": bits(traced.loss),
-        }
-        return b"".join(_inspection(about, traced, named.model.vocabulary))
+        known = known_text(network.vocabulary, "text", fields.text, fields.unknown)
+        if not known.text:
+            raise unprocessable("text", "has no character that the model knows")
+        traced = _trace(network, known.text, stopped, fields.top, fields.layer, fields.cells)
+        head = InspectionHead(
+            model=str(reference),
+            digest=network.digest,
+            # A negative layer counts from the last.
+            layer=fields.layer % config.num_layers,
+            cells=fields.cells,
+            unknown=known.left_out,
+            loss=traced.loss,
+            bpc=bits(traced.loss),
+        )
+        return b"".join(_inspection(head, traced, network.vocabulary))
 
-    return Response(await _read(services, request, work), media_type="application/json")
+    return Response(await _read(services.background, request, work), media_type="application/json")
 
 
 @router.get(
     "/models/{model}/cells",
-    summary="What a model's cells keep track of",
+    summary="Get what a model's cells track",
     response_model=CellRanking,
     responses={
         202: {
-            "description": "It is being computed: ask again.",
-            "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+            "description": "The search is running: try again.",
+            "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
             "content": {
                 "application/json": {
                     "schema": {"$ref": f"#/components/schemas/{CellRanking.__name__}"},
@@ -96,8 +109,8 @@ async def inspect(model: str, request: Request, services: ServicesDep) -> Respon
         **responses(404, 422, 503),
     },
 )
-async def cells(model: str, services: ServicesDep) -> Response:
-    """On text that the model was not trained on; found on one half of it, scored on the other."""
+async def cells(model: PathModel, services: ServicesDep) -> Response:
+    """Cells found on one half of the validation text, and scored on the other."""
     reference = Reference.from_client(model)
     name, digest = reference.name, await run_in_threadpool(services.models.resolve, reference)
     found = await run_in_threadpool(read_cells, services.models, name, digest)
@@ -112,36 +125,42 @@ async def cells(model: str, services: ServicesDep) -> Response:
 
 @router.post(
     "/score",
-    summary="Which model wrote this?",
+    summary="Compare models on a text",
     response_model=Scores,
     responses=responses(404, 413, 415, 422, 503),
     openapi_extra=json_body(ScoreRequest),
 )
-async def score(request: Request, services: ServicesDep) -> Response:
-    """Bits per character of a text under each of several models."""
+async def score(request: Request, services: ServicesDep) -> Scores:
+    """The bits per character of a text under each model: the best one may have written it."""
     fields = validated(ScoreRequest, await read_json(request, MAX_BODY))
-    scores = []
+    scores: list[Score] = []
     costs: list[float] = []
     for model in fields.models:
-        named = await services.catalogue.get(Reference.from_client(model))
-        one, total = await _read(services, request, partial(_score, named, fields))
+        reference = Reference.from_client(model)
+        network = await services.loaded.network(reference)
+        work = partial(_score, reference, network, fields)
+        one, total = await _read(services.background, request, work)
         scores.append(one)
         costs.append(total)
-    known = [index for index, one in enumerate(scores) if one["loss"] is not None]
-    best = min(known, key=costs.__getitem__, default=None)
-    return JSONResponse({"scores": scores, "best": None if best is None else scores[best]["model"]})
+    known = [index for index, one in enumerate(scores) if one.loss is not None]
+    if not known:
+        return Scores(scores=scores, best=None)
+    best = min(known, key=costs.__getitem__)
+    return Scores(scores=scores, best=scores[best].model)
 
 
-def _score(named: Named, fields: ScoreRequest, stopped: ShouldStop) -> tuple[dict[str, Any], float]:
-    """A model's score of a text, and the bits that the whole text costs."""
-    text, unknown = known_text(named.model.vocabulary, "text", fields.text, fields.unknown)
-    told: dict[str, Any] = {"model": str(named.reference), "loss": None, "bpc": None}
-    cost = unknown * UNKNOWN_BITS
-    if text:
-        loss = _trace(named, text, stopped).loss
-        told |= {"loss": loss, "bpc": bits(loss)}
-        cost += told["bpc"] * len(text)
-    return told | {"unknown": unknown}, cost
+def _score(
+    reference: Reference, network: LoadedNetwork, fields: ScoreRequest, stopped: ShouldStop
+) -> tuple[Score, float]:
+    """A model's score, and its bits for the whole text."""
+    known = known_text(network.vocabulary, "text", fields.text, fields.unknown)
+    score = Score(model=str(reference), loss=None, bpc=None, unknown=known.left_out)
+    cost = known.left_out * UNKNOWN_BITS
+    if known.text:
+        score.loss = _trace(network, known.text, stopped).loss
+        score.bpc = bits(score.loss)
+        cost += score.bpc * len(known.text)
+    return score, cost
 
 
 def _check_cells(fields: InspectRequest, config: NetworkConfig) -> None:
@@ -156,23 +175,24 @@ def _check_cells(fields: InspectRequest, config: NetworkConfig) -> None:
 
 
 async def _read(
-    services: Services, request: Request, work: Callable[[ShouldStop], Result]
+    background: Background, request: Request, work: Callable[[ShouldStop], Result]
 ) -> Result:
     with _problems():
-        return await services.background.read(request, work)
+        return await background.read(request, work)
 
 
 @contextmanager
 def _problems() -> Iterator[None]:
-    """Raises Problem: 503 while there is too much to do or at the end, 422 for an overflow."""
-    later = {"Retry-After": RETRY_SECONDS}
+    """Raises Problem: 503 for stopped work, 422 for an overflow."""
     try:
         yield
-    except Full:
-        words = f"{MAX_WAITING} texts wait to be read already: try again in a moment"
-        raise Problem(503, "server_busy", words, headers=later) from None
     except Stopped:
-        raise Problem(503, "shutting_down", "the server is shutting down", headers=later) from None
+        raise Problem(
+            503,
+            "shutting_down",
+            "the server is shutting down",
+            headers={"Retry-After": RETRY_SECONDS},
+        ) from None
     except FloatingPointError:
         raise unprocessable(
             "model", "overflows: its numbers are not finite", "not_finite"
@@ -180,7 +200,7 @@ def _problems() -> Iterator[None]:
 
 
 def _trace(
-    named: Named,
+    network: LoadedNetwork,
     text: str,
     stopped: ShouldStop,
     top: int = 0,
@@ -188,7 +208,7 @@ def _trace(
     cells: Sequence[int] = (),
 ) -> Trace:
     return trace(
-        named.model.checkpoint,
+        network.checkpoint,
         text,
         top=top,
         layer=layer,
@@ -198,9 +218,9 @@ def _trace(
     )
 
 
-def _inspection(about: dict[str, Any], traced: Trace, vocabulary: Vocabulary) -> Iterator[bytes]:
-    """The answer as JSON, in pieces."""
-    yield json.dumps(about)[:-1].encode() + b', "characters": ['
+def _inspection(head: InspectionHead, traced: Trace, vocabulary: Vocabulary) -> Iterator[bytes]:
+    """Yields the answer as JSON, in pieces."""
+    yield head.model_dump_json()[:-1].encode() + b', "characters": ['
     names = {id_: vocabulary.name(id_) for id_ in np.unique(traced.top_ids).tolist()}
     probabilities = np.exp(-traced.losses.astype(np.float64))
     for begin in range(0, len(traced.text), _CHUNK):
@@ -230,7 +250,7 @@ def _inspection(about: dict[str, Any], traced: Trace, vocabulary: Vocabulary) ->
 
 
 def _rounded(values: NDArray[Any]) -> list[Any]:
-    """Six significant digits: what fp32 holds, in half the JSON."""
+    """Rounds to six significant digits, about the precision of fp32, in half the JSON."""
     exact = values.astype(np.float64)
     size = np.floor(np.log10(np.maximum(np.abs(exact), 1e-300)))
     scale = 10.0 ** np.clip(5 - size, -300, 300)

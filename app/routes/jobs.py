@@ -1,10 +1,10 @@
-"""Jobs: listed, followed, cancelled and resumed."""
+"""Jobs: listed, followed, cancelled, resumed and deleted. Knows no training."""
 
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio
 from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request
@@ -16,45 +16,53 @@ from app.http.bodies import json_body, read_json
 from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import known_query
 from app.http.validation import validated
-from app.routes.services import JobDep, Services, ServicesDep
-from app.schemas.common import page
+from app.routes.services import JobDep, ServicesDep
+from app.schemas.common import PathJob, page
 from app.schemas.training import JobList, JobQuery, JobView, ResumeRequest
-from worker.events import Event
-from worker.jobs import Job, UnknownJob
+from models.options import TrainingOptions
+from worker.corpora import CorpusStore
+from worker.events import JobEvent, ProgressData
+from worker.jobs import Job, JobStore, UnknownJob
 
 router = APIRouter(tags=["training"], dependencies=[Depends(known_query)])
 
 
-@router.get("/jobs", summary="List jobs, newest first", response_model=JobList)
-def list_jobs(query: Annotated[JobQuery, Query()], services: ServicesDep) -> dict[str, Any]:
-    found: list[dict[str, Any]] = []
+@router.get("/jobs", summary="List jobs")
+def list_jobs(query: Annotated[JobQuery, Query()], services: ServicesDep) -> JobList:
+    """The newest job comes first."""
+    found: list[JobView] = []
     for job_id in services.jobs.ids():
         if query.cursor and job_id >= query.cursor:
             continue
         try:
-            view = services.jobs.get(job_id).view()
+            view = _view(services.jobs.get(job_id))
         except UnknownJob:
             continue
-        if query.status in (None, view["status"]) and query.model in (None, view["model"]):
+        if query.status in (None, view.status) and query.model in (None, view.model):
             found.append(view)
         if len(found) > query.limit:
             break
-    return page("jobs", found, query.limit, "id")
+    jobs, cursor = page(found, query.limit, lambda view: view.id)
+    return JobList(jobs=jobs, next=cursor)
 
 
-@router.get("/jobs/{job_id}", summary="A job", response_model=JobView, responses=responses(404))
-def show_job(job: JobDep) -> dict[str, Any]:
-    return job.view()
+def _view(job: Job) -> JobView:
+    return JobView.model_validate(job.view())
+
+
+@router.get("/jobs/{job_id}", summary="Get a job", responses=responses(404))
+def show_job(job: JobDep) -> JobView:
+    return _view(job)
 
 
 @router.delete(
     "/jobs/{job_id}",
     status_code=204,
-    summary="Remove an ended job",
+    summary="Delete an ended job",
     responses=responses(404, 409),
 )
-def delete_job(job_id: str, services: ServicesDep) -> None:
-    """Removes an ended job's record and resume state; the models that it published stay."""
+def delete_job(job_id: PathJob, services: ServicesDep) -> None:
+    """Deletes a job's record and the state to resume it from. The models that it published stay."""
     services.jobs.delete(job_id)
     with suppress(RedisError):
         services.queue.forget(job_id)
@@ -64,66 +72,66 @@ def delete_job(job_id: str, services: ServicesDep) -> None:
     "/jobs/{job_id}/cancel",
     status_code=202,
     summary="Cancel a job",
-    response_model=JobView,
     responses=responses(404, 409),
 )
-def cancel_job(job: JobDep, services: ServicesDep) -> dict[str, Any]:
-    """Ends a job within two seconds; what it published stays."""
+def cancel_job(job: JobDep, services: ServicesDep) -> JobView:
+    """Ends a job within two seconds. The models that it published stay."""
     event = job.request_cancel()
     if event is not None:
         services.queue.events.publish(job.id, event)
         with suppress(RedisError):
             services.queue.forget(job.id)
-    return job.view()
+    return _view(job)
 
 
 @router.post(
     "/jobs/{job_id}/resume",
     status_code=202,
     summary="Resume a job",
-    response_model=JobView,
     responses=responses(404, 409, 415, 422),
     openapi_extra=json_body(ResumeRequest, required=False),
 )
 async def resume_job(
-    job_id: str, request: Request, background: BackgroundTasks, services: ServicesDep
-) -> dict[str, Any]:
+    job_id: PathJob, request: Request, background: BackgroundTasks, services: ServicesDep
+) -> JobView:
     """A cancelled, failed or finished job continues from its last state.
 
-    The limits may be raised in the body, as JSON; they count from the job's beginning. Without
-    one that is raised, a job that has reached them ends again at once.
+    The body may raise the job's limits, which count from the start of the job. A job that has
+    reached a limit ends again at once unless the limit is raised.
     """
     values = await read_json(request, optional=True)
     raised = validated(ResumeRequest, values).model_dump(exclude_none=True)
-    job = await run_in_threadpool(_resume, services, job_id, raised)
+    job = await run_in_threadpool(_resume, services.jobs, services.corpora, job_id, raised)
     background.add_task(services.queue.enqueue, job.id)
-    return await run_in_threadpool(job.view)
+    return await run_in_threadpool(_view, job)
 
 
-def _resume(services: Services, job_id: str, raised: dict[str, Any]) -> Job:
-    job = services.jobs.get(job_id)
+def _resume(jobs: JobStore, corpora: CorpusStore, job_id: str, raised: dict[str, float]) -> Job:
+    job = jobs.get(job_id)
     view = job.view()
-    reached = _limits_reached(view["progress"] or {}, job.spec["options"])
+    reached = _limits_reached(view["progress"], TrainingOptions.from_json(job.spec["options"]))
     for name, value in raised.items():
         if (before := view["options"].get(name)) is not None and value < before:
             raise unprocessable(name, f"can only be raised: it is {before:g} already")
     if raised and (left := reached - raised.keys()):
-        raise unprocessable(min(left), "has been reached as well: raise it too")
-    if not services.corpora.has(job.spec["corpus_id"]):
+        raise unprocessable(min(left), "has been reached too: raise it as well")
+    if not corpora.has(job.spec["corpus_id"]):
         raise Problem(
             409, "corpus_deleted", "the job's corpus was deleted, so it cannot be resumed"
         )
-    return services.jobs.resume(job_id, raised)
+    return jobs.resume(job_id, raised)
 
 
-def _limits_reached(progress: dict[str, Any], options: dict[str, Any]) -> set[str]:
-    """Those of the limits asked for that have ended the job."""
-    measures = {"max_epochs": "epoch", "max_steps": "step", "max_seconds": "elapsed_seconds"}
-    return {
-        limit
-        for limit, measure in measures.items()
-        if options.get(limit) is not None and (progress.get(measure) or 0) >= options[limit]
+def _limits_reached(progress: ProgressData | None, options: TrainingOptions) -> set[str]:
+    """The limits that the job has reached, of those that were set."""
+    if progress is None:
+        return set()
+    measures = {
+        "max_epochs": (progress.get("epoch", 0.0), options.max_epochs),
+        "max_steps": (progress.get("step", 0), options.max_steps),
+        "max_seconds": (progress.get("elapsed_seconds", 0.0), options.max_seconds),
     }
+    return {limit for limit, (now, most) in measures.items() if most is not None and now >= most}
 
 
 @router.get(
@@ -139,7 +147,7 @@ async def follow_job(
         str | None, Header(description="Continue after this event; an unknown id starts over.")
     ] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Every event of a job from its start, then live, until it has ended.
+    """Streams every event of a job from its start, then live until the job ends.
 
     Events are `progress`, `evaluation`, `sample`, `checkpoint`, `notice` and, last, `end`.
     """
@@ -156,11 +164,11 @@ def _event_id(header: str | None) -> int:
 
 
 async def _until(
-    stopping: asyncio.Event, events: AsyncGenerator[Event, None]
-) -> AsyncIterator[Event]:
-    """The events until their end or until the server stops; the client comes back for the rest."""
+    stopping: asyncio.Event, events: AsyncGenerator[JobEvent, None]
+) -> AsyncIterator[JobEvent]:
+    """Yields events until they end or the server stops; clients reconnect for the rest."""
     stopped = asyncio.ensure_future(stopping.wait())
-    coming: asyncio.Future[Event] = asyncio.ensure_future(anext(events))
+    coming: asyncio.Future[JobEvent] = asyncio.ensure_future(anext(events))
     try:
         while True:
             await asyncio.wait((coming, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -172,8 +180,8 @@ async def _until(
                 return
             coming = asyncio.ensure_future(anext(events))
     finally:
-        # Shielded: a client that leaves cancels this, and the generator must be closed all the
-        # same, after whatever runs in it.
+        # Shielded: the disconnect of a client cancels this, but the generator must be closed, and
+        # only after the step that runs in it.
         with anyio.CancelScope(shield=True):
             stopped.cancel()
             while not coming.done():

@@ -1,7 +1,7 @@
-"""``/metrics``: what an operator watches, in Prometheus' text format.
+"""``/metrics``: figures for operators, in Prometheus' text format.
 
-Everything is read when it is asked for, from where it is kept anyway; nobody counts for this
-module's sake alone. What Redis alone knows is left out while it is away. Knows no route's work.
+Figures are read on request, from where they are kept anyway. Those that only Redis knows are left
+out while Redis is away. Knows no other endpoint.
 """
 
 from collections import Counter
@@ -22,25 +22,29 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from redis import RedisError
 
-from app.engine.streams import Tally
+from app.engine.loaded import LoadedModels
+from app.engine.streams import Streams, Tally
 from app.http.queries import known_query
-from app.routes.services import Services, ServicesDep
+from app.routes.services import ServicesDep
 from worker.jobs import JobStore, Status, UnknownJob
+from worker.queue import Queue
 
 router = APIRouter(tags=["health"])
 
 
 @router.get(
     "/metrics",
-    summary="Figures for Prometheus",
+    summary="Get metrics for Prometheus",
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     dependencies=[Depends(known_query)],
 )
 def metrics(request: Request, services: ServicesDep) -> Response:
-    """Streams, models, jobs and the queue, and this process."""
+    """Metrics of streams, models, jobs, the queue and the process."""
     registry = CollectorRegistry()
-    registry.register(Service(services))
+    registry.register(
+        ServerCollector(services.streams, services.loaded, services.jobs, services.queue)
+    )
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
@@ -48,55 +52,62 @@ def metrics(request: Request, services: ServicesDep) -> Response:
     return Response(encode(registry), headers={"Content-Type": media_type})
 
 
-class Service(Collector):
+class ServerCollector(Collector):
     """The figures of one server."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(
+        self, streams: Streams, loaded: LoadedModels, jobs: JobStore, queue: Queue
+    ) -> None:
+        self._streams = streams
+        self._loaded = loaded
+        self._jobs = jobs
+        self._queue = queue
 
     def collect(self) -> Iterator[Metric]:
-        yield from self._streams()
-        yield from self._models()
-        yield self._jobs(self._services.jobs)
-        yield from self._queue()
+        yield from self._stream_figures()
+        yield from self._model_figures()
+        yield self._job_figures()
+        yield from self._queue_figures()
 
-    def _streams(self) -> Iterator[Metric]:
-        streams = self._services.streams
+    def _stream_figures(self) -> Iterator[Metric]:
+        streams = self._streams
         lanes = streams.lanes
-        yield _gauge("streams_open", "Texts that clients are being served.", streams.running)
-        yield _gauge("streams_limit", "Texts that may be open at once.", streams.limit)
+        yield _gauge("streams_open", "Texts that are being written.", streams.running)
+        yield _gauge("streams_limit", "Most texts that may be written at once.", streams.limit)
         ticking = sum(lane.ticking for lane in lanes)
-        yield _gauge("rows_ticking", "Rows that advance now; open ones may wait.", ticking)
-        refused = "Texts that were one too many: answered with 503."
+        yield _gauge("rows_ticking", "Rows that advance now; others wait.", ticking)
+        refused = "Texts refused with 503 because the limit was reached."
         yield _counter("streams_refused", refused, streams.refused)
         written = sum(lane.characters for lane in lanes)
         yield _counter("characters", "Characters written.", written)
         yield _histogram(
-            "tick_seconds", "One advance of all rows of a model.", [lane.ticks for lane in lanes]
+            "tick_seconds",
+            "Time to advance all rows of a model once.",
+            [lane.ticks for lane in lanes],
         )
         yield _histogram(
             "first_character_seconds",
-            "From a text's opening, its model loaded, to its first characters.",
+            "Time from the opening of a text, with its model loaded, to its first characters.",
             [lane.first_texts for lane in lanes],
         )
 
-    def _models(self) -> Iterator[Metric]:
-        loaded = self._services.catalogue.loaded
+    def _model_figures(self) -> Iterator[Metric]:
+        loaded = self._loaded.models
         held = sum(model.bytes for model in loaded)
         yield _gauge("models_loaded", "Checkpoints in memory.", len(loaded))
-        yield _gauge("models_loaded_bytes", "What they take, estimated.", held)
-        damaged = len(self._services.catalogue.damaged)
+        yield _gauge("models_loaded_bytes", "Estimated memory of the checkpoints in memory.", held)
+        damaged = len(self._loaded.damaged)
         yield _gauge("models_damaged", "Checkpoints for which older ones are served.", damaged)
 
-    def _jobs(self, store: JobStore) -> Metric:
-        counts = Counter(_statuses(store))
+    def _job_figures(self) -> Metric:
+        counts = Counter(_statuses(self._jobs))
         metric = GaugeMetricFamily("charloom_jobs", "Jobs on disk.", labels=["status"])
         for status in get_args(Status):
             metric.add_metric([status], counts[status])
         return metric
 
-    def _queue(self) -> Iterator[Metric]:
-        queue = self._services.queue
+    def _queue_figures(self) -> Iterator[Metric]:
+        queue = self._queue
         try:
             waiting, workers = len(queue.waiting()), queue.workers()
         except RedisError:
@@ -104,7 +115,7 @@ class Service(Collector):
             return
         yield _gauge("redis_up", "Whether Redis answers.", 1)
         yield _gauge("queue_length", "Jobs that wait for a worker.", waiting)
-        yield _gauge("workers", "Workers that were heard of lately.", workers)
+        yield _gauge("workers", "Workers with a recent sign of life.", workers)
 
 
 def _statuses(store: JobStore) -> Iterator[Status]:
@@ -112,7 +123,7 @@ def _statuses(store: JobStore) -> Iterator[Status]:
         try:
             yield store.get(job_id).status()
         except UnknownJob:
-            # Deleted meanwhile.
+            # It has just been deleted.
             continue
 
 
@@ -125,7 +136,7 @@ def _counter(name: str, text: str, value: float) -> Metric:
 
 
 def _histogram(name: str, text: str, tallies: Iterable[Tally]) -> Metric:
-    """Tallies of the same bounds, added up."""
+    """Adds up tallies of the same bounds."""
     tallies = list(tallies)
     bounds = [*(f"{bound:g}" for bound in tallies[0].bounds), "+Inf"]
     counts = accumulate(map(sum, zip(*(tally.counts for tally in tallies), strict=True)))

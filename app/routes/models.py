@@ -1,44 +1,51 @@
-"""Published models over HTTP: what there is, how it was trained, out and in, and away with it.
+"""Published models: listed, shown, downloaded, imported and deleted.
 
-All through ``models.checkpoint.Registry``; weights are read only where they are carried away or in.
+Weights are read only for a download or an import. Knows no training and no sampling.
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from typing import IO, Annotated, Any
+from typing import IO, Annotated
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from app.http.bodies import receive_file
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
+from app.http.streaming import ClosingResponse
 from app.routes.services import Services, ServicesDep
-from app.schemas.common import page
-from app.schemas.models import DownloadQuery, History, ModelList, ModelQuery, ModelView
+from app.schemas.common import BaselineView, PathModel, page
+from app.schemas.models import (
+    DownloadQuery,
+    LossPoint,
+    ModelHistory,
+    ModelList,
+    ModelQuery,
+    ModelView,
+    PrecisionView,
+    SamplePoint,
+)
 from models.checkpoints.archive import unzipped, zipped
 from models.checkpoints.reference import Reference, UnknownModel
-from models.checkpoints.registry import Entry, check_publishable
+from models.checkpoints.registry import Entry, Registry, check_publishable
 from models.decoding.export import onnx_file
 from models.files import CheckpointError
 from models.units import bits
-from worker.jobs import NameTaken
 
 _BLOCK = 1 << 18
 
 router = APIRouter(tags=["models"], dependencies=[Depends(known_query)])
 
 
-@router.get("/models", summary="List models", response_model=ModelList)
-def list_models(query: Annotated[ModelQuery, Query()], services: ServicesDep) -> dict[str, Any]:
-    """Every model under each of its tags, by name, `latest` first."""
+@router.get("/models", summary="List models")
+def list_models(query: Annotated[ModelQuery, Query()], services: ServicesDep) -> ModelList:
+    """Lists every model under each of its tags, by name, `latest` first."""
     start = Reference.parse(query.cursor).place if query.cursor else None
-    found: list[dict[str, Any]] = []
+    found: list[ModelView] = []
     for reference in services.models.references():
         if start and reference.place <= start:
             continue
@@ -48,34 +55,32 @@ def list_models(query: Annotated[ModelQuery, Query()], services: ServicesDep) ->
             continue
         if len(found) > query.limit:
             break
-    return page("models", found, query.limit, "model")
+    models, cursor = page(found, query.limit, lambda view: view.model)
+    return ModelList(models=models, next=cursor)
 
 
-@router.get(
-    "/models/{model}", summary="A model", response_model=ModelView, responses=responses(404)
-)
-def show_model(model: str, services: ServicesDep) -> dict[str, Any]:
+@router.get("/models/{model}", summary="Get a model", responses=responses(404))
+def show_model(model: PathModel, services: ServicesDep) -> ModelView:
     return view(services.models.entry(Reference.from_client(model)))
 
 
 @router.get(
     "/models/{model}/history",
-    summary="How a model was trained",
-    response_model=History,
+    summary="Get a model's training history",
     responses=responses(404),
 )
-def show_history(model: str, services: ServicesDep) -> dict[str, Any]:
-    """Losses and samples over the steps of its training, oldest first."""
+def show_history(model: PathModel, services: ServicesDep) -> ModelHistory:
+    """Losses and samples over the steps of training, oldest first."""
     lines = services.models.history(Reference.from_client(model))
-    return {
-        "points": [line for line in lines if "text" not in line],
-        "samples": [line for line in lines if "text" in line],
-    }
+    return ModelHistory(
+        points=[LossPoint.model_validate(line) for line in lines if "text" not in line],
+        samples=[SamplePoint.model_validate(line) for line in lines if "text" in line],
+    )
 
 
 @router.get(
     "/models/{model}/download",
-    summary="A model to carry away",
+    summary="Download a model",
     response_class=Response,
     responses={
         200: {
@@ -89,53 +94,53 @@ def show_history(model: str, services: ServicesDep) -> dict[str, Any]:
     },
 )
 async def download_model(
-    model: str, query: Annotated[DownloadQuery, Query()], services: ServicesDep
+    model: PathModel, query: Annotated[DownloadQuery, Query()], services: ServicesDep
 ) -> Response:
-    """A zip of the checkpoint, which `POST /models/{model}` takes, here or elsewhere; or its
-    network as an ONNX graph, which tells what its inputs and outputs are."""
-    if query.format == "onnx":
-        return await _onnx(model, services)
+    """A zip of the checkpoint, which `POST /models/{model}` accepts on any server; or the network
+    as an ONNX graph, which documents its inputs and outputs."""
     reference = Reference.from_client(model)
+    if query.format == "onnx":
+        return await _onnx(reference, services)
     digest = await run_in_threadpool(services.models.resolve, reference)
     with ExitStack() as held:
         opened = services.models.opened(reference.name, digest)
         files = await run_in_threadpool(held.enter_context, opened)
         headers = _download_headers(reference, digest, "zip")
-        return _Download(zipped(files), "application/zip", headers, held.pop_all())
+        return ClosingResponse(zipped(files), "application/zip", headers, held.pop_all().close)
 
 
-async def _onnx(model: str, services: Services) -> Response:
-    named = await services.catalogue.get(Reference.from_client(model))
-    checkpoint, digest = named.model.checkpoint, named.model.digest
+async def _onnx(reference: Reference, services: Services) -> Response:
+    network = await services.loaded.network(reference)
+    checkpoint, digest = network.checkpoint, network.digest
 
     def make() -> tuple[IO[bytes], int]:
-        # In a file: whoever reads slowly must not hold it in memory.
+        # In a file: a slow reader must not hold it in memory.
         try:
             data = onnx_file(
                 checkpoint.config,
                 checkpoint.weights,
                 checkpoint.vocabulary,
-                str(named.reference),
+                str(reference),
                 digest,
             )
         except ValueError as error:
             raise unprocessable("format", str(error)) from None
-        file = held.enter_context(_unnamed_file(services))
+        file = held.enter_context(_unnamed_file(services.models))
         file.write(data)
         file.seek(0)
         return file, len(data)
 
     with ExitStack() as held:
         file, size = await run_sync(make, limiter=services.bundles)
-        headers = _download_headers(named.reference, digest, "onnx")
+        headers = _download_headers(reference, digest, "onnx")
         headers["Content-Length"] = str(size)
-        return _Download(_blocks(file), "application/onnx", headers, held.pop_all())
+        return ClosingResponse(_blocks(file), "application/onnx", headers, held.pop_all().close)
 
 
-def _unnamed_file(services: Services) -> IO[bytes]:
-    """A file that goes when it is closed, however the server ends."""
-    services.models.root.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryFile(dir=services.models.root)
+def _unnamed_file(models: Registry) -> IO[bytes]:
+    """A file on the models' disk that is gone once closed, however the server ends."""
+    models.root.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=models.root)
 
 
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:
@@ -144,7 +149,7 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _download_headers(reference: Reference, digest: str, kind: str) -> dict[str, str]:
-    # A file's name has no colon everywhere.
+    # Some systems allow no colon in a file's name.
     shown = str(reference).replace(":", "-")
     return {
         "Content-Disposition": f'attachment; filename="{shown}-{digest[:12]}.{kind}"',
@@ -152,25 +157,10 @@ def _download_headers(reference: Reference, digest: str, kind: str) -> dict[str,
     }
 
 
-class _Download(StreamingResponse):
-    """A stream that lets go of its files when it is over, or nobody reads it any more."""
-
-    def __init__(
-        self, content: Iterable[bytes], kind: str, headers: Mapping[str, str], held: ExitStack
-    ) -> None:
-        super().__init__(content, headers=headers, media_type=kind)
-        self._held = held
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._held:
-            await super().__call__(scope, receive, send)
-
-
 @router.post(
     "/models/{model}",
     status_code=201,
-    summary="Bring a model",
-    response_model=ModelView,
+    summary="Import a model",
     responses=responses(409, 413, 415, 422, 507),
     openapi_extra={
         "requestBody": {
@@ -180,48 +170,45 @@ class _Download(StreamingResponse):
     },
 )
 async def import_model(
-    model: str, request: Request, response: Response, services: ServicesDep
-) -> dict[str, Any]:
-    """Takes the zip of a checkpoint as the body. What `latest` named before stays under the id of
-    its job."""
+    model: PathModel, request: Request, response: Response, services: ServicesDep
+) -> ModelView:
+    """The body is the zip of a checkpoint. What `latest` named before stays under the id of its
+    job."""
     try:
         reference = Reference.parse(model)
         check_publishable(reference)
     except ValueError as error:
         raise unprocessable("model", f"is not a valid target name: {error}") from None
-    await run_in_threadpool(_refuse_while_trained, services, reference.name)
-    with await run_in_threadpool(_unnamed_file, services) as file:
-        await receive_file(request, file, services.settings.max_upload_bytes)
-        entry = await run_sync(_publish, services, reference, file, limiter=services.bundles)
+    # A job that publishes under the name would take the tag back.
+    await run_in_threadpool(services.jobs.check_name, reference.name)
+    with await run_in_threadpool(_unnamed_file, services.models) as file:
+        limit = services.settings.max_upload_bytes
+        await receive_file(request, file, limit)
+        entry = await run_sync(
+            _publish, services.models, reference, file, limit, limiter=services.bundles
+        )
     response.headers["Location"] = f"/models/{model}"
     return view(entry)
 
 
-def _refuse_while_trained(services: Services, name: str) -> None:
-    """Raises NameTaken while a job is to publish under a name: it would take the tag back."""
-    for job in services.jobs.unended():
-        if job.model == name:
-            raise NameTaken(name, job.id)
-
-
-def _publish(services: Services, reference: Reference, file: IO[bytes]) -> Entry:
+def _publish(models: Registry, reference: Reference, file: IO[bytes], limit: int) -> Entry:
     try:
-        checkpoint = unzipped(file, services.settings.max_upload_bytes)
+        checkpoint = unzipped(file, limit)
     except CheckpointError as error:
         raise unprocessable("body", f"is not a checkpoint: {error}") from None
-    # Whoever sends it does not decide what this server ships, and sends no n-gram model.
+    # A client does not decide which models this server ships, and the zip has no n-gram model.
     card = checkpoint.card.copy()
     card.pop("pretrained", None)
     card.pop("ngram", None)
-    services.models.publish(reference, replace(checkpoint, card=card), keep_before=True)
-    return services.models.entry(reference)
+    models.publish(reference, replace(checkpoint, card=card), keep_before=True)
+    return models.entry(reference)
 
 
 @router.delete(
-    "/models/{model}", status_code=204, summary="Remove a model", responses=responses(404)
+    "/models/{model}", status_code=204, summary="Delete a model", responses=responses(404)
 )
-def delete_model(model: str, services: ServicesDep) -> None:
-    """Removes a tag; a name alone removes every tag of it."""
+def delete_model(model: PathModel, services: ServicesDep) -> None:
+    """Deletes a tag, or with a name only, all tags of the name."""
     reference = Reference.from_client(model)
     if ":" in model:
         services.models.delete(reference)
@@ -229,25 +216,27 @@ def delete_model(model: str, services: ServicesDep) -> None:
         services.models.delete_name(reference.name)
 
 
-def view(entry: Entry) -> dict[str, Any]:
+def view(entry: Entry) -> ModelView:
     """A model as clients see it (docs/http-api.md)."""
     card, loss = entry.card, entry.card.get("val_loss")
-    return {
-        "model": str(entry.reference),
-        "name": entry.reference.name,
-        "tag": entry.reference.tag,
-        "digest": entry.digest,
-        "tags": entry.tags,
-        "network": entry.config.kind,
-        "config": asdict(entry.config),
-        "vocabulary_size": entry.config.vocabulary_size,
-        "parameters": entry.config.parameters(),
-        "val_loss": loss,
-        "bpc": None if loss is None else bits(loss),
-        "baseline": card.get("baseline"),
-        "precision": card.get("precision") or {"exact": loss, "fast": None},
-        "corpus": card.get("corpus"),
-        "created_at": card.get("created_at"),
-        "job_id": card.get("job_id"),
-        "pretrained": bool(card.get("pretrained")),
-    }
+    baseline, corpus = card.get("baseline"), card.get("corpus")
+    precision = card.get("precision") or {"exact": loss, "fast": None}
+    return ModelView(
+        model=str(entry.reference),
+        name=entry.reference.name,
+        tag=entry.reference.tag,
+        digest=entry.digest,
+        tags=entry.tags,
+        network=entry.config.kind,
+        config=asdict(entry.config),
+        vocabulary_size=entry.config.vocabulary_size,
+        parameters=entry.config.parameters(),
+        val_loss=loss,
+        bpc=None if loss is None else bits(loss),
+        baseline=None if baseline is None else BaselineView.model_validate(baseline),
+        precision=PrecisionView.model_validate(precision),
+        corpus=None if corpus is None else {**corpus},
+        created_at=card.get("created_at"),
+        job_id=card.get("job_id"),
+        pretrained=bool(card.get("pretrained")),
+    )

@@ -1,28 +1,27 @@
-"""``/names``: lines of a model that was trained on a list, one at a time and each only once.
+"""``/names``: distinct lines of a model that was trained on a list.
 
-A name is drawn as a text is: a stream with a seed of its own, from a line's beginning to its end.
-Some are drawn ahead of their turn so that they share a batch; they are taken in turn all the same,
-so a seed gives the same names whatever else the server does.
+A name is drawn like a text: a stream with its own seed, from the beginning of a line to its end.
+Several are drawn ahead to share a batch but looked at in order, so a seed gives the same names
+whatever the load. Knows no other endpoint.
 """
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
-from app.engine.loaded import Writer
-from app.engine.streams import Reader, ServerFull
+from app.engine.loaded import LoadedModel
+from app.engine.streams import ServerFull, StreamReader, Streams
 from app.http.negotiation import JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
 from app.http.streaming import ClosingResponse
-from app.routes.services import Services, ServicesDep
-from app.routes.texts import derived_seed, draw_seed, find_writer, sample_headers, server_full
+from app.routes.services import ServicesDep
+from app.routes.texts import KnownText, derived_seed, draw_seed, sample_headers
 from app.schemas.texts import NamesQuery, NamesResult
 from models.decoding.batch import Stream
 from models.decoding.decoder import RowDecoder
@@ -34,10 +33,10 @@ from models.text.vocab import UnknownCharacters
 router = APIRouter(tags=["sampling"])
 
 DRAWS_PER_NAME = 200
-"""Draws for each name asked, after which there probably are no more of the kind."""
+"""Draws per requested name, after which there probably are no more such names."""
 
 AHEAD, LEAST_AHEAD = 32, 8
-"""Draws at once: as many as names are missing, within these."""
+"""Draws at once: the number of missing names, within these bounds."""
 
 _PAUSE_SECONDS = 0.05
 
@@ -48,7 +47,7 @@ _PAUSE_SECONDS = 0.05
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "Names, none twice; fewer than asked if there seem to be no more.",
+            "description": "Distinct names; fewer than requested if there seem to be no more.",
             "content": {
                 JSON: {"schema": NamesResult.model_json_schema()},
                 TEXT: {"schema": {"type": "string"}, "example": "Kaelin\nKarwin\n"},
@@ -61,36 +60,33 @@ _PAUSE_SECONDS = 0.05
 async def names(
     fields: Annotated[NamesQuery, Query()], request: Request, services: ServicesDep
 ) -> Response:
-    """New lines of a model of a list, as JSON at once, or as plain text each as it is found.
+    """Lines from a model of a list: as JSON in one piece, or as plain text, each when it is found.
 
-    A name is `novel` if it is not a line of the corpus. The search ends after 200 draws for each
-    name asked, with what it has.
+    A name is `novel` if it is not a line of the corpus. The search stops after 200 draws per
+    requested name, even if names are missing.
     """
     kind = accepted(request, (JSON, TEXT))
-    named = await find_writer(services, fields.model)
-    precision = named.model.best_precision
-    starts_with = _checked(named.model, fields)
+    reference, model = await services.texts.model(fields.model)
+    precision = model.best_precision
+    starts_with = _checked(model, fields)
     seed = draw_seed() if fields.seed is None else fields.seed
-    decoder = await run_in_threadpool(named.model.decoder, precision)
-    search = Search(services, named.model, decoder, fields, starts_with, seed)
-    try:
-        search.begin()
-    except ServerFull:
-        raise server_full(services) from None
-    headers = sample_headers(named, seed, precision)
+    decoder = await run_in_threadpool(model.decoder, precision)
+    search = Search(services.streams, model, decoder, fields, starts_with, seed)
+    search.begin()
+    headers = sample_headers(reference, model, seed, precision)
     chunks, media_type = _at_once(search), JSON
     if kind == TEXT:
         chunks, media_type = _lines(search), f"{TEXT}; charset=utf-8"
     return ClosingResponse(chunks, media_type, headers, search.close)
 
 
-def _checked(model: Writer, fields: NamesQuery) -> str:
-    """The beginning as the model reads it."""
+def _checked(model: LoadedModel, fields: NamesQuery) -> KnownText:
+    """The beginning of each name as the model reads it. Raises Problem, 422."""
     if not len(model.lines):
         raise unprocessable(
             "model",
-            "was not trained on a list: names are drawn where 99 of 100 lines of the corpus have "
-            f"fewer than {LIST_LINE} characters",
+            "was not trained on a list: names need a corpus where 99 of 100 lines have fewer than "
+            f"{LIST_LINE} characters",
         )
     if fields.min_length > fields.max_length:
         raise unprocessable("min_length", "must not be more than max_length")
@@ -98,10 +94,9 @@ def _checked(model: Writer, fields: NamesQuery) -> str:
     if len(starts_with) > fields.max_length:
         raise unprocessable("starts_with", "must not be longer than max_length")
     try:
-        model.vocabulary.encode(starts_with)
+        return KnownText(starts_with, model.vocabulary.encode(starts_with), 0)
     except UnknownCharacters as error:
         raise unprocessable("starts_with", f"has characters {error}", error.code) from None
-    return starts_with
 
 
 async def _lines(search: "Search") -> AsyncIterator[bytes]:
@@ -110,68 +105,66 @@ async def _lines(search: "Search") -> AsyncIterator[bytes]:
 
 
 async def _at_once(search: "Search") -> AsyncIterator[bytes]:
-    """One chunk. Streamed nevertheless: a client that leaves meanwhile ends the search."""
-    found = [{"name": name, "novel": novel} async for name, novel in search]
-    answer: dict[str, Any] = {
-        "names": found,
-        "seed": search.seed,
-        "asked": search.fields.count,
-        "drawn": search.drawn,
-    }
-    yield json.dumps(answer, ensure_ascii=False).encode()
+    """Yields one chunk. As a stream, so that the disconnect of a client ends the search."""
+    found: list[dict[str, object]] = []
+    async for name, novel in search:
+        found.append({"name": name, "novel": novel})
+    result = NamesResult(
+        names=found, seed=search.seed, asked=search.fields.count, drawn=search.drawn
+    )
+    yield result.model_dump_json().encode()
 
 
 class Search:
-    """Draws until there are enough names; whoever began it closes it.
+    """Draws until there are enough names; the caller closes it.
 
-    ``drawn`` counts the draws that were looked at.
+    ``drawn`` counts the draws looked at.
     """
 
     def __init__(
         self,
-        services: Services,
-        model: Writer,
+        streams: Streams,
+        model: LoadedModel,
         decoder: RowDecoder,
         fields: NamesQuery,
-        starts_with: str,
+        starts_with: KnownText,
         seed: int,
     ) -> None:
         self.fields = fields
         self.seed = seed
         self.drawn = 0
-        self._services = services
+        self._streams = streams
         self._model = model
         self._decoder = decoder
         self._starts_with = starts_with
-        self._prime = model.vocabulary.encode(starts_with)
-        # Argmax draws one line again and again.
+        # Argmax always draws the same line.
         self._most = DRAWS_PER_NAME * fields.count if fields.temperature else 1
         self._found: set[str] = set()
-        self._ahead: deque[Reader] = deque()
+        self._ahead: deque[StreamReader] = deque()
 
     def begin(self) -> None:
         """Opens the first draw. Raises ServerFull."""
         self._ahead.append(self._open(0))
 
     def close(self) -> None:
-        """Frees the rows; a second time is no harm."""
+        """Frees the rows; a second call does nothing."""
         for reader in self._ahead:
             reader.close()
 
     async def __aiter__(self) -> AsyncIterator[tuple[str, bool]]:
-        """Names and whether they are novel, each as soon as it is its turn."""
+        """Yields names and whether they are novel, each as soon as its turn comes."""
         while len(self._found) < self.fields.count and self.drawn < self._most:
             self._draw_ahead()
             if not self._ahead:
-                # Others took every row, or the server stops.
-                if self._services.stopping.is_set():
+                # Other clients hold every row, or the server is stopping.
+                if self._streams.stopped:
                     return
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             text, reason = await self._take()
             if reason == "shutdown":
                 return
-            name = self._starts_with + text
+            name = self._starts_with.text + text
             if reason == "stop" and self._fits(name):
                 novel = not is_known_line(name, self._model.lines)
                 if novel or not self.fields.novel:
@@ -193,19 +186,19 @@ class Search:
                 return
             self._ahead.append(reader)
 
-    def _open(self, index: int) -> Reader:
+    def _open(self, index: int) -> StreamReader:
         options = SampleOptions(
             derived_seed(self.seed, index),
             self.fields.temperature,
-            # One more than fits: where the line has not ended by then, it is too long.
-            self.fields.max_length - len(self._starts_with) + 1,
+            # One more than allowed: a line that has not ended by then is too long.
+            self.fields.max_length - len(self._starts_with.text) + 1,
             stop=("\n",),
         )
-        stream = Stream(self._model.vocabulary, self._prime, options)
-        return self._services.streams.open(self._decoder, stream)
+        stream = Stream(self._model.vocabulary, self._starts_with.ids, options)
+        return self._streams.open(self._decoder, stream)
 
     async def _take(self) -> tuple[str, str | None]:
-        """The next draw's text and how it ended."""
+        """Takes the next draw: its text and how it ended."""
         reader = self._ahead[0]
         text = "".join([piece.text async for piece in reader])
         reader.close()

@@ -1,8 +1,8 @@
-"""The pages, the widget and the API's documentation: files, out of memory.
+"""The pages, the widget and the API's documentation: static files, served from memory.
 
-A page has a URL that may be the API's too (``/models``): who prefers HTML, as browsers do when
-they navigate, gets the page, and everybody else falls through to the API. Knows no model and no
-job; what the pages show they ask of the API, like any client.
+A page may share its URL with the API (``/models``): requests that prefer HTML, as browsers do when
+they navigate, get the page, and all others fall through to the API. Knows no model and no job; the
+pages ask the API, like any client.
 """
 
 import gzip
@@ -31,10 +31,10 @@ SCRIPT = "text/javascript; charset=utf-8"
 
 
 SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
-"""What /docs needs of Swagger UI, which an installed package brings."""
+"""The files of Swagger UI that /docs needs; an installed package has them."""
 
 SECURITY = {
-    # Nothing inline and nobody else's: text that a model writes can't become a script or a style.
+    # Nothing inline, nothing from elsewhere: a model's text cannot become a script or a style.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
@@ -47,12 +47,12 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATED = "no-cache"
 
 COMPRESSED_FROM = 1024
-"""Bytes below which compressing gains nothing that a packet would notice."""
+"""Bytes below which compression saves no packet."""
 
 
 @dataclass(frozen=True)
 class File:
-    """A file's bytes and what its answers say of them."""
+    """A file's bytes, and the answers that send them."""
 
     content: bytes
     media_type: str
@@ -68,11 +68,11 @@ class File:
         return gzip.compress(self.content, mtime=0)
 
     def response(self, request: Request, caching: str, **headers: str) -> Response:
-        """This file, or 304 to a client that has it."""
+        """The file, or 304 if the client has it."""
         body, etag = self.content, f'"{self.etag}"'
         headers = {"Cache-Control": caching, "Vary": "Accept-Encoding"} | headers
         if self.compressed and "gzip" in request.headers.get("accept-encoding", ""):
-            # Another body is another entity, hence a tag of its own (RFC 9110, 8.8.3.3).
+            # Another body is another entity and needs its own tag (RFC 9110, 8.8.3.3).
             body, etag = self.compressed, f'"{self.etag}-gzip"'
             headers["Content-Encoding"] = "gzip"
         headers["ETag"] = etag
@@ -85,8 +85,8 @@ class File:
 
 @dataclass(frozen=True)
 class Files:
-    """Files by their path. ``version`` names this state of them; it is in their URLs, which may
-    be kept forever therefore.
+    """Files by their path. Their URLs contain ``version``, a hash of them all, and may be cached
+    forever.
     """
 
     version: str
@@ -94,7 +94,7 @@ class Files:
 
 
 class _PageRoute(APIRoute):
-    """Matches only for clients that would rather have HTML than what the API gives."""
+    """Matches only requests that prefer HTML to the API's media types."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] == "http" and not prefers_html(Headers(scope=scope).get("accept", "")):
@@ -108,13 +108,13 @@ views = APIRouter(include_in_schema=False, route_class=_PageRoute)
 
 @cache
 def static_files() -> Files:
-    """Everything below ``static/``, HTML with the version in its links."""
+    """Reads everything below ``static/``, and puts the version into the links of HTML."""
     contents = {
         path.relative_to(STATIC).as_posix(): path.read_bytes()
         for path in sorted(STATIC.rglob("*"))
         if path.is_file()
     }
-    # Swagger UI's files have the version in their URLs too.
+    # The URLs of Swagger UI's files contain the version too.
     everything = repr((sorted(contents.items()), metadata.version("fastapi-swagger")))
     digest = hashlib.sha256(everything.encode()).hexdigest()[:12]
     for name, content in contents.items():
@@ -132,7 +132,7 @@ def swagger(name: str) -> File:
 
 
 def _media_type(name: str) -> str:
-    # The machine's own table may call JavaScript what it likes, and nosniff is strict.
+    # The machine's own table may have another type for JavaScript, and nosniff is strict.
     if name.endswith(".js"):
         return SCRIPT
     kind = mimetypes.types_map.get(Path(name).suffix, "application/octet-stream")
@@ -160,7 +160,7 @@ def docs(request: Request) -> Response:
 
 @router.api_route("/static/{version}/{path:path}", methods=METHODS)
 def static(request: Request, version: str, path: str) -> Response:
-    """A file of this version. Those of others are gone, and a page that wants one reloads."""
+    """A file of this version. Other versions are gone; a page that wants one reloads."""
     here = static_files()
     folder, _, name = path.rpartition("/")
     if version == here.version and folder == "swagger" and name in SWAGGER:
@@ -174,7 +174,7 @@ def static(request: Request, version: str, path: str) -> Response:
 
 @router.api_route("/widget/charloom-names.js", methods=METHODS)
 def widget(request: Request) -> Response:
-    """For any page of any site: a module has to be shared on purpose."""
+    """For pages of any site: a module needs CORS."""
     shared = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
     file = static_files().by_path["widget/charloom-names.js"]
     return file.response(request, REVALIDATED, **shared)

@@ -1,4 +1,7 @@
-"""``/sample``: text from a model, streamed as it is made, as SSE with probabilities, or as JSON."""
+"""``/sample``: text from a model, as a stream of plain text or events, or as JSON.
+
+Knows no other endpoint.
+"""
 
 import time
 from collections.abc import AsyncIterator
@@ -8,7 +11,6 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from app.engine.states import Saved
 from app.http.bodies import json_body, read_json
 from app.http.negotiation import EVENTS, JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
@@ -16,16 +18,25 @@ from app.http.queries import known_query
 from app.http.streaming import ClosingResponse, event
 from app.http.validation import validated
 from app.routes.services import Services, ServicesDep
-from app.routes.texts import Opened, open_text
-from app.schemas.texts import MAX_BODY, SampleQuery, SampleRequest, SampleResult
-from models.decoding.batch import Character, Piece, StreamState
+from app.routes.texts import Opened, Texts
+from app.schemas.texts import (
+    MAX_BODY,
+    SampleQuery,
+    SampleRequest,
+    SampleResult,
+    TextAnswer,
+    TextCharacter,
+    TextEnd,
+    TextEvent,
+)
+from models.decoding.batch import Character, Piece
 
 router = APIRouter(tags=["sampling"])
 
 
 _DOCUMENTATION: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The text, in chunks as it is made; each ends on a whole character.",
+        "description": "The text, in chunks as it is written; each ends on a whole character.",
         "content": {
             TEXT: {
                 "schema": {"type": "string"},
@@ -41,10 +52,10 @@ _DOCUMENTATION: dict[int | str, dict[str, Any]] = {
         "headers": {
             name: {"schema": {"type": "string"}, "description": text}
             for name, text in (
-                ("X-Model", "the model that wrote"),
-                ("X-Model-Digest", "its checkpoint"),
-                ("X-Seed", "the seed, drawn if none was given"),
-                ("X-Precision", "exact (fp32) or fast (int8)"),
+                ("X-Model", "The model."),
+                ("X-Model-Digest", "Digest of its checkpoint."),
+                ("X-Seed", "The seed, drawn if none was given."),
+                ("X-Precision", "exact (fp32) or fast (int8)."),
             )
         },
     },
@@ -54,7 +65,7 @@ _DOCUMENTATION: dict[int | str, dict[str, Any]] = {
 
 @router.get(
     "/sample",
-    summary="Stream text from a model",
+    summary="Sample text from a model",
     response_class=StreamingResponse,
     responses=_DOCUMENTATION,
     dependencies=[Depends(known_query)],
@@ -62,20 +73,20 @@ _DOCUMENTATION: dict[int | str, dict[str, Any]] = {
 async def sample(
     fields: Annotated[SampleQuery, Query()], request: Request, services: ServicesDep
 ) -> Response:
-    """By `Accept`: plain text in chunks (the default), `text/event-stream`, or JSON at once."""
+    """`Accept` chooses plain text in chunks (default), `text/event-stream` or JSON in one piece."""
     return await _answer(request, services, fields)
 
 
 @router.post(
     "/sample",
-    summary="Stream text from a model, asked in JSON",
+    summary="Sample text, with the fields as JSON",
     response_class=StreamingResponse,
     responses=_DOCUMENTATION,
     openapi_extra=json_body(SampleRequest),
     dependencies=[Depends(known_query)],
 )
 async def sample_json(request: Request, services: ServicesDep) -> Response:
-    """The same fields as a JSON object; for long primes, and to go on from a `state`."""
+    """For long primes, and to continue from the `state` of an earlier answer."""
     fields = validated(SampleRequest, await read_json(request, MAX_BODY))
     return await _answer(request, services, fields, fields.continue_from)
 
@@ -89,14 +100,14 @@ async def _answer(
     kind = accepted(request, (TEXT, EVENTS, JSON))
     if fields.probabilities and kind == TEXT:
         raise unprocessable(
-            "probabilities", f"don't fit into plain text: ask with Accept: {EVENTS} or {JSON}"
+            "probabilities", f"do not fit into plain text: send Accept: {EVENTS} or {JSON}"
         )
-    opened = await open_text(services, fields, continue_from, keep_state=kind != TEXT)
+    opened = await services.texts.open(fields, continue_from, keep_state=kind != TEXT)
     if kind == JSON:
-        return await _at_once(request, services, opened)
+        return await _at_once(request, services.texts, opened)
     chunks, media_type = _plain(opened), f"{TEXT}; charset=utf-8"
     if kind == EVENTS:
-        chunks, media_type = _events(services, opened), EVENTS
+        chunks, media_type = _events(services.texts, opened), EVENTS
     return ClosingResponse(chunks, media_type, opened.headers, opened.reader.close)
 
 
@@ -107,22 +118,22 @@ async def _plain(opened: Opened) -> AsyncIterator[bytes]:
         yield piece.text.encode()
 
 
-async def _events(services: Services, opened: Opened) -> AsyncIterator[bytes]:
+async def _events(texts: Texts, opened: Opened) -> AsyncIterator[bytes]:
     if opened.echoed:
         yield event("text", {"text": opened.echoed})
     async for piece in opened.reader:
-        yield event("text", _piece(opened, piece))
-    yield event("end", await run_in_threadpool(_ending, services, opened))
+        yield event("text", _event(opened, piece))
+    yield event("end", await run_in_threadpool(_ending, texts, opened))
 
 
-def _piece(opened: Opened, piece: Piece) -> dict[str, Any]:
-    said: dict[str, Any] = {"text": piece.text}
+def _event(opened: Opened, piece: Piece) -> TextEvent:
+    said: TextEvent = {"text": piece.text}
     if opened.reader.stream.probabilities:
         said["characters"] = [_character(character) for character in piece.characters]
     return said
 
 
-def _character(character: Character) -> dict[str, Any]:
+def _character(character: Character) -> TextCharacter:
     return {
         "char": character.char,
         "probability": character.probability,
@@ -130,24 +141,21 @@ def _character(character: Character) -> dict[str, Any]:
     }
 
 
-def _ending(services: Services, opened: Opened) -> dict[str, Any]:
-    stream, model = opened.reader.stream, opened.named.model
-    state = None
-    if isinstance(stream.end_state, StreamState):
-        state = services.signer.write(Saved(model.digest, opened.precision, stream.end_state))
+def _ending(texts: Texts, opened: Opened) -> TextEnd:
     return {
         "finish_reason": opened.reader.finish_reason,
-        "characters": stream.characters,
+        "characters": opened.reader.stream.characters,
         "seed": opened.seed,
-        "digest": model.digest,
+        "digest": opened.model.digest,
         "seconds": round(time.monotonic() - opened.began, 6),
-        "state": state,
+        "state": texts.state(opened),
     }
 
 
-async def _at_once(request: Request, services: Services, opened: Opened) -> Response:
-    """The whole answer. A client that leaves meanwhile frees its row too."""
-    text, characters = opened.echoed, []
+async def _at_once(request: Request, texts: Texts, opened: Opened) -> Response:
+    """The answer in one piece. The disconnect of a client frees its row too."""
+    text = opened.echoed
+    characters: list[TextCharacter] = []
     try:
         async for piece in opened.reader:
             text += piece.text
@@ -156,12 +164,12 @@ async def _at_once(request: Request, services: Services, opened: Opened) -> Resp
                 break
     finally:
         opened.reader.close()
-    answer = {
+    ending = await run_in_threadpool(_ending, texts, opened)
+    answer: TextAnswer = {
         "text": text,
-        "model": str(opened.named.reference),
+        "model": str(opened.reference),
         "precision": opened.precision,
-        **await run_in_threadpool(_ending, services, opened),
+        **ending,
     }
-    if opened.reader.stream.probabilities:
-        answer["probabilities"] = characters
-    return JSONResponse(answer, headers=opened.headers)
+    probabilities = {"probabilities": characters} if opened.reader.stream.probabilities else {}
+    return JSONResponse({**answer, **probabilities}, headers=opened.headers)

@@ -1,6 +1,7 @@
-"""What routes work with, as named dependencies: stores, registry, queue, settings.
+"""The services that routes work with, as dependencies: stores, registry, queue, settings.
 
-Made when the server starts and kept in ``app.state.services``. Knows no route.
+Made when the server starts and kept in ``app.state.services``. Only routes see all of them; the
+functions that they call get what they need. Knows no route.
 """
 
 import asyncio
@@ -11,10 +12,12 @@ import anyio
 from fastapi import Depends, Request
 
 from app.engine.background import Background
-from app.engine.loaded import Catalogue
+from app.engine.loaded import LoadedModels
 from app.engine.states import StateSigner
 from app.engine.streams import Streams
-from app.settings import Settings
+from app.routes.texts import Texts
+from app.schemas.common import PathJob
+from app.settings import ServerSettings
 from models.checkpoints.registry import Registry
 from worker.corpora import CorpusStore
 from worker.devices import DeviceStore
@@ -22,45 +25,48 @@ from worker.jobs import Job, JobStore
 from worker.queue import Queue
 
 SCANS = 2
-"""Texts that are scanned at once: each costs a core while it lasts."""
+"""Texts that are scanned at once: each occupies a core."""
 
 BUNDLES = 1
-"""Models that are imported or made ONNX of at once: each lies in memory some three times."""
+"""Models that are imported or exported at once: each takes about three times its size in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """``stopping`` is set when the server is about to stop: what streams should end then."""
+    """``stopping`` is set when the server is about to stop: endless answers should end then."""
 
-    settings: Settings
+    settings: ServerSettings
     queue: Queue
     jobs: JobStore
     corpora: CorpusStore
     devices: DeviceStore
     models: Registry
-    catalogue: Catalogue
+    loaded: LoadedModels
     streams: Streams
     background: Background
-    signer: StateSigner
+    texts: Texts
     scans: anyio.CapacityLimiter
     bundles: anyio.CapacityLimiter
     stopping: asyncio.Event
 
 
-def open_services(settings: Settings) -> Services:
-    """Opens the data directory, on the event loop that will serve; Redis is not needed for it."""
-    models = Registry(settings.data / "models")
+def open_services(settings: ServerSettings) -> Services:
+    """Opens the data directory, on the event loop that will serve. Needs no Redis."""
+    data = settings.data
+    models = Registry(data.models)
+    loaded = LoadedModels(models, settings.model_memory_bytes)
+    streams = Streams(settings.max_streams)
     return Services(
         settings=settings,
         queue=Queue(settings.redis_url),
-        jobs=JobStore(settings.data / "jobs"),
-        corpora=CorpusStore(settings.data / "corpora"),
-        devices=DeviceStore(settings.data / "devices"),
+        jobs=JobStore(data.jobs),
+        corpora=CorpusStore(data.corpora),
+        devices=DeviceStore(data.devices),
         models=models,
-        catalogue=Catalogue(models, settings.model_memory_bytes),
-        streams=Streams(settings.max_streams),
+        loaded=loaded,
+        streams=streams,
         background=Background(models),
-        signer=StateSigner(settings.data / "secret"),
+        texts=Texts(loaded, streams, StateSigner(data.secret)),
         scans=anyio.CapacityLimiter(SCANS),
         bundles=anyio.CapacityLimiter(BUNDLES),
         stopping=asyncio.Event(),
@@ -75,9 +81,9 @@ async def _services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(_services)]
 
 
-def _job(job_id: str, services: ServicesDep) -> Job:
+def _job(job_id: PathJob, services: ServicesDep) -> Job:
     return services.jobs.get(job_id)
 
 
 JobDep = Annotated[Job, Depends(_job)]
-"""The job that the path names; 404 if there is none."""
+"""The job that the path names; 404 without one."""

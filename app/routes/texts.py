@@ -1,19 +1,19 @@
-"""How a request becomes a text on its way."""
+"""Turns a request into a text on its way. Knows no endpoint and no form of an answer."""
 
 import hashlib
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastapi.concurrency import run_in_threadpool
 
-from app.engine.loaded import NamedWriter
-from app.engine.states import NotAState, Saved
-from app.engine.streams import Reader, ServerFull
+from app.engine.loaded import LoadedModel, LoadedModels
+from app.engine.states import NotAState, Saved, StateSigner
+from app.engine.streams import StreamReader, Streams
 from app.http.problems import Problem, unprocessable
-from app.routes.services import Services
 from app.schemas.common import Unknown
 from app.schemas.texts import SampleQuery
+from models.arrays import Ids
 from models.checkpoints.reference import Reference
 from models.decoding.batch import Stream
 from models.decoding.graph import Precision
@@ -22,30 +22,38 @@ from models.text.vocab import UnknownCharacters, Vocabulary
 
 DRAWN_SEEDS = 2**53
 """Drawn seeds stay below this, so that every JSON parser reads them exactly."""
-RETRY_SECONDS = "2"
+
+SHOWN_NAMES = 20
+"""Most models that an error lists."""
+
+SKIPPING_ROUNDS = 3
+"""A hostile text could need thousands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A text on its way, and what its answer says of it."""
+    """A text on its way, and what its answer says about it."""
 
-    named: NamedWriter
+    reference: Reference
+    model: LoadedModel
     precision: Precision
     seed: int
-    reader: Reader
+    reader: StreamReader
     echoed: str
     began: float
 
     @property
     def headers(self) -> dict[str, str]:
-        return sample_headers(self.named, self.seed, self.precision)
+        return sample_headers(self.reference, self.model, self.seed, self.precision)
 
 
-def sample_headers(named: NamedWriter, seed: int, precision: Precision) -> dict[str, str]:
-    """What every text, and what is drawn like one, says of how it came about."""
+def sample_headers(
+    reference: Reference, model: LoadedModel, seed: int, precision: Precision
+) -> dict[str, str]:
+    """Headers of an answer with text or names: what determined them."""
     return {
-        "X-Model": str(named.reference),
-        "X-Model-Digest": named.model.digest,
+        "X-Model": str(reference),
+        "X-Model-Digest": model.digest,
         "X-Seed": str(seed),
         "X-Precision": precision,
         "Cache-Control": "no-cache, no-store, no-transform",
@@ -58,10 +66,10 @@ def draw_seed() -> int:
 
 
 def derived_seed(seed: int, index: int) -> int:
-    """The seed of the text number ``index`` of a request that makes several.
+    """The seed of text number ``index`` of a request for several.
 
-    The first one's is the request's own. The others are hashed: of requests with neighbouring
-    seeds no two texts shall be the same.
+    The first one is the request's own. The others are hashed, so that requests with neighbouring
+    seeds have no text in common.
     """
     if index == 0:
         return seed
@@ -69,108 +77,135 @@ def derived_seed(seed: int, index: int) -> int:
     return int.from_bytes(mixed, "little") >> 1
 
 
-async def find_writer(services: Services, reference: str | None) -> NamedWriter:
-    """The model asked for, loaded; the only one there is if none was named."""
-    if reference is None:
-        names = await run_in_threadpool(services.models.names)
-        if len(names) != 1:
-            if not names:
-                raise unprocessable("model", "is missing: train one with POST /train", "no_models")
-            raise unprocessable("model", f"is missing: choose one of {', '.join(names[:20])}")
-        reference = names[0]
-    return await services.catalogue.writer(Reference.from_client(reference))
+@dataclass(frozen=True, slots=True)
+class KnownText:
+    """A text as a model reads it, its ids, [length], and the number of characters left out."""
+
+    text: str
+    ids: Ids
+    left_out: int
 
 
-async def open_text(
-    services: Services,
-    fields: SampleQuery,
-    continue_from: str | None = None,
-    *,
-    keep_state: bool = False,
-) -> Opened:
-    """Starts a text; whoever opened it closes its reader.
-
-    Raises:
-        Problem: 409, 422 or 503, in words.
-    """
-    began = time.monotonic()
-    named = await find_writer(services, fields.model)
-    model = named.model
-    saved = await _saved(services, named, continue_from)
-    precision = fields.precision or (saved.precision if saved else model.best_precision)
-    if precision not in model.precisions:
-        raise unprocessable("precision", "must be exact: this model has no fast one")
-    prime, _ = known_text(model.vocabulary, "prime", fields.prime, fields.unknown)
-    seed = fields.seed
-    if seed is None:
-        seed = saved.state.seed if saved else draw_seed()
-    stream = Stream(
-        model.vocabulary,
-        model.vocabulary.encode(prime),
-        SampleOptions(
-            seed,
-            fields.temperature,
-            fields.length,
-            fields.top_k or 0,
-            fields.top_p or 0.0,
-            tuple(fields.stop),
-        ),
-        probabilities=fields.probabilities,
-        keep_state=keep_state,
-        begin=saved.state if saved else None,
-    )
-    decoder = await run_in_threadpool(model.decoder, precision)
-    try:
-        reader = services.streams.open(decoder, stream)
-    except ServerFull:
-        raise server_full(services) from None
-    return Opened(named, precision, seed, reader, prime if fields.echo else "", began)
-
-
-def server_full(services: Services) -> Problem:
-    return Problem(
-        503,
-        "server_full",
-        f"the server is writing {services.streams.limit} texts, the most it can: try again in a "
-        "moment",
-        headers={"Retry-After": RETRY_SECONDS},
-    )
-
-
-def known_text(vocabulary: Vocabulary, field: str, text: str, unknown: Unknown) -> tuple[str, int]:
-    """A field's text as the model reads it, and how many characters were left out.
+def known_text(
+    vocabulary: Vocabulary, field: str, text: str, unknown: Unknown, rounds: int = SKIPPING_ROUNDS
+) -> KnownText:
+    """A field's text as a model reads it.
 
     Raises:
         Problem: 422 for unknown characters, unless they are to be skipped.
     """
     text = vocabulary.normalise(text)
     try:
-        vocabulary.encode(text)
+        return KnownText(text, vocabulary.encode(text), 0)
     except UnknownCharacters as error:
-        if unknown == "error":
+        if unknown == "error" or not rounds:
             raise unprocessable(
                 field, f"has characters {error}. Remove them, or set unknown=skip", error.code
             ) from None
         strange = set(error.characters)
-        known = "".join(char for char in text if char not in strange)
-        return known, len(text) - len(known)
-    return text, 0
+    kept = "".join(char for char in text if char not in strange)
+    # Again: characters that become neighbours may compose to one that is unknown too.
+    known = known_text(vocabulary, field, kept, unknown, rounds - 1)
+    return replace(known, left_out=known.left_out + len(text) - len(kept))
 
 
-async def _saved(services: Services, named: NamedWriter, token: str | None) -> Saved | None:
-    if token is None:
-        return None
-    try:
-        if services.signer.digest(token) != named.model.digest:
-            raise Problem(
-                409,
-                "state_of_another_checkpoint",
-                "continue_from belongs to another checkpoint: a state continues only its own",
-            )
-        return services.signer.read(token, named.model.state_shapes)
-    except NotAState:
-        raise unprocessable(
-            "continue_from",
-            "must be the unchanged state of an earlier answer of this server",
-            "invalid_state",
-        ) from None
+class Texts:
+    """Starts texts, and saves the states that ended ones continue from."""
+
+    def __init__(self, loaded: LoadedModels, streams: Streams, signer: StateSigner) -> None:
+        self._loaded = loaded
+        self._streams = streams
+        self._signer = signer
+
+    async def model(self, name: str | None) -> tuple[Reference, LoadedModel]:
+        """Loads the model of this name; without a name, the only one on the server.
+
+        Raises:
+            UnknownModel: no model has this name or tag.
+            CheckpointError: it is damaged.
+            Problem: 422 without a name, unless there is exactly one model.
+        """
+        if name is None:
+            name = await self._only_name()
+        reference = Reference.from_client(name)
+        return reference, await self._loaded.get(reference)
+
+    async def _only_name(self) -> str:
+        names = await run_in_threadpool(self._loaded.registry.names)
+        if len(names) == 1:
+            return names[0]
+        if not names:
+            raise unprocessable("model", "is missing: train one with POST /train", "no_models")
+        there = f"choose one of {', '.join(names[:SHOWN_NAMES])}"
+        raise unprocessable("model", f"is missing: {there}")
+
+    async def open(
+        self,
+        fields: SampleQuery,
+        continue_from: str | None = None,
+        *,
+        keep_state: bool = False,
+    ) -> Opened:
+        """Starts a text; the caller closes its reader.
+
+        Raises:
+            UnknownModel, CheckpointError: as ``model``.
+            ServerFull: as many texts are being written as the server allows.
+            Problem: 409 or 422, in words.
+        """
+        began = time.monotonic()
+        reference, model = await self.model(fields.model)
+        saved = None if continue_from is None else self._saved(continue_from, model)
+        precision = fields.precision or (saved.precision if saved else model.best_precision)
+        if precision not in model.precisions:
+            raise unprocessable("precision", "must be exact: this model has no fast one")
+        prime = known_text(model.vocabulary, "prime", fields.prime, fields.unknown)
+        seed = fields.seed
+        if seed is None:
+            seed = saved.state.seed if saved else draw_seed()
+        stream = Stream(
+            model.vocabulary,
+            prime.ids,
+            _options(fields, seed),
+            probabilities=fields.probabilities,
+            keep_state=keep_state,
+            begin=saved.state if saved else None,
+        )
+        decoder = await run_in_threadpool(model.decoder, precision)
+        reader = self._streams.open(decoder, stream)
+        echoed = prime.text if fields.echo else ""
+        return Opened(reference, model, precision, seed, reader, echoed, began)
+
+    def state(self, opened: Opened) -> str | None:
+        """The ``state`` of an ended text; None if it was not kept, or there is none."""
+        end = opened.reader.stream.end_state
+        if end is None:
+            return None
+        return self._signer.write(Saved(opened.model.digest, opened.precision, end))
+
+    def _saved(self, token: str, model: LoadedModel) -> Saved:
+        try:
+            if self._signer.digest(token) != model.digest:
+                raise Problem(
+                    409,
+                    "state_of_another_checkpoint",
+                    "continue_from belongs to another checkpoint: a state continues only its own",
+                )
+            return self._signer.read(token, model.state_shapes)
+        except NotAState:
+            raise unprocessable(
+                "continue_from",
+                "must be the unchanged state of an earlier answer from this server",
+                "invalid_state",
+            ) from None
+
+
+def _options(fields: SampleQuery, seed: int) -> SampleOptions:
+    return SampleOptions(
+        seed,
+        fields.temperature,
+        fields.length,
+        fields.top_k or 0,
+        fields.top_p or 0.0,
+        tuple(fields.stop),
+    )

@@ -1,10 +1,5 @@
-"""Corpora and jobs over HTTP: what is sent, what became of it, and what happens meanwhile.
+"""``POST /train``: a text and options become a job. Knows nothing of how a network is trained."""
 
-Knows disk and queue through ``worker.corpora``, ``worker.jobs`` and ``worker.queue``; nothing of
-how a network is trained.
-"""
-
-import logging
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -19,34 +14,31 @@ from app.http.queries import query_fields
 from app.http.validation import repeated_fields, validated
 from app.routes import feasibility
 from app.routes.services import Services, ServicesDep
-from app.schemas.training import (
-    StartedJob,
-    TrainForm,
-    TrainRequest,
-)
+from app.schemas.training import StartedJob, TrainForm, TrainRequest
 from models.options import TrainingOptions
 from worker import logs
-from worker.corpora import UnknownCorpus
-from worker.jobs import Job
+from worker.corpora import CorpusStore, UnknownCorpus
+from worker.devices import DeviceStore
+from worker.jobs import Job, JobStore
 
-_log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 router = APIRouter(tags=["training"])
-"""Its one route's body is a text, so the route reads its query itself."""
+"""Without ``known_query``: its one route reads its query itself."""
 
 Asked = tuple[str, TrainingOptions, str]
-"""The model's name, how to train it, and the id of the corpus."""
+"""The model's name, its options, and the id of the corpus."""
 
 IdempotencyKey = Annotated[
     str | None,
-    Header(max_length=255, description="the same key gives the first job again"),
+    Header(max_length=255, description="The same key returns the first job again."),
 ]
 
 
 def _train_documentation() -> dict[str, Any]:
-    """The three ways into ``POST /train``, which FastAPI can't see."""
+    """Documents the three ways into ``POST /train``, which FastAPI cannot see."""
     options = TrainForm.model_json_schema()["properties"]
-    form = {CORPUS: {"type": "string", "format": "binary", "description": "the text"}} | options
+    form = {CORPUS: {"type": "string", "format": "binary", "description": "The text."}} | options
     return {
         "parameters": [
             {
@@ -79,7 +71,6 @@ def _train_documentation() -> dict[str, Any]:
     "/train",
     status_code=202,
     summary="Train a model on a text",
-    response_model=StartedJob,
     responses=responses(400, 409, 413, 415, 422, 507),
     openapi_extra=_train_documentation(),
 )
@@ -89,27 +80,33 @@ async def train(
     background: BackgroundTasks,
     services: ServicesDep,
     idempotency_key: IdempotencyKey = None,
-) -> dict[str, Any]:
-    """Takes a text and answers with the job that will train on it, once both are safe on disk.
+) -> StartedJob:
+    """Creates a job that trains on a text. When the answer comes, both are safe on disk.
 
-    The text is the file part `corpus` of a form, with the options as fields; or the raw body,
-    whatever content type is on it, with the options in the query; or JSON with the `corpus_id`
-    of a corpus that is here already.
+    Send the text as the file part `corpus` of a form, with the options as fields; or as the raw
+    body, whatever its content type, with the options in the query; or send JSON with the
+    `corpus_id` of a corpus that was uploaded before.
     """
     if is_json(request):
         model, options, corpus_id = await _take_request(request, services)
     else:
         model, options, corpus_id = await _take_text(request, services)
     job, is_new = await run_in_threadpool(
-        _create_job, services, model, options, corpus_id, idempotency_key or None
+        _create_job,
+        services.jobs,
+        services.corpora,
+        model,
+        options,
+        corpus_id,
+        idempotency_key or None,
     )
     if is_new:
         with logs.about(job_id=job.id):
-            _log.info("job %s: accepted", job.id)
+            log.info("job %s: accepted", job.id)
         # After the answer: a job on disk is safe, and Redis may take its time.
         background.add_task(services.queue.enqueue, job.id)
     response.headers["Location"] = f"/jobs/{job.id}"
-    return await run_in_threadpool(_started, services, job)
+    return await run_in_threadpool(_started, services.corpora, services.devices, job)
 
 
 async def _take_text(request: Request, services: Services) -> Asked:
@@ -126,7 +123,7 @@ async def _take_text(request: Request, services: Services) -> Asked:
             services.corpora.add,
             received.upload,
             options.symbols,
-            lambda scan: feasibility.check(services, options, scan),
+            lambda scan: feasibility.check(services.models, services.devices, options, scan),
             limiter=services.scans,
         )
     return asked.model, options, corpus_id
@@ -147,30 +144,35 @@ async def _take_request(request: Request, services: Services) -> Asked:
         raise unprocessable(
             "corpus_id", "is unknown; GET /corpora lists all corpora", "unknown_corpus"
         ) from None
-    await run_in_threadpool(feasibility.check, services, options, scan)
+    await run_in_threadpool(feasibility.check, services.models, services.devices, options, scan)
     return asked.model, options, asked.corpus_id
 
 
 def _create_job(
-    services: Services, model: str, options: TrainingOptions, corpus_id: str, key: str | None
+    jobs: JobStore,
+    corpora: CorpusStore,
+    model: str,
+    options: TrainingOptions,
+    corpus_id: str,
+    key: str | None,
 ) -> tuple[Job, bool]:
     try:
-        with services.corpora.kept(corpus_id):
-            return services.jobs.create(model, corpus_id, options.to_json(), key)
+        with corpora.kept(corpus_id):
+            return jobs.create(model, corpus_id, options.to_json(), key)
     except UnknownCorpus:
         raise Problem(
-            409, "corpus_deleted", "the corpus was deleted meanwhile: upload it again"
+            409, "corpus_deleted", "the corpus has just been deleted: upload it again"
         ) from None
 
 
-def _started(services: Services, job: Job) -> dict[str, Any]:
+def _started(corpora: CorpusStore, devices: DeviceStore, job: Job) -> StartedJob:
     corpus_id = job.spec["corpus_id"]
     options = TrainingOptions.from_json(job.spec["options"])
     corpus = None
     with suppress(UnknownCorpus):
-        report = services.corpora.scan(corpus_id, options.symbols).report
+        report = corpora.scan(corpus_id, options.symbols).report
         seconds = feasibility.estimated_seconds(
-            services, report.distinct, report.characters, options
+            devices, report.distinct, report.characters, options
         )
-        corpus = {"id": corpus_id, "estimated_seconds": seconds} | asdict(report)
-    return job.view() | {"corpus": corpus}
+        corpus = {"id": corpus_id, "estimated_seconds": seconds, **asdict(report)}
+    return StartedJob.model_validate({**job.view(), "corpus": corpus})

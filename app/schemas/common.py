@@ -1,8 +1,10 @@
 """Fields that several schemas share. Knows no route."""
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
 
+from fastapi import Path
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -15,18 +17,20 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
+Listed = TypeVar("Listed")
+
 MAX_TEXT = 20_000
-"""Characters of a text that is inspected or scored."""
+"""Most characters of a text to inspect or score."""
 
 
 def _temperature(value: float) -> float:
     if value != 0 and not 0.01 <= value <= 10:
-        raise ValueError("must be 0 (always the likeliest character) or from 0.01 to 10")
+        raise ValueError("must be 0 (always the most likely character) or from 0.01 to 10")
     return value
 
 
 class Matches:
-    """A text must match a pattern; ``words`` say so to a person who sent another."""
+    """Checks that a text matches a pattern; ``words`` are the error if it does not."""
 
     def __init__(self, pattern: str, words: str) -> None:
         self._pattern = re.compile(pattern, re.ASCII)
@@ -57,8 +61,8 @@ _REFERENCE = Matches(
     "must be name or name:tag, of lower-case letters, digits, '_' and '-' "
     "(in a tag also '.'), 63 at most each, starting with a letter or digit",
 )
-_CORPUS = Matches(r"[0-9a-f]{64}", "must be the id of a corpus: GET /corpora lists them")
-_JOB = Matches(r"[0-9a-f]{22}", "must be the id of a job: GET /jobs lists them")
+_CORPUS = Matches(r"[0-9a-f]{64}", "must be the id of a corpus; GET /corpora lists all corpora")
+_JOB = Matches(r"[0-9a-f]{22}", "must be the id of a job; GET /jobs lists all jobs")
 
 ModelName = Annotated[str, _NAME, Field(examples=["linux"])]
 ModelReference = Annotated[str, _REFERENCE, Field(examples=["linux"])]
@@ -67,12 +71,17 @@ JobId = Annotated[str, _JOB]
 Temperature = Annotated[float, AfterValidator(_temperature), Field(allow_inf_nan=False)]
 MAX_SEED = (1 << 63) - 1
 Unknown = Literal["error", "skip"]
-"""What to do with characters that a model does not know."""
+"""What to do with characters that a model does not know: refuse the text or skip them."""
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
+PathModel = Annotated[str, Path(description="Model, as name or name:tag.")]
+PathJob = Annotated[str, Path(description="Id of the job.")]
+PathCorpus = Annotated[str, Path(description="Id of the corpus.")]
+
+
 class Fields(BaseModel):
-    """Fields that a client sets: none but these, and an empty one is absent."""
+    """Fields that a client sets. Others are refused, and an empty one counts as absent."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -85,26 +94,27 @@ class Fields(BaseModel):
 
 
 class Page(Fields):
-    """Which part of a list: ``cursor`` is the ``next`` of the page before."""
+    """A page of a list: ``cursor`` is the ``next`` of the page before."""
 
-    limit: int = Field(50, ge=1, le=100)
+    limit: int = Field(50, ge=1, le=100, description="Most items of a page.")
 
 
-def page(name: str, found: list[dict[str, Any]], limit: int, key: str) -> dict[str, Any]:
-    """A page of a list.
+def page(
+    found: list[Listed], limit: int, place: Callable[[Listed], str]
+) -> tuple[list[Listed], str | None]:
+    """The items of a page of a list, and the cursor of the next page if there is one.
 
     Args:
-        name: what the list is called.
-        found: its items, and one more if there is a next page.
+        found: the items after this page's cursor, one more than ``limit`` if there are more.
         limit: items of a page.
-        key: of the value that a next page starts after.
+        place: the cursor that stands for an item.
     """
     items = found[:limit]
-    return {name: items, "next": items[-1][key] if len(found) > limit else None}
+    return items, place(items[-1]) if len(found) > limit else None
 
 
-class Baseline(BaseModel):
-    """What an n-gram model reaches on the same validation text."""
+class BaselineView(BaseModel):
+    """Loss of an n-gram model on the same validation text."""
 
     ngram_order: int | None = None
     val_loss: float | None = None
@@ -112,7 +122,7 @@ class Baseline(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether Redis answers, and how many workers and models there are."""
+    """Whether Redis answers, and the numbers of workers and models."""
 
     redis: bool
     workers: int | None

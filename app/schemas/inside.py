@@ -1,4 +1,4 @@
-"""Requests to look inside models, and the answers. Knows no route."""
+"""Requests to look inside models, and their answers. Knows no route."""
 
 from typing import Literal
 
@@ -8,11 +8,12 @@ from app.schemas.common import MAX_TEXT, Fields, ModelReference, Unknown
 
 
 class InspectedCharacter(BaseModel):
-    """A character that was read.
+    """A character of the text.
 
-    ``probability`` and ``loss`` are of it before it was seen; ``top`` are the guesses for the next
-    one, ``activations`` of the cells asked, both after it was read. In a bytes model the
-    probability is the product of its bytes', and the rest is told of its last byte.
+    ``probability`` and ``loss`` are those of this character before it was read. ``top``, the
+    guesses for the next character, and ``activations``, of the requested cells, follow after it
+    was read. In a bytes model the probability is the product of the bytes', and all else is that
+    of the last byte.
     """
 
     char: str
@@ -22,7 +23,19 @@ class InspectedCharacter(BaseModel):
     activations: list[float]
 
 
-class Inspection(BaseModel):
+class InspectionHead(BaseModel):
+    """The part of an inspection that is about the whole text."""
+
+    model: str
+    digest: str
+    layer: int
+    cells: list[int]
+    unknown: int
+    loss: float
+    bpc: float
+
+
+class Inspection(InspectionHead):
     """Losses are nats per character; ``unknown`` characters were left out."""
 
     model_config = ConfigDict(
@@ -55,18 +68,11 @@ class Inspection(BaseModel):
         }
     )
 
-    model: str
-    digest: str
-    layer: int
-    cells: list[int]
-    unknown: int
-    loss: float
-    bpc: float
     characters: list[InspectedCharacter]
 
 
 class RankedCell(BaseModel):
-    """``sign`` is −1 where the cell is low when what it tracks is high."""
+    """A cell that tracks something; ``sign`` is −1 if the cell is low where that is high."""
 
     layer: int
     cell: int
@@ -75,9 +81,7 @@ class RankedCell(BaseModel):
 
 
 class TrackedHypothesis(BaseModel):
-    """Cells that track one thing, the best first; a piece of text where the first one does, and its
-    activations there.
-    """
+    """Cells that track one thing, best first, and the first one's activations on an excerpt."""
 
     name: str
     title: str
@@ -88,7 +92,7 @@ class TrackedHypothesis(BaseModel):
 
 
 class CellRanking(BaseModel):
-    """``share`` of the cells track something; null where there is no text to tell by."""
+    """``share`` of the cells track something; null without a text to measure on."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -113,7 +117,7 @@ class CellRanking(BaseModel):
 
 
 class Score(BaseModel):
-    """Nats and bits per character that the model knows, and how many it does not."""
+    """Nats and bits per known character, and the number of unknown ones."""
 
     model: str
     loss: float | None
@@ -122,7 +126,7 @@ class Score(BaseModel):
 
 
 class Scores(BaseModel):
-    """``best`` is the model with the fewest bits, where an unknown character costs 20 of them."""
+    """``best`` needs the fewest bits for the whole text; an unknown character costs 20 bits."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -145,24 +149,31 @@ MAX_MODELS = 8
 
 
 class InspectRequest(Fields):
-    """A text to read, and what to tell of it."""
+    """A text to inspect, and what to report."""
 
-    text: str = Field(max_length=MAX_TEXT, examples=["To be, or not to be"])
-    top: int = Field(5, ge=0, le=20, description="guesses to tell after each character")
-    layer: int = Field(-1, ge=-8, le=7, description="from 0, or from -1 down for the last")
-    cells: list[int] = Field([], max_length=MAX_CELLS, description="of that layer")
+    text: str = Field(
+        max_length=MAX_TEXT, description="Text to read.", examples=["To be, or not to be"]
+    )
+    top: int = Field(5, ge=0, le=20, description="Guesses to list after each character.")
+    layer: int = Field(-1, ge=-8, le=7, description="Layer, from 0; -1 is the last.")
+    cells: list[int] = Field([], max_length=MAX_CELLS, description="Cells of that layer to report.")
     unknown: Unknown = Field(
-        "error", description="what to do with characters that the model does not know"
+        "error", description="Whether unknown characters are an error or skipped."
     )
 
 
 class ScoreRequest(Fields):
-    """A text, and the models to read it."""
+    """A text, and the models to score it with."""
 
-    text: str = Field(max_length=MAX_TEXT, examples=["To be, or not to be"])
+    text: str = Field(
+        max_length=MAX_TEXT, description="Text to score.", examples=["To be, or not to be"]
+    )
     models: list[ModelReference] = Field(
-        min_length=1, max_length=MAX_MODELS, examples=[["shakespeare", "linux"]]
+        min_length=1,
+        max_length=MAX_MODELS,
+        description="Models to compare.",
+        examples=[["shakespeare", "linux"]],
     )
     unknown: Unknown = Field(
-        "skip", description="what to do with characters that a model does not know"
+        "skip", description="Whether characters unknown to a model are an error or skipped."
     )

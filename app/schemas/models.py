@@ -1,32 +1,32 @@
 """Models as clients see them. Knows no route."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas.common import Baseline, Fields, ModelReference, Page
+from app.schemas.common import BaselineView, Fields, ModelReference, Page
 from models.config import NetworkKind
 
 
 class ModelQuery(Page):
-    cursor: ModelReference | None = None
+    cursor: ModelReference | None = Field(None, description="The next of the page before.")
 
 
 class DownloadQuery(Fields):
     format: Literal["zip", "onnx"] = Field(
-        "zip", description="the whole checkpoint, or its network for ONNX Runtime"
+        "zip", description="The whole checkpoint, or its network for ONNX Runtime."
     )
 
 
-class Precision(BaseModel):
-    """Validation losses of the two ways to compute the network."""
+class PrecisionView(BaseModel):
+    """Validation losses of the two precisions."""
 
     exact: float | None
     fast: float | None
 
 
 class ModelView(BaseModel):
-    """A published checkpoint under one of its tags."""
+    """A published checkpoint under one of its tags. Losses are nats per character."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -58,14 +58,14 @@ class ModelView(BaseModel):
     digest: str
     tags: list[str]
     network: NetworkKind
-    config: dict[str, Any]
+    config: dict[str, object]
     vocabulary_size: int
     parameters: int
     val_loss: float | None
     bpc: float | None
-    baseline: Baseline | None
-    precision: Precision
-    corpus: dict[str, Any] | None
+    baseline: BaselineView | None
+    precision: PrecisionView
+    corpus: dict[str, object] | None
     created_at: str | None
     job_id: str | None
     pretrained: bool
@@ -88,8 +88,8 @@ class SamplePoint(BaseModel):
     text: str
 
 
-class History(BaseModel):
-    """Losses and samples over the steps of a training."""
+class ModelHistory(BaseModel):
+    """Losses and samples over the steps of training."""
 
     points: list[LossPoint]
     samples: list[SamplePoint]

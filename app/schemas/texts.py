@@ -1,17 +1,18 @@
-"""Requests for text and names, and the answers. Knows no route."""
+"""Requests for text and names, and their answers. Knows no route."""
 
-from typing import Any, Literal
+from typing import Literal, NotRequired, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.engine.states import MAX_TOKEN
 from app.schemas.common import MAX_SEED, Fields, ModelReference, Temperature, Unknown
+from models.decoding.batch import FinishReason
 from models.decoding.graph import Precision
 from models.text.doctor import LIST_LINE
 
 
 class SampleResult(BaseModel):
-    """A text that is done. ``characters`` counts those written, the prime not among them."""
+    """A finished text. ``characters`` counts those written, without the prime."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -38,13 +39,47 @@ class SampleResult(BaseModel):
     precision: Literal["exact", "fast"]
     seconds: float
     state: str | None
-    probabilities: list[dict[str, Any]] | None = None
+    probabilities: list[dict[str, object]] | None = None
+
+
+class TextCharacter(TypedDict):
+    """A character of a text, its probability, and the most likely characters in its place."""
+
+    char: str
+    probability: float
+    top: list[tuple[str, float]]
+
+
+class TextEvent(TypedDict):
+    """Data of a ``text`` event; with ``characters`` if probabilities were requested."""
+
+    text: str
+    characters: NotRequired[list[TextCharacter]]
+
+
+class TextEnd(TypedDict):
+    """Data of the ``end`` event."""
+
+    finish_reason: FinishReason | None
+    characters: int
+    seed: int
+    digest: str
+    seconds: float
+    state: str | None
+
+
+class TextAnswer(TextEnd):
+    """A ``SampleResult`` as it is sent, without ``probabilities``."""
+
+    text: str
+    model: str
+    precision: Precision
 
 
 class NamesResult(BaseModel):
-    """Names, how many were asked for, and how many lines were drawn to find them.
+    """Names, the number asked for, and the number of lines drawn to find them.
 
-    ``novel``: a name is not a line of the corpus.
+    A name is ``novel`` if it is not a line of the corpus.
     """
 
     model_config = ConfigDict(
@@ -58,7 +93,7 @@ class NamesResult(BaseModel):
         }
     )
 
-    names: list[dict[str, Any]]
+    names: list[dict[str, object]]
     seed: int
     asked: int
     drawn: int
@@ -70,33 +105,41 @@ MAX_STOPS, MAX_STOP = 4, 256
 
 
 class SampleQuery(Fields):
-    """What decides a text."""
+    """Everything that determines a text."""
 
     model: ModelReference | None = Field(
-        None, description="may be left out while there is only one model"
+        None, description="Model to use; optional if there is only one."
     )
     prime: str = Field(
-        "", max_length=MAX_PRIME, description="text to read first", examples=["ROMEO:"]
+        "", max_length=MAX_PRIME, description="Text to continue.", examples=["ROMEO:"]
     )
-    temperature: Temperature = Field(1.0, description="0 is argmax", examples=[0.8])
+    temperature: Temperature = Field(
+        1.0, description="Randomness; 0 always takes the most likely character.", examples=[0.8]
+    )
     length: int = Field(
-        1000, ge=1, le=1_000_000, description="characters to write, the prime not among them"
+        1000, ge=1, le=1_000_000, description="Characters to write, without the prime."
     )
     seed: int | None = Field(
-        None, ge=0, le=MAX_SEED, description="the same seed gives the same text"
+        None, ge=0, le=MAX_SEED, description="Random seed; the same one gives the same text."
     )
-    top_k: int | None = Field(None, ge=1, le=1 << 20, description="choose among so many")
-    top_p: float | None = Field(None, gt=0, le=1, description="choose among so much probability")
-    stop: list[str] = Field([], max_length=MAX_STOPS, description="the text ends before the first")
-    echo: bool = Field(False, description="puts the prime in front")
+    top_k: int | None = Field(
+        None, ge=1, le=1 << 20, description="Sample from this many most likely characters."
+    )
+    top_p: float | None = Field(
+        None, gt=0, le=1, description="Nucleus sampling: smallest set with this probability."
+    )
+    stop: list[str] = Field(
+        [], max_length=MAX_STOPS, description="Strings; the text ends before the first one found."
+    )
+    echo: bool = Field(False, description="Start the answer with the prime.")
     unknown: Unknown = Field(
-        "error", description="what to do with characters that the model does not know"
+        "error", description="Whether unknown characters are an error or skipped."
     )
     precision: Precision | None = Field(
-        None, description="exact is fp32, fast is int8; the model's best if left out"
+        None, description="exact is fp32, fast is int8; the best for the model by default."
     )
     probabilities: int = Field(
-        0, ge=0, le=20, description="alternatives to tell of each character; SSE and JSON only"
+        0, ge=0, le=20, description="Alternatives to list for each character; not in plain text."
     )
 
     @field_validator("stop")
@@ -108,10 +151,10 @@ class SampleQuery(Fields):
 
 
 class SampleRequest(SampleQuery):
-    """The same as JSON, and the way on from an earlier answer."""
+    """The same fields as JSON, and the state of an earlier answer to continue from."""
 
     continue_from: str | None = Field(
-        None, max_length=MAX_TOKEN, description="the `state` of an earlier answer"
+        None, max_length=MAX_TOKEN, description="The state of an earlier answer."
     )
 
 
@@ -119,19 +162,23 @@ LONGEST = 200
 
 
 class NamesQuery(Fields):
-    """Which names, and how many."""
+    """Which names to draw, and how many."""
 
     model: ModelReference | None = Field(
-        None, description="may be left out while there is only one model", examples=["names"]
+        None, description="Model to use; optional if there is only one.", examples=["names"]
     )
-    count: int = Field(10, ge=1, le=1000)
-    starts_with: str = Field("", max_length=LONGEST, examples=["Ka"])
-    min_length: int = Field(1, ge=1, le=LONGEST, description="characters")
-    max_length: int = Field(LIST_LINE, ge=1, le=LONGEST, description="characters")
-    novel: bool = Field(False, description="none that the model has read")
-    temperature: Temperature = Field(1.0, description="0 is argmax", examples=[0.8])
+    count: int = Field(10, ge=1, le=1000, description="Names to draw.")
+    starts_with: str = Field(
+        "", max_length=LONGEST, description="Beginning of every name.", examples=["Ka"]
+    )
+    min_length: int = Field(1, ge=1, le=LONGEST, description="Fewest characters of a name.")
+    max_length: int = Field(LIST_LINE, ge=1, le=LONGEST, description="Most characters of a name.")
+    novel: bool = Field(False, description="Draw only names that are not in the corpus.")
+    temperature: Temperature = Field(
+        1.0, description="Randomness; 0 always takes the most likely character.", examples=[0.8]
+    )
     seed: int | None = Field(
-        None, ge=0, le=MAX_SEED, description="the same seed gives the same names"
+        None, ge=0, le=MAX_SEED, description="Random seed; the same one gives the same names."
     )
 
     @field_validator("starts_with")

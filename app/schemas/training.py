@@ -1,6 +1,6 @@
-"""What goes over the wire: options with their ranges, and the objects that answers hold.
+"""Requests about training, corpora and jobs, and their answers.
 
-The ranges are those of ``docs/http-api.md``. Knows no route.
+The options of a training are made from ``models.options``. Knows no route.
 """
 
 from dataclasses import fields as dataclass_fields
@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from app.schemas.common import (
-    Baseline,
+    BaselineView,
     CorpusId,
     Fields,
     JobId,
@@ -32,7 +32,7 @@ from worker.jobs import Status
 
 
 def _steps(value: Any) -> list[int]:
-    """``100,300`` as a query or a form has it, or a list as JSON has it."""
+    """Reads ``100,300`` from a query or a form, or a list from JSON."""
     parts = value.split(",") if isinstance(value, str) else value
     try:
         steps = sorted({int(str(part)) for part in parts})
@@ -65,20 +65,20 @@ Steps = Annotated[
 
 
 class TrainFields(Fields):
-    """What ``POST /train`` takes. What stays null is decided by the preset and the corpus."""
+    """The options of a training. The preset and the corpus decide those that stay null."""
 
-    model: ModelName
+    model: ModelName = Field(description="Name to publish the model under.")
 
     def options(self) -> TrainingOptions:
-        """The options, with ``tokens`` decided."""
+        """The options for the worker, with ``tokens`` decided."""
         options = TrainingOptions.from_json(self.model_dump())
         return replace(options, tokens=options.symbols)
 
 
 class CorpusTrainFields(TrainFields):
-    """``POST /train`` as JSON, for a corpus that is here already."""
+    """``POST /train`` as JSON, for a corpus that was uploaded before."""
 
-    corpus_id: CorpusId
+    corpus_id: CorpusId = Field(description="Corpus to train on.")
 
 
 SomeFields = TypeVar("SomeFields", bound=TrainFields)
@@ -89,11 +89,11 @@ _TYPES: dict[str, Any] = {
     "keep_snapshots": Annotated[Steps, AfterValidator(_snapshots)] | None,
     "init_from": ModelReference | None,
 }
-"""Of options whose values are more than a type and bounds."""
+"""Types of the options that need more than a plain type and bounds."""
 
 
 def _schema_field(name: str) -> tuple[Any, Any]:
-    """An option of ``models.options`` as a field: its type, default, bounds and help."""
+    """Makes a field from an option of ``models.options``: type, default, bounds and help."""
     option = TrainingOptions.__dataclass_fields__[name]
     default = list(option.default) if isinstance(option.default, tuple) else option.default
     about = {"description": option.metadata["help"]}
@@ -108,7 +108,7 @@ def _schema_field(name: str) -> tuple[Any, Any]:
 
 
 OPTIONS = [f.name for f in dataclass_fields(TrainingOptions) if f.metadata]
-"""Options that clients may set, in the order in which they are listed."""
+"""Names of the options that clients may set, in the order of their listing."""
 
 
 def _with_options(name: str, base: type[SomeFields]) -> type[SomeFields]:
@@ -121,7 +121,7 @@ TrainRequest = _with_options("TrainRequest", CorpusTrainFields)
 
 
 class ResumeRequest(Fields):
-    """Limits that an ended job gets anew; what is left out stays."""
+    """New limits for an ended job; those left out stay as they are."""
 
     max_epochs: float | None = _schema_field("max_epochs")[1]
     max_steps: int | None = _schema_field("max_steps")[1]
@@ -129,17 +129,17 @@ class ResumeRequest(Fields):
 
 
 class JobQuery(Page):
-    cursor: JobId | None = None
-    status: Status | None = None
-    model: ModelName | None = None
+    cursor: JobId | None = Field(None, description="The next of the page before.")
+    status: Status | None = Field(None, description="Only jobs with this status.")
+    model: ModelName | None = Field(None, description="Only jobs of this model.")
 
 
 class CorpusQuery(Page):
-    cursor: CorpusId | None = None
+    cursor: CorpusId | None = Field(None, description="The next of the page before.")
 
 
 class CorpusReport(BaseModel):
-    """What the corpus doctor found. ``characters`` counts bytes where ``encoding`` is bytes."""
+    """What the corpus doctor found. ``characters`` counts bytes if ``encoding`` is bytes."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -169,7 +169,7 @@ class CorpusReport(BaseModel):
     encoding: str | None = None
     line_ends: str | None = None
     normalised: list[str] = []
-    rare: list[dict[str, Any]] | None = None
+    rare: list[dict[str, object]] | None = None
     unprintable: list[str] = []
     lines: int | None = None
     duplicate_line_share: float | None = None
@@ -183,7 +183,7 @@ class CorpusList(BaseModel):
     next: str | None
 
 
-class Progress(BaseModel):
+class JobProgress(BaseModel):
     """Losses in nats per character, times in seconds."""
 
     step: int | None = None
@@ -244,17 +244,17 @@ class JobView(BaseModel):
     created_at: str
     started_at: str | None
     finished_at: str | None
-    options: dict[str, Any]
+    options: dict[str, object]
     corpus_id: str
     device: str | None
-    progress: Progress | None
-    baseline: Baseline | None
+    progress: JobProgress | None
+    baseline: BaselineView | None
     error: JobError | None
     links: JobLinks
 
 
 class StartedJob(JobView):
-    """A job and what its corpus is."""
+    """A job and the report of its corpus."""
 
     model_config = ConfigDict(json_schema_extra={"example": _JOB_EXAMPLE | {"corpus": {}}})
 

@@ -21,10 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.supervisor.errors import UserError
-from app.supervisor.tether import tethered
 from worker import logs
+from worker.clock import timestamp
+from worker.data import DataDirectory
+from worker.tether import tethered
 
-LOCK = "charloom.lock"
 LOCK_PATIENCE = 0.2
 """Seconds to wait for a held lock: a process that only looks holds it for an instant."""
 
@@ -62,7 +63,7 @@ def data_lock(directory: Path, url: str) -> Iterator[None]:
     Raises:
         UserError: another process holds it.
     """
-    with (directory / LOCK).open("a+") as file:
+    with DataDirectory(directory).lock.open("a+") as file:
         deadline = time.monotonic() + LOCK_PATIENCE
         while True:
             try:
@@ -85,7 +86,7 @@ def _already(pid: str, url: str) -> str:
 def running_url(directory: Path) -> str | None:
     """The URL of the holder of ``directory``, empty before it has one; None if there is none."""
     try:
-        file = (directory / LOCK).open()
+        file = DataDirectory(directory).lock.open()
     except FileNotFoundError:
         return None
     with file:
@@ -106,7 +107,7 @@ def url_of(directory: Path, pid: int) -> str | None:
 
 
 def _holder(directory: Path) -> tuple[str, str]:
-    pid, _, url = (directory / LOCK).read_text().strip().partition(" ")
+    pid, _, url = DataDirectory(directory).lock.read_text().strip().partition(" ")
     return pid, url
 
 
@@ -308,7 +309,7 @@ def _record(line: str, program: str) -> str:
         record = None
     if not isinstance(record, dict):
         message = line.strip()
-        record = {"time": logs.timestamp(time.time()), "level": "info", "message": message}
+        record = {"time": timestamp(), "level": "info", "message": message}
     return json.dumps({"service": program} | record)
 
 

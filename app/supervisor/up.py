@@ -22,6 +22,7 @@ from app.supervisor import loopback, valkey
 from app.supervisor.errors import UserError
 from app.supervisor.processes import Program, Supervisor, data_lock, say
 from worker import logs
+from worker.data import DataDirectory
 from worker.settings import NICENESS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +60,7 @@ def bring_up(
         stages: list[list[Program]] = []
         redis_url = os.environ.get("CHARLOOM_REDIS_URL")
         if not redis_url:
-            redis = embedded_redis(data / "redis")
+            redis = embedded_redis(DataDirectory(data).redis)
             held.callback(redis.stop)
             stages.append([redis_program(redis)])
             redis_url = redis.url

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from app.supervisor.errors import UserError
-from app.supervisor.tether import tethered
+from worker.tether import tethered
 
 LONGEST_SOCKET_DIRECTORY = 60
 """Bytes. A Unix socket's path has at most 104 (macOS) or 108: no longer directory is used."""

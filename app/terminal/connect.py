@@ -18,10 +18,10 @@ from typing import IO
 
 from app.supervisor.errors import UserError
 from app.supervisor.processes import running_url, url_of
-from app.supervisor.tether import tethered
 from app.supervisor.up import ROOT, SERVER, browser_url, free_port, is_healthy
 from app.terminal.client import Client
 from app.terminal.output import tell
+from worker.tether import tethered
 
 LOOPBACK = "127.0.0.1"
 

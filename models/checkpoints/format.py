@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as to_safetensors
 
+from models.arrays import Hashes
 from models.checkpoints.card import MAX_CARD, Card, HistoryPoint, parse_card, parse_point, readme
 from models.config import NetworkConfig, Weights
 from models.files import (
@@ -63,15 +63,13 @@ MAX_JSON = 8 << 20
 MAX_HISTORY = 64 << 20
 _MAX_HEADER = 1 << 20
 
-Lines = NDArray[np.uint64]
-
 
 class ManifestEntry(TypedDict):
     sha256: str
     bytes: int
 
 
-def no_lines() -> Lines:
+def no_lines() -> Hashes:
     return np.empty(0, dtype="<u8")
 
 
@@ -88,7 +86,7 @@ class Checkpoint:
     card: Card
     history: list[HistoryPoint]
     validation: bytes
-    lines: Lines = field(default_factory=no_lines)
+    lines: Hashes = field(default_factory=no_lines)
 
 
 def write(directory: Path, checkpoint: Checkpoint) -> str:
@@ -203,7 +201,7 @@ def read_vocabulary(data: bytes, config: NetworkConfig) -> Vocabulary:
     return vocabulary
 
 
-def _read_lines(data: bytes) -> Lines:
+def _read_lines(data: bytes) -> Hashes:
     if len(data) % 8:
         raise CheckpointError("lines.u64 is truncated")
     lines = np.frombuffer(data, dtype="<u8")

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from models.arrays import Floats, Ids
 from models.config import NetworkConfig, Weights
-from models.decoding.graph import Precision, Session, build_graph
+from models.decoding.graph import Precision, build_graph
+from models.onnx_graph import OnnxSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,12 @@ class Decoder:
         self.precision = precision
         self.parts = 2 if config.kind == "lstm" else 1
         self._weights = weights
-        self._plain = Session(build_graph(config, weights, precision))
+        self._plain = OnnxSession(build_graph(config, weights, precision))
 
     @cached_property
-    def _filtering(self) -> "Session":
+    def _filtering(self) -> OnnxSession:
         """The graph that knows top-k and top-p: sorting costs every row, so it is one apart."""
-        return Session(build_graph(self.config, self._weights, self.precision, filtering=True))
+        return OnnxSession(build_graph(self.config, self._weights, self.precision, filtering=True))
 
     def start(self, ids: Ids) -> Rows:
         """Rows that have read nothing yet and are about to read ``ids``, [rows]."""

@@ -7,16 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-import onnxruntime
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from models.arrays import Floats
 from models.config import GATES, NetworkConfig, Weights
-
-OPSET = 17
-IR_VERSION = 9
-_MICROSOFT = "com.microsoft"
+from models.onnx_graph import BOOL, FLOAT, INT64, MICROSOFT, GraphBuilder, model_of, value, values
 
 Precision = Literal["exact", "fast"]
 
@@ -26,25 +20,6 @@ NOT_FINITE = -1
 # Row blocks of torch's gates in the order that ONNX wants: (i, f, g, o) to (i, o, f, c),
 # (r, z, n) to (z, r, h).
 _GATE_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
-
-
-class Session:
-    """A graph in ONNX Runtime."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        options = onnxruntime.SessionOptions()
-        # One thread: a second one buys little for a product this small, each core has a batch
-        # of its own to work on, and int8 products of two threads are scaled apart.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        self._outputs = [output.name for output in self._session.get_outputs()]
-
-    def run(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return dict(zip(self._outputs, self._session.run(None, feeds), strict=True))
 
 
 def build_graph(
@@ -62,48 +37,37 @@ def build_graph(
     parts = "hc" if config.kind == "lstm" else "h"
     state = [f"{part}{layer}" for layer in layers for part in parts]
     ends = [f"{name}_end" for name in state]
-    scan = helper.make_node(
+    builder = GraphBuilder()
+    builder.add(
         "Scan",
         ["id", *state, "uniforms", "forced"],
-        ["id_end", *ends, "chosen", "logits"],
-        body=_Body(config, weights, precision, filtering).graph(state),
+        "id_end",
+        *ends,
+        "chosen",
+        "logits",
+        body=_StepGraph(config, weights, precision, filtering).graph(state),
         num_scan_inputs=2,
     )
     inputs = [
-        _value("id", TensorProto.INT64, ("rows",)),
-        *_values(state, TensorProto.FLOAT, (1, "rows", config.hidden_size)),
-        _value("uniforms", TensorProto.FLOAT, ("steps", "rows")),
-        _value("forced", TensorProto.INT64, ("steps", "rows")),
-        _value("temperature", TensorProto.FLOAT, ("rows", 1)),
-        _value("greedy", TensorProto.BOOL, ("rows",)),
+        value("id", INT64, "rows"),
+        *values(state, FLOAT, 1, "rows", config.hidden_size),
+        value("uniforms", FLOAT, "steps", "rows"),
+        value("forced", INT64, "steps", "rows"),
+        value("temperature", FLOAT, "rows", 1),
+        value("greedy", BOOL, "rows"),
     ]
     if filtering:
-        inputs += [
-            _value("last_kept", TensorProto.INT64, ("rows", 1)),
-            _value("top_p", TensorProto.FLOAT, ("rows", 1)),
-        ]
+        inputs += [value("last_kept", INT64, "rows", 1), value("top_p", FLOAT, "rows", 1)]
     outputs = [
-        _value("id_end", TensorProto.INT64, ("rows",)),
-        *_values(ends, TensorProto.FLOAT, (1, "rows", config.hidden_size)),
-        _value("chosen", TensorProto.INT64, ("steps", "rows")),
-        _value("logits", TensorProto.FLOAT, ("steps", "rows", config.vocabulary_size)),
+        value("id_end", INT64, "rows"),
+        *values(ends, FLOAT, 1, "rows", config.hidden_size),
+        value("chosen", INT64, "steps", "rows"),
+        value("logits", FLOAT, "steps", "rows", config.vocabulary_size),
     ]
-    graph = helper.make_graph([scan], "decoder", inputs, outputs)
-    opsets = [helper.make_opsetid("", OPSET)]
-    if precision == "fast":
-        opsets.append(helper.make_opsetid(_MICROSOFT, 1))
-    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+    return model_of(builder.graph("decoder", inputs, outputs), microsoft=precision == "fast")
 
 
-def _value(name: str, kind: int, shape: tuple[int | str, ...]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, shape)
-
-
-def _values(names: list[str], kind: int, shape: tuple[int | str, ...]) -> list[onnx.ValueInfoProto]:
-    return [_value(name, kind, shape) for name in names]
-
-
-class _Body:
+class _StepGraph:
     """The scan's body: one character for every row."""
 
     def __init__(
@@ -113,39 +77,28 @@ class _Body:
         self.weights = weights
         self.precision = precision
         self.filtering = filtering
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
+        self._builder = GraphBuilder()
+        self._add, self._constant = self._builder.add, self._builder.constant
 
     def graph(self, state: list[str]) -> onnx.GraphProto:
-        values = self._input()
+        read = self._input()
         for layer in range(self.config.num_layers):
-            values = self._layer(layer, values)
-        self._choice(self._logits(values))
+            read = self._layer(layer, read)
+        self._choice(self._logits(read))
         hidden = self.config.hidden_size
         inputs = [
-            _value("id_in", TensorProto.INT64, ("rows",)),
-            *_values([f"{s}_in" for s in state], TensorProto.FLOAT, (1, "rows", hidden)),
-            _value("uniform", TensorProto.FLOAT, ("rows",)),
-            _value("force", TensorProto.INT64, ("rows",)),
+            value("id_in", INT64, "rows"),
+            *values([f"{name}_in" for name in state], FLOAT, 1, "rows", hidden),
+            value("uniform", FLOAT, "rows"),
+            value("force", INT64, "rows"),
         ]
         outputs = [
-            _value("id_out", TensorProto.INT64, ("rows",)),
-            *_values([f"{s}_out" for s in state], TensorProto.FLOAT, (1, "rows", hidden)),
-            _value("taken", TensorProto.INT64, ("rows",)),
-            _value("scores", TensorProto.FLOAT, ("rows", self.config.vocabulary_size)),
+            value("id_out", INT64, "rows"),
+            *values([f"{name}_out" for name in state], FLOAT, 1, "rows", hidden),
+            value("taken", INT64, "rows"),
+            value("scores", FLOAT, "rows", self.config.vocabulary_size),
         ]
-        return helper.make_graph(self.nodes, "step", inputs, outputs, self.constants)
-
-    def _add(self, operator: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
-        name = output or f"{operator}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
-        return name
-
-    def _constant(self, name: str, value: NDArray[Any]) -> str:
-        """A constant of the body; the first of a name stays."""
-        if all(constant.name != name for constant in self.constants):
-            self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
+        return self._builder.graph("step", inputs, outputs)
 
     def _input(self) -> str:
         """What the first layer reads, [1, rows, inputs]: 1-of-k or the embedding."""
@@ -162,14 +115,14 @@ class _Body:
             read = self._add("OneHot", ["id_in", depth, off_on])
         return self._add("Unsqueeze", [read, first])
 
-    def _layer(self, layer: int, values: str) -> str:
+    def _layer(self, layer: int, read: str) -> str:
         """One recurrent layer over one step; its new h, [1, rows, hidden], is what it gives."""
         if self.precision == "fast":
-            return self._fast_layer(layer, values)
+            return self._fast_layer(layer, read)
         kind = self.config.kind
         w, r, bias = self._layer_weights(layer)
         inputs = [
-            values,
+            read,
             self._constant(f"w{layer}", w[None]),
             self._constant(f"r{layer}", r[None]),
             self._constant(f"b{layer}", bias[None]),
@@ -184,8 +137,7 @@ class _Body:
         if kind == "gru":
             # torch's variant: the reset gate after the product.
             attributes["linear_before_reset"] = 1
-        self.nodes.append(helper.make_node(kind.upper(), inputs, outputs, **attributes))
-        return f"h{layer}_out"
+        return self._add(kind.upper(), inputs, *outputs, **attributes)
 
     def _layer_weights(self, layer: int) -> tuple[Floats, Floats, Floats]:
         """Input weights, recurrent weights and both biases, as ONNX orders them."""
@@ -195,7 +147,7 @@ class _Body:
         )
         return w, r, np.concatenate([bias_w, bias_r])
 
-    def _fast_layer(self, layer: int, values: str) -> str:
+    def _fast_layer(self, layer: int, read: str) -> str:
         """An LSTM layer with int8 weights.
 
         ONNX Runtime scales the activations of a whole batch by its largest, so rows would feel
@@ -216,7 +168,7 @@ class _Body:
             ]
         w_name, w_scale, w_zero, r_name, r_scale, r_zero = quantised
         inputs = [
-            self._pinned(values, w.shape[1]),
+            self._pinned(read, w.shape[1]),
             w_name,
             r_name,
             self._constant(f"b{layer}", bias[None]),
@@ -230,14 +182,12 @@ class _Body:
             r_zero,
         ]
         outputs = ["", f"h{layer}_pinned", f"c{layer}_pinned"]
-        self.nodes.append(
-            helper.make_node(
-                "DynamicQuantizeLSTM",
-                inputs,
-                outputs,
-                domain=_MICROSOFT,
-                hidden_size=self.config.hidden_size,
-            )
+        self._add(
+            "DynamicQuantizeLSTM",
+            inputs,
+            *outputs,
+            domain=MICROSOFT,
+            hidden_size=self.config.hidden_size,
         )
         bounds = [
             self._constant(name, np.array([value], np.int64))
@@ -247,17 +197,17 @@ class _Body:
             self._add("Slice", [f"{part}{layer}_pinned", *bounds], f"{part}{layer}_out")
         return f"h{layer}_out"
 
-    def _pinned(self, values: str, size: int) -> str:
+    def _pinned(self, state: str, size: int) -> str:
         alternating = np.where(np.arange(size) % 2, np.float32(-1), np.float32(1))
         row = self._constant(f"pinned_{size}", alternating[None, None])
-        return self._add("Concat", [values, row], axis=1)
+        return self._add("Concat", [state, row], axis=1)
 
     def _embedding_scale(self) -> np.float32:
         largest = np.abs(self.weights["embedding.weight"]).max()
         return np.float32(max(largest, np.float32(1e-12)))
 
-    def _logits(self, values: str) -> str:
-        flat = self._add("Squeeze", [values, "axis_0"])
+    def _logits(self, hidden: str) -> str:
+        flat = self._add("Squeeze", [hidden, "axis_0"])
         weight = self._constant("output.weight", self.weights["output.weight"])
         bias = self._constant("output.bias", self.weights["output.bias"])
         return self._add("Gemm", [flat, weight, bias], "scores", transB=1)
@@ -276,13 +226,13 @@ class _Body:
         axes = self._constant("axes_1", np.array([1], np.int64))
         wanted = self._add("Mul", [self._add("Unsqueeze", ["uniform", axes]), total])
         below = self._add("LessOrEqual", [cumulative, wanted])
-        counted = self._add("Cast", [below], to=TensorProto.FLOAT)
+        counted = self._add("Cast", [below], to=FLOAT)
         count = self._add("ReduceSum", [counted, axes], keepdims=0)
         highest = np.array(self.config.vocabulary_size - 1, np.int64)
         sampled = self._add(
             "Min",
             [
-                self._add("Cast", [count], to=TensorProto.INT64),
+                self._add("Cast", [count], to=INT64),
                 self._constant("highest", highest),
             ],
         )
@@ -300,14 +250,12 @@ class _Body:
         size = self._constant("size", np.array([self.config.vocabulary_size], np.int64))
         axis = self._constant("axis_1", np.array(1, np.int64))
         axes = self._constant("axes_1", np.array([1], np.int64))
-        self.nodes.append(
-            helper.make_node("TopK", [weights, size], ["descending", "order"], axis=1)
-        )
+        self._add("TopK", [weights, size], "descending", "order", axis=1)
         cumulative = self._add("CumSum", ["descending", axis])
         mass = self._add("GatherElements", [cumulative, "last_kept"], axis=1)
         before = self._add("Sub", [cumulative, "descending"])
         within = self._add("Less", [before, self._add("Mul", [mass, "top_p"])])
-        counted = self._add("Cast", [within], to=TensorProto.INT64)
+        counted = self._add("Cast", [within], to=INT64)
         count = self._add("ReduceSum", [counted, axes], keepdims=1)
         one = self._constant("one", np.array(1, np.int64))
         last = self._add("Min", [self._add("Sub", [count, one]), "last_kept"])

@@ -4,13 +4,58 @@ The decoder does the same in an ONNX graph for many streams at once; tests hold 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    pass
+MAX_SEED = (1 << 63) - 1
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0
+"""Of a temperature that is not 0."""
+MAX_LENGTH = 1_000_000
+MAX_TOP_K = 1 << 20
+MAX_STOPS, MAX_STOP = 4, 256
+"""Stop strings of a text, and characters of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOptions:
+    """What decides a text, beside the model and the prime.
+
+    ``length`` counts characters to write, the prime not among them. ``temperature`` 0 is argmax.
+    ``top_k`` and ``top_p`` 0 are off. The text ends before the first of the ``stop`` strings.
+
+    Raises:
+        ValueError: an option is out of its range. Rows share a batch: what the decoder could not
+            take would end the texts of all of them.
+    """
+
+    seed: int = 0
+    temperature: float = 1.0
+    length: int = 1000
+    top_k: int = 0
+    top_p: float = 0.0
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_range("seed", self.seed, MAX_SEED)
+        _check_range("length", self.length, MAX_LENGTH)
+        _check_range("top_k", self.top_k, MAX_TOP_K)
+        _check_range("top_p", self.top_p, 1)
+        if self.temperature != 0 and not MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
+            raise ValueError(
+                f"temperature must be 0 or from {MIN_TEMPERATURE} to {MAX_TEMPERATURE:g}"
+            )
+        if len(self.stop) > MAX_STOPS or not all(0 < len(s) <= MAX_STOP for s in self.stop):
+            raise ValueError(
+                f"stop must be at most {MAX_STOPS} strings of 1 to {MAX_STOP} characters"
+            )
+
+
+def _check_range(name: str, number: float, highest: int) -> None:
+    # A NaN compares as neither.
+    if not 0 <= number <= highest:
+        raise ValueError(f"{name} must be from 0 to {highest:,}")
+
 
 # SplitMix64: increment and output mix of Steele, Lea & Flood, "Fast splittable pseudorandom
 # number generators", OOPSLA 2014. Counter-based: position n needs none of the draws before it.
@@ -81,19 +126,3 @@ def keep_likeliest(weights: NDArray[np.float32], top_k: int, top_p: float) -> ND
         cumulative = np.cumsum(ordered, dtype=np.float32)
         last = int((cumulative - ordered < np.float32(top_p) * cumulative[-1]).sum()) - 1
     return np.where(weights >= ordered[max(last, 0)], weights, np.float32(0))
-
-
-@dataclass(frozen=True, slots=True)
-class SampleOptions:
-    """What decides a text, beside the model and the prime.
-
-    ``length`` counts characters to write, the prime not among them. ``top_k`` and ``top_p`` 0 are
-    off. The text ends before the first of the ``stop`` strings.
-    """
-
-    seed: int = 0
-    temperature: float = 1.0
-    length: int = 1000
-    top_k: int = 0
-    top_p: float = 0.0
-    stop: tuple[str, ...] = ()

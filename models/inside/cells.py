@@ -20,7 +20,7 @@ from models.arrays import Floats, Ids
 from models.checkpoints.format import Checkpoint
 from models.config import GATES, NetworkConfig, Weights
 from models.inside.hypotheses import HYPOTHESES, Hypothesis, Metric, Target
-from models.inside.reader import Reader, Stopped, character_ends
+from models.inside.reader import StateReader, Stopped, character_ends
 
 TOP = 10
 """Cells that are told of each hypothesis."""
@@ -254,7 +254,7 @@ def _levels(checkpoint: Checkpoint, ids: Ids, ends: Ids, stopped: Callable[[], b
             levels = np.rint(cut * (_LEVELS // 2 - 1)).astype(np.int16)
             kept[layer, :, :, first : first + len(cut)] = levels.transpose(2, 1, 0)
 
-    Reader(config, checkpoint.weights).read(ids[places % len(ids)], seen)
+    StateReader(config, checkpoint.weights).read(ids[places % len(ids)], seen)
     every = kept.reshape(config.num_layers * config.hidden_size, -1)
     return every[:, : len(ids)] if len(ends) == len(ids) else every[:, ends]
 

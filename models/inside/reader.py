@@ -12,18 +12,14 @@ Knows no file, no client and no torch.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from models.arrays import Floats, Ids
 from models.checkpoints.format import Checkpoint
 from models.config import GATES, NetworkConfig, Weights
-from models.decoding.graph import IR_VERSION, OPSET
+from models.onnx_graph import FLOAT, INT64, GraphBuilder, OnnxSession, model_of, value, values
 from models.text.vocab import Vocabulary
 
 BLOCK = 512
@@ -117,7 +113,7 @@ def trace(
         if at == config.num_layers - 1:
             guesses.take(begin, h[:, 0])
 
-    Reader(config, checkpoint.weights, threads).read(ids[:, None], seen)
+    StateReader(config, checkpoint.weights, threads).read(ids[:, None], seen)
     if not np.isfinite(guesses.losses).all():
         raise FloatingPointError("the logits are not finite")
     # What was told after step t is told of the id that step read: id 0 is the start.
@@ -145,7 +141,7 @@ def character_ends(vocabulary: Vocabulary, text: str) -> Ids:
     return np.cumsum(np.where(surrogates, 1, sizes)) - 1
 
 
-class Reader:
+class StateReader:
     """A network ready to read texts. It keeps nothing between calls; threads may share it.
 
     Args:
@@ -158,7 +154,7 @@ class Reader:
         self.threads = min(threads, config.num_layers)
         self._weights = weights
         self._layers = [
-            _session(_layer_graph(config, weights, layer)) for layer in range(config.num_layers)
+            OnnxSession(_layer_graph(config, weights, layer)) for layer in range(config.num_layers)
         ]
 
     def read(self, ids: Ids, seen: Seen) -> None:
@@ -210,14 +206,13 @@ class Reader:
         return lambda begin: products[places[begin : begin + block]]
 
     def _advance(
-        self, layer: int, values: Floats, state: dict[str, Floats]
+        self, layer: int, inputs: Floats, state: dict[str, Floats]
     ) -> tuple[Floats, Floats]:
         """One layer over a block: its h and what its cells show; moves ``state`` on."""
-        feeds = {part: state[part] for part in _parts(self.config)}
-        names = [*(f"{part}_end" for part in feeds), "hs", "shown"]
-        *ends, h, shown = self._layers[layer].run(names, feeds | {"values": values})
-        state.update(zip(feeds, ends, strict=True))
-        return h, shown
+        parts = _parts(self.config)
+        found = self._layers[layer].run({part: state[part] for part in parts} | {"values": inputs})
+        state.update({part: found[f"{part}_end"] for part in parts})
+        return found["hs"], found["shown"]
 
 
 class _Guesses:
@@ -229,7 +224,7 @@ class _Guesses:
         self.top = np.empty((len(ids), top), np.float32)
         # After the last step comes what nobody knows: any id will do.
         self._next = np.append(ids[1:], 0)
-        self._session = _session(_output_graph(checkpoint.weights))
+        self._session = OnnxSession(_output_graph(checkpoint.weights))
         self._block = max(1, _LOGITS // checkpoint.config.vocabulary_size)
 
     def take(self, begin: int, h: Floats) -> None:
@@ -244,10 +239,10 @@ class _Guesses:
                 # Not 0 of them: what is not wanted is cut off again.
                 "count": np.array([max(1, count)]),
             }
-            log_probability, logarithms, order = self._session.run(None, feeds)
-            self.losses[place] = -log_probability[:, 0]
-            self.top[place] = np.exp(logarithms[:, :count])
-            self.top_ids[place] = order[:, :count]
+            found = self._session.run(feeds)
+            self.losses[place] = -found["of_next"][:, 0]
+            self.top[place] = np.exp(found["best"][:, :count])
+            self.top_ids[place] = found["order"][:, :count]
 
 
 def _steps(rows: int) -> int:
@@ -270,48 +265,6 @@ def _input_bias(config: NetworkConfig, weights: Weights, layer: int) -> Floats:
     return np.concatenate([bias[:cut] + recurrent[:cut], bias[cut:]])
 
 
-def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    # A product with one vector waits for memory: a second thread of its own would too.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-
-
-class _Graph:
-    """An ONNX graph in the making."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def add(self, operator: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> str:
-        """Adds a node; the name of its first output."""
-        names = outputs or (f"{operator}_{len(self.nodes)}",)
-        self.nodes.append(helper.make_node(operator, inputs, names, **attributes))
-        return names[0]
-
-    def constant(self, name: str, value: NDArray[Any]) -> str:
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def made(
-        self, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
-    ) -> onnx.GraphProto:
-        return helper.make_graph(self.nodes, "graph", inputs, outputs, self.constants)
-
-
-def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
-    opsets = [helper.make_opsetid("", OPSET)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
-
-
-def _floats(name: str, *shape: int | str) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-
 def _layer_graph(config: NetworkConfig, weights: Weights, layer: int) -> onnx.ModelProto:
     """A layer over a block of steps.
 
@@ -320,15 +273,15 @@ def _layer_graph(config: NetworkConfig, weights: Weights, layer: int) -> onnx.Mo
     and what the cells show as ``shown``, [steps, rows, hidden].
     """
     hidden, parts = config.hidden_size, _parts(config)
-    graph = _Graph()
+    builder = GraphBuilder()
     products, width = "values", GATES[config.kind] * hidden
     if layer or config.embedding_size:
         w = weights[f"layers.{layer}.weight_ih_l0"]
         width = w.shape[1]
-        product = graph.add("MatMul", ["values", graph.constant("w", w.T)])
-        bias = graph.constant("bias", _input_bias(config, weights, layer))
-        products = graph.add("Add", [product, bias])
-    graph.add(
+        product = builder.add("MatMul", ["values", builder.constant("w", w.T)])
+        bias = builder.constant("bias", _input_bias(config, weights, layer))
+        products = builder.add("Add", [product, bias])
+    builder.add(
         "Scan",
         [*parts, products],
         *(f"{part}_end" for part in parts),
@@ -337,72 +290,72 @@ def _layer_graph(config: NetworkConfig, weights: Weights, layer: int) -> onnx.Mo
         body=_step_graph(config, weights, layer),
         num_scan_inputs=1,
     )
-    states = [_floats(part, "rows", hidden) for part in parts]
-    ends = [_floats(f"{part}_end", "rows", hidden) for part in parts]
-    told = [_floats(name, "steps", "rows", hidden) for name in ("hs", "shown")]
-    values = _floats("values", "steps", "rows", width)
-    return _model(graph.made([*states, values], [*ends, *told]))
+    states = values(parts, FLOAT, "rows", hidden)
+    ends = values([f"{part}_end" for part in parts], FLOAT, "rows", hidden)
+    told = values(["hs", "shown"], FLOAT, "steps", "rows", hidden)
+    read = value("values", FLOAT, "steps", "rows", width)
+    return model_of(builder.graph("graph", [*states, read], [*ends, *told]))
 
 
 def _step_graph(config: NetworkConfig, weights: Weights, layer: int) -> onnx.GraphProto:
     """The scan's body: one step of a layer, the equations of docs/how-it-works.md."""
     hidden, parts = config.hidden_size, _parts(config)
     gates = GATES[config.kind]
-    graph = _Graph()
-    r = graph.constant("r", weights[f"layers.{layer}.weight_hh_l0"])
+    builder = GraphBuilder()
+    r = builder.constant("r", weights[f"layers.{layer}.weight_hh_l0"])
     sizes = "sizes"
     if gates > 1:
-        graph.constant(sizes, np.full(gates, hidden, np.int64))
+        builder.constant(sizes, np.full(gates, hidden, np.int64))
     if config.kind == "lstm":
-        gated = graph.add("Gemm", ["h_in", r, "x"], transB=1)
-        graph.add("Split", [gated, sizes], "i", "f", "g", "o", axis=1)
-        kept = graph.add("Mul", [graph.add("Sigmoid", ["f"]), "c_in"])
-        new = graph.add("Mul", [graph.add("Sigmoid", ["i"]), graph.add("Tanh", ["g"])])
-        graph.add("Add", [kept, new], "c_out")
-        graph.add("Tanh", ["c_out"], "show")
-        graph.add("Mul", [graph.add("Sigmoid", ["o"]), "show"], "h_out")
+        gated = builder.add("Gemm", ["h_in", r, "x"], transB=1)
+        builder.add("Split", [gated, sizes], "i", "f", "g", "o", axis=1)
+        kept = builder.add("Mul", [builder.add("Sigmoid", ["f"]), "c_in"])
+        new = builder.add("Mul", [builder.add("Sigmoid", ["i"]), builder.add("Tanh", ["g"])])
+        builder.add("Add", [kept, new], "c_out")
+        builder.add("Tanh", ["c_out"], "show")
+        builder.add("Mul", [builder.add("Sigmoid", ["o"]), "show"], "h_out")
     elif config.kind == "gru":
         bias = weights[f"layers.{layer}.bias_hh_l0"].copy()
         bias[: 2 * hidden] = 0
-        gated = graph.add("Gemm", ["h_in", r, graph.constant("d", bias)], transB=1)
-        graph.add("Split", [gated, sizes], "hr", "hz", "hn", axis=1)
-        graph.add("Split", ["x", sizes], "xr", "xz", "xn", axis=1)
-        reset = graph.add("Sigmoid", [graph.add("Add", ["xr", "hr"])])
-        keep = graph.add("Sigmoid", [graph.add("Add", ["xz", "hz"])])
-        candidate = graph.add("Add", ["xn", graph.add("Mul", [reset, "hn"])])
-        new = graph.add("Tanh", [candidate])
+        gated = builder.add("Gemm", ["h_in", r, builder.constant("d", bias)], transB=1)
+        builder.add("Split", [gated, sizes], "hr", "hz", "hn", axis=1)
+        builder.add("Split", ["x", sizes], "xr", "xz", "xn", axis=1)
+        reset = builder.add("Sigmoid", [builder.add("Add", ["xr", "hr"])])
+        keep = builder.add("Sigmoid", [builder.add("Add", ["xz", "hz"])])
+        candidate = builder.add("Add", ["xn", builder.add("Mul", [reset, "hn"])])
+        new = builder.add("Tanh", [candidate])
         # (1 − z) n + z h, as n + z (h − n).
-        change = graph.add("Mul", [keep, graph.add("Sub", ["h_in", new])])
-        graph.add("Add", [new, change], "h_out")
-        graph.add("Identity", ["h_out"], "show")
+        change = builder.add("Mul", [keep, builder.add("Sub", ["h_in", new])])
+        builder.add("Add", [new, change], "h_out")
+        builder.add("Identity", ["h_out"], "show")
     else:
-        graph.add("Tanh", [graph.add("Gemm", ["h_in", r, "x"], transB=1)], "h_out")
-        graph.add("Identity", ["h_out"], "show")
-    graph.add("Identity", ["h_out"], "told")
-    inputs = [_floats(f"{part}_in", "rows", hidden) for part in parts]
-    outputs = [_floats(f"{part}_out", "rows", hidden) for part in parts]
-    told = [_floats(name, "rows", hidden) for name in ("told", "show")]
-    return graph.made([*inputs, _floats("x", "rows", gates * hidden)], [*outputs, *told])
+        builder.add("Tanh", [builder.add("Gemm", ["h_in", r, "x"], transB=1)], "h_out")
+        builder.add("Identity", ["h_out"], "show")
+    builder.add("Identity", ["h_out"], "told")
+    inputs = values([f"{part}_in" for part in parts], FLOAT, "rows", hidden)
+    outputs = values([f"{part}_out" for part in parts], FLOAT, "rows", hidden)
+    told = values(["told", "show"], FLOAT, "rows", hidden)
+    x = value("x", FLOAT, "rows", gates * hidden)
+    return builder.graph("graph", [*inputs, x], [*outputs, *told])
 
 
 def _output_graph(weights: Weights) -> onnx.ModelProto:
     """From h, [steps, hidden], to the log-probability of ``next`` and of the likeliest ids."""
-    graph = _Graph()
-    weight = graph.constant("weight", weights["output.weight"])
-    bias = graph.constant("bias", weights["output.bias"])
-    logits = graph.add("Gemm", ["h", weight, bias], transB=1)
-    logarithms = graph.add("LogSoftmax", [logits], axis=1)
-    graph.add("GatherElements", [logarithms, "next"], "of_next", axis=1)
-    graph.add("TopK", [logarithms, "count"], "best", "order", axis=1)
-    whole = TensorProto.INT64
+    builder = GraphBuilder()
+    weight = builder.constant("weight", weights["output.weight"])
+    bias = builder.constant("bias", weights["output.bias"])
+    logits = builder.add("Gemm", ["h", weight, bias], transB=1)
+    logarithms = builder.add("LogSoftmax", [logits], axis=1)
+    builder.add("GatherElements", [logarithms, "next"], "of_next", axis=1)
+    builder.add("TopK", [logarithms, "count"], "best", "order", axis=1)
     inputs = [
-        _floats("h", "steps", weights["output.weight"].shape[1]),
-        helper.make_tensor_value_info("next", whole, ("steps", 1)),
-        helper.make_tensor_value_info("count", whole, (1,)),
+        value("h", FLOAT, "steps", weights["output.weight"].shape[1]),
+        value("next", INT64, "steps", 1),
+        value("count", INT64, 1),
     ]
     outputs = [
-        _floats("of_next", "steps", 1),
-        _floats("best", "steps", "top"),
-        helper.make_tensor_value_info("order", whole, ("steps", "top")),
+        value("of_next", FLOAT, "steps", 1),
+        value("best", FLOAT, "steps", "top"),
+        value("order", INT64, "steps", "top"),
     ]
-    return _model(graph.made(inputs, outputs))
+    return model_of(builder.graph("graph", inputs, outputs))

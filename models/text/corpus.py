@@ -160,7 +160,7 @@ class Corpus:
         # Both parts need a character and its successor.
         held = min(max(2, round(len(ids) * validation_fraction)), len(ids) - 2)
         if shuffle_lines:
-            lines = Lines(ids, vocabulary.start_id)
+            lines = ListLines(ids, vocabulary.start_id)
             ids = lines.arranged(0)
             ends = np.flatnonzero(ids == vocabulary.start_id) + 1
             whole = np.abs(ends - (len(ids) - held))
@@ -170,7 +170,7 @@ class Corpus:
         return cls(vocabulary, ids[: len(ids) - held], ids[len(ids) - held :])
 
 
-class Lines:
+class ListLines:
     """The lines of a list, to be put in random order.
 
     Args:

@@ -14,7 +14,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import AnyIds, AnyInts
+from models.arrays import AnyIds, AnyInts, Hashes
 from models.text.corpus import Corpus
 from models.text.doctor import is_list
 from models.text.vocab import Vocabulary
@@ -33,8 +33,6 @@ _SHIFT = 0x10000
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
 
-Hashes = NDArray[np.uint64]
-"""Of windows or of lines."""
 Places = NDArray[np.intp]
 
 
@@ -127,7 +125,7 @@ def report(sample: str | AnyInts, ids: AnyIds, vocabulary: Vocabulary) -> Memori
     sampled = _lookup(sample, vocabulary) if isinstance(sample, str) else sample
     run = longest_run(sampled, ids)
     shared = np.asarray(ids[run.corpus_start : run.corpus_start + run.length])
-    newline = int(vocabulary.lookup(np.array([0x0A], dtype=np.uint32))[0])
+    newline = vocabulary.newline_id
     lines = line_novelty(sampled, ids, newline)
     return MemorisationReport(
         characters=len(sampled),
@@ -153,7 +151,7 @@ def line_hashes(corpus: Corpus, limit: int) -> Hashes:
     Empty unless the corpus is a list, and one of at most ``limit`` lines. Of 2⁶⁴ pairs of
     different lines one has the same hash.
     """
-    newline = int(corpus.vocabulary.lookup(np.array([0x0A], dtype=np.uint32))[0])
+    newline = corpus.vocabulary.newline_id
     found = np.empty(0, dtype=np.uint64)
     if newline < 0 or not is_list(corpus.train, newline):
         return found

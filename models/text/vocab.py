@@ -132,11 +132,16 @@ class Vocabulary:
 
         A stream begins as a line does, which is what an empty prime means.
         """
-        for symbol in (0x0A, 0x20):
-            found = self.lookup(np.array([symbol], dtype=np.uint32))[0]
-            if found >= 0:
-                return int(found)
-        return 0
+        known = (id_ for id_ in (self.newline_id, self._id_of(0x20)) if id_ >= 0)
+        return next(known, 0)
+
+    @property
+    def newline_id(self) -> int:
+        """The id of the line end; −1 where there is none."""
+        return self._id_of(0x0A)
+
+    def _id_of(self, symbol: int) -> int:
+        return int(self.lookup(np.array([symbol], dtype=np.uint32))[0])
 
     def lookup(self, symbols: NDArray[np.unsignedinteger[Any]]) -> Ids:
         """Ids of code points or bytes, -1 where unknown; same shape."""

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import AnyIds
-from models.text.corpus import Lines
+from models.text.corpus import ListLines
 
 
 class Batches:
@@ -56,7 +56,7 @@ class ShuffledLines:
         self, ids: AnyIds, newline: int, batch_size: int, sequence_length: int, seed: int
     ) -> None:
         self.characters = batch_size * sequence_length
-        self._lines = Lines(ids, newline)
+        self._lines = ListLines(ids, newline)
         self._shape = batch_size, sequence_length
         self._seed = seed
         self._steps = max(1, len(self._lines.ids) // self.characters)

@@ -20,13 +20,11 @@ from app.routes import inside
 from app.schemas.inside import CellRanking, Inspection, Scores
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from models.files import CheckpointError
-from models.inside import results
 from models.inside.cells import find_cells
 from models.inside.reader import Stopped, Trace, trace
 from models.inside.results import keep_cells, read_cells
 from models.text.vocab import Vocabulary
-from tests.models.test_hypotheses import made, planted, quoting_text
+from tests.planted import made, planted, quoting_text
 from tests.serving import eventually, problem, serve, wrong_fields
 from tests.toys import ALPHABET, toy_checkpoint
 
@@ -144,7 +142,7 @@ def test_the_text_is_read_as_the_corpus_was(client: httpx2.Client) -> None:
         ({"text": "a", "unknown": "guess"}, "unknown", "error or skip"),
         ({"text": "a", "temperature": 1}, "temperature", "is unknown; known fields are text, top"),
         ({"text": "aÜ漢"}, "text", "'Ü', '漢'"),
-        ({"text": "Ü漢", "unknown": "skip"}, "text", "no character that this model knows"),
+        ({"text": "Ü漢", "unknown": "skip"}, "text", "no character that the model knows"),
     ],
 )
 def test_what_is_wrong_is_said(
@@ -236,28 +234,6 @@ def test_what_a_worker_found_is_there_at_once(client: httpx2.Client, registry: R
 
 def test_a_model_without_text_to_tell_by(client: httpx2.Client) -> None:
     assert ranking(client, "toy") == {"hypotheses": [], "share": None}
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"share": 1, "made_by": "?"}'])
-def test_an_analysis_that_is_damaged_or_of_other_hypotheses_is_made_again(
-    tmp_path: Path, content: bytes
-) -> None:
-    registry = Registry(tmp_path)
-    digest = registry.publish(Reference("planted"), made(planted(), quoting_text(5000)))
-    (tmp_path / "planted" / digest / "cells.json").write_bytes(content)
-    assert read_cells(registry, "planted", digest) is None
-    found = results.analyse(registry, "planted", digest)
-    assert read_cells(registry, "planted", digest) == found
-
-
-def test_a_model_deleted_meanwhile_is_no_trouble(tmp_path: Path) -> None:
-    registry = Registry(tmp_path)
-    digest = registry.publish(Reference("planted"), made(planted(), quoting_text(5000)))
-    registry.delete_name("planted")
-    keep_cells(registry, "planted", digest, {"hypotheses": [], "share": 0.0})
-    assert not (tmp_path / "planted").exists()
-    with pytest.raises(CheckpointError):
-        results.analyse(registry, "planted", digest)
 
 
 def test_a_search_that_fails_says_so_and_is_tried_again(

@@ -16,7 +16,7 @@ import redis
 from app import main
 from app.routes.jobs import _until
 from tests.serving import NOWHERE, TEXT, eventually, problem, serve, wrong_fields
-from worker.events import Event, EventLog
+from worker.events import EventLog, JobEvent
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
 
@@ -58,14 +58,13 @@ def end(job: Job) -> None:
 
 def test_a_job_is_what_its_worker_wrote(client: httpx2.Client, job: Job) -> None:
     with job.lock():
-        job.set_running(
-            {
-                "started_at": "2026-01-01T00:00:00.000Z",
-                "options": {"num_layers": 2},
-                "device": "cpu",
-                "progress": {"step": 3, "max_steps": 9, "train_loss": 2.5},
-            }
-        )
+        running = {
+            "started_at": "2026-01-01T00:00:00.000Z",
+            "options": {"num_layers": 2},
+            "device": "cpu",
+            "progress": {"step": 3, "max_steps": 9, "train_loss": 2.5},
+        }
+        (job.directory / "running.json").write_text(json.dumps(running))
         seen = client.get(f"/jobs/{job.id}").json()
     assert seen["status"] == "running"
     assert seen["options"] == {"num_layers": 2}
@@ -267,7 +266,7 @@ def test_what_runs_in_the_events_is_over_when_they_are_closed() -> None:
 
     async def endless() -> Any:
         try:
-            yield Event(1, "progress", {})
+            yield JobEvent(1, "progress", {})
             await asyncio.sleep(3600)
         finally:
             closed.append(True)

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 import app.__main__
-from app.engine.streams import Reader, Streams
+from app.engine.streams import StreamReader, Streams
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.decoding.batch import Batch, Stream
@@ -379,7 +379,7 @@ def test_rows_that_pause_count_for_nothing_when_streams_are_dealt() -> None:
     async def deal() -> None:
         streams, decoder = Streams(limit=10, lanes=2), toy_decoder(toy_checkpoint())
 
-        def opened() -> Reader:
+        def opened() -> StreamReader:
             options = SampleOptions(seed=1, length=1_000_000)
             return streams.open(decoder, Stream(ALPHABET, ALPHABET.encode(""), options))
 

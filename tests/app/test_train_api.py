@@ -303,7 +303,7 @@ def test_no_form_however_broken_breaks_the_server(client: httpx2.Client, data: P
 @pytest.mark.parametrize(
     ("body", "field", "words"),
     [
-        ('{"dropout": NaN}', "body", "NaN is no JSON number"),
+        ('{"dropout": NaN}', "body", "NaN is not a JSON number"),
         ('{"dropout": 1e999}', "dropout", "a number from 0"),
         ('{"seed": ' + "1" * 5000 + "}", "body", "is not JSON"),
         ("[" * 30_000, "body", "nested too deeply"),

@@ -1,19 +1,9 @@
-"""What hypotheses say of small texts, and that the search finds the cell that tracks one."""
-
-import dataclasses
-import itertools
+"""What hypotheses say of small texts."""
 
 import numpy as np
 import pytest
 
-from models.checkpoints.format import Checkpoint
-from models.config import NetworkConfig, NetworkKind, Weights
-from models.inside import cells
-from models.inside.cells import find_cells
-from models.inside.hypotheses import HYPOTHESES
-from models.inside.reader import Stopped, trace
-from models.text.vocab import Vocabulary
-from models.training.trainer import new_network
+from models.inside.hypotheses import HYPOTHESES, Hypothesis
 
 BY_NAME = {hypothesis.name: hypothesis for hypothesis in HYPOTHESES}
 
@@ -84,14 +74,14 @@ def test_every_hypothesis_is_among_them_and_named_once() -> None:
 
 
 @pytest.mark.parametrize("hypothesis", HYPOTHESES, ids=lambda hypothesis: hypothesis.name)
-def test_any_text_gives_a_number_for_each_character(hypothesis: object) -> None:
+def test_any_text_gives_a_number_for_each_character(hypothesis: Hypothesis) -> None:
     rng = np.random.default_rng(0)
     signs = list("ab \t\n\"'()[]{}<>/*\\$#:.www1Zあ")
     for length in (0, 1, 2, 50, 3000):
         text = "".join(rng.choice(signs, length))
-        values = BY_NAME[hypothesis.name].find(text)  # type: ignore[attr-defined]
+        values = hypothesis.find(text)
         assert values.shape == (length,)
-        if BY_NAME[hypothesis.name].metric == "auc":  # type: ignore[attr-defined]
+        if hypothesis.metric == "auc":
             assert set(values[~np.isnan(values)].tolist()) <= {0.0, 1.0}
 
 
@@ -101,188 +91,3 @@ def test_no_text_takes_forever(unit: str) -> None:
     text = (unit * 50_000)[:100_000]
     for hypothesis in HYPOTHESES:
         hypothesis.find(text)
-
-
-VOCABULARY = Vocabulary("characters", [0x0A, 0x20, 0x22, *range(0x61, 0x7B)])
-LINE_END, QUOTE = 0, 2
-QUOTES, COLUMN = 3, 5
-HIDDEN = 16
-
-
-def planted(upside_down: bool = False) -> Weights:
-    """An LSTM of noise with two cells made by hand.
-
-    Cell 3 holds ±1: a quote turns it over, a line end lets it fall. Cell 5 adds a little with each
-    character and starts again at a line end.
-    """
-    config = NetworkConfig(len(VOCABULARY), "lstm", 1, HIDDEN)
-    rng = np.random.default_rng(0)
-    weights = {k: rng.normal(0, 0.3, s).astype(np.float32) for k, s in config.shapes().items()}
-    w, r = weights["layers.0.weight_ih_l0"], weights["layers.0.weight_hh_l0"]
-    bias, other = weights["layers.0.bias_ih_l0"], weights["layers.0.bias_hh_l0"]
-    # Nobody listens to them: who did would track the same.
-    r[:, [QUOTES, COLUMN]] = 0
-    for cell, keeps, adds in ((QUOTES, 10, -10), (COLUMN, 10, 10)):
-        i, f, g, o = (gate * HIDDEN + cell for gate in range(4))
-        for row in (i, f, g, o):
-            w[row], r[row], bias[row], other[row] = 0, 0, 0, 0
-        bias[f], bias[i], bias[o] = keeps, adds, 10
-        w[f, LINE_END] = -20
-    i, f, g, _ = (gate * HIDDEN + QUOTES for gate in range(4))
-    w[f, QUOTE], w[i, QUOTE], w[i, LINE_END] = -20, 20, 20
-    r[g, QUOTES] = -10
-    w[g, LINE_END] = 20 if upside_down else -20
-    w[i - QUOTES + COLUMN, LINE_END] = -20
-    bias[2 * HIDDEN + COLUMN] = 0.02
-    return weights
-
-
-def quoting_text(length: int) -> str:
-    rng = np.random.default_rng(0)
-    words = ["".join(rng.choice(list("abcdefghij"), rng.integers(2, 9))) for _ in range(200)]
-    lines = []
-    for _ in range(length // 30):
-        spoken = rng.random(8) < 0.3
-        chosen = rng.choice(words, 8)
-        lines.append(
-            " ".join(f'"{w} {w}"' if s else w for w, s in zip(chosen, spoken, strict=True))
-        )
-    return "\n".join(lines)[:length]
-
-
-def made(weights: Weights, text: str | bytes, config: NetworkConfig | None = None) -> Checkpoint:
-    config = config or NetworkConfig(len(VOCABULARY), "lstm", 1, HIDDEN)
-    data = text if isinstance(text, bytes) else text.encode()
-    return Checkpoint(config, VOCABULARY, weights, {}, [], data)
-
-
-@pytest.mark.parametrize("upside_down", [False, True])
-def test_finds_what_was_planted_and_names_it(upside_down: bool) -> None:
-    text = quoting_text(20_000)
-    found = find_cells(made(planted(upside_down), text))
-    by_name = {hypothesis["name"]: hypothesis for hypothesis in found["hypotheses"]}
-    quotes = by_name["quotes"]
-    assert quotes["title"] == "inside quotes"
-    assert quotes["metric"] == "auc"
-    best = quotes["cells"][0]
-    assert (best["layer"], best["cell"], best["sign"]) == (0, QUOTES, -1 if upside_down else 1)
-    assert best["score"] > 0.99
-    assert '"' in quotes["excerpt"]
-    assert quotes["excerpt"] in text
-    # What the cell shows there, as it had read what comes before.
-    assert len(quotes["activations"]) == len(quotes["excerpt"])
-    shown = trace(made(planted(upside_down), b""), text, layer=0, cells=[QUOTES]).activations[:, 0]
-    begin = text.index(quotes["excerpt"])
-    end = begin + len(quotes["excerpt"])
-    assert quotes["activations"] == pytest.approx(shown[begin:end].tolist(), abs=0.01)
-    column = by_name["column"]
-    assert column["metric"] == "correlation"
-    best = column["cells"][0]
-    assert (best["layer"], best["cell"], best["sign"]) == (0, COLUMN, 1)
-    assert best["score"] > 0.98
-    assert 2 / HIDDEN <= found["share"] <= 4 / HIDDEN
-
-
-def test_the_same_network_gives_the_same_ranking() -> None:
-    """Chance is drawn the same, in whatever order the weights come from the disk."""
-    weights = planted()
-    config = NetworkConfig(len(VOCABULARY), "lstm", 1, HIDDEN)
-    one = cells._shuffled(config, weights)
-    other = cells._shuffled(config, dict(reversed(weights.items())))
-    for name, weight in weights.items():
-        assert np.array_equal(one[name], other[name])
-        assert name.startswith("output") or not np.array_equal(one[name], weight)
-
-
-def test_names_the_layer_too() -> None:
-    """The same network below another one: layer 0 it is, and a layer of noise above."""
-    config = NetworkConfig(len(VOCABULARY), "lstm", 2, HIDDEN)
-    rng = np.random.default_rng(1)
-    weights = {k: rng.normal(0, 0.3, s).astype(np.float32) for k, s in config.shapes().items()}
-    weights |= planted()
-    weights["layers.1.weight_ih_l0"][:, [QUOTES, COLUMN]] = 0
-    found = find_cells(made(weights, quoting_text(20_000), config))
-    [quotes] = [h for h in found["hypotheses"] if h["name"] == "quotes"]
-    assert (quotes["cells"][0]["layer"], quotes["cells"][0]["cell"]) == (0, QUOTES)
-
-
-def test_a_cell_that_agrees_with_one_half_alone_does_not_count() -> None:
-    """Half the text has its quotes taken out of the planted cell's hearing."""
-    text = quoting_text(20_000)
-    checkpoint = made(planted(), text)
-    half = len(text) // 2
-    other = text[half:].replace('"', "k")
-    found = find_cells(made(planted(), text[:half] + other))
-    assert "quotes" not in {h["name"] for h in found["hypotheses"]}
-    assert "quotes" in {h["name"] for h in find_cells(checkpoint)["hypotheses"]}
-
-
-@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
-def test_a_network_that_learned_nothing_tracks_next_to_nothing(kind: NetworkKind) -> None:
-    config = NetworkConfig(len(VOCABULARY), kind, 2, 64)
-    shares = []
-    for seed in range(3):
-        state = new_network(config, seed).state_dict()
-        weights = {name: tensor.numpy() for name, tensor in state.items()}
-        shares.append(find_cells(made(weights, quoting_text(12_000), config))["share"])
-    assert np.mean(shares) < 0.01
-
-
-def test_too_little_text_tells_nothing() -> None:
-    assert find_cells(made(planted(), quoting_text(1000))) == {"hypotheses": [], "share": None}
-    assert find_cells(made(planted(), b"")) == {"hypotheses": [], "share": None}
-
-
-def test_a_text_with_nothing_to_track_has_no_cells() -> None:
-    assert find_cells(made(planted(), "a" * 5000)) == {"hypotheses": [], "share": 0.0}
-
-
-def test_a_text_may_be_of_another_model() -> None:
-    """What the vocabulary doesn't know is left out, as are bytes that are no text."""
-    text = quoting_text(20_000)
-    foreign = text.replace("a", "aÜ漢").encode().replace(b"b", b"b\xff")
-    found = find_cells(made(planted(), foreign))
-    assert found == find_cells(made(planted(), text))
-
-
-def test_bytes_are_looked_at_by_character() -> None:
-    """The planted cells in a bytes model, over a text of characters with three bytes."""
-    vocabulary = Vocabulary("bytes", list(range(256)))
-    config = NetworkConfig(256, "lstm", 1, HIDDEN)
-    weights = planted()
-    w = np.zeros((4 * HIDDEN, 256), np.float32)
-    w[:, VOCABULARY.symbols] = weights["layers.0.weight_ih_l0"]
-    weights |= {
-        "layers.0.weight_ih_l0": w,
-        "output.weight": np.zeros((256, HIDDEN), np.float32),
-        "output.bias": np.zeros(256, np.float32),
-    }
-    text = quoting_text(20_000).translate({0x61 + n: 0x3042 + n for n in range(10)})
-    checkpoint = Checkpoint(config, vocabulary, weights, {}, [], text.encode())
-    by_name = {h["name"]: h for h in find_cells(checkpoint)["hypotheses"]}
-    assert by_name["quotes"]["cells"][0]["cell"] == QUOTES
-    assert by_name["column"]["cells"][0]["cell"] == COLUMN
-    assert by_name["quotes"]["excerpt"] in text
-
-
-def test_a_search_can_be_ended() -> None:
-    answers = itertools.chain([False] * 5, itertools.repeat(True))
-    with pytest.raises(Stopped):
-        find_cells(made(planted(), quoting_text(20_000)), lambda: next(answers))
-
-
-def test_numbers_that_are_none_are_no_findings() -> None:
-    weights = planted()
-    weights["layers.0.weight_ih_l0"] = np.full_like(weights["layers.0.weight_ih_l0"], 3e38)
-    weights["layers.0.weight_hh_l0"] = np.full_like(weights["layers.0.weight_hh_l0"], -3e38)
-    weights["layers.0.bias_ih_l0"] = np.full_like(weights["layers.0.bias_ih_l0"], 3e38)
-    with pytest.raises(FloatingPointError):
-        find_cells(made(weights, quoting_text(20_000)))
-
-
-def test_large_networks_get_less_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is held grows with cells times characters."""
-    monkeypatch.setattr(cells, "_MEMORY", 2 * HIDDEN * 5000)
-    text = quoting_text(20_000)
-    shorter = dataclasses.replace(made(planted(), text), validation=text.encode()[:5000])
-    assert find_cells(made(planted(), text)) == find_cells(shorter)

@@ -11,7 +11,6 @@ from models.text.novelty import (
     LineNovelty,
     SharedRun,
     is_known_line,
-    is_list,
     line_hashes,
     line_novelty,
     longest_run,
@@ -122,12 +121,6 @@ def test_blocks_cut_no_line(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = set(text.split("\n"))
     expected = sum(line not in lines for line in sample.split())
     assert line_novelty(ids_of(sample), ids_of(text), newline=0).novel == expected
-
-
-def test_a_list_is_known_by_its_short_lines() -> None:
-    assert is_list(ids_of("anna\nbert\ncarl\n" * 20), newline=0)
-    assert not is_list(ids_of("a line of a text that goes on for more than that\nand\n" * 20), 0)
-    assert not is_list(ids_of("a\nb"), newline=0)
 
 
 def test_a_report_says_it_all() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from models.checkpoints.reference import Reference, UnknownModel
-from tests.toys import PATHS
+from tests.forgery import PATHS
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,12 @@ def test_a_stream_begins_after_a_line_end_if_there_is_one(symbols: str, first: s
     assert decoded(vocabulary, [vocabulary.start_id]) == first
 
 
+def test_the_line_end_has_an_id_where_there_is_one() -> None:
+    assert Vocabulary("characters", sorted(map(ord, "\t\n ab"))).newline_id == 1
+    assert Vocabulary("bytes", [0x0A, 0x41]).newline_id == 0
+    assert Vocabulary("characters", sorted(map(ord, "ab"))).newline_id == -1
+
+
 def test_every_split_of_a_text_in_bytes_gives_whole_characters() -> None:
     """And together the text, wherever a tick happens to end."""
     text = "aé日😀ñ"

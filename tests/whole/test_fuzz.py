@@ -26,7 +26,7 @@ from models.files import CheckpointError
 from models.text.cleaning import CorpusError
 from models.text.corpus import encode, scan
 from models.text.vocab import Tokens
-from tests.models.test_checkpoint import forged
+from tests.forgery import forged
 from tests.serving import TEXT, serve
 from tests.toys import toy_checkpoint
 

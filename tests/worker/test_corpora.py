@@ -3,14 +3,17 @@
 import hashlib
 import json
 import threading
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from models.text import corpus
 from models.text.cleaning import CorpusError, NotUtf8
+from models.text.corpus import ScanReport
 from tests.support import TOY
-from worker.corpora import CorpusInUse, CorpusStore, UnknownCorpus
+from worker.corpora import CorpusInUse, CorpusStore, ReportRecord, UnknownCorpus
 
 TEXT = "Жила-была серенькая козочка.\r\n" * 20
 
@@ -80,10 +83,10 @@ def test_it_is_scanned_once(corpora: CorpusStore) -> None:
 
 def test_the_encoded_text_reads_back_as_it_was_cleaned(corpora: CorpusStore) -> None:
     corpus_id = add(corpora, TEXT.encode())
-    corpus = corpora.open(corpus_id, "characters", 0.25)
-    ids = np.concatenate([corpus.train, corpus.validation])
-    assert corpus.vocabulary.decoder().decode(ids) == TEXT.replace("\r\n", "\n")
-    assert len(corpus.validation) == pytest.approx(0.25 * len(ids), abs=1)
+    opened = corpora.open(corpus_id, "characters", 0.25)
+    ids = np.concatenate([opened.train, opened.validation])
+    assert opened.vocabulary.decoder().decode(ids) == TEXT.replace("\r\n", "\n")
+    assert len(opened.validation) == pytest.approx(0.25 * len(ids), abs=1)
     as_bytes = corpora.open(corpus_id, "bytes", 0.25)
     assert len(as_bytes.train) + len(as_bytes.validation) == len(TEXT.encode())
 
@@ -96,15 +99,13 @@ def test_encoding_is_done_once_however_many_want_it(
     (directory / ".characters.ids.left").write_bytes(b"by a killed process")
     calls = []
 
-    from worker import corpora as module
-
-    encode = module.encode
+    encode = corpus.encode
 
     def counting(*arguments: Path) -> None:
         calls.append(1)
         encode(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "encode", counting)
+    monkeypatch.setattr("worker.corpora.encode", counting)
     threads = [
         threading.Thread(target=corpora.open, args=(corpus_id, "characters", 0.1)) for _ in range(4)
     ]
@@ -134,3 +135,15 @@ def test_a_report_says_what_is_wrong_with_what_can_not_be_trained_on(corpora: Co
     report = json.loads(json.dumps(corpora.report(corpus_id)))
     assert report["bytes"] == 4
     assert "at least 100" in report["warnings"][0]
+
+
+def test_a_report_record_has_the_fields_of_a_report() -> None:
+    assert list(ReportRecord.__annotations__) == [field.name for field in fields(ScanReport)]
+
+
+@pytest.mark.parametrize("left", [b"", b"[]", b'{"format": 1, "report": {}}'])
+def test_a_report_of_another_format_is_made_anew(corpora: CorpusStore, left: bytes) -> None:
+    corpus_id = add(corpora, TOY.encode())
+    report = corpora.report(corpus_id)
+    (corpora.root / corpus_id / "report.json").write_bytes(left)
+    assert corpora.report(corpus_id) == report

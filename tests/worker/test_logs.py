@@ -16,11 +16,9 @@ import httpx2
 import pytest
 
 from tests.serving import NOWHERE, TEXT, eventually
-from tests.support import MakeJob, StartWorker
+from tests.support import ROOT, MakeJob, StartWorker
 from worker import logs
 from worker.queue import Queue
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager

@@ -1,11 +1,9 @@
-"""The one function that the queue runs: a training job, from its lock to what is left on disk.
+"""The one function that the queue runs: an attempt at a job, from its lock to its outcome on disk.
 
-Says how an attempt ended: for good, to be tried again, or to wait for room on the disk. Torch is
-imported only inside an attempt, so that what happens there is counted too. Knows nothing of how
-training goes.
+An attempt ends the job, or asks for another one, or waits for room on the disk. Torch is imported
+inside an attempt, so that an error of the import is counted too. Knows nothing of training.
 """
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,17 +12,20 @@ from typing import Literal
 
 from rq.job import Retry
 
+from worker import logs
+from worker.events import ErrorText
 from worker.jobs import Job, JobStore, UnknownJob
+from worker.live import LiveEvents
 from worker.queue import FOREVER, Queue
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 from worker.trainer import failures, stop
 from worker.trainer.failures import Failure
 from worker.trainer.handover import LOCK
 
 RESERVE = 16 << 10
-"""Bytes that are kept on disk during an attempt, to say with that there is no room."""
+"""Bytes that are reserved on disk during an attempt, for writing that the disk is full."""
 
-log = logging.getLogger("charloom.worker")
+log = logs.logger(__name__)
 
 Ending = Literal["finished", "cancelled", "failed", "again", "paused"]
 
@@ -32,30 +33,31 @@ Ending = Literal["finished", "cancelled", "failed", "again", "paused"]
 @dataclass(frozen=True, slots=True)
 class Outcome:
     ending: Ending
-    error: dict[str, str] | None = None
+    error: ErrorText | None = None
 
 
 def run(job_id: str) -> Retry | None:
-    """Works on a job until it has ended or has to be put down; ``Retry`` if it is to go on.
+    """Works on a job until it has ended or must be put down; ``Retry`` if it is to continue.
 
-    Does nothing if the job has ended, or if somebody else works on it.
+    Does nothing if the job has ended, or if another process works on it.
     """
-    settings = Settings.from_environment()
+    settings = WorkerSettings.from_environment()
     try:
-        job = JobStore(settings.jobs).get(job_id)
+        job = JobStore(settings.data.jobs).get(job_id)
     except UnknownJob:
         log.warning("a job that is not on this disk was in the queue")
         return None
     with _lock(job) as held:
         if not held or job.result() is not None:
             return None
-        queue = Queue(settings.redis_url)
+        live = Queue(settings.redis_url).events
         try:
-            retry = _act(job, queue, _attempt(job, queue, settings))
+            outcome = _attempt(job, live, settings)
+            retry = _conclude(job, live, outcome)
         except OSError as error:
             if not failures.is_disk_full(error):
                 raise
-            retry = _act(job, queue, Outcome("paused"))
+            retry = _conclude(job, live, Outcome("paused"))
         if job.result() is not None:
             _look_inside(job, settings)
         return retry
@@ -63,7 +65,7 @@ def run(job_id: str) -> Retry | None:
 
 @contextmanager
 def _lock(job: Job) -> Iterator[bool]:
-    """The job's lock, which the worker has left to this process if it could."""
+    """The job's lock, inherited from the worker or taken here; False if another process has it."""
     inherited = int(os.environ.pop(LOCK, -1))
     if inherited >= 0 and job.is_lock_file(inherited):
         os.set_inheritable(inherited, False)
@@ -73,47 +75,41 @@ def _lock(job: Job) -> Iterator[bool]:
             yield held
 
 
-def _attempt(job: Job, queue: Queue, settings: Settings) -> Outcome:
+def _attempt(job: Job, live: LiveEvents, settings: WorkerSettings) -> Outcome:
     if job.cancel_requested():
         return Outcome("cancelled")
     (job.directory / "reserve").write_bytes(bytes(RESERVE))
     with stop.Stop(job) as stopping:
         try:
-            return _train(job, queue, settings, stopping)
+            from worker.trainer.session import train
+
+            reason = train(job, live, settings, stopping)
+            if reason is None:
+                return Outcome("finished")
         except stop.PutDown:
             stopping.acknowledge()
-            return _put_down(stopping.reason)
-
-
-def _train(job: Job, queue: Queue, settings: Settings, stopping: stop.Stop) -> Outcome:
-    try:
-        from worker.trainer.session import Session
-
-        reason = Session(job, queue, settings, stopping).run()
-        return Outcome("finished") if reason is None else _put_down(reason)
-    except Failure as failure:
-        return Outcome("failed", failure.error)
-    except Exception as error:
-        stopping.acknowledge()
-        if failures.is_disk_full(error):
-            log.warning("job %s: the disk is full", job.id)
-            return Outcome("paused")
-        log.exception("job %s: an attempt ended with an error", job.id)
-        return _died(job, error)
-
-
-def _put_down(reason: stop.Reason | None) -> Outcome:
+            reason = stopping.reason
+        except Exception as error:
+            stopping.acknowledge()
+            return _outcome_of(error, job)
     return Outcome("cancelled" if reason == "cancel" else "again")
 
 
-def _died(job: Job, error: Exception) -> Outcome:
+def _outcome_of(error: Exception, job: Job) -> Outcome:
+    """How an attempt ends that raised an error."""
+    if isinstance(error, Failure):
+        return Outcome("failed", error.error)
+    if failures.is_disk_full(error):
+        log.warning("job %s: the disk is full", job.id)
+        return Outcome("paused")
+    log.error("job %s: an attempt ended with an error", job.id, exc_info=error)
     if failures.count_death(job) < failures.MAX_DEATHS:
         return Outcome("again")
-    memory = failures.is_out_of_memory(error)
-    return Outcome("failed", failures.OUT_OF_MEMORY if memory else failures.FAILED)
+    is_memory = failures.is_out_of_memory(error)
+    return Outcome("failed", failures.OUT_OF_MEMORY if is_memory else failures.FAILED)
 
 
-def _act(job: Job, queue: Queue, outcome: Outcome) -> Retry | None:
+def _conclude(job: Job, live: LiveEvents, outcome: Outcome) -> Retry | None:
     (job.directory / "reserve").unlink(missing_ok=True)
     match outcome.ending:
         case "again":
@@ -121,36 +117,36 @@ def _act(job: Job, queue: Queue, outcome: Outcome) -> Retry | None:
         case "paused":
             _pause(job)
         case status:
-            queue.events.publish(job.id, job.finish(status, outcome.error))
+            live.publish(job.id, job.finish(status, outcome.error))
     return None
 
 
-def _look_inside(job: Job, settings: Settings) -> None:
-    """Finds out what the cells of a job's best checkpoint do: some seconds, after its end.
+def _look_inside(job: Job, settings: WorkerSettings) -> None:
+    """Analyses the cells of a job's best checkpoint: some seconds, after its end.
 
-    The job does not wait for it, nor does a worker that is told to stop: what is not found here is
-    when somebody asks the server.
+    Neither the job nor a worker that is told to stop waits for it: the server makes up for it when
+    a client asks.
     """
     from models.checkpoints.reference import Reference, UnknownModel
     from models.checkpoints.registry import Registry
     from models.inside.results import analyse
 
-    registry = Registry(settings.models)
+    registry = Registry(settings.data.models)
     try:
         best = registry.entry(Reference(job.model))
         if best.card.get("job_id") == job.id:
             analyse(registry, job.model, best.digest, stop.is_shutdown)
     except UnknownModel:
-        # It came to no checkpoint, or that is deleted already.
+        # There is no checkpoint, or it was deleted already.
         return
     except Exception as error:
-        log.warning("job %s: its cells are not looked into: %r", job.id, error)
+        log.warning("job %s: cannot analyse its cells: %r", job.id, error)
 
 
 def _pause(job: Job) -> None:
     """Leaves the job to the reconciler, which puts it back once there is room."""
     try:
-        job.set_running(job.running() | {"paused": failures.DISK_FULL})
+        job.set_running({**job.running(), "paused": failures.DISK_FULL})
     except OSError as error:
-        # It shows as queued, then, and is tried again all the same.
-        log.warning("job %s: not even that it is paused could be written: %s", job.id, error)
+        # Clients then see it as queued; it is tried again all the same.
+        log.warning("job %s: cannot write that it is paused: %s", job.id, error)

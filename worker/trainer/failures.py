@@ -1,50 +1,53 @@
-"""What ends a job for good, what is tried again, and how often.
+"""Failures: which of them end a job, which are retried, and how often.
 
-Knows no torch: the worker counts here what kills its horses.
+Knows no torch: the worker counts the deaths of its horses here.
 """
 
 import errno
 import json
 
+from models.errors import CharloomError
 from models.files import write_durably
+from worker.events import ErrorText
 from worker.jobs import Job
 from worker.trainer import generations
 
 MAX_DEATHS = 3
-"""Attempts that may end without getting further than the one before."""
+"""Attempts that end badly without further progress, until the job has failed."""
 
-FAILED = {
+FAILED: ErrorText = {
     "title": "Training failed",
-    "detail": "It ended with an unforeseen error three times in the same place. "
-    "The worker's log tells more.",
+    "detail": "It ended with an unexpected error three times at the same step. "
+    "See the worker's log.",
 }
-OUT_OF_MEMORY = {
+OUT_OF_MEMORY: ErrorText = {
     "title": "Not enough memory",
     "detail": "Choose a smaller hidden_size, batch_size or sequence_length, or fewer layers.",
 }
-KILLED = {
+KILLED: ErrorText = {
     "title": "The training process was killed",
-    "detail": "Three times in the same place, most likely since memory ran out: "
+    "detail": "It was killed three times at the same step, most likely because memory ran out: "
     "choose a smaller hidden_size, batch_size or sequence_length, or fewer layers.",
 }
-DISK_FULL = {
+DISK_FULL: ErrorText = {
     "title": "The disk is full",
-    "detail": "Training goes on by itself when there is room again.",
+    "detail": "Training resumes automatically when there is room again.",
 }
 
 
-class Failure(Exception):
+class Failure(CharloomError):
     """Ends a job as failed; the texts are for clients and name no path."""
 
     def __init__(self, title: str, detail: str) -> None:
         super().__init__(title)
-        self.error = {"title": title, "detail": detail}
+        self.error: ErrorText = {"title": title, "detail": detail}
 
 
 def count_death(job: Job) -> int:
-    """Counts an attempt that ended badly; returns how many did since the job last got further.
+    """Counts an attempt that ended badly; the caller holds the job's lock.
 
-    The caller holds the job's lock.
+    Returns:
+        The number of such attempts since the job last made progress.
     """
     path = job.directory / "attempts.json"
     step = generations.newest_step(job.state_directory)
@@ -62,12 +65,12 @@ def count_death(job: Job) -> int:
 def is_disk_full(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    # safetensors raises an error of its own.
+    # safetensors raises its own error.
     return f"(os error {errno.ENOSPC})" in str(error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Python's, torch's on a GPU (a RuntimeError) and torch's on a CPU (its words alone tell)."""
+    """Python's error, or torch's: a RuntimeError that only its words tell apart."""
     if isinstance(error, MemoryError):
         return True
     words = str(error).lower()

@@ -1,11 +1,11 @@
-"""The state that training goes on from, on disk as two generations: the newer may be damaged.
+"""The state that training resumes from, on disk as two generations: the newer may be damaged.
 
 A generation is a directory ``<root>/<number>/``, written beside, synced and renamed into place:
 
     tensors.safetensors
-    rest.json            what is no tensor, and the sha256 of the tensors
+    rest.json            all values but tensors, and the sha256 of the tensors
 
-Knows nothing of what the tensors mean but the step among the rest.
+Knows nothing of what is saved but its step.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ def save(root: Path, tensors: dict[str, "Tensor"], rest: "TrainerState") -> None
 
 
 def load(root: Path) -> Iterator[tuple[dict[str, "Tensor"], "TrainerState"]]:
-    """The sound generations' tensors and rest, the newest first."""
+    """Tensors and rest of the sound generations, the newest first."""
     from safetensors import SafetensorError
     from safetensors.torch import load as parse
 
@@ -71,14 +71,14 @@ def load(root: Path) -> Iterator[tuple[dict[str, "Tensor"], "TrainerState"]]:
 
 
 def discard_newest(root: Path) -> None:
-    """Removes the newest generation, as one that leads nowhere."""
+    """Removes the newest generation."""
     for number in _numbers(root)[-1:]:
         shutil.rmtree(root / f"{number:08d}")
         sync_directory(root)
 
 
 def newest_step(root: Path) -> int:
-    """The step that the newest generation stopped at, 0 if there is none."""
+    """The step of the newest readable generation, 0 if there is none."""
     for number in reversed(_numbers(root)):
         try:
             described = json.loads((root / f"{number:08d}" / "rest.json").read_bytes())

@@ -1,7 +1,7 @@
-"""What a worker hands to its horse through the environment."""
+"""Environment variables that a worker hands to its horse. Knows no value of theirs."""
 
 LOCK = "CHARLOOM_LOCK"
-"""Names the descriptor of the job's lock in a horse's environment."""
+"""The descriptor of the job's lock, which the horse inherits."""
 
 WORKER_PID = "CHARLOOM_WORKER_PID"
-"""Names the worker in a horse's environment."""
+"""The worker's process id."""

@@ -1,28 +1,29 @@
 """A job's losses and samples over its steps, as a checkpoint carries them.
 
-Made from the job's events when it is taken up again, so that there is one record of them alone.
+Made from the job's events when it is taken up again, so that they are recorded only once. Knows no
+file.
 """
 
-from collections.abc import Iterable
-from typing import Self, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, Self, cast
 
 from models.checkpoints.card import HistoryPoint
-from worker.events import Event
+from worker.events import JobEvent
 
 DIVERGED = "diverged"
 """Code of the notice that training went back to a step."""
 
 
-class History:
-    """Points and samples by step. What a step is told of twice, the last time counts."""
+class TrainingHistory:
+    """Points and samples by step; of two at the same step, the later one counts."""
 
     def __init__(self) -> None:
         self._points: dict[int, HistoryPoint] = {}
         self._samples: dict[int, HistoryPoint] = {}
 
     @classmethod
-    def of(cls, events: Iterable[Event], last_step: int) -> Self:
-        """What events tell of the steps up to one; what came after it will come again."""
+    def of(cls, events: Iterable[JobEvent], last_step: int) -> Self:
+        """The history that events tell up to a step; the steps after it come again."""
         history = cls()
         for event in events:
             step = event.data.get("step")
@@ -30,14 +31,14 @@ class History:
                 continue
             match event.event:
                 case "notice" if event.data["code"] == DIVERGED:
-                    # Training went back there: it was never further.
+                    # Training went back to it: what came after never was.
                     history.forget_after(step)
                 case "progress":
                     history.trained(step, event.data["train_loss"])
                 case "evaluation":
                     history.evaluated(step, event.data["val_loss"])
                 case "sample":
-                    history.sampled(cast(HistoryPoint, event.data))
+                    history.sampled(event.data)
         return history
 
     def forget_after(self, step: int) -> None:
@@ -50,8 +51,8 @@ class History:
     def evaluated(self, step: int, loss: float) -> None:
         self._point(step)["val_loss"] = loss
 
-    def sampled(self, sample: HistoryPoint) -> None:
-        self._samples[sample["step"]] = sample
+    def sampled(self, sample: Mapping[str, Any]) -> None:
+        self._samples[sample["step"]] = cast(HistoryPoint, sample)
 
     def _point(self, step: int) -> HistoryPoint:
         empty: HistoryPoint = {"step": step, "train_loss": None, "val_loss": None}

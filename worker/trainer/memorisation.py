@@ -1,6 +1,6 @@
-"""What a trained model owes to its corpus: some of its text, looked up there.
+"""Memorisation: text of a trained model is looked up in its corpus.
 
-The figures are ``models.novelty``'s; here is the text that they are of, and how they are told.
+Draws the text, and puts the figures of ``models.text.novelty`` into words. Knows no job.
 """
 
 import time
@@ -14,7 +14,7 @@ from models.text.corpus import Corpus
 from models.text.novelty import MemorisationReport, report
 
 ROWS, LENGTH = 16, 2048
-"""Texts that are drawn, and the characters of each; fewer where that takes long."""
+"""Texts that are drawn, and characters of each; fewer where that takes longer than ``_SECONDS``."""
 
 _SECONDS = 10.0
 _STEPS = 64
@@ -24,16 +24,15 @@ _EXCERPT = 60
 def examine(
     checkpoint: Checkpoint, corpus: Corpus, temperature: float, seed: int
 ) -> MemorisationReport:
-    """Draws text, each row from the beginning of a line, and compares it with what was trained on.
+    """Draws text, each row from the beginning of a line, and compares it with the training text.
 
     Raises:
-        FloatingPointError: the network's output is no number.
+        FloatingPointError: the network's output is not finite.
     """
     drawn = _draw(checkpoint, temperature, seed)
     if (drawn < 0).any():
         raise FloatingPointError("the network's output is not finite")
-    newline = int(corpus.vocabulary.lookup(np.array([0x0A], dtype=np.uint32))[0])
-    rows = [_whole_lines(row, newline) for row in drawn.T]
+    rows = [_whole_lines(row, corpus.vocabulary.newline_id) for row in drawn.T]
     return report(np.concatenate(rows), corpus.train, corpus.vocabulary)
 
 
@@ -58,18 +57,18 @@ def _draw(checkpoint: Checkpoint, temperature: float, seed: int) -> np.ndarray:
 
 
 def _whole_lines(row: np.ndarray, newline: int) -> np.ndarray:
-    """A text without the line that it broke off in, if it has others."""
+    """A text without its last, unfinished line, if it has others."""
     ends = np.flatnonzero(row == newline)
     return row[: ends[-1] + 1] if len(ends) else row
 
 
 def in_words(found: MemorisationReport) -> str:
-    """A report for people."""
+    """A report as a sentence for people."""
     excerpt = " ".join(found.longest_text.split())
     if len(excerpt) > _EXCERPT:
         excerpt = f"{excerpt[:_EXCERPT]}…"
     text = (
-        f"of {found.characters:,} characters that it wrote, the longest run that the corpus has "
+        f"in {found.characters:,} characters that it wrote, the longest run that the corpus has "
         f"word for word is {found.longest:,} characters: “{excerpt}”"
     )
     if found.novel_name_share is not None:

@@ -1,8 +1,74 @@
-"""The worker's two halves: who takes jobs from RQ, and who performs one in a process of its own.
+"""RQ in one place: a worker that takes jobs from Redis and starts a process for each.
 
-The worker never imports torch: it starts a fresh interpreter for each job, and what it inherits
-is the job's lock. So from the moment that a job is taken until its process is dead, the kernel
-says that somebody works on it. Knows RQ and its surprises, and nothing of training.
+It never imports torch: it starts a fresh interpreter for each job, which inherits the job's lock.
+So from the moment that a job is taken until its process is dead, the kernel says that a process
+works on it. Knows RQ and its surprises, and nothing of training.
+
+Every method of RQ's that is overridden, what RQ's own does, and why that would not do here. RQ is
+pinned; ``tests/worker/test_rq_worker.py`` fails where a release changes one of these.
+
+TrainingJob, of rq.job.Job:
+
+    func
+        Imports any function that Redis names.
+        Anyone who can write to Redis could run any function: only ``FUNCTION`` is run.
+    success_callback
+        Imports and calls any function that Redis names.
+        As for ``func``: a callback is never called.
+    failure_callback
+        The same.
+        The same.
+    stopped_callback
+        The same.
+        The same.
+    restore(raw_data)
+        Reads a job from Redis, with the URLs that its end is to be posted to.
+        As for ``func``: nothing is posted.
+
+TrainingWorker, of rq.SpawnWorker:
+
+    execute_job(job, queue)
+        Starts a process for the job and waits for its end.
+        Where Redis fails it quits with a page of traceback and leaves the process running.
+    fork_work_horse(job, queue)
+        Starts the process with its source code and the connection in its arguments.
+        ``ps`` would show the password of Redis, and the process would not inherit the lock.
+    setup_work_horse_signals()
+        Lets SIGTERM kill the process that trains.
+        ``worker.trainer.stop`` has set its signals: it saves its state first.
+    handle_work_horse_killed(job, retpid, ret_val, rusage)
+        Logs that the process was killed.
+        A job that kills its process again and again must fail at last.
+    handle_warm_shutdown_request()
+        Nothing: the worker waits for the end of its job.
+        A job takes hours: its process is asked to save its state and exit.
+    set_shutdown_requested_date()
+        Writes the date to Redis, in a signal handler.
+        Where Redis fails, the process that trains would not get the time to save its state.
+    maintain_heartbeats(job, execution)
+        Extends the lease of the job and fails without Redis.
+        The lock says who works on a job, so an outage need not end a training.
+    heartbeat(timeout, pipeline)
+        Extends the registration of the worker.
+        Redis may have lost the registration: it is made anew.
+    run_maintenance_tasks()
+        Fails jobs whose lease has run out, and starts the scheduler.
+        The disk tells at once which jobs are lost, and they are queued again.
+    register_death()
+        Removes the registration and fails without Redis.
+        A worker can end without it: the registration runs out.
+    subscribe()
+        Takes commands from Redis: stop a job, shut down.
+        A cancel is a file and a stop is a signal; a thread less.
+
+Private names of RQ's that are used, since it has no public ones for them:
+
+    Worker._horse_pid                the process of the job, which we start
+    Worker._stop_requested           whether a signal came while the process was started
+    Worker._shutdown_requested_date  whether a signal ended the loop, rather than an error
+    Execution._job                   spares a second fetch, which would not make a TrainingJob
+
+``worker.queue.Queue.forget`` removes RQ's keys by hand, for the reason that stands there.
 """
 
 import logging
@@ -24,45 +90,40 @@ from rq.executions import Execution
 from rq.job import Job as RQJob
 from rq.utils import import_attribute, now
 
+from models.errors import Invalid
 from worker import logs
 from worker.jobs import JobStore, UnknownJob
 from worker.queue import FORMER_FUNCTIONS, FUNCTION, NAME, Queue
-from worker.reconciler import Reconciler
-from worker.settings import Settings
+from worker.reconciler import LOST_SECONDS, Reconciler
+from worker.settings import WorkerSettings
 from worker.trainer import handover, stop
 from worker.trainer.failures import KILLED, MAX_DEATHS, count_death
 from worker.trainer.handover import LOCK
 
 SPIN = "2000"
-"""How long torch's threads spin while they wait for each other, if nobody has said.
+"""How long torch's threads spin while they wait for each other, unless the environment says.
 
-OpenMP's own choice spins for milliseconds, and where somebody else has a core that is all that
-training does: 300 to 600 characters a second instead of 5,000 (docs/log.md).
+By default OpenMP spins for milliseconds, and where another process has a core, training does
+little else: 300 to 600 characters a second instead of 5,000 (docs/log.md).
 """
 
-GRACE = 2.0
-"""Seconds that a job must have been alive nowhere: between RQ and the lock are milliseconds."""
-
 _QUIET_REPEATS = 60.0
+"""Seconds in which a message that repeats the one before it is left out."""
 
-log = logging.getLogger("charloom.worker")
+log = logs.logger(__name__)
 
 
-class Refused(Exception):
-    """Somebody queued a function that is not ours."""
+class ForeignFunction(Invalid):
+    """The queue names a function that is not the worker's."""
 
 
 class TrainingJob(RQJob):
-    """A job whose one function is ``FUNCTION``, whatever Redis says.
-
-    Who can write to Redis can queue any importable function: this keeps the worker from calling
-    it, and from the callbacks and web requests that RQ would make too.
-    """
+    """A job that runs ``FUNCTION`` and nothing else, whatever Redis says."""
 
     @property
     def func(self) -> Callable[..., Any]:
         if self.func_name not in (FUNCTION, *FORMER_FUNCTIONS):
-            raise Refused(f"{self.func_name} is no function of this worker")
+            raise ForeignFunction(f"{self.func_name} is not a function of this worker")
         function: Callable[..., Any] = import_attribute(FUNCTION)
         return function
 
@@ -84,11 +145,13 @@ class TrainingJob(RQJob):
 
 
 class TrainingWorker(SpawnWorker):
-    """Takes one job at a time from the one queue, and starts a horse for it."""
+    """Takes one job at a time from the one queue, and starts a horse (RQ's word) for it."""
 
     max_connection_wait_time = 2.0
 
-    def __init__(self, settings: Settings, name: str | None = None, *, is_horse: bool = False):
+    def __init__(
+        self, settings: WorkerSettings, name: str | None = None, *, is_horse: bool = False
+    ):
         connection = redis.Redis.from_url(
             settings.redis_url,
             retry=ConnectionRetry(ExponentialBackoff(cap=0.5, base=0.05), 3),
@@ -106,7 +169,7 @@ class TrainingWorker(SpawnWorker):
             log_job_description=False,
             prepare_for_work=not is_horse,
         )
-        self._store = JobStore(settings.jobs)
+        self._store = JobStore(settings.data.jobs)
         self._charloom = Queue(settings.redis_url)
         self._reconciler = Reconciler(self._charloom, self._store)
         self._redis_away = False
@@ -115,38 +178,33 @@ class TrainingWorker(SpawnWorker):
     def told_to_stop(self) -> bool:
         return self._shutdown_requested_date is not None
 
-    # One job
-
     def execute_job(self, job: RQJob, queue: RQQueue) -> None:
         with logs.about(job_id=job.id):
-            self._execute(job, queue)
-
-    def _execute(self, job: RQJob, queue: RQQueue) -> None:
-        log.info("job %s: taken", job.id)
-        began = time.monotonic()
-        try:
-            super().execute_job(job, queue)
-        except redis.RedisError as error:
-            # The job is on disk, as far as it got. RQ would quit with a page of traceback.
-            log.warning("job %s: Redis is not told of its end: %s", job.id, error)
-            raise StopRequested from None
-        finally:
-            # After an error here the horse may live: two at a time would share the machine.
-            if self._horse_pid:
-                self.kill_horse()
-                self.wait_for_horse()
-                self._horse_pid = 0
-            outcome = self._outcome(job.id)
-            log.info("job %s: %s after %.0f s", job.id, outcome, time.monotonic() - began)
+            log.info("job %s: taken", job.id)
+            began = time.monotonic()
+            try:
+                super().execute_job(job, queue)
+            except redis.RedisError as error:
+                # The job is on disk, with all its progress.
+                log.warning("job %s: cannot tell Redis that it ended: %s", job.id, error)
+                raise StopRequested from None
+            finally:
+                # After an error the horse may live on, and share the machine with the next.
+                if self._horse_pid:
+                    self.kill_horse()
+                    self.wait_for_horse()
+                    self._horse_pid = 0
+                outcome = self._outcome(job.id)
+                log.info("job %s: %s after %.0f s", job.id, outcome, time.monotonic() - began)
 
     def _outcome(self, job_id: str) -> str:
         try:
             return self._store.get(job_id).status()
         except UnknownJob:
-            return "no job of ours"
+            return "not on this disk"
 
     def fork_work_horse(self, job: RQJob, queue: RQQueue) -> None:
-        """Starts the horse, which inherits the lock. (RQ's own way shows the password in ps.)"""
+        """Starts the horse, which inherits the job's lock."""
         assert self.execution is not None
         environment = (
             {"GOMP_SPINCOUNT": SPIN}
@@ -167,7 +225,7 @@ class TrainingWorker(SpawnWorker):
                 [sys.executable, "-m", "worker.trainer.horse"],
                 environment,
                 setpgroup=0,
-                # Kept until the horse can heed them: they would kill it.
+                # Blocked until the horse handles them: they would kill it.
                 setsigmask=stop.SHUTDOWN,
             )
         if self._stop_requested:
@@ -175,7 +233,7 @@ class TrainingWorker(SpawnWorker):
 
     @contextmanager
     def _lock(self, job_id: str) -> Iterator[int | None]:
-        """The job's lock, for a moment; None if somebody has it or there is no such job."""
+        """The job's lock, for a moment; None if another process has it or there is no such job."""
         try:
             job = self._store.get(job_id)
         except UnknownJob:
@@ -185,16 +243,16 @@ class TrainingWorker(SpawnWorker):
                 yield descriptor
 
     def setup_work_horse_signals(self) -> None:
-        """Leaves the signals as ``worker.trainer.horse`` set them."""
+        """Leaves the signals as ``worker.trainer.stop`` set them."""
 
     def handle_work_horse_killed(
         self, job: RQJob, retpid: int | None, ret_val: int | None, rusage: Any
     ) -> None:
-        """Counts what the horse could not count itself; the third time is the last."""
+        """Counts a death that the horse could not count itself; the third one fails the job."""
         if ret_val is None or not os.WIFSIGNALED(ret_val):
             return
         number = os.WTERMSIG(ret_val)
-        log.warning("job %s: its process was ended by %s", job.id, signal.Signals(number).name)
+        log.warning("job %s: its process was killed by %s", job.id, signal.Signals(number).name)
         if number in stop.SHUTDOWN:
             return
         try:
@@ -205,27 +263,25 @@ class TrainingWorker(SpawnWorker):
             if held and ours.result() is None and count_death(ours) >= MAX_DEATHS:
                 self._charloom.events.publish(ours.id, ours.finish("failed", KILLED))
 
-    # The worker's life
-
     def handle_warm_shutdown_request(self) -> None:
-        """Lets the horse put its job down, rather than waiting for the job's end."""
+        """Asks the horse to save its state and exit."""
         if self._horse_pid:
             self.kill_horse(signal.SIGUSR1)
 
     def set_shutdown_requested_date(self) -> None:
-        """Called in a signal handler: an error would leave the horse without its chance."""
+        """Tolerates an outage: an error in this signal handler would kill the horse."""
         try:
             super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]
         except redis.RedisError:
-            log.debug("Redis doesn't hear of the shutdown")
+            log.debug("cannot tell Redis of the shutdown")
 
     def maintain_heartbeats(self, job: RQJob, execution: Execution) -> None:
-        """An outage of Redis is none of training: the lock says who works, not the lease."""
+        """Extends the lease; without Redis, training continues."""
         try:
             super().maintain_heartbeats(job, execution)
         except redis.RedisError as error:
             if not self._redis_away:
-                log.warning("training goes on without Redis: %s", error)
+                log.warning("training continues without Redis: %s", error)
             self._redis_away = True
         else:
             self._redis_away = False
@@ -236,11 +292,11 @@ class TrainingWorker(SpawnWorker):
         worker_registration.register(self, pipeline)
 
     def run_maintenance_tasks(self) -> None:
-        """The disk says what is lost, at once and without a lease; RQ's own search is left out."""
+        """Queues lost jobs again, which the disk knows at once and without a lease."""
         try:
             for queue in self.queues:
                 worker_registration.clean_worker_registry(queue)
-            back = self._reconciler.reconcile(GRACE if self.last_cleaned_at else 0)
+            back = self._reconciler.reconcile(LOST_SECONDS if self.last_cleaned_at else 0)
         except redis.RedisError:
             return
         self.last_cleaned_at = now()  # type: ignore[assignment]
@@ -252,26 +308,21 @@ class TrainingWorker(SpawnWorker):
         try:
             super().register_death()  # type: ignore[no-untyped-call]
         except redis.RedisError:
-            log.debug("Redis doesn't hear of the worker's end")
+            log.debug("cannot tell Redis that the worker ends")
 
     def subscribe(self) -> None:
-        """Takes no commands from Redis: a cancel is a file, a stop is a signal."""
-
-
-def be_nice(niceness: int) -> None:
-    """Takes the rest of the machine, unless somebody saw to it already."""
-    os.nice(max(0, niceness - os.nice(0)))
+        """Takes no commands from Redis."""
 
 
 def configure_logging() -> None:
-    """One line for each thing that matters, on standard output."""
+    """Logs to standard output, and keeps RQ from logging what is logged here."""
     logs.configure(sys.stdout).addFilter(_Once())
     for name in ("rq", "rq.worker"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
 class _Once(logging.Filter):
-    """Leaves out what was just said: RQ says at every try that Redis is away."""
+    """Leaves out repeated messages: RQ logs at every try that Redis is away."""
 
     def __init__(self) -> None:
         super().__init__()

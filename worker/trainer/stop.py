@@ -1,8 +1,8 @@
-"""When work must be put down: a signal from the worker, or a client's cancel.
+"""Reasons to put work down: a signal from the worker, or a client's cancel.
 
-Who works looks at ``Stop.reason`` between steps and puts the work down in good order. Where it
-can't look (a long evaluation, an import), it is interrupted after a while and goes on later from
-what it last saved. Knows the process's signals and the job's cancel file; not what is put down.
+Training checks ``Stop.reason`` between steps and puts its work down in good order. Where it cannot
+check (a long evaluation, an import), it is interrupted after a while and resumes later from its
+last saved state. Knows the process's signals and the job's cancel file, and nothing of training.
 """
 
 import os
@@ -21,20 +21,23 @@ SHUTDOWN = (signal.SIGUSR1, signal.SIGTERM)
 
 _INTERRUPT = signal.SIGUSR2
 _POLL = 0.1
+"""Seconds between two looks for a reason."""
+
 _PATIENCE: dict[Reason, float] = {"cancel": 1.0, "shutdown": 5.0}
-"""Seconds until who doesn't look is interrupted: a cancel is promised within 2, an exit in 10."""
+"""Seconds until work that does not check is interrupted: a cancel takes at most 2, an exit 10."""
 
 _AGAIN = 1.0
+"""Seconds until it is interrupted again."""
 
 _shutdown = threading.Event()
 
 
 class PutDown(BaseException):
-    """Interrupts work that did not look at ``Stop.reason`` for too long."""
+    """Interrupts work that has not checked ``Stop.reason`` for too long."""
 
 
 def listen() -> None:
-    """Lets ``SHUTDOWN`` signals ask for a stop rather than kill; sent before, they count too."""
+    """Makes ``SHUTDOWN`` signals ask for a stop instead of killing, even those sent before."""
     for number in SHUTDOWN:
         signal.signal(number, _ask)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -42,7 +45,7 @@ def listen() -> None:
 
 
 def is_shutdown() -> bool:
-    """Whether a ``SHUTDOWN`` signal came."""
+    """Whether a ``SHUTDOWN`` signal has come."""
     return _shutdown.is_set()
 
 
@@ -64,13 +67,13 @@ class Stop:
     def __init__(self, job: Job) -> None:
         self.reason: Reason | None = None
         self.looks = False
-        """Whether the work looks at ``reason``; else it is interrupted at once."""
+        """Whether the work checks ``reason`` now; else it is interrupted at once."""
         self._job = job
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="stop", daemon=True)
 
     def acknowledge(self) -> None:
-        """From now on the work is not interrupted any more: it is being put down."""
+        """Stops interrupting the work, which is being put down or has ended."""
         self._done.set()
 
     def __enter__(self) -> Self:
@@ -98,7 +101,7 @@ class Stop:
                 continue
             if not self.looks or time.monotonic() - asked > _PATIENCE[self.reason]:
                 os.kill(os.getpid(), _INTERRUPT)
-                # Again after a while: an exception that is raised in a destructor gets lost.
+                # Repeated: an exception that is raised in a destructor is lost.
                 self._done.wait(_AGAIN)
 
     def _asked(self) -> Reason | None:

@@ -1,7 +1,7 @@
-"""What the dialects of other tools' clients share: lenient requests, several texts at once, errors.
+"""Shared by the dialects of other tools' clients: lenient requests, several texts, errors.
 
-Their clients send much that means nothing here, which is ignored, and know errors of one shape
-each. Knows neither dialect.
+These clients send fields that mean nothing here, which are ignored, and each expects one shape of
+errors. Knows neither dialect.
 """
 
 import asyncio
@@ -14,8 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from app.http.bodies import read_json
 from app.http.problems import Problem
 from app.http.validation import validated
-from app.routes.services import Services
-from app.routes.texts import Opened, derived_seed, draw_seed, open_text
+from app.routes.texts import Opened, Texts, derived_seed, draw_seed
 from app.schemas.common import MAX_SEED, Fields
 from app.schemas.texts import MAX_BODY, SampleQuery
 from models.checkpoints.reference import Reference
@@ -23,23 +22,26 @@ from models.checkpoints.reference import Reference
 DEFAULT_LENGTH = 1000
 MAX_LENGTH = 1_000_000
 LEAST_TEMPERATURE = 0.01
-"""What is above 0 and below is taken for it."""
+"""Anything lower but above 0 is raised to this."""
 
 LEAST_TOP_P = 1e-6
-"""Clients say 0 where they mean the likeliest alone."""
+"""Clients send 0 for the most likely character only."""
 
-SomeFields = TypeVar("SomeFields", bound=BaseModel)
+ForeignJson = dict[str, Any]
+"""An answer whose members are documented by another tool."""
+
+SomeRequest = TypeVar("SomeRequest", bound=BaseModel)
 Item = TypeVar("Item")
 
 
 class Lenient(Fields):
-    """Fields that mean something here; others are ignored, and an empty one is absent."""
+    """Known fields of a request; others are ignored, and an empty one counts as absent."""
 
     model_config = ConfigDict(extra="ignore")
 
 
-async def received(request: Request, fields: type[SomeFields]) -> SomeFields:
-    """The body as fields, whatever content type is on it. Raises Problem."""
+async def received(request: Request, fields: type[SomeRequest]) -> SomeRequest:
+    """Reads the body as fields, whatever its content type. Raises Problem."""
     return validated(fields, await read_json(request, MAX_BODY))
 
 
@@ -48,31 +50,31 @@ def warmth(temperature: float) -> float:
 
 
 def sample_query(*, model: str, seed: int | None, **fields: Any) -> SampleQuery:
-    """What a dialect's fields ask for, checked by the same rules as ``/sample``.
+    """Makes a query from a dialect's fields, checked by the rules of ``/sample``.
 
-    The prime is echoed: it comes back as the model read it, and the dialect decides who sees it.
+    The prime is echoed as the model read it; the dialect decides whether to send it.
 
     Raises:
-        UnknownModel: the model's name cannot be one.
-        Problem: 422 for a field out of its range.
+        UnknownModel: the name cannot be a model's.
+        Problem: 422 for a field out of range.
     """
     seed = None if seed is None else seed % (MAX_SEED + 1)
     asked = {"model": str(Reference.from_client(model)), "seed": seed, "echo": True, **fields}
     return validated(SampleQuery, asked)
 
 
-async def open_texts(services: Services, fields: SampleQuery, count: int) -> list[Opened]:
-    """Starts texts whose seeds follow from the first's; whoever opened them closes their readers.
+async def open_texts(texts: Texts, fields: SampleQuery, count: int) -> list[Opened]:
+    """Starts texts whose seeds follow from the first one's; the caller closes their readers.
 
     Raises:
-        Problem, UnknownModel: and none is open.
+        Exception: as ``Texts.open``; none is open then.
     """
     seed = draw_seed() if fields.seed is None else fields.seed
     opened: list[Opened] = []
     try:
         for index in range(count):
             one = fields.model_copy(update={"seed": derived_seed(seed, index)})
-            opened.append(await open_text(services, one))
+            opened.append(await texts.open(one))
     except BaseException:
         close(opened)
         raise
@@ -85,23 +87,24 @@ def close(opened: Sequence[Opened]) -> None:
 
 
 def failure(opened: Opened) -> Problem | None:
-    """Why a text that has ended is not whole."""
+    """The reason that an ended text is incomplete; None if it is complete."""
     match opened.reader.finish_reason:
         case "shutdown":
             return Problem(
                 503, "shutting_down", "the server is shutting down", headers={"Retry-After": "5"}
             )
         case "error":
-            return Problem(
-                422, "not_finite", "the network's output overflowed here: try another prompt"
-            )
+            return Problem(422, "not_finite", "the network's output overflowed: try another prompt")
     return None
 
 
 async def merged(
     iterators: Sequence[AsyncIterator[Item]],
 ) -> AsyncGenerator[tuple[int, Item | None], None]:
-    """What several iterators give as it comes, with whose it is; None at the end of each."""
+    """Yields the items of several iterators as they come, with the iterator's index.
+
+    None follows the last item of each.
+    """
     coming = {asyncio.ensure_future(anext(one)): index for index, one in enumerate(iterators)}
     try:
         while coming:
@@ -121,7 +124,7 @@ async def merged(
 
 
 def said(problem: Problem, names: Mapping[str, str]) -> str:
-    """A problem in one sentence, with the names that a dialect has for our fields."""
+    """A problem in one sentence, with the dialect's names for our fields."""
     if not problem.errors:
         return str(problem.detail)
     errors = (f"{names.get(error.field, error.field)} {error.message}" for error in problem.errors)
@@ -129,5 +132,5 @@ def said(problem: Problem, names: Mapping[str, str]) -> str:
 
 
 def status(problem: Problem) -> int:
-    """Both dialects say 400 of what can't be done as it was asked."""
+    """The status in both dialects, which answer 400 to any invalid request."""
     return 400 if problem.status_code in (415, 422) else problem.status_code

@@ -1,14 +1,14 @@
-"""``/api``: generation as Ollama's clients ask for it. A character is a token.
+"""``/api``: text generation for Ollama's clients. A character is a token.
 
-Errors are ``{"error": text}``. Durations are nanoseconds. There is no chat here: a character
-model continues a text, and a prompt is always raw.
+Errors are ``{"error": text}``, durations are nanoseconds. There is no chat: a character model
+continues a text, and a prompt is always raw. Knows no other dialect.
 """
 
 import json
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -23,6 +23,7 @@ from app.routes.dialects.common import (
     DEFAULT_LENGTH,
     LEAST_TOP_P,
     MAX_LENGTH,
+    ForeignJson,
     Lenient,
     close,
     failure,
@@ -48,14 +49,63 @@ _FIELDS = {"prime": "prompt", "length": "num_predict"}
 _NEVER = "1970-01-01T00:00:00Z"
 
 
-class Options(Lenient):
-    """Ollama's options that mean something here, and ``unknown`` besides."""
+class OllamaDetails(TypedDict):
+    parent_model: str
+    format: str
+    family: str
+    families: list[str]
+    parameter_size: str
+    quantization_level: str
 
-    temperature: float = Field(1.0, ge=0, le=10)
-    top_k: int | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    num_predict: int = Field(DEFAULT_LENGTH, le=MAX_LENGTH, description="characters")
+
+class OllamaModel(TypedDict):
+    name: str
+    model: str
+    modified_at: str
+    size: int
+    digest: str
+    details: OllamaDetails
+
+
+class OllamaModelList(TypedDict):
+    models: list[OllamaModel]
+
+
+class OllamaModelDetails(TypedDict):
+    license: str
+    modelfile: str
+    parameters: str
+    template: str
+    details: OllamaDetails
+    model_info: dict[str, str | int]
+    capabilities: list[str]
+    modified_at: str
+
+
+class Line(TypedDict):
+    """A part of an answer; the last one has the fields after ``done``."""
+
+    model: str
+    created_at: str
+    response: str
+    done: bool
+    done_reason: NotRequired[str]
+    total_duration: NotRequired[int]
+    load_duration: NotRequired[int]
+    prompt_eval_count: NotRequired[int]
+    prompt_eval_duration: NotRequired[int]
+    eval_count: NotRequired[int]
+    eval_duration: NotRequired[int]
+
+
+class OllamaOptions(Lenient):
+    """The supported ones of Ollama's options, and ``unknown``."""
+
+    temperature: float = Field(1.0, ge=0, le=10, description="Randomness; 0 is argmax.")
+    top_k: int | None = Field(None, description="Characters to sample from; 0 or less is all.")
+    top_p: float | None = Field(None, description="Probability to sample from; 1 is all.")
+    seed: int | None = Field(None, description="Random seed; -1 is a drawn one.")
+    num_predict: int = Field(DEFAULT_LENGTH, le=MAX_LENGTH, description="Characters to write.")
     stop: list[str] = Field([], max_length=MAX_STOPS)
     unknown: Unknown = "error"
 
@@ -81,18 +131,20 @@ class Options(Lenient):
 
 
 class GenerateRequest(Lenient):
-    model: str
-    prompt: str = Field("", max_length=MAX_PRIME)
-    stream: bool = True
+    """A prompt to continue."""
 
-    def sample(self, options: Options) -> SampleQuery:
+    model: str = Field(description="Model to use.")
+    prompt: str = Field("", max_length=MAX_PRIME, description="Text to continue.")
+    stream: bool = Field(True, description="Send the text line by line as it is written.")
+
+    def sample(self, options: OllamaOptions) -> SampleQuery:
         return sample_query(
             model=self.model,
             prime=self.prompt,
             temperature=warmth(options.temperature),
-            # There is no end of a text that could be waited for.
+            # A text has no end of its own to wait for.
             length=options.num_predict if options.num_predict > 0 else DEFAULT_LENGTH,
-            # -1 is a drawn one.
+            # -1 asks for a drawn seed.
             seed=None if options.seed == -1 else options.seed,
             top_k=options.drawn_from,
             top_p=options.mass,
@@ -102,28 +154,28 @@ class GenerateRequest(Lenient):
 
 
 class Shown(Lenient):
-    """Older clients say ``name``."""
+    """The model to show; older clients send ``name``."""
 
-    model: str = ""
-    name: str = ""
+    model: str = Field("", description="Model to show.")
+    name: str = Field("", description="The same, for older clients.")
 
 
 def error(problem: Problem) -> Response:
-    """A problem as Ollama's clients read it."""
+    """A problem in Ollama's shape."""
     return JSONResponse({"error": said(problem, _FIELDS)}, status(problem), problem.headers)
 
 
-@router.get("/version", summary="The version, as Ollama's clients ask")
+@router.get("/version", summary="Get the version (Ollama)")
 async def version(request: Request) -> dict[str, str]:
     return {"version": request.app.version}
 
 
-@router.get("/tags", summary="List models, as Ollama's clients ask")
-def list_models(services: ServicesDep) -> dict[str, Any]:
+@router.get("/tags", summary="List models (Ollama)", response_model=ForeignJson)
+def list_models(services: ServicesDep) -> OllamaModelList:
     return {"models": [_model(entry) for entry in services.models.entries()]}
 
 
-def _model(entry: Entry) -> dict[str, Any]:
+def _model(entry: Entry) -> OllamaModel:
     return {
         "name": entry.reference.full,
         "model": entry.reference.full,
@@ -134,7 +186,7 @@ def _model(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _details(entry: Entry) -> dict[str, Any]:
+def _details(entry: Entry) -> OllamaDetails:
     return {
         "parent_model": "",
         "format": "safetensors",
@@ -154,10 +206,11 @@ def _size(parameters: int) -> str:
 
 @router.post(
     "/show",
-    summary="A model, as Ollama's clients ask",
+    summary="Show a model (Ollama)",
+    response_model=ForeignJson,
     openapi_extra=json_body(Shown),
 )
-async def show_model(request: Request, services: ServicesDep) -> dict[str, Any]:
+async def show_model(request: Request, services: ServicesDep) -> OllamaModelDetails:
     asked = await received(request, Shown)
     reference = Reference.from_client(asked.model or asked.name)
     entry = await run_in_threadpool(services.models.entry, reference)
@@ -182,48 +235,50 @@ async def show_model(request: Request, services: ServicesDep) -> dict[str, Any]:
 
 @router.post(
     "/generate",
-    summary="Continue a text, as Ollama's clients ask",
+    summary="Generate text (Ollama)",
     openapi_extra=json_body(GenerateRequest),
 )
 async def generate(request: Request, services: ServicesDep) -> Response:
-    """`options.num_predict` counts characters; 1000 if left out. Other fields are ignored.
+    """`options.num_predict` counts characters; the default is 1000. Other fields are ignored.
 
-    Without a prompt the model is only loaded; an empty one begins a text.
+    Without a prompt the model is only loaded; an empty prompt begins a text.
     """
     began = time.perf_counter_ns()
     body = await read_json(request, MAX_BODY)
     fields = validated(GenerateRequest, body)
     options = _options(body.get("options"))
     if body.get("prompt") is None:
-        named = await services.catalogue.writer(Reference.from_client(fields.model))
-        return JSONResponse(_line(named.reference.full, done_reason="load"))
-    (opened,) = await open_texts(services, fields.sample(options), 1)
+        reference = Reference.from_client(fields.model)
+        await services.loaded.get(reference)
+        return JSONResponse(_last_line(reference.full, "load"))
+    (opened,) = await open_texts(services.texts, fields.sample(options), 1)
     generation = Generation(opened, began)
     if fields.stream:
         return ClosingResponse(generation.lines(), NDJSON, opened.headers, lambda: close([opened]))
     return await generation.at_once(request)
 
 
-def _options(given: Any) -> Options:
+def _options(given: Any) -> OllamaOptions:
     if not isinstance(given, dict | None):
         raise unprocessable("options", "must be a JSON object")
-    return validated(Options, given or {})
+    return validated(OllamaOptions, given or {})
 
 
-def _line(
-    model: str, response: str = "", done_reason: str | None = None, **more: Any
-) -> dict[str, Any]:
+def _line(model: str, response: str = "") -> Line:
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    line = {"model": model, "created_at": now, "response": response, "done": bool(done_reason)}
-    return line | ({"done_reason": done_reason} if done_reason else {}) | more
+    return {"model": model, "created_at": now, "response": response, "done": False}
+
+
+def _last_line(model: str, done_reason: str, response: str = "") -> Line:
+    return {**_line(model, response), "done": True, "done_reason": done_reason}
 
 
 class Generation:
-    """One text on its way, and where the time went."""
+    """One text on its way, and its timing."""
 
     def __init__(self, opened: Opened, began: int) -> None:
         self.opened = opened
-        self._model = opened.named.reference.full
+        self._model = opened.reference.full
         self._began = began
         self._loaded = time.perf_counter_ns()
         self._first: int | None = None
@@ -254,21 +309,20 @@ class Generation:
             self._first = self._first or time.perf_counter_ns()
             yield piece.text
 
-    def _last(self, response: str = "") -> dict[str, Any]:
+    def _last(self, response: str = "") -> Line:
         now = time.perf_counter_ns()
         first = self._first or now
-        return _line(
-            self._model,
-            response,
-            self.opened.reader.finish_reason or "stop",
-            total_duration=now - self._began,
-            load_duration=self._loaded - self._began,
-            prompt_eval_count=len(self.opened.echoed),
-            prompt_eval_duration=first - self._loaded,
-            eval_count=self.opened.reader.stream.characters,
-            eval_duration=now - first,
-        )
+        reason = self.opened.reader.finish_reason or "stop"
+        return {
+            **_last_line(self._model, reason, response),
+            "total_duration": now - self._began,
+            "load_duration": self._loaded - self._began,
+            "prompt_eval_count": len(self.opened.echoed),
+            "prompt_eval_duration": first - self._loaded,
+            "eval_count": self.opened.reader.stream.characters,
+            "eval_duration": now - first,
+        }
 
 
-def _json(line: dict[str, Any]) -> bytes:
+def _json(line: Line) -> bytes:
     return json.dumps(line, ensure_ascii=False).encode() + b"\n"

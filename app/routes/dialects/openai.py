@@ -1,17 +1,17 @@
-"""``/v1``: completions as OpenAI's clients ask for them. A character is a token.
+"""``/v1``: text completion for OpenAI's clients. A character is a token.
 
-Errors are ``{"error": {"message", "type", "param", "code"}}``. There is no chat here: a character
-model continues a text.
+Errors are ``{"error": {"message", "type", "param", "code"}}``. There is no chat: a character model
+continues a text. Knows no other dialect.
 """
 
 import json
 import math
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -25,6 +25,7 @@ from app.routes.dialects.common import (
     DEFAULT_LENGTH,
     LEAST_TOP_P,
     MAX_LENGTH,
+    ForeignJson,
     Lenient,
     close,
     failure,
@@ -36,9 +37,9 @@ from app.routes.dialects.common import (
     status,
     warmth,
 )
-from app.routes.services import Services, ServicesDep
+from app.routes.services import ServicesDep
 from app.routes.texts import Opened
-from app.schemas.common import Unknown
+from app.schemas.common import PathModel, Unknown
 from app.schemas.texts import MAX_PRIME, MAX_STOP, MAX_STOPS, SampleQuery
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Entry
@@ -48,36 +49,76 @@ router = APIRouter(prefix="/v1", tags=["OpenAI's dialect"])
 
 MAX_CHOICES = 16
 NO_PROBABILITY = -9999.0
-"""The logarithm of what fp32 rounds to 0; JSON has no infinity."""
+"""The logarithm of a probability that fp32 rounds to 0; JSON has no infinity."""
 
 _FIELDS = {"prime": "prompt", "length": "max_tokens"}
 _MODEL_CODES = ("damaged_model", "no_ngram", "not_a_network", "unknown_model")
-"""Codes of what OpenAI's clients know as ``model_not_found``."""
+"""Codes that OpenAI's clients know as ``model_not_found``."""
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
+class OpenAIModel(TypedDict):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class OpenAIModelList(TypedDict):
+    object: Literal["list"]
+    data: list[OpenAIModel]
+
+
+class Logprobs(TypedDict):
+    """Of each character; those of the prompt have none."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+
+
+class Choice(TypedDict):
+    index: int
+    text: str
+    logprobs: Logprobs | None
+    finish_reason: str | None
+
+
+class Usage(TypedDict):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
 class StreamOptions(Lenient):
-    include_usage: bool = False
+    include_usage: bool = Field(default=False, description="End with the usage.")
 
 
 class CompletionRequest(Lenient):
-    """OpenAI's fields that mean something here, and ``top_k`` and ``unknown`` besides."""
+    """The supported ones of OpenAI's fields, and ``top_k`` and ``unknown``."""
 
-    model: str
-    prompt: str = Field("", max_length=MAX_PRIME)
-    max_tokens: int = Field(DEFAULT_LENGTH, ge=1, le=MAX_LENGTH, description="characters")
-    temperature: float = Field(1.0, ge=0, le=10)
-    top_p: float | None = Field(None, ge=0, le=1)
-    top_k: int | None = Field(None, ge=1, le=1 << 20)
-    n: int = Field(1, ge=1, le=MAX_CHOICES)
-    seed: int | None = None
-    stop: list[str] = Field([], max_length=MAX_STOPS)
-    echo: bool = False
-    logprobs: int | None = Field(None, ge=0, le=20)
-    stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
-    unknown: Unknown = "error"
+    model: str = Field(description="Model to use.")
+    prompt: str = Field("", max_length=MAX_PRIME, description="Text to continue.")
+    max_tokens: int = Field(DEFAULT_LENGTH, ge=1, le=MAX_LENGTH, description="Characters to write.")
+    temperature: float = Field(1.0, ge=0, le=10, description="Randomness; 0 is argmax.")
+    top_p: float | None = Field(None, ge=0, le=1, description="Probability to sample from.")
+    top_k: int | None = Field(None, ge=1, le=1 << 20, description="Characters to sample from.")
+    n: int = Field(1, ge=1, le=MAX_CHOICES, description="Completions to write.")
+    seed: int | None = Field(None, description="Random seed; the same one gives the same text.")
+    stop: list[str] = Field(
+        [], max_length=MAX_STOPS, description="Strings; the text ends before the first one found."
+    )
+    echo: bool = Field(False, description="Start the text with the prompt.")
+    logprobs: int | None = Field(
+        None, ge=0, le=20, description="Alternatives to list for each character."
+    )
+    stream: bool = Field(False, description="Send the text as events as it is written.")
+    stream_options: StreamOptions = Field(StreamOptions(), description="Options of a stream.")
+    unknown: Unknown = Field(
+        "error", description="Whether unknown characters are an error or skipped."
+    )
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -101,8 +142,10 @@ class CompletionRequest(Lenient):
     @field_validator("logprobs", mode="before")
     @classmethod
     def _alternatives(cls, logprobs: Any) -> Any:
-        # The chat's form of it, which some clients send here too.
-        return {True: 1, False: None}[logprobs] if isinstance(logprobs, bool) else logprobs
+        # Chat completions have it as a boolean, and some clients send that here too.
+        if isinstance(logprobs, bool):
+            return 1 if logprobs else None
+        return logprobs
 
     def sample(self) -> SampleQuery:
         return sample_query(
@@ -120,7 +163,7 @@ class CompletionRequest(Lenient):
 
 
 def error(problem: Problem) -> Response:
-    """A problem as OpenAI's clients read it."""
+    """A problem in OpenAI's shape."""
     names = [_FIELDS.get(one.field, one.field) for one in problem.errors]
     code = status(problem)
     kind = "invalid_request_error" if code < 500 else "server_error"
@@ -136,17 +179,17 @@ def error(problem: Problem) -> Response:
     return JSONResponse({"error": body}, code, problem.headers)
 
 
-@router.get("/models", summary="List models, as OpenAI's clients ask")
-def list_models(services: ServicesDep) -> dict[str, Any]:
+@router.get("/models", summary="List models (OpenAI)", response_model=ForeignJson)
+def list_models(services: ServicesDep) -> OpenAIModelList:
     return {"object": "list", "data": [_model(entry) for entry in services.models.entries()]}
 
 
-@router.get("/models/{model}", summary="A model, as OpenAI's clients ask")
-def show_model(model: str, services: ServicesDep) -> dict[str, Any]:
+@router.get("/models/{model}", summary="Get a model (OpenAI)", response_model=ForeignJson)
+def show_model(model: PathModel, services: ServicesDep) -> OpenAIModel:
     return _model(services.models.entry(Reference.from_client(model)))
 
 
-def _model(entry: Entry) -> dict[str, Any]:
+def _model(entry: Entry) -> OpenAIModel:
     try:
         created = int(datetime.fromisoformat(str(entry.card.get("created_at"))).timestamp())
     except ValueError:
@@ -161,13 +204,13 @@ def _model(entry: Entry) -> dict[str, Any]:
 
 @router.post(
     "/completions",
-    summary="Continue a text, as OpenAI's clients ask",
+    summary="Complete a text (OpenAI)",
     openapi_extra=json_body(CompletionRequest),
 )
 async def complete(request: Request, services: ServicesDep) -> Response:
-    """`max_tokens` counts characters; 1000 if left out. Other fields of OpenAI's are ignored."""
+    """`max_tokens` counts characters; the default is 1000. Unsupported fields are ignored."""
     fields = await received(request, CompletionRequest)
-    completion = await _open(services, fields)
+    completion = Completion(fields, await open_texts(services.texts, fields.sample(), fields.n))
     if fields.stream:
         opened = completion.opened
         return ClosingResponse(
@@ -176,12 +219,8 @@ async def complete(request: Request, services: ServicesDep) -> Response:
     return await completion.at_once(request)
 
 
-async def _open(services: Services, fields: CompletionRequest) -> "Completion":
-    return Completion(fields, await open_texts(services, fields.sample(), fields.n))
-
-
 class Completion:
-    """The choices of one request on their way."""
+    """The choices of one request, on their way."""
 
     def __init__(self, fields: CompletionRequest, opened: list[Opened]) -> None:
         self.fields = fields
@@ -192,11 +231,11 @@ class Completion:
             "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",
             "created": int(time.time()),
-            "model": str(first.named.reference),
-            "system_fingerprint": f"fp_{first.named.model.digest[:12]}",
+            "model": str(first.reference),
+            "system_fingerprint": f"fp_{first.model.digest[:12]}",
         }
         self._usage_asked = fields.stream_options.include_usage
-        # Where each choice's text has come to.
+        # Characters of each choice so far.
         self._offsets = [0] * len(opened)
 
     async def at_once(self, request: Request) -> Response:
@@ -244,17 +283,17 @@ class Completion:
     def _pieces(self) -> AsyncGenerator[tuple[int, Piece | None], None]:
         return merged([aiter(one.reader) for one in self.opened])
 
-    def _event(self, choice: dict[str, Any]) -> bytes:
+    def _event(self, choice: Choice) -> bytes:
         usage = {"usage": None} if self._usage_asked else {}
         return _data(self._head | {"choices": [choice]} | usage)
 
     def _choice(
         self, index: int, piece: Piece, finish_reason: str | None, *, echo: bool = False
-    ) -> dict[str, Any]:
+    ) -> Choice:
         text = self._prompt + piece.text if echo else piece.text
         logprobs = None
         if self.fields.logprobs is not None:
-            logprobs = _Logprobs(self._offsets[index])
+            logprobs = _LogprobsBuilder(self._offsets[index])
             if echo:
                 logprobs.prompt(self._prompt)
             logprobs.add(piece.characters, self.fields.logprobs)
@@ -266,7 +305,7 @@ class Completion:
             "finish_reason": finish_reason,
         }
 
-    def _usage(self) -> dict[str, int]:
+    def _usage(self) -> Usage:
         written = sum(one.reader.stream.characters for one in self.opened)
         return {
             "prompt_tokens": len(self._prompt),
@@ -275,14 +314,14 @@ class Completion:
         }
 
 
-def _data(value: dict[str, Any]) -> bytes:
+def _data(value: Mapping[str, object]) -> bytes:
     return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
 
 
-class _Logprobs:
-    """Each character's logarithm of probability, and the likeliest there, from a place on.
+class _LogprobsBuilder:
+    """Collects the log probability of each character and of the most likely ones in its place.
 
-    Of a prompt's characters none is known.
+    The characters of a prompt have none.
     """
 
     def __init__(self, offset: int) -> None:
@@ -299,11 +338,11 @@ class _Logprobs:
     def add(self, characters: list[Character], count: int) -> None:
         for character in characters:
             self._tokens.append(character.char)
-            self._own.append(_log(character.probability))
-            top = {char: _log(probability) for char, probability in character.top[:count]}
+            self._own.append(logarithm(character.probability))
+            top = {char: logarithm(probability) for char, probability in character.top[:count]}
             self._top.append(top)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Logprobs:
         return {
             "tokens": self._tokens,
             "token_logprobs": self._own,
@@ -312,5 +351,5 @@ class _Logprobs:
         }
 
 
-def _log(probability: float) -> float:
+def logarithm(probability: float) -> float:
     return math.log(probability) if probability > 0 else NO_PROBABILITY

@@ -1,10 +1,12 @@
-// The way to the server: requests, problems, the key, server-sent events. Knows no view.
+// The client of the server's API: requests, problems, the API key, server-sent events. Knows no
+// view.
 
-import { ask, el, field } from "./ui.js";
+import { ask, el, field, sentence } from "./ui.js";
 
 const KEY = "charloom-key";
+const NO_RESPONSE = "The server is not responding. It may be starting, or down.";
 
-/** What the server answered instead (RFC 9457), or status 0 if it did not answer at all. */
+/** An error response (RFC 9457); status 0 if there was no response at all. */
 export class Problem extends Error {
   constructor(status, detail, errors = [], retryAfter = 0) {
     super(detail);
@@ -14,11 +16,41 @@ export class Problem extends Error {
   }
 }
 
+/** The problem in a response's body. */
+export function problemOf(status, text, retryAfter) {
+  let body = null;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    // Not from our server: a proxy's page, perhaps.
+  }
+  const detail = body?.detail || body?.title || `The server responded with status ${status}.`;
+  return new Problem(status, sentence(detail), body?.errors, Number(retryAfter) || 0);
+}
+
+const aborted = () => new DOMException("aborted", "AbortError");
+
 export const wasAborted = (error) => error.name === "AbortError";
 
-// The key, where the server wants one: asked for once, and kept as long as the tab. Not longer:
-// who sits down at this computer next, and whatever serves another page at this address some day
-// (localhost:8000 is many things), shall not find it.
+/** Work of which only the latest counts: beginning it aborts what was begun before. */
+export class Latest {
+  #controller = null;
+
+  /** The signal of a new piece of work. */
+  begin() {
+    this.abort();
+    this.#controller = new AbortController();
+    return this.#controller.signal;
+  }
+
+  abort() {
+    this.#controller?.abort();
+  }
+}
+
+// The API key, where the server requires one: asked for once and kept until the tab is closed. No
+// longer: whoever uses this computer next, and whatever else is served from this origin some day
+// (localhost:8000 is many things), must not find it.
 
 let asking = null;
 let isDeclined = false;
@@ -37,40 +69,40 @@ export const authorization = () => {
   return key ? { Authorization: `Bearer ${key}` } : {};
 };
 
-/** Asks for a key, once for all who want one just now; false if there is to be none. */
+/** Asks for a key, once for all requests that need one; resolves to whether one was entered. */
 function askForKey(status) {
-  const known = storedKey();
-  // Who put the question away is not nagged by what the page does by itself.
+  // Once the dialog has been cancelled, only a person's own action opens it again.
   if (isDeclined && !asking && !navigator.userActivation?.isActive) return false;
-  asking ??= ask({
-    title: "This server asks for a key",
-    text:
-      status === 403
-        ? "The key that you gave may not do this. Another one may."
-        : known
-          ? "The key that you gave is not one of its keys."
-          : "Whoever runs it has one for you. It is kept until you close this tab.",
-    fields: [
-      field(
-        "Key",
-        el("input", { name: "key", type: "password", required: true, autocomplete: "off" }),
-      ),
-    ],
-    confirm: "Go on",
-  }).then((given) => {
+  asking ??= keyDialog(status).then((given) => {
     asking = null;
     isDeclined = !given;
-    if (!given) return false;
-    sessionStorage.setItem(KEY, given.key.trim());
-    return true;
+    if (given) sessionStorage.setItem(KEY, given.key.trim());
+    return Boolean(given);
   });
   return asking;
+}
+
+function keyDialog(status) {
+  const input = el("input", { name: "key", type: "password", required: true, autocomplete: "off" });
+  return ask({
+    title: "This server requires a key",
+    text: reasonForKey(status),
+    fields: [field("Key", input)],
+    confirm: "Unlock",
+  });
+}
+
+function reasonForKey(status) {
+  if (status === 403) return "The key you entered does not allow this. Another one may.";
+  return storedKey()
+    ? "The key you entered is not valid on this server."
+    : "Ask the server's operator for one. It is kept until you close this tab.";
 }
 
 // Requests
 
 /**
- * A response that is all right.
+ * Sends a request and returns the response if it is a success.
  *
  * `json` is sent as the body; other options are fetch's. Throws a Problem, or an AbortError.
  */
@@ -80,19 +112,7 @@ export async function request(path, { json, headers = {}, ...options } = {}) {
     headers = { "Content-Type": "application/json", ...headers };
   }
   for (;;) {
-    let response;
-    try {
-      response = await fetch(path, {
-        // A page and an answer may share a URL: an answer must not be shown as the page when
-        // somebody goes back.
-        cache: "no-store",
-        ...options,
-        headers: { Accept: "application/json", ...headers, ...authorization() },
-      });
-    } catch (error) {
-      if (wasAborted(error)) throw error;
-      throw new Problem(0, "The server does not answer. It may be starting, or away.");
-    }
+    const response = await respond(path, { ...options, headers });
     if (response.ok) return response;
     const problem = problemOf(
       response.status,
@@ -105,41 +125,42 @@ export async function request(path, { json, headers = {}, ...options } = {}) {
   }
 }
 
-function problemOf(status, text, retryAfter) {
-  let body = {};
+async function respond(path, { headers, ...options }) {
   try {
-    body = JSON.parse(text);
-  } catch {
-    // Not ours: a proxy's, perhaps.
+    return await fetch(path, {
+      // A page and an API response may share a URL: going back must not show the latter.
+      cache: "no-store",
+      ...options,
+      headers: { Accept: "application/json", ...headers, ...authorization() },
+    });
+  } catch (error) {
+    if (wasAborted(error)) throw error;
+    throw new Problem(0, NO_RESPONSE);
   }
-  const detail = sentence(body.detail || body.title || `The server answered with ${status}.`);
-  return new Problem(status, detail, body.errors, Number(retryAfter) || 0);
 }
-
-const sentence = (text) => {
-  const capital = text[0].toUpperCase() + text.slice(1);
-  return /[.!?…]$/.test(capital) ? capital : `${capital}.`;
-};
 
 export const get = async (path, options) => (await request(path, options)).json();
 export const post = async (path, json, options) =>
   (await request(path, { json, ...options })).json();
 export const remove = (path) => request(path, { method: "DELETE" });
 
-/** All items of a list that comes in pages, up to `most`. */
-export async function list(path, name, most = 300) {
+/** The items of a paginated list, up to the page that reaches `most`. */
+export const list = (path, name, most = 300) =>
+  collect((query) => get(`${path}?${query}`), name, most);
+
+/** Collects `name` from pages until there is no `next` cursor; `pageAt` takes the query. */
+export async function collect(pageAt, name, most) {
   const items = [];
   let cursor = null;
   do {
-    const query = new URLSearchParams({ limit: "100", ...(cursor && { cursor }) });
-    const page = await get(`${path}?${query}`);
+    const page = await pageAt(new URLSearchParams({ limit: "100", ...(cursor && { cursor }) }));
     items.push(...page[name]);
     cursor = page.next;
   } while (cursor && items.length < most);
   return items;
 }
 
-/** What a path gives once the server has worked it out; `waiting` is called while it does. */
+/** The result at a path once the server has computed it; calls `waiting` before each wait. */
 export async function whenReady(path, { signal, waiting = () => {} } = {}) {
   for (;;) {
     const response = await request(path, { signal });
@@ -154,12 +175,12 @@ export function pause(milliseconds, signal) {
     const timer = setTimeout(resolve, milliseconds);
     signal?.addEventListener("abort", () => {
       clearTimeout(timer);
-      reject(new DOMException("aborted", "AbortError"));
+      reject(aborted());
     });
   });
 }
 
-/** Sends a file; fetch can't tell how far it is, so this is done the old way. */
+/** Uploads a file with XMLHttpRequest: fetch cannot report progress. */
 export async function upload(
   path,
   file,
@@ -178,9 +199,8 @@ function send(path, file, type, progress, signal) {
   return new Promise((resolve, reject) => {
     const sending = new XMLHttpRequest();
     sending.open("POST", path);
-    for (const [name, value] of Object.entries({ Accept: "application/json", ...authorization() }))
-      sending.setRequestHeader(name, value);
-    sending.setRequestHeader("Content-Type", type);
+    const headers = { Accept: "application/json", "Content-Type": type, ...authorization() };
+    for (const [name, value] of Object.entries(headers)) sending.setRequestHeader(name, value);
     sending.upload.onprogress = (event) =>
       event.lengthComputable && progress(event.loaded / event.total);
     sending.onload = () =>
@@ -189,9 +209,8 @@ function send(path, file, type, progress, signal) {
         text: sending.responseText,
         retryAfter: sending.getResponseHeader("retry-after"),
       });
-    sending.onerror = () =>
-      reject(new Problem(0, "The server does not answer. It may be starting, or away."));
-    sending.onabort = () => reject(new DOMException("aborted", "AbortError"));
+    sending.onerror = () => reject(new Problem(0, NO_RESPONSE));
+    sending.onabort = () => reject(aborted());
     signal?.addEventListener("abort", () => sending.abort());
     sending.send(file);
   });
@@ -199,47 +218,63 @@ function send(path, file, type, progress, signal) {
 
 // Server-sent events
 
-function within(milliseconds, reading) {
-  if (!milliseconds) return reading;
-  let timer;
-  const over = new Promise(
-    (resolve) => (timer = setTimeout(resolve, milliseconds, { done: true })),
-  );
-  return Promise.race([reading, over]).finally(() => clearTimeout(timer));
+/** Parses an event stream, fed in pieces that may end anywhere. */
+class EventParser {
+  #rest = "";
+  #event = "message";
+  #id = null;
+  #data = [];
+
+  /** The events that a piece completes. */
+  *feed(piece) {
+    // A carriage return at the end may be the first half of a CRLF.
+    const lines = (this.#rest + piece).split(/\r\n|\n|\r(?!$)/);
+    this.#rest = lines.pop();
+    for (const line of lines) {
+      if (line !== "") this.#read(line);
+      else {
+        if (this.#data.length)
+          yield { event: this.#event, id: this.#id, data: this.#data.join("\n") };
+        this.#event = "message";
+        this.#data = [];
+      }
+    }
+  }
+
+  #read(line) {
+    const [, name, value] = /^([^:]*):? ?(.*)$/s.exec(line);
+    if (name === "data") this.#data.push(value);
+    else if (name === "event") this.#event = value;
+    else if (name === "id") this.#id = value;
+  }
 }
 
 /**
- * The events of a response, as they come: `{event, data, id}`, `data` a string.
+ * The events of a response as they arrive: `{event, data, id}`, `data` a string.
  *
- * Not EventSource: that can't post, and can't send a key. With `silence` it ends after so many
- * milliseconds without a byte, which is how a connection that died unnoticed looks.
+ * Not EventSource, which can neither post nor send a key. With `silence` the stream ends after
+ * that many milliseconds without a byte: so a connection looks that broke unnoticed.
  */
 export async function* events(response, { silence = 0 } = {}) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  let event = "message";
-  let id = null;
-  let data = [];
+  const parser = new EventParser();
   try {
     for (;;) {
       const { done, value } = await within(silence, reader.read());
       if (done) return;
-      const lines = (rest + value).split(/\r\n|\n|\r(?!$)/);
-      rest = lines.pop();
-      for (const line of lines) {
-        if (line === "") {
-          if (data.length) yield { event, id, data: data.join("\n") };
-          event = "message";
-          data = [];
-          continue;
-        }
-        const [, name, text] = /^([^:]*):? ?(.*)$/s.exec(line);
-        if (name === "data") data.push(text);
-        else if (name === "event") event = text;
-        else if (name === "id") id = text;
-      }
+      yield* parser.feed(value);
     }
   } finally {
     reader.cancel().catch(() => {});
   }
+}
+
+/** The result of a read, or the end of the stream if it takes longer than `milliseconds`. */
+function within(milliseconds, reading) {
+  if (!milliseconds) return reading;
+  let timer;
+  const over = new Promise((resolve) => {
+    timer = setTimeout(resolve, milliseconds, { done: true });
+  });
+  return Promise.race([reading, over]).finally(() => clearTimeout(timer));
 }

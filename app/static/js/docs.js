@@ -1,4 +1,4 @@
-// The API to read and to try. What Swagger UI would ask of others (its validator) is left out.
+// The API to read and to try, in Swagger UI, without the validator that it would ask elsewhere.
 /* global SwaggerUIBundle */
 
 SwaggerUIBundle({

@@ -1,4 +1,4 @@
-// The chosen colours, before anything is painted. Not a module: those wait for the document.
+// Applies the chosen colours before anything is painted. Not a module: those wait for the document.
 {
   let chosen = null;
   try {

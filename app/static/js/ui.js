@@ -1,9 +1,13 @@
-// What all views are made with: elements, numbers as people write them, small pieces of a page.
-// Text reaches the page as text nodes only: what a model writes can never become markup.
+// What every view uses: elements, numbers as people write them, small pieces of a page. Text
+// reaches the page as text nodes only, so a model's output can never become markup. Knows no
+// server and no view.
 
 /**
- * An element. `properties` are attributes, but for: `class`, `on` (event → handler), `data`, and
- * what is a function, boolean or null. Children are nodes or strings; null is left out.
+ * Creates an element.
+ *
+ * Properties become attributes, except `on` (event → handler), `data` (the dataset), and `value`,
+ * `checked` and `disabled`, which are set as properties. `true` gives an empty attribute; `false`
+ * and `null` give none. Children are nodes or strings; `null` is skipped.
  */
 export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -51,6 +55,7 @@ const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
 const UNKNOWN = "–";
 
+/** Formats finite numbers; anything else becomes a dash. */
 const known = (format) => (value) =>
   value === null || value === undefined || !Number.isFinite(value) ? UNKNOWN : format(value);
 
@@ -75,77 +80,87 @@ export const bytes = known((value) => {
   }).format(value / 1000 ** power);
 });
 
-/** "1 h 5 min", "40 s". */
+const unit = (value, name) =>
+  new Intl.NumberFormat(undefined, { style: "unit", unit: name, unitDisplay: "short" }).format(
+    value,
+  );
+
+const twoUnits = (value, name, rest, smaller) =>
+  rest ? `${unit(value, name)} ${unit(rest, smaller)}` : unit(value, name);
+
+/** "40 sec", "1 min 30 sec", "25 min", "1 hr 5 min". */
 export const duration = known((seconds) => {
-  const unit = (value, name) =>
-    new Intl.NumberFormat(undefined, { style: "unit", unit: name, unitDisplay: "short" }).format(
-      value,
-    );
   const rounded = Math.round(seconds);
   if (rounded < 60) return unit(rounded, "second");
+  if (rounded < 600) return twoUnits(Math.floor(rounded / 60), "minute", rounded % 60, "second");
   const minutes = Math.round(seconds / 60);
-  if (minutes < 60) {
-    const rest = rounded % 60;
-    return rounded < 600 && rest
-      ? `${unit(Math.floor(rounded / 60), "minute")} ${unit(rest, "second")}`
-      : unit(minutes, "minute");
-  }
+  if (minutes < 60) return unit(minutes, "minute");
   const hours = Math.floor(minutes / 60);
-  if (hours < 48)
-    return minutes % 60
-      ? `${unit(hours, "hour")} ${unit(minutes % 60, "minute")}`
-      : unit(hours, "hour");
+  if (hours < 48) return twoUnits(hours, "hour", minutes % 60, "minute");
   return unit(Math.round(hours / 24), "day");
 });
 
-/** A time element: how long ago it is, and the date to point at. */
+const STEPS = [
+  ["day", 86400],
+  ["hour", 3600],
+  ["minute", 60],
+  ["second", 1],
+];
+
+/** How long ago a date is, as people say it; the date itself once that is more than a week. */
+export function ago(date, now = Date.now()) {
+  const seconds = (date - now) / 1000;
+  const distance = Math.abs(seconds);
+  if (distance < 45) return "just now";
+  if (distance > 7 * 86400) return dates.format(date);
+  const [name, size] = STEPS.find(([, size]) => distance >= size);
+  return relative.format(Math.round(seconds / size), name);
+}
+
+/** A time element: how long ago, with the date as its tooltip. */
 export function when(timestamp) {
   if (!timestamp) return el("span", {}, UNKNOWN);
   const date = new Date(timestamp);
-  const seconds = (date - Date.now()) / 1000;
-  const units = [
-    ["day", 86400],
-    ["hour", 3600],
-    ["minute", 60],
-  ];
-  const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) ?? ["second", 1];
-  const text =
-    Math.abs(seconds) < 45
-      ? "just now"
-      : Math.abs(seconds) > 7 * 86400
-        ? dates.format(date)
-        : relative.format(Math.round(seconds / size), unit);
-  return el("time", { datetime: timestamp, title: dates.format(date) }, text);
+  return el("time", { datetime: timestamp, title: dates.format(date) }, ago(date));
 }
 
 /** A number with its noun: "1 line", "40,000 lines". */
 export const count = (value, one, many = `${one}s`) =>
   `${number(value)} ${value === 1 ? one : many}`;
 
+/** The server's words as a sentence: with a capital letter and a full stop. */
+export const sentence = (text) => {
+  const capital = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?…]$/.test(capital) ? capital : `${capital}.`;
+};
+
 // Characters
 
 const GLYPHS = { "\n": "⏎", " ": "␣", "\t": "⇥", "\r": "␍", "\u00a0": "⍽" };
 const NAMES = { "\n": "line end", " ": "space", "\t": "tab", "\r": "carriage return" };
 
-/** A character to look at. */
+/** A character as it is shown: invisible ones as a symbol or a code point. */
 export const glyph = (char) => GLYPHS[char] ?? (/^[\p{C}]$/u.test(char) ? code(char) : char);
 
-/** A character to hear. */
+/** A character as it is read aloud. */
 export const spoken = (char) => NAMES[char] ?? (/^[\p{C}]$/u.test(char) ? code(char) : char);
 
 const code = (char) => `U+${char.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
 
 // Pieces of a page
 
-/** The top of a view: its title and what it is for. */
+/** The top of a view: its title and its purpose. */
 export function heading(title, lead) {
   return el("div", { class: "view-head" }, el("h1", {}, title), el("p", { class: "lead" }, lead));
 }
 
-/** A label and its control; `hint` and errors are read out with it. */
 let fields = 0;
+
+/** A label and its control; screen readers read `hint` and errors with it. */
 export function field(label, control, { hint = null, name = control.name, side = null } = {}) {
-  const id = (control.id ||= `field-${++fields}`);
+  fields += 1;
+  control.id ||= `field-${fields}`;
+  const { id } = control;
   const error = el("p", { class: "wrong", id: `${id}-error`, hidden: true });
   const about = hint ? el("p", { class: "hint", id: `${id}-hint` }, hint) : null;
   control.setAttribute(
@@ -170,7 +185,7 @@ export function select(options, properties = {}) {
   );
 }
 
-/** Shows a problem's errors at the fields that they name; true if each found its place. */
+/** Shows a problem's errors at the fields they name; returns whether every error has a field. */
 export function showErrors(root, problem) {
   clearErrors(root);
   let first = null;
@@ -198,7 +213,7 @@ export function clearErrors(root) {
     control.removeAttribute("aria-invalid");
 }
 
-/** A line that says what went wrong, or what is going on; empty it takes no place. */
+/** A line for errors and progress; it takes no space while empty. */
 export function message() {
   const place = el("p", { class: "message", role: "status", hidden: true });
   return {
@@ -215,24 +230,26 @@ export function message() {
   };
 }
 
-/** Copies a text and says so on the button. */
+/** Copies a text and confirms on the button. */
 export async function copy(text, button) {
   const label = button.textContent;
   try {
     await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
   } catch {
-    // The clipboard is for secure contexts and may be refused: an old way, from a hidden field.
+    // The clipboard needs a secure context and may be refused: copy from a hidden field instead.
     const area = el("textarea", { class: "off", "aria-hidden": "true", value: text });
     document.body.append(area);
     area.select();
     button.textContent = document.execCommand("copy") ? "Copied" : "Not copied";
     area.remove();
   }
-  setTimeout(() => (button.textContent = label), 1600);
+  setTimeout(() => {
+    button.textContent = label;
+  }, 1600);
 }
 
-/** A dialog that asks for one thing; resolves to the form's values, or null if it was put away. */
+/** Opens a dialog; resolves to the form's values, or to null when it is cancelled. */
 export function ask({ title, text, fields: controls = [], confirm, danger = false }) {
   return new Promise((resolve) => {
     const dialog = el(
@@ -266,7 +283,7 @@ export function ask({ title, text, fields: controls = [], confirm, danger = fals
   });
 }
 
-/** A colour of the stylesheet's, as a canvas takes it: "rgb(…)". */
+/** A colour of the stylesheet in the form a canvas accepts: "rgb(…)". */
 export function colour(name) {
   const probe = el("span", { hidden: true });
   probe.style.color = `var(${name})`;
@@ -275,5 +292,8 @@ export function colour(name) {
   probe.remove();
   return value;
 }
+
+/** Whether the rail is above or below the page rather than beside it, as in app.css. */
+export const isNarrow = () => matchMedia("(max-width: 900px)").matches;
 
 export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

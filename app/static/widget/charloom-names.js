@@ -3,16 +3,17 @@
 //   <script type="module" src="https://your-server/widget/charloom-names.js"></script>
 //   <charloom-names model="names" temperature="0.8" starts-with="Ka" count="10"></charloom-names>
 //
-// Attributes: api (the server; where this script came from if left out), model, temperature,
+// Attributes: api (the server; by default the one that this script came from), model, temperature,
 // starts-with, min-length, max-length, count, novel (only names that the model has not read), seed,
-// label (of the button), manual (draws only when asked to).
-// Methods: draw(), stop(). Property: headers, sent along, for pages that have a key.
-// Events, which bubble: charloom-name {name}, charloom-done {names}, charloom-error {status, message}.
-// Looks: --charloom-accent, --charloom-on-accent, --charloom-line, --charloom-radius,
+// label (of the button), manual (draw only when draw() is called).
+// Methods: draw(), stop(). Property: headers, to send with requests, for pages that have a key.
+// Events, which bubble: charloom-name {name}, charloom-done {names},
+// charloom-error {status, message}.
+// Styling: --charloom-accent, --charloom-on-accent, --charloom-line, --charloom-radius,
 // --charloom-column, and ::part(list), ::part(name), ::part(button), ::part(status).
 //
-// No dependency, and nothing that a strict content security policy minds: the style is a
-// constructed sheet, and names are text.
+// It has no dependency and suits a strict content security policy: the style is a constructed
+// sheet, and names are text. It is one file, so that one line embeds it.
 
 const STYLE = `
 :host {
@@ -64,7 +65,13 @@ const QUERY = {
   seed: "seed",
 };
 const HERE = new URL(import.meta.url).origin;
-/** Attributes often change several at a time, and while somebody types. */
+/** The server's default, to tell when there are fewer. */
+const DEFAULT_COUNT = 10;
+const UNAVAILABLE = {
+  status: 0,
+  message: "The names are unavailable right now. Try again in a moment.",
+};
+/** Attributes often change several at a time, and while a person types. */
 const SETTLE_MILLISECONDS = 300;
 
 let sheet = null;
@@ -128,66 +135,63 @@ export class CharloomNames extends HTMLElement {
     this.#list.setAttribute("aria-busy", String(Boolean(this.#controller)));
   }
 
-  /** Stops drawing; the names that are there stay. */
+  /** Stops drawing; the names drawn so far stay. */
   stop() {
     this.#controller?.abort();
     this.#controller = null;
     this.#show();
   }
 
-  /** Draws new names in place of those that are there. */
+  /** Draws new names in place of the old ones. */
   async draw() {
     clearTimeout(this.#timer);
     this.stop();
-    const mine = (this.#controller = new AbortController());
+    const controller = new AbortController();
+    this.#controller = controller;
     this.#show();
     this.#status.textContent = "";
-    // As high as it was until the new names are there: a page around must not jump.
+    // As high as it was until the new names are there: the page around it must not jump.
     this.#list.style.minHeight = `${this.#list.offsetHeight}px`;
     this.#list.replaceChildren();
-    const names = [];
     try {
-      const response = await fetch(this.#address(), {
-        headers: { Accept: "text/plain", ...this.headers },
-        signal: mine.signal,
-        credentials: "omit",
-        cache: "no-store",
-      });
-      if (!response.ok) throw await refusal(response);
-      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-      let rest = "";
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (mine.signal.aborted) return;
-        const lines = (rest + (done ? "\n" : value)).split("\n");
-        rest = lines.pop();
-        for (const name of lines.filter(Boolean)) {
-          names.push(name);
-          this.#add(name);
-          this.#tell("charloom-name", { name });
-        }
-        if (done) break;
-      }
-      if (!names.length) this.#status.textContent = "No such name was found.";
-      else if (names.length < Number(this.getAttribute("count") || 10))
-        this.#status.textContent = "There seem to be no more.";
-      this.#tell("charloom-done", { names });
+      await this.#receive(controller.signal);
     } catch (error) {
-      if (mine.signal.aborted) return;
-      const { status = 0, message = "The names are away just now. Try again in a moment." } =
-        error instanceof Refusal ? error : {};
-      this.#status.textContent = message;
-      this.#tell("charloom-error", { status, message });
-    } finally {
-      if (this.#controller === mine) {
-        this.#controller = null;
-        this.#list.style.minHeight = "";
-        this.#show();
-      }
+      if (!controller.signal.aborted) this.#failed(error);
     }
+    if (this.#controller !== controller) return;
+    this.#controller = null;
+    this.#list.style.minHeight = "";
+    this.#show();
   }
 
-  #address() {
+  async #receive(signal) {
+    const names = [];
+    const response = await fetch(this.#url(), {
+      headers: { Accept: "text/plain", ...this.headers },
+      signal,
+      credentials: "omit",
+      cache: "no-store",
+    });
+    if (!response.ok) throw await refusal(response);
+    for await (const name of namesOf(response.body)) {
+      if (signal.aborted) return;
+      names.push(name);
+      this.#add(name);
+      this.#tell("charloom-name", { name });
+    }
+    if (!names.length) this.#status.textContent = "No such name was found.";
+    else if (names.length < Number(this.getAttribute("count") || DEFAULT_COUNT))
+      this.#status.textContent = "There seem to be no more.";
+    this.#tell("charloom-done", { names });
+  }
+
+  #failed(error) {
+    const { status, message } = error instanceof Refusal ? error : UNAVAILABLE;
+    this.#status.textContent = message;
+    this.#tell("charloom-error", { status, message });
+  }
+
+  #url() {
     const url = new URL("/names", this.getAttribute("api") || HERE);
     for (const [attribute, field] of Object.entries(QUERY)) {
       const value = this.getAttribute(attribute);
@@ -209,6 +213,19 @@ export class CharloomNames extends HTMLElement {
   }
 }
 
+/** The lines of a stream of UTF-8, each as soon as it is complete; empty ones are skipped. */
+export async function* namesOf(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    const lines = (rest + (done ? "\n" : value)).split("\n");
+    rest = lines.pop();
+    yield* lines.filter(Boolean);
+    if (done) return;
+  }
+}
+
 class Refusal extends Error {
   constructor(status, message) {
     super(message);
@@ -216,15 +233,15 @@ class Refusal extends Error {
   }
 }
 
-/** Why the server gives no names, for people who know nothing of servers. */
+/** Why the server gives no names, in words for people who know nothing of servers. */
 async function refusal(response) {
-  if (response.status === 429 || response.status === 503)
-    return new Refusal(response.status, "Many people are asking just now. Try again in a moment.");
-  if (response.status === 401 || response.status === 403)
-    return new Refusal(response.status, "These names are not for everybody.");
+  const { status } = response;
+  if (status === 429 || status === 503)
+    return new Refusal(status, "Many people are asking right now. Try again in a moment.");
+  if (status === 401 || status === 403) return new Refusal(status, "These names are not public.");
   const { detail } = await response.json().catch(() => ({}));
   return new Refusal(
-    response.status,
+    status,
     detail ? `${detail[0].toUpperCase()}${detail.slice(1)}.` : "There are no names here.",
   );
 }

@@ -1,192 +1,181 @@
-// Losses over steps, as SVG: lines, axes, a legend, and what they are where one points. And a
-// sparkline of the same. Knows nothing of jobs and models.
+// Losses over steps, as SVG: lines, axes, a legend, and the values where one points. And a
+// sparkline of the same. Knows no jobs and no models.
 
 import { el, loss, number, svg } from "../ui.js";
+import {
+  frameOf,
+  nearestStep,
+  pathOf,
+  pointAt,
+  scale,
+  stepsOf,
+  thinned,
+  ticks,
+} from "./chart/scales.js";
 
+const HEIGHT = 340;
 const MARGIN = { top: 12, right: 16, bottom: 40, left: 46 };
+/** A series of more points is a line without dots. */
+const MOST_DOTS = 60;
+const MOVES = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
+
+const tickFormat = new Intl.NumberFormat(undefined, { maximumFractionDigits: 3 });
 const bpc = (value) => loss(value / Math.LN2);
 
 /**
- * A chart that is redrawn by `update`.
+ * A chart that `update` redraws.
  *
- * @param {{label: string, height?: number}} options
- * A series is `{name, className, points: [[step, loss], …], dots}`; a level is `{name, value}`,
- * drawn across.
+ * A series is `{name, className, points: [[step, loss], …], dots}`, its points in the order of
+ * their steps; a level is `{name, value}`, drawn across.
  */
-export function chart({ label, height = 340 }) {
-  const drawing = svg("svg", {
-    class: "drawing",
-    height,
-    role: "img",
-    "aria-label": label,
-    tabindex: "0",
-  });
-  const legend = el("ul", { class: "legend" });
-  const tip = el("div", { class: "tip", hidden: true, "aria-live": "polite" });
-  const root = el("figure", { class: "chart" }, legend, el("div", { class: "plot" }, drawing, tip));
-  let series = [];
-  let levels = [];
-  let width = 0;
-  let steps = [];
-  let pointed = null;
-  let frame = 0;
+export class Chart {
+  #series = [];
+  #levels = [];
+  #width = 0;
+  #x = null;
+  #y = null;
+  #steps = [];
+  #pointed = null;
+  #frame = 0;
+  #drawing;
+  #legend = el("ul", { class: "legend" });
+  #tip = el("div", { class: "tip", hidden: true, "aria-live": "polite" });
 
-  new ResizeObserver(([entry]) => {
-    width = entry.contentRect.width;
-    if (width) draw();
-  }).observe(drawing.parentElement);
-
-  function update(newSeries, newLevels = []) {
-    series = newSeries.filter(({ points }) => points.length);
-    levels = newLevels.filter(({ value }) => Number.isFinite(value));
-    frame ||= requestAnimationFrame(draw);
+  constructor(label) {
+    this.#drawing = svg("svg", {
+      class: "drawing",
+      height: HEIGHT,
+      role: "img",
+      "aria-label": label,
+      tabindex: "0",
+    });
+    const plot = el("div", { class: "plot" }, this.#drawing, this.#tip);
+    this.root = el("figure", { class: "chart" }, this.#legend, plot);
+    new ResizeObserver(([entry]) => {
+      this.#width = entry.contentRect.width;
+      if (this.#width) this.#draw();
+    }).observe(plot);
+    this.#listen();
   }
 
-  let x, y;
+  update(series, levels) {
+    this.#series = series.filter(({ points }) => points.length);
+    this.#levels = levels.filter(({ value }) => Number.isFinite(value));
+    this.#frame ||= requestAnimationFrame(() => this.#draw());
+  }
 
-  function draw() {
-    cancelAnimationFrame(frame);
-    frame = 0;
-    if (!width) return;
-    const all = series.flatMap(({ points }) => points);
-    steps = [];
-    if (!all.length) {
-      drawing.setAttribute("width", width);
-      return drawing.replaceChildren(
-        write(width / 2, height / 2, "The curve begins with the first step.", "middle"),
+  #draw() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    if (!this.#width) return;
+    const points = this.#series.flatMap((series) => series.points);
+    this.#steps = stepsOf(points);
+    this.#drawing.setAttribute("width", this.#width);
+    if (!points.length) {
+      const hint = "The curve begins with the first step.";
+      this.#drawing.replaceChildren(caption(this.#width / 2, HEIGHT / 2, hint, "middle"));
+      return;
+    }
+    const levels = this.#levels.map(({ value }) => value);
+    const frame = frameOf(points, levels);
+    this.#x = scale(0, frame.last, MARGIN.left, this.#width - MARGIN.right);
+    this.#y = scale(frame.low, frame.high, HEIGHT - MARGIN.bottom, MARGIN.top);
+    this.#drawing.setAttribute("viewBox", `0 0 ${this.#width} ${HEIGHT}`);
+    this.#drawing.replaceChildren(this.#axes(frame), this.#plot(), svg("g", { class: "pointer" }));
+    this.#legend.replaceChildren(
+      ...this.#series.map((one) => legendItem(one.name, one.className, one.points.at(-1)[1])),
+      ...this.#levels.map(({ name, value }) => legendItem(name, "level", value)),
+    );
+    this.#point(this.#pointed);
+  }
+
+  #axes({ last, low, high }) {
+    const [x, y] = [this.#x, this.#y];
+    const right = this.#width - MARGIN.right;
+    const axes = svg("g", { class: "axes" });
+    for (const value of ticks(low, high, 5)) {
+      axes.append(
+        svg("line", { x1: MARGIN.left, x2: right, y1: y(value), y2: y(value) }),
+        caption(MARGIN.left - 8, y(value) + 4, tickFormat.format(value), "end"),
       );
     }
-    const last = Math.max(1, ...all.map(([step]) => step));
-    // The first fiftieth falls from so high that it would flatten all the rest: it may leave the frame.
-    const settled = all.filter(([step]) => step >= last / 50);
-    const values = [...settled.map(([, value]) => value), ...levels.map(({ value }) => value)];
-    const low = Math.min(...values);
-    const high = Math.max(...values);
-    const room = (high - low) * 0.06 || 0.1;
-    x = scale(0, last, MARGIN.left, width - MARGIN.right);
-    y = scale(low - room, high + room, height - MARGIN.bottom, MARGIN.top);
-    steps = [...new Set(all.map(([step]) => step))].sort((a, b) => a - b);
+    const bottom = HEIGHT - MARGIN.bottom + 20;
+    for (const step of ticks(0, last, this.#width < 500 ? 3 : 6).filter(Number.isInteger))
+      axes.append(caption(x(step), bottom, number(step), "middle"));
+    axes.append(caption(right, HEIGHT - 4, "steps", "end"));
+    return axes;
+  }
 
-    drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    drawing.setAttribute("width", width);
-    const grid = svg("g", { class: "axes" });
-    for (const value of ticks(low - room, high + room, 5)) {
-      grid.append(
-        svg("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) }),
-        write(MARGIN.left - 8, y(value) + 4, tickText(value), "end"),
-      );
-    }
-    for (const step of ticks(0, last, width < 500 ? 3 : 6)) {
-      if (Number.isInteger(step))
-        grid.append(write(x(step), height - MARGIN.bottom + 20, number(step), "middle"));
-    }
-    grid.append(write(width - MARGIN.right, height - 4, "steps", "end"));
-    const lines = series.map(({ className, points, dots }) =>
-      svg(
-        "g",
-        { class: `series ${className}` },
-        svg("path", { d: path(thinned(points, width)) }),
-        ...(dots && points.length < 60
-          ? points.map(([step, value]) => svg("circle", { cx: x(step), cy: y(value), r: 3 }))
-          : []),
-      ),
-    );
-    const across = levels.map(({ value }) =>
-      svg("line", {
-        class: "level",
-        x1: MARGIN.left,
-        x2: width - MARGIN.right,
-        y1: y(value),
-        y2: y(value),
-      }),
-    );
-    // An SVG in an SVG cuts off what leaves it.
-    const tall = height - MARGIN.top - MARGIN.bottom;
+  /** The lines, in an SVG of their own, which cuts off what leaves it. */
+  #plot() {
+    const tall = HEIGHT - MARGIN.top - MARGIN.bottom;
     const place = {
       y: MARGIN.top,
-      width,
+      width: this.#width,
       height: tall,
-      viewBox: `0 ${MARGIN.top} ${width} ${tall}`,
+      viewBox: `0 ${MARGIN.top} ${this.#width} ${tall}`,
     };
-    const plot = svg("svg", place, ...across, ...lines);
-    drawing.replaceChildren(grid, plot, svg("g", { class: "pointer" }));
-    legend.replaceChildren(
-      ...series.map(({ name, className, points }) => entry(name, className, points.at(-1)[1])),
-      ...levels.map(({ name, value }) => entry(name, "level", value)),
-    );
-    point(pointed);
+    const right = this.#width - MARGIN.right;
+    const across = this.#levels.map(({ value }) => {
+      const y = this.#y(value);
+      return svg("line", { class: "level", x1: MARGIN.left, x2: right, y1: y, y2: y });
+    });
+    return svg("svg", place, ...across, ...this.#series.map((series) => this.#line(series)));
   }
 
-  const entry = (name, className, value) =>
-    el(
-      "li",
-      { class: className },
-      el("span", { class: "key" }),
-      name,
-      " ",
-      el("strong", {}, loss(value)),
+  #line({ className, points, dots }) {
+    const d = pathOf(thinned(points, this.#width), this.#x, this.#y);
+    const marked = dots && points.length < MOST_DOTS ? points : [];
+    return svg(
+      "g",
+      { class: `series ${className}` },
+      svg("path", { d }),
+      ...marked.map(([step, value]) =>
+        svg("circle", { cx: this.#x(step), cy: this.#y(value), r: 3 }),
+      ),
     );
-
-  const path = (points) =>
-    points
-      .map(([step, value], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`)
-      .join("");
+  }
 
   // Pointing
 
-  function point(step) {
-    pointed = step;
-    const place = drawing.querySelector(".pointer");
-    tip.hidden = step === null || !steps.length;
-    place?.replaceChildren();
-    if (tip.hidden) return;
-    const found = series
-      .map((one) => ({ ...one, at: nearest(one.points, step) }))
-      .filter(({ at }) => at);
-    place.append(
-      svg("line", { x1: x(step), x2: x(step), y1: MARGIN.top, y2: height - MARGIN.bottom }),
-      ...found.map(({ className, at }) =>
-        svg("circle", { class: className, cx: x(at[0]), cy: y(at[1]), r: 4 }),
-      ),
-    );
-    tip.replaceChildren(
-      el("p", {}, `Step ${number(step)}`),
-      ...found.map(({ name, at }) =>
-        el(
-          "p",
-          {},
-          `${name} `,
-          el("strong", {}, loss(at[1])),
-          el("span", { class: "soft" }, ` ${bpc(at[1])} bpc`),
-        ),
-      ),
-      ...levels.map(({ name, value }) => el("p", {}, `${name} `, el("strong", {}, loss(value)))),
-    );
-    const half = tip.offsetWidth / 2;
-    tip.style.left = `${Math.max(half, Math.min(width - half, x(step)))}px`;
+  #listen() {
+    this.#drawing.addEventListener("pointermove", (event) => {
+      if (!this.#steps.length) return;
+      const { left } = this.#drawing.getBoundingClientRect();
+      this.#point(nearestStep(this.#steps, this.#x.invert(event.clientX - left)));
+    });
+    this.#drawing.addEventListener("pointerleave", () => this.#point(null));
+    this.#drawing.addEventListener("blur", () => this.#point(null));
+    this.#drawing.addEventListener("keydown", (event) => {
+      if (!(event.key in MOVES) || !this.#steps.length) return;
+      event.preventDefault();
+      const last = this.#steps.length - 1;
+      const at =
+        this.#pointed === null ? last : this.#steps.indexOf(this.#pointed) + MOVES[event.key];
+      this.#point(this.#steps[Math.max(0, Math.min(last, at))]);
+    });
   }
 
-  drawing.addEventListener("pointermove", (event) => {
-    if (!steps.length) return;
-    const box = drawing.getBoundingClientRect();
-    const wanted = x.invert(event.clientX - box.left);
-    point(
-      steps.reduce((best, step) =>
-        Math.abs(step - wanted) < Math.abs(best - wanted) ? step : best,
+  #point(step) {
+    this.#pointed = step;
+    const pointer = this.#drawing.querySelector(".pointer");
+    pointer?.replaceChildren();
+    this.#tip.hidden = step === null || !this.#steps.length;
+    if (this.#tip.hidden) return;
+    const [x, y] = [this.#x(step), this.#y];
+    const found = this.#series
+      .map((series) => ({ ...series, at: pointAt(series.points, step) }))
+      .filter(({ at }) => at);
+    pointer.append(
+      svg("line", { x1: x, x2: x, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }),
+      ...found.map(({ className, at }) =>
+        svg("circle", { class: className, cx: this.#x(at[0]), cy: y(at[1]), r: 4 }),
       ),
     );
-  });
-  drawing.addEventListener("pointerleave", () => point(null));
-  drawing.addEventListener("blur", () => point(null));
-  drawing.addEventListener("keydown", (event) => {
-    const moves = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
-    if (!(event.key in moves) || !steps.length) return;
-    event.preventDefault();
-    const at = pointed === null ? steps.length - 1 : steps.indexOf(pointed) + moves[event.key];
-    point(steps[Math.max(0, Math.min(steps.length - 1, at))]);
-  });
-
-  return { root, update };
+    this.#tip.replaceChildren(...tipLines(step, found, this.#levels));
+    const half = this.#tip.offsetWidth / 2;
+    this.#tip.style.left = `${Math.max(half, Math.min(this.#width - half, x))}px`;
+  }
 }
 
 /** A line without axes, as wide as its place. */
@@ -195,9 +184,6 @@ export function sparkline(points, label) {
   const values = points.map(([, value]) => value);
   const x = scale(points[0][0], points.at(-1)[0], 2, width - 2);
   const y = scale(Math.min(...values), Math.max(...values), height - 4, 4);
-  const d = thinned(points, width)
-    .map(([step, value], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`)
-    .join("");
   return svg(
     "svg",
     {
@@ -207,55 +193,27 @@ export function sparkline(points, label) {
       "aria-label": label,
       preserveAspectRatio: "none",
     },
-    svg("path", { d, "vector-effect": "non-scaling-stroke" }),
+    svg("path", { d: pathOf(thinned(points, width), x, y), "vector-effect": "non-scaling-stroke" }),
   );
 }
 
-function scale(from, to, start, end) {
-  const span = to - from || 1;
-  const map = (value) => start + ((value - from) / span) * (end - start);
-  map.invert = (pixel) => from + ((pixel - start) / (end - start)) * span;
-  return map;
-}
-
-/** Round numbers within a range, about `many`. */
-function ticks(from, to, many) {
-  const rough = (to - from) / many;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const size = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
-  const found = [];
-  for (let i = Math.ceil(from / size); i * size <= to + size * 1e-9; i++)
-    found.push(Number((i * size).toPrecision(12)));
-  return found;
-}
-
-const tickFormat = new Intl.NumberFormat(undefined, { maximumFractionDigits: 3 });
-const tickText = (value) => tickFormat.format(value);
-
-function write(x, y, text, anchor) {
+function caption(x, y, text, anchor) {
   return svg("text", { x, y, "text-anchor": anchor }, text);
 }
 
-/** No more points than pixels: of those that fall together, the lowest and the highest. */
-function thinned(points, width) {
-  if (points.length <= width) return points;
-  const size = Math.ceil((2 * points.length) / width);
-  const kept = [];
-  for (let i = 0; i < points.length; i += size) {
-    const group = points.slice(i, i + size);
-    const low = group.reduce((best, point) => (point[1] < best[1] ? point : best));
-    const high = group.reduce((best, point) => (point[1] > best[1] ? point : best));
-    kept.push(...(low[0] <= high[0] ? [low, high] : [high, low]));
-  }
-  return kept;
+function legendItem(name, className, value) {
+  const key = el("span", { class: "key" });
+  return el("li", { class: className }, key, name, " ", el("strong", {}, loss(value)));
 }
 
-/** The last point at or before a step. */
-function nearest(points, step) {
-  let found = null;
-  for (const point of points) {
-    if (point[0] > step) break;
-    found = point;
-  }
-  return found;
+function tipLines(step, found, levels) {
+  const line = (name, value, ...more) =>
+    el("p", {}, `${name} `, el("strong", {}, loss(value)), ...more);
+  return [
+    el("p", {}, `Step ${number(step)}`),
+    ...found.map(({ name, at: [, value] }) =>
+      line(name, value, el("span", { class: "soft" }, ` ${bpc(value)} bpc`)),
+    ),
+    ...levels.map(({ name, value }) => line(name, value)),
+  ];
 }

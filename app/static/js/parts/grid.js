@@ -1,284 +1,212 @@
-// A long text on canvas, each character in a box of its own: coloured, and with guesses beneath.
-// Knows no model; what a colour means is told to it.
+// A long text on canvas, each character in a box of its own: coloured, and with guesses below it.
+// The caller says what the colours are. Knows no model.
 //
-// Thirty thousand glyphs would be thirty thousand elements. The canvases are strips, drawn when
+// Thirty thousand characters would be thirty thousand elements. The canvases are strips, drawn when
 // they come near the screen and emptied when they have left it.
 
-import { colour, el, glyph, spoken } from "../ui.js";
+import { colour, el, spoken } from "../ui.js";
+import { Layout } from "./grid/layout.js";
+import { Strip } from "./grid/strip.js";
 
+/** Pixels of a strip, about. */
 const STRIP = 720;
-const TAB = 4;
 const NEAR = "300px";
+/** Rows of a text with guesses: the text and five guesses. */
+const ROWS = 6;
 
-/**
- * @param {{label: string, pointed: (index: number | null) => string}} options
- *   `pointed` is told which character is meant and gives what is to be said of it.
- */
-export function grid({ label, pointed }) {
-  const strips = el("div", { class: "strips" });
-  const heard = el("p", { class: "heard", "aria-live": "polite" });
-  const mark = el("div", { class: "mark", hidden: true });
-  const root = el(
-    "div",
-    {
+export class Grid {
+  #pointed;
+  #text = { chars: [], paint: () => null, below: null };
+  #width = 0;
+  #layout = null;
+  #box = null;
+  #at = null;
+  #colours = new Map();
+  #stripOf = new Map();
+  #isRepainting = false;
+  #place = el("div", { class: "strips" });
+  #mark = el("div", { class: "mark", hidden: true });
+  #heard = el("p", { class: "heard", "aria-live": "polite" });
+  #watcher;
+
+  /** `pointed` is called with the index that is pointed at, or null; returns words about it. */
+  constructor({ label, pointed }) {
+    this.#pointed = pointed;
+    const move = (event) => this.#moved(event);
+    const leave = () => this.#point(null);
+    const on = {
+      pointermove: move,
+      pointerdown: move,
+      pointerleave: leave,
+      keydown: (event) => this.#pressed(event),
+      blur: leave,
+    };
+    const properties = {
       class: "grid",
       tabindex: "0",
       role: "group",
       "aria-label": label,
       "aria-description": "Arrow keys go through the characters",
-      on: {
-        pointermove: moved,
-        pointerdown: moved,
-        pointerleave: () => point(null),
-        keydown: pressed,
-        blur: () => point(null),
-      },
-    },
-    strips,
-    mark,
-    heard,
-  );
-
-  let text = { chars: [], paint: () => null, below: null };
-  let width = 0;
-  let lines = [];
-  let lineOf = [];
-  let box = null;
-  let at = null;
-
-  const watcher = new IntersectionObserver(
-    (entries) =>
-      entries.forEach(({ target, isIntersecting }) =>
-        isIntersecting ? draw(target) : empty(target),
-      ),
-    { root, rootMargin: NEAR },
-  );
-  new ResizeObserver(([entry]) => {
-    if (Math.abs(entry.contentRect.width - width) < 1) return;
-    width = entry.contentRect.width;
-    if (width) lay();
-  }).observe(root);
-  addEventListener("colours", () => {
-    paints.clear();
-    strips.querySelectorAll("canvas").forEach((canvas) => canvas.isDrawn && draw(canvas));
-  });
+      on,
+    };
+    this.root = el("div", properties, this.#place, this.#mark, this.#heard);
+    this.#watcher = this.#watch();
+    new ResizeObserver(([entry]) => this.#resized(entry.contentRect.width)).observe(this.root);
+    addEventListener("colours", () => this.#recolour());
+  }
 
   /**
    * Shows a text.
    *
    * @param {{chars: string[], paint: (i: number) => [string, number] | null,
-   *   below: ((i: number) => [string, number, boolean][]) | null}} what
+   *   below: ((i: number) => [string, number, boolean][]) | null}} text
    *   `paint` gives a colour's name and its strength from 0 to 1; `below` the guesses, their
-   *   probability, and whether it came true.
+   *   probability, and whether each came true.
    */
-  function update(what) {
-    const isSameText = what.chars === text.chars && Boolean(what.below) === Boolean(text.below);
-    text = what;
-    if (isSameText && lines.length) repaint();
-    else lay();
+  update(text) {
+    const { chars, below } = this.#text;
+    const isSame = text.chars === chars && Boolean(text.below) === Boolean(below);
+    this.#text = text;
+    if (isSame && this.#layout?.length) this.#repaint();
+    else this.#lay();
   }
 
-  function lay() {
-    point(null);
-    if (!width) return;
-    const style = getComputedStyle(root);
-    const size = parseFloat(style.fontSize);
-    const measure = document.createElement("canvas").getContext("2d");
-    measure.font = `${size}px ${style.fontFamily}`;
-    const unit = measure.measureText("m").width;
-    const rows = text.below ? 6 : 1;
-    box = {
-      size,
-      font: style.fontFamily,
-      width: Math.ceil(unit) + (text.below ? 3 : 1),
-      row: Math.round(size * (text.below ? 1.32 : 1.62)),
+  /** Scrolls to a character and marks it. */
+  reveal(index) {
+    if (!this.#layout?.length) return;
+    this.root.scrollTop = this.#topOf(index);
+    this.#point(index);
+  }
+
+  // Drawing
+
+  #watch() {
+    const seen = (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        const strip = this.#stripOf.get(target);
+        if (isIntersecting) strip?.draw(this.#text);
+        else strip?.empty();
+      }
     };
-    box.height = box.row * rows + (text.below ? 14 : 0);
-    const columns = Math.max(8, Math.floor(width / box.width));
-    lines = [];
-    lineOf = new Uint32Array(text.chars.length);
-    let line = null;
-    let column = 0;
-    text.chars.forEach((char, i) => {
-      const wide =
-        char === "\t" && !text.below
-          ? TAB - (column % TAB)
-          : char > "\u0fff" && measure.measureText(char).width > 1.4 * unit
-            ? 2
-            : 1;
-      if (!line || column + wide > columns) {
-        line = { start: i, columns: [] };
-        lines.push(line);
-        column = 0;
-      }
-      line.columns.push(column);
-      lineOf[i] = lines.length - 1;
-      column += wide;
-      // With guesses beneath, a line of its own for each line of the text would be mostly empty.
-      if (char === "\n" && !text.below) line = null;
-    });
-    const perStrip = Math.max(1, Math.floor(STRIP / box.height));
-    root.scrollTop = 0;
-    watcher.disconnect();
-    strips.replaceChildren();
-    for (let first = 0; first < lines.length; first += perStrip) {
-      const canvas = el("canvas", { "aria-hidden": "true" });
-      const count = Math.min(perStrip, lines.length - first);
-      canvas.style.height = `${count * box.height}px`;
-      Object.assign(canvas, { first, count });
-      strips.append(canvas);
-      watcher.observe(canvas);
+    return new IntersectionObserver(seen, { root: this.root, rootMargin: NEAR });
+  }
+
+  #resized(width) {
+    if (Math.abs(width - this.#width) < 1) return;
+    this.#width = width;
+    if (width) this.#lay();
+  }
+
+  #lay() {
+    this.#point(null);
+    if (!this.#width) return;
+    const { chars, below } = this.#text;
+    const isPacked = Boolean(below);
+    this.#box = boxIn(this.root, isPacked);
+    const columns = Math.max(8, Math.floor(this.#width / this.#box.width));
+    // With guesses, a line of its own for each line of the text would be mostly empty.
+    this.#layout = new Layout(chars, columns, { isWide: this.#box.isWide, isPacked });
+    this.#cut();
+  }
+
+  /** Cuts the lines into strips. */
+  #cut() {
+    const { height } = this.#box;
+    const ink = (name) => this.#colour(name);
+    const scene = { layout: this.#layout, box: this.#box, width: this.#width, ink };
+    const lines = this.#layout.lines.length;
+    const most = Math.max(1, Math.floor(STRIP / height));
+    this.root.scrollTop = 0;
+    this.#watcher.disconnect();
+    this.#stripOf.clear();
+    for (let first = 0; first < lines; first += most) {
+      const strip = new Strip(scene, first, Math.min(most, lines - first));
+      this.#stripOf.set(strip.canvas, strip);
     }
+    this.#place.replaceChildren(...this.#stripOf.keys());
+    for (const canvas of this.#stripOf.keys()) this.#watcher.observe(canvas);
   }
 
-  const paints = new Map();
-  const paint = (name) => paints.get(name) ?? paints.set(name, colour(name)).get(name);
+  #colour(name) {
+    if (!this.#colours.has(name)) this.#colours.set(name, colour(name));
+    return this.#colours.get(name);
+  }
 
-  let repainting = 0;
+  #recolour() {
+    this.#colours.clear();
+    for (const strip of this.#stripOf.values()) strip.redraw(this.#text);
+  }
 
-  /** What is in sight gets its new colours once for each frame, however often a slider asks; the
-      guesses stay as they are. */
-  function repaint() {
-    repainting ||= requestAnimationFrame(() => {
-      repainting = 0;
-      for (const canvas of strips.children) if (canvas.isDrawn) drawText(canvas);
+  /** Repaints the strips in sight once a frame, however often a slider asks for it. */
+  #repaint() {
+    if (this.#isRepainting) return;
+    this.#isRepainting = true;
+    requestAnimationFrame(() => {
+      this.#isRepainting = false;
+      for (const strip of this.#stripOf.values()) strip.repaint(this.#text);
     });
-  }
-
-  function empty(canvas) {
-    canvas.isDrawn = false;
-    canvas.width = canvas.height = 0;
-  }
-
-  function draw(canvas) {
-    canvas.isDrawn = true;
-    const density = Math.min(2, devicePixelRatio || 1);
-    canvas.width = Math.round(width * density);
-    canvas.height = Math.round(canvas.count * box.height * density);
-    const context = canvas.getContext("2d");
-    context.scale(density, density);
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    drawText(canvas);
-    if (text.below) drawBelow(canvas);
-  }
-
-  function drawText(canvas) {
-    const context = canvas.getContext("2d");
-    const [ink, soft] = [paint("--ink"), paint("--soft")];
-    context.font = `${box.size}px ${box.font}`;
-    each(canvas, (index, x, top, boxWidth) => {
-      context.clearRect(x, top, boxWidth, box.row);
-      const painted = text.paint(index);
-      if (painted) {
-        context.globalAlpha = painted[1];
-        context.fillStyle = paint(painted[0]);
-        context.fillRect(x, top, boxWidth - (text.below ? 1 : 0), box.row);
-        context.globalAlpha = 1;
-      }
-      const char = text.chars[index];
-      if (char === " " && !text.below) return;
-      const isSeen = char.trim();
-      context.fillStyle = isSeen ? ink : soft;
-      context.fillText(isSeen ? char : glyph(char), x + boxWidth / 2, top + box.row / 2 + 1);
-    });
-  }
-
-  function drawBelow(canvas) {
-    const context = canvas.getContext("2d");
-    const [ink, soft, guess] = [paint("--ink"), paint("--soft"), paint("--guess")];
-    context.font = `${box.size * 0.86}px ${box.font}`;
-    each(canvas, (index, x, top, boxWidth) => {
-      text.below(index).forEach(([char, probability, cameTrue], row) => {
-        const y = top + (row + 1) * box.row;
-        context.globalAlpha = Math.min(1, probability);
-        context.fillStyle = guess;
-        context.fillRect(x, y, boxWidth - 1, box.row);
-        context.globalAlpha = 1;
-        context.fillStyle = probability > 0.04 ? ink : soft;
-        // A wide guess beneath a narrow character is pressed together rather than over others.
-        context.fillText(glyph(char), x + boxWidth / 2, y + box.row / 2 + 1, boxWidth);
-        if (cameTrue) context.fillRect(x + 1, y + box.row - 2, boxWidth - 3, 2);
-      });
-    });
-  }
-
-  /** All characters of a strip: `act` gets the index, where its box is, and how wide that is. */
-  function each(canvas, act) {
-    for (let number = 0; number < canvas.count; number++) {
-      const { start, columns } = lines[canvas.first + number];
-      columns.forEach((column, i) => {
-        const wide = (columns[i + 1] ?? column + 1) - column;
-        act(start + i, column * box.width, number * box.height, wide * box.width);
-      });
-    }
   }
 
   // Pointing
 
-  function place(index) {
-    const line = lines[lineOf[index]];
-    return { left: line.columns[index - line.start] * box.width, top: lineOf[index] * box.height };
+  #topOf(index) {
+    return this.#layout.place(index).line * this.#box.height;
   }
 
-  function point(index) {
-    at = index;
-    mark.hidden = index === null;
-    const said = pointed(index);
-    if (index === null) return;
-    const { left, top } = place(index);
-    Object.assign(mark.style, {
-      left: `${left}px`,
-      top: `${top}px`,
-      width: `${box.width}px`,
-      height: `${box.row}px`,
+  /** Marks a character, or none; returns the words about it. */
+  #point(index) {
+    this.#at = index;
+    this.#mark.hidden = index === null;
+    const words = this.#pointed(index);
+    if (index === null) return words;
+    Object.assign(this.#mark.style, {
+      left: `${this.#layout.place(index).column * this.#box.width}px`,
+      top: `${this.#topOf(index)}px`,
+      width: `${this.#box.width}px`,
+      height: `${this.#box.row}px`,
     });
-    return said;
+    return words;
   }
 
-  function indexAt(x, y) {
-    const line = lines[Math.floor(y / box.height)];
-    if (!line) return null;
-    const column = Math.floor(x / box.width);
-    let i = line.columns.findLastIndex((start) => start <= column);
-    if (i === line.columns.length - 1 && column > line.columns[i] + 2) i = -1;
-    return i < 0 ? null : line.start + i;
+  #moved({ clientX, clientY }) {
+    if (!this.#layout) return;
+    const { left, top } = this.#place.getBoundingClientRect();
+    const line = Math.floor((clientY - top) / this.#box.height);
+    const column = Math.floor((clientX - left) / this.#box.width);
+    const index = this.#layout.at(line, column);
+    if (index !== this.#at) this.#point(index);
   }
 
-  function moved(event) {
-    if (!box) return;
-    const origin = strips.getBoundingClientRect();
-    const index = indexAt(event.clientX - origin.left, event.clientY - origin.top);
-    if (index !== at) point(index);
-  }
-
-  function pressed(event) {
-    if (!lines.length || event.altKey || event.ctrlKey || event.metaKey) return;
-    const last = text.chars.length - 1;
-    let to = null;
-    if (event.key === "ArrowRight") to = at === null ? 0 : at + 1;
-    else if (event.key === "ArrowLeft") to = at === null ? last : at - 1;
-    else if (event.key === "Home") to = 0;
-    else if (event.key === "End") to = last;
-    else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && at !== null) {
-      const line = lines[lineOf[at] + (event.key === "ArrowDown" ? 1 : -1)];
-      if (line) to = line.start + Math.min(line.columns.length - 1, at - lines[lineOf[at]].start);
-    }
+  #pressed(event) {
+    if (!this.#layout?.length || event.altKey || event.ctrlKey || event.metaKey) return;
+    const to = this.#layout.step(event.key, this.#at);
     if (to === null) return;
     event.preventDefault();
-    to = Math.max(0, Math.min(last, to));
-    heard.textContent = `${spoken(text.chars[to])}: ${point(to)}`;
-    const { top } = place(to);
-    if (top < root.scrollTop || top + box.height > root.scrollTop + root.clientHeight)
-      root.scrollTop = top - root.clientHeight / 2;
+    this.#heard.textContent = `${spoken(this.#text.chars[to])}: ${this.#point(to)}`;
+    this.#bringToSight(this.#topOf(to));
   }
 
-  /** Scrolls to a character and marks it. */
-  function reveal(index) {
-    if (!lines.length) return;
-    root.scrollTop = place(index).top;
-    point(index);
+  #bringToSight(top) {
+    const { scrollTop, clientHeight } = this.root;
+    if (top < scrollTop || top + this.#box.height > scrollTop + clientHeight)
+      this.root.scrollTop = top - clientHeight / 2;
   }
+}
 
-  return { root, update, reveal };
+/** The size of a character's box in pixels, and which characters need two. */
+function boxIn(element, hasGuesses) {
+  const { fontSize, fontFamily: font } = getComputedStyle(element);
+  const size = Number.parseFloat(fontSize);
+  const context = document.createElement("canvas").getContext("2d");
+  context.font = `${size}px ${font}`;
+  const unit = context.measureText("m").width;
+  const row = Math.round(size * (hasGuesses ? 1.32 : 1.62));
+  return {
+    font,
+    size,
+    row,
+    width: Math.ceil(unit) + (hasGuesses ? 3 : 1),
+    height: hasGuesses ? ROWS * row + 14 : row,
+    isWide: (char) => char > "\u0fff" && context.measureText(char).width > 1.4 * unit,
+  };
 }

@@ -1,246 +1,147 @@
-// Models: what there is, how good it is, and the way in and out.
+// Models: the list, with export, import and deletion.
 
-import { get, list, remove, request, upload } from "../api.js";
-import { sparkline } from "../parts/chart.js";
-import { ask, el, field, heading, loss, message, number, percent, short, when } from "../ui.js";
+import { list, remove, request, upload } from "../api.js";
+import { MODEL_REFERENCE } from "../limits.js";
+import { ask, el, field, heading, message, percent } from "../ui.js";
+import { card, pathOf } from "./models/card.js";
 
-export function create() {
-  const cards = el("ul", { class: "models" });
-  const said = message();
-  const empty = el(
+/** Long enough for any browser to have begun saving a file. */
+const SAVING_MILLISECONDS = 60_000;
+
+export const create = () => new Models();
+
+class Models {
+  #cards = el("ul", { class: "models" });
+  #said = message();
+  #empty = el(
     "p",
     { class: "soft", hidden: true },
-    "There is none yet. ",
+    "No models yet. ",
     el("a", { href: "/train" }, "Train one"),
-    ", or bring one from another server.",
+    ", or import one from another server.",
   );
-  const file = el("input", {
+  #file = el("input", {
     type: "file",
     accept: ".zip,application/zip",
     class: "off",
     id: "model-file",
-    on: { change: () => file.files[0] && brought(file.files[0]) },
+    on: { change: () => this.#chosen() },
   });
-  const bring = el(
-    "div",
-    { class: "actions" },
-    file,
-    el("label", { class: "button", for: "model-file" }, "Import a model"),
-  );
-  const root = el(
-    "div",
-    { class: "view" },
-    heading(
-      "Models",
-      "What was learned here. A model is a directory of plain files: weights, letters, and how it came to be.",
-    ),
-    bring,
-    said.place,
-    empty,
-    cards,
-  );
 
-  async function show() {
+  constructor() {
+    const lead =
+      "Models trained or imported here. Each is a directory of plain files: weights, vocabulary, and how it was made.";
+    const label = el("label", { class: "button", for: "model-file" }, "Import a model");
+    this.root = el(
+      "div",
+      { class: "view" },
+      heading("Models", lead),
+      el("div", { class: "actions" }, this.#file, label),
+      this.#said.place,
+      this.#empty,
+      this.#cards,
+    );
+  }
+
+  show() {
+    void this.#show();
+  }
+
+  async #show() {
     const models = await list("/models", "models");
-    empty.hidden = models.length > 0;
-    cards.replaceChildren(...models.map(card));
+    const actions = {
+      download: (model, button) => this.#try(() => download(model, button)),
+      remove: (model) => this.#try(() => this.#remove(model)),
+    };
+    this.#empty.hidden = models.length > 0;
+    this.#cards.replaceChildren(...models.map((model) => card(model, actions)));
   }
 
-  function card(model) {
-    const { config, baseline, corpus } = model;
-    const line = el("div", { class: "history" });
-    const address = `/models/${encodeURIComponent(model.model)}`;
-    history(address, line);
-    const above =
-      baseline?.val_loss && model.val_loss ? baseline.val_loss / model.val_loss - 1 : null;
-    return el(
-      "li",
-      { class: "card model" },
-      el(
-        "div",
-        { class: "title-line" },
-        el(
-          "h2",
-          {},
-          model.name,
-          model.tag === "latest" ? null : el("span", { class: "soft" }, `:${model.tag}`),
-        ),
-        model.pretrained ? el("span", { class: "soft" }, "came with charloom") : null,
-      ),
-      el(
-        "dl",
-        { class: "figures" },
-        figure("bpc", loss(model.bpc), `${loss(model.val_loss)} nats`),
-        baseline?.bpc
-          ? figure(
-              `${baseline.ngram_order ?? "n"}-gram`,
-              loss(baseline.bpc),
-              above === null ? "" : `${percent(Math.abs(above))} ${above > 0 ? "higher" : "lower"}`,
-            )
-          : null,
-        figure(
-          "parameters",
-          short(model.parameters),
-          `${config.num_layers}×${config.hidden_size} ${model.network.toUpperCase()}`,
-        ),
-      ),
-      line,
-      el(
-        "p",
-        { class: "soft small" },
-        [
-          `${number(model.vocabulary_size)} ${corpus?.tokens === "bytes" ? "bytes" : "characters"} known`,
-          corpus?.characters && `${short(corpus.characters)} read`,
-        ]
-          .filter(Boolean)
-          .join(", "),
-        model.created_at ? ", " : null,
-        model.created_at ? when(model.created_at) : null,
-      ),
-      el(
-        "div",
-        { class: "actions" },
-        el(
-          "a",
-          { class: "button", href: `/#${new URLSearchParams({ model: model.model })}` },
-          "Write",
-        ),
-        el(
-          "a",
-          { class: "button quiet", href: `/inside?model=${encodeURIComponent(model.model)}` },
-          "Inside",
-        ),
-        model.job_id && !model.pretrained
-          ? el("a", { class: "button quiet", href: `/train/${model.job_id}` }, "Job")
-          : null,
-        el(
-          "button",
-          {
-            type: "button",
-            class: "quiet",
-            "aria-label": `Download ${model.model}`,
-            on: { click: (event) => act(() => taken(model, event.target)) },
-          },
-          "Download",
-        ),
-        el(
-          "button",
-          {
-            type: "button",
-            class: "quiet",
-            "aria-label": `Delete ${model.model}`,
-            on: { click: () => act(() => deleted(model)) },
-          },
-          "Delete",
-        ),
-      ),
-    );
-  }
-
-  const figure = (label, value, more) =>
-    el("div", {}, el("dt", {}, label), el("dd", {}, value), el("dd", { class: "soft" }, more));
-
-  async function history(address, place) {
-    const { points } = await get(`${address}/history`).catch(() => ({ points: [] }));
-    const losses = points
-      .filter(({ train_loss: value }) => Number.isFinite(value))
-      .map(({ step, train_loss: value }) => [step, value]);
-    const best =
-      losses.length > 2
-        ? losses
-        : points
-            .filter(({ val_loss: value }) => Number.isFinite(value))
-            .map(({ step, val_loss: value }) => [step, value]);
-    if (best.length < 2) return;
-    place.append(
-      sparkline(
-        best,
-        `Loss over ${number(best.at(-1)[0])} steps, from ${loss(best[0][1])} to ${loss(best.at(-1)[1])}`,
-      ),
-    );
-  }
-
-  async function act(doing) {
-    said.clear();
+  /** Does something, and shows what goes wrong. */
+  async #try(act) {
+    this.#said.clear();
     try {
-      await doing();
+      await act();
     } catch (error) {
-      said.say(error.message, "problem");
-      said.place.scrollIntoView({ block: "nearest" });
+      this.#said.say(error.message, "problem");
+      this.#said.place.scrollIntoView({ block: "nearest" });
     }
   }
 
-  /** With the key, which a link could not carry. */
-  async function taken(model, button) {
-    const label = button.textContent;
-    button.disabled = true;
-    button.textContent = "Packing …";
-    try {
-      const response = await request(`/models/${encodeURIComponent(model.model)}/download`, {
-        headers: { Accept: "*/*" },
-      });
-      const link = el("a", {
-        download: `${model.model.replace(":", "-")}.zip`,
-        href: URL.createObjectURL(await response.blob()),
-      });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-    } finally {
-      button.disabled = false;
-      button.textContent = label;
-    }
+  async #chosen() {
+    const [file] = this.#file.files;
+    if (!file) return;
+    await this.#try(() => this.#import(file));
+    // So that choosing the same file again is a change.
+    this.#file.value = "";
   }
 
-  async function brought(chosen) {
-    await act(async () => {
-      const guess = chosen.name
-        .replace(/\.zip$/i, "")
-        .toLowerCase()
-        .replace(/[^a-z0-9_-]+/g, "-")
-        .replace(/^[-_]+/, "");
-      const given = await ask({
-        title: "Import a model",
-        text: "Under which name? What is there under it gets the new one as its latest.",
-        fields: [
-          field(
-            "Name",
-            el("input", {
-              name: "name",
-              required: true,
-              value: guess,
-              pattern: "[a-z0-9][a-z0-9_\\-]{0,62}(:[a-z0-9][a-z0-9._\\-]{0,62})?",
-              title: "lower-case letters, digits, - and _",
-            }),
-          ),
-        ],
-        confirm: "Import",
-      });
-      if (!given) return;
-      said.say("Sending …");
-      await upload(`/models/${encodeURIComponent(given.name)}`, chosen, {
-        type: "application/zip",
-        progress: (share) => said.say(`Sending, ${percent(share)} …`),
-      });
-      said.say(`${given.name} is here.`);
-      await show();
+  async #import(file) {
+    const name = await askForName(nameFrom(file.name));
+    if (!name) return;
+    this.#said.say("Uploading …");
+    await upload(pathOf({ model: name }), file, {
+      type: "application/zip",
+      progress: (share) => this.#said.say(`Uploading, ${percent(share)} …`),
     });
-    file.value = "";
+    this.#said.say(`${name} has been imported.`);
+    await this.#show();
   }
 
-  async function deleted(model) {
+  async #remove(model) {
     const isAll = model.tag === "latest" && model.tags.length > 1;
     const sure = await ask({
       title: `Delete ${model.model}?`,
       text: isAll
-        ? `All of it goes: ${model.tags.join(", ")}.`
-        : "Texts that are being written from it end as they are.",
+        ? `This deletes all of its tags: ${model.tags.join(", ")}.`
+        : "Texts that it is writing end where they are.",
       confirm: "Delete",
       danger: true,
     });
     if (!sure) return;
-    await remove(`/models/${encodeURIComponent(model.model)}`);
-    await show();
+    await remove(pathOf(model));
+    await this.#show();
   }
-
-  return { root, show: () => void show() };
 }
+
+/** Downloads with the key, which a link could not carry. */
+async function download(model, button) {
+  const label = button.textContent;
+  button.disabled = true;
+  button.textContent = "Packing …";
+  try {
+    const headers = { Accept: "*/*" };
+    const response = await request(`${pathOf(model)}/download`, { headers });
+    const href = URL.createObjectURL(await response.blob());
+    el("a", { download: `${model.model.replace(":", "-")}.zip`, href }).click();
+    setTimeout(() => URL.revokeObjectURL(href), SAVING_MILLISECONDS);
+  } finally {
+    button.disabled = false;
+    button.textContent = label;
+  }
+}
+
+async function askForName(value) {
+  const input = el("input", {
+    name: "name",
+    required: true,
+    value,
+    pattern: MODEL_REFERENCE,
+    title: "lower-case letters, digits, - and _",
+  });
+  const given = await ask({
+    title: "Import a model",
+    text: "Choose a name. If a model has it already, the import becomes that model's latest version.",
+    fields: [field("Name", input)],
+    confirm: "Import",
+  });
+  return given?.name;
+}
+
+/** A name for a model in a file. */
+export const nameFrom = (filename) =>
+  filename
+    .replace(/\.zip$/i, "")
+    .toLowerCase()
+    .replace(/[^a-z0-9_-]+/g, "-")
+    .replace(/^[-_]+/, "");

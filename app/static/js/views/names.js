@@ -1,34 +1,29 @@
-// Names: the widget, with everything about it to turn, and the lines that put it on another page.
+// Names: the widget with controls for everything it can do, and the HTML that embeds it elsewhere.
 
 import { authorization, list } from "../api.js";
+import { MAX_NAME_LENGTH, MAX_NAMES } from "../limits.js";
 import { copy, count, el, field, heading, select } from "../ui.js";
+import { lists, snippet } from "./names/embedding.js";
 import "/widget/charloom-names.js";
 
-export function create() {
-  const model = select([], { name: "model" });
-  const startsWith = el("input", {
+/** The pause in typing after which new names are drawn. */
+const SETTLE_MILLISECONDS = 350;
+
+export const create = () => new Names();
+
+class Names {
+  #model = select([], { name: "model" });
+  #startsWith = el("input", {
     name: "starts-with",
     autocomplete: "off",
     spellcheck: "false",
     maxlength: "40",
     placeholder: "anything",
   });
-  const shortest = el("input", {
-    name: "min-length",
-    type: "number",
-    min: "1",
-    max: "200",
-    placeholder: "any",
-  });
-  const longest = el("input", {
-    name: "max-length",
-    type: "number",
-    min: "1",
-    max: "200",
-    placeholder: "any",
-  });
-  const amount = el("input", { name: "count", type: "number", min: "1", max: "1000", value: "24" });
-  const temperature = el("input", {
+  #shortest = lengthInput("min-length");
+  #longest = lengthInput("max-length");
+  #amount = el("input", { name: "count", type: "number", min: "1", max: MAX_NAMES, value: "24" });
+  #temperature = el("input", {
     name: "temperature",
     type: "range",
     min: "0.1",
@@ -36,149 +31,145 @@ export function create() {
     step: "0.05",
     value: "0.8",
   });
-  const shown = el("output", { class: "value" });
-  const novel = el("input", { name: "novel", type: "checkbox", role: "switch", checked: true });
-  const widget = document.createElement("charloom-names");
-  const found = el("p", { class: "facts", role: "status" });
-  const code = el("code");
-  const copied = el(
-    "button",
-    { type: "button", class: "quiet", on: { click: () => copy(code.textContent, copied) } },
-    "Copy",
-  );
-  const empty = el(
+  #shownTemperature = el("output", { class: "value" });
+  #novel = el("input", { name: "novel", type: "checkbox", role: "switch", checked: true });
+  #controls;
+  #widget = document.createElement("charloom-names");
+  #found = el("p", { class: "facts", role: "status" });
+  #code = el("code");
+  #empty = el(
     "p",
     { class: "message note", hidden: true },
-    "No model was trained on a list yet. ",
-    el("a", { href: "/train" }, "Train one on names, one a line."),
+    "No model has been trained on a list yet. ",
+    el("a", { href: "/train" }, "Train one on names, one per line."),
   );
+  #timer = 0;
+  #wasDrawn = false;
 
-  widget.setAttribute("manual", "");
-  const rail = el(
-    "form",
-    {
-      class: "rail",
-      "aria-label": "Which names",
-      on: {
-        input: changed,
-        submit: (event) => {
-          event.preventDefault();
-          draw();
-        },
+  constructor() {
+    this.#controls = this.#form();
+    this.#widget.setAttribute("manual", "");
+    this.#widget.addEventListener("charloom-done", ({ detail: { names } }) => {
+      this.#found.textContent = names.length ? count(names.length, "name") : "";
+    });
+    this.#widget.addEventListener("charloom-error", () => {
+      this.#found.textContent = "";
+    });
+    const lead =
+      "A network that has read a list of names makes up more like them: for a novel, a game, a cat.";
+    const card = { class: "card", "aria-label": "The names" };
+    const page = el("section", card, this.#widget, this.#found);
+    this.root = el(
+      "div",
+      { class: "view" },
+      heading("Names that nobody has", lead),
+      this.#empty,
+      el("div", { class: "write" }, el("div", { class: "names-page" }, page), this.#controls),
+      this.#embedding(),
+    );
+  }
+
+  #form() {
+    const on = {
+      input: () => this.#changed(),
+      submit: (event) => {
+        event.preventDefault();
+        this.#draw();
       },
-    },
-    el("div", { class: "stack" }, field("Model", model), field("Starts with", startsWith)),
-    field("Temperature", temperature, { side: shown }),
-    el(
-      "div",
-      { class: "trio" },
-      field("Shortest", shortest),
-      field("Longest", longest),
-      field("How many", amount),
-    ),
-    el("label", { class: "switch" }, novel, el("span", {}, "Only new ones")),
-  );
-  const root = el(
-    "div",
-    { class: "view" },
-    heading(
-      "Names that nobody has",
-      "A network that has read a list of names makes up more of the kind: for a novel, a game, a cat.",
-    ),
-    empty,
-    el(
-      "div",
-      { class: "write" },
+    };
+    return el(
+      "form",
+      { class: "rail", "aria-label": "Which names", on },
       el(
         "div",
-        { class: "names-page" },
-        el("section", { class: "card", "aria-label": "The names" }, widget, found),
+        { class: "stack" },
+        field("Model", this.#model),
+        field("Starts with", this.#startsWith),
       ),
-      rail,
-    ),
-    el(
+      field("Temperature", this.#temperature, { side: this.#shownTemperature }),
+      el(
+        "div",
+        { class: "trio" },
+        field("Shortest", this.#shortest),
+        field("Longest", this.#longest),
+        field("How many", this.#amount),
+      ),
+      el("label", { class: "switch" }, this.#novel, el("span", {}, "Only new ones")),
+    );
+  }
+
+  #embedding() {
+    const button = el("button", { type: "button", class: "quiet" }, "Copy");
+    button.addEventListener("click", () => copy(this.#code.textContent, button));
+    const lead = "Two lines of HTML, no library. It adopts the colours and fonts of your page.";
+    const label = { tabindex: "0", role: "region", "aria-label": "HTML to embed the names" };
+    return el(
       "section",
       { class: "embed", "aria-labelledby": "embed-title" },
       el(
         "div",
         { class: "title-line" },
-        el("h2", { id: "embed-title" }, "On a page of yours"),
-        copied,
+        el("h2", { id: "embed-title" }, "Put it on your own page"),
+        button,
       ),
-      el(
-        "p",
-        { class: "soft" },
-        "Two lines of HTML, no library. It takes the colours and the type of the page around it.",
-      ),
-      el("pre", { tabindex: "0", role: "region", "aria-label": "HTML to embed the names" }, code),
-    ),
-  );
-
-  let timer = 0;
-
-  function attributes() {
-    const values = {
-      model: model.value,
-      temperature: temperature.value,
-      "starts-with": startsWith.value.trim(),
-      "min-length": shortest.value,
-      "max-length": longest.value,
-      count: amount.value,
-    };
-    return Object.entries(values).filter(([, value]) => value !== "");
-  }
-
-  function write() {
-    shown.textContent = Number(temperature.value).toFixed(2);
-    const given = attributes().map(
-      ([name, value]) => ` ${name}="${value.replace(/&/g, "&amp;").replace(/"/g, "&quot;")}"`,
+      el("p", { class: "soft" }, lead),
+      el("pre", label, this.#code),
     );
-    code.textContent =
-      `<script type="module" src="${location.origin}/widget/charloom-names.js"></script>\n` +
-      `<charloom-names${given.join("")}${novel.checked ? " novel" : ""}></charloom-names>`;
   }
 
-  function changed() {
-    write();
-    clearTimeout(timer);
-    timer = setTimeout(draw, 350);
+  show() {
+    void this.#show();
   }
 
-  function draw() {
-    clearTimeout(timer);
-    if (!rail.reportValidity()) return;
-    for (const name of ["model", "temperature", "starts-with", "min-length", "max-length", "count"])
-      widget.removeAttribute(name);
-    for (const [name, value] of attributes()) widget.setAttribute(name, value);
-    widget.toggleAttribute("novel", novel.checked);
-    widget.headers = authorization();
-    widget.draw();
+  async #show() {
+    const models = lists(await list("/models", "models"));
+    const before = this.#model.value;
+    this.#model.replaceChildren(...models.map(({ model }) => new Option(model)));
+    if (models.some(({ model }) => model === before)) this.#model.value = before;
+    this.#empty.hidden = models.length > 0;
+    this.#describe();
+    if (models.length && !this.#wasDrawn) {
+      this.#wasDrawn = true;
+      this.#draw();
+    }
   }
 
-  widget.addEventListener(
-    "charloom-done",
-    (event) =>
-      (found.textContent = event.detail.names.length
-        ? count(event.detail.names.length, "name")
-        : ""),
-  );
-  widget.addEventListener("charloom-error", () => (found.textContent = ""));
-
-  let wasAsked = false;
-
-  async function show() {
-    const models = await list("/models", "models");
-    const was = model.value;
-    // Lists have short lines: first those that look like one.
-    const length = ({ corpus }) => (corpus?.lines ? corpus.characters / corpus.lines : Infinity);
-    const lists = models.filter((one) => length(one) < 40).sort((a, b) => length(a) - length(b));
-    model.replaceChildren(...lists.map((one) => new Option(one.model)));
-    if (lists.some((one) => one.model === was)) model.value = was;
-    empty.hidden = lists.length > 0;
-    write();
-    if (lists.length && !wasAsked) draw();
-    wasAsked ||= lists.length > 0;
+  /** The widget's attributes as the controls are set; null is none. */
+  #attributes() {
+    return {
+      model: this.#model.value || null,
+      temperature: this.#temperature.value,
+      "starts-with": this.#startsWith.value.trim() || null,
+      "min-length": this.#shortest.value || null,
+      "max-length": this.#longest.value || null,
+      count: this.#amount.value || null,
+      novel: this.#novel.checked || null,
+    };
   }
 
-  return { root, show: () => void show() };
+  /** Shows the settings in numbers and as HTML. */
+  #describe() {
+    this.#shownTemperature.textContent = Number(this.#temperature.value).toFixed(2);
+    const given = Object.entries(this.#attributes()).filter(([, value]) => value !== null);
+    this.#code.textContent = snippet(location.origin, given);
+  }
+
+  #changed() {
+    this.#describe();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#draw(), SETTLE_MILLISECONDS);
+  }
+
+  #draw() {
+    clearTimeout(this.#timer);
+    if (!this.#controls.reportValidity()) return;
+    for (const [name, value] of Object.entries(this.#attributes()))
+      if (value === null) this.#widget.removeAttribute(name);
+      else this.#widget.setAttribute(name, value === true ? "" : value);
+    this.#widget.headers = authorization();
+    this.#widget.draw();
+  }
 }
+
+const lengthInput = (name) =>
+  el("input", { name, type: "number", min: "1", max: MAX_NAME_LENGTH, placeholder: "any" });

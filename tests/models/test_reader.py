@@ -1,4 +1,4 @@
-"""Looking inside shows what the network does, as torch computes it a character at a time."""
+"""Reading a text shows what the network does, as torch computes it a character at a time."""
 
 import dataclasses
 
@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 import torch
 
+from models.arrays import Floats, Ids
 from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig, NetworkKind
-from models.inside.reader import BLOCK, Floats, Ids, Reader, character_ends, trace
+from models.inside.reader import BLOCK, StateReader, character_ends, trace
 from models.text.vocab import UnknownCharacters, Vocabulary
 from models.training.network import CharNetwork
+from tests.networks import VOCABULARY, weights_of
 
 torch.set_num_threads(1)
-VOCABULARY = Vocabulary("characters", [0x0A, *range(0x61, 0x7B), 0x3042])
 BYTES = Vocabulary("bytes", list(range(256)))
 HIDDEN = 24
 
 
 def checkpoint_of(network: CharNetwork, vocabulary: Vocabulary = VOCABULARY) -> Checkpoint:
-    weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
-    return Checkpoint(network.config, vocabulary, weights, {}, [], b"")
+    return Checkpoint(network.config, vocabulary, weights_of(network), {}, [], b"")
 
 
 def opinionated(
@@ -170,7 +170,7 @@ def test_rows_side_by_side_are_read_each_for_itself() -> None:
     def seen(layer: int, begin: int, _: Floats, cells: Floats) -> None:
         shown[layer, begin : begin + len(cells)] = cells
 
-    Reader(config, checkpoint_of(network).weights).read(ids, seen)
+    StateReader(config, checkpoint_of(network).weights).read(ids, seen)
     for row in range(5):
         _, expected = slowly(network, ids[:, row])
         np.testing.assert_allclose(shown[:, :, row].swapaxes(0, 1), expected, atol=1e-5)

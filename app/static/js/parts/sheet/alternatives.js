@@ -1,0 +1,134 @@
+// The alternatives to one character of a text: a small window beside it, and a mark behind it.
+// Knows no text and no server.
+
+import { el, glyph, loss, percent, spoken } from "../../ui.js";
+
+const STEPS = { ArrowDown: 1, ArrowUp: -1 };
+/** Pixels from the edge of the window. */
+const EDGE = 8;
+/** Pixels between the character and the alternatives. */
+const GAP = 10;
+
+export class Alternatives {
+  /** Stands in the text, and moves to the character. */
+  mark = el("div", { class: "mark", hidden: true });
+  root = el("div", {
+    class: "alternatives",
+    popover: "auto",
+    role: "dialog",
+    "aria-label": "Alternatives",
+  });
+  #take;
+
+  /** @param {(index: number) => void} take is called with the alternative that was chosen */
+  constructor(take) {
+    this.#take = take;
+    this.root.addEventListener("toggle", (event) => {
+      if (event.newState === "closed") this.mark.hidden = true;
+    });
+    this.root.addEventListener("keydown", (event) => this.#pressed(event));
+  }
+
+  get isOpen() {
+    return this.root.isConnected && this.root.matches(":popover-open");
+  }
+
+  /**
+   * Shows what is known about a character; `place` says where.
+   *
+   * @param {?object} details what the server told about it
+   * @param {boolean} isGiven whether it is the prime's
+   */
+  open(char, details, isGiven) {
+    this.root.replaceChildren(head(char, details, isGiven));
+    if (details) {
+      const rows = details.top.map((_, i) => this.#row(details, i));
+      const hint = "Choose one to write on from here.";
+      this.root.append(el("ol", {}, ...rows), el("p", { class: "hint" }, hint));
+    }
+    if (!this.isOpen) this.root.showPopover();
+    this.mark.hidden = false;
+  }
+
+  close() {
+    if (this.isOpen) this.root.hidePopover();
+    this.mark.hidden = true;
+  }
+
+  /** Puts it beside a box of the window; the mark is within an element whose box is `origin`. */
+  place(box, origin) {
+    Object.assign(this.mark.style, {
+      left: `${box.left - origin.left - 2}px`,
+      top: `${box.top - origin.top}px`,
+      width: `${box.width + 4}px`,
+      height: `${box.height}px`,
+    });
+    const { offsetWidth: width, offsetHeight: height } = this.root;
+    const furthest = document.body.clientWidth - width - EDGE;
+    const left = Math.max(EDGE, Math.min(box.left - 28, furthest));
+    const below = box.bottom + GAP;
+    const isRoomBelow = below + height < innerHeight - EDGE;
+    const top = isRoomBelow ? below : Math.max(EDGE, box.top - height - GAP);
+    Object.assign(this.root.style, { left: `${left}px`, top: `${top}px` });
+  }
+
+  focus() {
+    this.root.querySelector("button")?.focus();
+  }
+
+  #row({ char, top }, i) {
+    const [other, probability] = top[i];
+    const isWritten = other === char;
+    const bar = el("span", { class: "bar" });
+    bar.style.setProperty("--share", probability);
+    const said = `${spoken(other)}, ${percent(probability)}${isWritten ? ", written" : ""}`;
+    return el(
+      "li",
+      {},
+      el(
+        "button",
+        {
+          type: "button",
+          class: isWritten ? "written" : null,
+          "aria-label": `${said}: write on from here`,
+          on: { click: () => this.#take(i) },
+        },
+        el("kbd", {}, String(i + 1)),
+        el("span", { class: "char" }, glyph(other)),
+        bar,
+        el("span", { class: "share" }, percent(probability)),
+      ),
+    );
+  }
+
+  #pressed(event) {
+    const step = STEPS[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const buttons = [...this.root.querySelectorAll("button")];
+    const next = buttons.indexOf(document.activeElement) + step;
+    buttons[(next + buttons.length) % buttons.length]?.focus();
+  }
+}
+
+/** What is read out about a character and its alternatives. */
+export function spokenOf(char, details) {
+  if (!details) return `${spoken(char)}, given`;
+  const others = details.top.map(
+    ([other, share], i) => `${i + 1}: ${spoken(other)} ${percent(share)}`,
+  );
+  return `${spoken(char)}, ${percent(details.probability)}; ${others.join(", ")}`;
+}
+
+function head(char, details, isGiven) {
+  const symbol = el("span", { class: "char" }, glyph(char));
+  return el("p", { class: "head" }, symbol, details ? likelihood(details) : unknown(isGiven));
+}
+
+function likelihood({ probability }) {
+  const nats = ` likely, ${loss(-Math.log(probability))} nats`;
+  return el("span", {}, el("strong", {}, percent(probability)), nats);
+}
+
+const unknown = (isGiven) =>
+  isGiven ? "This was given, not written." : "Nothing is kept about a text this long.";

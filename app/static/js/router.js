@@ -1,0 +1,139 @@
+// The URL of each view, and navigation between them. A view is a module of its own, fetched when it
+// is first needed; its page stays as it was left.
+
+import { el } from "./ui.js";
+
+const VIEWS = [
+  { path: /^\/$/, name: "Write", load: () => import("./views/write.js") },
+  { path: /^\/train(?:\/([^/]+))?$/, name: "Train", load: () => import("./views/train.js") },
+  { path: /^\/inside$/, name: "Inside", load: () => import("./views/inside.js") },
+  { path: /^\/names$/, name: "Names", load: () => import("./views/names.js") },
+  { path: /^\/models$/, name: "Models", load: () => import("./views/models.js") },
+];
+
+const RELOADED = "charloom-reloaded";
+
+/** The view at a path, if there is one. */
+export const viewAt = (pathname) => VIEWS.find((view) => view.path.test(pathname));
+
+/**
+ * Shows views in `main`.
+ *
+ * A view's module exports `create({ go })`, which returns its page: `root`, `show(url)`, which may
+ * return a title, and optionally `hide()`.
+ */
+export class Router {
+  #main;
+  #pages = new Map();
+  #current = null;
+
+  constructor(main) {
+    this.#main = main;
+  }
+
+  /** Follows links and the browser's history from now on, beginning with the current URL. */
+  start() {
+    document.addEventListener("click", (event) => this.#follow(event));
+    for (const occasion of ["pointerover", "focusin"])
+      document.addEventListener(occasion, prefetch);
+    addEventListener("popstate", () => this.#show({ focus: false }));
+    this.#show({ focus: false });
+  }
+
+  /** Goes to a URL of ours; `replace` drops the current one, `quietly` leaves the page alone. */
+  go(href, { replace = false, quietly = false } = {}) {
+    history[replace ? "replaceState" : "pushState"](null, "", href);
+    if (!quietly) this.#show({ focus: !replace });
+  }
+
+  async #show({ focus }) {
+    const url = new URL(location);
+    const view = viewAt(url.pathname) ?? VIEWS[0];
+    markCurrent(view);
+    document.title = `${view.name} · charloom`;
+    this.#current = url;
+    let page;
+    try {
+      page = await this.#page(view);
+    } catch (error) {
+      this.#failed(error);
+      return;
+    }
+    // The visitor may have moved on while the module was loading.
+    if (url !== this.#current) return;
+    this.#swap(page);
+    document.title = `${page.show(url) ?? view.name} · charloom`;
+    sessionStorage.removeItem(RELOADED);
+    if (focus) this.#main.focus({ preventScroll: true });
+  }
+
+  async #page(view) {
+    if (!this.#pages.has(view)) {
+      const { create } = await view.load();
+      const go = (href, options) => this.go(href, options);
+      if (!this.#pages.has(view)) this.#pages.set(view, create({ go }));
+    }
+    return this.#pages.get(view);
+  }
+
+  #swap(page) {
+    if (this.#main.firstChild === page.root) return;
+    for (const other of this.#pages.values())
+      if (other !== page && other.root.isConnected) other.hide?.();
+    this.#main.replaceChildren(page.root);
+    scrollTo(0, 0);
+  }
+
+  #failed(error) {
+    // A new version of the server has new files under new names, and the old ones are gone.
+    if (!sessionStorage.getItem(RELOADED)) {
+      sessionStorage.setItem(RELOADED, "yes");
+      location.reload();
+      return;
+    }
+    console.warn(error);
+    this.#main.replaceChildren(
+      el(
+        "p",
+        { class: "message problem", role: "alert" },
+        "This view could not be loaded. ",
+        el("a", { href: location.href }, "Try again"),
+      ),
+    );
+  }
+
+  #follow(event) {
+    const link = event.target.closest?.("a[href]");
+    if (!link || !isPlainClick(event) || !isViewLink(link)) return;
+    event.preventDefault();
+    if (link.href !== location.href) this.go(link.href);
+  }
+}
+
+const isPlainClick = (event) =>
+  !event.defaultPrevented && !event.button && !event.metaKey && !event.ctrlKey && !event.shiftKey;
+
+const isViewLink = (link) =>
+  // Within the page the browser knows the way.
+  !link.getAttribute("href").startsWith("#") &&
+  link.origin === location.origin &&
+  !link.target &&
+  !link.hasAttribute("download") &&
+  viewAt(link.pathname);
+
+/** Marks the view's link in the navigation. */
+function markCurrent(view) {
+  for (const link of document.querySelectorAll("nav a")) {
+    if (viewAt(new URL(link.href).pathname) === view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+/** Fetches a view when its link is pointed at or focused, before the click comes. */
+function prefetch(event) {
+  const link = event.target.closest?.("a[data-view]");
+  if (link)
+    viewAt(link.pathname)
+      ?.load()
+      .catch(() => {});
+}

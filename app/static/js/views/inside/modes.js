@@ -1,0 +1,60 @@
+// The kinds of picture, and the choice between them. Knows no text.
+
+import { el } from "../../ui.js";
+
+const MODES = {
+  guesses: [
+    "Guesses",
+    "Each character in the colour of the cell; below it the five likeliest next ones, the redder the likelier. The one that came is underlined.",
+  ],
+  cell: [
+    "One cell",
+    "The whole text in the colours of one cell: green where it is excited, blue where it is quiet.",
+  ],
+  surprise: ["Surprise", "The redder a character, the less it was expected."],
+  weave: ["All cells", "Every cell is a thread from left to right through the text. Click one."],
+};
+
+export const isMode = (name) => Object.hasOwn(MODES, name);
+
+/** Whether a mode's picture does not show the chosen cell. */
+export const hidesCell = (mode) => mode === "surprise" || mode === "weave";
+
+export class Modes {
+  legend = el("p", { class: "scale" });
+  about = el("p", { class: "hint" });
+  #mode;
+
+  /** `chosen` is called with the mode that a person chooses. */
+  constructor(mode, chosen) {
+    const options = Object.entries(MODES).map(([name, [label]]) => {
+      const choose = () => {
+        this.mode = name;
+        chosen(name);
+      };
+      const input = { type: "radio", name: "picture", value: name, on: { change: choose } };
+      return el("label", {}, el("input", input), el("span", {}, label));
+    });
+    this.root = el(
+      "div",
+      { class: "segments", role: "radiogroup", "aria-label": "Picture" },
+      ...options,
+    );
+    this.mode = mode;
+  }
+
+  get mode() {
+    return this.#mode;
+  }
+
+  set mode(mode) {
+    this.#mode = mode;
+    this.root.querySelector(`[value=${mode}]`).checked = true;
+    this.about.textContent = MODES[mode][1];
+    this.legend.replaceChildren(
+      ...(mode === "surprise"
+        ? ["expected", el("span", { class: "ramp surprise" }), "a surprise"]
+        : ["quiet", el("span", { class: "ramp" }), "excited"]),
+    );
+  }
+}

@@ -1,0 +1,142 @@
+// The picture of a text in one of four modes, and the line above it about the character that is
+// pointed at. This is where the colours of Inside are chosen; app.css defines them.
+
+import { Grid } from "../../parts/grid.js";
+import { el, glyph, hundredths, loss, number, percent } from "../../ui.js";
+import { Weave } from "./weave.js";
+
+/** Nats from which a surprise has the strongest colour. */
+const STRONGEST = 6;
+
+export class Picture {
+  #said;
+  #cell = { layer: 0, cell: 0 };
+  #tracked = null;
+  #shown = { mode: "guesses", reading: null };
+  #readout = el("p", { class: "readout", "aria-hidden": "true" });
+  #grid = new Grid({
+    label: "The text as the network sees it",
+    pointed: (index) => this.#pointed(index),
+  });
+  #weave;
+
+  /** `picked` is called with the cell whose thread was clicked; `said` shows progress. */
+  constructor(picked, said) {
+    this.#said = said;
+    this.#weave = new Weave({
+      pointed: (place) => this.#pointedThread(place),
+      picked: ({ cell }) => picked({ layer: this.#cell.layer, cell }),
+    });
+    this.root = el(
+      "div",
+      { class: "card picture" },
+      this.#readout,
+      this.#grid.root,
+      this.#weave.root,
+    );
+    addEventListener("colours", () => this.#isWoven() && this.#drawWeave());
+  }
+
+  set busy(isBusy) {
+    if (isBusy) this.root.setAttribute("aria-busy", "true");
+    else this.root.removeAttribute("aria-busy");
+  }
+
+  /** Names the cell in the readout; `tracked` says what it tracks, in words. */
+  name(cell, tracked) {
+    this.#cell = cell;
+    this.#tracked = tracked;
+    this.#pointed(null);
+  }
+
+  clear() {
+    this.#grid.update({ chars: [], paint: () => null, below: null });
+  }
+
+  /** Draws a reading in a mode; without a reading the last picture stays. */
+  draw(mode, reading) {
+    this.#shown = { mode, reading };
+    this.#weave.root.hidden = mode !== "weave";
+    this.#grid.root.hidden = mode === "weave";
+    if (!reading) return;
+    if (mode === "weave") this.#drawWeave();
+    else
+      this.#grid.update({
+        chars: reading.chars,
+        paint: mode === "surprise" ? bySurprise(reading) : byCell(reading, this.#cell),
+        below: mode === "guesses" ? guesses(reading) : null,
+      });
+  }
+
+  /** Scrolls to a character. */
+  reveal(index) {
+    this.#grid.reveal(index);
+  }
+
+  #isWoven() {
+    return this.#shown.mode === "weave" && this.#shown.reading;
+  }
+
+  async #drawWeave() {
+    const { reading } = this.#shown;
+    const { layer } = this.#cell;
+    const isNew = !reading.hasThreads(layer);
+    if (isNew) this.#said.say("Laying out the threads …");
+    try {
+      const threads = await reading.threads(layer);
+      if (isNew) this.#said.clear();
+      const isCurrent = this.#shown.reading === reading && this.#cell.layer === layer;
+      if (this.#isWoven() && isCurrent) this.#weave.draw(threads, reading.chars);
+    } catch (error) {
+      this.#said.say(error.message, "problem");
+    }
+  }
+
+  /** Shows a character in the readout, or the cell; returns the words about the character. */
+  #pointed(index) {
+    const { reading } = this.#shown;
+    if (index === null || !reading) {
+      this.#readout.replaceChildren(this.#aboutCell());
+      return "";
+    }
+    const words = aboutCharacter(reading, index, this.#cell);
+    this.#readout.replaceChildren(el("strong", {}, glyph(reading.chars[index])), ` ${words}`);
+    return words;
+  }
+
+  #pointedThread({ index, char, cell, activation }) {
+    this.#readout.replaceChildren(
+      el("strong", {}, glyph(char)),
+      ` cell ${cell}, activation ${hundredths(activation)} at character ${number(index + 1)}`,
+    );
+  }
+
+  #aboutCell() {
+    const { layer, cell } = this.#cell;
+    const rest = this.#tracked ? ` tracks ${this.#tracked}.` : ". Point at a character.";
+    return el("span", {}, `Layer ${layer}, cell ${cell}`, el("span", { class: "soft" }, rest));
+  }
+}
+
+function aboutCharacter(reading, index, cell) {
+  const { probability, loss: surprise } = reading.characters[index];
+  const words = `${percent(probability)} likely, ${loss(surprise)} nats`;
+  const activation = reading.activations(cell)?.[index];
+  return activation === undefined ? words : `${words}, activation ${hundredths(activation)}`;
+}
+
+// Colours: the name of one, and its strength from 0 to 1
+
+function byCell(reading, cell) {
+  const values = reading.activations(cell);
+  return (i) =>
+    values && [values[i] > 0 ? "--excited" : "--quiet", Math.min(1, Math.abs(values[i]))];
+}
+
+const bySurprise = (reading) => (i) => [
+  "--guess",
+  Math.min(1, reading.characters[i].loss / STRONGEST),
+];
+
+const guesses = (reading) => (i) =>
+  reading.characters[i].top.map(([char, p]) => [char, p, char === reading.chars[i + 1]]);

@@ -1,0 +1,213 @@
+// A text to train on: dropped, chosen, pasted, or one that is here already, and what the corpus
+// doctor says of it. Knows no model and no job.
+
+import { list, upload, wasAborted } from "../../api.js";
+import { bytes, el } from "../../ui.js";
+import { reportOf } from "./report.js";
+
+/** A name for a model of what a file is called. */
+export function modelNameOf(filename) {
+  const stem = filename
+    .replace(/\.[^.]*$/, "")
+    .normalize("NFKD")
+    .toLowerCase();
+  return (
+    stem
+      .replace(/[^a-z0-9_-]+/g, "-")
+      .replace(/^[-_]+|[-_]+$/g, "")
+      .slice(0, 63) || "model"
+  );
+}
+
+/** The texts that jobs were trained on, each under the name of its oldest model. */
+export function textsOf(corpora, jobs) {
+  const names = new Map(jobs.map((job) => [job.corpus_id, job.model]));
+  return corpora
+    .filter(({ id }) => names.has(id))
+    .map((corpus) => ({ ...corpus, name: names.get(corpus.id) }));
+}
+
+export class CorpusField {
+  /** The id of the text that was chosen; null while there is none. */
+  id = null;
+  #handlers;
+  #sending = null;
+  #texts = [];
+  #report = el("section", {
+    class: "report",
+    "aria-live": "polite",
+    "aria-label": "What the text is",
+  });
+  #meter = el("progress", { max: "1", value: 0, hidden: true, "aria-label": "Sending" });
+  #file = el("input", {
+    type: "file",
+    class: "off",
+    id: "corpus-file",
+    on: { change: () => this.#file.files[0] && this.#send(this.#file.files[0]) },
+  });
+  #pasted = el("textarea", {
+    rows: "7",
+    name: "text",
+    "aria-label": "The text itself",
+    spellcheck: "false",
+    placeholder: "… or paste it here",
+    on: {
+      // Read at once when it is pasted, and when somebody who types is done.
+      paste: () => setTimeout(() => this.#sendPasted()),
+      change: () => this.#sendPasted(),
+    },
+  });
+  #known = el("select", {
+    "aria-label": "A text that is here already",
+    on: { change: () => this.#known.value && this.#take(this.#known.value) },
+  });
+  #knownLine = el("p", { class: "again soft", hidden: true }, "or again the text of ", this.#known);
+
+  /**
+   * @param {object} handlers
+   * @param {() => void} handlers.begun when another text was given
+   * @param {(report: object, name: string) => void} handlers.examined when it can be trained on
+   * @param {(error: Error) => void} handlers.refused
+   * @param {() => void} handlers.cleared when somebody wants another text
+   * @param {(preset: string) => void} handlers.usePreset
+   */
+  constructor(handlers) {
+    this.#handlers = handlers;
+    this.root = el(
+      "div",
+      { class: "drop" },
+      this.#report,
+      this.#meter,
+      filePlace(this.#file),
+      this.#pasted,
+      this.#knownLine,
+    );
+  }
+
+  /** Takes what is dropped anywhere on an element. */
+  acceptDropsOn(element) {
+    const { classList } = this.root;
+    element.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      classList.add("over");
+    });
+    element.addEventListener("dragleave", (event) => {
+      if (!element.contains(event.relatedTarget)) classList.remove("over");
+    });
+    element.addEventListener("drop", (event) => {
+      event.preventDefault();
+      classList.remove("over");
+      this.#dropped(event.dataTransfer);
+    });
+  }
+
+  /** Offers the texts of jobs, once there are any. */
+  async offerTextsOf(jobs) {
+    if (this.#texts.length || !jobs.length) return;
+    this.#texts = textsOf(await list("/corpora", "corpora").catch(() => []), jobs);
+    this.#known.replaceChildren(
+      new Option("…", ""),
+      ...this.#texts.map((text) => new Option(`${text.name}, ${bytes(text.bytes)}`, text.id)),
+    );
+    this.#knownLine.hidden = !this.#texts.length;
+  }
+
+  /** As if nobody had given a text yet. */
+  clear() {
+    this.id = null;
+    this.#pasted.value = "";
+    this.#known.value = "";
+    this.#report.replaceChildren();
+    this.root.classList.remove("full");
+    this.#handlers.cleared();
+  }
+
+  #dropped(transfer) {
+    const [file] = transfer.files;
+    const text = transfer.getData("text");
+    if (file) this.#send(file);
+    else if (text) {
+      this.#pasted.value = text;
+      this.#sendPasted();
+    }
+  }
+
+  #sendPasted() {
+    if (this.#pasted.value.trim()) this.#send(new File([this.#pasted.value], "pasted.txt"));
+  }
+
+  /** Sends a text and shows what the server makes of it. */
+  async #send(file) {
+    this.#sending?.abort();
+    this.#sending = new AbortController();
+    const { signal } = this.#sending;
+    this.#begin(file.name, file.size);
+    this.#meter.hidden = false;
+    this.#meter.value = 0;
+    const progress = (share) => {
+      this.#meter.value = share;
+    };
+    try {
+      const report = await upload("/corpora", file, { progress, signal });
+      if (!signal.aborted) this.#examined(report, file.name);
+    } catch (error) {
+      if (!signal.aborted && !wasAborted(error)) this.#refused(error);
+    } finally {
+      if (!signal.aborted) this.#meter.hidden = true;
+      this.#file.value = "";
+    }
+  }
+
+  /** Takes a text that is on the server. */
+  #take(id) {
+    this.#sending?.abort();
+    const text = this.#texts.find((one) => one.id === id);
+    this.#begin(text.name, text.bytes);
+    this.#examined(text, text.name);
+  }
+
+  #begin(name, size) {
+    this.id = null;
+    this.#handlers.begun();
+    const reading = `Reading ${name}, ${bytes(size)} …`;
+    this.#report.replaceChildren(el("p", { class: "soft" }, reading));
+  }
+
+  #examined(report, name) {
+    this.id = report.id;
+    const click = () => {
+      this.clear();
+      this.#file.focus();
+    };
+    const another = { type: "button", class: "quiet", on: { click } };
+    this.#report.replaceChildren(
+      ...reportOf(report, {
+        title: name,
+        aside: el("button", another, "Another text"),
+        usePreset: this.#handlers.usePreset,
+      }),
+    );
+    this.root.classList.add("full");
+    this.#handlers.examined(report, name);
+  }
+
+  #refused(error) {
+    this.#report.replaceChildren();
+    this.#handlers.refused(error);
+  }
+}
+
+function filePlace(file) {
+  return el(
+    "div",
+    { class: "drop-file" },
+    el("p", { class: "big" }, "Drop a text file"),
+    el("p", { class: "soft" }, "Plain text in any language or code: 100 kB is fun, 1 MB is good."),
+    el(
+      "div",
+      { class: "actions" },
+      file,
+      el("label", { class: "button", for: "corpus-file" }, "Choose a file"),
+    ),
+  );
+}

@@ -1,0 +1,79 @@
+// The list of jobs, as they are now. Knows no corpus.
+
+import { list } from "../../api.js";
+import { bestOf, isEnded, shareOf } from "../../parts/progress.js";
+import { duration, el, loss, when } from "../../ui.js";
+
+/** Milliseconds between two looks. */
+const POLL = 3000;
+const MOST = 100;
+
+export class Jobs {
+  #found;
+  #list = el("ul", { class: "jobs" });
+  #none = el("p", { class: "soft" }, "None yet.");
+  #timer = 0;
+  #isShown = false;
+
+  /** @param {(jobs: object[]) => void} found is called with the jobs, each time they are read */
+  constructor(found) {
+    this.#found = found;
+    this.root = el(
+      "section",
+      { class: "job-list", "aria-labelledby": "jobs-title" },
+      el("h2", { id: "jobs-title" }, "Jobs"),
+      this.#none,
+      this.#list,
+    );
+  }
+
+  show() {
+    this.#isShown = true;
+    this.#refresh();
+  }
+
+  hide() {
+    this.#isShown = false;
+    clearTimeout(this.#timer);
+  }
+
+  async #refresh() {
+    clearTimeout(this.#timer);
+    try {
+      const jobs = await list("/jobs", "jobs", MOST);
+      this.#none.hidden = jobs.length > 0;
+      this.#list.replaceChildren(...jobs.map(row));
+      this.#found(jobs);
+      if (!jobs.every(isEnded)) this.#refreshIn(POLL);
+    } catch (error) {
+      this.#none.hidden = false;
+      this.#none.textContent = error.message;
+      this.#refreshIn(2 * POLL);
+    }
+  }
+
+  #refreshIn(milliseconds) {
+    if (this.#isShown) this.#timer = setTimeout(() => this.#refresh(), milliseconds);
+  }
+}
+
+function row(job) {
+  const { progress } = job;
+  const best = bestOf(progress);
+  const left = !isEnded(job) && progress?.eta_seconds;
+  return el(
+    "li",
+    {},
+    el(
+      "a",
+      { class: "job", href: `/train/${job.id}` },
+      el("strong", {}, job.model),
+      el("span", { class: `status ${job.status}` }, job.status),
+      el("span", { class: "soft" }, best ? `loss ${loss(best)}` : ""),
+      el("span", { class: "soft" }, left ? `${duration(left)} left` : when(job.created_at)),
+      isEnded(job)
+        ? null
+        : el("progress", { max: "1", value: shareOf(progress), "aria-label": "Progress" }),
+    ),
+  );
+}

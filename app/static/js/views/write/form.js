@@ -1,0 +1,203 @@
+// What to write, as a form: a model, a beginning, temperatures, and what else decides a text.
+// Knows no text and no URL.
+
+import { MAX_LENGTH, MAX_PRIME } from "../../limits.js";
+import { clearErrors, el, field, message, select, showErrors } from "../../ui.js";
+import { COMPARED, DEFAULTS, MAX_TEMPERATURE } from "./link.js";
+
+/** Where the form stands below the text. */
+export const NARROW = "(max-width: 900px)";
+
+export class WritingForm {
+  #model = select([], { name: "model" });
+  #prime = primeField();
+  #temperature = new Temperature("Temperature", "temperature", DEFAULTS.temperature);
+  #other = new Temperature("and", "other", COMPARED);
+  #otherPlace = el("div", { hidden: true }, this.#other.root);
+  #length = lengthField();
+  #seed = seedField();
+  #compare = el("input", { type: "checkbox", name: "compare", role: "switch" });
+  #play = el("button", { class: "primary wide" }, "Write");
+  #said = message();
+
+  /**
+   * @param {{submitted: () => void, changed: () => void, compared: () => void}} handlers
+   *   `changed` when the model or a temperature is another, `compared` when there are two or one
+   */
+  constructor({ submitted, changed, compared }) {
+    this.root = el(
+      "form",
+      { class: "rail", "aria-label": "What to write", on: { submit } },
+      field("Model", this.#model),
+      field("Begins with", this.#prime, { name: "prime" }),
+      this.#temperature.root,
+      this.#otherPlace,
+      this.#more(),
+      this.#play,
+      this.#said.place,
+    );
+    function submit(event) {
+      event.preventDefault();
+      submitted();
+    }
+    this.#prime.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.root.requestSubmit();
+    });
+    this.#compare.addEventListener("change", () => {
+      this.#otherPlace.hidden = !this.#compare.checked;
+      compared();
+    });
+    for (const { control } of [this.#temperature, this.#other])
+      control.addEventListener("change", changed);
+    this.#model.addEventListener("change", changed);
+  }
+
+  /** On a phone folded away, so that the text is in sight. */
+  #more() {
+    const more = el(
+      "details",
+      { class: "more" },
+      el("summary", {}, "More"),
+      el("label", { class: "switch" }, this.#compare, el("span", {}, "Compare two temperatures")),
+      el("div", { class: "pair" }, field("Length", this.#length), field("Seed", this.#seed)),
+    );
+    const narrow = matchMedia(NARROW);
+    const fold = () => {
+      more.open = !narrow.matches;
+    };
+    narrow.addEventListener("change", fold);
+    fold();
+    return more;
+  }
+
+  /** What is asked for; `seed` is null where any will do, `compare` where one text will. */
+  get settings() {
+    return {
+      model: this.#model.value,
+      prime: this.#prime.value,
+      temperature: this.#temperature.value,
+      length: Number(this.#length.value),
+      seed: this.#seed.value.trim() || null,
+      compare: this.#compare.checked ? this.#other.value : null,
+    };
+  }
+
+  /** Fills in what a link asks for. Its seed is not kept: the next text is another one. */
+  fill({ model, prime, temperature, length, compare }) {
+    if (model) {
+      if (![...this.#model.options].some((option) => option.value === model))
+        this.#model.append(new Option(model));
+      this.#model.value = model;
+    }
+    this.#prime.value = prime;
+    this.#temperature.value = temperature;
+    this.#length.value = length;
+    this.#compare.checked = compare !== null;
+    this.#other.value = compare ?? this.#other.value;
+    this.#otherPlace.hidden = compare === null;
+  }
+
+  setPrime(text) {
+    this.#prime.value = text;
+    this.#prime.scrollTop = this.#prime.scrollHeight;
+  }
+
+  /** Offers models by their names; the one that was chosen stays, if it is among them. */
+  offer(names, favourite) {
+    const chosen = this.#model.value;
+    this.#model.replaceChildren(...names.map((name) => new Option(name)));
+    this.#model.value = names.includes(chosen) ? chosen : favourite;
+  }
+
+  /** Makes the button one that stops, or one that starts. */
+  showWriting(isWriting) {
+    this.#play.textContent = isWriting ? "Stop" : "Write";
+    this.#play.classList.toggle("stop", isWriting);
+  }
+
+  /** Shows a problem at the fields that it names, or at the end. */
+  refuse(problem) {
+    if (!showErrors(this.root, problem)) this.#said.say(problem.message, "problem");
+  }
+
+  clearMessage() {
+    this.#said.clear();
+  }
+
+  clear() {
+    clearErrors(this.root);
+    this.clearMessage();
+  }
+}
+
+/** A slider with its value beside it, as a number and in words. */
+class Temperature {
+  #shown = el("output", { class: "value" });
+
+  constructor(label, name, value) {
+    const range = { min: "0", max: MAX_TEMPERATURE, step: "0.05" };
+    this.control = el("input", { type: "range", name, ...range, value });
+    this.control.addEventListener("input", () => this.#show());
+    this.#show();
+    this.root = field(label, this.control, { side: this.#shown, name: "temperature" });
+  }
+
+  get value() {
+    return Number(this.control.value);
+  }
+
+  set value(value) {
+    this.control.value = value;
+    this.#show();
+  }
+
+  #show() {
+    this.#shown.textContent = `${this.value.toFixed(2)} ${mood(this.value)}`;
+    this.control.setAttribute("aria-valuetext", this.#shown.textContent);
+  }
+}
+
+/** What a temperature does to a text. */
+export function mood(temperature) {
+  if (temperature === 0) return "always the likeliest";
+  if (temperature < 0.45) return "careful";
+  if (temperature < 0.85) return "steady";
+  if (temperature <= 1.1) return "as it learned";
+  if (temperature <= 1.5) return "bold";
+  return "wild";
+}
+
+function primeField() {
+  return el("textarea", {
+    name: "prime",
+    rows: "3",
+    maxlength: MAX_PRIME,
+    spellcheck: "false",
+    autocapitalize: "off",
+    placeholder: "Anything, or nothing",
+  });
+}
+
+function lengthField() {
+  return el("input", {
+    name: "length",
+    type: "number",
+    min: "1",
+    max: MAX_LENGTH,
+    step: "1",
+    value: DEFAULTS.length,
+    required: true,
+    inputmode: "numeric",
+  });
+}
+
+function seedField() {
+  return el("input", {
+    name: "seed",
+    inputmode: "numeric",
+    pattern: "[0-9]{1,15}",
+    title: "up to 15 digits",
+    autocomplete: "off",
+    placeholder: "a new one",
+  });
+}

@@ -1,0 +1,89 @@
+"""ONNX graphs: put together, and run. Knows no network."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 17
+IR_VERSION = 9
+MICROSOFT = "com.microsoft"
+"""The domain of ONNX Runtime's own operators."""
+
+FLOAT: int = TensorProto.FLOAT
+INT64: int = TensorProto.INT64
+BOOL: int = TensorProto.BOOL
+
+
+class OnnxSession:
+    """A graph in ONNX Runtime. Threads may share it."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        options = onnxruntime.SessionOptions()
+        # One thread: a second one buys little for products this small, which wait for memory; each
+        # core has work of its own; and int8 products of two threads are scaled apart.
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Returns the outputs by name."""
+        return dict(zip(self._outputs, self._session.run(None, feeds), strict=True))
+
+
+class GraphBuilder:
+    """A graph in the making."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+
+    def add(self, operator: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> str:
+        """Adds a node and returns the name of its first output that has one.
+
+        Without ``outputs`` it has one, whose name is made up.
+        """
+        names = outputs or (f"{operator}_{len(self._nodes)}",)
+        self._nodes.append(helper.make_node(operator, inputs, names, **attributes))
+        return next(name for name in names if name)
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        """Adds a constant and returns its name; the first of a name stays."""
+        if name not in self._constants:
+            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def graph(
+        self,
+        name: str,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
+    ) -> onnx.GraphProto:
+        constants = list(self._constants.values())
+        return helper.make_graph(self._nodes, name, inputs, outputs, constants)
+
+
+def value(name: str, kind: int, *shape: int | str) -> onnx.ValueInfoProto:
+    """An input or output: its name, type and shape; a word stands for any size."""
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def values(names: Sequence[str], kind: int, *shape: int | str) -> list[onnx.ValueInfoProto]:
+    """Inputs or outputs that are alike."""
+    return [value(name, kind, *shape) for name in names]
+
+
+def model_of(graph: onnx.GraphProto, *, microsoft: bool = False) -> onnx.ModelProto:
+    """The model of a graph, in ONNX's standard operators and, if wanted, Microsoft's."""
+    opsets = [helper.make_opsetid("", OPSET)]
+    if microsoft:
+        opsets.append(helper.make_opsetid(MICROSOFT, 1))
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)

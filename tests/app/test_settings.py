@@ -1,0 +1,133 @@
+"""What an operator sets is checked, and means the same to the server as to a worker."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import ServerSettings, explained, refusal
+from worker.settings import Settings, SettingsError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+# What a worker reads too
+
+
+@pytest.mark.parametrize("data", ["kept", "./kept/../kept", "/srv/charloom", ""])
+def test_the_data_directory_is_the_workers(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHARLOOM_DATA", data)
+    monkeypatch.setenv("CHARLOOM_REDIS_URL", "redis://localhost")
+    server, worker = ServerSettings(), Settings.from_environment()
+    assert server.data == worker.data
+    assert server.data.root.is_absolute()
+    monkeypatch.chdir("/")
+    assert server.data.models == worker.data.models
+
+
+@pytest.mark.parametrize("url", ["redis://localhost:1", "rediss://:secret@x/3", "unix:///run/x"])
+def test_a_redis_url_is_the_workers(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARLOOM_REDIS_URL", url)
+    assert ServerSettings().redis_url == Settings.from_environment().redis_url == url
+
+
+def test_a_redis_url_that_is_none_is_refused_in_the_workers_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHARLOOM_REDIS_URL", "http://localhost:6379")
+    with pytest.raises(ValidationError) as refused:
+        ServerSettings()
+    words = "must start with redis://, rediss:// or unix://"
+    assert explained(refused.value) == f"CHARLOOM_REDIS_URL: {words}"
+    with pytest.raises(SettingsError, match=f"CHARLOOM_REDIS_URL {words}"):
+        Settings.from_environment()
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    default = ServerSettings()
+    for name in ServerSettings.model_fields:
+        monkeypatch.setenv(f"CHARLOOM_{name.upper()}", "")
+    assert ServerSettings() == default
+
+
+# What only the server reads
+
+
+def test_settings_show_no_secret() -> None:
+    settings = ServerSettings(
+        host="0.0.0.0", api_keys="secret:admin", redis_url="redis://:secret@x"
+    )
+    assert refusal(settings) is None
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("host", "insecure", "allowed"),
+    [
+        ("127.0.0.1", False, True),
+        ("::1", False, True),
+        ("localhost", False, True),
+        ("0.0.0.0", False, False),
+        ("::", False, False),
+        ("example.org", False, False),
+        ("0.0.0.0", True, True),
+    ],
+)
+def test_strangers_are_not_served_by_accident(host: str, insecure: bool, allowed: bool) -> None:
+    refused = refusal(ServerSettings(host=host, insecure=insecure))
+    assert (refused is None) == allowed
+    assert allowed or "CHARLOOM_API_KEYS" in str(refused)
+
+
+def test_words_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARLOOM_HOSTS", " Charloom.Example ,other.example,,")
+    assert ServerSettings().hosts == ("charloom.example", "other.example")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CORS_ORIGINS", "site.example"),
+        ("CORS_ORIGINS", "https://site.example/page"),
+        ("HOSTS", "http://x"),
+        ("PUBLIC", "train"),
+        ("PUBLIC_RATE", "often"),
+        ("PORT", "70000"),
+    ],
+)
+def test_what_an_operator_got_wrong_is_one_line(variable: str, value: str, tmp_path: Path) -> None:
+    name = f"CHARLOOM_{variable}"
+    run = start(name, value, tmp_path)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith(f"{name}: ") and run.stderr.count("\n") == 1
+    assert "Value error" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["sesame", "sesame:", ":sample", "sesame:write", "sesame:sample+", "ses ame:sample",
+     "sésame:sample", "sesame:sample,sesame:admin"],
+)  # fmt: skip
+def test_keys_that_are_none_are_refused_and_not_shown(text: str, tmp_path: Path) -> None:
+    run = start("CHARLOOM_API_KEYS", text, tmp_path)
+    assert run.returncode == 1
+    assert run.stdout == "" and run.stderr.startswith("CHARLOOM_API_KEYS: ")
+    assert run.stderr.count("\n") == 1 and "same" not in run.stderr.replace("sample", "")
+
+
+def start(name: str, value: str, data: Path) -> "subprocess.CompletedProcess[str]":
+    """A server that is started with one more variable, and ends at once."""
+    return subprocess.run(
+        [sys.executable, "-m", "app"],
+        cwd=ROOT,
+        env=os.environ | {name: value, "CHARLOOM_DATA": str(data)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,95 @@
+"""The decoder's graph is sound ONNX, and computes what the network does."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from models.config import NetworkConfig, NetworkKind
+from models.decoding.graph import Precision, build_graph
+from models.onnx_graph import OnnxSession
+from tests.networks import VOCABULARY, trained_like, weights_of
+
+torch.set_num_threads(1)
+GRAPHS: list[tuple[NetworkKind, Precision]] = [
+    ("lstm", "exact"),
+    ("lstm", "fast"),
+    ("gru", "exact"),
+    ("rnn", "exact"),
+]
+
+
+def config_of(kind: NetworkKind, embedding_size: int = 0) -> NetworkConfig:
+    return NetworkConfig(len(VOCABULARY), kind, 2, 16, embedding_size)
+
+
+def operators(graph: onnx.GraphProto) -> set[tuple[str, str]]:
+    """Domain and name of every operator, within loops too."""
+    found = set()
+    for node in graph.node:
+        found.add((node.domain, node.op_type))
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                found |= operators(attribute.g)
+    return found
+
+
+@pytest.mark.parametrize(("kind", "precision"), GRAPHS)
+@pytest.mark.parametrize("filtering", [False, True])
+@pytest.mark.parametrize("embedding_size", [0, 5])
+def test_a_graph_is_sound(
+    kind: NetworkKind, precision: Precision, filtering: bool, embedding_size: int
+) -> None:
+    config = config_of(kind, embedding_size)
+    model = build_graph(config, weights_of(trained_like(config)), precision, filtering=filtering)
+    onnx.checker.check_model(model)
+    parts = "hc" if kind == "lstm" else "h"
+    state = [f"{part}{layer}" for layer, part in itertools.product(range(2), parts)]
+    inputs = ["id", *state, "uniforms", "forced", "temperature", "greedy"]
+    assert [value.name for value in model.graph.input] == [
+        *inputs,
+        *(["last_kept", "top_p"] if filtering else []),
+    ]
+    assert [value.name for value in model.graph.output] == [
+        "id_end",
+        *(f"{name}_end" for name in state),
+        "chosen",
+        "logits",
+    ]
+    domains = {domain for domain, _ in operators(model.graph)}
+    assert domains == ({"", "com.microsoft"} if precision == "fast" else {""})
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("embedding_size", [0, 5])
+def test_logits_and_states_are_the_networks(kind: NetworkKind, embedding_size: int) -> None:
+    """Over several steps of forced ids, from a state that is not zero."""
+    config = config_of(kind, embedding_size)
+    network = trained_like(config).eval()
+    rng = np.random.default_rng(0)
+    ids = rng.integers(len(VOCABULARY), size=(6, 3))
+    parts = "hc" if kind == "lstm" else "h"
+    state = tuple(torch.tanh(torch.randn(2, 3, 16)) for _ in parts)
+    with torch.no_grad():
+        expected, ends = network(torch.from_numpy(ids[:-1]), state)
+    feeds: dict[str, NDArray[Any]] = {
+        "id": ids[0],
+        "uniforms": np.zeros((5, 3), np.float32),
+        "forced": ids[1:],
+        "temperature": np.ones((3, 1), np.float32),
+        "greedy": np.zeros(3, np.bool_),
+    }
+    for part, values in zip(parts, state, strict=True):
+        feeds |= {f"{part}{layer}": values[layer : layer + 1].numpy() for layer in range(2)}
+    found = OnnxSession(build_graph(config, weights_of(network))).run(feeds)
+    np.testing.assert_array_equal(found["chosen"], ids[1:])
+    np.testing.assert_array_equal(found["id_end"], ids[-1])
+    np.testing.assert_allclose(found["logits"], expected.numpy(), atol=2e-5)
+    for part, values in zip(parts, ends, strict=True):
+        for layer in range(2):
+            shown = found[f"{part}{layer}_end"][0]
+            np.testing.assert_allclose(shown, values[layer].numpy(), atol=1e-5)

@@ -1,0 +1,63 @@
+"""Torch networks with opinions, their decoders, and what these write."""
+
+import numpy as np
+import torch
+
+from models.config import NetworkConfig, Weights
+from models.decoding.batch import Batch, Piece, Stream
+from models.decoding.decoder import Choices, Decoder
+from models.decoding.graph import Precision
+from models.decoding.sampling import SampleOptions
+from models.text.vocab import Vocabulary
+from models.training.generate import generate
+from models.training.network import CharNetwork
+
+VOCABULARY = Vocabulary("characters", [0x0A, *range(0x61, 0x7B), 0x3042])
+
+
+def trained_like(config: NetworkConfig) -> CharNetwork:
+    """A network with opinions: a fresh one's are too flat to tell temperatures apart."""
+    torch.manual_seed(1)
+    network = CharNetwork(config)
+    with torch.no_grad():
+        extent = 8 / config.hidden_size**0.5
+        network.output.weight.uniform_(-extent, extent)
+    return network
+
+
+def weights_of(network: CharNetwork) -> Weights:
+    return {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+
+
+def decoder_of(network: CharNetwork, precision: Precision = "exact") -> Decoder:
+    return Decoder(network.config, weights_of(network), precision)
+
+
+def warm(rows: int, top_k: int = 0, top_p: float = 0.0) -> Choices:
+    return Choices(
+        np.ones(rows, np.float32), np.full(rows, top_k), np.full(rows, top_p, np.float32)
+    )
+
+
+def pieces_of(decoder: Decoder, streams: list[Stream], steps: int) -> list[list[Piece]]:
+    """Ticks until all have ended; what each said."""
+    batch = Batch(decoder)
+    said: dict[Stream, list[Piece]] = {stream: [] for stream in streams}
+    while active := [stream for stream in streams if stream.finish_reason is None]:
+        for stream, piece in zip(active, batch.tick(active, steps)[0], strict=True):
+            said[stream].append(piece)
+    return list(said.values())
+
+
+def run(decoder: Decoder, streams: list[Stream], steps: int = 7) -> list[str]:
+    """The text of each stream."""
+    return ["".join(p.text for p in said) for said in pieces_of(decoder, streams, steps)]
+
+
+def slowly(network: CharNetwork, prime: str, options: SampleOptions) -> str:
+    ids = generate(network, VOCABULARY.start_id, VOCABULARY.encode(prime), options)
+    return VOCABULARY.decoder().decode(np.fromiter(ids, np.int64))
+
+
+def stream(prime: str, options: SampleOptions) -> Stream:
+    return Stream(VOCABULARY, VOCABULARY.encode(prime), options)

@@ -1,0 +1,126 @@
+"""The widget on pages that are not ours: strict ones, and ones of another origin."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx2
+from playwright.sync_api import Page, Route, expect
+
+from tests.browsing import Window
+from tests.serving import serve
+
+STRICT = "default-src 'none'; script-src {0}; connect-src {0}"
+
+
+def elsewhere(page: Page, server: httpx2.Client, tag: str) -> None:
+    """Opens a page that is not ours, as strict as ours, with the widget on it."""
+    origin = str(server.base_url).rstrip("/")
+    body = f"""<!doctype html><title>Elsewhere</title><main>{tag}</main>
+        <script type="module" src="{origin}/widget/charloom-names.js"></script>"""
+    headers = {"Content-Security-Policy": STRICT.format(origin), "Content-Type": "text/html"}
+    page.route("**/elsewhere", lambda route: route.fulfill(body=body, headers=headers))
+    page.goto("/elsewhere")
+
+
+@contextmanager
+def site(page_of: Callable[[], str]) -> Iterator[str]:
+    """The origin of another site, all of whose addresses have the page that is given."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = page_of().encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_the_widget_on_a_page_of_another_origin(toys: Path, window: Window) -> None:
+    """With keys on, and sampling public; and once the operator takes the origin off the list."""
+    tag = '<charloom-names model="list" count="5" seed="3"></charloom-names>'
+    icon = '<link rel="icon" href="data:,">'
+    script = '<script type="module" src="{}/widget/charloom-names.js"></script>'
+    body = icon + tag + script
+    with site(lambda: body.format(api)) as origin:
+        names = {"api_keys": "secret:admin", "public": "sample"}
+        with serve(toys, cors_origins=f"https://example.org,{origin}", **names) as server:
+            api = str(server.base_url).rstrip("/")
+            window.expected.append(f"asked {origin}")
+            page = window.open(server, origin)
+            found = page.locator("charloom-names li")
+            expect(found).to_have_count(5)
+            answer = server.get("/names", params={"model": "list", "count": 5, "seed": 3}).json()
+            assert found.all_text_contents() == [name["name"] for name in answer["names"]]
+        with serve(toys, cors_origins="https://example.org", **names) as server:
+            api = str(server.base_url).rstrip("/")
+            window.expected += ["has been blocked by CORS policy", "ERR_FAILED"]
+            page = window.open(server, origin)
+            expect(page.locator("[part=status]")).to_contain_text("unavailable right now")
+            expect(page.locator("charloom-names li")).to_have_count(0)
+
+
+def test_the_widget_on_a_strict_page(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "about:blank")
+    page.add_init_script(
+        """window.told = [];
+        for (const type of ["name", "done", "error"])
+            addEventListener(`charloom-${type}`, (e) => told.push([type, e.detail]));"""
+    )
+    elsewhere(page, client, '<charloom-names model="list" count="7" seed="3"></charloom-names>')
+    names = page.locator("charloom-names li")
+    expect(names).to_have_count(7)
+    answer = client.get("/names", params={"model": "list", "count": 7, "seed": 3}).json()
+    assert names.all_text_contents() == [name["name"] for name in answer["names"]]
+    told = page.evaluate("told")
+    assert [kind for kind, _ in told] == ["name"] * 7 + ["done"]
+    assert told[-1][1]["names"] == names.all_text_contents()
+    page.locator("charloom-names").evaluate("(e) => e.setAttribute('count', '3')")
+    expect(names).to_have_count(3)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(names).to_have_count(3)
+    expect(page.get_by_role("button", name="More names")).to_be_focused()
+
+
+def test_the_widget_says_what_keeps_names_away(client: httpx2.Client, window: Window) -> None:
+    window.expected += ["503", "ERR_FAILED", "422"]
+    page = window.open(client, "about:blank")
+    page.route("**/names?*", lambda route: route.fulfill(status=503, body="{}"))
+    elsewhere(page, client, '<charloom-names model="list"></charloom-names>')
+    status = page.locator("charloom-names [part=status]")
+    expect(status).to_contain_text("Many people are asking")
+    page.unroute("**/names?*")
+    page.route("**/names?*", lambda route: route.abort())
+    page.get_by_role("button").click()
+    expect(status).to_contain_text("unavailable right now")
+    page.unroute("**/names?*")
+    page.locator("charloom-names").evaluate("(e) => e.setAttribute('model', 'toy')")
+    expect(status).to_contain_text("was not trained on a list")
+
+
+def test_a_removed_widget_asks_no_more(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "about:blank")
+    waiting: list[Route] = []
+    page.route("**/names?*", lambda route: waiting.append(route))
+    ended: list[str] = []
+    page.on("requestfailed", lambda request: ended.append(request.failure or ""))
+    elsewhere(page, client, '<charloom-names model="list"></charloom-names>')
+    with page.expect_event("requestfailed"):
+        page.locator("charloom-names").evaluate("(e) => e.remove()")
+    assert waiting and "ABORTED" in ended[0]

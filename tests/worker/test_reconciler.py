@@ -1,0 +1,126 @@
+"""Lost jobs are put back into the queue, and no others."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+import redis
+
+from tests.support import MakeJob, StartWorker, all_events, start_elsewhere
+from worker import reconciler
+from worker.events import ErrorText
+from worker.jobs import Job, JobStore
+from worker.queue import NAME, Queue
+from worker.reconciler import Reconciler
+
+
+def test_what_redis_forgot_is_put_back(
+    queue: Queue, store: JobStore, job: Job, redis_url: str
+) -> None:
+    queue.enqueue(job.id)
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    assert Reconciler(queue, store).reconcile(0) == [job.id]
+    assert Reconciler(queue, store).reconcile(0) == []
+    assert queue.waiting() == [job.id]
+
+
+def test_what_a_killed_worker_took_from_the_queue_is_put_back(
+    queue: Queue, store: JobStore, job: Job, redis_url: str
+) -> None:
+    queue.enqueue(job.id)
+    with redis.Redis.from_url(redis_url) as client:
+        client.lmove(f"rq:queue:{NAME}", f"rq:queue:{NAME}:intermediate")
+    assert Reconciler(queue, store).reconcile(0) == [job.id]
+    assert queue.waiting() == [job.id]
+
+
+def test_a_job_must_be_lost_for_a_while(
+    queue: Queue, store: JobStore, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(reconciler, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    ours = Reconciler(queue, store)
+    assert ours.reconcile(2) == []
+    now[0] += 1.9
+    assert ours.reconcile(2) == []
+    now[0] += 0.2
+    with job.lock():
+        assert ours.reconcile(2) == []
+    # It was seen alive: the while begins anew.
+    assert ours.reconcile(2) == []
+    now[0] += 2.1
+    assert ours.reconcile(2) == [job.id]
+
+
+def test_a_job_at_work_and_one_that_ended_stay_out(queue: Queue, store: JobStore, job: Job) -> None:
+    with job.lock():
+        assert Reconciler(queue, store).reconcile(0) == []
+    job.finish("finished")
+    assert Reconciler(queue, store).reconcile(0) == []
+    assert queue.waiting() == []
+
+
+def test_who_had_begun_goes_on_first(queue: Queue, store: JobStore, job: Job) -> None:
+    later, _ = store.create("other", "c" * 64, {}, None)
+    later.set_running({"started_at": "2026-01-01T00:00:00.000Z"})
+    Reconciler(queue, store).reconcile(0)
+    assert queue.waiting() == [later.id, job.id]
+
+
+def test_a_cancel_that_a_dead_worker_could_not_heed_is_heeded(
+    queue: Queue, store: JobStore, job: Job
+) -> None:
+    with job.lock():
+        job.request_cancel()
+    assert Reconciler(queue, store).reconcile(0) == []
+    assert job.status() == "cancelled"
+
+
+def test_a_job_of_another_host_is_left_to_its_lease(
+    queue: Queue, store: JobStore, job: Job, redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        execution = start_elsewhere(client, job.id, host="elsewhere")
+        assert Reconciler(queue, store).reconcile(0) == []
+        client.delete(execution)
+        assert Reconciler(queue, store).reconcile(0) == [job.id]
+
+
+def test_a_job_of_a_worker_killed_on_this_host_needs_no_lease(
+    queue: Queue, store: JobStore, job: Job, redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        start_elsewhere(client, job.id, host=os.uname().nodename)
+    assert Reconciler(queue, store).reconcile(0) == [job.id]
+
+
+def test_what_a_job_left_in_redis_goes_when_it_has_ended(
+    queue: Queue, store: JobStore, job: Job, redis_url: str
+) -> None:
+    queue.enqueue(job.id)
+    with redis.Redis.from_url(redis_url) as client:
+        client.lmove(f"rq:queue:{NAME}", f"rq:queue:{NAME}:intermediate")
+        job.finish("finished")
+        Reconciler(queue, store).reconcile(0)
+        assert not client.exists(f"rq:job:{job.id}")
+        assert client.llen(f"rq:queue:{NAME}:intermediate") == 0
+
+
+def test_a_paused_job_comes_back_when_there_is_room(
+    queue: Queue, store: JobStore, job: Job
+) -> None:
+    paused: ErrorText = {"title": "The disk is full", "detail": ""}
+    job.set_running({"paused": paused, "needs_bytes": 1 << 60})
+    assert job.status() == "paused"
+    assert Reconciler(queue, store).reconcile(0) == []
+    job.set_running({"paused": paused, "needs_bytes": 1})
+    assert Reconciler(queue, store).reconcile(0) == [job.id]
+
+
+def test_a_worker_starts_with_what_the_queue_has_lost(
+    make_job: MakeJob, queue: Queue, start_worker: StartWorker
+) -> None:
+    job = make_job()
+    start_worker()
+    assert all_events(queue, job)[-1].data["status"] == "finished"

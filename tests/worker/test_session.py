@@ -1,0 +1,169 @@
+"""A job is trained to its end; training that diverges is rolled back."""
+
+import gc
+import math
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.checkpoints.reference import Reference
+from models.checkpoints.registry import Registry
+from models.config import NetworkConfig
+from models.options import Initialisation
+from models.training.network import CharNetwork
+from models.training.trainer import Diverged, Trainer, new_network
+from tests.support import TOY, MakeJob, all_events
+from tests.training import error_of, history, notices, progress_of, state
+from worker.jobs import JobStore
+from worker.queue import Queue
+from worker.trainer import attempt
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_worker_trains_a_job_to_its_end(make_job: MakeJob, queue: Queue, data: Path) -> None:
+    job = make_job("bottles", max_steps=120, evaluate_every=50, sample_prime="10 ", seed=3)
+    queue.enqueue(job.id)
+    events = all_events(queue, job)
+
+    assert [event.id for event in events] == list(range(1, len(events) + 1))
+    assert events == job.events()
+    assert events[-1].event == "end"
+    assert events[-1].data == {"status": "finished", "error": None}
+    evaluations = [event.data for event in events if event.event == "evaluation"]
+    assert [evaluation["step"] for evaluation in evaluations] == [50, 100, 120]
+    assert evaluations[-1]["val_loss"] < evaluations[0]["val_loss"] < math.log(40)
+    (sample,) = (event.data for event in events if event.event == "sample")
+    assert sample["step"] == 100
+    assert sample["text"].startswith("10 ")
+
+    view = job.view()
+    assert view["status"] == "finished"
+    assert view["options"]["hidden_size"] == 16
+    assert view["options"]["sample_prime"] == "10 "
+    assert view["device"] and view["device"].startswith("CPU")
+    assert view["started_at"] and view["finished_at"]
+    assert view["started_at"] < view["finished_at"]
+    progress = progress_of(job)
+    assert progress["step"] == progress["max_steps"] == 120
+    assert progress["val_loss"] == evaluations[-1]["val_loss"]
+    assert progress["bpc"] == pytest.approx(evaluations[-1]["val_loss"] / math.log(2))
+
+    registry = Registry(data / "models")
+    digest = registry.resolve(Reference("bottles"))
+    checkpoint = registry.load("bottles", digest)
+    assert checkpoint.card["job_id"] == job.id
+    assert checkpoint.card["val_loss"] == min(e["val_loss"] for e in evaluations)
+    losses = checkpoint.card["precision"]
+    assert losses["exact"] == checkpoint.card["val_loss"]
+    assert losses["fast"] and losses["exact"]
+    assert 0 < abs(losses["fast"] - losses["exact"]) < 0.05
+    assert checkpoint.card["corpus"]["characters"] == len(TOY)
+    assert checkpoint.validation.decode() == TOY[-round(0.1 * len(TOY)) :]
+    assert [e.data["digest"] for e in events if e.event == "checkpoint"][-1] == digest
+    steps = [line["step"] for line in checkpoint.history if "train_loss" in line]
+    assert steps == sorted(set(steps))
+    assert {50, 100, 120} <= set(steps)
+    assert {"step": 100, "temperature": 1.0, "text": sample["text"]} in checkpoint.history
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("learning_rate", [32.0, 1e38])
+def test_a_training_that_diverges_whatever_is_done_ends_with_advice(
+    learning_rate: float, make_job: MakeJob
+) -> None:
+    """Not a number, or worse than guessing by far: three times the rate is halved."""
+    job = make_job(learning_rate=learning_rate, schedule="constant", grad_clip=0.0)
+    assert attempt.run(job.id) is None
+    assert job.status() == "failed"
+    error = error_of(job)
+    assert error["title"] == "Training diverged"
+    assert "learning_rate" in error["detail"]
+    told = notices(job.events(), "diverged")
+    assert len(told) == 3
+    assert all("half the rate" in notice["text"] for notice in told)
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_rate_that_is_too_high_is_halved_until_it_is_not(make_job: MakeJob) -> None:
+    job = make_job(learning_rate=8.0, schedule="constant", grad_clip=0.0)
+    assert attempt.run(job.id) is None
+    assert job.status() == "finished"
+    events = job.events()
+    assert [notice["step"] for notice in notices(events, "diverged")] == [0, 0]
+    rates = [e.data["learning_rate"] for e in events if e.event == "progress"]
+    assert list(dict.fromkeys(rates)) == [8.0, 4.0, 2.0]
+
+
+@pytest.mark.usefixtures("settings")
+def test_training_that_diverges_later_goes_back_a_generation(
+    make_job: MakeJob, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the one before the last, which may hold the beginning of it; what was then is undone."""
+    check = Trainer._check_smoothed
+
+    def explode(trainer: Trainer) -> None:
+        if trainer.step == 50 and trainer.rate_factor == 1:
+            raise Diverged("the loss had risen from 2.00 to 9.00 at step 50")
+        check(trainer)
+
+    monkeypatch.setattr(Trainer, "_check_smoothed", explode)
+    options: dict[str, Any] = {"max_steps": 60, "evaluate_every": 20, "sample_at": [45]}
+    job = make_job(schedule="constant", learning_rate=0.01, **options)
+    attempt.run(job.id)
+    assert job.status() == "finished"
+    (notice,) = notices(job.events(), "diverged")
+    assert notice["step"] == 20
+    assert "9.00 at step 50: back to step 20" in notice["text"]
+    order = [(e.event, e.data["step"]) for e in job.events() if e.event in ("sample", "evaluation")]
+    before = [("evaluation", 20), ("evaluation", 40), ("sample", 45)]
+    assert order == [*before, *before[1:], ("evaluation", 60)]
+    assert state(job)[1]["rate_factor"] == 0.5
+
+    # What went wrong is not in the history that a resume takes up.
+    first, second = (
+        e.data["val_loss"] for e in job.events() if e.event == "evaluation" and e.data["step"] == 40
+    )
+    assert first != second
+    store.resume(job.id, {"max_steps": 61})
+    attempt.run(job.id)
+    losses = {p["step"]: p["val_loss"] for p in history(job) if "val_loss" in p}
+    assert losses[40] == second
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_network_that_diverged_is_freed_before_the_next_is_made(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[CharNetwork]] = []
+    alive: list[int] = []
+
+    def counted(config: NetworkConfig, seed: int, initialisation: Initialisation) -> CharNetwork:
+        alive.append(sum(network() is not None for network in made))
+        network = new_network(config, seed, initialisation)
+        made.append(weakref.ref(network))
+        return network
+
+    monkeypatch.setattr("worker.trainer.plan.new_network", counted)
+    job = make_job(learning_rate=8.0, schedule="constant", grad_clip=0.0)
+    gc.disable()
+    try:
+        attempt.run(job.id)
+    finally:
+        gc.enable()
+    assert len(notices(job.events(), "diverged")) == 2
+    assert alive == [0, 0, 0]
+
+
+@pytest.mark.usefixtures("settings")
+def test_rollbacks_are_counted_over_all_attempts(make_job: MakeJob, store: JobStore) -> None:
+    """By the rate, which the state keeps."""
+    job = make_job(learning_rate=1e38, schedule="constant", grad_clip=0.0)
+    attempt.run(job.id)
+    assert len(notices(job.events(), "diverged")) == 3
+    store.resume(job.id, {})
+    attempt.run(job.id)
+    assert job.status() == "failed"
+    assert "even after the rate was halved 3 times" in error_of(job)["detail"]
+    assert len(notices(job.events(), "diverged")) == 3

@@ -1,0 +1,199 @@
+"""Before step 1: how a job is trained, on what, and from which state.
+
+A plan is decided once and kept in ``plan.json``; a resume can only raise its limits. Knows nothing
+of steps.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict
+
+import torch
+
+from models.checkpoints.reference import Reference, UnknownModel
+from models.checkpoints.registry import Registry
+from models.files import CheckpointError, write_durably
+from models.options import TrainingOptions
+from models.text.corpus import Corpus, Scan, ScanReport
+from models.training.planning import Plan, TooLarge, make_plan
+from models.training.trainer import Trainer, new_network
+from worker.clock import timestamp
+from worker.corpora import CorpusStore
+from worker.devices import Device, DeviceStore
+from worker.events import NoticeData
+from worker.jobs import Job
+from worker.settings import WorkerSettings
+from worker.trainer import generations
+from worker.trainer.device import choose_device, device_memory, device_name
+from worker.trainer.failures import Failure
+from worker.trainer.journal import Journal
+
+BYTES_PER_PARAMETER = 48
+"""Disk that a job needs: weights and moments three times, and a checkpoint as often."""
+
+
+class _PlanFile(TypedDict):
+    """``plan.json``; ``init_from`` is the digest of the model that training continues from."""
+
+    asked: Mapping[str, Any]
+    plan: dict[str, Any]
+    init_from: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """The stores that a job is trained with, and the device that trains it."""
+
+    corpora: CorpusStore
+    devices: DeviceStore
+    models: Registry
+    device: torch.device
+
+    @classmethod
+    def of(cls, settings: WorkerSettings) -> "Workplace":
+        data = settings.data
+        return cls(
+            CorpusStore(data.corpora),
+            DeviceStore(data.devices),
+            Registry(data.models),
+            choose_device(settings.threads),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlan:
+    """A job with all that is decided about it.
+
+    ``asked`` are its options as asked for, ``options`` those and the decided ones as clients see
+    them. ``origin`` is the digest of the model that training continues from.
+    """
+
+    job: Job
+    asked: TrainingOptions
+    options: Mapping[str, Any]
+    plan: Plan
+    origin: str | None
+    report: ScanReport
+    corpus: Corpus
+    place: Workplace
+
+    @property
+    def seed(self) -> int:
+        return self.plan.training.seed
+
+    def take_up(self) -> Trainer:
+        """A trainer in the newest sound state of the job, else at its beginning.
+
+        Raises:
+            Failure: the model to continue from cannot be.
+        """
+        for tensors, rest in generations.load(self.job.state_directory):
+            trainer = self._new_trainer()
+            try:
+                trainer.load_state_dict(tensors, rest)
+            except (KeyError, RuntimeError):
+                continue
+            return trainer
+        trainer = self._new_trainer()
+        if self.origin is not None:
+            trainer.network.load_state_dict(self._weights_of(self.origin))
+        return trainer
+
+    def _new_trainer(self) -> Trainer:
+        training = self.plan.training
+        network = new_network(self.plan.config, training.seed, training.initialisation)
+        return Trainer(network, self.corpus, training, self.place.device)
+
+    def _weights_of(self, origin: str) -> dict[str, torch.Tensor]:
+        try:
+            name = Reference.parse(str(self.asked.init_from)).name
+            checkpoint = self.place.models.load(name, origin)
+        except CheckpointError as error:
+            raise Failure("The model to continue from cannot be read", str(error)) from None
+        if checkpoint.vocabulary != self.corpus.vocabulary:
+            raise Failure(
+                "The model to continue from has another vocabulary",
+                "Its characters must be those of the corpus.",
+            )
+        return {name: torch.from_numpy(weight) for name, weight in checkpoint.weights.items()}
+
+
+def prepare(job: Job, place: Workplace, journal: Journal) -> JobPlan:
+    """Decides how a job is trained, or reads what was decided, and opens its corpus.
+
+    Raises:
+        Failure: it cannot be trained.
+        UnknownCorpus: its corpus was deleted.
+        CorpusError: its corpus cannot be read as the options say.
+    """
+    asked = TrainingOptions.from_json(job.spec["options"])
+    corpus_id = job.spec["corpus_id"]
+    # For the encoded text, until the network's size is known.
+    journal.update(needs_bytes=2 * place.corpora.size(corpus_id))
+    scan = place.corpora.scan(corpus_id, asked.symbols)
+    plan, origin = _decide(job, asked, scan, place, journal)
+    options = {**job.spec["options"], **plan.resolved}
+    needed = BYTES_PER_PARAMETER * plan.config.parameters()
+    journal.update(options=options, needs_bytes=needed)
+    corpus = place.corpora.open(
+        corpus_id,
+        asked.symbols,
+        plan.validation_fraction,
+        shuffle_lines=plan.training.shuffle_lines,
+    )
+    return JobPlan(job, asked, options, plan, origin, scan.report, corpus, place)
+
+
+def _decide(
+    job: Job, asked: TrainingOptions, scan: Scan, place: Workplace, journal: Journal
+) -> tuple[Plan, str | None]:
+    """The plan, and the digest of the model to continue from, if any; both kept."""
+    path = job.directory / "plan.json"
+    options = job.spec["options"]
+    if not path.exists():
+        plan, origin = _new_plan(asked, scan, place)
+    else:
+        saved: _PlanFile = json.loads(path.read_bytes())
+        plan, origin = Plan.from_json(saved["plan"]), saved["init_from"]
+        if saved["asked"] == options:
+            return plan, origin
+        plan = _raise_limits(plan, options, scan, place.device)
+    kept: _PlanFile = {"asked": options, "plan": plan.to_json(), "init_from": origin}
+    write_durably(path, json.dumps(kept).encode())
+    for notice in plan.notices:
+        journal.notice(NoticeData(code=notice["code"], text=notice["text"]))
+    return plan, origin
+
+
+def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Plan, str | None]:
+    memory = device_memory(place.device)
+    try:
+        plan = make_plan(asked, scan, place.device, memory=memory)
+    except TooLarge as error:
+        raise Failure("Not enough memory", str(error)) from None
+    if plan.chars_per_second:
+        # The server estimates with it.
+        work = plan.chars_per_second * plan.config.parameters()
+        name = device_name(place.device)
+        place.devices.record(Device(name, memory, work, timestamp()))
+    if not asked.init_from:
+        return plan, None
+    try:
+        reference = Reference.parse(asked.init_from)
+        digest = place.models.resolve(reference)
+        config = place.models.load(reference.name, digest).config
+    except (UnknownModel, CheckpointError, ValueError):
+        raise Failure(
+            "The model to continue from cannot be read", "It may have been deleted."
+        ) from None
+    return replace(plan, config=replace(config, dropout=plan.config.dropout)), digest
+
+
+def _raise_limits(old: Plan, options: Mapping[str, Any], scan: Scan, device: torch.device) -> Plan:
+    """A plan with the limits that options ask for now; all else stays."""
+    sizes = {k: v for k, v in old.resolved.items() if not k.startswith("max_")}
+    asked = TrainingOptions.from_json({**sizes, **options})
+    new = make_plan(asked, scan, device).training
+    training = replace(old.training, max_steps=new.max_steps, max_seconds=new.max_seconds)
+    return replace(old, training=training, notices=[])

@@ -1,0 +1,211 @@
+"""Publishing: checkpoints with their cards, samples, and the n-gram baseline of a job.
+
+A checkpoint is published before the event that says so. Knows no optimizer and no schedule.
+"""
+
+import copy
+import json
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+
+from models.checkpoints.card import BaselineFigures, Card
+from models.checkpoints.format import MAX_LINES, VALIDATION_BYTES, Checkpoint
+from models.checkpoints.reference import LATEST, NGRAM, Reference, UnknownModel
+from models.config import Weights
+from models.decoding.decoder import fast_cost
+from models.decoding.sampling import SampleOptions
+from models.files import CheckpointError, write_durably
+from models.text.corpus import Corpus
+from models.text.novelty import line_hashes
+from models.text.vocab import Vocabulary
+from models.training.generate import generate
+from models.training.network import CharNetwork
+from models.training.trainer import VALIDATION_LIMIT, evaluate
+from models.units import bits
+from worker.clock import timestamp
+from worker.trainer import memorisation
+from worker.trainer.baseline import CountedBaseline
+from worker.trainer.device import device_name
+from worker.trainer.journal import Journal
+from worker.trainer.plan import JobPlan
+
+SAMPLE_LENGTH = 400
+
+
+class Publisher:
+    """Publishes under the name of one job's model, as the job trains."""
+
+    def __init__(self, plan: JobPlan, journal: Journal) -> None:
+        self._plan = plan
+        self._journal = journal
+        self._job = plan.job
+        self._models = plan.place.models
+        self._baseline_file = plan.job.directory / "baseline.json"
+        self._lines = line_hashes(plan.corpus, MAX_LINES)
+        self._card = _card(plan)
+        if self._baseline_file.exists():
+            self._card |= cast(Card, json.loads(self._baseline_file.read_bytes()))
+
+    @property
+    def baseline(self) -> BaselineFigures | None:
+        """The figures of the n-gram baseline, once it is published."""
+        return self._card["baseline"]
+
+    def publish_baseline(self, counted: CountedBaseline) -> None:
+        figures = counted.figures
+        digest = self._models.publish_ngram(self._job.model, counted.model.to_bytes())
+        kept: Card = {"baseline": figures, "ngram": digest}
+        write_durably(self._baseline_file, json.dumps(kept).encode())
+        self._card |= kept
+        self._journal.update(baseline=figures)
+        text = (
+            f"counting alone reaches {figures['val_loss']:.4f} ({figures['bpc']:.3f} bits) on the "
+            f"held-out text, with an n-gram model of order {figures['ngram_order']}: "
+            f"{self._job.model}:{NGRAM} writes with it"
+        )
+        self._journal.notice({"code": "baseline", "text": text})
+        self._amend()
+
+    def publish_best(self, network: CharNetwork, step: int, val_loss: float) -> None:
+        """Publishes a checkpoint as ``latest``; another job's stays under the id of that job."""
+        self._models.keep_latest(self._job.model, besides=self._job.id)
+        self._publish(LATEST, self._checkpoint(network, step, val_loss))
+
+    def publish_snapshot(self, network: CharNetwork, step: int) -> None:
+        """Publishes a checkpoint as ``step-N``."""
+        val_loss = evaluate(network, self._plan.corpus.validation[:VALIDATION_LIMIT])
+        self._publish(f"step-{step}", self._checkpoint(network, step, val_loss))
+
+    def draw_sample(self, network: CharNetwork, step: int) -> None:
+        if next(network.parameters()).device.type != "cpu":
+            network = copy.deepcopy(network).cpu()
+        asked = self._plan.asked
+        text = sample(
+            network,
+            self._plan.corpus.vocabulary,
+            asked.sample_prime,
+            asked.sample_temperature,
+            self._plan.seed,
+        )
+        self._journal.sample({"step": step, "temperature": asked.sample_temperature, "text": text})
+
+    def examine_memory(self) -> None:
+        """Looks up in the corpus the text that the best checkpoint writes, unless that was done."""
+        checkpoint = self._latest()
+        if checkpoint is None or "memorisation" in checkpoint.card:
+            return
+        temperature = self._plan.asked.sample_temperature
+        try:
+            found = memorisation.examine(
+                checkpoint, self._plan.corpus, temperature, self._plan.seed
+            )
+        except FloatingPointError:
+            return
+        self._card["memorisation"] = found.figures
+        text = memorisation.in_words(found)
+        self._journal.notice({"code": "memorisation", "text": text})
+        self._amend()
+
+    def _amend(self) -> None:
+        """Publishes the latest checkpoint again with what its card lacks, and the whole history."""
+        checkpoint = self._latest()
+        if checkpoint is None:
+            return
+        added = {k: v for k, v in self._card.items() if k in ("baseline", "ngram", "memorisation")}
+        card, history = cast(Card, checkpoint.card | added), self._journal.history.lines()
+        self._publish(LATEST, replace(checkpoint, card=card, history=history))
+
+    def _latest(self) -> Checkpoint | None:
+        """The model's latest checkpoint if it is this job's."""
+        try:
+            entry = self._models.entry(Reference(self._job.model))
+            if entry.card.get("job_id") == self._job.id:
+                return self._models.load(self._job.model, entry.digest)
+        except (UnknownModel, CheckpointError):
+            pass
+        return None
+
+    def _checkpoint(self, network: CharNetwork, step: int, val_loss: float) -> Checkpoint:
+        config, corpus = self._plan.plan.config, self._plan.corpus
+        weights = _weights(network)
+        cost = fast_cost(config, weights, corpus.validation)
+        fast = None if cost is None else val_loss + cost
+        figures: Card = {
+            "val_loss": val_loss,
+            "bpc": bits(val_loss),
+            "precision": {"exact": val_loss, "fast": fast},
+            "step": step,
+            "created_at": timestamp(),
+        }
+        return Checkpoint(
+            config=config,
+            vocabulary=corpus.vocabulary,
+            weights=weights,
+            card={**self._card, **figures},
+            history=self._journal.history.lines(),
+            validation=validation_text(corpus),
+            lines=self._lines,
+        )
+
+    def _publish(self, tag: str, checkpoint: Checkpoint) -> None:
+        reference = Reference(self._job.model, tag)
+        digest = self._models.publish(reference, checkpoint)
+        step, val_loss = checkpoint.card["step"], checkpoint.card["val_loss"]
+        self._journal.checkpoint(
+            {"step": step, "model": reference.full, "digest": digest, "val_loss": val_loss}
+        )
+
+
+def _card(plan: JobPlan) -> Card:
+    """The parts of a card that all checkpoints of a job share."""
+    report = plan.report
+    return {
+        "job_id": plan.job.id,
+        "device": device_name(plan.place.device),
+        "options": plan.options,
+        "corpus": {
+            "id": plan.job.spec["corpus_id"],
+            "bytes": report.bytes,
+            "characters": report.characters,
+            "distinct": report.distinct,
+            "tokens": report.tokens,
+            "lines": report.lines,
+        },
+        "baseline": None,
+    }
+
+
+def sample(
+    network: CharNetwork, vocabulary: Vocabulary, prime: str, temperature: float, seed: int
+) -> str:
+    """A text that begins with the prime, without the characters that the network does not know."""
+    known = "".join(c for c in vocabulary.normalise(prime) if _knows(vocabulary, c))
+    options = SampleOptions(seed=seed, temperature=temperature, length=SAMPLE_LENGTH)
+    ids = generate(network, vocabulary.start_id, vocabulary.encode(known), options)
+    chosen = np.fromiter(ids, dtype=np.int64)
+    return known + vocabulary.decoder().decode(chosen, final=True)
+
+
+def _knows(vocabulary: Vocabulary, character: str) -> bool:
+    try:
+        vocabulary.encode(character)
+    except ValueError:
+        return False
+    return True
+
+
+def validation_text(corpus: Corpus) -> bytes:
+    """The beginning of the held-out text: UTF-8 that ends on a whole character, or raw bytes."""
+    ids = np.asarray(corpus.validation[:VALIDATION_BYTES])
+    if corpus.vocabulary.tokens == "bytes":
+        return corpus.vocabulary.symbols[ids].astype(np.uint8).tobytes()
+    text = corpus.vocabulary.decoder().decode(ids).encode()
+    return text[:VALIDATION_BYTES].decode(errors="ignore").encode()
+
+
+def _weights(network: CharNetwork) -> Weights:
+    return {
+        name: weight.detach().float().cpu().numpy() for name, weight in network.state_dict().items()
+    }
