@@ -10,11 +10,8 @@ import redis
 
 from worker import logs
 from worker.queue import Queue
-from worker.settings import SettingsError, WorkerSettings
+from worker.settings import NICENESS, SettingsError, WorkerSettings
 from worker.trainer.rq_worker import TrainingWorker, configure_logging
-
-NICENESS = 10
-"""Sampling stays smooth: training takes the cores that the server leaves."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 """Seconds before a worker that lost Redis starts again; doubled each time."""

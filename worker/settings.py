@@ -15,6 +15,9 @@ from worker.data import DataDirectory
 DATA = "data"
 """Where everything is kept, unless ``CHARLOOM_DATA`` says otherwise."""
 
+NICENESS = 10
+"""Sampling stays smooth: training takes the cores that the server leaves."""
+
 
 class SettingsError(Invalid):
     """A variable is missing or invalid; the message is one line for people."""
