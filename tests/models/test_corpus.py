@@ -29,10 +29,10 @@ def report(path: Path, data: bytes) -> ScanReport:
 def test_a_report_says_what_was_cleaned(path: Path) -> None:
     found = report(path, b"\xef\xbb\xbfone\r\ntwo\rthree\ncafe\xcc\x81\n" * 20)
     assert found.normalised == [
-        "byte order mark dropped",
-        "20 CRLF line ends made LF",
-        "20 CR line ends made LF",
-        "Unicode composed (NFC)",
+        "byte-order mark stripped",
+        "20 CRLF line ends converted to LF",
+        "20 CR line ends converted to LF",
+        "Unicode normalised (NFC)",
     ]
     assert (found.line_ends, found.encoding, found.lines) == ("mixed", "utf-8", 80)
 
