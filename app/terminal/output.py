@@ -45,12 +45,17 @@ def write(text: str) -> None:
 
 
 def tell(line: str) -> None:
-    """Writes a line to standard error; a terminal that is too narrow gets it between words."""
+    """Writes a line to standard error, in one piece: it may hold a command to copy."""
+    sys.stderr.write(f"{printable(line)}\n")
+
+
+def note(text: str) -> None:
+    """Writes a sentence to standard error; in a terminal it breaks between words."""
     screen = console(sys.stderr)
     if screen.is_terminal:
-        screen.print(Text(printable(line)))
+        screen.print(Text(printable(text)))
     else:
-        sys.stderr.write(f"{printable(line)}\n")
+        tell(text)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
