@@ -140,17 +140,17 @@ test("the title says how far it is while it runs", () => {
 test("the figures of a job that runs", () => {
   assert.deepEqual(figuresOf(running, progress), [
     ["Validation loss", "1.600", "2.308 bpc"],
-    ["Counting alone", "2.000", "network 20% below"],
+    ["n-gram baseline", "2.000", "network 20% below"],
     ["Training loss", "1.500", ""],
     ["Step", "150", "of 600"],
-    ["Characters a second", "28.3K", "CPU, 2 threads"],
+    ["Characters per second", "28.3K", "CPU, 2 threads"],
     ["Time left", "2 min 5 sec", "after 40 sec"],
   ]);
 });
 
 test("the figures of a job that ended, and of one that is worse than counting", () => {
   const figures = figuresOf(finished, { ...progress, best_val_loss: 2.5 });
-  assert.deepEqual(figures[1], ["Counting alone", "2.000", "network 25% above"]);
+  assert.deepEqual(figures[1], ["n-gram baseline", "2.000", "network 25% above"]);
   assert.deepEqual(figures.at(-1), ["Took", "40 sec", ""]);
 });
 
@@ -160,8 +160,10 @@ test("what is not known yet is a dash", () => {
 });
 
 test("a job that waits says for what", () => {
-  assert.match(waitingFor({ status: "queued" }), /worker/);
-  assert.match(waitingFor({ status: "running" }), /speed/);
+  const queued = "Waiting for a worker. Each worker trains one job at a time.";
+  assert.equal(waitingFor({ status: "queued" }), queued);
+  const running = "Preparing the text and measuring this machine's speed.";
+  assert.equal(waitingFor({ status: "running" }), running);
   assert.equal(waitingFor({ status: "paused" }), "");
 });
 

@@ -43,7 +43,7 @@ test("a choice offers the default first, as an empty value", () => {
 
 test("a choice without a default leaves it to the preset", () => {
   const choices = fieldOf("network", "Network", optional({ enum: ["lstm", "gru"] })).choices;
-  assert.deepEqual(choices, [["", "preset's"], ["lstm"], ["gru"]]);
+  assert.deepEqual(choices, [["", "from the preset"], ["lstm"], ["gru"]]);
 });
 
 test("a default is a placeholder; a list of steps is no number", () => {
@@ -71,7 +71,7 @@ test("known options come in their groups, others last, those elsewhere not at al
     ["The network", ["preset", "num_layers"]],
     ["How it learns", ["seed"]],
     ["When it ends", []],
-    ["What is looked at", []],
+    ["Evaluation and samples", []],
     ["More", ["novel_option"]],
   ]);
   assert.equal(groups.at(-1).fields[0].label, "novel_option");
@@ -79,5 +79,5 @@ test("known options come in their groups, others last, those elsewhere not at al
 
 test("there is no group for others where there are none", () => {
   const groups = groupsOf(openapi({ seed: { type: "integer" } }));
-  assert.equal(groups.at(-1).title, "What is looked at");
+  assert.equal(groups.at(-1).title, "Evaluation and samples");
 });

@@ -59,11 +59,11 @@ def server(data: Path, redis_url: str) -> Iterator[Restartable]:
 
 OPTIONS = {
     "Layers": "1",
-    "Cells in a layer": "32",
+    "Cells per layer": "32",
     "Batch size": "8",
     "Sequence length": "32",
     "Learning rate": "0.01",
-    "Steps at most": "2000",
+    "Step limit": "2000",
     "Steps between evaluations": "150",
     "Samples at steps": "100,300,500",
 }
@@ -101,7 +101,7 @@ def test_a_training_from_file_to_end(
         expect(status).to_have_text("finished", timeout=180_000)
         assert_is_whole(page)
 
-        page.get_by_role("link", name="Let it write").click()
+        page.locator(".actions").get_by_role("link", name="Write", exact=True).click()
         expect(page.locator(".body").first).to_contain_text(EVIL)
         page.get_by_role("link", name="Names", exact=True).click()
         expect(page.locator("charloom-names li", has_text="onerror=").first).to_be_visible()
@@ -130,7 +130,7 @@ def assert_is_whole(page: Page) -> None:
     samples = page.locator(".samples li")
     expect(samples).to_have_count(3)
     expect(page.locator(".figures").first).to_contain_text("2,000")
-    expect(page.locator(".figures").first).to_contain_text("Counting alone")
+    expect(page.locator(".figures").first).to_contain_text("n-gram baseline")
     expect(page.locator(".legend")).to_contain_text("-gram baseline")
     lines = page.locator(".chart .val-line path")
     assert (lines.get_attribute("d") or "").count("L") >= 10
@@ -147,7 +147,7 @@ def assert_is_whole(page: Page) -> None:
 
 def begin_again_with_too_many_layers(page: Page) -> None:
     """The same text again; the server refuses it, and the field says why."""
-    page.get_by_label("A text that is here already").select_option(index=1)
+    page.get_by_label("A text already on the server").select_option(index=1)
     page.get_by_label("Name of the model").fill("evil-lines")
     page.get_by_text("Options").click()
     page.get_by_label("Layers", exact=True).fill("9")
@@ -160,7 +160,7 @@ def test_a_job_is_cancelled(server: Restartable, window: Window) -> None:
     """No worker is there: it waits until somebody changes their mind."""
     with server.client() as client:
         page = window.open(client, "/train")
-        page.get_by_label("The text itself").fill(
+        page.get_by_label("Text to train on").fill(
             "A text that is pasted, twice and once more. " * 9
         )
         page.get_by_label("Name of the model").fill("pasted")

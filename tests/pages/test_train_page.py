@@ -17,4 +17,4 @@ def test_the_doctor_speaks_before_anything_is_trained(
     expect(page.locator(".report .warning").first).to_contain_text("UTF-8")
     expect(page.get_by_label("Name of the model")).to_have_value("bu-cher")
     page.get_by_text("Options").click()
-    expect(page.get_by_label("What is read")).to_have_value("bytes")
+    expect(page.get_by_label("Read as")).to_have_value("bytes")

@@ -100,7 +100,7 @@ def test_long_texts_stay_text(client: httpx2.Client, window: Window) -> None:
 def test_a_text_goes_on_and_stops_when_told(client: httpx2.Client, window: Window) -> None:
     page = window.open(client, link(length=300))
     assert written(page) == "Ka" + sample(client, prime="Ka", length=300)
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     expect(page.locator(".facts").first).to_contain_text("600 characters")
     assert written(page) == "Ka" + sample(client, prime="Ka", length=600)
     page.get_by_label("Length").fill("1000000")

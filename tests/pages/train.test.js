@@ -73,14 +73,14 @@ test("what is usual is not said", () => {
 
 test("line ends are said, unless what was made of them is", () => {
   const crlf = { ...report, line_ends: "crlf" };
-  assert.equal(factsOf(crlf), "UTF-8; Windows line ends.");
+  assert.equal(factsOf(crlf), "UTF-8; Windows line endings.");
   const normalised = ["CRLF became LF"];
   assert.equal(factsOf({ ...crlf, normalised }), "UTF-8; CRLF became LF.");
 });
 
 test("repeated lines are said once", () => {
   const repeated = { ...report, duplicate_line_share: 0.22 };
-  assert.equal(factsOf(repeated), "UTF-8; 22% of the lines come more than once.");
+  assert.equal(factsOf(repeated), "UTF-8; 22% of lines are repeats.");
   const warnings = ["22% of the lines are copies of others"];
   assert.equal(factsOf({ ...repeated, warnings }), "UTF-8.");
   assert.equal(factsOf({ ...report, duplicate_line_share: 0.005 }), "UTF-8.");

@@ -71,12 +71,12 @@ test("a temperature has a word", () => {
 
 test("the facts say how much, how fast, and from which seed", () => {
   const writing = { characters: 1200, seconds: 0.5, end: null };
-  assert.equal(factsOf(writing, "7"), "1,200 characters · 2,400 a second · seed 7");
+  assert.equal(factsOf(writing, "7"), "1,200 characters · 2,400 per second · seed 7");
   // Too early to say how fast.
   assert.equal(factsOf({ ...writing, characters: 1, seconds: 0.01 }, "7"), "1 character · seed 7");
   // In the end as the server measured it, whatever reached the page when.
   const done = { ...writing, end: {}, rate: 9000 };
-  assert.equal(factsOf(done, null), "1,200 characters · 9,000 a second");
+  assert.equal(factsOf(done, null), "1,200 characters · 9,000 per second");
 });
 
 test("the newest model of prose is offered first", () => {
