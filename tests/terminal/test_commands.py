@@ -10,7 +10,7 @@ from app.terminal.drawing import inspection
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.commands import Terminal, charloom, left
-from tests.models.test_hypotheses import made, planted, quoting_text
+from tests.planted import made, planted, quoting_text
 from tests.serving import TEXT
 from tests.toys import toy_checkpoint
 
