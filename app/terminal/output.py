@@ -45,8 +45,12 @@ def write(text: str) -> None:
 
 
 def tell(line: str) -> None:
-    """Writes a line to standard error."""
-    sys.stderr.write(f"{printable(line)}\n")
+    """Writes a line to standard error; a terminal that is too narrow gets it between words."""
+    screen = console(sys.stderr)
+    if screen.is_terminal:
+        screen.print(Text(printable(line)))
+    else:
+        sys.stderr.write(f"{printable(line)}\n")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:

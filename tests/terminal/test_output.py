@@ -101,3 +101,17 @@ def test_a_text_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) ->
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
     assert output.duration(seconds) == words
+
+
+def test_a_line_that_is_too_long_for_a_terminal_breaks_between_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for screen, expected in (
+        (Screen(), "check whether they\nbelong\n"),
+        (io.StringIO(), "check whether they belong\n"),
+    ):
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "20")
+        monkeypatch.setattr("sys.stderr", screen)
+        output.tell("check whether they belong")
+        assert screen.getvalue().replace(" \n", "\n") == expected
