@@ -45,12 +45,15 @@ def write(text: str) -> None:
 
 
 def tell(line: str) -> None:
-    """Writes a line to standard error; a terminal that is too narrow gets it between words."""
+    """Writes a line to standard error; a terminal gets it broken between words."""
+    text = printable(line)
     screen = console(sys.stderr)
     if screen.is_terminal:
-        screen.print(Text(printable(line)))
-    else:
-        sys.stderr.write(f"{printable(line)}\n")
+        with screen.capture() as wrapped:
+            screen.print(Text(text))
+        text = wrapped.get().removesuffix("\n")
+    # Not by rich, which would write into a progress bar where one is drawn.
+    sys.stderr.write(f"{text}\n")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
