@@ -53,9 +53,11 @@ def note(text: str) -> None:
     """Writes a sentence to standard error; in a terminal it breaks between words."""
     screen = console(sys.stderr)
     if screen.is_terminal:
-        screen.print(Text(printable(text)))
-    else:
-        tell(text)
+        with screen.capture() as wrapped:
+            screen.print(Text(printable(text)))
+        text = wrapped.get().removesuffix("\n")
+    # Not by rich, which would write into a progress bar where one is drawn.
+    tell(text)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
