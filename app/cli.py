@@ -1,7 +1,7 @@
 """The `charloom` command: the service from a terminal.
 
-Knows the command line and the environment variables that may stand in for it. What a command
-does is in a module of its own.
+Knows the command line and the environment variables that stand in for options; what a command
+does is in modules of their own.
 """
 
 from pathlib import Path
@@ -10,14 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from app.essay.cli import corpus, experiment
-from app.supervisor.up import Options, bring_up
+from app.supervisor.up import UpOptions, bring_up
 from app.terminal import commands, connect
 from app.terminal import jobs as job_commands
 from app.terminal.options import DATA, AskForKey, Data, Url, place, reported
+from app.terminal.training import with_training_options
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 cli.add_typer(corpus, name="corpus")
 cli.add_typer(experiment, name="experiment")
+
+TEXT = typer.Argument(help="File with the text; - is standard input.")
+MODEL = typer.Option(help="Model to use; may be left out if there is only one.")
+TEMPERATURE = typer.Option(help="Sampling temperature; 0 always takes the most likely character.")
+SEED = typer.Option(help="Random seed: the same one gives the same output.")
+UNKNOWN = typer.Option(help="skip drops characters that the model does not know.")
 
 
 @cli.callback()
@@ -27,108 +34,88 @@ def charloom() -> None:
 
 @cli.command()
 def up(
-    host: Annotated[str, typer.Option(envvar="CHARLOOM_HOST")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(envvar="CHARLOOM_HOST", help="Host name or IP address to listen on.")
+    ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(envvar="CHARLOOM_PORT", min=0, max=65535, help="0 takes a free one.")
+        int,
+        typer.Option(envvar="CHARLOOM_PORT", min=0, max=65535, help="Port; 0 takes a free one."),
     ] = 8000,
     data: Data = DATA,
-    workers: Annotated[int, typer.Option(min=0, help="How many jobs train at once.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Number of jobs that train at the same time.")
+    ] = 1,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     insecure: Annotated[
         bool,
         typer.Option(
-            "--insecure", envvar="CHARLOOM_INSECURE", help="Listen beyond loopback without keys."
+            "--insecure",
+            envvar="CHARLOOM_INSECURE",
+            help="Allow listening beyond loopback without API keys.",
         ),
     ] = False,
 ) -> None:
-    """Start Redis, workers and server, and stay; Ctrl-C stops them all."""
+    """Start Redis, workers and the server, and stay in the foreground; Ctrl-C stops them all."""
     with reported():
-        bring_up(Options(host, port, data.resolve(), workers, open_page, insecure))
-
-
-def _training(panel: str, text: str) -> Any:
-    return typer.Option(help=text, rich_help_panel=panel)
-
-
-SIZES, TRAINING, ENDS, SAMPLES = "Network", "Training", "When it ends", "Samples on the way"
+        bring_up(UpOptions(host, port, data.resolve(), workers, open_page, insecure))
 
 
 @cli.command()
+@with_training_options
 def train(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The text; - is standard input.")],
-    model: Annotated[str | None, typer.Option(help="What the model is called.")] = None,
+    file: Annotated[Path, TEXT],
+    model: Annotated[str | None, typer.Option(help="Name of the new model.")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Only say what the text is; nothing is kept.")
+        bool, typer.Option("--check", help="Only report on the text; keep nothing.")
     ] = False,
-    preset: Annotated[str | None, typer.Option(help="auto, or an experiment's name.")] = None,
-    network: Annotated[str | None, _training(SIZES, "lstm, gru or rnn.")] = None,
-    num_layers: Annotated[int | None, _training(SIZES, "1 to 8.")] = None,
-    hidden_size: Annotated[int | None, _training(SIZES, "Cells of a layer.")] = None,
-    embedding_size: Annotated[int | None, _training(SIZES, "0 is 1-of-k.")] = None,
-    dropout: Annotated[float | None, _training(SIZES, "0 to 0.9.")] = None,
-    tokens: Annotated[str | None, _training(SIZES, "characters or bytes.")] = None,
-    init_from: Annotated[str | None, _training(SIZES, "A model to go on from.")] = None,
-    batch_size: Annotated[int | None, _training(TRAINING, "Rows of a batch.")] = None,
-    sequence_length: Annotated[int | None, _training(TRAINING, "Characters of a row.")] = None,
-    optimizer: Annotated[str | None, _training(TRAINING, "adamw, adam or rmsprop.")] = None,
-    learning_rate: Annotated[float | None, _training(TRAINING, "1e-6 to 1.")] = None,
-    schedule: Annotated[str | None, _training(TRAINING, "cosine, char-rnn or constant.")] = None,
-    grad_clip: Annotated[float | None, _training(TRAINING, "The gradient's norm; 0: off.")] = None,
-    weight_decay: Annotated[float | None, _training(TRAINING, "0 to 1.")] = None,
-    seed: Annotated[int | None, _training(TRAINING, "Of all that is drawn.")] = None,
-    max_epochs: Annotated[float | None, _training(ENDS, "Passes over the text.")] = None,
-    max_steps: Annotated[int | None, _training(ENDS, "Batches.")] = None,
-    max_seconds: Annotated[float | None, _training(ENDS, "Time that training takes.")] = None,
-    patience: Annotated[int | None, _training(ENDS, "Evaluations without a better loss.")] = None,
-    validation_fraction: Annotated[float | None, _training(ENDS, "Held out, 0.01 to 0.5.")] = None,
-    evaluate_every: Annotated[int | None, _training(ENDS, "Steps.")] = None,
-    sample_at: Annotated[str | None, _training(SAMPLES, "Steps, as in 100,300,500.")] = None,
-    sample_every: Annotated[int | None, _training(SAMPLES, "Steps.")] = None,
-    sample_prime: Annotated[str | None, _training(SAMPLES, "What a sample begins with.")] = None,
-    sample_temperature: Annotated[float | None, _training(SAMPLES, "0 is argmax.")] = None,
-    keep_snapshots: Annotated[
-        str | None, _training(SAMPLES, "Steps to publish as NAME:step-N.")
-    ] = None,
     data: Data = DATA,
     url: Url = None,
     key: AskForKey = False,
+    **options: Any,
 ) -> None:
-    """Train a model on a text and watch it learn; what is left out is decided by the text."""
+    """Train a model on a text and watch it learn.
+
+    Options that you leave out are chosen for the text and the machine.
+    """
     with reported():
         if not model and not check:
-            raise typer.BadParameter("--model names what is to be trained")
+            raise typer.BadParameter("--model is missing: it names the new model")
         with commands.opened(file) as text:
             if check:
                 raise typer.Exit(0 if commands.check(text) else 1)
             with connect.everything(place(data, url, key)) as reached:
-                code = job_commands.train(reached, text, _given(context, "file", "check"))
+                code = job_commands.train(reached, text, {"model": model, **options})
         raise typer.Exit(code)
 
 
 @cli.command()
 def sample(
     context: typer.Context,
-    model: Annotated[str | None, typer.Option(help="May be left out if there is one.")] = None,
-    prime: Annotated[str | None, typer.Option(help="Text to read first.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 is argmax.")] = None,
-    length: Annotated[int | None, typer.Option(help="Characters to write.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same gives the same text.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Choose among so many.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Choose among so much probability.")] = None,
+    model: Annotated[str | None, MODEL] = None,
+    prime: Annotated[str | None, typer.Option(help="Text to continue.")] = None,
+    temperature: Annotated[float | None, TEMPERATURE] = None,
+    length: Annotated[int | None, typer.Option(help="Number of characters to write.")] = None,
+    seed: Annotated[int | None, SEED] = None,
+    top_k: Annotated[
+        int | None, typer.Option(help="Sample from the K most likely characters.")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(help="Nucleus sampling: smallest set with total probability P."),
+    ] = None,
     stop: Annotated[
-        list[str] | None, typer.Option(help="The text ends before it; up to 4 times.")
+        list[str] | None, typer.Option(help="Stop before this text; repeatable, up to 4 times.")
     ] = None,
-    echo: Annotated[bool, typer.Option("--echo", help="Write the prime too.")] = False,
-    unknown: Annotated[
-        str | None, typer.Option(help="skip leaves out what the model does not know.")
+    echo: Annotated[bool, typer.Option("--echo", help="Write the prime, too.")] = False,
+    unknown: Annotated[str | None, UNKNOWN] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="exact (fp32) or fast (int8). Default: the model's best.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="exact (fp32) or fast (int8).")] = None,
     data: Data = DATA,
     url: Url = None,
     key: AskForKey = False,
 ) -> None:
-    """Write text in a model's style, as it is made."""
+    """Write text in a model's style, printed while it is made."""
     with reported(), connect.server(place(data, url, key)) as reached:
         commands.sample(reached.client, _given(context))
 
@@ -136,19 +123,23 @@ def sample(
 @cli.command()
 def names(
     context: typer.Context,
-    model: Annotated[str | None, typer.Option(help="May be left out if there is one.")] = None,
-    count: Annotated[int | None, typer.Option("--count", "-n", help="1 to 1000.")] = None,
-    starts_with: Annotated[str | None, typer.Option(help="What they begin with.")] = None,
-    min_length: Annotated[int | None, typer.Option(help="Characters.")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Characters.")] = None,
-    novel: Annotated[bool, typer.Option("--novel", help="None that the model has read.")] = False,
-    temperature: Annotated[float | None, typer.Option(help="0 is argmax.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same gives the same names.")] = None,
+    model: Annotated[str | None, MODEL] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", "-n", help="Number of names, 1 to 1000. Default: 10.")
+    ] = None,
+    starts_with: Annotated[str | None, typer.Option(help="Beginning of every name.")] = None,
+    min_length: Annotated[int | None, typer.Option(help="Fewest characters of a name.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Most characters of a name.")] = None,
+    novel: Annotated[
+        bool, typer.Option("--novel", help="Skip names that are in the training text.")
+    ] = False,
+    temperature: Annotated[float | None, TEMPERATURE] = None,
+    seed: Annotated[int | None, SEED] = None,
     data: Data = DATA,
     url: Url = None,
     key: AskForKey = False,
 ) -> None:
-    """Draw names from a model of a list, one a line, none twice."""
+    """Draw distinct names from a model that was trained on a list, one per line."""
     with reported(), connect.server(place(data, url, key)) as reached:
         commands.names(reached.client, _given(context))
 
@@ -156,28 +147,33 @@ def names(
 @cli.command()
 def inspect(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The text; - is standard input.")],
-    model: Annotated[str, typer.Option(help="Who reads it.")],
-    cell: Annotated[int | None, typer.Option(help="The cell that colours the text.")] = None,
-    layer: Annotated[int | None, typer.Option(help="Of the cell; -1 is the last.")] = None,
+    file: Annotated[Path, TEXT],
+    model: Annotated[str, typer.Option(help="Model to use.")],
+    cell: Annotated[int | None, typer.Option(help="Cell that colours the text.")] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="Layer of the cell; -1 is the last. Default: -1.")
+    ] = None,
     tracks: Annotated[
-        str | None, typer.Option(help="The cell that tracks this, such as quotes, instead.")
+        str | None,
+        typer.Option(help="Use the cell that best tracks this, such as quotes (see cells)."),
     ] = None,
     top: Annotated[
-        int | None, typer.Option(help="Guesses for each character; 5, or 0 with a cell.")
+        int | None,
+        typer.Option(help="Guesses to show per character. Default: 5, or 0 with a cell."),
     ] = None,
-    unknown: Annotated[
-        str | None, typer.Option(help="skip leaves out what the model does not know.")
-    ] = None,
+    unknown: Annotated[str | None, UNKNOWN] = None,
     data: Data = DATA,
     url: Url = None,
     key: AskForKey = False,
 ) -> None:
-    """Show a text as a model reads it: green where a cell is excited, blue where it is quiet, red
-    for what is expected next."""
+    """Show a text as a model reads it.
+
+    Green is where a cell is excited, blue where it is quiet; red are the characters that the model
+    expects next.
+    """
     with reported():
         if tracks and (cell is not None or layer is not None):
-            raise typer.BadParameter("--tracks chooses the cell: leave --cell and --layer out")
+            raise typer.BadParameter("--tracks chooses the cell: omit --cell and --layer")
         fields = _given(context, "file", "model", "cell", "tracks")
         if cell is not None:
             fields["cells"] = [cell]
@@ -187,25 +183,25 @@ def inspect(
 
 @cli.command()
 def cells(
-    model: Annotated[str, typer.Option(help="Whose cells.")],
+    model: Annotated[str, typer.Option(help="Model to inspect.")],
     data: Data = DATA,
     url: Url = None,
     key: AskForKey = False,
 ) -> None:
-    """Show what a model's cells keep track of."""
+    """Show what a model's cells track, such as quotes or the position in a line."""
     with reported(), connect.server(place(data, url, key)) as reached:
         commands.cells(reached.client, model)
 
 
 @cli.command()
 def score(
-    file: Annotated[Path, typer.Argument(help="The text; - is standard input.")],
-    model: Annotated[list[str], typer.Option(help="One that reads it; several times.")],
+    file: Annotated[Path, TEXT],
+    model: Annotated[list[str], typer.Option(help="Model to compare; repeatable.")],
     data: Data = DATA,
     url: Url = None,
     key: AskForKey = False,
 ) -> None:
-    """Show which of some models expects a text most."""
+    """Show which of several models predicts a text best."""
     with (
         reported(),
         commands.opened(file) as text,
@@ -216,29 +212,33 @@ def score(
 
 @cli.command()
 def models(
-    model: Annotated[str | None, typer.Argument(help="Only this one, under each tag.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="Show only this model, with all its tags.")
+    ] = None,
     download: Annotated[
-        Path | None, typer.Option(help="Write it to a .zip, or its network to an .onnx.")
+        Path | None,
+        typer.Option(help="Save it as a .zip (whole model) or .onnx (network only)."),
     ] = None,
     import_: Annotated[
-        Path | None, typer.Option("--import", help="Bring it from a .zip; - is standard input.")
+        Path | None,
+        typer.Option("--import", help="Import it from a downloaded .zip; - is standard input."),
     ] = None,
     data: Data = DATA,
     url: Url = None,
     key: AskForKey = False,
 ) -> None:
-    """List the models that there are; carry one away, or bring one."""
+    """List the models; download or import one."""
     with reported():
         if (download or import_) and not model:
-            raise typer.BadParameter("--download and --import need a model's name")
+            raise typer.BadParameter("--download and --import need the name of a model")
         if download and import_:
-            raise typer.BadParameter("--download and --import are two commands")
+            raise typer.BadParameter("--download and --import exclude each other")
         with connect.server(place(data, url, key)) as reached:
             if download:
                 commands.download(reached.client, str(model), download)
             elif import_:
                 with commands.opened(import_) as archive:
-                    commands.bring(reached.client, str(model), archive)
+                    commands.import_model(reached.client, str(model), archive)
             else:
                 commands.models(reached.client, model)
 
@@ -246,18 +246,22 @@ def models(
 @cli.command()
 def jobs(
     context: typer.Context,
-    job: Annotated[str | None, typer.Argument(help="A job to watch.")] = None,
-    cancel: Annotated[bool, typer.Option("--cancel", help="End it; what it made stays.")] = False,
-    status: Annotated[str | None, typer.Option(help="Only those, such as running.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only those of a model.")] = None,
+    job: Annotated[str | None, typer.Argument(help="Id of a job to watch.")] = None,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Cancel the job; its published models stay.")
+    ] = False,
+    status: Annotated[
+        str | None, typer.Option(help="List only jobs with this status, such as running.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="List only jobs of this model.")] = None,
     data: Data = DATA,
     url: Url = None,
     key: AskForKey = False,
 ) -> None:
-    """List jobs, the newest first; with a job's id, show its progress or cancel it."""
+    """List jobs, newest first; with the id of a job, show its progress or cancel it."""
     with reported(), connect.server(place(data, url, key)) as reached:
         if cancel and not job:
-            raise typer.BadParameter("--cancel needs a job's id")
+            raise typer.BadParameter("--cancel needs the id of a job")
         if not job:
             job_commands.jobs(reached.client, _given(context, "job", "cancel"))
         elif cancel:
@@ -267,10 +271,10 @@ def jobs(
 
 
 def _given(context: typer.Context, *besides: str) -> dict[str, Any]:
-    """What was said on the command line, to be sent as it is: the service knows what it may be."""
-    left_out = {"data", "url", "key", *besides}
-    given = {name: value for name, value in context.params.items() if name not in left_out}
-    # Zeros were said.
+    """Returns the given options, which the service validates, but for some."""
+    excluded = {"data", "url", "key", *besides}
+    given = {name: value for name, value in context.params.items() if name not in excluded}
+    # A zero is given.
     return {k: v for k, v in given.items() if v is not None and v is not False and v != []}
 
 

@@ -18,8 +18,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.access.hosts import is_loopback
 from app.access.keys import KeyRing
+from app.supervisor import loopback
 from worker.data import DataDirectory
 from worker.settings import DATA, checked_redis_url, data_directory
 
@@ -121,12 +121,5 @@ def explained(error: ValidationError) -> str:
 
 def refusal(settings: ServerSettings) -> str | None:
     """The reason not to start a server with these settings; None if there is none."""
-    if settings.insecure or is_loopback(settings.host):
-        return None
-    if settings.api_keys.get_secret_value():
-        return None
-    return (
-        f"listening on {settings.host} without API keys would let anyone who reaches it train and "
-        "delete: set CHARLOOM_API_KEYS, or CHARLOOM_INSECURE=1 if that is intended, or "
-        "CHARLOOM_HOST=127.0.0.1"
-    )
+    keys = bool(settings.api_keys.get_secret_value())
+    return loopback.refusal(settings.host, keys=keys, insecure=settings.insecure)

@@ -143,7 +143,7 @@ def train_one(cell: Cell, text: Path) -> dict[str, Any]:
         }
 
 
-def table(done: dict[Cell, dict[str, Any]], kinds: list[str], layers: list[int]) -> str:
+def table(done: dict[Cell, dict[str, Any]], kinds: list[NetworkKind], layers: list[int]) -> str:
     """Markdown: a row for each text and size, the layers of each kind side by side."""
     lines = [
         "| text, size | " + " | ".join(kind.upper() for kind in kinds) + " |",

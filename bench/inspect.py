@@ -1,4 +1,4 @@
-"""Looking inside in process: ``models.inspect.trace`` against torch a character at a time.
+"""Looking inside in process: ``models.inside.reader.trace`` against torch a character at a time.
 
     python -m bench.inspect [--hidden 512] [--layers 2] [--kind lstm] [--characters 20000]
 
@@ -12,6 +12,7 @@ import time
 import numpy as np
 import torch
 
+from bench.onednn import use_onednn
 from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig
 from models.inside.reader import trace
@@ -56,7 +57,7 @@ def main() -> None:
     part = text[:TORCH_CHARACTERS]
     torch.set_num_threads(1)
     # As fast as it gets (docs/log.md): oneDNN would pack the weights again for each character.
-    torch.backends.mkldnn.enabled = False
+    use_onednn(False)
     expected, seconds = with_torch(checkpoint, part)
     seconds *= len(text) / len(part)
     print(f"{asked.layers}×{asked.hidden} {asked.kind}, {len(text):,} characters")

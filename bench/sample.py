@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from bench.naive import Tutorial, network_of
+from bench.onednn import use_onednn
 from models.decoding.decoder import Choices, Decoder
 
 VOCABULARY = 100
@@ -51,7 +52,7 @@ def best_plain(hidden_size: int, layers: int, seconds: float) -> float:
     found = 0.0
     for threads, onednn in itertools.product({1, torch.get_num_threads()}, (True, False)):
         torch.set_num_threads(threads)
-        torch.backends.mkldnn.enabled = onednn  # type: ignore[assignment]
+        use_onednn(onednn)
         found = max(found, rate(plain(hidden_size, layers), seconds))
     return found
 

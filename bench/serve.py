@@ -34,6 +34,7 @@ import numpy as np
 from bench.naive import network_of
 from bench.sample import ours as decoding
 from bench.sample import rate
+from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -80,7 +81,8 @@ class Client(asyncio.Protocol):
             is_text[end + 2 : end + 2 + size] = 1
             at = end + size + 4
         ends = np.cumsum([len(piece) for piece in self.pieces], dtype=np.int64)
-        return np.diff(np.concatenate([[0], np.cumsum(is_text)[ends - 1]])).tolist()
+        sizes: list[int] = np.diff(np.concatenate([[0], np.cumsum(is_text)[ends - 1]])).tolist()
+        return sizes
 
 
 def request(path: str, body: str | None = None) -> bytes:
@@ -177,7 +179,7 @@ def charloom(hidden_size: int, *, worker: bool = False) -> Iterator[tuple[int, i
     network = network_of(hidden_size, vocabulary_size=VOCABULARY)
     weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
     vocabulary = Vocabulary("characters", [0x0A, *range(0x1C, 0x7F)])
-    card = {"val_loss": 1.0, "precision": {"exact": 1.0, "fast": 1.0}}
+    card: Card = {"val_loss": 1.0, "precision": {"exact": 1.0, "fast": 1.0}}
     with tempfile.TemporaryDirectory() as data:
         registry = Registry(Path(data) / "models")
         checkpoint = Checkpoint(network.config, vocabulary, weights, card, [], b"")

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.onednn import use_onednn
 from models.config import NetworkConfig
 from models.options import ComputeType, Hyperparameters
 from models.text.corpus import Corpus, encode, scan
@@ -49,7 +50,8 @@ class Plain(nn.Module):
     def __init__(self, like: CharNetwork) -> None:
         super().__init__()
         config = like.config
-        self.embedding = nn.Embedding.from_pretrained(torch.eye(config.vocabulary_size))
+        size = config.vocabulary_size
+        self.embedding = nn.Embedding(size, size, _weight=torch.eye(size), _freeze=True)
         self.lstm = nn.LSTM(config.vocabulary_size, config.hidden_size, config.num_layers)
         self.output = nn.Linear(config.hidden_size, config.vocabulary_size)
         self.output.load_state_dict(like.output.state_dict())
@@ -85,12 +87,12 @@ def plain(network: Plain, options: Hyperparameters, *, with_onednn: bool = True)
         nonlocal state
         if state is not None:
             state = tuple(part.detach() for part in state)
-        torch.backends.mkldnn.enabled = with_onednn  # type: ignore[assignment]
+        use_onednn(with_onednn)
         logits, state = network(inputs, state)
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.backends.mkldnn.enabled = True  # type: ignore[assignment]
+        use_onednn(True)
         nn.utils.clip_grad_norm_(weights, options.grad_clip)
         optimizer.step()
         return loss.detach()

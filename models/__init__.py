@@ -1,4 +1,4 @@
-"""What is computed: corpora, networks, training, checkpoints, decoding.
+"""The computing part: corpora, networks, training, checkpoints and decoding.
 
 Knows no HTTP, no Redis, no environment variable and no job.
 """

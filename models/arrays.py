@@ -1,4 +1,4 @@
-"""The array types that modules hand to each other."""
+"""The array types that modules pass to each other."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 AnyIds = NDArray[np.unsignedinteger[Any]]
-"""Ids in the smallest type that holds a vocabulary, as they lie on disk."""
+"""Ids in the smallest type that fits a vocabulary, as stored on disk."""
 
 Hashes = NDArray[np.uint64]
-"""Of lines, or of windows of a text."""
+"""Hashes of lines, or of windows of a text."""
 
 AnyInts = NDArray[np.integer[Any]]

@@ -1,7 +1,7 @@
-"""What a network is, without torch: its sizes, its tensors' names and shapes.
+"""A network's sizes, and the names and shapes of its tensors, without torch.
 
-The server reads checkpoints and decodes them without importing torch, so this is the one
-place that both sides share. It knows nothing of files.
+The server reads checkpoints and decodes with them without importing torch, so server and trainer
+share this module. Knows no files.
 """
 
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ class NetworkConfig:
     """Sizes of a stacked recurrent network over characters.
 
     ``embedding_size`` 0 is 1-of-k input. ``dropout`` acts between layers and before the output,
-    while training only.
+    only during training.
 
     Raises:
-        ValueError: a size is out of its range.
+        ValueError: a size is out of range.
     """
 
     vocabulary_size: int
@@ -56,7 +56,7 @@ class NetworkConfig:
         return self.embedding_size or self.vocabulary_size
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every tensor's name and shape, each layer's named as in ``torch.nn.LSTM``."""
+        """Returns every tensor's name and shape; layers are named as in ``torch.nn.LSTM``."""
         gates = GATES[self.kind] * self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {}
         if self.embedding_size:
@@ -72,7 +72,7 @@ class NetworkConfig:
         return shapes
 
     def parameters(self) -> int:
-        """Number of weights; with 1-of-k LSTM input the number that char-rnn prints."""
+        """Returns the number of weights; for an LSTM with 1-of-k input, as char-rnn prints it."""
         total = 0
         for shape in self.shapes().values():
             size = 1

@@ -1,6 +1,6 @@
-"""Files that survive a power cut when written, and are not trusted when read.
+"""Writes files so that they survive a power cut, and reads files without trusting them.
 
-Knows no checkpoint: only files, sizes and JSON.
+Knows no checkpoint, only files, sizes, JSON and headers of safetensors.
 """
 
 import json
@@ -20,13 +20,13 @@ _MAX_DEPTH = 16
 
 
 class CheckpointError(Damaged):
-    """A directory that is no sound checkpoint; the message says what is wrong with it."""
+    """A checkpoint, or a file of one, that cannot be used; the message says what is wrong."""
 
     code = "damaged_model"
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Replaces a file as a whole; once this returns, a power cut doesn't undo it."""
+    """Replaces a file as a whole; once this returns, a power cut cannot undo it."""
     staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with staged.open("wb") as file:
@@ -48,38 +48,50 @@ def sync_directory(path: Path) -> None:
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
-    """A file's bytes; nothing too large is allocated."""
+    """Returns a file's bytes, without allocating more than the limit.
+
+    Raises:
+        CheckpointError: the file is missing, too large or not a plain file.
+    """
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
-            raise CheckpointError(f"{path.name} is larger than its kind may be")
+            raise CheckpointError(f"{path.name} is too large")
         return file.read(size)
 
 
 def open_file(path: Path) -> IO[bytes]:
-    """A file to read; no link is followed and no pipe waited for."""
+    """Opens a file for reading, without following links or waiting for pipes.
+
+    Raises:
+        CheckpointError: the file is missing or not a plain file.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{path.name} is missing") from None
     except OSError as error:
-        raise CheckpointError(f"{path.name} can't be read: {error.strerror}") from None
+        raise CheckpointError(f"{path.name} cannot be read: {error.strerror}") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise CheckpointError(f"{path.name} is not a file")
+        raise CheckpointError(f"{path.name} is not a plain file")
     return os.fdopen(descriptor, "rb")
 
 
 def parse_object(data: bytes, name: str) -> dict[str, Any]:
-    """An object that can be written as JSON again, in UTF-8."""
+    """Parses a JSON object that can be written as JSON again, in UTF-8.
+
+    Raises:
+        CheckpointError: the data is not such an object.
+    """
     try:
         value = json.loads(data.decode(), parse_float=_finite, parse_constant=_finite)
         if b"\\ud" in data.lower():
-            # Perhaps half a surrogate pair, which has no UTF-8.
+            # This may be half a surrogate pair, which UTF-8 cannot encode.
             json.dumps(value, ensure_ascii=False).encode()
         _check_depth(value)
     except (ValueError, RecursionError):
-        raise CheckpointError(f"{name} is not sound JSON") from None
+        raise CheckpointError(f"{name} is not valid JSON") from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{name} is not a JSON object")
     return value
@@ -87,9 +99,9 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class TensorHeader:
-    """What a safetensors file says that it holds. Nothing but its form was checked.
+    """The contents that a safetensors file declares; only the form of the header was checked.
 
-    ``tensors`` are dtypes and shapes by name; ``size`` is how many bytes come before the data.
+    ``tensors`` holds dtypes and shapes by name; ``size`` is the number of bytes before the data.
     """
 
     tensors: dict[str, tuple[object, object]]
@@ -98,31 +110,31 @@ class TensorHeader:
 
 
 def read_tensor_header(data: bytes, name: str, limit: int) -> TensorHeader:
-    """The header of a safetensors file from anywhere.
+    """Parses the header of an untrusted safetensors file.
 
     Args:
         data: the whole file.
-        name: what errors call it.
-        limit: bytes that a header may have.
+        name: the file's name in error messages.
+        limit: maximum size of a header in bytes.
 
     Raises:
-        CheckpointError: it is not an object of objects, or not whole.
+        CheckpointError: the header is truncated, too large or not an object of objects.
     """
     if len(data) < 8:
         raise CheckpointError(f"{name} is truncated")
     (length,) = struct.unpack("<Q", data[:8])
     if length > min(limit, len(data) - 8):
-        raise CheckpointError(f"{name} has no sound header")
+        raise CheckpointError(f"{name} has an invalid header")
     entries = parse_object(data[8 : 8 + length], f"the header of {name}")
     if not all(isinstance(entry, dict) for entry in entries.values()):
-        raise CheckpointError(f"{name} has no sound header")
+        raise CheckpointError(f"{name} has an invalid header")
     metadata = entries.pop("__metadata__", {})
     tensors = {key: (entry.get("dtype"), entry.get("shape")) for key, entry in entries.items()}
     return TensorHeader(tensors, metadata, 8 + length)
 
 
 def _check_depth(value: Any) -> None:
-    """Raises ValueError for what is nested so deeply that writing it again might fail."""
+    """Raises ValueError if a value is nested so deeply that writing it again might fail."""
     level = [value]
     for _ in range(_MAX_DEPTH):
         level = [inner for outer in level for inner in _parts_of(outer)]

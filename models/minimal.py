@@ -1,9 +1,9 @@
-"""The foundations: a recurrent network over characters, from nothing but numpy.
+"""The foundations: a recurrent network over characters, using only numpy.
 
-The ``step`` of Andrej Karpathy's essay "The Unreasonable Effectiveness of Recurrent Neural
-Networks" (2015), and all that it takes to train it by hand. ``python -m models.minimal`` teaches
-it to spell hello; ``python -m models.minimal FILE`` trains it on a text. It knows nothing of the
-rest of the project, which does the same at speed: docs/how-it-works.md walks from here to there.
+This is the ``step`` of Andrej Karpathy's essay "The Unreasonable Effectiveness of Recurrent Neural
+Networks" (2015), and everything needed to train it by hand. ``python -m models.minimal`` teaches it
+to spell hello; ``python -m models.minimal FILE`` trains it on a text. Knows nothing of the rest of
+the project, which does the same at speed; docs/how-it-works.md leads from here to there.
 """
 
 import argparse
@@ -21,11 +21,11 @@ Ids = NDArray[np.int64]
 
 
 class RNN:
-    """One layer: a hidden state ``h``, zero at first, that every ``step`` rewrites.
+    """One layer with a hidden state ``h``, initially zero, that every ``step`` updates.
 
     Args:
         inputs, hidden, outputs: sizes of x, h and y.
-        rng: draws the weights, each from N(0, 1 / the size of what it multiplies).
+        rng: draws the weights of each matrix from N(0, 1 / its number of columns).
     """
 
     def __init__(self, inputs: int, hidden: int, outputs: int, rng: np.random.Generator) -> None:
@@ -38,22 +38,22 @@ class RNN:
 
     @property
     def weights(self) -> list[Array]:
-        """The arrays themselves: training changes them in place."""
+        """The arrays themselves, which training changes in place."""
         return [self.W_xh, self.W_hh, self.W_hy, self.b_h, self.b_y]
 
     def forget(self) -> None:
-        """Back to the zero state; what was learned stays."""
+        """Resets the state to zero; the weights stay."""
         self.h = np.zeros_like(self.b_h)
 
     def step(self, x: Array) -> Array:
-        """Takes in x, shape [inputs], and returns y, shape [outputs]."""
+        """Takes x, shape [inputs], and returns y, shape [outputs]."""
         self.h = np.tanh(self.W_hh @ self.h + self.W_xh @ x + self.b_h)
         return self.W_hy @ self.h + self.b_y
 
     def read(self, xs: Array) -> Array:
         """Steps through xs, [time, inputs], and returns ys, [time, outputs].
 
-        Keeps the xs and the states it went through, which ``backward`` needs.
+        Keeps the xs and all states, which ``backward`` needs.
         """
         self.xs, hs, ys = xs, [self.h], []
         for x in xs:
@@ -63,9 +63,9 @@ class RNN:
         return np.array(ys)
 
     def backward(self, dys: Array) -> tuple[Array, list[Array]]:
-        """Backpropagation through time over what was last read.
+        """Backpropagates through time over the xs that were read last.
 
-        With z the argument of tanh, the chain rule goes from each step to the one before::
+        With z the argument of tanh, the chain rule leads from each step to the one before::
 
             dh[t] = W_hy^T dy[t] + W_hh^T dz[t+1]         h feeds the output and the next h
             dz[t] = dh[t] * (1 - h[t]^2)                  the slope of tanh
@@ -74,8 +74,8 @@ class RNN:
             dys: the loss's gradient with respect to ys, [time, outputs].
 
         Returns:
-            Its gradients with respect to xs, [time, inputs], and to each of ``weights``. None
-            reaches back before the first x: the state it met is taken as given.
+            The gradients with respect to xs, [time, inputs], and to each of ``weights``. The state
+            before the first x is treated as constant.
         """
         before, after = self.hs[:-1], self.hs[1:]
         dhs = dys @ self.W_hy
@@ -88,28 +88,28 @@ class RNN:
 
 
 def stacked(vocabulary: int, hidden: int, layers: int, rng: np.random.Generator) -> list[RNN]:
-    """Layers of which each reads what the one below says: y = rnn2.step(rnn1.step(x))."""
+    """Returns layers that each read the output of the one below: y = rnn2.step(rnn1.step(x))."""
     sizes = [vocabulary, *[hidden] * (layers - 1), vocabulary]
     return [RNN(below, hidden, above, rng) for below, above in pairwise(sizes)]
 
 
 def one_of_k(ids: Ids, k: int) -> Array:
-    """Each id as a vector of zeros with a single one, shape [time, k]."""
+    """Returns each id as a vector of zeros with a single one, shape [time, k]."""
     vectors = np.zeros((len(ids), k))
     vectors[np.arange(len(ids)), ids] = 1
     return vectors
 
 
 def log_softmax(ys: Array, temperature: float = 1.0) -> Array:
-    """Scores to logarithms of probabilities, along the last axis."""
-    # The largest exponent is 0, so exp cannot overflow; probabilities stay what they were.
+    """Converts scores to logarithms of probabilities, along the last axis."""
+    # With a largest exponent of 0 exp cannot overflow; the probabilities do not change.
     scaled = (ys - ys.max(-1, keepdims=True)) / temperature
     log_p: Array = scaled - np.log(np.exp(scaled).sum(-1, keepdims=True))
     return log_p
 
 
-def foretell(layers: list[RNN], inputs: Ids) -> Array:
-    """Logarithms of what each next character's probability is, shape [time, k]."""
+def predict(layers: list[RNN], inputs: Ids) -> Array:
+    """Returns the log-probabilities of each next character, shape [time, k]."""
     ys = one_of_k(inputs, len(layers[-1].b_y))
     for layer in layers:
         ys = layer.read(ys)
@@ -117,19 +117,19 @@ def foretell(layers: list[RNN], inputs: Ids) -> Array:
 
 
 def loss_and_gradients(layers: list[RNN], ids: Ids) -> tuple[float, list[Array]]:
-    """Reads a text, with each character to be foretold from those before it.
+    """Reads a text, predicting each character from those before it.
 
     Args:
-        layers: their states go on from where they are.
+        layers: their states continue from where they are.
         ids: shape [time + 1]; all but the last are inputs, all but the first are targets.
 
     Returns:
-        The cross-entropy in nats, summed over time, and its gradient for each weight in turn.
+        The cross-entropy in nats, summed over time, and its gradient for each weight array.
     """
     inputs, targets = ids[:-1], ids[1:]
-    log_p = foretell(layers, inputs)
+    log_p = predict(layers, inputs)
     loss = -log_p[np.arange(len(targets)), targets].sum()
-    # Through logarithm and softmax together, the gradient is what was said less what was true.
+    # The gradient through logarithm and softmax together is prediction minus truth.
     ds = np.exp(log_p) - one_of_k(targets, log_p.shape[1])
     gradients: list[Array] = []
     for layer in reversed(layers):
@@ -139,11 +139,11 @@ def loss_and_gradients(layers: list[RNN], ids: Ids) -> tuple[float, list[Array]]
 
 
 def train(layers: list[RNN], ids: Ids, sequence: int, rate: float = 0.002) -> Iterator[float]:
-    """Goes round a text without end, in pieces, yielding each piece's loss in nats per character.
+    """Trains on a text in pieces, over and over; yields each piece's loss in nats per character.
 
-    Truncated backpropagation: gradients stop where a piece starts, the state is carried across,
-    until the text starts over. A weight moves by RMSProp (Tieleman & Hinton 2012, lecture 6.5):
-    rate * g / sqrt(running mean of g^2), so that every weight learns at a like pace.
+    Backpropagation is truncated: gradients stop at the start of a piece, and the state is carried
+    over until the text starts again. Weights are updated by RMSProp (Tieleman & Hinton 2012,
+    lecture 6.5), rate * g / sqrt(running mean of g^2), so that all learn at a similar pace.
 
     Raises:
         ValueError: the text is too short for one piece and the character after it.
@@ -158,7 +158,7 @@ def train(layers: list[RNN], ids: Ids, sequence: int, rate: float = 0.002) -> It
         for start in range(0, len(ids) - sequence, sequence):
             loss, gradients = loss_and_gradients(layers, ids[start : start + sequence + 1])
             for w, g, s in zip(weights, gradients, squares, strict=True):
-                # Through many steps of W_hh a gradient can explode: one must not undo the rest.
+                # Over many steps of W_hh a gradient can explode: clip it to protect the weights.
                 np.clip(g, -5, 5, out=g)
                 s += 0.05 * (g * g - s)
                 w -= rate * g / np.sqrt(s + 1e-8)
@@ -166,7 +166,7 @@ def train(layers: list[RNN], ids: Ids, sequence: int, rate: float = 0.002) -> It
 
 
 def fresh(layers: list[RNN]) -> list[RNN]:
-    """The same weights with states of their own, zero: training's states are left alone."""
+    """Returns layers with the same weights but their own zero states."""
     copies = [copy.copy(layer) for layer in layers]
     for layer in copies:
         layer.forget()
@@ -176,9 +176,9 @@ def fresh(layers: list[RNN]) -> list[RNN]:
 def sample(
     layers: list[RNN], first: int, length: int, temperature: float, rng: np.random.Generator
 ) -> list[int]:
-    """The id ``first`` and ``length`` more, each drawn from what the network says and fed back.
+    """Returns ``first`` and ``length`` more ids, each drawn from the output and fed back.
 
-    Probabilities are softmax(y / temperature): surer below 1, more varied above; 0 is argmax.
+    Probabilities are softmax(y / temperature): sharper below 1, flatter above; 0 is argmax.
     """
     layers = fresh(layers)
     ids = [first]
@@ -194,7 +194,7 @@ def sample(
 
 
 def read_text(path: Path) -> str:
-    """A file's text; ends the program with one line where there is nothing to learn from."""
+    """Reads a text file; exits with a one-line message if it cannot be learned from."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -207,10 +207,10 @@ def read_text(path: Path) -> str:
 
 
 def show(layers: list[RNN], ids: Ids, vocabulary: list[str]) -> None:
-    """Prints a short text's table: a row for each character read, the probabilities of the next."""
+    """Prints a short text's table: a row for each character, with the next one's probabilities."""
     text = "".join(vocabulary[i] for i in ids)
     print("  read   next   " + "".join(f"{character:>7}" for character in vocabulary))
-    for t, p in enumerate(np.exp(foretell(fresh(layers), ids[:-1]))):
+    for t, p in enumerate(np.exp(predict(fresh(layers), ids[:-1]))):
         row = "".join(f"{probability:7.3f}" for probability in p)
         print(f"  {text[: t + 1]:<6} {text[t + 1]:<6} {row}")
 
@@ -221,8 +221,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("file", type=Path, nargs="?", help="a text in UTF-8; without it, hello")
     parser.add_argument("--steps", type=int, default=10_000)
-    parser.add_argument("--sequence", type=int, default=25, help="characters a step")
-    parser.add_argument("--hidden", type=int, default=100, help="cells a layer")
+    parser.add_argument("--sequence", type=int, default=25, help="characters per step")
+    parser.add_argument("--hidden", type=int, default=100, help="cells per layer")
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
@@ -250,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for step, loss in enumerate(islice(train(layers, ids, args.sequence), args.steps), 1):
         losses.append(loss)
         if step == 1 or step % report_every == 0 or step == args.steps:
-            print(f"step {step}: loss {np.mean(losses):.3f} nats a character, mean since the last")
+            print(f"step {step}: mean loss {np.mean(losses):.3f} nats per character")
             losses.clear()
             if hello:
                 show(layers, ids, vocabulary)

@@ -3,8 +3,8 @@
 The model is interpolated modified Kneser-Ney over characters. Chen & Goodman, "An empirical study
 of smoothing techniques for language modeling", 1998, is the source of every formula.
 
-The counts are one array of a byte per character (``models.ngram_index``), and it is all that is
-saved. Somebody who has the file of a high order has, in effect, the text.
+The counts are one array of one byte per character (``models.ngram_index``), and only that array is
+saved. The file of a high order contains, in effect, the text.
 
 Knows numpy; no torch, no vocabulary, no job.
 """
@@ -26,20 +26,20 @@ from models.ngram_index import ContextIndex, RowIds
 MAX_ORDER = 32
 
 FILE_LIMIT = 16 << 20
-"""Bytes of rows that a model may have: what is counted is the tail of the text that fits."""
+"""Maximum size of a model's rows in bytes: only the tail of the text that fits is counted."""
 
 BYTES_PER_CHARACTER = 36
-"""Memory that fitting uses at its highest for each character counted; a model keeps 7 of them."""
+"""Peak memory of fitting for each character counted; a model keeps 7 of these bytes."""
 
 _FILE = "the n-gram model"
 _MAX_HEADER = 4096
 _BLOCK = 1 << 20
 _CACHE_BYTES = 32 << 20
 _CACHED_RUN = 1024
-"""Runs of so many rows are smoothed once and remembered; shorter ones are quickly counted."""
+"""Runs of at least this many rows are smoothed once and cached; shorter ones are fast to count."""
 
 _FALLBACK_DISCOUNTS = (0.0, 0.5, 1.0, 1.5)
-"""KenLM's, for an order with too few counts to estimate them (a short text, order 0)."""
+"""KenLM's values, for an order with too few counts to estimate them (a short text, order 0)."""
 
 
 class NGram:
@@ -49,14 +49,14 @@ class NGram:
 
     Args:
         index: the counts.
-        of_characters: length of the text whose tail was counted, if it is not the whole.
+        of_characters: length of the text, if only its tail was counted.
     """
 
     def __init__(self, index: ContextIndex, of_characters: int | None = None) -> None:
         self.index = index
         self.of_characters = len(index.rows) if of_characters is None else of_characters
         self._discounts = self._estimate_discounts()
-        # Of a context that was seen once: what its one follower leaves to shorter ones.
+        # For a context seen once: the share that its only follower leaves to shorter contexts.
         self._single_discounts = np.append(self._discounts[:-1, 0, 1], self._discounts[-1, 1, 1])
         self._cache: dict[tuple[int, int], Doubles] = {}
 
@@ -70,7 +70,7 @@ class NGram:
 
     @property
     def characters(self) -> int:
-        """How many characters were counted, the text's last ones."""
+        """The number of characters counted, which are the text's last ones."""
         return len(self.index.rows)
 
     @classmethod
@@ -81,16 +81,16 @@ class NGram:
         max_order: int = 20,
         memory_limit: int = 576 << 20,
     ) -> "NGram":
-        """Counts the tail of a text that memory and file size allow, which is 16 M characters.
+        """Counts as much of a text's tail as memory and file size allow, 16 M characters.
 
         Args:
             ids: the training part, shape [characters].
             max_order: 0 to 32.
-            memory_limit: bytes that this may use. ``losses`` stays below it too, but for up to
+            memory_limit: memory to use in bytes. ``losses`` also stays below it, except for up to
                 100 MB for the text it measures.
 
         Raises:
-            ValueError: there is nothing to count, or an argument is out of its range.
+            ValueError: there is nothing to count, or an argument is out of range.
         """
         if not 0 <= max_order <= MAX_ORDER:
             raise ValueError(f"max_order must be from 0 to {MAX_ORDER}")
@@ -106,10 +106,10 @@ class NGram:
         return cls(ContextIndex.of(tail.astype(dtype), vocabulary_size, max_order), len(ids))
 
     def with_order(self, order: int) -> "NGram":
-        """The model of a lower order: as if fitted with it.
+        """Returns the model of a lower order, as if it had been fitted with it.
 
         Raises:
-            ValueError: the order is not from 0 to this one's.
+            ValueError: the order is not between 0 and this model's.
         """
         if not 0 <= order <= self.order:
             raise ValueError(f"order must be from 0 to {self.order}")
@@ -118,16 +118,16 @@ class NGram:
         return NGram(self.index.with_order(order), self.of_characters)
 
     def with_best_order(self, validation: AnyIds) -> tuple["NGram", float]:
-        """The model of the order with the lowest loss on a text, and that loss."""
+        """Returns the model of the order with the lowest loss on a text, and that loss."""
         losses = self.losses(validation)
         best = int(np.argmin(losses))
         return self.with_order(best), float(losses[best])
 
     def losses(self, ids: AnyIds) -> Doubles:
-        """Mean cross-entropy over a text of the model of each order up to this one.
+        """Returns the mean cross-entropy over a text for each order up to this model's.
 
-        The first character is only read, as in ``training.evaluate``, and contexts begin anew
-        every 2²⁰ characters.
+        The first character is read but not predicted, as in ``trainer.evaluate``, and contexts
+        restart every 2²⁰ characters.
 
         Args:
             ids: shape [characters], at least 2.
@@ -146,22 +146,22 @@ class NGram:
         return total / (len(ids) - 1)
 
     def next_distribution(self, context: Sequence[int] | AnyInts) -> Doubles:
-        """Probabilities of the next id after a context of any length, shape [vocabulary]."""
+        """Returns the probabilities of the next id after a context of any length, [vocabulary]."""
         return self.distribution(self.index.read(context)).copy()
 
     def distribution(self, runs: RowIds) -> Doubles:
-        """Probabilities of the next id, [vocabulary], after the context of some runs.
+        """Returns the probabilities of the next id, [vocabulary], after a context.
 
         Args:
-            runs: as ``ContextIndex.read`` gives them.
+            runs: of the context, as ``ContextIndex.read`` returns them.
 
         Returns:
-            An array that the model may keep: not to be changed.
+            An array that may be in the model's cache: do not modify it.
         """
         firsts, lasts = runs.tolist()
         seen = sum(a < b for a, b in zip(firsts, lasts, strict=True))
         probabilities = np.full(self.vocabulary_size, 1 / self.vocabulary_size)
-        # Interpolates from order 0, or the longest remembered context, to the longest seen.
+        # Interpolates from order 0, or from the longest cached context, to the longest seen.
         begin = 0
         for order in reversed(range(seen)):
             remembered = self._cache.get((order, firsts[order]))
@@ -171,7 +171,7 @@ class NGram:
         for order in range(begin, seen):
             first, last = firsts[order], lasts[order]
             if last - first == 1:
-                # All longer contexts have this one row: one factor says what they leave over.
+                # All longer contexts consist of this row: one factor gives what they leave over.
                 left = float(self._single_discounts[order:seen].prod())
                 probabilities = left * probabilities
                 probabilities[self.index.rows[first]] += 1 - left
@@ -195,10 +195,9 @@ class NGram:
         self._cache[order, first] = probabilities
 
     def _estimate_discounts(self) -> Doubles:
-        """Discounts of counts 0, 1, 2 and more, lower orders' and highest order's.
+        """Returns the discounts of counts 0, 1, 2 and more, shape [order + 1, 2, 4].
 
-        Returns:
-            Shape [order + 1, 2, 4]; [:, 1] is for when that order is the highest.
+        [:, 1] applies if that order is the highest.
         """
         discounts = np.zeros((self.order + 1, 2, 4))
         for order in range(self.order + 1):
@@ -209,9 +208,9 @@ class NGram:
         return discounts
 
     def _backoff_sums(self, order: int, *, raw: bool) -> Doubles:
-        """Sums of the discounts in all rows before each, shape [characters + 1].
+        """Returns the sum of the discounts in all rows before each, shape [characters + 1].
 
-        What a run of rows gives to the lower order is the difference at its ends.
+        A run of rows gives the difference at its ends to the lower order.
         """
         places, counts = self.index.pairs(order, raw=raw)
         taken = self._discounts[order, int(raw)].astype(np.float32)[np.minimum(counts, 3)]
@@ -224,7 +223,7 @@ class NGram:
         return sums
 
     def _log_likelihoods(self, ids: AnyIds) -> Doubles:
-        """Log-probability of a text without its first character, for each order."""
+        """Returns the log-probability of a text without its first character, for each order."""
         result = np.empty(self.order + 1)
         lower = np.full(len(ids), 1 / self.vocabulary_size)
         for order, (at, first, last, next_first, next_last) in enumerate(
@@ -253,42 +252,42 @@ class NGram:
         return result
 
     def to_bytes(self) -> bytes:
-        """The file: safetensors with one tensor, ``rows``, and the sizes as metadata."""
+        """Returns the file: safetensors with one tensor, ``rows``, and the sizes as metadata."""
         sizes = {
             "format": 1,
             "vocabulary_size": self.vocabulary_size,
             "order": self.order,
             "of_characters": self.of_characters,
         }
-        # One entry: safetensors writes several in any order, and equal models have equal bytes.
+        # One entry: safetensors writes several in any order, but equal models need equal bytes.
         return to_safetensors({"rows": self.index.rows}, {"ngram": json.dumps(sizes)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "NGram":
-        """The model of such a file. Any rows make a sound model, so it is sizes that are checked.
+        """Reads a model's file. Any rows make a valid model, so only the sizes are checked.
 
         Raises:
-            CheckpointError: saying what is wrong.
+            CheckpointError: the file is damaged; the message says how.
         """
         header = read_tensor_header(data, _FILE, _MAX_HEADER)
         if len(data) > FILE_LIMIT + header.size:
-            raise CheckpointError("the n-gram model is larger than one may be")
+            raise CheckpointError("the n-gram model is too large")
         sizes = parse_object(str(header.metadata.get("ngram")).encode(), _FILE)
         if sizes.get("format") != 1:
-            raise CheckpointError("the n-gram model is of a format that this version doesn't read")
+            raise CheckpointError("the n-gram model has a format that this version does not read")
         vocabulary_size = _size(sizes, "vocabulary_size", 1, MAX_VOCABULARY)
         order = _size(sizes, "order", 0, MAX_ORDER)
         dtype = _id_type(vocabulary_size)
         length = (len(data) - header.size) // dtype.itemsize
         name = "U8" if dtype.itemsize == 1 else "U16"
         if length < 1 or header.tensors != {"rows": (name, [length])}:
-            raise CheckpointError("the n-gram model does not hold the rows that its header says")
+            raise CheckpointError("the n-gram model does not contain the rows that it declares")
         try:
             rows: AnyIds = parse_safetensors(data)["rows"]
         except SafetensorError as error:
             raise CheckpointError(f"the n-gram model: {error}") from None
         if rows.max() >= vocabulary_size:
-            raise CheckpointError("the n-gram model holds an id that is not in its vocabulary")
+            raise CheckpointError("the n-gram model contains an id that is not in its vocabulary")
         of_characters = _size(sizes, "of_characters", len(rows), 1 << 53)
         return cls(ContextIndex(rows, vocabulary_size, order), of_characters)
 
@@ -298,10 +297,10 @@ def _id_type(vocabulary_size: int) -> np.dtype[Any]:
 
 
 def _discounts(counts: RowIds) -> Doubles:
-    """What is taken off counts of 0, 1, 2 and more, shape [4] (Chen & Goodman 1998, eq. 26).
+    """Returns the discounts of counts 0, 1, 2 and more, shape [4] (Chen & Goodman 1998, eq. 26).
 
-    They are kept above 0, so every probability is, and multiples of 2⁻²⁰, so that sums of them
-    are exact and ``losses`` and ``next_distribution`` agree.
+    They are above 0, so every probability is, and multiples of 2⁻²⁰, so that their sums are exact
+    and ``losses`` and ``next_distribution`` agree.
     """
     n = [int(np.count_nonzero(counts == count)) for count in range(5)]
     discounts = list(_FALLBACK_DISCOUNTS)
@@ -316,5 +315,5 @@ def _discounts(counts: RowIds) -> Doubles:
 def _size(sizes: dict[str, Any], name: str, low: int, high: int) -> int:
     value = sizes.get(name)
     if type(value) is not int or not low <= value <= high:
-        raise CheckpointError(f"the n-gram model's {name} is not from {low} to {high}")
+        raise CheckpointError(f"the n-gram model's {name} is not between {low} and {high}")
     return value

@@ -1,12 +1,12 @@
 """The counts of an n-gram model of every order, held as one sorted array of characters.
 
-The characters of the text, which is read as a ring, are sorted by what stands before them, nearest
-first, ``order`` characters deep: these are the rows. Then each context up to that length is a run
-of rows, the characters in the run are what followed it, and the run of the context made longer by
-its follower is found by counting equal characters further up (the last-to-first map of Burrows &
-Wheeler 1994). So one array of a byte per character is all the counts of all orders; the rest is
-worked out from it. Rows that the order does not tell apart are sorted by character: the array is a
-function of the counts alone.
+The characters of the text, which is read as a ring, are sorted by the characters before them,
+nearest first, ``order`` characters deep: these are the rows. Each context up to that length is then
+a run of rows, the characters in the run are its followers, and the run of the context extended by a
+follower is found by counting equal characters further up (the last-to-first map of Burrows &
+Wheeler 1994). So one array of one byte per character contains the counts of all orders; everything
+else is derived from it. Rows that the order does not tell apart are sorted by character, so the
+array depends only on the counts.
 
 Knows numpy; nothing of probabilities.
 """
@@ -24,7 +24,7 @@ RowIds = NDArray[np.int32]
 
 
 class ContextIndex:
-    """The contexts of a text and what followed them.
+    """The contexts of a text and their followers.
 
     Args:
         rows: the sorted characters, shape [characters]; see the module's text.
@@ -37,8 +37,8 @@ class ContextIndex:
         self.vocabulary_size = vocabulary_size
         self.order = order
         counts = np.bincount(rows, minlength=vocabulary_size)
-        # Rows whose context ends in id w are _starts[w] up to _starts[w + 1]; the j-th row is the
-        # place to which the row origins[j] is mapped.
+        # Rows whose context ends in id w are _starts[w] up to _starts[w + 1]; row origins[j] is
+        # mapped to row j.
         self._starts = np.concatenate(([0], np.cumsum(counts)))
         self.origins: RowIds = np.argsort(rows, kind="stable").astype(np.int32)
         self._depths = _depths(rows, self.origins, self._starts, order)
@@ -47,11 +47,11 @@ class ContextIndex:
 
     @classmethod
     def of(cls, ids: AnyIds, vocabulary_size: int, order: int) -> "ContextIndex":
-        """Sorts a text, shape [characters], which must not be empty."""
+        """Sorts a non-empty text, shape [characters]."""
         return cls(_sort_by_context(ids, vocabulary_size, order), vocabulary_size, order)
 
     def with_order(self, order: int) -> "ContextIndex":
-        """The index of a lower order: as if the text was sorted less deep."""
+        """Returns the index of a lower order, as if the text had been sorted less deep."""
         runs = np.cumsum(self._depths <= order, dtype=np.int32)
         keys = _joined(runs, self.vocabulary_size, self.rows)
         del runs
@@ -62,13 +62,13 @@ class ContextIndex:
         return ContextIndex(rows, self.vocabulary_size, order)
 
     def pairs(self, order: int, *, raw: bool) -> tuple[RowIds, RowIds]:
-        """Every context of a length with each of its followers, and the count of each.
+        """Returns every pair of a context of one length and a follower, with its count.
 
-        The count of the highest order is how often the pair occurs; that of a lower one, how many
-        distinct characters stand before it (Kneser & Ney).
+        At the highest order the count is the number of occurrences of the pair; at a lower one, the
+        number of distinct characters before it (Kneser & Ney).
 
         Returns:
-            The places to which the pairs' first rows are mapped, and the counts; [pairs] each.
+            The rows to which the pairs' first rows are mapped, and the counts; [pairs] each.
         """
         places = np.flatnonzero(self._depths <= order + 1).astype(np.int32)
         if raw:
@@ -83,26 +83,29 @@ class ContextIndex:
         return places, counts
 
     def followers(self, order: int, first: int, last: int, *, raw: bool) -> AnyIds:
-        """The ids that followed a context, each as often as ``pairs`` counts it."""
+        """Returns the followers of a context, each as often as ``pairs`` counts it."""
         ids = self.rows[first:last]
         return ids if raw else ids[self._follower_depths[first:last] <= order + 2]
 
     def pairs_before(self, order: int) -> RowIds:
-        """How many pairs begin before each row, as ``pairs`` counts those of a lower order.
+        """Returns the number of pairs before each row, as ``pairs`` counts them at a lower order.
 
-        Shape [characters + 1]: a run's count is the difference at its ends.
+        Shape [characters + 1]: the count of a run is the difference at its ends.
         """
         return _counts_before(self._depths <= order + 2)
 
     def followers_before(self, order: int) -> RowIds:
-        """The same of what ``followers`` gives."""
+        """Returns the number of ``followers`` before each row, in the same way."""
         return _counts_before(self._follower_depths <= order + 2)
 
     def runs_along(
         self, ids: AnyIds
     ) -> Iterator[tuple[NDArray[np.intp], RowIds, RowIds, RowIds, RowIds]]:
-        """For each order: the places in a text whose context of that length was seen, the ends of
-        the contexts' runs, and those of the runs of the contexts with the character that follows.
+        """Yields, for each order, where in a text the context of that length was seen.
+
+        Yields:
+            Positions, the ends of their contexts' runs, and the ends of the runs of the contexts
+            extended by the character at the position.
         """
         at = np.arange(len(ids))
         first = np.zeros(len(ids), dtype=np.int32)
@@ -114,7 +117,7 @@ class ContextIndex:
             at, first, last = at[seen] + 1, next_first[seen], next_last[seen]
 
     def _follow(self, ids: AnyIds, first: RowIds, last: RowIds) -> tuple[RowIds, RowIds]:
-        """Runs of many contexts, each made longer by the id at its place."""
+        """Returns the runs of many contexts, each extended by the id at its position."""
         next_first, next_last = np.empty_like(first), np.empty_like(last)
         by_id = np.argsort(ids, kind="stable")
         end = 0
@@ -129,9 +132,9 @@ class ContextIndex:
         return next_first, next_last
 
     def read(self, context: Sequence[int] | AnyInts) -> RowIds:
-        """Ends of the runs of a context's last 0, 1, … order characters, shape [2, order + 1].
+        """Returns the ends of the runs of a context's last 0, 1, … order characters.
 
-        A context that was never seen has an empty run.
+        Shape [2, order + 1]. A context that was never seen has an empty run.
         """
         runs = np.zeros((2, self.order + 1), dtype=np.int32)
         runs[1, 0] = len(self.rows)
@@ -140,7 +143,7 @@ class ContextIndex:
         return runs
 
     def extend(self, runs: RowIds, id_: int) -> RowIds:
-        """The ends of the runs, as ``read`` gives them, once one more id was read."""
+        """Returns the ends of the runs, as ``read`` does, after one more id."""
         low = int(self._starts[id_])
         origins = self.origins[low : int(self._starts[id_ + 1])]
         extended = np.empty_like(runs)
@@ -150,10 +153,10 @@ class ContextIndex:
 
 
 def _sort_by_context(ids: AnyIds, vocabulary_size: int, order: int) -> AnyIds:
-    """The characters of a ring sorted by what stands before them, ``order`` deep, then by id.
+    """Sorts the characters of a ring by those before them, ``order`` deep, then by id.
 
-    Ranks of contexts are doubled in depth at each round (Manber & Myers 1990), from as many
-    characters as fit 63 bits.
+    Each round doubles the depth of the contexts' ranks (Manber & Myers 1990), starting from as many
+    characters as fit into 63 bits.
     """
     depth = min(order, int(63 / math.log2(max(2, vocabulary_size)) - 1e-9))
     ranks = _ranks(_recent(ids, vocabulary_size, depth))
@@ -168,7 +171,7 @@ def _sort_by_context(ids: AnyIds, vocabulary_size: int, order: int) -> AnyIds:
 
 
 def _recent(ids: AnyIds, vocabulary_size: int, depth: int) -> NDArray[np.int64]:
-    """The ids before each place as one number, the nearest being its first digit."""
+    """Returns the ids before each position as one number whose first digit is the nearest id."""
     keys = np.zeros(len(ids), dtype=np.int64)
     for distance in range(1, depth + 1):
         keys *= vocabulary_size
@@ -184,7 +187,7 @@ def _joined(high: NDArray[np.signedinteger[Any]], base: int, low: AnyInts) -> ND
 
 
 def _ranks(keys: NDArray[np.int64]) -> RowIds:
-    """The rank of each key among the distinct ones, from 0."""
+    """Returns the rank of each key among the distinct keys, from 0."""
     by_key = np.argsort(keys)
     keys = keys[by_key]
     changes = np.zeros(len(keys), dtype=bool)
@@ -197,15 +200,15 @@ def _ranks(keys: NDArray[np.int64]) -> RowIds:
 def _depths(
     rows: AnyIds, origins: RowIds, starts: NDArray[np.int64], order: int
 ) -> NDArray[np.uint8]:
-    """For each row, the least length at which its context differs from that of the row before.
+    """Returns, for each row, the least length at which its context differs from the row before's.
 
-    Those longer than ``order + 1``, which is as deep as the rows tell, are given as
-    ``order + 2``. A row's context of one more character begins anew just if the row that maps to
-    it is the first with its character in the run of its own context (Beller et al. 2013).
+    The rows tell lengths up to ``order + 1``; longer ones are given as ``order + 2``. A row's
+    context of one more character starts a new run if and only if the row that maps to it is the
+    first with its character in the run of its own context (Beller et al. 2013).
     """
     total = len(rows)
     depths = np.full(total, order + 2, dtype=np.uint8)
-    # The row above with the same character; none has −1.
+    # The row above with the same character; −1 where there is none.
     above = np.empty(total, dtype=np.int32)
     above[1:] = origins[:-1]
     begins = starts[:-1][np.diff(starts) > 0]
@@ -223,7 +226,7 @@ def _depths(
 
 
 def _counts_before(flags: NDArray[np.bool_]) -> RowIds:
-    """How many flags are set before each place, shape [places + 1]."""
+    """Returns the number of flags set before each position, shape [positions + 1]."""
     counts = np.zeros(len(flags) + 1, dtype=np.int32)
     np.cumsum(flags, out=counts[1:])
     return counts

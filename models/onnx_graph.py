@@ -1,4 +1,4 @@
-"""ONNX graphs: put together, and run. Knows no network."""
+"""Builds ONNX graphs and runs them. Knows no network."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,8 +24,8 @@ class OnnxSession:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         options = onnxruntime.SessionOptions()
-        # One thread: a second one buys little for products this small, which wait for memory; each
-        # core has work of its own; and int8 products of two threads are scaled apart.
+        # One thread: products this small wait for memory, so a second thread gains little; each
+        # core has its own work; and with two threads int8 products are scaled separately.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -40,23 +40,23 @@ class OnnxSession:
 
 
 class GraphBuilder:
-    """A graph in the making."""
+    """A graph under construction."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 
     def add(self, operator: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> str:
-        """Adds a node and returns the name of its first output that has one.
+        """Adds a node and returns the name of its first output that has a name.
 
-        Without ``outputs`` it has one, whose name is made up.
+        Without ``outputs`` the node has one output, with a generated name.
         """
         names = outputs or (f"{operator}_{len(self._nodes)}",)
         self._nodes.append(helper.make_node(operator, inputs, names, **attributes))
         return next(name for name in names if name)
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """Adds a constant and returns its name; the first of a name stays."""
+        """Adds a constant, unless one of this name exists, and returns the name."""
         if name not in self._constants:
             self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
@@ -72,17 +72,17 @@ class GraphBuilder:
 
 
 def value(name: str, kind: int, *shape: int | str) -> onnx.ValueInfoProto:
-    """An input or output: its name, type and shape; a word stands for any size."""
+    """Describes an input or output; a word in the shape stands for any size."""
     return helper.make_tensor_value_info(name, kind, shape)
 
 
 def values(names: Sequence[str], kind: int, *shape: int | str) -> list[onnx.ValueInfoProto]:
-    """Inputs or outputs that are alike."""
+    """Describes inputs or outputs of the same type and shape."""
     return [value(name, kind, *shape) for name in names]
 
 
 def model_of(graph: onnx.GraphProto, *, microsoft: bool = False) -> onnx.ModelProto:
-    """The model of a graph, in ONNX's standard operators and, if wanted, Microsoft's."""
+    """Wraps a graph of ONNX's standard operators and, optionally, Microsoft's into a model."""
     opsets = [helper.make_opsetid("", OPSET)]
     if microsoft:
         opsets.append(helper.make_opsetid(MICROSOFT, 1))

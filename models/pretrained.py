@@ -1,13 +1,13 @@
-"""Small trained checkpoints that ship with the code, and how they get among the models.
+"""Small trained checkpoints that ship with the code, and their installation among the models.
 
-A shipped checkpoint is a directory ``<root>/<name>/`` of ``config.json``, ``vocab.json``,
+A shipped checkpoint is a directory ``<root>/<name>/`` with ``config.json``, ``vocab.json``,
 ``card.json``, ``history.jsonl``, ``lines.u64`` and ``model.safetensors``, whose weights are fp16:
-half the size, for less than 0.001 nats. Of its corpus it holds the excerpts alone that are in
-``cells.json``, what the search for cells found (``models.cells``): that takes the text. At the
-first start each is published as ``<name>:latest``, once: who deletes it is not given it again.
-One that was trained anew is published over the one before.
+half the size, for less than 0.001 nats. The only text of its corpus is the excerpts in
+``cells.json``, the findings about its cells (``models.inside.cells``), which need that text. At the
+first start each is published as ``<name>:latest``, once: a deleted one does not come back. A
+retrained one replaces the one before. Knows no client.
 
-    python -m models.pretrained CHECKPOINT TARGET    makes one of a published checkpoint
+    python -m models.pretrained CHECKPOINT TARGET    packs a published checkpoint
 """
 
 import json
@@ -28,11 +28,11 @@ from models.inside.results import keep_cells
 from models.text.vocab import Vocabulary
 
 INSTALLED = ".pretrained"
-"""A file beside the models: a line for each that was published from here, with its date."""
+"""A file next to the models: a line with name and date for each one installed."""
 
 
 def pack(checkpoint: Checkpoint, target: Path) -> None:
-    """Writes a checkpoint as it ships; its cells are searched first, which takes a while."""
+    """Writes a checkpoint for shipping; searches its cells first, which takes a while."""
     cells = find_cells(checkpoint)
     target.mkdir(parents=True)
     files = {
@@ -42,7 +42,7 @@ def pack(checkpoint: Checkpoint, target: Path) -> None:
     }
     for name, value in files.items():
         (target / name).write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    # On one line: a number for each character of its excerpts would be as many lines.
+    # On one line: indented, each number of its excerpts would take a line.
     (target / "cells.json").write_text(json.dumps(cells, ensure_ascii=False) + "\n", "utf-8")
     lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in checkpoint.history)
     (target / "history.jsonl").write_text(lines, "utf-8")
@@ -52,7 +52,7 @@ def pack(checkpoint: Checkpoint, target: Path) -> None:
 
 
 def unpack(directory: Path) -> Checkpoint:
-    """A shipped checkpoint, its weights as fp32. What ships is trusted: it is part of the code."""
+    """Reads a shipped checkpoint, with fp32 weights. It is trusted: it is part of the code."""
 
     def text(name: str) -> str:
         return (directory / name).read_text("utf-8")
@@ -70,10 +70,10 @@ def unpack(directory: Path) -> Checkpoint:
 
 
 def install(registry: Registry, root: Path) -> list[str]:
-    """Publishes what ships and was not published yet; their names.
+    """Publishes shipped checkpoints that were not installed yet, and returns their names.
 
-    One that was trained later takes the place of what shipped before it, which stays under a tag
-    of its own. What has the name and did not ship stays as it is.
+    A newer one replaces the shipped one before, which is kept under its own tag. A model of the
+    same name that did not ship is left as it is.
     """
     record = registry.root / INSTALLED
     known = _installed(record)
@@ -103,7 +103,7 @@ def install(registry: Registry, root: Path) -> list[str]:
 
 
 def _installed(record: Path) -> dict[str, str]:
-    """What was published: names, and when each was trained; earlier records have no dates."""
+    """Reads names and training dates from the record; those of earlier releases lack dates."""
     lines = record.read_text("utf-8").splitlines() if record.exists() else []
     return {name: date for name, _, date in (line.partition(" ") for line in lines)}
 

@@ -4,5 +4,5 @@ import math
 
 
 def bits(loss: float) -> float:
-    """Bits for the nats of a loss."""
+    """Converts a loss from nats to bits."""
     return loss / math.log(2)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from models.checkpoints.archive import zipped
+from models.checkpoints.card import HistoryPoint
 from models.checkpoints.format import MANIFEST, Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -25,10 +26,17 @@ JOB = "0123456789abcdef012345"
 
 def full_checkpoint(seed: int = 0, **card: Any) -> Checkpoint:
     """One that has something of everything."""
-    card = {"job_id": JOB, "created_at": "2026-01-02T03:04:05.000Z", "step": 9} | card
-    history = [{"step": 5, "train_loss": 2.5, "val_loss": None}, {"step": 5, "text": "a b\n"}]
+    made: dict[str, Any] = {
+        "job_id": JOB,
+        "created_at": "2026-01-02T03:04:05.000Z",
+        "step": 9,
+    } | card
+    history: list[HistoryPoint] = [
+        {"step": 5, "train_loss": 2.5, "val_loss": None},
+        {"step": 5, "text": "a b\n"},
+    ]
     lines = np.array([1, 2**63], np.uint64)
-    return replace(toy_checkpoint(seed=seed, **card), history=history, lines=lines)
+    return replace(toy_checkpoint(seed=seed, **made), history=history, lines=lines)
 
 
 Contents = dict[str, bytes]
@@ -168,32 +176,35 @@ def without(name: str) -> Callable[[bytes], bytes]:
 
 DEEP = b'{"options": {"a": ' + b"[" * 500 + b"]" * 500 + b"}}"
 ATTACKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "nothing": (lambda _: b"", "no zip"),
-    "a text": (lambda _: b"never mind" * 10, "no zip"),
-    "truncated": (lambda sound: sound[:-30], "no zip"),
+    "nothing": (lambda _: b"", "not a zip"),
+    "a text": (lambda _: b"never mind" * 10, "not a zip"),
+    "truncated": (lambda sound: sound[:-30], "not a zip"),
     "cut in the middle": (lambda sound: sound[:5000] + sound[9000:], "damaged"),
-    "something behind it": (lambda sound: sound + b"\0", "no zip"),
+    "something behind it": (lambda sound: sound + b"\0", "not a zip"),
     "a bomb": (bomb, "larger than"),
     "a bomb that lies": (bomb_that_lies, "damaged"),
-    "a directory bomb": (directory_bomb, "more in it"),
-    "a directory bomb of zip64": (directory_bomb_64, "more in it"),
+    "a directory bomb": (directory_bomb, "more entries"),
+    "a directory bomb of zip64": (directory_bomb_64, "more entries"),
     "twice": (twice, "twice"),
-    "a link": (linked, "not a file"),
+    "a link": (linked, "not a plain file"),
     "encrypted": (flagged, "encrypted"),
-    "bzip2": (lambda sound: pack(contents(sound), zipfile.ZIP_BZIP2), "uncommon"),
-    "up": (named("../../../etc/passwd"), "no checkpoint has"),
-    "from the root": (named("/etc/passwd"), "no checkpoint has"),
-    "backwards": (named("..\\card.json"), "no checkpoint has"),
-    "in a folder": (named("toy/card.json"), "no checkpoint has"),
-    "a name and a NUL": (named("card.json\0.exe"), "no checkpoint has"),
-    "a folder": (named("card.json/"), "no checkpoint has"),
-    "a pickle": (named("model.pt"), "no checkpoint has"),
+    "bzip2": (lambda sound: pack(contents(sound), zipfile.ZIP_BZIP2), "unsupported compression"),
+    "up": (named("../../../etc/passwd"), "does not belong in a checkpoint"),
+    "from the root": (named("/etc/passwd"), "does not belong in a checkpoint"),
+    "backwards": (named("..\\card.json"), "does not belong in a checkpoint"),
+    "in a folder": (named("toy/card.json"), "does not belong in a checkpoint"),
+    "a name and a NUL": (named("card.json\0.exe"), "does not belong in a checkpoint"),
+    "a folder": (named("card.json/"), "does not belong in a checkpoint"),
+    "a pickle": (named("model.pt"), "does not belong in a checkpoint"),
     "no manifest": (without("manifest.json"), "manifest.json is missing"),
     "no weights": (without("model.safetensors"), "model.safetensors is missing"),
     "the manifest of another": (lambda s: pack(contents(s) | {"card.json": b"{}"}), "sha256"),
-    "JSON without end": (changed(card=b"[" * 100_000), "sound JSON"),
-    "JSON too deep to write": (changed(card=DEEP), "sound JSON"),
-    "a card of a megabyte": (changed(card={"options": {"a": "b" * 900_000}}), "its kind may be"),
+    "JSON without end": (changed(card=b"[" * 100_000), "not valid JSON"),
+    "JSON too deep to write": (changed(card=DEEP), "not valid JSON"),
+    "a card of a megabyte": (
+        changed(card={"options": {"a": "b" * 900_000}}),
+        "is too large",
+    ),
     "a loss that is a word": (carded(val_loss="low"), "not a number"),
     "a loss beyond all": (carded(val_loss=10**400), "not a number"),
     "half a precision": (carded(precision={"exact": 1.0}), "lacks exact or fast"),
@@ -209,11 +220,11 @@ ATTACKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a history without steps": (changed(history=b'{"text": "a"}\n'), "not a number"),
     "a sample that is a number": (changed(history=b'{"step": 1, "text": 5}\n'), "not text"),
     "text of another alphabet": (changed(validation="é".encode()), "vocabulary"),
-    "weights of another shape": (changed(model=b"\2" + b"\0" * 7 + b"{}"), "config.json says"),
+    "weights of another shape": (changed(model=b"\2" + b"\0" * 7 + b"{}"), "config.json describes"),
     "sizes without bound": (
         changed(config={"format": 1, "vocabulary_size": 28, "hidden_size": 1 << 40}),
         "hidden_size must be",
     ),
     "a config of another kind": (changed(config={"format": 1, "kind": ["lstm"]}), "config.json"),
-    "lines in no order": (changed(lines=struct.pack("<2Q", 2, 1)), "increase"),
+    "lines in no order": (changed(lines=struct.pack("<2Q", 2, 1)), "increasing order"),
 }

@@ -14,7 +14,7 @@ from tests.support import TOY, MakeJob, StartWorker, WorkerProcess
 from worker.corpora import CorpusStore
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 
 # In the background SIGINT is ignored, and so it would be by all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     ours = parser.getgroup("charloom")
     ours.addoption("--kills", type=int, default=50, help="of -m chaos, in all")
     ours.addoption("--seed", type=int, help="of -m chaos: the same kills again")
+    ours.addoption("--rewrite-docs", action="store_true", help="writes docs/commands.md anew")
     ours.addoption("--fuzz-seconds", type=int, default=20, help="of -m fuzz, for each target")
 
 
@@ -57,12 +58,12 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def settings(data: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(data: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> WorkerSettings:
     """A worker's settings, which are in the environment too."""
     monkeypatch.setenv("CHARLOOM_DATA", str(data))
     monkeypatch.setenv("CHARLOOM_REDIS_URL", redis_url)
     monkeypatch.setenv("CHARLOOM_THREADS", "1")
-    return Settings.from_environment()
+    return WorkerSettings.from_environment()
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def make_job(store: JobStore, toy_corpus: str, data: Path) -> MakeJob:
 
 
 @pytest.fixture
-def start_worker(settings: Settings, tmp_path: Path) -> Iterator[StartWorker]:
+def start_worker(settings: WorkerSettings, tmp_path: Path) -> Iterator[StartWorker]:
     """Starts workers; those that still run after the test are ended."""
     workers: list[WorkerProcess] = []
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig
 from models.text.vocab import Vocabulary
 
 CONFIG = NetworkConfig(vocabulary_size=3, num_layers=1, hidden_size=2)
 VOCABULARY = Vocabulary("characters", sorted(map(ord, "\naé")))
-CARD = {
+CARD: Card = {
     "corpus": {"id": "0" * 64, "characters": 1234},
     "step": 500,
     "val_loss": 1.5,
@@ -30,7 +31,7 @@ def a_checkpoint(step: int = 500, history: int = 2) -> Checkpoint:
         config=CONFIG,
         vocabulary=VOCABULARY,
         weights={name: np.full(shape, step, np.float32) for name, shape in CONFIG.shapes().items()},
-        card=CARD | {"step": step},
+        card={**CARD, "step": step},
         history=[{"step": i, "train_loss": 2.0, "text": "a\u2028é\r\n"} for i in range(history)],
         validation="aé\n".encode(),
         lines=np.array([1, 2**63, 2**64 - 1], np.uint64),

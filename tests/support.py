@@ -18,7 +18,7 @@ from rq.executions import Execution
 from worker.events import JobEvent
 from worker.jobs import Job
 from worker.queue import NAME, Queue
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -63,7 +63,7 @@ def all_events(queue: Queue, job: Job, timeout: float = 60) -> list[JobEvent]:
 class WorkerProcess:
     """A real worker and its output."""
 
-    settings: Settings
+    settings: WorkerSettings
     log: Path
     process: subprocess.Popen[bytes] = field(init=False)
 

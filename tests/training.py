@@ -16,7 +16,7 @@ from tests.support import all_events, is_alive
 from worker.events import ErrorText, JobEvent, ProgressData
 from worker.jobs import Job
 from worker.queue import Queue
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 from worker.trainer import generations
 
 LONG: dict[str, Any] = {"max_steps": 1_000_000, "evaluate_every": 1_000_000, "sample_at": []}
@@ -78,7 +78,7 @@ def rest_at(step: int) -> TrainerState:
 
 def history(job: Job) -> list[HistoryPoint]:
     """The lines of its checkpoint's history that do not depend on the clock."""
-    registry = Registry(Settings.from_environment().data.models)
+    registry = Registry(WorkerSettings.from_environment().data.models)
     lines = registry.history(Reference(job.model))
     return [line for line in lines if line.get("val_loss") is not None or "text" in line]
 

@@ -10,11 +10,8 @@ import redis
 
 from worker import logs
 from worker.queue import Queue
-from worker.settings import Settings, SettingsError
+from worker.settings import NICENESS, SettingsError, WorkerSettings
 from worker.trainer.rq_worker import TrainingWorker, configure_logging
-
-NICENESS = 10
-"""Sampling stays smooth: training takes the cores that the server leaves."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 """Seconds before a worker that lost Redis starts again; doubled each time."""
@@ -30,7 +27,7 @@ log = logs.logger("worker")
 
 def main() -> None:
     try:
-        settings = Settings.from_environment()
+        settings = WorkerSettings.from_environment()
     except SettingsError as error:
         sys.exit(f"worker: {error}")
     configure_logging()
@@ -39,7 +36,7 @@ def main() -> None:
     log.info("stopped")
 
 
-def keep_working(settings: Settings) -> None:
+def keep_working(settings: WorkerSettings) -> None:
     """Works until a signal, across outages of Redis and errors that end RQ's loop."""
     pause = FIRST_PAUSE
     while True:
@@ -62,7 +59,7 @@ def keep_working(settings: Settings) -> None:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def wait_for_redis(settings: Settings) -> None:
+def wait_for_redis(settings: WorkerSettings) -> None:
     queue = Queue(settings.redis_url)
     pause = FIRST_PAUSE
     while not queue.ping():

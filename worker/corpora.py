@@ -310,7 +310,7 @@ class CorpusStore:
 
 
 def _saved(path: Path) -> Any:
-    """What a file of this format holds; None if there is none, or of another format."""
+    """The content of a file; None if there is none, or if it is of another format."""
     try:
         saved = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""A job's events on disk, one JSON object a line: what each kind says, read and appended.
+"""A job's events on disk, one JSON object a line: the data of each kind, read and appended.
 
 Knows no job but its directory, and nothing of Redis.
 """
@@ -137,7 +137,7 @@ class EventLog:
         self._end = tail.offset
 
     def _cut(self) -> None:
-        """Removes a line that a crash, or a full disk, tore."""
+        """Removes a line that a crash or a full disk left incomplete."""
         if self.path.exists() and self.path.stat().st_size > self._end:
             os.truncate(self.path, self._end)
 

@@ -27,9 +27,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
-from models.checkpoints.card import BaselineFigures
 from models.errors import Conflict, NotFound
 from models.files import sync_directory, write_durably
 from worker.clock import timestamp
@@ -42,6 +41,10 @@ from worker.events import (
     JobEvent,
     ProgressData,
 )
+
+if TYPE_CHECKING:
+    # At run time it would bring numpy, and with it threads, into each worker.
+    from models.checkpoints.card import BaselineFigures
 
 Status = Literal["queued", "running", "paused", "cancelling", "finished", "cancelled", "failed"]
 
@@ -72,7 +75,7 @@ class Running(TypedDict, total=False):
     options: Mapping[str, Any]
     device: str
     progress: ProgressData | None
-    baseline: BaselineFigures | None
+    baseline: "BaselineFigures | None"
     needs_bytes: int
     paused: ErrorText
 
@@ -98,7 +101,7 @@ class JobSummary(TypedDict):
     corpus_id: str
     device: str | None
     progress: ProgressData | None
-    baseline: BaselineFigures | None
+    baseline: "BaselineFigures | None"
     error: ErrorText | None
     links: Mapping[str, str]
 
@@ -287,7 +290,7 @@ class Job:
         return result
 
     def running(self) -> Running:
-        """What the worker last wrote with ``set_running``; empty before it started."""
+        """The values of the last ``set_running``; empty before the job started."""
         try:
             running = self._read("running.json")
         except ValueError:

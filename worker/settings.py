@@ -15,13 +15,16 @@ from worker.data import DataDirectory
 DATA = "data"
 """Where everything is kept, unless ``CHARLOOM_DATA`` says otherwise."""
 
+NICENESS = 10
+"""Sampling stays smooth: training takes the cores that the server leaves."""
+
 
 class SettingsError(Invalid):
     """A variable is missing or invalid; the message is one line for people."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class WorkerSettings:
     """``threads`` is the number that torch computes with; None is one for each core."""
 
     data: DataDirectory

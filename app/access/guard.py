@@ -18,11 +18,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.deadlines import BODY_PACE, Body
-from app.access.hosts import address_of, is_address, is_loopback, name_of
+from app.access.hosts import address_of, is_address, name_of
 from app.access.keys import Key, KeyRing, KeyScope, bearer
 from app.access.table import need, needed_for
 from app.http import problems
 from app.http.problems import Problem
+from app.supervisor.loopback import is_loopback
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 """They change nothing: RFC 9110, 9.2.1."""

@@ -7,16 +7,6 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or IP address is this machine's loopback."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def name_of(authority: str) -> str:
     """The name or IP address in ``host:port`` (RFC 3986); empty if there is none."""
     try:

@@ -1,7 +1,8 @@
-"""What a reader can verify of a text: that brackets, tags and environments are closed in order,
-that words are words, that C is C, and that names are new.
+"""What a reader can verify in a text: that brackets, tags and environments close in order, that
+words are words, that C is C, and that names are new.
 
-Pure functions of text, which say how many of how many. Knows no network and no corpus on disk.
+Pure functions of text that count, but for the C compiler that they run. Knows no network and no
+corpus on disk.
 """
 
 import re
@@ -24,19 +25,19 @@ COMPILER_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many of how many."""
+    """``good`` ones out of ``of``."""
 
     good: int
     of: int
 
     @property
     def share(self) -> float | None:
-        """From 0 to 1; None of none."""
+        """From 0 to 1; None out of none."""
         return self.good / self.of if self.of else None
 
 
 def brackets(text: str) -> Count:
-    """Brackets ``()[]{}`` that have their partner, closed in order."""
+    """Counts brackets ``()[]{}``, and those with a partner, closed in order."""
 
     def marks() -> Iterator[tuple[bool, str]]:
         for character in text:
@@ -49,22 +50,22 @@ def brackets(text: str) -> Count:
 
 
 def tags(text: str) -> Count:
-    """XML tags that are opened and closed in order; those that close themselves are not counted."""
+    """Counts XML tags, and those opened and closed in order; self-closing ones don't count."""
     found = (match.groups() for match in _TAG.finditer(text))
     return _matched((not end, name) for end, name, closed in found if not closed)
 
 
 def environments(text: str) -> Count:
-    r"""LaTeX's ``\begin`` and ``\end`` that belong together, in order."""
+    r"""Counts LaTeX's ``\begin`` and ``\end``, and those that match, in order."""
     found = (match.groups() for match in _ENVIRONMENT.finditer(text))
     return _matched((kind == "begin", name) for kind, name in found)
 
 
 def _matched(marks: Iterable[tuple[bool, str]]) -> Count:
-    """Marks that open or close something, and those of them that have a partner.
+    """Counts marks that open or close something, and those that have a partner.
 
-    One that closes what is open farther out leaves all in between without; what is open at the end
-    has no partner.
+    One that closes an outer mark leaves all in between without a partner; a mark that is open at
+    the end has none.
     """
     opened: list[str] = []
     good = total = 0
@@ -80,35 +81,35 @@ def _matched(marks: Iterable[tuple[bool, str]]) -> Count:
 
 
 def quotes(text: str, within: str = "\n\n") -> Count:
-    """Pieces of a text with straight double quotes in them, and those with an even number.
+    """Counts pieces of a text with straight double quotes, and those with an even number of them.
 
     Args:
         text: the text.
-        within: what pieces end with: an empty line for prose, a line's end for programs.
+        within: the end of a piece: an empty line for prose, a line end for programs.
     """
     numbers = [piece.count('"') for piece in text.split(within)]
     return Count(sum(n > 0 and n % 2 == 0 for n in numbers), sum(n > 0 for n in numbers))
 
 
 def words(text: str) -> Iterator[str]:
-    """The words of a text, in lower case."""
+    """Yields the words of a text, in lower case."""
     return (match[0].lower() for match in _WORD.finditer(text))
 
 
 def real_words(text: str, known: Collection[str]) -> Count:
-    """Words that are among the known ones; the last is left out, since a sample may cut it."""
+    """Counts words, and those that are known, but for the last, which a sample may have cut."""
     found = list(words(text))[:-1]
     return Count(sum(word in known for word in found), len(found))
 
 
 def closed_comments(text: str) -> Count:
-    """C comments that end before the next begins."""
+    """Counts C comments, and those that end before the next begins."""
     begun = text.split("/*")[1:]
     return Count(sum("*/" in comment for comment in begun), len(begun))
 
 
 def novelty(lines: Iterable[str], known: Collection[str]) -> LineNovelty:
-    """Of drawn lines, empty ones not counted, against those that are known."""
+    """Compares drawn lines, but for empty ones, with those that are known."""
     drawn = [line for line in lines if line]
     new = [line for line in drawn if line not in known]
     return LineNovelty(len(drawn), len(new), len(set(drawn)), len(set(new)))
@@ -139,7 +140,7 @@ _STRING = re.compile(r'\b[A-Z][A-Z0-9_]+(?=\s*")|(?<=")\s*[A-Z][A-Z0-9_]+\b')
 
 
 def _declared(function: str) -> list[str]:
-    """Types and macros of headers that aren't here, as far as they can be told by their names."""
+    """Declares types and macros of missing headers, as far as their names tell what they are."""
     head, _, body = function.partition("{")
     types = {*_TYPE.findall(function)}
     marks = {*_MARK.findall(function), *_MARK_OF_FUNCTION.findall(head)} - types
@@ -158,9 +159,9 @@ def _declared(function: str) -> list[str]:
 
 
 def compiler() -> str | None:
-    """A C compiler on the path that tells C from what is none; None if there is none.
+    """Returns a C compiler on the path that accepts C and rejects other text; None without one.
 
-    macOS has a ``cc`` before there is a compiler, which says that there is none, of any text.
+    macOS has a ``cc`` even without a compiler, which fails for any text.
     """
     found = filter(None, map(shutil.which, COMPILERS))
     return next((path for path in found if _works(path)), None)
@@ -171,9 +172,10 @@ def _works(path: str) -> bool:
 
 
 def functions(text: str) -> list[str]:
-    """The C functions of a text: from a line that begins in the first column to a ``}`` that does.
+    """Returns the C functions of a text: from a line that begins in the first column to a ``}``
+    that does.
 
-    One that the text's end cuts off is none, nor is a macro or a table of values.
+    One that the text's end cuts off does not count, nor does a macro or a table of values.
     """
     found = []
     lines: list[str] = []
@@ -191,15 +193,15 @@ def functions(text: str) -> list[str]:
 
 
 def _begins(line: str) -> bool:
-    """Whether it may be the first of a declaration."""
+    """Whether it may be the first line of a declaration."""
     return line[:1] not in ("", " ", "\t", "{", "}", "#", "*", "/")
 
 
 def parses(function: str, with_compiler: str) -> bool:
     """Whether a compiler's parser accepts a C function.
 
-    What isn't declared, or of the wrong type, is no error of syntax, nor is what headers that
-    aren't here would have made of it, as far as that can be told.
+    A missing declaration or a wrong type is not a syntax error, nor is a macro of a missing header,
+    as far as its name tells.
     """
     try:
         done = subprocess.run(
@@ -209,7 +211,7 @@ def parses(function: str, with_compiler: str) -> bool:
             text=True,
             timeout=COMPILER_SECONDS,
             check=False,
-            # Messages are read.
+            # The messages are parsed: they must be in English.
             env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
         )
     except subprocess.TimeoutExpired:
@@ -218,7 +220,7 @@ def parses(function: str, with_compiler: str) -> bool:
 
 
 def c_functions(text: str, with_compiler: str, most: int = 50) -> Count:
-    """Functions of a text, at most so many from all over it, and those that a parser accepts."""
+    """Counts functions, at most so many from all over a text, and those that a parser accepts."""
     found = functions(text)
     count = min(len(found), most)
     found = [found[n * len(found) // count] for n in range(count)]

@@ -1,158 +1,198 @@
 """The commands around the essay: its texts, and its experiments.
 
-Knows the command line. What a command does is in modules of their own.
+Knows the command line; what a command does is in modules of their own.
 """
 
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from app.essay import fetch
 from app.essay.corpora import OWN, PUBLIC_CORPORA
 from app.essay.experiments import EXPERIMENTS, Experiment
 from app.essay.reproduce import Request, run
+from app.supervisor.errors import UserError
 from app.supervisor.up import ROOT
 from app.terminal import connect
 from app.terminal.options import DATA, AskForKey, Data, Url, place, reported
-from app.terminal.output import Failed
+from app.terminal.output import console, table, tell
+from worker.data import DataDirectory
 
-OWN_SOURCES = ("*.md", "docs/*.md", "app/**/*.js", "[abmtw]*/**/*.py")
+OWN_SOURCES = (
+    "*.md",
+    "docs/*.md",
+    "app/**/*.js",
+    *(f"{folder}/**/*.py" for folder in ("app", "bench", "models", "tests", "worker")),
+)
 
-corpus = typer.Typer(no_args_is_help=True, help="Texts to train on.")
+corpus = typer.Typer(no_args_is_help=True, help="List, fetch or pack texts to train on.")
 
 
 @corpus.command("list")
 def list_corpora(data: Data = DATA) -> None:
     """List the essay's public texts."""
     with reported():
-        typer.echo(f"{'NAME':<17}{'DOWNLOAD':>12}  {'HERE':<6}{'LICENCE':<16}IS")
-        for name, public in PUBLIC_CORPORA.items():
-            size = "?" if public.bytes is None else f"{public.bytes:,}"
-            here = "yes" if text_file(data, name).exists() else "no"
-            typer.echo(f"{name:<17}{size:>12}  {here:<6}{public.licence:<16}{public.title}")
-        here = "yes" if text_file(data, OWN).exists() else "no"
-        typer.echo(f"{OWN:<17}{'none':>12}  {here:<6}{'its own':<16}this project's own sources")
+        rows = [
+            (
+                name,
+                "?" if public.bytes is None else f"{public.bytes:,}",
+                _is_here(data, name),
+                public.licence,
+                public.title,
+            )
+            for name, public in PUBLIC_CORPORA.items()
+        ]
+        rows.append((OWN, "none", _is_here(data, OWN), "its own", "this project's own sources"))
+        table(("NAME", "DOWNLOAD", "HERE", "LICENCE", "TITLE"), rows, "no texts")
+
+
+def _is_here(data: Path, name: str) -> str:
+    return "yes" if _kept(data).text(name).exists() else "no"
 
 
 @corpus.command("fetch")
 def fetch_corpus(
-    name: Annotated[str, typer.Argument(help="One of the list.")],
-    to: Annotated[Path | None, typer.Option(help="A file; else it is kept with the data.")] = None,
+    name: Annotated[str, typer.Argument(help="A name from ./charloom corpus list.")],
+    to: Annotated[
+        Path | None, typer.Option(help="File to write. Default: one in the data directory.")
+    ] = None,
     data: Data = DATA,
 ) -> None:
-    """Get a text, and print where it is. A download that broke off is gone on with."""
+    """Download a text and print its path. An interrupted download resumes."""
     with reported():
-        target = to or text_file(data, name)
+        target = to or _kept(data).text(name)
         try:
             if name == OWN:
                 _write_packed(fetch.pack_files(OWN_SOURCES, ROOT), target)
             elif name not in PUBLIC_CORPORA:
                 names = ", ".join((*PUBLIC_CORPORA, OWN))
-                raise Failed(f"there is no such text; there are {names}")
+                raise UserError(f"no text is named so; choose one of {names}")
             else:
-                fetch.fetch(PUBLIC_CORPORA[name], target, _tell, _Moving())
+                with _shown() as show:
+                    fetch.fetch(PUBLIC_CORPORA[name], target, tell, show)
         except OSError as error:
-            raise Failed(f"cannot write {target}: {error.strerror or error}") from None
+            raise UserError(f"cannot write {target}: {error.strerror or error}") from None
         typer.echo(target)
+
+
+@contextmanager
+def _shown() -> Iterator[fetch.Show]:
+    """Yields what shows how far a download is, in a terminal."""
+    screen = console(sys.stderr)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen, disable=not screen.is_terminal) as progress:
+        task = progress.add_task("", visible=False)
+        yield lambda here, total: progress.update(task, completed=here, total=total, visible=True)
 
 
 @corpus.command("pack")
 def pack_corpus(
     patterns: Annotated[
-        list[str], typer.Argument(help="Folders, or patterns, quoted, as in 'src/**/*.c'.")
+        list[str], typer.Argument(help="Folders, or quoted patterns such as 'src/**/*.c'.")
     ],
-    to: Annotated[Path, typer.Option(help="The file that is written.")] = Path("packed.txt"),
+    to: Annotated[Path, typer.Option(help="File to write.")] = Path("packed.txt"),
 ) -> None:
-    """Make one text of many files, in an order that is drawn, as the essay did of Linux."""
+    """Pack many files into one text, shuffled, as the essay did with Linux."""
     with reported():
         try:
             _write_packed(fetch.pack_files(patterns, Path.cwd(), besides=to), to)
         except OSError as error:
-            raise Failed(f"cannot pack: {error.strerror}: {error.filename}") from None
+            raise UserError(f"cannot pack: {error.strerror}: {error.filename}") from None
 
 
-experiment = typer.Typer(no_args_is_help=True, help="The essay's experiments.")
+experiment = typer.Typer(no_args_is_help=True, help="List or run the essay's experiments.")
 
 
 @experiment.command("list")
 def list_experiments(data: Data = DATA) -> None:
-    """List the experiments, and whether their texts are here."""
+    """List the experiments, and whether their texts are downloaded."""
     with reported():
-        typer.echo(f"{'NAME':<14}{'TEXT':<13}{'HERE':<6}IS")
+        rows = []
         for name, one in EXPERIMENTS.items():
-            fetched = one.corpus and text_file(data, one.corpus).exists()
-            # One that ships will do where there is no text.
+            fetched = one.corpus and _kept(data).text(one.corpus).exists()
+            # A model that ships can stand in for the text.
             here = "yes" if fetched else "model" if one.model else "no"
-            typer.echo(f"{name:<14}{one.corpus or '--corpus':<13}{here:<6}{one.title}")
+            rows.append((name, one.corpus or "--corpus", here, one.title))
+        table(("NAME", "TEXT", "HERE", "TITLE"), rows, "no experiments")
 
 
 @experiment.command("run")
 def run_experiment(
-    name: Annotated[str, typer.Argument(help="One of the list.")],
+    name: Annotated[str, typer.Argument(help="A name from ./charloom experiment list.")],
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Train so long, with what suits it; else as the essay did."),
+        typer.Option(
+            min=0.1,
+            help="Training time, with options that suit it. Default: the essay's options, however "
+            "long they take.",
+        ),
     ] = None,
     corpus: Annotated[
-        Path | None, typer.Option(help="The text, for want of a fetched one.")
+        Path | None, typer.Option(help="File with the text. Default: the downloaded one.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="One that is there, instead of training one.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model to use instead of training one.")] = None,
     to: Annotated[
-        Path | None, typer.Option(help="A directory for the report; else it is kept with the data.")
+        Path | None,
+        typer.Option(help="Directory for the report. Default: one in the data directory."),
     ] = None,
     data: Data = DATA,
     url: Url = None,
     key: AskForKey = False,
 ) -> None:
-    """Run an experiment, and write a report of it as Markdown and as a page."""
+    """Run an experiment and write a report, as Markdown and as a page."""
     with reported():
         one = EXPERIMENTS.get(name)
         if one is None:
-            raise Failed(f"there is no such experiment; there are {', '.join(EXPERIMENTS)}")
+            raise UserError(f"no experiment is named so; choose one of {', '.join(EXPERIMENTS)}")
         if minutes is not None and model is not None:
-            raise Failed("--minutes is for training, which --model spares: leave out one of them")
+            raise UserError("--minutes sets how long to train, but --model skips training")
         if minutes is None and corpus is None:
             model = model or one.model
         text = _text_of(one, corpus, data, needed=model is None)
         command = " ".join(["./charloom", "experiment", "run", *_said(name, minutes, text, model)])
         request = Request(name, one, text, model, minutes, command)
         needs = connect.everything if model is None else connect.server
-        directory = to or data.resolve() / "experiments" / name
+        directory = to or _kept(data).experiment(name)
         try:
             with needs(place(data, url, key)) as reached:
                 written = run(reached, request, directory)
         except OSError as error:
-            raise Failed(f"cannot run it: {error}") from None
+            raise UserError(f"cannot run it: {error}") from None
         for path in written:
             typer.echo(path)
 
 
 def _text_of(one: Experiment, corpus: Path | None, data: Path, *, needed: bool) -> Path | None:
-    """The text of an experiment. Raises Failed: it is needed, and not here."""
+    """Returns the text of an experiment. Raises UserError: it is needed, and missing."""
     if corpus is not None:
         if not corpus.is_file():
-            raise Failed(f"there is no file {corpus}")
+            raise UserError(f"there is no file {corpus}")
         return corpus
-    if one.corpus and (fetched := text_file(data, one.corpus)).exists():
+    if one.corpus and (fetched := _kept(data).text(one.corpus)).exists():
         return fetched
     if not needed:
         return None
     if one.corpus is None:
-        raise Failed("nobody may hand this text out: --corpus FILE names one that you have")
-    raise Failed(
-        f"its text is not here: ./charloom corpus fetch {one.corpus} gets it, "
-        "or --corpus FILE names one"
+        raise UserError("this text cannot be redistributed; pass your own copy with --corpus FILE")
+    raise UserError(
+        f"its text is not here; download it with ./charloom corpus fetch {one.corpus}, or pass "
+        "your own copy with --corpus FILE"
     )
 
 
 def _said(name: str, minutes: float | None, text: Path | None, model: str | None) -> Iterator[str]:
-    """The command line again, in full."""
+    """Yields the arguments again, defaults included."""
     yield name
     if minutes is not None and model is None:
         yield f"--minutes {minutes:g}"
@@ -162,31 +202,11 @@ def _said(name: str, minutes: float | None, text: Path | None, model: str | None
         yield f"--corpus {text.name}"
 
 
-def text_file(data: Path, name: str) -> Path:
-    """Where a fetched text is kept."""
-    return data.resolve() / "texts" / f"{name}.txt"
+def _kept(data: Path) -> DataDirectory:
+    return DataDirectory(data.resolve())
 
 
 def _write_packed(packed: fetch.Packed, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(packed.text)
-    _tell(f"{target}: {packed}")
-
-
-def _tell(line: str) -> None:
-    typer.echo(line, err=True)
-
-
-class _Moving:
-    """How far a download is, in a terminal alone."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def __call__(self, here: int, total: int | None) -> None:
-        if not sys.stderr.isatty() or (time.monotonic() < self._next and here != total):
-            return
-        self._next = time.monotonic() + 0.2
-        share = f"{here / total:4.0%} of {total:,}" if total else f"{here:,}"
-        sys.stderr.write(f"\r{share} bytes{'' if here != total else chr(10)}")
-        sys.stderr.flush()
+    tell(f"{target}: {packed}")

@@ -1,6 +1,6 @@
-"""The texts of the essay that are public: where they are, how large, and how to know them.
+"""The essay's public texts: their URLs, sizes, licences and checksums.
 
-One table. Knows no network: ``app.fetch`` gets them.
+One table. Knows no network: ``app.essay.fetch`` downloads them.
 """
 
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class PublicCorpus:
-    """A text that somebody keeps for everybody.
+    """A text that anyone can download.
 
     Attributes:
-        title: what it is.
-        url: of the file that is downloaded.
-        bytes: of that file, as its keeper said; None where it changes.
+        title: one line about it.
+        url: of the file to download.
+        bytes: of that file, as its publisher states; None if it changes.
         licence: of the text.
-        kind: what the file is: the text itself, a zip with it, or a tar archive of sources.
-        members: of an archive, the names of its files that make the text, as ``fnmatch`` has them.
-        sha256: of the file; None where it is not known.
-        text_sha256: of the text that comes out, where that is not the file itself.
+        kind: whether the file is the text itself, a zip with it, or a tar archive of sources.
+        members: patterns, as of ``fnmatch``, of the files in an archive that make the text.
+        sha256: of the file; None if it is not known.
+        text_sha256: of the extracted text, if that is not the file itself.
     """
 
     title: str
@@ -93,4 +93,4 @@ PUBLIC_CORPORA = {
 }
 
 OWN = "charloom"
-"""Another name: this project's own sources, which need no network."""
+"""One more name: this project's own sources, which need no network."""

@@ -1,7 +1,7 @@
-"""The essay's experiments: what it did, what it says came of it, and what is done here.
+"""The essay's experiments: what it did, what it reports, and how that is reproduced here.
 
-One table. "The Unreasonable Effectiveness of Recurrent Neural Networks" (Karpathy 2015). Knows no
-service: ``app.reproduce`` runs them.
+One table. The essay is "The Unreasonable Effectiveness of Recurrent Neural Networks" (Karpathy
+2015). Knows no service: ``app.essay.reproduce`` runs them.
 """
 
 from dataclasses import dataclass, field
@@ -10,22 +10,22 @@ from typing import Any, Literal
 from models.presets import PRESETS
 
 About = Literal["samples", "names", "evolution", "cells", "ngram"]
-"""What a report is about, beside the losses."""
+"""What a report shows beside the losses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """One of them.
+    """One experiment.
 
     Attributes:
-        title: what it is.
+        title: one line about it.
         essay: what the essay did, and what it reports.
-        corpus: the name of its text, of ``PUBLIC_CORPORA``; None where nobody may hand it out.
-        options: of the training, as ``POST /train`` has them; the essay's where it says.
+        corpus: the name of its text in ``PUBLIC_CORPORA``; None if that cannot be redistributed.
+        options: of the training, as ``POST /train`` takes them; the essay's where it states them.
         reduced: the same for ``--minutes``, which sets the time.
-        model: one that ships and needs no training, where that will do.
+        model: one that ships and can stand in for training.
         about: what the report shows.
-        checks: by name, of ``app.reproduce.CHECKS``.
+        checks: names in ``app.essay.reproduce.CHECKS``.
         temperatures: at which it samples.
         length: characters of a sample.
     """
@@ -47,7 +47,7 @@ def _preset(name: str) -> dict[str, Any]:
     return {"preset": name}
 
 
-# Small enough that a laptop takes its 2,000 steps in a minute or two.
+# Small enough for 2,000 steps in a minute or two on a laptop.
 _STEPS = {
     "network": "lstm",
     "num_layers": 2,
@@ -60,7 +60,7 @@ _STEPS = {
 EXPERIMENTS = {
     "paul-graham": Experiment(
         "Paul Graham's essays",
-        "About a megabyte; a 2-layer LSTM of 512 cells, some 3.5 million parameters, dropout 0.5, "
+        "About a megabyte; a 2-layer LSTM of 512 cells, about 3.5 million parameters, dropout 0.5, "
         "batches of 100 with BPTT of 100. It learns to spell, and where a comma belongs; "
         "temperature near zero ends in a loop about startups.",
         None,

@@ -1,7 +1,7 @@
-"""Texts for the terminal's commands: downloaded, taken out of archives, packed of files.
+"""Texts for the terminal's commands: downloaded, extracted from archives, packed from files.
 
-A download that breaks off is taken up where it was. What is known of a file by its sha256 is
-compared before anybody reads it. Knows no service.
+An interrupted download resumes, which libraries for downloads, such as pooch, do not offer. A file
+is verified by its SHA-256, where that is known, before anything reads it. Knows no service.
 """
 
 import glob
@@ -23,45 +23,42 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.essay.corpora import PublicCorpus
+from app.supervisor.errors import UserError
 
 TIMEOUT = 30.0
 MAX_TEXT = 1 << 30
-"""Bytes of a text that comes out of an archive."""
+"""Bytes of an extracted text."""
 
 _BLOCK = 1 << 16
 
 Tell = Callable[[str], None]
 Show = Callable[[int, int | None], None]
-"""Told of bytes that are here, and of how many there will be."""
-
-
-class FetchError(RuntimeError):
-    """A text that could not be had; the message is one line that says what to do."""
+"""Takes the bytes downloaded so far, and those of the whole file if they are known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A text made of files. Those that are no UTF-8 were left out."""
+    """A text made of files; those that are not UTF-8 were skipped."""
 
     text: bytes
     files: int
-    left_out: int
+    skipped: int
 
     def __str__(self) -> str:
-        note = f"; {self.left_out} that are no UTF-8 were left out" if self.left_out else ""
-        return f"{len(self.text):,} bytes, files taken: {self.files:,}{note}"
+        note = f"; skipped, since not UTF-8: {self.skipped:,}" if self.skipped else ""
+        return f"{len(self.text):,} bytes; files packed: {self.files:,}{note}"
 
 
 def fetch(corpus: PublicCorpus, target: Path, tell: Tell, show: Show) -> None:
-    """Downloads a text to a file, which is there whole or not at all; nothing if it is there.
+    """Downloads a text to a file, which appears whole or not at all, unless it exists.
 
     Raises:
-        FetchError: it could not be had.
-        OSError: it could not be written.
+        UserError: the text is not available, or the file holds another one.
+        OSError: it cannot be written.
     """
     if target.exists():
         _check_same(corpus, target)
-        tell("it is here already")
+        tell("already downloaded")
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
@@ -79,8 +76,8 @@ def fetch(corpus: PublicCorpus, target: Path, tell: Tell, show: Show) -> None:
                 tell(str(packed))
         except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, KeyError):
             _forget(part)
-            raise FetchError("what came is no sound archive: try again later") from None
-        except FetchError:
+            raise UserError("the downloaded archive is damaged: try again later") from None
+        except UserError:
             _forget(part)
             raise
         _compare(text, corpus.text_sha256)
@@ -92,7 +89,7 @@ def _download(url: str, part: Path, *, pinned: bool, tell: Tell, show: Show) -> 
     validator = _validator(part)
     offset = part.stat().st_size if part.exists() else 0
     if offset and not (pinned or validator.exists()):
-        # Nothing would tell whether the rest is of the same file.
+        # Nothing could tell whether the rest is of the same file.
         offset = 0
     try:
         with _ask(url, offset, validator) as response:
@@ -100,8 +97,9 @@ def _download(url: str, part: Path, *, pinned: bool, tell: Tell, show: Show) -> 
                 offset = 0
             length = response.headers.get("Content-Length")
             total = offset + int(length) if length else None
-            size = "of a size that is not said" if total is None else f"{total:,} bytes"
-            tell(f"downloading {url}, {size}{f', {offset:,} are here' if offset else ''}")
+            size = "unknown size" if total is None else f"{total:,} bytes"
+            resumed = f", resuming after {offset:,}" if offset else ""
+            tell(f"downloading {url}, {size}{resumed}")
             _check_space(part.parent, (total or 0) - offset)
             if tag := response.headers.get("ETag"):
                 validator.write_text(tag, "utf-8")
@@ -116,32 +114,32 @@ def _download(url: str, part: Path, *, pinned: bool, tell: Tell, show: Show) -> 
                 if error.headers.get("Content-Range") == f"bytes */{offset}":
                     return
                 _forget(part)
-                raise FetchError("the file has changed: run the same command again") from None
-        raise FetchError(f"{_host(url)} answers {error.code} {error.reason}: {url}") from None
+                raise UserError("the file has changed: run the command again") from None
+        raise UserError(f"{_host(url)} answers {error.code} {error.reason}: {url}") from None
     except (http.client.HTTPException, TimeoutError, ConnectionError):
-        raise FetchError(f"{_host(url)} broke off; {_again(validator, pinned)}") from None
+        raise UserError(f"{_host(url)} broke off; {_again(validator, pinned)}") from None
     except urllib.error.URLError as error:
         reason = getattr(error.reason, "strerror", None) or error.reason
-        raise FetchError(
-            f"cannot reach {_host(url)}: {reason}. Without a network, copy the file here "
-            "by other means and name it: --corpus FILE, or train FILE"
+        raise UserError(
+            f"cannot reach {_host(url)}: {reason}. Without a network, copy the file to this "
+            "machine by other means and pass it: --corpus FILE, or train FILE"
         ) from None
     if total is not None and offset < total:
         again = _again(validator, pinned)
-        raise FetchError(f"{_host(url)} broke off after {offset:,} of {total:,} bytes; {again}")
+        raise UserError(f"{_host(url)} broke off after {offset:,} of {total:,} bytes; {again}")
 
 
 def _again(validator: Path, pinned: bool) -> str:
     if pinned or validator.exists():
-        return "what has come is kept: the same command goes on from there"
-    return "the same command begins again"
+        return "run the command again to resume"
+    return "run the command again to start over"
 
 
 def _read(response: Any) -> bytes:
     try:
         block: bytes = response.read(_BLOCK)
     except OSError as error:
-        # Such as TLS's own: what cannot be written is told apart from what does not come.
+        # Such as TLS's own: unlike these, an OSError of `_download` is one of writing.
         raise ConnectionError(str(error)) from None
     return block
 
@@ -171,7 +169,7 @@ def _host(url: str) -> str:
 def _check_space(directory: Path, needed: int) -> None:
     free = shutil.disk_usage(directory).free
     if needed > free:
-        raise FetchError(f"it needs {needed:,} bytes of disk, and {free:,} are free")
+        raise UserError(f"not enough disk: needs {needed:,} bytes, and {free:,} are free")
 
 
 def _sha256(path: Path) -> str:
@@ -182,7 +180,7 @@ def _sha256(path: Path) -> str:
 def _check_same(corpus: PublicCorpus, path: Path) -> None:
     wanted = corpus.sha256 if corpus.kind == "text" else corpus.text_sha256
     if wanted and _sha256(path) != wanted:
-        raise FetchError(f"{path} is there, and another file: move it away, or choose another --to")
+        raise UserError(f"{path} exists and is another file: move it, or choose another --to")
 
 
 def _compare(path: Path, wanted: str | None) -> None:
@@ -190,9 +188,9 @@ def _compare(path: Path, wanted: str | None) -> None:
         return
     if (found := _sha256(path)) != wanted:
         _forget(path)
-        raise FetchError(
-            f"what came is another file than is meant (sha256 {found[:12]}…, not "
-            f"{wanted[:12]}…), and is deleted"
+        raise UserError(
+            f"checksum mismatch: deleted the downloaded file (sha256 {found[:12]}…, expected "
+            f"{wanted[:12]}…)"
         )
 
 
@@ -200,7 +198,7 @@ def _unzip(archive: Path, members: tuple[str, ...], target: Path) -> None:
     with zipfile.ZipFile(archive) as opened:
         (name,) = members
         if opened.getinfo(name).file_size > MAX_TEXT:
-            raise FetchError("the text in the archive is larger than any should be")
+            raise UserError("the text in the archive is larger than expected")
         with opened.open(name) as text, target.open("wb") as file:
             shutil.copyfileobj(text, file)
 
@@ -213,32 +211,32 @@ def _untar(archive: Path, members: tuple[str, ...]) -> Packed:
                 if member.isfile() and any(fnmatch(member.name, name) for name in members):
                     total += member.size
                     if total > MAX_TEXT:
-                        raise FetchError("the text in the archive is larger than any should be")
+                        raise UserError("the text in the archive is larger than expected")
                     file = opened.extractfile(member)
                     assert file
                     yield member.name, file.read()
 
     packed = pack(contents())
     if not packed.files:
-        raise FetchError(f"the archive has no text {' or '.join(members)}")
+        raise UserError(f"the archive has no text {' or '.join(members)}")
     return packed
 
 
 def pack_files(patterns: Iterable[str], root: Path, besides: Path | None = None) -> Packed:
-    """One text of all files that patterns such as ``src/**/*.c`` match.
+    """Packs all files that patterns such as ``src/**/*.c`` match into one text.
 
     Args:
-        patterns: as ``glob`` has them, or folders, all of whose files are taken.
-        root: what they are relative to.
-        besides: a file that is not taken, being the one that is written.
+        patterns: as of ``glob``, or folders, with all files in them.
+        root: the folder that they are relative to.
+        besides: a file to skip, which is the one to write.
 
     Raises:
-        FetchError: there are none.
+        UserError: no file matches.
     """
     found = {
         name
         for pattern in patterns
-        # Unlike Path's it leaves out what is hidden, and takes absolute patterns.
+        # Unlike Path's it skips hidden files and takes absolute patterns.
         for name in glob.glob(_inside(pattern, root), root_dir=root, recursive=True)  # noqa: PTH207
         if (root / name).is_file()
     }
@@ -246,7 +244,7 @@ def pack_files(patterns: Iterable[str], root: Path, besides: Path | None = None)
         found = {name for name in found if not _is_same(root / name, besides)}
     packed = pack((name, (root / name).read_bytes()) for name in found)
     if not packed.files:
-        raise FetchError("no file of text matches: quote patterns, as in 'src/**/*.c'")
+        raise UserError("no text file matches: quote patterns, as in 'src/**/*.c'")
     return packed
 
 
@@ -261,20 +259,20 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def pack(files: Iterable[tuple[str, bytes]]) -> Packed:
-    """Files one after the other, as the essay did with Linux.
+    """Packs files one after the other, as the essay did with Linux.
 
-    In an order that is drawn, the same each time, so that the end, which is held out for
-    validation, is of the same kind as the rest.
+    They are shuffled, the same way each time, so that the end, which is held out for validation,
+    is of the same kind as the rest.
     """
     texts = []
-    left_out = 0
+    skipped = 0
     for _, content in sorted(files):
         try:
             content.decode()
         except UnicodeDecodeError:
-            left_out += 1
+            skipped += 1
             continue
         if content.strip():
             texts.append(content.rstrip(b"\n") + b"\n\n")
     random.Random(0).shuffle(texts)
-    return Packed(b"".join(texts), len(texts), left_out)
+    return Packed(b"".join(texts), len(texts), skipped)

@@ -1,8 +1,9 @@
-"""A report of headings, paragraphs, tables, samples and curves: as Markdown, and as a page.
+"""A report of headings, paragraphs, tables, samples and curves, as Markdown and as a page.
 
-The page is one file that loads nothing. Knows no experiment.
+The page is one file that loads nothing else. Knows no experiment.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -28,14 +29,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A text as it is, spaces and all."""
+    """A text that keeps its spaces and line ends."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Lines over steps, of which Markdown shows some points as a table."""
+    """Lines over steps; Markdown shows some of their points as a table."""
 
     of: str
     lines: Mapping[str, Points]
@@ -44,7 +45,7 @@ class Curves:
 Block = Heading | Paragraph | Table | Sample | Curves
 
 _ROWS = 12
-"""Of a table that stands for curves."""
+"""Most rows of a table that stands for curves."""
 
 _WIDTH, _HEIGHT, _MARGIN = 640, 240, 40
 
@@ -77,10 +78,11 @@ def _cell(text: str) -> str:
 
 
 def _as_table(curves: Curves) -> tuple[list[str], list[list[str]]]:
-    """Each line's newest value at some of the steps of the one that has fewest."""
+    """Each line's latest value at some of the steps of the line with the fewest points."""
     steps = [x for x, _ in min(filter(None, curves.lines.values()), key=len, default=())]
-    # The last one is always among them.
-    shown = steps[:: -max(1, -(-len(steps) // _ROWS))][::-1]
+    stride = max(1, math.ceil(len(steps) / _ROWS))
+    # Counted from the end, so that the last step is one of them.
+    shown = [step for n, step in enumerate(steps) if (len(steps) - 1 - n) % stride == 0]
     rows = [[f"{step:g}", *(_at(line, step) for line in curves.lines.values())] for step in shown]
     return [curves.of, *curves.lines], rows
 
@@ -140,7 +142,7 @@ def _drawn(curves: Curves) -> str:
         return ""
     xs = [x for points in lines.values() for x, _ in points]
     right = max(*xs, 1)
-    # The first fiftieth falls from so high that it would flatten all the rest.
+    # The first fiftieth falls from so high that it would flatten the rest.
     ys = [y for points in lines.values() for x, y in points if x >= right / 50]
     low, high = min(ys), max(ys)
     span = (high - low) or 1
@@ -158,7 +160,7 @@ def _drawn(curves: Curves) -> str:
         names.append(
             f'<text x="{_MARGIN + 150 * n}" y="16" style="fill:{colour}">{escape(name)}</text>'
         )
-    # An SVG in an SVG cuts off what leaves it; 2 more keep a line's width.
+    # A nested SVG clips; 2 more on each side keep a line's width.
     top, tall = _MARGIN - 2, _HEIGHT - 2 * _MARGIN + 4
     plot = (
         f'<svg y="{top}" width="{_WIDTH}" height="{tall}" viewBox="0 {top} {_WIDTH} {tall}">'

@@ -1,8 +1,8 @@
-"""Runs an experiment of the essay through the service, and writes the report of what came of it.
+"""Runs an experiment of the essay through the service, and reports the result.
 
-Trains as ``charloom train`` does, samples as everybody does, checks what was written by pure
-functions (``models.checks``), and does the same with text that was held out, which is how well the
-real thing fares. Knows how a report is put together, not how it looks.
+Trains as ``charloom train`` does, samples as any client does, checks the samples
+(``app.essay.checks``), and checks held-out text too, which shows how the real thing fares. Knows
+the contents of a report, not its looks.
 """
 
 import os
@@ -22,16 +22,17 @@ from app.essay import checks
 from app.essay.checks import Count
 from app.essay.experiments import Experiment
 from app.essay.report import Block, Curves, Heading, Paragraph, Sample, Table, markdown, page
-from app.terminal import commands, jobs, output
+from app.supervisor.errors import UserError
+from app.terminal import commands, jobs
 from app.terminal.client import Client
 from app.terminal.connect import Reached
-from app.terminal.progress import duration
+from app.terminal.output import duration
 from models.text.cleaning import NotUtf8, cleaned
 from models.text.novelty import longest_run
 from models.units import bits
 
 HELD_OUT = 0.05
-"""Of the text, its end: the service's own share."""
+"""Share of the text, its end: the service's own default."""
 
 NAMES = 10_000
 _SHOWN = 1500
@@ -43,14 +44,14 @@ _NAME_SAMPLES = 10
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be run.
+    """An experiment to run.
 
     Attributes:
         name: of the experiment.
-        text: the corpus; None where a model is there and no text.
-        model: one that is there; None trains one.
-        minutes: how long to train; None takes the essay's settings, however long it takes.
-        command: as it was given, for the report.
+        text: the corpus; may be None if there is a model.
+        model: an existing one; None trains one.
+        minutes: how long to train; None takes the essay's settings, however long that takes.
+        command: the command line, for the report.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Text:
-    """A corpus as checks need it: the part that was trained on, and the part held out."""
+    """A corpus as checks need it: the part for training, and the part held out."""
 
     train: str
     held_out: str
@@ -103,7 +104,7 @@ def _functions(text: str, _corpus: Text | None) -> Count | None:
 
 
 def _speakers(text: str, corpus: Text | None) -> Count | None:
-    """Lines that are a speaker's name, as ``ROMEO:``, and those whose name the corpus has."""
+    """Counts lines that are a speaker's name, as ``ROMEO:``, and those the corpus has too."""
     pattern = re.compile(r"(?m)^([A-Z][A-Za-z' ]+):$")
     if corpus is None:
         return None
@@ -113,13 +114,13 @@ def _speakers(text: str, corpus: Text | None) -> Count | None:
 
 
 def _links(text: str, _corpus: Text | None) -> Count:
-    """Wiki links that end before a line does, or another begins."""
+    """Counts wiki links, and those that end before their line does, or another begins."""
     begun = text.split("[[")[1:]
     return Count(sum("]]" in link.partition("\n")[0] for link in begun), len(begun))
 
 
 def _dollars(text: str, _corpus: Text | None) -> Count:
-    """Paragraphs with formulas, and those whose dollars are paired."""
+    """Counts paragraphs with formulas, and those whose dollars are paired."""
     numbers = [paragraph.count("$") for paragraph in text.split("\n\n")]
     return Count(sum(n > 0 and n % 2 == 0 for n in numbers), sum(n > 0 for n in numbers))
 
@@ -140,12 +141,12 @@ CHECKS: Mapping[str, tuple[str, CheckFunction]] = {
     "dollars": ("paragraphs whose $ are paired", _dollars),
     "speakers": ("speakers that the text trained on has", _speakers),
 }
-"""What they count, and how; None where it can't be told here."""
+"""Titles and functions; these return None if they lack a corpus or a compiler."""
 
 
 @dataclass
-class Run:
-    """An experiment on its way: what it works with, and what it found."""
+class ExperimentRun:
+    """A running experiment: what it works with, and what it found so far."""
 
     request: Request
     client: Client
@@ -169,7 +170,7 @@ class Run:
         return text
 
     def reference(self) -> str:
-        """As much held-out text as a sample has; nothing without a corpus."""
+        """Returns as much held-out text as a sample has; none without a corpus."""
         return self.corpus.held_out[: self.experiment.length] if self.corpus else ""
 
 
@@ -177,8 +178,8 @@ def run(reached: Reached, request: Request, directory: Path) -> list[Path]:
     """Runs an experiment and writes ``report.md`` and ``report.html`` into a directory.
 
     Raises:
-        Failed, ApiError: the service could not do it, or was not let finish.
-        OSError: the text could not be read, or the report not be written.
+        UserError: the service refuses, or training was cancelled.
+        OSError: the text cannot be read, or the report not be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
@@ -188,7 +189,7 @@ def run(reached: Reached, request: Request, directory: Path) -> list[Path]:
         job = _train(reached, request, model)
     corpus = Text.read(request.text) if request.text else None
     seconds = time.monotonic() - began
-    made = Run(request, reached.client, model, job, seconds, corpus)
+    made = ExperimentRun(request, reached.client, model, job, seconds, corpus)
     blocks = [*_about(made), *_SECTIONS[request.experiment.about](made)]
     files = {
         directory / "report.md": markdown(request.experiment.title, blocks),
@@ -208,13 +209,13 @@ def _train(reached: Reached, request: Request, model: str) -> dict[str, Any]:
         job = jobs.start(reached.client, file, options | {"model": model})
     code = jobs.watch(reached, job)
     if code:
-        raise output.Failed(f"there is no report: job {job['id']} did not finish")
+        raise UserError(f"no report, because job {job['id']} did not finish")
     finished: dict[str, Any] = reached.client.get(f"/jobs/{job['id']}")
     return finished
 
 
 def training_options(experiment: Experiment, minutes: float | None) -> dict[str, Any]:
-    """The essay's settings; or what suits the text and the machine, for so many minutes."""
+    """Returns the essay's settings; or those that suit text and machine, for so many minutes."""
     if minutes is None:
         return dict(experiment.options)
     return {"preset": "auto", **experiment.reduced, "max_seconds": 60 * minutes}
@@ -230,10 +231,10 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
-# What every report begins with
+# The beginning of every report
 
 
-def _about(made: Run) -> Iterator[Block]:
+def _about(made: ExperimentRun) -> Iterator[Block]:
     request, experiment = made.request, made.request.experiment
     yield Heading("The essay")
     yield Paragraph(experiment.essay)
@@ -251,14 +252,14 @@ def _about(made: Run) -> Iterator[Block]:
         yield Curves("step", curves)
     if request.text is None and experiment.checks:
         yield Paragraph(
-            "The text was not at hand: checks that compare with it were left out. "
-            f"{request.command} --corpus FILE makes them."
+            "Checks that compare with the text were skipped, since it was not given: "
+            f"{request.command} --corpus FILE runs them."
         )
     if "functions" in experiment.checks and checks.compiler() is None:
         yield Paragraph("No C compiler is on the path: functions were not parsed.")
 
 
-def _facts(made: Run, model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(made: ExperimentRun, model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     config = model["config"]
     yield "command", made.request.command
     yield "machine", _machine()
@@ -290,7 +291,7 @@ def _facts(made: Run, model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _loss(loss: float | None) -> str:
     if loss is None:
-        return "not known"
+        return "unknown"
     return f"{loss:.4f} nats per character, {bits(loss):.4f} bits"
 
 
@@ -302,8 +303,8 @@ def _machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {platform.system()}"
 
 
-def _checked(made: Run, texts: Sequence[tuple[str, str]]) -> Iterator[Block]:
-    """The table of checks of several texts, each a column; the held-out text is the last."""
+def _checked(made: ExperimentRun, texts: Sequence[tuple[str, str]]) -> Iterator[Block]:
+    """Yields the table of checks of several texts, each a column; the held-out text is the last."""
     texts = [(name, text) for name, text in texts if text]
     rows = []
     for check in made.experiment.checks:
@@ -335,10 +336,10 @@ def _shown(samples: Sequence[tuple[str, str]]) -> Iterator[Block]:
         yield Sample(text[:_SHOWN])
 
 
-# What they are about
+# The subjects of reports
 
 
-def _samples(made: Run) -> Iterator[Block]:
+def _samples(made: ExperimentRun) -> Iterator[Block]:
     experiment = made.experiment
     samples = [
         (f"temperature {temperature:g}", made.sample(temperature, experiment.length))
@@ -348,7 +349,7 @@ def _samples(made: Run) -> Iterator[Block]:
     yield from _shown(samples)
 
 
-def _names(made: Run) -> Iterator[Block]:
+def _names(made: ExperimentRun) -> Iterator[Block]:
     yield Heading("Novelty")
     known = set((made.corpus.train + made.corpus.held_out).split("\n")) if made.corpus else set()
     rows = []
@@ -368,8 +369,8 @@ def _names(made: Run) -> Iterator[Block]:
         new = list(dict.fromkeys(line for line in lines if line and line not in known))
         shown.append((temperature, new[:_SHOWN_NAMES]))
     yield Paragraph(
-        "Names drawn one after the other, how many of them differ, and how many of these, and of "
-        "all, are not in the text, what was held out included."
+        "Names drawn one after the other, how many of them are distinct, and how many of the "
+        "distinct ones, and of all, are not in the text, its held-out part included."
     )
     head = ("temperature", "drawn", "distinct", "novel of these", "novel of all drawn")
     yield Table(head, rows)
@@ -378,33 +379,32 @@ def _names(made: Run) -> Iterator[Block]:
         yield Paragraph(", ".join(new))
 
 
-def _lines(made: Run, temperature: float) -> list[str]:
-    """Lines that the model writes, ten thousand if they are as short as names are."""
+def _lines(made: ExperimentRun, temperature: float) -> list[str]:
+    """Returns lines that the model writes, ten thousand if they are as short as names are."""
     lines: list[str] = []
     for seed in range(_NAME_SAMPLES):
-        # A sample's last line is cut off.
+        # The last line of a sample is cut off.
         lines += made.sample(temperature, made.experiment.length, seed=seed).split("\n")[:-1]
         if len(lines) >= NAMES:
             break
     return lines[:NAMES]
 
 
-def _evolution(made: Run) -> Iterator[Block]:
+def _evolution(made: ExperimentRun) -> Iterator[Block]:
     samples = made.client.get(f"/models/{made.model}/history")["samples"]
     stages = [(f"step {sample['step']}", sample["text"]) for sample in samples]
     yield from _checked(made, [*stages, ("held-out text", made.reference())])
     yield from _shown(stages)
 
 
-def _cells(made: Run) -> Iterator[Block]:
+def _cells(made: ExperimentRun) -> Iterator[Block]:
     found = commands.ranking(made.client, made.model)
     yield Heading("Cells")
     if found["share"] is None:
-        yield Paragraph("The model carries no text that it was not trained on: nothing to tell by.")
+        yield Paragraph("The model carries no held-out text to test its cells on.")
         return
     yield Paragraph(
-        f"{found['share']:.1%} of the cells track something of what was looked for, on text that "
-        "was not trained on."
+        f"{found['share']:.1%} of the cells track something that was looked for, on held-out text."
     )
     rows = []
     for one in found["hypotheses"]:
@@ -418,7 +418,7 @@ def _cells(made: Run) -> Iterator[Block]:
         yield Sample(one["excerpt"])
 
 
-def _ngram(made: Run) -> Iterator[Block]:
+def _ngram(made: ExperimentRun) -> Iterator[Block]:
     experiment = made.experiment
     samples = [
         (f"{name}, {temperature:g}", made.sample(temperature, experiment.length, model))
@@ -429,7 +429,7 @@ def _ngram(made: Run) -> Iterator[Block]:
     yield from _shown(samples)
 
 
-_SECTIONS: Mapping[str, Callable[[Run], Iterator[Block]]] = {
+_SECTIONS: Mapping[str, Callable[[ExperimentRun], Iterator[Block]]] = {
     "samples": _samples,
     "names": _names,
     "evolution": _evolution,

@@ -41,6 +41,7 @@ CODES = {
     "method_not_allowed": "The endpoint has other methods; see the Allow header.",
     "missing_key": "The endpoint needs an API key.",
     "name_taken": "A job of this model name is not finished.",
+    "no_models": "There are no models yet.",
     "no_ngram": "The model has no n-gram baseline.",
     "not_a_network": "The n-gram baseline was named where a network is needed.",
     "not_acceptable": "The endpoint has no media type that the Accept header takes.",

@@ -134,9 +134,9 @@ class Texts:
         names = await run_in_threadpool(self._loaded.registry.names)
         if len(names) == 1:
             return names[0]
-        there = "train one with POST /train"
-        if names:
-            there = f"choose one of {', '.join(names[:SHOWN_NAMES])}"
+        if not names:
+            raise unprocessable("model", "is missing: train one with POST /train", "no_models")
+        there = f"choose one of {', '.join(names[:SHOWN_NAMES])}"
         raise unprocessable("model", f"is missing: {there}")
 
     async def open(

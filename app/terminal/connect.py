@@ -1,7 +1,7 @@
 """Finds the service for a command of the terminal, or starts what the command needs of it.
 
-A service that runs on the data directory is told by ``charloom.lock``. What is started here is
-quiet, listens on loopback at a free port, and ends with the command. Knows no command.
+``charloom.lock`` tells of a service that runs on the data directory. A service that is started
+here is quiet, listens on loopback at a free port, and ends with the command. Knows no command.
 """
 
 import os
@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from app.supervisor.errors import UserError
 from app.supervisor.processes import running_url, url_of
-from app.supervisor.up import ROOT, SERVER, Refusal, browser_url, free_port, is_healthy
+from app.supervisor.up import ROOT, SERVER, browser_url, free_port, is_healthy
 from app.terminal.client import Client
+from app.terminal.output import tell
 from worker.tether import tethered
 
 LOOPBACK = "127.0.0.1"
@@ -26,20 +28,20 @@ LOOPBACK = "127.0.0.1"
 UP = (sys.executable, "-m", "app.cli", "up", "--host", LOOPBACK, "--port", "0")
 
 NO_REDIS = "redis://127.0.0.1:1/0"
-"""Nobody listens there: a server that only samples needs none, and must not take a stranger's."""
+"""Nothing listens there: a server that only samples needs no Redis, and must not find another's."""
 
 START_SECONDS = 60.0
 STOP_SECONDS = 45.0
-"""Longer than the supervisor takes until it kills."""
+"""Longer than the supervisor waits before it kills."""
 
 _POLL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where to look: a URL that was named, else whoever runs on ``data``.
+    """Where to look: at a given URL, else for the service that runs on ``data``.
 
-    ``key`` is one that was asked for; else the environment may have one.
+    ``key`` is one that the user entered; else the environment may have one.
     """
 
     data: Path
@@ -49,7 +51,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """``started`` says that the service ends with the command."""
+    """A service that answers. If it was ``started`` for the command, it ends with the command."""
 
     client: Client
     started: bool = False
@@ -57,7 +59,7 @@ class Reached:
 
 @contextmanager
 def server(place: Place) -> Iterator[Reached]:
-    """A running service, else a server alone: enough for what needs no worker."""
+    """Yields a running service, else a server without a worker, which all but training can use."""
     if client := _running(place):
         yield Reached(client)
         return
@@ -76,7 +78,7 @@ def server(place: Place) -> Iterator[Reached]:
 
 @contextmanager
 def everything(place: Place) -> Iterator[Reached]:
-    """A running service, else Redis, a worker and a server under a supervisor."""
+    """Yields a running service, else Redis, a worker and a server under a supervisor."""
     if client := _running(place):
         yield Reached(client)
         return
@@ -85,7 +87,7 @@ def everything(place: Place) -> Iterator[Reached]:
         try:
             url = process.wait_until(lambda: _healthy(url_of(place.data, process.pid)))
             reached = Reached(_client(url, place), started=True)
-        except Refusal:
+        except UserError:
             # Another command may have been a little faster.
             other = _running(place)
             if other is None:
@@ -96,9 +98,9 @@ def everything(place: Place) -> Iterator[Reached]:
 
 
 def _mention(line: str) -> None:
-    """For somebody who waits; scripts don't care."""
+    """Tells a person why it takes time; scripts don't care."""
     if sys.stderr.isatty():
-        sys.stderr.write(f"charloom: {line}\n")
+        tell(f"charloom: {line}")
 
 
 def _running(place: Place) -> Client | None:
@@ -106,11 +108,11 @@ def _running(place: Place) -> Client | None:
         return _client(place.url, place)
     deadline = time.monotonic() + START_SECONDS
     while (url := running_url(place.data)) is not None:
-        # It may have just begun to start.
+        # It may just be starting.
         if url and is_healthy(url):
             return _client(url, place)
         if time.monotonic() > deadline:
-            raise Refusal(f"the service at {url or 'this data'} does not answer")
+            raise UserError(f"the service at {url or 'this data'} does not answer")
         time.sleep(_POLL)
     return None
 
@@ -124,7 +126,7 @@ def _client(url: str, place: Place) -> Client:
 
 
 def _key(environment: Mapping[str, str], own: bool) -> str | None:
-    """The key to send. Who runs the service has its keys in the environment anyway."""
+    """Returns the key to send. The operator's environment has the keys of the service itself."""
     if key := environment.get("CHARLOOM_API_KEY"):
         return key
     entries = environment.get("CHARLOOM_API_KEYS", "").split(",") if own else []
@@ -136,7 +138,7 @@ def _key(environment: Mapping[str, str], own: bool) -> str | None:
 
 
 class _Process:
-    """What was started, and what it said."""
+    """A process and its output."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: IO[bytes]) -> None:
         self._process = process
@@ -144,25 +146,23 @@ class _Process:
         self.pid = process.pid
 
     def wait_until(self, ready: Callable[[], str | None]) -> str:
-        """What ``ready`` gives, once it gives something. Raises Refusal."""
+        """Returns the result of ``ready`` once it is not None. Raises UserError."""
         deadline = time.monotonic() + START_SECONDS
         while (value := ready()) is None:
-            if self._process.poll() is not None:
-                raise Refusal(f"the service does not start: {self._last_words()}")
-            if time.monotonic() > deadline:
-                raise Refusal(f"the service does not start: {self._last_words()}")
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise UserError(f"the service does not start: {self._last_words()}")
             time.sleep(_POLL)
         return value
 
     def _last_words(self) -> str:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "it says nothing")
+        return next((line for line in reversed(lines) if line.strip()), "it printed nothing")
 
 
 @contextmanager
 def _process(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[_Process]:
-    """A process that Ctrl-C does not reach and that outlives nobody."""
+    """Runs a process that Ctrl-C does not reach and that does not outlive this one."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             tethered(command),
@@ -183,7 +183,7 @@ def _process(command: Sequence[str], environment: Mapping[str, str]) -> Iterator
 
 
 def _exit(number: int, _frame: object) -> None:
-    # So that what was started is ended in order rather than killed.
+    # So that the started process is stopped in order rather than killed.
     sys.exit(128 + number)
 
 
@@ -195,6 +195,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.kill()
         process.wait()
     except KeyboardInterrupt:
-        # A second Ctrl-C is in a hurry; the supervisor kills at its second signal.
+        # A second Ctrl-C means hurry: the supervisor kills on its second signal.
         process.terminate()
         process.wait(STOP_SECONDS)

@@ -1,22 +1,29 @@
-"""What the terminal does with jobs."""
+"""The terminal's commands on jobs: start, list, follow and cancel them.
+
+Knows no command line, nor how the service is found or a job's progress is drawn.
+"""
 
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import IO, Any
 
-from app.terminal.client import ApiError, Client
+from app.supervisor.errors import UserError
+from app.terminal.client import Client, Unreachable
 from app.terminal.connect import Reached
-from app.terminal.output import INTERRUPTED, Failed, day, number, table, tell
-from app.terminal.progress import duration, view
+from app.terminal.output import INTERRUPTED, day, number, table, tell
+from app.terminal.problems import in_options
+from app.terminal.progress import view
 
-_RETRY_PAUSE = 0.5
+RETRY_PAUSE = 0.5
 PATIENCE = 60.0
-"""Seconds that a service which went away is waited for; a job goes on without its watchers."""
+"""Seconds to wait for a service that went away; a job runs on without its watchers."""
 
 
 def jobs(client: Client, query: Mapping[str, Any]) -> None:
-    rows = [("JOB", "MODEL", "STATUS", "STEP", "VALIDATION", "LEFT", "CREATED")]
+    """Lists jobs."""
+    rows = []
     for job in client.pages("/jobs", "jobs", query):
         progress = job["progress"] or {}
         left = progress.get("eta_seconds") if job["status"] == "running" else None
@@ -27,41 +34,43 @@ def jobs(client: Client, query: Mapping[str, Any]) -> None:
                 job["status"],
                 f"{progress['step']}/{progress['max_steps']}" if progress else "-",
                 number(progress.get("best_val_loss")),
-                "-" if left is None else duration(left),
+                "-" if left is None else str(timedelta(seconds=round(left))),
                 day(job["created_at"]),
             )
         )
-    table(rows, "no such jobs" if query else "no jobs yet")
+    head = ("JOB", "MODEL", "STATUS", "STEP", "LOSS", "LEFT", "CREATED")
+    table(head, rows, "no such jobs" if query else "no jobs yet")
 
 
 def cancel(client: Client, job_id: str) -> None:
+    """Cancels a job and waits for its end."""
     client.post(f"/jobs/{job_id}/cancel")
     status = _follow_quietly(client, job_id)
     tell(f"job {job_id} is {status}")
 
 
 def follow(reached: Reached, job_id: str) -> int:
-    """Shows a job's progress to its end; gives the exit code."""
+    """Shows a job's progress to its end; returns the exit code."""
     return watch(reached, reached.client.get(f"/jobs/{job_id}"))
 
 
 def train(reached: Reached, text: IO[bytes], options: Mapping[str, Any]) -> int:
-    """Sends a text, and shows the progress of the job that comes of it; gives the exit code."""
+    """Uploads a text and shows the progress of its job; returns the exit code."""
     return watch(reached, start(reached.client, text, options))
 
 
 def start(client: Client, text: IO[bytes], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Sends a text, and gives the job that comes of it."""
+    """Uploads a text and returns the job that trains on it."""
     job: dict[str, Any] = client.upload("/train", options, text)
     corpus = job["corpus"] or {}
     tell(f"job {job['id']} trains {job['model']} on {corpus.get('characters', 0):,} characters")
     for warning in corpus.get("warnings", []):
-        tell(f"note: {warning}")
+        tell(f"note: {in_options(warning)}")
     return job
 
 
 def watch(reached: Reached, job: Mapping[str, Any]) -> int:
-    """Shows a job's progress to its end; gives the exit code."""
+    """Shows a job's progress to its end; returns the exit code."""
     try:
         return _watch(reached.client, job)
     except KeyboardInterrupt:
@@ -69,18 +78,19 @@ def watch(reached: Reached, job: Mapping[str, Any]) -> int:
 
 
 def _watch(client: Client, job: Mapping[str, Any]) -> int:
-    shown = view(job["model"], sys.stdout)
-    for name, data in _events(client, job["id"]):
-        if name == "end":
-            return _ended(client, job, data)
-        shown.show(name, data)
-    raise AssertionError("events end with an end")
+    with view(job["model"], sys.stdout) as shown:
+        for name, data in _events(client, job["id"]):
+            if name == "end":
+                break
+            shown.show(name, data)
+    return _ended(client, job, data)
 
 
 def _ended(client: Client, job: Mapping[str, Any], end: Mapping[str, Any]) -> int:
     if end["status"] == "failed":
         error = end["error"] or {}
-        raise Failed(f"{error.get('title', 'the job failed')}: {error.get('detail', '')}")
+        title, detail = error.get("title", "the job failed"), error.get("detail", "")
+        raise UserError(in_options(f"{title}: {detail}"))
     progress = client.get(f"/jobs/{job['id']}")["progress"] or {}
     loss = progress.get("best_val_loss")
     reached = "" if loss is None else f": the best validation loss was {loss:.3f}"
@@ -91,28 +101,22 @@ def _ended(client: Client, job: Mapping[str, Any], end: Mapping[str, Any]) -> in
 
 
 def _events(client: Client, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A job's events to its end. A service that goes away is waited for."""
+    """Yields a job's events up to its end, and asks again if the service goes away meanwhile."""
     last_id = ""
-    silent_since: float | None = None
+    away_since: float | None = None
     while True:
-        broke_off = ApiError("the service ends its answers early")
         try:
             for event in client.events("GET", f"/jobs/{job_id}/events", last_id=last_id):
-                silent_since = None
-                if event.name:
-                    last_id = event.id
-                    yield event.name, event.data
-                if event.name == "end":
-                    return
-        except ApiError as error:
-            if error.status:
+                last_id = event.id
+                yield event.name, event.data
+            return
+        except Unreachable as error:
+            # Counted from the first failure, not from the last event: a dead connection shows late.
+            if away_since is None or error.heard:
+                away_since = time.monotonic()
+            if time.monotonic() - away_since > PATIENCE:
                 raise
-            broke_off = error
-        # From the first failure on, not from the last event: that a connection is dead shows late.
-        silent_since = silent_since or time.monotonic()
-        if time.monotonic() - silent_since > PATIENCE:
-            raise broke_off
-        time.sleep(_RETRY_PAUSE)
+        time.sleep(RETRY_PAUSE)
 
 
 def _follow_quietly(client: Client, job_id: str) -> str:
@@ -120,10 +124,10 @@ def _follow_quietly(client: Client, job_id: str) -> str:
 
 
 def _interrupted(reached: Reached, job: Mapping[str, Any]) -> int:
-    """After Ctrl-C: the job goes on unless somebody says that it shall not."""
-    later = "goes on when the service is started again" if reached.started else "goes on"
+    """After Ctrl-C: the job continues unless the user answers that it should not."""
+    later = "resumes when the service starts again" if reached.started else "continues"
     if sys.stdin.isatty() and sys.stdout.isatty():
-        question = "keep the job for later" if reached.started else "let the job go on"
+        question = "keep the job for later" if reached.started else "let the job continue"
         if not _agrees(f"{question}? [Y/n] "):
             cancel(reached.client, job["id"])
             return INTERRUPTED

@@ -1,4 +1,7 @@
-"""What the terminal's commands have in common: where the service is, and how errors are told."""
+"""What all commands share: options that say where the service is, and how errors are reported.
+
+Knows no command.
+"""
 
 import getpass
 import io
@@ -13,58 +16,56 @@ from typing import Annotated
 
 import typer
 
-from app.essay.fetch import FetchError
-from app.supervisor.up import ROOT, Refusal
+from app.supervisor.errors import UserError
+from app.supervisor.up import ROOT
 from app.terminal import connect, output
-from app.terminal.client import ApiError
 
-Data = Annotated[
-    Path, typer.Option(envvar="CHARLOOM_DATA", help="The directory that keeps everything.")
-]
+Data = Annotated[Path, typer.Option(envvar="CHARLOOM_DATA", help="Data directory.")]
 Url = Annotated[
     str | None,
     typer.Option(
         envvar="CHARLOOM_URL",
-        help="Of a running service; else the one on the data directory, else one is started. "
-        "CHARLOOM_API_KEY is its key.",
+        help="URL of a running service. Default: the one on the data directory; if none runs "
+        "there, one is started for the command. CHARLOOM_API_KEY is its key.",
     ),
 ]
-# Not the key itself: everybody on the machine can read what a command was started with.
+# Not the key itself: anyone on the machine can read a command line.
 AskForKey = Annotated[
-    bool, typer.Option("--key", help="Ask for the key, for want of CHARLOOM_API_KEY.")
+    bool, typer.Option("--key", help="Prompt for the API key, if it is not in CHARLOOM_API_KEY.")
 ]
 DATA = ROOT / "data"
 
 
 def place(data: Path, url: str | None, ask_for_key: bool) -> connect.Place:
+    """Returns where to look for the service, and prompts for its key if asked to."""
     return connect.Place(data.resolve(), url, _asked_key() if ask_for_key else None)
 
 
 def _asked_key() -> str:
     with warnings.catch_warnings():
-        # It would take the key where everybody sees it.
+        # getpass would echo the key.
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
             return getpass.getpass("Key: ", sys.stderr)
         except (getpass.GetPassWarning, EOFError):
-            raise Refusal("--key asks in a terminal: set CHARLOOM_API_KEY instead") from None
+            raise UserError("--key needs a terminal; set CHARLOOM_API_KEY instead") from None
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """What went wrong is one line and an exit code."""
+    """Turns an error into one line and an exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal of another encoding shows what it can.
+            # A terminal with another encoding shows what it can.
             stream.reconfigure(errors="replace")
     try:
         yield
-    except (Refusal, ApiError, FetchError, output.Failed) as error:
-        typer.echo(f"charloom: {error}", err=True)
+    except UserError as error:
+        output.tell(f"charloom: {error}")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(output.INTERRUPTED) from None
     except BrokenPipeError:
-        # Whoever read has enough. Python would complain once more as it flushes at its end.
+        # The reader has had enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(128 + signal.SIGPIPE) from None

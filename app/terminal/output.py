@@ -1,43 +1,112 @@
-"""What the terminal prints."""
+"""What every command prints with: raw text, lines about it, tables.
+
+Colours, sizes and motion are rich's affair: they are for terminals, unless ``NO_COLOR``
+(no-color.org) or ``TERM`` says otherwise. Knows no command and no service.
+"""
 
 import os
-import shutil
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TextIO
 
-from app.terminal import drawing
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_UNLIMITED = 1 << 16
+_GAP = 2
 
-class Failed(RuntimeError):
-    """A job or a text that did not come to a good end; the message is one line."""
 
-
-def screen() -> tuple[int, drawing.Colours]:
-    """How wide the terminal is, and its colours."""
-    columns = shutil.get_terminal_size().columns
-    return columns, drawing.colours(os.environ, sys.stdout.isatty())
+def console(stream: TextIO) -> Console:
+    """Returns rich's view of a stream."""
+    capable = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    is_terminal = stream.isatty() and capable
+    return Console(
+        file=stream,
+        force_terminal=is_terminal,
+        # None, rather than rich's own NO_COLOR, which leaves bold and dim.
+        color_system="auto" if is_terminal and not os.environ.get("NO_COLOR") else None,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
 
 
 def write(text: str) -> None:
+    """Writes text to standard output as it is."""
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
 def tell(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    """Writes a line to standard error; a terminal that is too narrow gets it between words."""
+    screen = console(sys.stderr)
+    if screen.is_terminal:
+        screen.print(Text(printable(line)))
+    else:
+        sys.stderr.write(f"{printable(line)}\n")
 
 
-def table(rows: Sequence[tuple[str, ...]], nothing: str) -> None:
-    if len(rows) == 1:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
+    """Prints a table, or tells ``nothing`` if it has no rows.
+
+    In a terminal the last column wraps to fit its width; where that is not enough, each row is a
+    block of lines. Elsewhere each row is one line.
+    """
+    if not rows:
         tell(nothing)
         return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    screen = console(sys.stdout)
+    if not screen.is_terminal:
+        screen.width = _UNLIMITED
+    shown = [[printable(cell) for cell in row] for row in rows]
+    if _least_width([head, *shown]) <= screen.width:
+        grid = _grid(head, shown)
+    else:
+        grid = _grid(("", ""), _blocks(head, shown))
+        grid.show_header = False
+    with screen.capture() as drawn:
+        screen.print(grid)
+    write("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()))
+
+
+def _least_width(lines: Sequence[Sequence[str]]) -> int:
+    """Returns the width of a table whose last column breaks lines between all its words."""
+    *others, last = zip(*lines, strict=True)
+    words = [word for cell in last for word in cell.split()]
+    return sum(_width(column) + _GAP for column in others) + _width(words)
+
+
+def _width(cells: Iterable[str]) -> int:
+    return max(map(cell_len, cells), default=0)
+
+
+def _grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    grid = Table(*head, box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for column in grid.columns[:-1]:
+        column.no_wrap = True
     for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        write("  ".join(cells).rstrip() + "\n")
+        # Text, since a string may hold rich's markup.
+        grid.add_row(*map(Text, row))
+    return grid
+
+
+def _blocks(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[tuple[str, str]]:
+    for number, row in enumerate(rows):
+        if number:
+            yield "", ""
+        yield from zip(head, row, strict=True)
+
+
+def printable(text: str) -> str:
+    """Replaces the characters with which a text can steer the terminal."""
+    return _UNPRINTABLE.sub("\N{MIDDLE DOT}", text)
 
 
 def number(value: float | None) -> str:
@@ -45,5 +114,17 @@ def number(value: float | None) -> str:
 
 
 def day(timestamp: str | None) -> str:
-    """To the minute, in UTC."""
+    """Returns a timestamp to the minute, in UTC."""
     return (timestamp or "-")[:16].replace("T", " ")
+
+
+def duration(seconds: float) -> str:
+    """Returns seconds in words, in two units."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min"

@@ -1,14 +1,22 @@
 """A job's progress in a terminal: a bar with its figures and the latest sample, or plain lines.
 
-Is told the job's events (docs/http-api.md) one by one; knows nothing of where they come from.
+Takes the job's events (docs/http-api.md) one by one; does not know where they come from.
 """
 
-import re
-import shutil
 import time
-import unicodedata
-from collections.abc import Callable
-from typing import Any, Protocol, TextIO
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, Self, TextIO
+
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from app.terminal.output import console, duration, printable
 
 LINE_SECONDS = 10.0
 """Between two plain lines of progress."""
@@ -16,28 +24,25 @@ LINE_SECONDS = 10.0
 SAMPLE_LINES = 12
 _MOST_COLUMNS = 120
 
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-
-_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
-
 
 class View(Protocol):
-    """Shows what happens to a job."""
+    """Shows a job's events."""
 
     def show(self, event: str, data: dict[str, Any]) -> None:
         """Takes one event."""
 
 
-def view(model: str, out: TextIO) -> View:
-    """A bar where there is somebody to see it move."""
-    return Bar(model, out) if out.isatty() else Lines(out)
+def view(model: str, stream: TextIO) -> AbstractContextManager[View]:
+    """Returns a bar if the stream is a terminal that can redraw it, else plain lines."""
+    screen = console(stream)
+    return LiveProgress(model, screen) if screen.is_terminal else nullcontext(PlainProgress(stream))
 
 
-class Lines:
-    """What happens, a line each; progress every so many seconds."""
+class PlainProgress:
+    """Prints events, a line each, but progress only every `LINE_SECONDS`."""
 
-    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._out = out
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
         self._clock = clock
         self._next = 0.0
 
@@ -45,31 +50,42 @@ class Lines:
         match event:
             case "progress" if self._clock() >= self._next:
                 self._next = self._clock() + LINE_SECONDS
-                self._say("  ".join(filter(None, [_steps(data), *_figures(data)])))
+                self._say("  ".join(_figures(data)))
             case "evaluation":
                 best = ", the best so far" if data["best"] else ""
-                self._say(f"step {data['step']}: validation {_loss(data['val_loss'])}{best}")
+                self._say(f"step {data['step']}: validation {data['val_loss']:.3f}{best}")
             case "sample":
                 self._say(_heading(data))
                 for line in data["text"].split("\n"):
-                    self._say(f"  | {printable(line)}")
+                    self._say(f"  | {line}")
             case "notice":
-                self._say(printable(str(data["text"])))
+                self._say(data["text"])
 
     def _say(self, line: str) -> None:
-        self._out.write(f"{line}\n")
-        self._out.flush()
+        self._stream.write(f"{printable(line)}\n")
+        self._stream.flush()
 
 
-class Bar:
-    """A few lines that are drawn over and over."""
+class LiveProgress:
+    """A few lines at the bottom of a terminal that are redrawn with each event."""
 
-    def __init__(self, model: str, out: TextIO) -> None:
-        self._model = model
-        self._out = out
-        self._drawn = 0
+    def __init__(self, model: str, screen: Console) -> None:
+        self._model = printable(model)
         self._progress: dict[str, Any] = {}
         self._sample: dict[str, Any] = {}
+        self._live = Live(
+            console=screen,
+            get_renderable=self._picture,
+            auto_refresh=False,
+            vertical_overflow="crop",
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start(refresh=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
 
     def show(self, event: str, data: dict[str, Any]) -> None:
         match event:
@@ -80,82 +96,39 @@ class Bar:
             case "sample":
                 self._sample = data
             case "notice":
-                self._out.write(f"{self._erase()}{printable(str(data['text']))}\n")
-        self._draw()
+                self._live.console.print(Text(printable(data["text"])))
+        self._live.refresh()
 
-    def _draw(self) -> None:
-        size = shutil.get_terminal_size()
-        # One column is left free: a full line would wrap, and be two to erase.
-        width = min(size.columns, _MOST_COLUMNS) - 1
-        lines = [clip(line, width) for line in self._head(width)]
-        lines += [f"{_DIM}{clip(line, width)}{_PLAIN}" for line in self._latest(size.lines)]
-        # In one piece, so that nothing flickers.
-        self._out.write(self._erase() + "".join(f"{line}\n" for line in lines))
-        self._out.flush()
-        self._drawn = len(lines)
+    def _picture(self) -> RenderableType:
+        return Constrain(Group(*self._head(), *self._latest()), _MOST_COLUMNS)
 
-    def _latest(self, rows: int) -> list[str]:
-        """The latest sample, as much as fits beneath the figures."""
+    def _head(self) -> Iterator[RenderableType]:
+        if not self._progress:
+            yield Text(f"{self._model}  waiting for a worker")
+            return
+        share = _share(self._progress)
+        line = Table.grid(padding=(0, 2), expand=True)
+        line.add_column(no_wrap=True)
+        line.add_column(ratio=1)
+        line.add_column(no_wrap=True)
+        line.add_row(
+            Text(self._model), ProgressBar(total=1, completed=share), Text(f"{100 * share:3.0f}%")
+        )
+        yield line
+        yield Columns(map(Text, _figures(self._progress)), padding=(0, 2))
+
+    def _latest(self) -> Iterator[RenderableType]:
+        """Yields the beginning of the latest sample."""
         if not self._sample:
-            return []
-        text = [line for line in self._sample["text"].split("\n") if line.strip()]
-        room = max(0, min(SAMPLE_LINES, rows - 5))
-        return ["", _heading(self._sample), *(printable(line) for line in text[:room])]
-
-    def _head(self, width: int) -> list[str]:
-        progress = self._progress
-        if not progress:
-            return [f"{self._model}  waiting for a worker"]
-        share = _share(progress)
-        label = f"{100 * share:3.0f}%  {_steps(progress)}"
-        room = max(4, width - len(self._model) - len(label) - 4)
-        full = round(share * room)
-        return [
-            f"{self._model}  {'█' * full}{'░' * (room - full)}  {label}",
-            "  ".join(filter(None, _figures(progress))),
-        ]
-
-    def _erase(self) -> str:
-        """What removes the lines that were drawn last."""
-        drawn, self._drawn = self._drawn, 0
-        return f"\x1b[{drawn}F\x1b[J" if drawn else ""
-
-
-def printable(text: str) -> str:
-    """A text that can't steer the terminal, whatever a model has written."""
-    return _UNPRINTABLE.sub("\N{MIDDLE DOT}", text)
-
-
-def clip(text: str, columns: int) -> str:
-    """As much of a line as fits."""
-    used = 0
-    for index, character in enumerate(text):
-        used += _columns(character)
-        if used > columns:
-            return text[:index]
-    return text
-
-
-def _columns(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words, to two places."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min"
+            return
+        lines = [line for line in self._sample["text"].split("\n") if line.strip()]
+        yield Text("")
+        for line in (_heading(self._sample), *lines[:SAMPLE_LINES]):
+            yield Text(printable(line), style="dim", no_wrap=True, overflow="crop")
 
 
 def _share(progress: dict[str, Any]) -> float:
-    """How much of it is done: by the time that is left, since time may end it before its steps."""
+    """Returns the share that is done: by the time left, since time may run out before the steps."""
     elapsed, left = progress.get("elapsed_seconds"), progress.get("eta_seconds")
     if elapsed is not None and left is not None and elapsed + left > 0:
         return float(elapsed / (elapsed + left))
@@ -163,29 +136,20 @@ def _share(progress: dict[str, Any]) -> float:
     return min(1.0, progress["step"] / most) if most else 0.0
 
 
-def _steps(progress: dict[str, Any]) -> str:
+def _figures(progress: dict[str, Any]) -> Iterator[str]:
+    """Yields the figures that are known, each with its name."""
+
+    def known(name: str, say: Callable[[Any], str]) -> Iterator[str]:
+        if (value := progress.get(name)) is not None:
+            yield say(value)
+
     most = progress.get("max_steps")
-    return f"step {progress['step']:,}" + (f"/{most:,}" if most else "")
-
-
-def _figures(progress: dict[str, Any]) -> list[str]:
-    """What is known of it, each with its name."""
-
-    def known(name: str, say: Callable[[Any], str]) -> str:
-        value = progress.get(name)
-        return "" if value is None else say(value)
-
-    return [
-        known("train_loss", lambda loss: f"loss {loss:.3f}"),
-        known("val_loss", lambda loss: f"validation {_loss(loss)}"),
-        known("bpc", lambda bits: f"{bits:.3f} bpc"),
-        known("chars_per_second", lambda speed: f"{speed:,.0f} characters/s"),
-        known("eta_seconds", lambda left: f"{duration(left)} left"),
-    ]
-
-
-def _loss(loss: float) -> str:
-    return f"{loss:.3f}"
+    yield f"step {progress['step']:,}" + (f"/{most:,}" if most else "")
+    yield from known("train_loss", lambda loss: f"loss {loss:.3f}")
+    yield from known("val_loss", lambda loss: f"validation {loss:.3f}")
+    yield from known("bpc", lambda bits: f"{bits:.3f} bpc")
+    yield from known("chars_per_second", lambda speed: f"{speed:,.0f} characters/s")
+    yield from known("eta_seconds", lambda left: f"{duration(left)} left")
 
 
 def _heading(sample: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """A checkpoint's card and history: where the model comes from and how good it is.
 
-Knows no directory but the file that it reads.
+Knows one file at a time, no layout of a directory.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ _MAX_NUMBER = 1e12
 
 
 class CorpusFacts(TypedDict, total=False):
-    """The corpus that a model was trained on. ``characters`` counts bytes in a bytes model."""
+    """The corpus that a model was trained on; ``characters`` counts bytes in a bytes model."""
 
     id: str
     bytes: int
@@ -29,7 +29,7 @@ class CorpusFacts(TypedDict, total=False):
 
 
 class BaselineFigures(TypedDict):
-    """What counting alone reaches on the validation text, in nats and bits per character."""
+    """The n-gram model's loss on the validation text, in nats and bits per character."""
 
     ngram_order: int
     val_loss: float
@@ -37,17 +37,17 @@ class BaselineFigures(TypedDict):
 
 
 class PrecisionLosses(TypedDict):
-    """Validation losses of the two ways to compute a network; ``fast`` None if it has none."""
+    """Validation losses at the two precisions; ``fast`` is None for a network without it."""
 
     exact: float | None
     fast: float | None
 
 
 class Card(TypedDict, total=False):
-    """What a checkpoint tells of itself. None of it is sure to be there; there may be more.
+    """A checkpoint's description of itself. Any part may be missing, and there may be others.
 
-    ``ngram`` is the digest of the n-gram model that ``baseline`` is of; ``options`` are the job's,
-    resolved. Losses are nats per character.
+    ``ngram`` is the digest of the n-gram model that ``baseline`` is about; ``options`` are the
+    job's, resolved. Losses are in nats per character.
     """
 
     job_id: str
@@ -66,7 +66,7 @@ class Card(TypedDict, total=False):
 
 
 class HistoryPoint(TypedDict, total=False):
-    """A line of the history: the losses at a step, or, where there is a ``text``, a sample."""
+    """A line of the history: the losses at a step or, if there is a ``text``, a sample."""
 
     step: Required[int]
     train_loss: float | None
@@ -80,10 +80,10 @@ def read_card(directory: Path) -> Card:
 
 
 def parse_card(content: bytes) -> Card:
-    """A card from anywhere, once each of its known parts is of its type.
+    """Parses an untrusted card; other parts than a card's are kept.
 
     Raises:
-        CheckpointError: one is not.
+        CheckpointError: a part of a card has another type than ``Card`` says.
     """
     card = parse_object(content, "card.json")
     for part in _PARTS:
@@ -99,10 +99,10 @@ def parse_card(content: bytes) -> Card:
 
 
 def parse_point(line: bytes) -> HistoryPoint:
-    """A line of a history from anywhere.
+    """Parses a line of an untrusted history.
 
     Raises:
-        CheckpointError: a part of it is not of its type.
+        CheckpointError: a part of it has another type than ``HistoryPoint`` says.
     """
     point = parse_object(line, "history.jsonl")
     numbers = all(_is_number(point.get(n)) for n in ("train_loss", "val_loss", "temperature"))
@@ -122,7 +122,7 @@ _PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "options": ((), ()),
     "precision": (("exact", "fast"), ()),
 }
-"""Objects of a card, itself among them, with the names of their numbers and of their texts."""
+"""The objects in a card, "" being the card, with the names of their numbers and texts."""
 
 
 def _check_part(part: str, values: dict[str, Any]) -> None:
@@ -136,19 +136,19 @@ def _check_part(part: str, values: dict[str, Any]) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    """A number that any arithmetic can be done with, or none."""
+    """Whether a value is a number that is safe in any arithmetic, or None."""
     if isinstance(value, bool):
         return False
     return value is None or (isinstance(value, int | float) and abs(value) <= _MAX_NUMBER)
 
 
 def _is_line(value: Any) -> bool:
-    """A text that a terminal can show in a line, or none."""
+    """Whether a value is text that a terminal can show on one line, or None."""
     return value is None or (isinstance(value, str) and value.isprintable())
 
 
 def readme(config: NetworkConfig, tokens: Tokens, card: Card) -> str:
-    """The model card, for people. The digest depends on it: equal cards have equal words."""
+    """Returns the model card for people. Its wording is part of the digest: do not change it."""
     corpus = card.get("corpus") or {}
     loss = card.get("val_loss")
     lines = [
@@ -175,7 +175,7 @@ def _figure(value: float | None) -> str:
 
 
 def _comparisons(card: Card) -> Iterator[str]:
-    """What the model is beside counting, and beside its corpus."""
+    """Yields lines that compare the model with its baseline and its corpus."""
     baseline, found = card.get("baseline"), card.get("memorisation")
     if baseline is not None:
         yield (

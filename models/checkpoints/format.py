@@ -2,20 +2,20 @@
 
     config.json        the network's sizes (models.config.NetworkConfig)
     vocab.json         its symbols (models.text.vocab.Vocabulary)
-    model.safetensors  fp32 weights, named as NetworkConfig.shapes() says
-    card.json          where it comes from and how good it is (models.checkpoints.card)
+    model.safetensors  fp32 weights, named as in NetworkConfig.shapes()
+    card.json          where the model comes from and how good it is (models.checkpoints.card)
     README.md          the same for people: the model card
     history.jsonl      losses and samples over the steps
-    validation.txt     up to 100 kB of text it was not trained on (raw bytes in byte mode)
-    lines.u64          hashes of the corpus's lines where it is a list
-                       (models.text.novelty.line_hashes), little-endian and increasing; else empty
+    validation.txt     up to 100 kB of held-out text (raw bytes for a bytes model)
+    lines.u64          hashes of the lines of a corpus that is a list
+                       (models.text.novelty.line_hashes), little-endian, increasing; else empty
     manifest.json      the sha256 and size of each file above
 
-The digest is the sha256 of the manifest, so a directory's name says what is in it.
+The digest is the sha256 of the manifest, so a directory's name identifies its contents.
 
 Reading trusts nothing: the manifest must match, sizes are bounded, shapes are compared with the
-config before a weight is read, weights must be finite, and files are read rather than mapped
-(a truncated mapped file kills the process). Knows no name and no tag.
+config before a weight is read, weights must be finite, and files are read, not memory-mapped
+(truncating a mapped file kills the process). Knows no name and no tag.
 """
 
 import hashlib
@@ -57,7 +57,7 @@ FILES = (
 )
 
 MAX_LINES = 1 << 21
-"""Hashes of lines that a checkpoint may carry: 16 MiB."""
+"""Maximum number of line hashes in a checkpoint: 16 MiB."""
 
 MAX_JSON = 8 << 20
 MAX_HISTORY = 64 << 20
@@ -75,9 +75,9 @@ def no_lines() -> Hashes:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One model, in memory. ``weights`` are fp32, by the names of ``config.shapes()``.
+    """A model in memory. ``weights`` are fp32, named as in ``config.shapes()``.
 
-    ``lines`` are increasing hashes of the corpus's lines; none unless it is a list.
+    ``lines`` are the hashes of the corpus's lines, increasing; empty unless the corpus is a list.
     """
 
     config: NetworkConfig
@@ -90,6 +90,11 @@ class Checkpoint:
 
 
 def write(directory: Path, checkpoint: Checkpoint) -> str:
+    """Writes a checkpoint's files durably into a directory and returns the digest.
+
+    Raises:
+        CheckpointError: a file would be larger than ``read`` accepts.
+    """
     contents = {
         "config.json": _json({"format": 1, **asdict(checkpoint.config)}),
         "vocab.json": _json(checkpoint.vocabulary.to_json()),
@@ -125,12 +130,12 @@ def _validation(checkpoint: Checkpoint) -> bytes:
     data = checkpoint.validation[:VALIDATION_BYTES]
     if checkpoint.vocabulary.tokens == "bytes":
         return data
-    # Not half a character at the end.
+    # Without a partial character at the end.
     return data.decode("utf-8", "ignore").encode()
 
 
 def _limit(name: str, config: NetworkConfig) -> int:
-    """Bytes that a file may have."""
+    """Returns the maximum size of a file in bytes."""
     if name == "model.safetensors":
         return 4 * config.parameters() + _MAX_HEADER
     limits = {
@@ -147,10 +152,10 @@ def _json(value: object, indent: int | None = 1) -> bytes:
 
 
 def read(directory: Path) -> Checkpoint:
-    """Reads a checkpoint directory, trusting nothing in it.
+    """Reads a checkpoint directory without trusting it.
 
     Raises:
-        CheckpointError: saying what is wrong.
+        CheckpointError: it is damaged; the message says how.
     """
     manifest = read_bounded(directory / MANIFEST, MAX_JSON)
     if hashlib.sha256(manifest).hexdigest() != directory.name:
@@ -159,14 +164,14 @@ def read(directory: Path) -> Checkpoint:
 
 
 def assemble(read_file: Callable[[str, int], bytes]) -> Checkpoint:
-    """A checkpoint of its files' bytes, none of which is trusted.
+    """Assembles a checkpoint from the bytes of its files, none of which is trusted.
 
     Args:
-        read_file: gives the bytes of a file, by name, or raises CheckpointError if it has more
-            than so many.
+        read_file: returns the bytes of a file, given its name and maximum size; raises
+            CheckpointError if the file is larger or missing.
 
     Raises:
-        CheckpointError: saying what is wrong.
+        CheckpointError: a file is damaged; the message says how.
     """
     manifest = parse_object(read_file(MANIFEST, MAX_JSON), MANIFEST)
     config = _parse_config(read_file("config.json", MAX_JSON))
@@ -205,17 +210,19 @@ def _read_lines(data: bytes) -> Hashes:
     if len(data) % 8:
         raise CheckpointError("lines.u64 is truncated")
     lines = np.frombuffer(data, dtype="<u8")
-    # They are looked up by halves, which finds nothing where they are in no order.
+    # They are looked up by binary search, which needs them in order.
     if not (lines[1:] > lines[:-1]).all():
-        raise CheckpointError("the hashes in lines.u64 do not increase")
+        raise CheckpointError("the hashes in lines.u64 are not in increasing order")
     return lines
 
 
 def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
-    """Weights of the shapes that the config says; the header is compared before they are read."""
+    """Reads weights, once the header declares the shapes that follow from the config."""
     header = read_tensor_header(data, "model.safetensors", _MAX_HEADER)
     if header.tensors != {name: ("F32", list(shape)) for name, shape in config.shapes().items()}:
-        raise CheckpointError("model.safetensors does not hold the weights that config.json says")
+        raise CheckpointError(
+            "model.safetensors does not contain the weights that config.json describes"
+        )
     try:
         weights: Weights = parse_safetensors(data)
     except SafetensorError as error:
@@ -234,7 +241,7 @@ def _check_validation(data: bytes, vocabulary: Vocabulary) -> None:
     except ValueError:
         known = False
     if not known:
-        raise CheckpointError("validation.txt is no text in the model's vocabulary")
+        raise CheckpointError("validation.txt is not text in the model's vocabulary")
 
 
 def read_config(directory: Path) -> NetworkConfig:
@@ -244,7 +251,7 @@ def read_config(directory: Path) -> NetworkConfig:
 def _parse_config(content: bytes) -> NetworkConfig:
     data = parse_object(content, "config.json")
     if data.pop("format", None) != 1:
-        raise CheckpointError("config.json is of a format that this version doesn't read")
+        raise CheckpointError("config.json has a format that this version does not read")
     try:
         return NetworkConfig(**data)
     except (TypeError, ValueError) as error:

@@ -1,7 +1,7 @@
 """The files of a model's n-gram baselines, each named by its sha256.
 
-A card names the n-gram model that its checkpoint is compared with; checkpoints of one job share
-it. Knows no card and nothing of what is in a file (``models.ngram``).
+A card names the n-gram model that its checkpoint is compared with; the checkpoints of a job share
+one. Knows no card and nothing about a file's contents (``models.ngram``).
 """
 
 import hashlib
@@ -11,10 +11,10 @@ from pathlib import Path
 from models.files import CheckpointError, read_bounded, sync_directory, write_durably
 
 MAX_NGRAM = (16 << 20) + (64 << 10)
-"""Bytes of an n-gram model's file."""
+"""Maximum size of an n-gram model's file in bytes."""
 
 _UNNAMED_SECONDS = 3600.0
-"""How long a file stays that no card names: a job may be about to name it."""
+"""Age up to which a file that no card names is kept: a job may be about to name it."""
 
 
 class NGramFiles:
@@ -24,7 +24,7 @@ class NGramFiles:
         self.directory = directory
 
     def add(self, data: bytes) -> str:
-        """Keeps a file's bytes and returns their digest."""
+        """Writes a file durably and returns its digest."""
         digest = hashlib.sha256(data).hexdigest()
         self.directory.mkdir(parents=True, exist_ok=True)
         sync_directory(self.directory.parent)
@@ -46,7 +46,7 @@ class NGramFiles:
         return data
 
     def prune(self, named: set[str]) -> None:
-        """Removes the files that no card names, unless they are new."""
+        """Removes the files that are not among those named, unless they are new."""
         if not self.directory.is_dir():
             return
         for path in self.directory.iterdir():

@@ -1,7 +1,7 @@
-"""Names for published models: ``name`` or ``name:tag``. Knows no file.
+"""References to published models: ``name`` or ``name:tag``.
 
-Text is parsed once, where it comes in; from there on a ``Reference`` is handed down. One that
-exists is sound: no name and no tag is a path.
+Text is parsed once, where it comes in; from there on a ``Reference`` is passed along. Every
+``Reference`` is valid, so no name and no tag is a path. Knows no file.
 """
 
 import re
@@ -16,23 +16,23 @@ DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 LATEST = "latest"
 NGRAM = "ngram"
-"""In place of a tag: the n-gram model of a name. No checkpoint can have it."""
+"""Stands for the n-gram model of a name; reserved, so no checkpoint has it as a tag."""
 
 
 class UnknownModel(NotFound):
-    """No such model, or no such tag of it."""
+    """There is no such model or tag."""
 
     code = "unknown_model"
 
 
 class NoNGram(UnknownModel):
-    """The model has no n-gram model to sample."""
+    """The model has no n-gram model."""
 
     code = "no_ngram"
 
 
 class NotANetwork(UnknownModel):
-    """An n-gram model was named where it takes a network."""
+    """An n-gram model was named where a network is needed."""
 
     code = "not_a_network"
 
@@ -41,10 +41,10 @@ class NotANetwork(UnknownModel):
 class Reference:
     """A model's name, and the tag of one of its checkpoints.
 
-    ``str`` gives it as clients see it, without the tag ``latest``; ``full`` always has the tag.
+    ``str`` returns it as clients see it, without the tag ``latest``; ``full`` includes every tag.
 
     Raises:
-        ValueError: the name or the tag is not one.
+        ValueError: the name or the tag is invalid.
     """
 
     name: str
@@ -59,20 +59,20 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The reference that a text is.
+        """Parses ``name`` or ``name:tag``.
 
         Raises:
-            ValueError: it is not one.
+            ValueError: the text is not a reference.
         """
         name, colon, tag = text.partition(":")
         return cls(name, tag) if colon else cls(name)
 
     @classmethod
     def from_client(cls, text: str) -> Self:
-        """The reference that a client's text is; text that cannot be one names no model.
+        """Parses a client's text; text that is not a reference names no model.
 
         Raises:
-            UnknownModel: it is not one.
+            UnknownModel: the text is not a reference.
         """
         try:
             return cls.parse(text)
@@ -92,5 +92,5 @@ class Reference:
 
     @property
     def place(self) -> tuple[str, bool, str]:
-        """What lists are sorted by: the name, then ``latest`` first."""
+        """The sort key of lists: by name, ``latest`` first."""
         return self.name, self.tag != LATEST, self.tag

@@ -1,10 +1,10 @@
-"""The models below one directory: published, tagged, listed, deleted.
+"""Publishes, tags, lists and deletes the models in one directory.
 
 A checkpoint is an immutable directory ``<root>/<name>/<digest>/`` (``models.checkpoints.format``).
-It is written beside, synced, and renamed into place: it is there whole or not at all. Tags are
-files in ``<root>/<name>/tags/`` (``models.checkpoints.tags``), n-gram baselines are in
-``<root>/<name>/ngrams/`` (``models.checkpoints.ngrams``). The baseline that the card of ``latest``
-names is the model ``name:ngram``.
+It is written next to its place, synced and renamed, so it is there as a whole or not at all. Tags
+are files in ``<root>/<name>/tags/`` (``models.checkpoints.tags``), n-gram baselines are in
+``<root>/<name>/ngrams/`` (``models.checkpoints.ngrams``). The baseline named by the card of
+``latest`` is the model ``name:ngram``.
 
 Knows no torch, no Redis and no HTTP.
 """
@@ -52,12 +52,12 @@ from models.text.vocab import Vocabulary
 _JOB = re.compile(r"[0-9a-f]{22}", re.ASCII)
 
 _ABANDONED_SECONDS = 3600.0
-"""Age of a checkpoint half written whose process must have died."""
+"""Age from which a half-written checkpoint belongs to a process that died."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A published checkpoint as listings show it, weights unread."""
+    """A published checkpoint without its weights, as listings show it."""
 
     reference: Reference
     digest: str
@@ -67,7 +67,7 @@ class Entry:
 
 
 class Registry:
-    """The models below one directory."""
+    """The models in one directory. Processes may share it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -77,15 +77,16 @@ class Registry:
     ) -> str:
         """Writes a checkpoint and points the tag at it.
 
-        The checkpoint that the tag named stays, the one before that goes, unless another tag
-        names it. With ``keep_before`` the former gets a tag of its own, as in ``keep_latest``.
+        The checkpoint that the tag named until now is kept, the one before that is removed unless
+        another tag names it. With ``keep_before`` the former gets its own tag, as in
+        ``keep_latest``.
 
         Returns:
             The digest.
 
         Raises:
-            ValueError: the tag is the n-gram model's.
-            CheckpointError: a part of it is larger than ``read`` takes.
+            ValueError: the tag is reserved.
+            CheckpointError: a file of it would be larger than ``read`` accepts.
         """
         check_publishable(reference)
         name, tag = reference.name, reference.tag
@@ -113,10 +114,10 @@ class Registry:
         return digest
 
     def tag(self, reference: Reference, digest: str) -> None:
-        """Points a tag at a checkpoint that is there.
+        """Points a tag at an existing checkpoint.
 
         Raises:
-            ValueError: the tag is the n-gram model's.
+            ValueError: the tag is reserved.
             CheckpointError: the checkpoint is gone.
         """
         check_publishable(reference)
@@ -125,11 +126,11 @@ class Registry:
             self._tags(reference.name).write(reference.tag, digest)
 
     def keep_latest(self, name: str, besides: str) -> None:
-        """Gives the checkpoint that ``latest`` names the id of its job as a tag, so that it stays.
+        """Keeps the checkpoint that ``latest`` names: its job's id becomes a tag of it.
 
         Args:
-            name: the model's.
-            besides: the id of a job whose own checkpoint need not stay.
+            name: the model's name.
+            besides: the id of a job whose own checkpoint need not be kept.
         """
         with self._changing():
             digest = self._tags(name).digest(LATEST)
@@ -137,7 +138,7 @@ class Registry:
                 self._keep(name, digest)
 
     def _keep(self, name: str, digest: str) -> None:
-        """Gives a checkpoint the tag of its job, or part of its digest where that is taken."""
+        """Tags a checkpoint with its job's id, or with part of its digest if that is taken."""
         tags, tag = self._tags(name), self._job_of(name, digest)
         if not _JOB.fullmatch(tag) or tags.digest(tag) not in (None, digest):
             tag = digest[:22]
@@ -151,20 +152,20 @@ class Registry:
             return ""
 
     def delete(self, reference: Reference) -> None:
-        """Removes a tag, and the checkpoints that no tag names then.
+        """Removes a tag, and the checkpoints that no tag names any more.
 
         Raises:
-            UnknownModel: nothing has that name or tag.
+            UnknownModel: there is no such model or tag.
         """
         with self._changing():
             self._delete(reference.name, [reference.tag])
 
     def delete_name(self, name: str) -> None:
-        """Removes every tag of a name, with their checkpoints.
+        """Removes every tag of a name, and their checkpoints.
 
         Raises:
-            ValueError: it is not a name.
-            UnknownModel: nothing has that name.
+            ValueError: the name is invalid.
+            UnknownModel: there is no such model.
         """
         name = Reference(name).name
         with self._changing():
@@ -184,10 +185,10 @@ class Registry:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """One change at a time, in all processes.
+        """Allows one change at a time, across processes.
 
-        Nobody may prune a checkpoint that was just renamed in and has no tag yet, or remove a home
-        that somebody is about to publish in.
+        Without it, one process could prune a checkpoint that another has just renamed into place
+        and not tagged yet, or remove a name's directory that another is about to publish in.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".changing").open("w") as file:
@@ -195,7 +196,7 @@ class Registry:
             yield
 
     def _prune(self, name: str) -> None:
-        """Removes the checkpoints that no tag names, and the n-gram models that no card does."""
+        """Removes the checkpoints that no tag names and the n-gram models that no card names."""
         home, named = self.root / name, self._tags(name).all_digests()
         for path in home.iterdir():
             if DIGEST.fullmatch(path.name) and path.name not in named:
@@ -209,22 +210,22 @@ class Registry:
     # N-gram baselines
 
     def publish_ngram(self, name: str, data: bytes) -> str:
-        """Keeps an n-gram model for the checkpoints of a name, and returns its digest.
+        """Stores an n-gram model for the checkpoints of a name and returns its digest.
 
-        It goes with the last checkpoint whose card names it.
+        It is removed with the last checkpoint whose card names it.
 
         Raises:
-            ValueError: it is not a name.
+            ValueError: the name is invalid.
         """
         files = self._ngrams(Reference(name).name)
         with self._changing():
             return files.add(data)
 
     def ngram(self, name: str) -> tuple[str, str]:
-        """Returns the digests of a name's n-gram model and of the checkpoint whose symbols it has.
+        """Returns the digests of a name's n-gram model and of the checkpoint with its vocabulary.
 
         Raises:
-            UnknownModel: there is no such name, or it has no n-gram model.
+            UnknownModel: there is no such model, or it has no n-gram model.
         """
         latest = self.entry(Reference(name))
         digest = latest.card.get("ngram")
@@ -246,7 +247,7 @@ class Registry:
         """Returns the digest of the checkpoint that a reference names now.
 
         Raises:
-            UnknownModel: nothing has that name or tag, or it is an n-gram model.
+            UnknownModel: there is no such model or tag, or it is an n-gram model.
         """
         if reference.is_ngram:
             raise NotANetwork(reference)
@@ -256,7 +257,7 @@ class Registry:
         return digest
 
     def before(self, reference: Reference) -> str | None:
-        """Returns the digest that a tag named before its present one; None if it is not known."""
+        """Returns the digest that a tag named before the current one; None if unknown."""
         return next(iter(self._tags(reference.name).digests(reference.tag)[1:]), None)
 
     def load(self, name: str, digest: str) -> Checkpoint:
@@ -272,7 +273,7 @@ class Registry:
         """Opens a checkpoint's files, by name; they stay readable even if it is deleted meanwhile.
 
         Raises:
-            CheckpointError: it is damaged, as far as sizes tell.
+            CheckpointError: a file is missing or has another size than the manifest says.
         """
         directory = self._directory(name, digest)
         manifest = parse_object(read_bounded(directory / MANIFEST, MAX_JSON), MANIFEST)
@@ -283,12 +284,12 @@ class Registry:
                 files[file] = held.enter_context(open_file(directory / file))
                 size = os.fstat(files[file].fileno()).st_size
                 if not isinstance(stated, dict) or stated.get("bytes") != size:
-                    raise CheckpointError(f"{file} is damaged: it is not as long as it was")
+                    raise CheckpointError(f"{file} is damaged: not the size in the manifest")
             files[MANIFEST] = held.enter_context(open_file(directory / MANIFEST))
             yield files
 
     def vocabulary(self, name: str, digest: str) -> Vocabulary:
-        """Reads a checkpoint's symbols, without its weights.
+        """Reads a checkpoint's vocabulary, without its weights.
 
         Raises:
             CheckpointError: it is damaged.
@@ -301,7 +302,7 @@ class Registry:
         """Reads a model without its weights.
 
         Raises:
-            UnknownModel: nothing has that name or tag.
+            UnknownModel: there is no such model or tag.
             CheckpointError: it is damaged.
         """
         digest = self.resolve(reference)
@@ -310,10 +311,10 @@ class Registry:
         return Entry(reference, digest, tags, read_config(directory), read_card(directory))
 
     def history(self, reference: Reference) -> list[HistoryPoint]:
-        """Reads the losses and samples over the steps, oldest first.
+        """Reads a model's losses and samples over the steps, oldest first.
 
         Raises:
-            UnknownModel: nothing has that name or tag.
+            UnknownModel: there is no such model or tag.
             CheckpointError: it is damaged.
         """
         directory = self._directory(reference.name, self.resolve(reference))
@@ -321,7 +322,7 @@ class Registry:
         return [parse_point(line) for line in data.splitlines()]
 
     def entries(self) -> Iterator[Entry]:
-        """Yields every sound model and tag, in the order of ``references``."""
+        """Yields every undamaged model and tag, in the order of ``references``."""
         for reference in self.references():
             try:
                 yield self.entry(reference)
@@ -354,22 +355,22 @@ class Registry:
 
 
 def check_publishable(reference: Reference) -> None:
-    """Raises ValueError: the tag is the n-gram model's."""
+    """Raises ValueError if the tag is reserved."""
     if reference.is_ngram:
-        raise ValueError(f"the tag {NGRAM} is the n-gram model's: choose another")
+        raise ValueError(f"the tag {NGRAM} is reserved for the n-gram model: choose another")
 
 
 def _set_aside(path: Path, parent: Path) -> Path:
-    """Renames a directory to be deleted: a reader finds it whole or gone, never half deleted."""
+    """Renames a directory before its deletion, so that readers find it complete or not at all."""
     return path.rename(parent / f".gone-{secrets.token_hex(8)}")
 
 
 def _sweep(home: Path) -> None:
-    """Removes what killed processes left half written or half deleted; under the lock."""
+    """Removes what killed processes left half-written or half-deleted; needs the lock."""
     for path in home.glob(".gone-*"):
         shutil.rmtree(path, ignore_errors=True)
     for path in home.glob(".stage-*"):
-        # Others write there without the lock.
+        # Other processes write there without the lock.
         with suppress(FileNotFoundError):
             newest = max(part.stat().st_mtime for part in (path, *path.iterdir()))
             if newest < time.time() - _ABANDONED_SECONDS:

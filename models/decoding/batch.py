@@ -1,7 +1,7 @@
 """Continuous batching: the streams of one model share a decoder, tick by tick.
 
-A tick advances some streams together by some characters and gives each its text. What a stream
-says depends on nobody else, and not on how the ticks fall. Knows no thread, no clock and no
+A tick advances some streams together by some characters and returns each one's text. The text of a
+stream depends neither on other streams nor on the length of ticks. Knows no thread, no clock and no
 client.
 """
 
@@ -21,10 +21,10 @@ FinishReason = Literal["length", "stop", "error", "shutdown"]
 
 @dataclass(frozen=True, slots=True)
 class Character:
-    """One character of a text: how likely the model held it, and what it held likeliest there.
+    """One character of a text: its probability, and the likeliest characters in its place.
 
     Probabilities are the model's own, at temperature 1. In a bytes model a character's is the
-    product of its bytes', and ``top`` is of its first byte.
+    product of its bytes', and ``top`` belongs to its first byte.
     """
 
     char: str
@@ -34,7 +34,7 @@ class Character:
 
 @dataclass(slots=True)
 class Piece:
-    """A tick's text of one stream; ``characters`` where probabilities were asked for."""
+    """The text of one stream in a tick, with ``characters`` if probabilities were requested."""
 
     text: str = ""
     characters: list[Character] = field(default_factory=list)
@@ -42,10 +42,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """Where a text stopped, to go on from exactly there.
+    """The position at which a text stopped, to continue from exactly there.
 
-    ``position`` counts the ids chosen so far, ``pending`` are bytes of a character that is not
-    whole yet, ``unsaid`` is text already decided on but not yet said.
+    ``position`` is the number of ids chosen so far, ``pending`` contains the bytes of an incomplete
+    character, ``unsaid`` is text that was chosen but not returned yet.
     """
 
     rows: Rows
@@ -57,7 +57,7 @@ class StreamState:
 
 @dataclass(slots=True)
 class _Anchor:
-    """A place to replay from, and what has happened since."""
+    """A position to replay from, and what has happened since."""
 
     rows: Rows
     position: int
@@ -69,16 +69,16 @@ class _Anchor:
 
 
 class Stream:
-    """One text on its way.
+    """A text being written.
 
     Args:
         vocabulary: of the model.
         prime: ids to read first, [length].
         options: what decides the text.
-        probabilities: how many alternatives to tell of each character; 0 is none and no
-            probabilities at all.
-        keep_state: whether ``end_state`` will be wanted.
-        begin: where an earlier text stopped; None is the zero state before a first line.
+        probabilities: number of alternatives to return for each character; 0 turns probabilities
+            off.
+        keep_state: whether ``end_state`` will be needed.
+        begin: the position at which an earlier text stopped; None is the zero state.
     """
 
     def __init__(
@@ -98,20 +98,20 @@ class Stream:
         self.characters = 0
         self.finish_reason: FinishReason | None = None
         self.end_state: StreamState | None = None
-        # Where it stands, when it is not among the rows of the last tick.
+        # The stream's position while it is not among the rows of the last tick.
         self.rows = begin.rows if begin else None
         self._prime = prime
         self._read = 0
         self._chosen = begin.position if begin else 0
         self._decoder = TextDecoder(vocabulary, begin.pending if begin else b"")
-        # Said only once it can't be the beginning of a stop string.
+        # Text is held back while it may be the beginning of a stop string.
         self._held = Piece(begin.unsaid if begin else "")
         self._likelihoods: list[tuple[float, list[tuple[str, float]]]] = []
         self._anchor: _Anchor | None = None
 
     @property
     def position(self) -> int:
-        """Position in the stream's random numbers of the next id; less while priming."""
+        """The position of the next id in the stream's random numbers; less while priming."""
         return self._chosen - self._unread
 
     @property
@@ -120,30 +120,30 @@ class Stream:
 
     @property
     def steps_left(self) -> int:
-        """Steps after which the text may be complete; at least 1."""
+        """The number of steps after which the text may be complete; at least 1."""
         missing = self.options.length - self.characters - len(self._held.text)
         return self._unread + max(1, missing)
 
     def forced(self, steps: int) -> Ids:
-        """What is left of the prime, then −1, [steps]."""
+        """Returns the rest of the prime, then −1, [steps]."""
         row = np.full(steps, -1, dtype=np.int64)
         rest = self._prime[self._read : self._read + steps]
         row[: len(rest)] = rest
         return row
 
     def mark(self, rows: Rows) -> None:
-        """Remembers ``rows``, this stream's before a tick, if its end state may start there."""
+        """Remembers this stream's rows before a tick if the end may be replayed from there."""
         if self._anchor is None or not self._held.text:
             self._anchor = _Anchor(
                 rows, self._chosen, self._decoder.pending, self._held.text, self.characters
             )
 
     def take(self, ids: Ids, logits: Floats) -> Piece:
-        """What to say after a tick; sets ``finish_reason`` when it is the last.
+        """Returns the text of a tick; sets ``finish_reason`` if it is the last.
 
         Args:
-            ids: taken, [steps].
-            logits: they were chosen from, [steps, vocabulary].
+            ids: those taken, [steps].
+            logits: those the ids were chosen from, [steps, vocabulary].
         """
         primed = min(len(ids), self._unread)
         self._read += primed
@@ -172,8 +172,8 @@ class Stream:
             text = self._decoder.decode(np.array([id_]))
             if not text:
                 continue
-            # Bytes that were no UTF-8 may come out together with what showed it: the first
-            # character is told with them all.
+            # Bytes that are not UTF-8 may come out together with the character that revealed it:
+            # the first character gets the probability of them all.
             product = float(np.prod([p for p, _ in self._likelihoods]))
             self._held.text += text
             self._held.characters.append(Character(text[0], product, self._likelihoods[0][1]))
@@ -181,7 +181,7 @@ class Stream:
             self._likelihoods.clear()
 
     def _say(self) -> Piece:
-        """Takes out of the held text what can be said now."""
+        """Takes out of the held text what can be returned now."""
         text = self._held.text
         left = self.options.length - self.characters
         found = [at for stop in self.options.stop if (at := text.find(stop)) >= 0]
@@ -199,7 +199,7 @@ class Stream:
         return said
 
     def _suspicious(self, text: str) -> int:
-        """Characters at the end that a stop string begins with."""
+        """Returns the number of characters at the end that may begin a stop string."""
         longest = max((len(stop) - 1 for stop in self.options.stop), default=0)
         for size in range(min(longest, len(text)), 0, -1):
             if any(stop.startswith(text[-size:]) for stop in self.options.stop):
@@ -207,7 +207,7 @@ class Stream:
         return 0
 
     def replay(self, decoder: RowDecoder) -> StreamState | None:
-        """Where the text stopped: replayed from the last mark, as far as it was said."""
+        """Returns the position at which the text stopped, replayed from the last mark."""
         anchor = self._anchor
         if anchor is None or self.finish_reason == "error":
             return None
@@ -230,12 +230,12 @@ class Stream:
 def likelihoods(
     vocabulary: Vocabulary, ids: Ids, logits: Floats, count: int
 ) -> list[tuple[float, list[tuple[str, float]]]]:
-    """Each id's probability and the likeliest alternatives, best first.
+    """Returns each id's probability and the likeliest alternatives, best first.
 
     Args:
         ids: [steps].
         logits: [steps, vocabulary].
-        count: of alternatives.
+        count: number of alternatives.
     """
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares = weights / weights.sum(axis=1, keepdims=True)
@@ -247,7 +247,7 @@ def likelihoods(
 
 
 class Batch:
-    """A decoder and the rows it advanced last."""
+    """A decoder and the rows that it advanced last."""
 
     def __init__(self, decoder: RowDecoder) -> None:
         self.decoder = decoder
@@ -255,21 +255,21 @@ class Batch:
         self._rows: Rows | None = None
 
     def tick(self, streams: list[Stream], steps: int) -> tuple[list[Piece], int]:
-        """Advances streams together; a stream joins by being among them and leaves by not being.
+        """Advances streams together; streams may join and leave between ticks.
 
         Args:
             streams: unfinished ones, in any order.
-            steps: characters to advance at most.
+            steps: maximum number of characters to advance.
 
         Returns:
-            What each stream says and the steps taken.
+            The text of each stream, and the number of steps taken.
         """
         rows = self._gather(streams)
         steps = min(steps, max(stream.steps_left for stream in streams))
         for index, stream in enumerate(streams):
             if stream.keep_state:
                 stream.mark(_row(rows, index))
-        # Counters wrap around: a negative position is never drawn from, its id is forced.
+        # Counters wrap around: at a negative position the id is forced, not drawn.
         positions = np.array([stream.position for stream in streams]).astype(np.uint64)
         options = [stream.options for stream in streams]
         seeds = np.array([option.seed for option in options], dtype=np.uint64)
@@ -291,7 +291,7 @@ class Batch:
         return pieces, steps
 
     def _gather(self, streams: list[Stream]) -> Rows:
-        """The rows of some streams, side by side. Nothing moves while the same ones go on."""
+        """Returns the rows of streams side by side; copies nothing if they are as before."""
         if self._rows is not None:
             if self._gathered == streams:
                 return self._rows

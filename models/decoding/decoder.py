@@ -1,11 +1,11 @@
-"""The decoder: many streams of one model advance together, several characters a call.
+"""The decoder advances many streams of one model together, several characters per call.
 
 A checkpoint becomes an ONNX graph: a ``Scan`` whose body is one character for every row (input,
-recurrent layers, output, temperature, softmax, choice), so that nothing is done in Python per
-character and the interpreter's lock is free meanwhile. ``exact`` computes in fp32, ``fast`` (LSTM
-alone) with int8 weights; in both a row's numbers are bit-identical whatever rows it runs beside.
+recurrent layers, output, temperature, softmax, choice). So Python does nothing per character, and
+the interpreter lock is free meanwhile. ``exact`` computes in fp32, ``fast`` (LSTM only) with int8
+weights; in both, a row's numbers are bit-identical whatever other rows are in the batch.
 
-Knows rows of numbers. Not text, not who asks, not torch.
+Knows rows of numbers; no text, no client and no torch.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from models.onnx_graph import OnnxSession
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Where rows stand: their last id [rows], and state parts, each [layers, rows, hidden]."""
+    """The positions of rows: their last ids [rows] and state parts, [layers, rows, hidden] each."""
 
     ids: Ids
     state: tuple[Floats, ...]
@@ -31,10 +31,10 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """How each row chooses, all [rows].
+    """How each row chooses; each shape [rows].
 
-    ``temperatures`` 0 is argmax; ``top_k`` and ``top_p`` leave the likeliest to choose from, 0 is
-    off.
+    A temperature of 0 is argmax; ``top_k`` and ``top_p`` restrict the choice to the likeliest ids,
+    0 is off.
     """
 
     temperatures: Floats
@@ -43,7 +43,7 @@ class Choices:
 
 
 class RowDecoder(Protocol):
-    """Whatever advances rows: a ``Decoder`` says what its methods do."""
+    """Anything that advances rows; see ``Decoder`` for its methods."""
 
     def start(self, ids: Ids) -> Rows: ...
 
@@ -53,10 +53,10 @@ class RowDecoder(Protocol):
 
 
 class Decoder:
-    """A network ready to advance rows. It keeps nothing between calls; threads may share it.
+    """A network ready to advance rows. It keeps no state between calls; threads may share it.
 
     Raises:
-        ValueError: ``fast`` for a network that has no such variant.
+        ValueError: ``fast`` for a network that is not an LSTM.
     """
 
     def __init__(
@@ -72,28 +72,28 @@ class Decoder:
 
     @cached_property
     def _filtering(self) -> OnnxSession:
-        """The graph that knows top-k and top-p: sorting costs every row, so it is one apart."""
+        """The graph with top-k and top-p; separate, because sorting costs every row."""
         return OnnxSession(build_graph(self.config, self._weights, self.precision, filtering=True))
 
     def start(self, ids: Ids) -> Rows:
-        """Rows that have read nothing yet and are about to read ``ids``, [rows]."""
+        """Returns rows in the zero state that are about to read ``ids``, [rows]."""
         shape = (self.config.num_layers, len(ids), self.config.hidden_size)
         return Rows(ids, tuple(np.zeros(shape, np.float32) for _ in range(self.parts)))
 
     def advance(
         self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
     ) -> tuple[Ids, Floats, Rows]:
-        """Reads each row's last id, chooses the next, and so on for every step.
+        """Reads each row's last id, chooses the next id, and repeats that for every step.
 
         Args:
-            rows: where they stand.
-            forced: [steps, rows]; an id to take instead of choosing, −1 to choose.
+            rows: the positions to advance from.
+            forced: [steps, rows]; an id to take instead of choosing, or −1 to choose.
             uniforms: [steps, rows], in [0, 1).
             choices: how to choose.
 
         Returns:
-            The ids taken, [steps, rows], ``NOT_FINITE`` where a row's logits were no numbers;
-            the logits they were chosen from, [steps, rows, vocabulary]; where the rows stand then.
+            The ids taken, [steps, rows], ``NOT_FINITE`` where a row's logits are not finite;
+            the logits they were chosen from, [steps, rows, vocabulary]; the positions reached.
         """
         greedy = choices.temperatures == 0
         feeds: dict[str, NDArray[Any]] = {
@@ -112,7 +112,7 @@ class Decoder:
             everything = self.config.vocabulary_size
             top_k = np.where(choices.top_k == 0, everything, choices.top_k)
             feeds["last_kept"] = np.minimum(top_k, everything)[:, None] - 1
-            # 2 keeps all: at 1 the sum's rounding could drop what is least likely.
+            # 2 keeps all ids; at 1, rounding of the sum could drop the least likely.
             feeds["top_p"] = np.where(choices.top_p == 0, np.float32(2), choices.top_p)[:, None]
         results = session.run(feeds)
         state = tuple(
@@ -127,13 +127,16 @@ _COST_ROWS = 32
 
 
 def fast_cost(config: NetworkConfig, weights: Weights, ids: NDArray[Any]) -> float | None:
-    """Nats per character that ``fast`` costs on a text; None for a network that has no ``fast``.
+    """Returns the nats per character that ``fast`` costs on a text.
 
-    Both precisions read the same characters, at most ``COST_CHARACTERS`` of them, so that a
-    thousandth of a nat shows.
+    Both precisions read the same characters, at most ``COST_CHARACTERS``, which is enough to
+    resolve a thousandth of a nat.
 
     Args:
         ids: [characters].
+
+    Returns:
+        None for a network without ``fast``, or too short a text.
     """
     rows = min(_COST_ROWS, (min(len(ids), COST_CHARACTERS) - 1) // 64)
     if config.kind != "lstm" or rows < 1:
@@ -149,12 +152,12 @@ def fast_cost(config: NetworkConfig, weights: Weights, ids: NDArray[Any]) -> flo
 
 
 def _mean_loss(decoder: Decoder, begin: Ids, forced: Ids) -> float:
-    """Of forced ids, [steps, rows], each row read from the zero state."""
+    """Returns the mean loss of forced ids, [steps, rows], reading each row from the zero state."""
     steps, count = forced.shape
     choices = Choices(
         np.ones(count, np.float32), np.zeros(count, np.int64), np.zeros(count, np.float32)
     )
-    # Logits of 16 MB at most, however large the vocabulary.
+    # At most 16 MB of logits, however large the vocabulary.
     chunk = max(1, (1 << 22) // (count * decoder.config.vocabulary_size))
     rows = decoder.start(begin)
     total = 0.0

@@ -1,4 +1,4 @@
-"""The network as an ONNX file that runs anywhere. Knows no checkpoint."""
+"""Exports the network as an ONNX file that runs anywhere. Knows no checkpoint."""
 
 import json
 
@@ -9,22 +9,22 @@ from models.decoding.graph import build_graph
 from models.text.vocab import Vocabulary
 
 MAX_ONNX = (1 << 31) - (1 << 20)
-"""Bytes of weights that fit an ONNX file, a protocol buffer, which ends at 2 GiB."""
+"""Maximum size of the weights in bytes: an ONNX file is a protocol buffer, limited to 2 GiB."""
 
 
 def onnx_file(
     config: NetworkConfig, weights: Weights, vocabulary: Vocabulary, model: str, digest: str
 ) -> bytes:
-    """The network in fp32 as ONNX's standard operators, to run anywhere; docs/onnx.md says how.
+    """Returns the network in fp32 as a file of ONNX's standard operators; see docs/onnx.md.
 
-    It is the decoder's own graph: ids and state in, several characters for several rows, ids,
-    logits and state out. What its inputs and outputs are stands in it, and so does the vocabulary.
+    It is the decoder's own graph: ids and state in; ids, logits and state out, for several
+    characters and rows. The file describes its inputs and outputs and includes the vocabulary.
 
     Raises:
-        ValueError: the weights have more than ``MAX_ONNX`` bytes.
+        ValueError: the weights are larger than ``MAX_ONNX`` bytes.
     """
     if 4 * config.parameters() > MAX_ONNX:
-        raise ValueError("is not there for this model: an ONNX file ends at 2 GiB")
+        raise ValueError("is not available for this model: an ONNX file is limited to 2 GiB")
     made = build_graph(config, weights)
     made.producer_name = "charloom"
     made.doc_string = (
@@ -45,14 +45,14 @@ def onnx_file(
 
 
 _DESCRIPTIONS = {
-    "id": "The id that each row reads first; start_id where a text begins.",
+    "id": "The id that each row reads first; start_id at the beginning of a text.",
     "uniforms": "Random numbers in [0, 1), one for each choice.",
-    "forced": "Ids to take instead of choosing, as for a prime; -1 chooses.",
-    "temperature": "Of each row, above 0.",
-    "greedy": "Whether a row takes the likeliest, whatever its temperature.",
-    "id_end": "The id that each row took last: the next call's id.",
-    "chosen": "The ids taken; -1 where a row's logits were no numbers.",
-    "logits": "The scores that each was chosen by.",
+    "forced": "Ids to take instead of choosing, for a prime; -1 to choose.",
+    "temperature": "The temperature of each row, above 0.",
+    "greedy": "Whether a row takes the likeliest id, whatever its temperature.",
+    "id_end": "The id that each row took last: the id of the next call.",
+    "chosen": "The ids taken; -1 where a row's logits are not finite.",
+    "logits": "The scores from which each id was chosen.",
 }
 
 
@@ -61,5 +61,5 @@ def _describe(name: str) -> str:
         return _DESCRIPTIONS[name]
     part, layer = name[0], name[1:].removesuffix("_end")
     if name.endswith("_end"):
-        return f"State {part} of layer {layer} at the end: the next call's."
-    return f"State {part} of layer {layer}; zeros where a text begins."
+        return f"State {part} of layer {layer} at the end: the state of the next call."
+    return f"State {part} of layer {layer}; zeros at the beginning of a text."

@@ -1,6 +1,6 @@
-"""The network as an ONNX graph that reads, chooses and writes several characters in a call.
+"""The network as an ONNX graph that reads, chooses and writes several characters per call.
 
-Knows rows of numbers and the network's sizes. Not text, not torch.
+Knows rows of numbers and the network's sizes; no text and no torch.
 """
 
 from typing import Any, Literal
@@ -15,9 +15,9 @@ from models.onnx_graph import BOOL, FLOAT, INT64, MICROSOFT, GraphBuilder, model
 Precision = Literal["exact", "fast"]
 
 NOT_FINITE = -1
-"""Chosen where a row's logits are not numbers."""
+"""The id chosen where a row's logits are not finite."""
 
-# Row blocks of torch's gates in the order that ONNX wants: (i, f, g, o) to (i, o, f, c),
+# Row blocks of torch's gates in the order that ONNX expects: (i, f, g, o) to (i, o, f, c),
 # (r, z, n) to (z, r, h).
 _GATE_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
 
@@ -29,9 +29,9 @@ def build_graph(
     *,
     filtering: bool = False,
 ) -> onnx.ModelProto:
-    """The network as ONNX: state and one id a row in, ids chosen over the steps and state out.
+    """Builds the network as ONNX: state and one id per row in, chosen ids and state out.
 
-    With ``filtering`` it takes top-k and top-p too; rows that ask for neither come out the same.
+    With ``filtering`` it also takes top-k and top-p; rows that use neither get the same results.
     """
     layers = range(config.num_layers)
     parts = "hc" if config.kind == "lstm" else "h"
@@ -101,12 +101,12 @@ class _StepGraph:
         return self._builder.graph("step", inputs, outputs)
 
     def _input(self) -> str:
-        """What the first layer reads, [1, rows, inputs]: 1-of-k or the embedding."""
+        """Adds the first layer's input, [1, rows, inputs]: 1-of-k or the embedding."""
         first = self._constant("axis_0", np.array([0], np.int64))
         if self.config.embedding_size:
             table = self.weights["embedding.weight"]
             if self.precision == "fast":
-                # Within the range that int8 activations are pinned to.
+                # Scaled into the range that int8 activations are pinned to.
                 table = table / self._embedding_scale()
             read = self._add("Gather", [self._constant("embedding", table), "id_in"])
         else:
@@ -116,7 +116,7 @@ class _StepGraph:
         return self._add("Unsqueeze", [read, first])
 
     def _layer(self, layer: int, read: str) -> str:
-        """One recurrent layer over one step; its new h, [1, rows, hidden], is what it gives."""
+        """Adds one step of a recurrent layer and returns its new h, [1, rows, hidden]."""
         if self.precision == "fast":
             return self._fast_layer(layer, read)
         kind = self.config.kind
@@ -135,12 +135,12 @@ class _StepGraph:
             inputs.append(f"c{layer}_in")
             outputs.append(f"c{layer}_out")
         if kind == "gru":
-            # torch's variant: the reset gate after the product.
+            # As in torch, the reset gate is applied after the product.
             attributes["linear_before_reset"] = 1
         return self._add(kind.upper(), inputs, *outputs, **attributes)
 
     def _layer_weights(self, layer: int) -> tuple[Floats, Floats, Floats]:
-        """Input weights, recurrent weights and both biases, as ONNX orders them."""
+        """Returns input weights, recurrent weights and both biases in ONNX's order."""
         w, r, bias_w, bias_r = (
             _reorder(self.weights[f"layers.{layer}.{name}_l0"], self.config.kind)
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -148,11 +148,10 @@ class _StepGraph:
         return w, r, np.concatenate([bias_w, bias_r])
 
     def _fast_layer(self, layer: int, read: str) -> str:
-        """An LSTM layer with int8 weights.
+        """Adds an LSTM layer with int8 weights.
 
-        ONNX Runtime scales the activations of a whole batch by its largest, so rows would feel
-        their neighbours. One more row, which spans [−1, 1] whatever the others do, pins the scale;
-        it is cut off again.
+        ONNX Runtime scales the activations of a batch by the largest, so rows would affect each
+        other. An additional row that always spans [−1, 1] pins the scale; it is cut off afterwards.
         """
         w, r, bias = self._layer_weights(layer)
         if layer == 0 and self.config.embedding_size:
@@ -213,7 +212,7 @@ class _StepGraph:
         return self._add("Gemm", [flat, weight, bias], "scores", transB=1)
 
     def _choice(self, logits: str) -> None:
-        """The same as models.sampling.choose, for every row."""
+        """Adds what ``models.decoding.sampling.choose`` does, for every row."""
         top = self._add("ReduceMax", [logits], axes=[1])
         scaled = self._add("Div", [self._add("Sub", [logits, top]), "temperature"])
         weights = self._add("Exp", [scaled])
@@ -246,7 +245,7 @@ class _StepGraph:
         self._add("Where", [broken, marker, "id_out"], "taken")
 
     def _filtered(self, weights: str) -> str:
-        """Zero for all but each row's likeliest: the first top-k, and of these top-p's mass."""
+        """Zeroes all but each row's likeliest ids, as ``keep_likeliest`` does."""
         size = self._constant("size", np.array([self.config.vocabulary_size], np.int64))
         axis = self._constant("axis_1", np.array(1, np.int64))
         axes = self._constant("axes_1", np.array([1], np.int64))
@@ -268,6 +267,6 @@ class _StepGraph:
 
 
 def _reorder(weight: Floats, kind: str) -> Floats:
-    """Gate blocks from torch's order to ONNX's."""
+    """Converts gate blocks from torch's order to ONNX's."""
     blocks = np.split(weight, GATES[kind])
     return np.concatenate([blocks[index] for index in _GATE_ORDER[kind]])

@@ -1,7 +1,7 @@
-"""An n-gram model in a decoder's place: streams are drawn from counts as from a network.
+"""An n-gram model in place of a decoder: streams are sampled from counts as from a network.
 
-Its rows' state is what it remembers, the last ids. Python is run for each character, some
-10,000 a second: a baseline is sampled to be looked at, not to serve crowds. Knows no network.
+The state of a row is its last ids. Python runs for each character, at about 10,000 a second: a
+baseline is sampled for comparison, not to serve many clients. Knows no network.
 """
 
 import numpy as np
@@ -13,23 +13,23 @@ from models.decoding.sampling import choose
 from models.ngram import NGram
 
 _NOTHING = -1
-"""In a state: nothing was read so long ago."""
+"""In a state: no id was read that long ago."""
 
 
 class NGramDecoder:
-    """An n-gram model ready to advance rows, as ``decoder.Decoder``. Threads may share it."""
+    """An n-gram model ready to advance rows, like ``Decoder``. Threads may share it."""
 
     def __init__(self, model: NGram) -> None:
         self.model = model
 
     def start(self, ids: Ids) -> Rows:
-        """Rows that have read nothing yet and are about to read ``ids``, [rows]."""
+        """Returns rows that have read nothing and are about to read ``ids``, [rows]."""
         return Rows(ids, (np.full((1, len(ids), self.model.order), _NOTHING, np.float32),))
 
     def advance(
         self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
     ) -> tuple[Ids, Floats, Rows]:
-        """As ``Decoder.advance``. Logits are log-probabilities, and zeros where an id is forced."""
+        """Like ``Decoder.advance``; logits are log-probabilities, zeros for forced ids."""
         steps, count = forced.shape
         chosen = np.empty((steps, count), np.int64)
         logits = np.zeros((steps, count, self.model.vocabulary_size), np.float32)
@@ -56,9 +56,9 @@ class NGramDecoder:
         how: tuple[float, int, float],
         logits: NDArray[np.float32],
     ) -> list[int]:
-        """The ids of one row, whose logits are filled in."""
+        """Returns the ids of one row and fills in its logits."""
         temperature, top_k, top_p = how
-        # Nobody asks for what a prime was given: only its end is looked up.
+        # The probabilities of a prime are not needed: only its end is looked up.
         written: list[int] = forced[: np.argmin(np.append(forced, _NOTHING) >= 0)].tolist()
         runs = self.model.index.read([*read, *written])
         for step in range(len(written), len(forced)):

@@ -1,6 +1,7 @@
-"""How the next character is chosen, and the slow, obvious way to generate text.
+"""How the next character is chosen, and the options that decide a text.
 
-The decoder does the same in an ONNX graph for many streams at once; tests hold it against this.
+The decoder does the same in an ONNX graph for many streams at once; tests compare it with this.
+Knows one row of numbers; no network and no text.
 """
 
 from dataclasses import dataclass
@@ -10,23 +11,23 @@ from numpy.typing import NDArray
 
 MAX_SEED = (1 << 63) - 1
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0
-"""Of a temperature that is not 0."""
+"""Range of a temperature other than 0."""
 MAX_LENGTH = 1_000_000
 MAX_TOP_K = 1 << 20
 MAX_STOPS, MAX_STOP = 4, 256
-"""Stop strings of a text, and characters of each."""
+"""Maximum number of stop strings, and of characters in each."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleOptions:
-    """What decides a text, beside the model and the prime.
+    """Everything that decides a text except the model and the prime.
 
-    ``length`` counts characters to write, the prime not among them. ``temperature`` 0 is argmax.
-    ``top_k`` and ``top_p`` 0 are off. The text ends before the first of the ``stop`` strings.
+    ``length`` is the number of characters to write, not counting the prime. ``temperature`` 0 is
+    argmax. ``top_k`` and ``top_p`` 0 are off. The text ends before the first ``stop`` string.
 
     Raises:
-        ValueError: an option is out of its range. Rows share a batch: what the decoder could not
-            take would end the texts of all of them.
+        ValueError: an option is out of range. Rows share a batch, so an option that the decoder
+            cannot take would end the texts of all rows.
     """
 
     seed: int = 0
@@ -52,13 +53,13 @@ class SampleOptions:
 
 
 def _check_range(name: str, number: float, highest: int) -> None:
-    # A NaN compares as neither.
+    # This refuses NaN too.
     if not 0 <= number <= highest:
         raise ValueError(f"{name} must be from 0 to {highest:,}")
 
 
 # SplitMix64: increment and output mix of Steele, Lea & Flood, "Fast splittable pseudorandom
-# number generators", OOPSLA 2014. Counter-based: position n needs none of the draws before it.
+# number generators", OOPSLA 2014. Counter-based: position n does not need earlier draws.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
@@ -73,15 +74,15 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def uniforms(
     seeds: NDArray[np.uint64], positions: NDArray[np.uint64], steps: int
 ) -> NDArray[np.float32]:
-    """Uniform numbers in [0, 1), shape [steps, rows]: a pure function of (seed, position).
+    """Returns uniform numbers in [0, 1), [steps, rows]: a pure function of seed and position.
 
     Args:
         seeds: one per row, shape [rows].
-        positions: of each row's first character to choose, shape [rows].
-        steps: how many characters.
+        positions: of the first character to choose in each row, shape [rows].
+        steps: the number of characters.
     """
-    # The seed is mixed first: rows with neighbouring seeds must not read shifted copies of
-    # one sequence.
+    # Mix the seed first, or rows with neighbouring seeds would read shifted copies of one
+    # sequence.
     start = _mix(seeds * _GOLDEN + _GOLDEN)
     counters = positions + np.arange(1, steps + 1, dtype=np.uint64)[:, None]
     bits = _mix(start + counters * _GOLDEN)
@@ -95,10 +96,10 @@ def choose(
     top_k: int = 0,
     top_p: float = 0.0,
 ) -> int:
-    """The id that a uniform number picks from softmax(logits / temperature), shape [V].
+    """Returns the id that a uniform number picks from softmax(logits / temperature), shape [V].
 
-    The inverse of the cumulative distribution; temperature 0 is argmax, the first where several
-    are equal. ``top_k`` and ``top_p`` leave the likeliest to pick from.
+    Inverts the cumulative distribution; temperature 0 is argmax, the first of equal ones. ``top_k``
+    and ``top_p`` restrict the choice to the likeliest ids.
 
     Raises:
         FloatingPointError: the logits are not finite.
@@ -116,8 +117,8 @@ def choose(
 
 
 def keep_likeliest(weights: NDArray[np.float32], top_k: int, top_p: float) -> NDArray[np.float32]:
-    """Weights, [V], with 0 for all but the ``top_k`` largest, and of these the fewest that hold
-    ``top_p`` of their sum (Holtzman et al. 2020). 0 is off; equal ones stay or go together."""
+    """Zeroes all weights, [V], except the ``top_k`` largest, or the fewest of those that make up
+    ``top_p`` of their sum (Holtzman et al. 2020). 0 is off; equal weights stay or go together."""
     ordered = np.sort(weights)[::-1]
     if top_k:
         ordered = ordered[:top_k]

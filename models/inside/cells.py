@@ -1,12 +1,12 @@
-"""Which cells keep track of what: the search that Karpathy's essay did by eye (2015).
+"""Searches for cells that keep track of something, as Karpathy's essay did by eye (2015).
 
-Every cell's activations over held-out text are compared with every hypothesis about it
-(``models.hypotheses``). Among a thousand cells some agree with anything by chance. So cells are
-picked on the first half of the text and scored on the second, and in both halves a score must beat
-what the best cell reaches of the same network with its weights shuffled: one whose cells are driven
-as hard by what they read, but which has learned nothing.
+Every cell's activations over held-out text are compared with every hypothesis about the text
+(``models.inside.hypotheses``). Among a thousand cells some agree with anything by chance. So cells
+are selected on the first half of the text and scored on the second, and in both halves a score must
+beat the best cell of the same network with shuffled weights, whose cells are driven as hard by
+their inputs but have learned nothing.
 
-Knows checkpoints, no file and no client.
+Knows checkpoints; no file and no client.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,47 +23,47 @@ from models.inside.hypotheses import HYPOTHESES, Hypothesis, Metric, Target
 from models.inside.reader import StateReader, Stopped, character_ends
 
 TOP = 10
-"""Cells that are told of each hypothesis."""
+"""Maximum number of cells reported for a hypothesis."""
 
 FLOORS = {"auc": 0.7, "correlation": 0.6}
-"""Effects below these don't count, whatever chance reaches (an AUC of 0.85 is an effect of 0.7)."""
+"""Minimum effects, whatever chance reaches (an AUC of 0.85 is an effect of 0.7)."""
 
 MARGIN = 0.5
-"""Of the way from chance's best score to 1, that a score must lie beyond it."""
+"""Share of the way from chance's best score to 1 that a score must exceed it by."""
 
 MIN_EPISODES = 8
-"""Times in each half that a thing must begin: a cell may well agree with fewer by chance."""
+"""Minimum number of beginnings in each half: a cell may agree with fewer by chance."""
 
 MIN_COUNT = 40
-"""Characters in each half for which it holds, and for which it does not."""
+"""Minimum number of characters in each half for which a hypothesis holds, and does not."""
 
 MIN_CHARACTERS = 2000
-"""A text shorter than this shows nothing."""
+"""Minimum length of a text."""
 
 EXCERPT = 160
 
 _ROWS = 32
 _WARM = 512
-"""Characters that a row reads before those that count: from the zero state, cells are cold."""
+"""Characters that a row reads before those that count, to warm up from the zero state."""
 
 _LEVELS = 4096
-"""Steps in [−1, 1] that activations are told apart by."""
+"""Number of levels in [−1, 1] that activations are rounded to."""
 
 _MEMORY = 256 << 20
-"""Bytes of activations that are held."""
+"""Maximum size of the activations in memory, in bytes."""
 
 _CELLS_AT_ONCE = 64
 
 Levels = NDArray[np.int16]
-"""Activations by cell, [cells, characters], in steps of 2 / ``_LEVELS``."""
+"""Activations by cell, [cells, characters], in units of 2 / ``_LEVELS``."""
 
 Effects = NDArray[np.float32]
-"""How cells agree with hypotheses, [cells, hypotheses], from −1 to 1; 0 is chance."""
+"""Agreement of cells with hypotheses, [cells, hypotheses], from −1 to 1; 0 is chance."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """A hypothesis about a part of the text: what it says, at the places where it does."""
+    """A hypothesis about a part of the text: its values, and the positions that have one."""
 
     hypothesis: Hypothesis
     places: Ids
@@ -71,7 +71,7 @@ class _Sample:
 
     @property
     def shows(self) -> bool:
-        """Whether there is enough of it to tell more from chance."""
+        """Whether there is enough of it to distinguish a cell from chance."""
         if not len(self.values):
             return False
         high = self.values > self.values.mean()
@@ -81,7 +81,7 @@ class _Sample:
 
 
 class CellScore(TypedDict):
-    """A cell, counted from 0 in its layer, and how well it tracks a hypothesis."""
+    """A cell, by its index in its layer, and how well it tracks a hypothesis."""
 
     layer: int
     cell: int
@@ -90,7 +90,7 @@ class CellScore(TypedDict):
 
 
 class Finding(TypedDict):
-    """The cells that track a hypothesis, best first; what the first shows along an excerpt."""
+    """The cells that track a hypothesis, best first, with an excerpt read by the first."""
 
     name: str
     title: str
@@ -103,7 +103,7 @@ class Finding(TypedDict):
 class Findings(TypedDict):
     """The hypotheses that some cell tracks, and the share of cells that track any.
 
-    The share is None where there is too little text to tell.
+    The share is None if there is too little text.
     """
 
     hypotheses: list[Finding]
@@ -111,18 +111,18 @@ class Findings(TypedDict):
 
 
 def find_cells(checkpoint: Checkpoint, stopped: Callable[[], bool] = lambda: False) -> Findings:
-    """What the cells of a network keep track of, on the validation text that it carries.
+    """Searches a network's cells on the validation text in its checkpoint.
 
     Activations are ``tanh(c)`` for an LSTM, else h, after each character; in a bytes model after
-    its last byte. A score is the area under the ROC curve for yes or no, the size of the rank
-    correlation for numbers. A cell may be low where another is high: then its ``sign`` is −1 and
-    its score that of the cell turned over.
+    its last byte. A score is the area under the ROC curve for yes or no, or the absolute rank
+    correlation for numbers. A cell may be low where the hypothesis is high: then its ``sign`` is −1
+    and its score that of the negated cell.
 
     Returns:
-        As ``docs/http-api.md`` has it. Excerpts are of the second half.
+        The findings; excerpts are from the second half.
 
     Raises:
-        Stopped: ``stopped``, which is asked now and then, said so.
+        Stopped: ``stopped``, which is called regularly, returned true.
         FloatingPointError: activations are not finite.
     """
     text, ids, ends = _held_out(checkpoint)
@@ -135,14 +135,14 @@ def find_cells(checkpoint: Checkpoint, stopped: Callable[[], bool] = lambda: Fal
         return {"hypotheses": [], "share": 0.0}
     firsts, seconds = [first for first, _ in pairs], [second for _, second in pairs]
 
-    nobody = replace(checkpoint, weights=_shuffled(checkpoint.config, checkpoint.weights))
-    chance = _effects(_levels(nobody, ids[: ends[half]], ends[:half], stopped), firsts, stopped)
+    untrained = replace(checkpoint, weights=_shuffled(checkpoint.config, checkpoint.weights))
+    chance = _effects(_levels(untrained, ids[: ends[half]], ends[:half], stopped), firsts, stopped)
     least = _least(np.abs(chance).max(axis=0), firsts)
 
     levels = _levels(checkpoint, ids, ends, stopped)
     picking = _effects(levels[:, :half], firsts, stopped)
     scoring = _effects(levels[:, half:], seconds, stopped)
-    # In both halves, and in both the same way up.
+    # In both halves, with the same sign.
     tracks = (np.abs(picking) >= least) & (scoring * np.sign(picking) >= least)
     found: list[Finding] = []
     for index in np.flatnonzero(tracks.any(axis=0)).tolist():
@@ -177,20 +177,20 @@ def _scores(config: NetworkConfig, metric: Metric, cells: Ids, effects: Effects)
 
 
 def _score(metric: Metric, effect: float) -> float:
-    """An AUC of 0.5 is no effect, and one of 1 is all of it."""
+    """Converts an effect to a score: an AUC of 0.5 is no effect, and one of 1 is an effect of 1."""
     return (1 + effect) / 2 if metric == "auc" else effect
 
 
 def _least(chance: Effects, samples: Sequence[_Sample]) -> Effects:
-    """The effect that counts as one, from the best that chance gave, [hypotheses]."""
+    """Returns the minimum effect, given the best that chance reached, [hypotheses]."""
     floors = [FLOORS[sample.hypothesis.metric] for sample in samples]
     return np.maximum(chance + MARGIN * (1 - chance), np.array(floors, np.float32))
 
 
 def _held_out(checkpoint: Checkpoint) -> tuple[str, Ids, Ids]:
-    """The validation text, its ids and the place of each character's last id.
+    """Returns the validation text, its ids and the index of each character's last id.
 
-    What the network doesn't know is left out: the file need not be of the same text.
+    Unknown characters are left out: the text may come from another corpus.
     """
     vocabulary, config = checkpoint.vocabulary, checkpoint.config
     data = checkpoint.validation[: _MEMORY // (2 * config.num_layers * config.hidden_size)]
@@ -208,7 +208,7 @@ def _held_out(checkpoint: Checkpoint) -> tuple[str, Ids, Ids]:
 
 
 def _halves(hypothesis: Hypothesis, text: str, half: int) -> tuple[_Sample, _Sample]:
-    """What it says of each half, having read the whole: a quote may go on across the middle."""
+    """Returns a hypothesis about each half, evaluated on the whole: a quote may span the middle."""
     values = hypothesis.find(text)
     return _sample(hypothesis, values[:half]), _sample(hypothesis, values[half:])
 
@@ -219,10 +219,10 @@ def _sample(hypothesis: Hypothesis, values: Target) -> _Sample:
 
 
 def _shuffled(config: NetworkConfig, weights: Weights) -> Weights:
-    """The same numbers in other places: each gate's weights among themselves."""
+    """Shuffles each gate's weights among themselves."""
     rng = np.random.default_rng(0)
     found: Weights = {}
-    # In an order of their own: that of a file is another one each time that it is read.
+    # Sorted: the order of a file's tensors differs each time that it is read.
     for name, weight in sorted(weights.items()):
         if name.startswith("layers."):
             gates = weight.reshape(GATES[config.kind], -1)
@@ -232,10 +232,10 @@ def _shuffled(config: NetworkConfig, weights: Weights) -> Weights:
 
 
 def _levels(checkpoint: Checkpoint, ids: Ids, ends: Ids, stopped: Callable[[], bool]) -> Levels:
-    """What each cell shows after each character.
+    """Returns each cell's level after each character.
 
-    The text is read as rows side by side, which takes a fraction of the time; each begins a little
-    before its part, the first one with the end of the text, so that cells are warm where it counts.
+    The text is read as rows side by side, which takes a fraction of the time. Each row begins a
+    little before its part, the first one with the end of the text, so that its cells are warm.
     """
     config = checkpoint.config
     rows = max(1, min(_ROWS, len(ids) // (2 * _WARM)))
@@ -260,10 +260,10 @@ def _levels(checkpoint: Checkpoint, ids: Ids, ends: Ids, stopped: Callable[[], b
 
 
 def _effects(levels: Levels, samples: Sequence[_Sample], stopped: Callable[[], bool]) -> Effects:
-    """How each cell agrees with each hypothesis: 2 × AUC − 1, or Spearman's correlation.
+    """Returns how each cell agrees with each hypothesis: 2 × AUC − 1, or Spearman's correlation.
 
-    Both are linear in the cell's ranks (for the AUC: Mann & Whitney 1947), so all hypotheses that
-    speak about the same places are one matrix product.
+    Both are linear in the cell's ranks (for the AUC: Mann & Whitney 1947), so one matrix product
+    computes all hypotheses that have values at the same positions.
     """
     effects = np.empty((len(levels), len(samples)), np.float32)
     groups: dict[bytes, list[int]] = {}
@@ -280,14 +280,14 @@ def _effects(levels: Levels, samples: Sequence[_Sample], stopped: Callable[[], b
                 [_ranks(row) for row in levels[begin : begin + _CELLS_AT_ONCE, places]]
             )
             spread = np.linalg.norm(ranks, axis=1, keepdims=True)
-            # A cell that never moves agrees with nothing.
+            # A constant cell agrees with nothing.
             found = ranks @ columns / np.where(by_spread, np.maximum(spread, 1e-12), 1)
             effects[begin : begin + len(ranks), indices] = found
     return effects
 
 
 def _ranks(levels: Levels) -> Floats:
-    """Ranks from −1/2 to 1/2, the middle one where values are equal; [n]."""
+    """Returns ranks from −1/2 to 1/2, equal values getting their mean rank; [n]."""
     shifted = levels + np.int16(_LEVELS // 2)
     counts = np.bincount(shifted, minlength=_LEVELS)
     middle = ((np.cumsum(counts) - counts / 2) / len(levels) - 0.5).astype(np.float32)
@@ -296,7 +296,7 @@ def _ranks(levels: Levels) -> Floats:
 
 
 def _column(sample: _Sample) -> Floats:
-    """What a cell's ranks are multiplied with to give its effect, [n]."""
+    """Returns the factors that turn a cell's ranks into its effect, [n]."""
     values = sample.values
     if sample.hypothesis.metric == "auc":
         yes = np.count_nonzero(values)
@@ -307,7 +307,7 @@ def _column(sample: _Sample) -> Floats:
 
 
 def _excerpt(text: str, shown: Levels, effect: float, sample: _Sample) -> tuple[str, list[float]]:
-    """A piece where a cell and what it tracks go up and down together most, and what it shows."""
+    """Returns the excerpt where a cell and its hypothesis covary most, with activations."""
     size = min(EXCERPT, len(text))
     kept = np.zeros((4, len(text)))
     a, y = shown[sample.places] * np.sign(effect) / _LEVELS, sample.values / sample.values.std()

@@ -1,11 +1,10 @@
 """What a cell might keep track of: the things that Karpathy's essay looked for by eye (2015).
 
-A hypothesis is a function from a text to what would be true after each of its characters: yes or
-no, or a number. To add one, write it below with its name and title. Where it says nothing about a
-character (such as the position in a link outside of links) it gives NaN, and the character does
-not count.
+A hypothesis is a function from a text to a value after each of its characters: yes or no, or a
+number. To add one, write it below with its name and title. It returns NaN for characters that do
+not count, such as those outside of links for the position in a link.
 
-Knows texts. Not networks.
+Knows texts; no networks.
 """
 
 import re
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 Metric = Literal["auc", "correlation"]
 Target = NDArray[np.float32]
-"""One number for each character: 0 or 1 for ``auc``, NaN where it doesn't count."""
+"""One number for each character: 0 or 1 for ``auc``, NaN where the character does not count."""
 
 Span = tuple[int, int]
 Find = Callable[[str], Target]
@@ -26,7 +25,7 @@ Find = Callable[[str], Target]
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """``metric`` is ``auc`` where ``find`` gives yes or no, ``correlation`` where numbers."""
+    """``metric`` is ``auc`` if ``find`` returns yes or no, ``correlation`` if numbers."""
 
     name: str
     title: str
@@ -37,10 +36,10 @@ class Hypothesis:
 HYPOTHESES: list[Hypothesis] = []
 
 MAX_DEPTH = 12
-"""Brackets deeper than that are misread text rather than depth."""
+"""Deeper brackets are likely misread text."""
 
 MAX_POSITION = 200
-"""Of a column or another position: what comes later is simply late."""
+"""Maximum of a column or another position: beyond, all are simply late."""
 
 TAB = 8
 
@@ -61,12 +60,12 @@ def _listed(name: str, title: str, metric: Metric) -> Callable[[Find], Find]:
     return listed
 
 
-# Inside of something. It begins with its first character and is over when its last one is read.
+# Inside something: from its first character until its last one was read.
 
 
 @yes_no("quotes", "inside quotes")
 def quotes(text: str) -> Target:
-    """Straight ones, which an empty line closes whatever their number, and those of a pair."""
+    """Straight quotes, which an empty line closes in any case, and paired ones."""
     paired = r"“[^“”]*”|「[^「」]*」|『[^『』]*』|«[^«»]*»"
     straight = r'"(?:\\.|[^"\\\n]|\n(?!\n)){0,2000}"'
     return _inside(text, re.finditer(f"{straight}|{paired}", text))
@@ -128,7 +127,7 @@ def url(text: str) -> Target:
 
 @yes_no("www", "after www")
 def www(text: str) -> Target:
-    """From its last w to the end of the name that it begins."""
+    """From the last w to the end of the host name."""
     return _inside(text, re.finditer(r"(?<=\bww)w\.?[\w-]*", text), over=False)
 
 
@@ -137,14 +136,14 @@ _STRING = r'"(?:\\.|[^"\\\n]){0,1000}"|' + r"'(?:\\.|[^'\\\n]){1,2}'"
 
 @yes_no("comment", "inside a comment /* */ or //")
 def comment(text: str) -> Target:
-    """As in C: not in a string, and the slashes of a URL begin none."""
+    """As in C: not in a string, and not after the slashes of a URL."""
     found = re.finditer(rf"{_STRING}|/\*.*?(?:\*/|\Z)|(?<!:)//[^\n]*\n?", text, re.DOTALL)
     return _inside(text, (match for match in found if match.group()[0] == "/"))
 
 
 @yes_no("if-condition", "inside the condition of an if")
 def if_condition(text: str) -> Target:
-    """The parentheses after ``if`` and what is in them."""
+    """The parentheses after ``if`` and their contents."""
     return _within(text, _conditions(text))
 
 
@@ -165,7 +164,7 @@ def directive(text: str) -> Target:
 
 @yes_no("speaker", "in a line that ends with a colon")
 def speaker(text: str) -> Target:
-    """A heading, such as the name of who speaks in a play."""
+    """A heading, such as the speaker in a play."""
     return _inside(text, re.finditer(r"^[^\s:][^:\n]{0,40}:\n", text, re.MULTILINE))
 
 
@@ -198,7 +197,7 @@ def column(text: str) -> Target:
 
 @number("indentation", "indentation of the line")
 def indentation(text: str) -> Target:
-    """In columns: as far as it was read while it is, then of the line so far."""
+    """In columns; while it is being read, as far as it was read."""
     values = np.zeros(len(text), np.float32)
     for match in re.finditer(r"^[^\n]*", text, re.MULTILINE):
         width, begin = 0, match.start()
@@ -263,7 +262,7 @@ def capitalised_word(text: str) -> Target:
 
 @yes_no("vowels", "after a vowel")
 def vowels(text: str) -> Target:
-    """Among letters alone."""
+    """Only letters count."""
     values = np.full(len(text), np.nan, np.float32)
     for match in _WORD.finditer(text):
         begin, end = match.span()
@@ -281,13 +280,13 @@ def line_end_next(text: str) -> Target:
 
 @yes_no("word-end-next", "end of word next")
 def word_end_next(text: str) -> Target:
-    """Among letters alone: elsewhere there is no word to end."""
+    """Only letters count: elsewhere there is no word to end."""
     values = np.full(len(text), np.nan, np.float32)
     for match in _WORD.finditer(text):
         values[match.start() : match.end() - 1] = 0
         values[match.end() - 1] = 1
     if text and not np.isnan(values[-1]):
-        # Whether the last word goes on nobody knows.
+        # The text's last word may be incomplete.
         values[-1] = np.nan
     return values
 
@@ -298,9 +297,9 @@ def space_next(text: str) -> Target:
 
 
 def _inside(text: str, matches: Iterable[re.Match[str]], *, over: bool = True) -> Target:
-    """1 from the first character of each match on; up to the last but one if it is ``over`` then.
+    """Returns 1 from the first character of each match to its last, exclusive if ``over``.
 
-    What closes a thing, once read, has closed it.
+    A closing character, once read, has closed the thing.
     """
     return _within(text, (match.span() for match in matches), over=over)
 
@@ -313,7 +312,7 @@ def _within(text: str, spans: Iterable[Span], *, over: bool = True) -> Target:
 
 
 def _position_within(text: str, matches: Iterable[re.Match[str]]) -> Target:
-    """1, 2, 3, … in each match, NaN elsewhere."""
+    """Returns 1, 2, 3, … in each match, NaN elsewhere."""
     values = np.full(len(text), np.nan, np.float32)
     for match in matches:
         length = len(match.group())
@@ -322,7 +321,7 @@ def _position_within(text: str, matches: Iterable[re.Match[str]]) -> Target:
 
 
 def _before(text: str, matches: Iterable[re.Match[str]]) -> Target:
-    """1 where a match begins next."""
+    """Returns 1 where a match begins next."""
     values = np.zeros(len(text), np.float32)
     for match in matches:
         if match.start():
@@ -331,7 +330,7 @@ def _before(text: str, matches: Iterable[re.Match[str]]) -> Target:
 
 
 def _since(text: str, marks: str) -> Target:
-    """Characters since one of the marks, 0 at a mark itself."""
+    """Returns the characters since one of the marks, 0 at the mark itself."""
     places = np.arange(len(text))
     is_mark = np.array([character in marks for character in text], dtype=bool)
     last = np.maximum.accumulate(np.where(is_mark, places, -1)) if len(text) else places
@@ -339,14 +338,14 @@ def _since(text: str, marks: str) -> Target:
 
 
 def _depth(text: str, opening: str, closing: str) -> Target:
-    """How many are open; those in between count, others are not looked at."""
+    """Returns the number of open brackets; other characters are ignored."""
     pattern = re.compile(f"[{re.escape(opening + closing)}]")
     steps = ((m.start(), 1 if m.group() in opening else -1) for m in pattern.finditer(text))
     return _running(text, steps)
 
 
 def _running(text: str, steps: Iterable[tuple[int, int]]) -> Target:
-    """A sum that changes at places, and stays between 0 and ``MAX_DEPTH``."""
+    """Returns a sum that changes at some positions, within 0 and ``MAX_DEPTH``."""
     values = np.zeros(len(text), np.float32)
     depth, before = 0, 0
     for place, change in steps:

@@ -1,10 +1,10 @@
-"""Looking inside: what a network expects of a text, and what its cells do while it reads.
+"""Looks inside: what a network expects of a text, and what its cells do while it reads.
 
-A text is one stream, so its steps come one after the other; all else does not have to wait for
-them. The input products of a block of characters are one large product, a ``Scan`` in ONNX Runtime
-has only the recurrent one left, and while a layer reads a block the layer below reads the next one
-in a thread of its own. The operator ``LSTM`` is of no use here: it hides c, which is what the
-cells show. What the measured alternatives cost is in docs/log.md.
+A text is one stream, so its steps are sequential, but nothing else has to wait for them. The input
+products of a block of characters are one large product, so only the recurrent one is left to a
+``Scan`` in ONNX Runtime, and while a layer reads a block, the layer below reads the next one in its
+own thread. The operator ``LSTM`` cannot be used here: it hides c, which the cells show. docs/log.md
+has measurements of the alternatives.
 
 Knows no file, no client and no torch.
 """
@@ -23,38 +23,38 @@ from models.onnx_graph import FLOAT, INT64, GraphBuilder, OnnxSession, model_of,
 from models.text.vocab import Vocabulary
 
 BLOCK = 512
-"""Characters of all rows that a layer reads at once: products large enough, and layers that wait
-little."""
+"""Characters of all rows that a layer reads at once: enough for large products, few enough that
+layers wait little for each other."""
 
 _LOGITS = 1 << 22
-"""Logits that are held at once, whatever the vocabulary: 16 MiB of them."""
+"""Maximum number of logits in memory at once, whatever the vocabulary: 16 MiB."""
 
 Seen = Callable[[int, int, Floats, Floats], None]
-"""Is told of a layer, the first step of a block, its h, and what its cells show.
+"""Receives a layer, the first step of a block, h, and the activations of the cells.
 
-Both are [steps, rows, hidden]; ``tanh(c)`` for an LSTM, else h. Layers call from threads of their
-own.
+Both are [steps, rows, hidden]; activations are ``tanh(c)`` for an LSTM, else h. Each layer calls
+from its own thread.
 """
 
 
 class Stopped(Exception):
-    """Somebody said that the reading shall end."""
+    """The caller asked for the work to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A network reading a text, a character at a time.
+    """A network's reading of a text, character by character.
 
-    In a bytes model a character's loss is the sum of its bytes' (its probability their product),
-    and what is told of the moment after a character is told of its last byte. Then ``top_ids`` are
+    In a bytes model a character's loss is the sum of its bytes' losses (its probability is their
+    product), and everything after a character is taken after its last byte. ``top_ids`` are then
     guesses for the next byte.
 
     Attributes:
         text: as it was read, normalised.
         losses: of each character before it was seen, in nats, [characters].
-        top_ids: the likeliest to come next after each, best first, [characters, top].
+        top_ids: the likeliest next ids after each character, best first, [characters, top].
         top: their probabilities, [characters, top].
-        activations: of the chosen cells after each, in [−1, 1], [characters, cells].
+        activations: of the chosen cells after each character, in [−1, 1], [characters, cells].
     """
 
     text: str
@@ -65,7 +65,7 @@ class Trace:
 
     @property
     def loss(self) -> float:
-        """Mean, in nats per character."""
+        """The mean loss in nats per character."""
         return float(self.losses.mean(dtype=np.float64))
 
 
@@ -79,22 +79,22 @@ def trace(
     threads: int = 1,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Trace:
-    """What a network expects of each character of a text, and what cells of a layer show.
+    """Reads a text with a network, recording its expectations and the activations of cells.
 
-    It starts as a stream does: from the zero state it reads ``start_id``, then the text.
+    Starts like a stream: from the zero state the network reads ``start_id``, then the text.
 
     Args:
         checkpoint: of the network.
         text: not empty.
-        top: how many guesses for the next character.
-        layer: counted from 0, or from −1 down for the last.
-        cells: of that layer.
-        threads: as many layers read at once.
-        stopped: asked now and then.
+        top: number of guesses for the next character.
+        layer: counted from 0, or backwards from −1 for the last.
+        cells: indices of cells in that layer.
+        threads: maximum number of layers that read at once.
+        stopped: called regularly; the reading ends when it returns true.
 
     Raises:
-        UnknownCharacters: some are not in the vocabulary.
-        Stopped: ``stopped`` said so.
+        UnknownCharacters: some characters are not in the vocabulary.
+        Stopped: ``stopped`` returned true.
         FloatingPointError: the logits are not finite.
     """
     vocabulary, config = checkpoint.vocabulary, checkpoint.config
@@ -116,7 +116,7 @@ def trace(
     StateReader(config, checkpoint.weights, threads).read(ids[:, None], seen)
     if not np.isfinite(guesses.losses).all():
         raise FloatingPointError("the logits are not finite")
-    # What was told after step t is told of the id that step read: id 0 is the start.
+    # Step t reads id t, and id 0 is the start: the character's last id is one step later.
     ends = character_ends(vocabulary, text)
     starts = np.concatenate([[0], ends[:-1] + 1])
     return Trace(
@@ -129,9 +129,9 @@ def trace(
 
 
 def character_ends(vocabulary: Vocabulary, text: str) -> Ids:
-    """The place of each character's last id among a text's ids, [characters].
+    """Returns the index of each character's last id among a text's ids, [characters].
 
-    A lone surrogate stands for one byte that is no UTF-8, as ``surrogateescape`` decodes it.
+    A lone surrogate stands for one byte that is not UTF-8, as ``surrogateescape`` decodes it.
     """
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     if vocabulary.tokens == "characters":
@@ -142,11 +142,11 @@ def character_ends(vocabulary: Vocabulary, text: str) -> Ids:
 
 
 class StateReader:
-    """A network ready to read texts. It keeps nothing between calls; threads may share it.
+    """A network ready to read texts. It keeps no state between calls; threads may share it.
 
     Args:
         config, weights: of the network.
-        threads: as many layers read at once, each a block behind the one below.
+        threads: maximum number of layers that read at once, each one block behind the layer below.
     """
 
     def __init__(self, config: NetworkConfig, weights: Weights, threads: int = 1) -> None:
@@ -158,11 +158,11 @@ class StateReader:
         ]
 
     def read(self, ids: Ids, seen: Seen) -> None:
-        """Reads rows of a text from the zero state, and tells ``seen`` of every layer and block.
+        """Reads rows of a text from the zero state, calling ``seen`` for every layer and block.
 
         Args:
             ids: [steps, rows].
-            seen: what it raises ends the reading.
+            seen: an exception that it raises ends the reading.
         """
         steps, rows = ids.shape
         inputs = self._inputs(ids)
@@ -191,15 +191,15 @@ class StateReader:
                 handed = {layer: h for (layer, _), h in zip(jobs, results, strict=True)}
 
     def _inputs(self, ids: Ids) -> Callable[[int], Floats]:
-        """What the first layer reads of a block, by its first step."""
+        """Returns a function from a block's first step to the first layer's input."""
         block = _steps(ids.shape[1])
         if self.config.embedding_size:
             table: Floats = self._weights["embedding.weight"]
             return lambda begin: table[ids[begin : begin + block]]
-        # 1-of-k times a matrix is one of its columns: only those of the text are touched.
+        # 1-of-k times a matrix is a column of it: only the text's columns are touched.
         distinct, places = np.unique(ids, return_inverse=True)
         columns = self._weights["layers.0.weight_ih_l0"][:, distinct].T
-        # An imported model's may overflow: whoever sees what comes of it says so.
+        # An imported model may overflow here: the caller sees it in the results.
         with np.errstate(over="ignore"):
             products = np.ascontiguousarray(columns) + _input_bias(self.config, self._weights, 0)
         places = places.reshape(ids.shape)
@@ -208,7 +208,7 @@ class StateReader:
     def _advance(
         self, layer: int, inputs: Floats, state: dict[str, Floats]
     ) -> tuple[Floats, Floats]:
-        """One layer over a block: its h and what its cells show; moves ``state`` on."""
+        """Runs one layer over a block; returns h and activations, and updates ``state``."""
         parts = _parts(self.config)
         found = self._layers[layer].run({part: state[part] for part in parts} | {"values": inputs})
         state.update({part: found[f"{part}_end"] for part in parts})
@@ -216,19 +216,19 @@ class StateReader:
 
 
 class _Guesses:
-    """The probability of each id of a text, and the likeliest ones, from the last layer's h."""
+    """Losses of a text's ids and the likeliest next ids, from the last layer's h."""
 
     def __init__(self, checkpoint: Checkpoint, ids: Ids, top: int) -> None:
         self.losses = np.empty(len(ids), np.float32)
         self.top_ids = np.empty((len(ids), top), np.int64)
         self.top = np.empty((len(ids), top), np.float32)
-        # After the last step comes what nobody knows: any id will do.
+        # The id after the last step is unknown, and its loss is not used.
         self._next = np.append(ids[1:], 0)
         self._session = OnnxSession(_output_graph(checkpoint.weights))
         self._block = max(1, _LOGITS // checkpoint.config.vocabulary_size)
 
     def take(self, begin: int, h: Floats) -> None:
-        """What the steps from ``begin`` on expect; ``h`` is [steps, hidden]."""
+        """Records the guesses of the steps from ``begin`` on; ``h`` is [steps, hidden]."""
         count = self.top.shape[1]
         for first in range(0, len(h), self._block):
             part = h[first : first + self._block]
@@ -236,7 +236,7 @@ class _Guesses:
             feeds = {
                 "h": part,
                 "next": self._next[place, None],
-                # Not 0 of them: what is not wanted is cut off again.
+                # At least one; the rest is cut off below.
                 "count": np.array([max(1, count)]),
             }
             found = self._session.run(feeds)
@@ -246,7 +246,7 @@ class _Guesses:
 
 
 def _steps(rows: int) -> int:
-    """Steps of a block."""
+    """Returns the number of steps in a block."""
     return max(1, BLOCK // rows)
 
 
@@ -255,22 +255,22 @@ def _parts(config: NetworkConfig) -> str:
 
 
 def _input_bias(config: NetworkConfig, weights: Weights, layer: int) -> Floats:
-    """What is added to a layer's input products before the scan, [gates × hidden]."""
+    """Returns the bias added to a layer's input products before the scan, [gates × hidden]."""
     name = f"layers.{layer}.bias_"
     bias, recurrent = weights[f"{name}ih_l0"], weights[f"{name}hh_l0"]
     if config.kind != "gru":
         return bias + recurrent
-    # The reset gate acts on the candidate's recurrent product, its bias among it.
+    # The reset gate scales the candidate's recurrent product, including its bias.
     cut = 2 * config.hidden_size
     return np.concatenate([bias[:cut] + recurrent[:cut], bias[cut:]])
 
 
 def _layer_graph(config: NetworkConfig, weights: Weights, layer: int) -> onnx.ModelProto:
-    """A layer over a block of steps.
+    """Builds a layer over a block of steps.
 
-    ``values`` are its inputs, [steps, rows, inputs], or for a first layer with 1-of-k input the
-    products of them; ``h`` and ``c`` are [rows, hidden]. Out come their ends, every h as ``hs``
-    and what the cells show as ``shown``, [steps, rows, hidden].
+    ``values`` are its inputs, [steps, rows, inputs], or their products for a first layer with
+    1-of-k input; ``h`` and ``c`` are [rows, hidden]. The outputs are the final states, every h as
+    ``hs`` and the activations as ``shown``, [steps, rows, hidden].
     """
     hidden, parts = config.hidden_size, _parts(config)
     builder = GraphBuilder()
@@ -298,7 +298,7 @@ def _layer_graph(config: NetworkConfig, weights: Weights, layer: int) -> onnx.Mo
 
 
 def _step_graph(config: NetworkConfig, weights: Weights, layer: int) -> onnx.GraphProto:
-    """The scan's body: one step of a layer, the equations of docs/how-it-works.md."""
+    """Builds the scan's body: one step of a layer, by the equations of docs/how-it-works.md."""
     hidden, parts = config.hidden_size, _parts(config)
     gates = GATES[config.kind]
     builder = GraphBuilder()
@@ -324,7 +324,7 @@ def _step_graph(config: NetworkConfig, weights: Weights, layer: int) -> onnx.Gra
         keep = builder.add("Sigmoid", [builder.add("Add", ["xz", "hz"])])
         candidate = builder.add("Add", ["xn", builder.add("Mul", [reset, "hn"])])
         new = builder.add("Tanh", [candidate])
-        # (1 − z) n + z h, as n + z (h − n).
+        # (1 − z) n + z h, computed as n + z (h − n).
         change = builder.add("Mul", [keep, builder.add("Sub", ["h_in", new])])
         builder.add("Add", [new, change], "h_out")
         builder.add("Identity", ["h_out"], "show")
@@ -340,7 +340,7 @@ def _step_graph(config: NetworkConfig, weights: Weights, layer: int) -> onnx.Gra
 
 
 def _output_graph(weights: Weights) -> onnx.ModelProto:
-    """From h, [steps, hidden], to the log-probability of ``next`` and of the likeliest ids."""
+    """Builds h, [steps, hidden], to log-probabilities of ``next`` and of the likeliest ids."""
     builder = GraphBuilder()
     weight = builder.constant("weight", weights["output.weight"])
     bias = builder.constant("bias", weights["output.bias"])

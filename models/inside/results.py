@@ -1,8 +1,9 @@
-"""What was found out about a checkpoint later, kept beside it.
+"""Findings about a checkpoint's cells, stored next to the checkpoint.
 
-``cells.json`` in a checkpoint's directory is what ``models.cells.find_cells`` found. It can be made
-again from the checkpoint, so the manifest does not hold it and no reader needs it; with the
-directory it goes. One made for other hypotheses than today's counts as none.
+``cells.json`` in a checkpoint's directory contains the findings of ``models.inside.cells``. It can
+be regenerated from the checkpoint, so it is not in the manifest and no reader needs it; it is
+deleted with the directory. A file made for other hypotheses than the current ones is ignored.
+Knows no client.
 """
 
 import hashlib
@@ -18,18 +19,13 @@ from models.inside.cells import Findings, find_cells
 from models.inside.hypotheses import HYPOTHESES
 
 _VERSION = 2
-"""Of the search; another one makes all searches be done again."""
+"""Version of the search; increasing it discards all stored findings."""
 
 _LONGEST = 1 << 20
 
 
 def read_cells(registry: Registry, name: str, digest: str) -> Findings | None:
-    """What the search found in a checkpoint; None if it is still to be made.
-
-    Args:
-        registry: of the checkpoint.
-        name, digest: as ``registry.resolve`` gives them.
-    """
+    """Returns the stored findings about a checkpoint; None if there are none yet."""
     try:
         with _path(registry, name, digest).open("rb") as file:
             kept = json.loads(file.read(_LONGEST))
@@ -41,13 +37,13 @@ def read_cells(registry: Registry, name: str, digest: str) -> Findings | None:
 
 
 def keep_cells(registry: Registry, name: str, digest: str, found: Findings) -> None:
-    """Writes what the search found.
+    """Stores findings about a checkpoint, unless it was deleted.
 
     Raises:
         OSError: the disk is full.
     """
     data = json.dumps({"made_by": _made_by(), **found}, ensure_ascii=False)
-    # The model may have been deleted meanwhile.
+    # The model may have been deleted in the meantime.
     with suppress(FileNotFoundError):
         write_durably(_path(registry, name, digest), data.encode())
 
@@ -55,13 +51,13 @@ def keep_cells(registry: Registry, name: str, digest: str, found: Findings) -> N
 def analyse(
     registry: Registry, name: str, digest: str, stopped: Callable[[], bool] = lambda: False
 ) -> Findings:
-    """Searches a checkpoint's cells, if nobody did, and keeps what it finds; seconds of one core.
+    """Searches a checkpoint's cells unless findings are stored; takes seconds of one core.
 
     Raises:
         CheckpointError: the checkpoint is damaged or gone.
         FloatingPointError: its activations are not finite.
         OSError: the disk is full.
-        Stopped: ``stopped`` said so.
+        Stopped: ``stopped`` returned true.
     """
     found = read_cells(registry, name, digest)
     if found is None:

@@ -1,4 +1,4 @@
-"""From the bytes of a text to the symbols that are trained on. Knows no file of ours."""
+"""Converts the bytes of a text to the symbols to train on. Knows no corpus of ours."""
 
 import codecs
 import re
@@ -18,29 +18,29 @@ _BLOCK = 1 << 20
 
 
 class CorpusError(Invalid):
-    """A text that nothing can be trained on; the message says why and what to do."""
+    """A text that cannot be trained on; the message says why and what to do."""
 
     code = "invalid_corpus"
 
 
 class NotUtf8(CorpusError):
-    """Bytes that are not UTF-8; ``offset`` is the first one's, counted from 0."""
+    """Bytes that are not UTF-8; ``offset`` is that of the first one, counted from 0."""
 
     code = "not_utf8"
 
     def __init__(self, offset: int, guess: str) -> None:
         self.offset = offset
         super().__init__(
-            f"the text is not UTF-8: the byte at offset {offset} does not fit ({guess}). "
-            "Convert it to UTF-8, or train on its bytes as they are with tokens=bytes"
+            f"the text is not UTF-8: invalid byte at offset {offset} ({guess}). "
+            "Convert it to UTF-8, or pass tokens=bytes to train on the raw bytes"
         )
 
 
 class Cleaner:
-    """Bytes to clean text, block by block; remembers what it changed.
+    """Converts bytes to clean text, block by block; remembers what it changed.
 
-    Drops a byte order mark, makes CRLF and CR into LF, applies NFC. A block's end is held back
-    to the last place where what follows cannot change what stands before.
+    Strips a byte-order mark, converts CRLF and CR to LF, and applies NFC. The end of a block is
+    held back, from the last position at which the text before does not depend on the text after.
     """
 
     def __init__(self) -> None:
@@ -106,40 +106,40 @@ class Cleaner:
     def normalised(self) -> list[str]:
         changes = []
         if self.bom:
-            changes.append("byte order mark dropped")
+            changes.append("byte-order mark stripped")
         if self.crlf:
-            changes.append(f"{self.crlf} CRLF line ends made LF")
+            changes.append(f"{self.crlf} CRLF line ends converted to LF")
         if self.cr:
-            changes.append(f"{self.cr} CR line ends made LF")
+            changes.append(f"{self.cr} CR line ends converted to LF")
         if self.nfc:
-            changes.append("Unicode composed (NFC)")
+            changes.append("Unicode normalised (NFC)")
         return changes
 
 
 def cleaned(path: Path) -> str:
-    """A text as it is trained on, all of it at once.
+    """Returns a whole text as it is trained on.
 
     Raises:
-        NotUtf8: it is none.
+        NotUtf8: the text is not UTF-8.
     """
     return "".join(Cleaner().blocks(path))
 
 
-# Characters that never compose with what stands before them, the common ones.
+# Common characters that never compose with the character before.
 _BOUNDARY = re.compile(r"[\x00-\x7f\u3400-\u4dbf\u4e00-\u9fff]")
-# Letters that do, beside the combining marks: the later jamo of a Hangul syllable, a Kirat Rai
+# Letters that do, in addition to combining marks: the later jamo of a Hangul syllable, a Kirat Rai
 # vowel.
 _JOINING = re.compile(r"[\u1160-\u11ff\U00016d67]")
 
 
 def _safe_cut(text: str) -> int:
-    """Where a block may be cut so that normalising its halves is normalising the whole."""
+    """Returns where to cut a block so that normalising the halves normalises the whole."""
     indexes = range(len(text) - 1, max(0, len(text) - 4096) - 1, -1)
     for separates in (_BOUNDARY.match, _separates):
         for index in indexes:
             if text[max(0, index - 1) : index + 1] != "\r\n" and separates(text[index]):
                 return index
-    # 4096 marks or vowels in a row are no text: cut anywhere, so that memory stays bounded.
+    # 4096 marks or vowels in a row are not text: cut anywhere, to bound memory.
     return len(text) if len(text) >= 4096 else 0
 
 
@@ -148,7 +148,7 @@ def _separates(character: str) -> bool:
 
 
 def guess_encoding(path: Path, offset: int) -> str:
-    """In words, what the bytes around an offset seem to be."""
+    """Describes what the bytes around an offset seem to be."""
     with path.open("rb") as file:
         head = file.read(4096)
         file.seek(max(0, offset - 2048))
@@ -156,19 +156,19 @@ def guess_encoding(path: Path, offset: int) -> str:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "it starts like UTF-16"
     if head.count(0) > len(head) // 3:
-        return "it looks like UTF-16 without a byte order mark, or like a binary file"
+        return "it looks like UTF-16 without a byte-order mark, or a binary file"
     control = sum(b < 9 or 13 < b < 32 for b in head + near)
     if control * 20 > len(head) + len(near):
         return "it looks like a binary file"
     if any(b >= 0x80 for b in near[: min(offset, 2048)]):
-        return "what stands before it is UTF-8: the file seems damaged or cut off there"
+        return "the text before it is UTF-8: the file seems damaged or cut off there"
     if any(0x80 <= b < 0xA0 for b in near):
         return "it looks like Windows-1252"
     return "it looks like Latin-1"
 
 
 def blocks(path: Path, tokens: Tokens, cleaner: Cleaner) -> Iterator[str | bytes]:
-    """A file as clean text, or as the bytes that it is."""
+    """Yields a file's blocks as clean text, or as raw bytes."""
     if tokens == "characters":
         yield from cleaner.blocks(path)
     else:
@@ -178,7 +178,7 @@ def blocks(path: Path, tokens: Tokens, cleaner: Cleaner) -> Iterator[str | bytes
 
 
 def symbols(block: str | bytes) -> AnyIds:
-    """Code points or bytes."""
+    """Returns a block's code points or bytes."""
     if isinstance(block, str):
         if not block.isascii():
             return np.frombuffer(block.encode("utf-32-le"), dtype="<u4")

@@ -1,7 +1,7 @@
-"""A text file made into ids: scanned, cleaned, encoded to disk, cut into batches.
+"""Converts a text file to ids: scans it, encodes it to disk, splits it for training.
 
-Reads the file in blocks and never holds it whole, so its size is bounded by the disk alone.
-Knows nothing of uploads or jobs.
+Reads the file in blocks, never as a whole, so only the disk limits its size. Knows no upload and no
+job.
 """
 
 import os
@@ -21,11 +21,11 @@ from models.text.vocab import Tokens, Vocabulary
 
 @dataclass(slots=True)
 class ScanReport:
-    """What a scan of a corpus found. ``characters`` counts bytes where ``tokens`` is bytes.
+    """The results of scanning a corpus. ``characters`` counts bytes if ``tokens`` is bytes.
 
-    ``rare`` are the symbols seen fewer than ``RARE`` times, the rarest first, at most
-    ``MAX_RARE`` of them. ``duplicate_line_share`` is that of the lines that stand earlier in the
-    text too, empty ones aside; None without lines. ``preset`` is the one that suits the text.
+    ``rare`` are the symbols seen fewer than ``RARE`` times, rarest first, at most ``MAX_RARE``.
+    ``duplicate_line_share`` is the share of lines that occur earlier in the text, not counting
+    empty ones; None without lines. ``preset`` is the one that suits the text.
     """
 
     bytes: int
@@ -50,11 +50,11 @@ class Scan:
 
 
 def scan(path: Path, tokens: Tokens = "characters") -> Scan:
-    """Reads a text once and says what it is.
+    """Reads a text once and describes it.
 
     Raises:
-        CorpusError: it is too small, too uniform, has too many distinct characters, or is not
-            UTF-8 where characters are asked for.
+        CorpusError: it is too small or too uniform, has too many distinct characters, or is not
+            UTF-8 although ``tokens`` is characters.
     """
     size = path.stat().st_size
     if size == 0:
@@ -70,12 +70,13 @@ def scan(path: Path, tokens: Tokens = "characters") -> Scan:
         raise CorpusError(f"the text has {total} {counted}: send at least {MIN_CHARACTERS}")
     if len(present) < 2:
         raise CorpusError(
-            f"the text repeats one {unit[:-1]}: nothing to learn. Send one with at least 2 distinct"
+            f"the text repeats one {unit[:-1]}, so there is nothing to learn: send a text with at "
+            "least 2 distinct ones"
         )
     if len(present) > MAX_VOCABULARY:
         raise CorpusError(
             f"the text has {len(present)} distinct characters, more than {MAX_VOCABULARY}: "
-            "its encoding was probably read wrongly. Train on its bytes with tokens=bytes"
+            "it was probably read with the wrong encoding. Pass tokens=bytes to train on its bytes"
         )
     vocabulary = Vocabulary(tokens, present.tolist())
     newlines = int(found.counts[0x0A])
@@ -99,12 +100,12 @@ def scan(path: Path, tokens: Tokens = "characters") -> Scan:
 
 
 def encode(path: Path, vocabulary: Vocabulary, target: Path) -> None:
-    """Writes a text's ids to ``target``: one little-endian unsigned integer each, no header.
+    """Writes a text's ids to ``target``: little-endian unsigned integers without a header.
 
-    The width is ``id_type(vocabulary)``. Written beside the target and renamed onto it.
+    Their type is ``id_type(vocabulary)``. The file is written next to the target, then renamed.
 
     Raises:
-        CorpusError: the text holds what the vocabulary does not.
+        CorpusError: a symbol of the text is not in the vocabulary.
     """
     staged = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     dtype = id_type(vocabulary)
@@ -113,7 +114,7 @@ def encode(path: Path, vocabulary: Vocabulary, target: Path) -> None:
             for block in blocks(path, vocabulary.tokens, Cleaner()):
                 ids = vocabulary.lookup(symbols(block))
                 if (ids < 0).any():
-                    raise CorpusError("the vocabulary is of another text")
+                    raise CorpusError("the vocabulary belongs to another text")
                 file.write(ids.astype(dtype).tobytes())
             file.flush()
             os.fsync(file.fileno())
@@ -128,7 +129,7 @@ def id_type(vocabulary: Vocabulary) -> np.dtype[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Encoded ids, memory-mapped, cut into a training part and the tail for validation.
+    """Encoded ids, memory-mapped, split into a training part and the tail for validation.
 
     ``train`` and ``validation`` are views of one array, shape [characters].
     """
@@ -146,15 +147,15 @@ class Corpus:
         *,
         shuffle_lines: bool = False,
     ) -> "Corpus":
-        """The parts of an encoded text.
+        """Opens an encoded text and splits it.
 
         Args:
             path: of the ids.
-            vocabulary: that they are of.
-            validation_fraction: of the characters.
-            shuffle_lines: for a list, whose order is of no interest: lines are taken in a random
-                order, always the same, before the tail is cut off, so that it is like the rest.
-                Most lists are sorted, and their last lines are like each other alone.
+            vocabulary: of the ids.
+            validation_fraction: share of the characters to hold out.
+            shuffle_lines: for a list, whose order does not matter: arranges its lines in a fixed
+                random order before the tail is split off. Most lists are sorted, so otherwise the
+                tail would differ from the rest.
         """
         ids: AnyIds = np.memmap(path, dtype=id_type(vocabulary), mode="r")
         # Both parts need a character and its successor.
@@ -171,11 +172,11 @@ class Corpus:
 
 
 class ListLines:
-    """The lines of a list, to be put in random order.
+    """The lines of a list, for arranging them in random orders.
 
     Args:
         ids: shape [characters].
-        newline: id of the line end; a last line without one is given it.
+        newline: id of the line end; it is appended to a last line without one.
     """
 
     def __init__(self, ids: AnyIds, newline: int) -> None:
@@ -187,7 +188,7 @@ class ListLines:
         self._lengths = ends - self._starts
 
     def arranged(self, number: int) -> AnyIds:
-        """All lines in one of the orders: a pure function of the order's number."""
+        """Returns the ids with all lines in an order that depends only on its number."""
         order = np.random.default_rng(number).permutation(len(self._starts))
         lengths = self._lengths[order]
         begins = np.cumsum(lengths) - lengths

@@ -1,6 +1,6 @@
-"""What a person should know of a text before training on it: counted block by block, then said.
+"""Examines a text before training, block by block, and describes its problems.
 
-Knows symbols, lines and words for what is wrong; no file and no network.
+Knows symbols, lines and wording; no file and no network.
 """
 
 import re
@@ -15,40 +15,40 @@ from models.arrays import AnyInts
 from models.text.vocab import Tokens, Vocabulary, name_character
 
 RARE = 10
-"""A symbol seen fewer times than this is rare: nothing can be learned of it but that it is."""
+"""A symbol seen fewer times than this is rare: a network learns only that it is rare."""
 
 MAX_RARE = 100
 
 LIST_LINE = 40
-"""A text is a list if 99 of 100 lines have fewer characters than this."""
+"""A text is a list if 99 % of its lines have fewer characters than this."""
 
 HELD_OUT = 1000
-"""Characters below which a validation part says little."""
+"""A loss on fewer held-out characters than this says little."""
 
 FEW_CHARACTERS = 20_000
 MANY_SYMBOLS = 400
-"""More are no alphabet: it is Chinese, Japanese or Korean, or something went wrong."""
+"""More are not an alphabet: the text is Chinese, Japanese or Korean, or something is wrong."""
 
 DUPLICATES = 0.5
-"""Share of repeated lines from which the held-out part is known from the training part."""
+"""Share of repeated lines from which the training part gives away the held-out part."""
 
 _CENSUS = 1 << 17
 _PENDING = 1 << 18
 
 
-# UTF-8 that was read as Latin-1 or Windows-1252 and written as UTF-8 again: "Ã©", "â€™".
+# UTF-8 that was decoded as Latin-1 or Windows-1252 and encoded as UTF-8 again: "Ã©", "â€™".
 _GARBLED = re.compile("[ÂÃ][\u0080-\u00bf]|â€[\u0080-\u00ff\u2000-\u2fff]?")
 
 
 class RareSymbol(TypedDict):
-    """A symbol as ``Vocabulary.name`` has it, and how often it occurs."""
+    """A symbol, as ``Vocabulary.name`` returns it, and the number of its occurrences."""
 
     char: str
     count: int
 
 
 def is_list(symbols: AnyInts, newline: int) -> bool:
-    """Whether a text is a list, of names say: judged by its first 2²⁰ symbols."""
+    """Whether a text is a list, for example of names, judging by its first 2²⁰ symbols."""
     ends = np.flatnonzero(symbols[: 1 << 20] == newline)
     if len(ends) < 10:
         return False
@@ -57,12 +57,12 @@ def is_list(symbols: AnyInts, newline: int) -> bool:
 
 
 class LineCensus:
-    """Counts lines and how many of them stand earlier in the text; empty ones do not count.
+    """Counts lines, and those that occur earlier in the text; empty ones do not count.
 
-    Lines are told apart by their CRC-32, which streams, so a line may be of any length. While
-    there are more than 2¹⁷ distinct ones, only those whose mixed sums are in the lower half of
-    what was kept so far are kept (Wegman's adaptive sampling, Flajolet 1990): memory is bounded,
-    the share is exact for small texts and good to half a percent for others.
+    Lines are distinguished by CRC-32, which can be streamed, so a line may have any length. When
+    there are more than 2¹⁷ distinct ones, only those in the lower half of the range of mixed
+    checksums are kept (Wegman's adaptive sampling, Flajolet 1990). So memory is bounded, and the
+    share is exact for small texts and accurate to half a percent for others.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class LineCensus:
         self._below = 1 << 32
         self._pending: list[NDArray[np.uint32]] = []
         self._pending_lines = 0
-        # CRC-32 of the line that goes on in the next block.
+        # CRC-32 of the line that continues in the next block.
         self._open = 0
 
     def add(self, block: bytes) -> None:
@@ -84,7 +84,7 @@ class LineCensus:
             self._open = zlib.crc32(others[-1])
 
     def duplicate_share(self) -> float | None:
-        """From 0 to 1; None of no lines. The last line ends here."""
+        """Ends the last line; returns a share from 0 to 1, or None without lines."""
         self._end_open_line()
         self._settle()
         lines = int(self._counts.sum())
@@ -95,8 +95,8 @@ class LineCensus:
         self._open = 0
 
     def _take(self, sums: NDArray[np.uint32]) -> None:
-        # The low bits of sums of like lines are alike: mixed, so that which are kept is chance.
-        # The sum of an empty line is 0, and stays 0.
+        # Checksums of similar lines have similar low bits; mixing them makes the sample random.
+        # The checksum of an empty line is 0, and stays 0.
         mixed = sums * np.uint32(0x9E3779B1)
         kept = mixed[(mixed > 0) & (mixed < self._below)]
         self._pending.append(kept)
@@ -122,7 +122,7 @@ class LineCensus:
 
 
 class Examination:
-    """A text's symbols and lines, as they come by."""
+    """Collects a text's symbols and lines, block by block."""
 
     def __init__(self, tokens: Tokens) -> None:
         self.tokens = tokens
@@ -133,11 +133,11 @@ class Examination:
         self._first = True
 
     def read(self, symbols: AnyInts, block: str | bytes) -> None:
-        """A block, as its code points or bytes and as it is."""
+        """Takes a block, as code points or bytes and as text or bytes."""
         counts = np.bincount(symbols)
         self.counts[: len(counts)] += counts
         self._census.add(block.encode() if isinstance(block, str) else block)
-        # The letters alone are quickly looked for.
+        # Searching for the letters first is fast.
         if isinstance(block, str) and ("Ã" in block or "Â" in block or "â" in block):
             self._garbled += sum(1 for _ in _GARBLED.finditer(block))
         if self._first:
@@ -146,7 +146,7 @@ class Examination:
 
     @property
     def present(self) -> NDArray[np.intp]:
-        """The symbols that occur, increasing."""
+        """The symbols that occur, in increasing order."""
         return np.flatnonzero(self.counts)
 
     @property
@@ -159,14 +159,14 @@ class Examination:
         return self._census.duplicate_share()
 
     def rare(self, vocabulary: Vocabulary) -> list[RareSymbol]:
-        """The symbols seen fewer than ``RARE`` times, the rarest first, ``MAX_RARE`` at most."""
+        """Returns up to ``MAX_RARE`` symbols seen fewer than ``RARE`` times, rarest first."""
         counts = self.counts[vocabulary.symbols]
         ids = np.flatnonzero(counts < RARE)
         ids = ids[np.argsort(counts[ids], kind="stable")][:MAX_RARE]
         return [{"char": vocabulary.name(int(i)), "count": int(counts[i])} for i in ids]
 
     def unprintable(self) -> list[str]:
-        """Control and private-use characters, named; of bytes none."""
+        """Returns the names of control and private-use characters; none for bytes."""
         if self.tokens == "bytes":
             return []
         odd = (chr(p) for p in self.present.tolist())
@@ -177,13 +177,13 @@ class Examination:
         ]
 
     def warnings(self, duplicate_line_share: float | None) -> list[str]:
-        """What a person should know, the worst first; empty for a text with nothing odd."""
+        """Returns warnings for people, the most serious first."""
         found = [*self._about_encoding(), *self._about_symbols(), *self._about_size()]
         if duplicate_line_share is not None and duplicate_line_share >= DUPLICATES:
             found.append(
                 f"{duplicate_line_share:.0%} of its lines repeat earlier ones: the network will "
-                "learn these by heart, and since they are in the held-out part too, its loss will "
-                "look better than it is. Leave out the repeats, unless they belong to the text"
+                "memorise them, and because they are in the held-out part too, its loss will look "
+                "better than it is. Remove the duplicates unless they are intentional"
             )
         return found
 
@@ -196,13 +196,13 @@ class Examination:
             )
         if self._garbled >= 5:
             found.append(
-                f'in {self._garbled:,} places it looks like "Ã©" or "â€™": UTF-8 that was read as '
-                "Latin-1 or Windows-1252 and saved again. Save it anew from its source"
+                f'{self._garbled:,} places look like "Ã©" or "â€™": UTF-8 that was read as Latin-1 '
+                "or Windows-1252 and saved again. Save it again from its source"
             )
         if self.tokens == "characters" and (lost := int(self.counts[0xFFFD])):
             found.append(
-                f"{lost:,} characters are U+FFFD, which stands where something was lost: the text "
-                "was once read in a wrong encoding. Save it anew from its source"
+                f"{lost:,} characters are U+FFFD, which replaces lost ones: the text was once read "
+                "with the wrong encoding. Save it again from its source"
             )
         return found
 
@@ -210,7 +210,7 @@ class Examination:
         found = []
         names = self.unprintable()
         if names:
-            found.append("it holds control characters: " + ", ".join(names[:10]))
+            found.append("it contains control characters: " + ", ".join(names[:10]))
         if self.tokens == "bytes":
             return found
         distinct = len(self.present)
@@ -218,18 +218,18 @@ class Examination:
         if distinct > MANY_SYMBOLS:
             ideographs = int(np.count_nonzero((self.present >= 0x2E80) & (self.present < 0xFB00)))
             if ideographs * 2 > distinct:
-                reason = "as Chinese, Japanese and Korean have"
+                reason = "which is normal for Chinese, Japanese and Korean"
             else:
-                reason = "more than any alphabet has, most often since an encoding was read wrongly"
+                reason = "more than any alphabet, often because it was read with the wrong encoding"
             found.append(
                 f"it has {distinct:,} distinct characters, {reason}: each makes the network "
                 f"larger and slower, and {rare:,} of them occur fewer than {RARE} times. "
-                "tokens=bytes trains on 256 symbols at most"
+                "Pass tokens=bytes to train on at most 256 symbols"
             )
         elif rare:
             found.append(
-                f"{rare:,} of its {distinct:,} characters occur fewer than {RARE} times: nothing "
-                "can be learned of them. Look whether they belong there"
+                f"{rare:,} of its {distinct:,} characters occur fewer than {RARE} times, too few "
+                "to learn from. Check whether they belong in the text"
             )
         return found
 
@@ -238,7 +238,7 @@ class Examination:
         if total >= FEW_CHARACTERS:
             return []
         return [
-            f"{total:,} characters are few: a network learns to spell from some 100,000. A "
-            f"twentieth of them, {max(2, round(total / 20)):,}, is held out: what is measured "
-            f"on fewer than {HELD_OUT:,} says little"
+            f"{total:,} characters are few: a network needs about 100,000 to learn to spell. A "
+            f"twentieth, {max(2, round(total / 20)):,}, is held out, and a loss on fewer than "
+            f"{HELD_OUT:,} characters says little"
         ]

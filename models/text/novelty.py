@@ -1,9 +1,9 @@
-"""How much of a sample was in the corpus already: the memorisation report.
+"""Measures how much of a sample is copied from the corpus: the memorisation report.
 
-The longest run of the sample that the corpus has word for word, the share of lines that are not
-its lines, and for a list the share of new names, as Karpathy's essay counts it (2015: "about 90%").
-The corpus is read once, in blocks, so memory does not grow with it. Where the corpus is not at
-hand, hashes of its lines say whether a line is one of them. Knows nothing of networks.
+The report has the longest run of the sample that occurs verbatim in the corpus, the share of lines
+that are not lines of the corpus, and for a list the share of new names, as in Karpathy's essay
+(2015: "about 90%"). The corpus is read once, in blocks, so memory does not grow with it. Without
+the corpus, hashes of its lines tell whether a line is one of them. Knows no network.
 """
 
 import hashlib
@@ -20,16 +20,16 @@ from models.text.doctor import is_list
 from models.text.vocab import Vocabulary
 
 LONGEST_LINE = 1 << 16
-"""Bytes of a line that are looked at where hashes are made: what is longer is in no list."""
+"""Maximum size of a line to hash, in bytes; lists have no longer ones."""
 
 SAMPLE_LIMIT = 1 << 20
-"""Characters of a sample at most."""
+"""Maximum number of characters in a sample."""
 
 _BLOCK = 1 << 20
 _SHIFT = 0x10000
 
-# Windows are compared by polynomial hashes modulo 2⁶⁴ (Karp & Rabin 1987): the multiplier must be
-# odd to have an inverse. What the hashes find is compared with the text before it counts.
+# Windows are compared by polynomial hashes modulo 2⁶⁴ (Karp & Rabin 1987); the multiplier must be
+# odd to have an inverse. Every match of hashes is verified on the text.
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
 
@@ -38,9 +38,9 @@ Places = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class SharedRun:
-    """A stretch of ids that sample and corpus share: its length and first place in each.
+    """A run of ids that is in both sample and corpus: its length and first position in each.
 
-    Without any, length and places are 0.
+    If there is none, all are 0.
     """
 
     length: int
@@ -50,7 +50,7 @@ class SharedRun:
 
 @dataclass(frozen=True, slots=True)
 class LineNovelty:
-    """Lines of a sample, empty ones not counted, and how many are not lines of the corpus.
+    """The number of a sample's non-empty lines, and of those that are not lines of the corpus.
 
     ``distinct`` and ``novel_distinct`` count equal lines once.
     """
@@ -62,17 +62,17 @@ class LineNovelty:
 
     @property
     def share(self) -> float | None:
-        """From 0 to 1; None of no lines."""
+        """The share of novel lines, from 0 to 1; None without lines."""
         return self.novel / self.lines if self.lines else None
 
     @property
     def distinct_share(self) -> float | None:
-        """The same of distinct lines: for a list, the novelty of names as the essay counts it."""
+        """The share of novel distinct lines: for a list, the essay's share of novel names."""
         return self.novel_distinct / self.distinct if self.distinct else None
 
 
 class MemorisationFigures(TypedDict):
-    """A report without the corpus's own text: a checkpoint may go where its corpus may not."""
+    """A report without the corpus's text, which may not be shared with a checkpoint."""
 
     characters: int
     longest: int
@@ -84,10 +84,10 @@ class MemorisationFigures(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class MemorisationReport:
-    """What a sample owes to the corpus.
+    """What a sample has in common with the corpus.
 
-    ``longest`` is the length of the longest run that the corpus has, ``longest_start`` its place
-    there, both in characters. Shares are from 0 to 1, and None of no lines; ``novel_name_share``
+    ``longest`` is the length of the longest common run, ``longest_start`` its position in the
+    corpus, both in characters. Shares are from 0 to 1, or None without lines; ``novel_name_share``
     is also None unless the corpus is a list.
     """
 
@@ -115,9 +115,9 @@ def report(sample: str | AnyInts, ids: AnyIds, vocabulary: Vocabulary) -> Memori
     """Compares a sample with a corpus.
 
     Args:
-        sample: text, or ids in any integer type, shape [characters]; it begins with a line.
-            Characters that are not in the vocabulary match nothing.
-        ids: the corpus, or the part of it that was trained on, shape [characters].
+        sample: text, or ids in any integer type, shape [characters]; it begins at the beginning
+            of a line. Unknown characters match nothing.
+        ids: the corpus, or its training part, shape [characters].
 
     Raises:
         ValueError: the sample is longer than ``SAMPLE_LIMIT``.
@@ -146,10 +146,10 @@ def _lookup(text: str, vocabulary: Vocabulary) -> AnyInts:
 
 
 def line_hashes(corpus: Corpus, limit: int) -> Hashes:
-    """Hashes of a list's distinct lines, increasing; what is held out counts as well.
+    """Returns the hashes of a list's distinct lines, held-out ones included, in increasing order.
 
-    Empty unless the corpus is a list, and one of at most ``limit`` lines. Of 2⁶⁴ pairs of
-    different lines one has the same hash.
+    Empty unless the corpus is a list of at most ``limit`` lines. One of 2⁶⁴ pairs of different
+    lines has equal hashes.
     """
     newline = corpus.vocabulary.newline_id
     found = np.empty(0, dtype=np.uint64)
@@ -164,7 +164,7 @@ def line_hashes(corpus: Corpus, limit: int) -> Hashes:
 
 
 def is_known_line(line: str, hashes: Hashes) -> bool:
-    """Whether a line, without its end, is among those that were hashed."""
+    """Whether a line, without its end, is among the hashed ones."""
     wanted = np.frombuffer(_line_digest(line.encode()), dtype="<u8").astype(np.uint64)
     place = int(np.searchsorted(hashes, wanted)[0])
     return place < len(hashes) and bool(hashes[place] == wanted[0])
@@ -175,13 +175,13 @@ def _line_digest(line: bytes) -> bytes:
 
 
 def _distinct_lines(corpus: Corpus) -> Iterator[set[bytes]]:
-    """The lines of each block of a corpus, as UTF-8 or as the bytes that they are."""
+    """Yields the distinct lines of each block of a corpus, as UTF-8 or raw bytes."""
     rest = b""
     for ids in (corpus.train, corpus.validation):
         for begin in range(0, len(ids), _BLOCK):
             text = _bytes_of(corpus.vocabulary, ids[begin : begin + _BLOCK])
             *whole, rest = (rest + text).split(b"\n")
-            # Cut, so that a line without end takes no time that grows with its square.
+            # Cut, or an endless line would take quadratic time.
             rest = rest[:LONGEST_LINE]
             yield set(whole) - {b""}
     yield {rest} - {b""}
@@ -196,12 +196,12 @@ def _bytes_of(vocabulary: Vocabulary, ids: AnyIds) -> bytes:
 def line_novelty(sample: AnyInts, ids: AnyIds, newline: int) -> LineNovelty:
     """Counts the lines of a sample that are not lines of the corpus.
 
-    A last line without its end is not counted: the sample broke off there. Lines of more than
-    2²⁰ characters are novel.
+    A last line without an end is not counted, because the sample may have been cut there. Lines of
+    more than 2²⁰ characters count as novel.
 
     Args:
         sample, ids: shape [characters] each.
-        newline: the id of the line end; −1 where there is none, and then there are no lines.
+        newline: the id of the line end; −1 if there is none, and so no lines.
     """
     lines = [line for line in _lines(sample, newline)[:-1] if line] if newline >= 0 else []
     novel = set(lines)
@@ -213,14 +213,14 @@ def line_novelty(sample: AnyInts, ids: AnyIds, newline: int) -> LineNovelty:
 
 
 def _lines(ids: AnyInts, newline: int) -> list[str]:
-    """Lines as strings that are equal where the lines are; the symbols in them mean nothing."""
-    # Above the surrogates, which no codec takes, an id may be anything; −1 becomes U+FFFF.
+    """Returns lines as strings that are equal if the lines are; their symbols have no meaning."""
+    # Shift ids above the surrogates, which codecs refuse; −1 becomes U+FFFF.
     shifted = ids.astype("<u4") + np.uint32(_SHIFT)
     return shifted.tobytes().decode("utf-32-le").split(chr(_SHIFT + newline))
 
 
 def _line_blocks(ids: AnyIds, newline: int) -> Iterator[AnyIds]:
-    """A text in pieces of whole lines, without those that are longer than a block."""
+    """Yields a text in pieces of whole lines, without lines longer than a block."""
     begin = 0
     within_line = False
     while begin < len(ids):
@@ -237,18 +237,18 @@ def _line_blocks(ids: AnyIds, newline: int) -> Iterator[AnyIds]:
 
 
 def longest_run(sample: AnyInts, ids: AnyIds) -> SharedRun:
-    """The longest stretch of a sample that the corpus has word for word.
+    """Returns the longest run of a sample that occurs verbatim in the corpus.
 
-    One pass over the corpus: at each place the window that is one longer than the best so far is
-    looked up among the sample's, and where it is found the best is raised. Of equally long
-    stretches the first in the corpus is given.
+    Makes one pass over the corpus: at each position, the window that is one longer than the best
+    run so far is looked up among the sample's windows, and extended if it is found. Of equally long
+    runs, the first in the corpus is returned.
 
     Args:
         sample: shape [characters], up to ``SAMPLE_LIMIT``.
         ids: shape [characters], of any length.
 
     Raises:
-        ValueError: the sample is longer.
+        ValueError: the sample is too long.
     """
     if len(sample) > SAMPLE_LIMIT:
         raise ValueError(f"the sample has more than {SAMPLE_LIMIT} characters")
@@ -260,7 +260,7 @@ def longest_run(sample: AnyInts, ids: AnyIds) -> SharedRun:
     for begin in range(0, len(ids), _BLOCK):
         if best.length == len(sample):
             break
-        # Each window that begins in the block, as long as it may be.
+        # Includes every window that begins in the block, however long.
         block = np.asarray(ids[begin : begin + _BLOCK + len(sample)])
         best = _raise(best, windows, _Hash(block, powers, inverses), begin)
         if windows.length != best.length + 1:
@@ -275,7 +275,7 @@ def _powers(base: int, count: int) -> Hashes:
 
 
 class _Hash:
-    """Prefix sums of a text's hash, which give that of any window."""
+    """Prefix sums of a text's hash, from which the hash of any window follows."""
 
     def __init__(self, ids: AnyInts, powers: Hashes, inverses: Hashes) -> None:
         self.ids = ids
@@ -287,7 +287,7 @@ class _Hash:
         np.cumsum(terms, out=self._sums[1:])
 
     def all(self, length: int) -> Hashes:
-        """Hashes of the windows of a length, one for each place that has one."""
+        """Returns the hashes of all windows of a length."""
         count = max(0, len(self.ids) - length + 1)
         hashes: Hashes = self._sums[length : length + count] - self._sums[:count]
         hashes *= self._inverses[:count]
@@ -300,7 +300,7 @@ class _Hash:
 
 
 class _Windows:
-    """The sample's windows of one length, to be looked up by hash."""
+    """The sample's windows of one length, for lookup by hash."""
 
     def __init__(self, sample: _Hash, length: int) -> None:
         self.sample = sample
@@ -308,13 +308,13 @@ class _Windows:
         hashes = sample.all(length)
         self._order = np.argsort(hashes, kind="stable")
         self._sorted = hashes[self._order]
-        # Nearly all that is looked up is not there: a small table says so faster than a search.
+        # Nearly all lookups fail: a small table tells that faster than a search.
         self._shift = np.uint64(64 - max(16, len(hashes).bit_length() + 3))
         self._table = np.zeros(1 << (64 - int(self._shift)), dtype=bool)
         self._table[hashes >> self._shift] = True
 
     def find(self, hashes: Hashes) -> tuple[Places, Places]:
-        """Which of the hashes are some window's, and the places of such windows in the sample."""
+        """Returns which hashes are those of windows, and the windows' positions in the sample."""
         maybe = np.flatnonzero(self._table[hashes >> self._shift])
         ranks = np.searchsorted(self._sorted, hashes[maybe])
         ranks = np.minimum(ranks, len(self._sorted) - 1)
@@ -323,7 +323,7 @@ class _Windows:
 
 
 def _raise(best: SharedRun, windows: _Windows, block: _Hash, offset: int) -> SharedRun:
-    """The best run once a block of the corpus, which begins at ``offset``, has been seen."""
+    """Returns the best run, given a block of the corpus that begins at ``offset``."""
     sample = windows.sample
     low, high = best.length, min(len(sample.ids), len(block.ids)) + 1
     candidates: Places | None = None
@@ -335,7 +335,7 @@ def _raise(best: SharedRun, windows: _Windows, block: _Hash, offset: int) -> Sha
         if candidates is None:
             starts, places = windows.find(block.all(length))
         else:
-            # A longer window can only be where a shorter one was.
+            # A longer match can only be where a shorter one was.
             fitting = candidates[candidates + length <= len(block.ids)]
             found, places = windows.find(block.at(fitting, length))
             starts = fitting[found]

@@ -1,7 +1,7 @@
-"""Text to ids and back.
+"""Converts text to ids and back.
 
-A vocabulary is the sorted list of the symbols that a corpus holds: code points, or byte values
-for a corpus that is not text in UTF-8. It knows nothing of networks.
+A vocabulary is the sorted list of the symbols in a corpus: code points, or byte values for a corpus
+that is not UTF-8 text. Knows no network.
 """
 
 import codecs
@@ -22,14 +22,14 @@ Tokens = Literal["characters", "bytes"]
 
 
 class VocabularyJson(TypedDict):
-    """A vocabulary as it is written: each symbol as a character, or as a byte's number."""
+    """A vocabulary as JSON: each symbol is a character, or the value of a byte."""
 
     tokens: Tokens
     symbols: list[str] | list[int]
 
 
 class UnknownCharacters(Invalid):
-    """A text holds characters that the vocabulary does not; ``characters`` names each once."""
+    """A text contains characters that are not in the vocabulary; ``characters`` has each once."""
 
     code = "unknown_characters"
 
@@ -41,7 +41,7 @@ class UnknownCharacters(Invalid):
 
 
 def name_character(character: str) -> str:
-    """A character as an error names it: itself in quotes, or its code point if it can't be seen."""
+    """Returns a character for an error message: in quotes, or its code point if invisible."""
     if character.isprintable() and not character.isspace():
         return f"'{character}'"
     return f"U+{ord(character):04X}"
@@ -50,19 +50,19 @@ def name_character(character: str) -> str:
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 _MARKS = 30
-"""Combining marks that a letter may carry: UAX #15 says that no language needs as many."""
+"""Maximum number of combining marks on a letter: according to UAX #15, no language needs more."""
 
 
 @functools.cache
 def _marks() -> NDArray[np.bool_]:
-    """For each code point whether it is a combining mark."""
+    """Returns, for each code point, whether it is a combining mark."""
     marks = np.zeros(0x110000, dtype=np.bool_)
     marks[0x300:0x20000] = [unicodedata.combining(chr(c)) > 0 for c in range(0x300, 0x20000)]
     return marks
 
 
 def _piles(text: str) -> list[tuple[int, int]]:
-    """Where more marks than that stand in a row: their begins and ends."""
+    """Returns the beginnings and ends of longer runs of marks than ``_MARKS``."""
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     marks = _marks()[points]
     if not marks.any():
@@ -72,10 +72,9 @@ def _piles(text: str) -> list[tuple[int, int]]:
 
 
 def compose(text: str) -> str:
-    """NFC; a pile of more than 30 combining marks stays as it is.
+    """Normalises to NFC, leaving runs of more than 30 combining marks as they are.
 
-    Python sorts marks in a time that grows with the square of their number: a megabyte of
-    nothing else would take minutes.
+    Python sorts marks in time quadratic in their number: a megabyte of marks would take minutes.
     """
     if text.isascii():
         return text
@@ -91,11 +90,11 @@ class Vocabulary:
     """The symbols of a corpus; the id of a symbol is its rank.
 
     Args:
-        tokens: what a symbol is, a code point or a byte.
+        tokens: whether symbols are code points or bytes.
         symbols: code points or byte values, strictly increasing.
 
     Raises:
-        ValueError: the symbols are not such a list.
+        ValueError: an argument is invalid.
     """
 
     def __init__(self, tokens: Tokens, symbols: list[int]) -> None:
@@ -110,7 +109,7 @@ class Vocabulary:
             raise ValueError("symbols must be strictly increasing")
         self.tokens: Tokens = tokens
         self.symbols = np.array(symbols, dtype=np.uint32)
-        # One more entry than the largest symbol: what is beyond is looked up there and unknown.
+        # One entry more than the largest symbol: larger ones are looked up there, as unknown.
         self._ids = np.full(symbols[-1] + 2, -1, dtype=np.int64)
         self._ids[self.symbols] = np.arange(len(symbols))
 
@@ -128,40 +127,40 @@ class Vocabulary:
 
     @property
     def start_id(self) -> int:
-        """What a network reads before the first character: a line end, else a space, else id 0.
+        """The id that a network reads before the first character: a line end, else a space, else 0.
 
-        A stream begins as a line does, which is what an empty prime means.
+        So a text with an empty prime begins like a line.
         """
         known = (id_ for id_ in (self.newline_id, self._id_of(0x20)) if id_ >= 0)
         return next(known, 0)
 
     @property
     def newline_id(self) -> int:
-        """The id of the line end; −1 where there is none."""
+        """The id of the line end; −1 if the vocabulary has none."""
         return self._id_of(0x0A)
 
     def _id_of(self, symbol: int) -> int:
         return int(self.lookup(np.array([symbol], dtype=np.uint32))[0])
 
     def lookup(self, symbols: NDArray[np.unsignedinteger[Any]]) -> Ids:
-        """Ids of code points or bytes, -1 where unknown; same shape."""
-        # uint32 first: 256, what is beyond the largest byte, is no uint8.
+        """Returns the ids of code points or bytes, −1 for unknown ones; same shape."""
+        # As uint32: 256, the entry beyond the largest byte, does not fit into uint8.
         ids: Ids = self._ids[np.minimum(symbols.astype(np.uint32), len(self._ids) - 1)]
         return ids
 
     def normalise(self, text: str) -> str:
-        """A prime as the corpus was: NFC and line ends as LF, in character mode alone."""
+        """Normalises a prime like the corpus: NFC, and line ends as LF; not in a bytes model."""
         if self.tokens == "bytes":
             return text
         return compose(text.replace("\r\n", "\n").replace("\r", "\n"))
 
     def encode(self, text: str) -> Ids:
-        """Ids of a text, shape [characters] (or [UTF-8 bytes]).
+        """Returns the ids of a text, shape [characters], or [bytes] in a bytes model.
 
         Raises:
-            UnknownCharacters: naming those that are not in the vocabulary.
+            UnknownCharacters: some characters are not in the vocabulary.
         """
-        # JSON can say half a surrogate pair, which has no UTF-8.
+        # JSON can contain half a surrogate pair, which UTF-8 cannot encode.
         if lone := _SURROGATES.findall(text):
             raise UnknownCharacters(sorted(set(lone)))
         text = self.normalise(text)
@@ -178,11 +177,11 @@ class Vocabulary:
         return ids
 
     def decoder(self) -> "TextDecoder":
-        """A decoder for one stream of ids."""
+        """Returns a decoder for one stream of ids."""
         return TextDecoder(self)
 
     def name(self, id_: int) -> str:
-        """An id as people read it: its character, or a byte that is none as ``\\xe3``."""
+        """Returns an id's character, or ``\\xe3`` for a byte that is not ASCII."""
         symbol = int(self.symbols[id_])
         return chr(symbol) if self.tokens == "characters" or symbol < 128 else f"\\x{symbol:02x}"
 
@@ -194,7 +193,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, data: object) -> "Vocabulary":
-        """Raises ValueError unless ``data`` is what ``to_json`` gives."""
+        """Reads what ``to_json`` returned; raises ValueError for anything else."""
         if not isinstance(data, dict) or not isinstance(data.get("symbols"), list):
             raise ValueError("vocabulary: not an object with symbols")
         symbols = data["symbols"]
@@ -202,12 +201,12 @@ class Vocabulary:
             if not all(isinstance(s, str) and len(s) == 1 for s in symbols):
                 raise ValueError("vocabulary: a symbol is not one character")
             symbols = [ord(s) for s in symbols]
-        # Whatever it is: the constructor checks it.
+        # The constructor checks the tokens.
         return cls(cast(Tokens, data.get("tokens")), symbols)
 
 
 def difference(model: Vocabulary, corpus: Vocabulary) -> str | None:
-    """How a corpus's vocabulary differs from a model's, in words; None if they are the same."""
+    """Describes how a corpus's vocabulary differs from a model's; None if they are equal."""
     if model.tokens != corpus.tokens:
         return f"the model's symbols are {model.tokens}, the corpus's are {corpus.tokens}"
     parts = []
@@ -233,13 +232,13 @@ def _bytes(character: str) -> NDArray[np.uint8]:
 
 
 class TextDecoder:
-    """Ids to text, piece by piece, for one stream.
+    """Converts ids to text, piece by piece, for one stream.
 
-    Every piece ends on a whole character: bytes that begin one wait for the rest, and bytes that
-    are no UTF-8 become U+FFFD.
+    Every piece ends with a complete character: an incomplete one waits for the rest of its bytes,
+    and bytes that are not UTF-8 become U+FFFD.
 
     Args:
-        pending: bytes that wait, as ``pending`` of an earlier decoder gave them.
+        pending: the bytes that an earlier decoder had pending.
     """
 
     def __init__(self, vocabulary: Vocabulary, pending: bytes = b"") -> None:
@@ -251,7 +250,7 @@ class TextDecoder:
 
     @property
     def pending(self) -> bytes:
-        """Bytes of a character that is not whole yet."""
+        """The bytes of an incomplete character."""
         return self._utf8.getstate()[0] if self._utf8 else b""
 
     def decode(self, ids: NDArray[np.integer[Any]], *, final: bool = False) -> str:

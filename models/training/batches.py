@@ -1,4 +1,4 @@
-"""How a corpus is cut into batches, and in which order these come. Knows no network."""
+"""Cuts a corpus into batches, in an order. Knows no network."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +8,10 @@ from models.text.corpus import ListLines
 
 
 class Batches:
-    """Endless contiguous batches: row b goes on at step t + 1 where it stopped at step t.
+    """Endless contiguous batches: row b continues at step t + 1 where it stopped at step t.
 
-    The text is a ring and the rows start at equal distances on it, so the carried state always
-    belongs to what comes next; row b reads on into where row b + 1 began. A batch is a pure
+    The text is a ring on which the rows start at equal distances, so the carried state always fits
+    the text that follows; row b continues into the part where row b + 1 began. A batch is a pure
     function of its step: there is no position to save.
 
     Args:
@@ -26,7 +26,7 @@ class Batches:
         self.characters = batch_size * sequence_length
 
     def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs and targets of a step (counted from 0), each [time, batch]."""
+        """Returns the inputs and targets of a step, counted from 0; [time, batch] each."""
         length = self.sequence_length
         total = len(self.ids)
         window = np.empty((len(self.starts), length + 1), dtype=np.int64)
@@ -41,15 +41,15 @@ class Batches:
         return columns[:-1], columns[1:]
 
     def epoch(self, step: int) -> float:
-        """Passes over the text after a number of steps."""
+        """Returns the passes over the text after a number of steps."""
         return step * self.characters / len(self.ids)
 
 
 class ShuffledLines:
-    """Batches of a list whose lines come in another order in each pass.
+    """Batches of a list, with its lines in a different order in each pass.
 
-    So a line tells nothing of the next, and none is learned by heart for what stands before it.
-    Within a pass it is as ``Batches``; a batch is a pure function of its step and the seed.
+    So a line does not predict the next, and none is memorised for the one before it. Within a pass
+    the batches are those of ``Batches``; a batch is a pure function of its step and the seed.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class ShuffledLines:
         self._batches: Batches | None = None
 
     def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs and targets of a step (counted from 0), each [time, batch]."""
+        """Returns the inputs and targets of a step, counted from 0; [time, batch] each."""
         number, within = divmod(step, self._steps)
         if self._batches is None or number != self._pass:
-            # 0 is the order in which the corpus was cut.
+            # Order 0 is that in which the corpus was split.
             arranged = self._lines.arranged(1 + (self._seed << 32) + number)
             self._batches, self._pass = Batches(arranged, *self._shape), number
         return self._batches.batch(within)
 
     def epoch(self, step: int) -> float:
-        """Passes over the text after a number of steps."""
+        """Returns the passes over the text after a number of steps."""
         return step / self._steps

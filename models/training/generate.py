@@ -1,4 +1,7 @@
-"""Text from a network in plain torch: the slow, obvious twin of ``models.decoding``."""
+"""Samples from a network in plain torch: the slow, obvious twin of ``models.decoding``.
+
+Knows ids; no text.
+"""
 
 from collections.abc import Iterator
 
@@ -13,10 +16,10 @@ from models.training.network import CharNetwork
 def generate(
     network: CharNetwork, start_id: int, prime: NDArray[np.int64], options: SampleOptions
 ) -> Iterator[int]:
-    """Yields ``length`` chosen ids one by one.
+    """Yields ``length`` chosen ids, one by one.
 
-    From the zero state the network reads ``start_id``, then the prime, then its own choices.
-    Stop strings are text's, so not looked for here.
+    From the zero state the network reads ``start_id``, then the prime, then its own choices. Stop
+    strings concern text, so they are ignored here.
     """
     seeds = np.array([options.seed], dtype=np.uint64)
     network.eval()

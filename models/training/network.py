@@ -1,6 +1,6 @@
 """The recurrent network: stacked LSTM, GRU or tanh RNN over characters, in torch.
 
-Knows nothing of text, of batches or of optimisers.
+Knows no text, no batch order and no optimiser.
 """
 
 import math
@@ -16,22 +16,22 @@ State = tuple[Tensor, ...]
 """``(h, c)`` for an LSTM, ``(h,)`` otherwise; each [layers, batch, hidden]."""
 
 INPUT_STD = 0.5
-"""Standard deviation of 1-of-k input weights at the start.
+"""Standard deviation of initial 1-of-k input weights.
 
-With 1-of-k input a character touches one column of the input matrix, so drawn as small as
-torch draws them they take hundreds of steps to matter (docs/log.md has the losses).
+With 1-of-k input a character touches one column of the input matrix, so weights as small as torch's
+take hundreds of steps to matter (docs/log.md has the losses).
 """
 
 DEEP_STD = 4.0
-"""Standard deviation, times the root of the cells, of weights from layer to layer and to the output
-at the start, for cells with gates: torch's is 0.58.
+"""Standard deviation, times the root of the cells, of initial weights between layers and to the
+output, for cells with gates; torch's is 0.58.
 
-What is small at first stays unused for long: after 1.2 passes over War and Peace a 2×128 LSTM was
-at 1.563 with torch's and a forget bias of 1, at 1.324 with these and a bias of 0 (docs/log.md).
+Small weights stay unused for long: after 1.2 passes over War and Peace the loss of a 2×128 LSTM was
+1.563 with torch's and a forget bias of 1, and 1.324 with these and a bias of 0 (docs/log.md).
 """
 
 COMPACT_FROM = 128
-"""Vocabulary size from which 1-of-k input on a CPU is that of a batch's own symbols."""
+"""Vocabulary size from which 1-of-k input on a CPU covers only the symbols of a batch."""
 
 _KINDS: dict[str, Callable[[int, int], nn.RNNBase]] = {
     "lstm": nn.LSTM,
@@ -47,9 +47,9 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 class CharNetwork(nn.Module):
-    """Characters in, logits of the next character out.
+    """Maps characters to logits of the next character.
 
-    ``forward(ids, state)`` takes ids [time, batch] and a state (None is zeros) and returns logits
+    ``forward(ids, state)`` takes ids [time, batch] and a state (None is zeros), and returns logits
     [time, batch, vocabulary] in fp32 and the new state.
     """
 
@@ -61,7 +61,7 @@ class CharNetwork(nn.Module):
             if config.embedding_size
             else None
         )
-        # One module a layer, so that the dropout between them is ours.
+        # One module per layer, so that we control the dropout between them.
         self.layers = nn.ModuleList(
             _KINDS[config.kind](
                 config.hidden_size if layer else config.input_size, config.hidden_size
@@ -88,7 +88,7 @@ class CharNetwork(nn.Module):
 
     @torch.no_grad()
     def set_forget_bias(self) -> None:
-        """1, as char-rnn's: a new LSTM remembers (Jozefowicz et al. 2015)."""
+        """Sets it to 1, as char-rnn does: a new LSTM remembers (Jozefowicz et al. 2015)."""
         hidden = self.config.hidden_size
         if self.config.kind == "lstm":
             for name, parameter in self.layers.named_parameters():
@@ -119,16 +119,16 @@ class CharNetwork(nn.Module):
         return self._one_of(ids, self.config.vocabulary_size)
 
     def _one_of(self, ids: Tensor, count: int) -> Tensor:
-        # nn.functional.one_hot would build int64 first.
+        # nn.functional.one_hot would create int64 first.
         return self.output.weight.new_zeros(*ids.shape, count).scatter_(-1, ids.unsqueeze(-1), 1.0)
 
     def _is_compact(self, ids: Tensor) -> bool:
-        # On a GPU to count symbols would wait for it, and the zeros cost little.
+        # On a GPU, counting symbols would wait for it, and the zeros cost little.
         large = self.config.vocabulary_size >= COMPACT_FROM
         return large and self.embedding is None and ids.device.type == "cpu"
 
     def _read_compactly(self, ids: Tensor, hx: Any) -> tuple[Tensor, Any]:
-        """The first layer's output and state, by the columns of the symbols in ``ids`` alone."""
+        """Runs the first layer with only the columns of the symbols in ``ids``."""
         layer: Any = self.layers[0]
         symbols, places = torch.unique(ids, return_inverse=True)
         weights = [layer.weight_ih_l0.index_select(1, symbols), layer.weight_hh_l0]
@@ -151,10 +151,10 @@ class CharNetwork(nn.Module):
 
 
 def byte_mask(like: Tensor, dropout: float) -> Tensor:
-    """A dropout mask, scaled to keep the mean; shape and type of ``like``.
+    """Returns a dropout mask of the shape and type of ``like``, scaled to keep the mean.
 
-    A byte of randomness an element, so the share dropped is rounded to 1/256. On a CPU it costs a
-    quarter of torch's own, which was 15 % of a training step (docs/log.md).
+    It takes one random byte per element, so the share dropped is rounded to 1/256. On a CPU it
+    takes a quarter of the time of torch's own, which was 15 % of a training step (docs/log.md).
     """
     threshold = min(255, round(dropout * 256))
     count = like.numel()

@@ -1,7 +1,6 @@
-"""Training: truncated backpropagation through time, as a generator of progress.
+"""Trains by truncated backpropagation through time, as a generator of progress.
 
-Knows a network, a corpus and options; nothing of jobs, files or clocks on the wall other than
-the seconds it has used.
+Knows a network, a corpus, hyperparameters and the seconds used; no job and no file.
 """
 
 import math
@@ -23,35 +22,39 @@ from models.training.batches import Batches, ShuffledLines
 from models.training.network import CharNetwork, State
 
 WARMUP = 0.03
-"""Share of the run in which the cosine schedule's rate rises from 0."""
+"""Share of the run in which the rate of the cosine schedule rises from 0."""
 
 VALIDATION_LIMIT = 1 << 18
-"""Characters of the validation part that an evaluation reads at most."""
+"""Maximum number of characters of the validation part that an evaluation reads."""
 
 FIRST_EVALUATION = (100, 12.0)
 """The first evaluation comes after this many steps or seconds, whichever is first."""
 
-
 DIVERGED = 3.0
-"""A training loss so many times the best, and a nat more, has diverged: char-rnn's rule, with
-room for a text that is known by heart, whose loss is near 0 and jumps."""
+"""Training has diverged if its loss is this many times the best, and at least one nat more.
+
+This is char-rnn's rule, with room for a memorised text, whose loss is near 0 and jumps.
+"""
 
 _CHECK_EVERY = 10
-"""Steps between two looks at the training loss: each waits for the device."""
+"""Steps between two checks of the training loss: each waits for the device."""
 
 _BEGIN_EVERY = 4
-"""Steps between two in which texts may begin. The state is carried over all of a text, so without
-these a network hardly meets the zero state and samples start badly (walls of spaces on C source);
-in every step they cost loss (docs/log.md)."""
+"""Texts may begin in every fourth step.
+
+The state is carried over the whole text, so otherwise the network would hardly ever see the zero
+state, and samples would start badly (walls of spaces on C source); in every step it costs loss
+(docs/log.md).
+"""
 
 
 class Diverged(ArithmeticError):
-    """The loss is not a number any more, or has left all that was learned behind."""
+    """The loss is not finite, or far above the best."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where training stands after a step. Losses in nats per character, times in seconds."""
+    """The progress of training after a step. Losses in nats per character, times in seconds."""
 
     step: int
     max_steps: int
@@ -64,13 +67,13 @@ class Progress:
 
     @property
     def train_loss(self) -> float:
-        """Exponentially smoothed. Reading it waits for the device, so it is read only when told."""
+        """The exponentially smoothed loss. Reading it waits for the device."""
         return float(self.smoothed_loss)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Loss on the validation part after a step; ``best`` if no earlier one was lower."""
+    """The loss on the validation part after a step; ``best`` if no earlier one was as low."""
 
     step: int
     val_loss: float
@@ -78,7 +81,7 @@ class Evaluation:
 
 
 class TrainerState(TypedDict):
-    """What a saved trainer is beside its tensors. States of earlier versions lack the last two."""
+    """A saved trainer without its tensors. States of earlier releases lack the last two."""
 
     step: int
     elapsed: float
@@ -99,10 +102,10 @@ def make_optimizer(network: nn.Module, options: Hyperparameters) -> torch.optim.
 
 
 def learning_rate(options: Hyperparameters, fraction: float, epoch: float) -> float:
-    """The rate at a share of the run, in [0, 1], and after a number of epochs.
+    """Returns the rate at a share of the run, in [0, 1], and after a number of epochs.
 
-    ``cosine`` warms up and falls to 0 at the end (Loshchilov & Hutter 2017); ``char-rnn`` is
-    0.97 an epoch after the tenth, as char-rnn's train.lua.
+    ``cosine`` warms up and falls to 0 at the end (Loshchilov & Hutter 2017); ``char-rnn`` decays by
+    0.97 per epoch after the tenth, like char-rnn's train.lua.
     """
     if options.schedule == "constant":
         return options.learning_rate
@@ -115,7 +118,7 @@ def learning_rate(options: Hyperparameters, fraction: float, epoch: float) -> fl
 
 
 def autocast(device: torch.device, precision: ComputeType) -> AbstractContextManager[Any]:
-    """bf16 in the matrix products where asked for; weights and sums stay fp32."""
+    """Uses bf16 in matrix products if requested; weights and sums stay fp32."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
@@ -129,11 +132,11 @@ def train_batch(
     state: State | None,
     options: Hyperparameters,
 ) -> tuple[Tensor, State]:
-    """One step of truncated BPTT: forward, backward, clip, update.
+    """Performs one step of truncated BPTT: forward, backward, clip, update.
 
     Args:
         inputs, targets: ids [time, batch].
-        state: carried from the batch before; None is zeros.
+        state: carried from the previous batch; None is zeros.
 
     Returns:
         The batch's loss, still on the device, and the state to carry.
@@ -152,17 +155,17 @@ def _clip(network: nn.Module, options: Hyperparameters) -> None:
     if options.grad_clip and options.clip == "norm":
         nn.utils.clip_grad_norm_(network.parameters(), options.grad_clip)
     elif options.grad_clip:
-        # Our loss is the mean over time.
+        # The bound is for a sum over time, and our loss is the mean.
         limit = options.grad_clip / options.sequence_length
         nn.utils.clip_grad_value_(network.parameters(), limit)
 
 
 class Trainer:
-    """One training run, which can be put down (``state_dict``) and taken up again.
+    """A training run that can be saved (``state_dict``) and resumed (``load_state_dict``).
 
     Args:
         network: trained in place, on ``device``.
-        corpus: its vocabulary is the network's.
+        corpus: with the network's vocabulary.
     """
 
     def __init__(
@@ -184,25 +187,25 @@ class Trainer:
         self.stale_evaluations = 0
         self.evaluated = 0
         self.rate_factor = 1.0
-        """What the schedule's rate is multiplied by; halved when training diverged."""
+        """Multiplies the schedule's rate; halved when training diverged."""
         self.smoothed = torch.zeros((), device=self.device)
-        # Who knows nothing guesses: that is where training starts.
+        # Training starts from guessing.
         self.best_smoothed = math.log(max(2, network.config.vocabulary_size))
         self.carried: State | None = None
 
     def run(self) -> Iterator[Progress | Evaluation]:
         """Yields a ``Progress`` after each step and an ``Evaluation`` when one is due.
 
-        The last thing yielded is an evaluation. Between two yields the trainer may be put down.
+        The last event is an evaluation. The trainer may be saved between any two events.
 
         Raises:
-            Diverged: the loss is not a number, or far above the best.
+            Diverged: the loss is not finite, or far above the best.
         """
         first_step = self.step
         began = time.monotonic() - self.elapsed
         session_began = time.monotonic()
         while True:
-            # Asked before the step, not after: a trainer put down in between owes it still.
+            # Checked before the step: a trainer saved after it still owes the evaluation.
             if self.step > self.evaluated and (self._evaluation_due() or self._over()):
                 yield self._evaluate()
                 self.elapsed = time.monotonic() - began
@@ -257,15 +260,15 @@ class Trainer:
         )
         state = self.carried
         if state is not None and self.step % _BEGIN_EVERY == 0:
-            # Where its batch begins with a line end, a row begins as a sampled text does.
-            goes_on = (inputs[0] != self.corpus.vocabulary.start_id).unsqueeze(1)
-            state = tuple(part * goes_on for part in state)
+            # If its batch begins with a line end, a row begins like a sampled text.
+            continues = (inputs[0] != self.corpus.vocabulary.start_id).unsqueeze(1)
+            state = tuple(part * continues for part in state)
         loss, self.carried = train_batch(
             self.network, self.optimizer, inputs, targets, state, self.options
         )
         self.step += 1
-        # The share of the newest loss falls from 1 to 2 %: no bias towards a start of 0.
-        # A new tensor each time: earlier Progress keeps its own.
+        # The weight of the newest loss falls from 1 to 2 %, to avoid a bias towards 0.
+        # This creates a new tensor: earlier Progress keeps its own.
         self.smoothed = self.smoothed.lerp(loss, max(0.02, 1 / self.step))
         if self.step % _CHECK_EVERY == 0:
             self._check_smoothed()
@@ -282,9 +285,9 @@ class Trainer:
         self.best_smoothed = min(loss, self.best_smoothed)
 
     def _evaluate(self) -> Evaluation:
-        # In fp32, whatever training computes in: that is what the published weights say.
+        # In fp32, whatever training computes in, like the published weights.
         loss = evaluate(self.network, self.corpus.validation[:VALIDATION_LIMIT])
-        # The last update may have ruined what the training loss, taken before it, shows sound.
+        # The last update may have ruined the weights after the training loss was computed.
         if not math.isfinite(loss + float(self.smoothed)):
             raise Diverged(f"the loss was not a number at step {self.step}")
         self.evaluated = self.step
@@ -294,13 +297,13 @@ class Trainer:
         return Evaluation(self.step, loss, best)
 
     def state_dict(self) -> tuple[dict[str, Tensor], TrainerState]:
-        """All that a later ``load_state_dict`` needs to go on as if nothing had happened.
+        """Returns everything that ``load_state_dict`` needs to resume to the bit.
 
         Returns:
             Tensors by name, and the rest as JSON values.
 
         Raises:
-            Diverged: the loss or a weight is not a number: there is nothing to go on from.
+            Diverged: the loss or a weight is not finite, so there is nothing to resume from.
         """
         sound = [self.smoothed.isfinite(), *(p.isfinite().all() for p in self.network.parameters())]
         if not torch.stack(sound).all():
@@ -323,15 +326,15 @@ class Trainer:
             "rate_factor": self.rate_factor,
             "best_smoothed": self.best_smoothed,
         }
-        # Copies: training goes on in place, whenever these are written.
+        # Copies, because training continues in place before these are written.
         return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}, rest
 
     def load_state_dict(self, tensors: dict[str, Tensor], rest: TrainerState) -> None:
-        """Takes up a saved state.
+        """Loads a saved state.
 
         Raises:
-            KeyError, RuntimeError: it is not of this network. Trainer and network may be half
-                changed then: make them anew.
+            KeyError, RuntimeError: the state belongs to another network. Trainer and network may be
+                partially changed: create new ones.
         """
 
         def under(prefix: str) -> dict[str, Tensor]:
@@ -342,7 +345,7 @@ class Trainer:
         optimizer["state"] = {}
         for name, value in under("optimizer.").items():
             index, _, slot = name.partition(".")
-            # The optimizer would keep the tensor itself, and train in it.
+            # The optimizer would keep the tensor and modify it.
             optimizer["state"].setdefault(int(index), {})[slot] = value.clone()
         self.optimizer.load_state_dict(optimizer)
         carried = under("carried.")
@@ -368,7 +371,7 @@ def _batches(corpus: Corpus, options: Hyperparameters) -> Batches | ShuffledLine
 
 
 def _or_none(loss: float) -> float | None:
-    """As JSON has it."""
+    """Converts a loss to JSON, which has no infinity."""
     return loss if math.isfinite(loss) else None
 
 
@@ -379,17 +382,17 @@ def _or_infinite(loss: float | None) -> float:
 def train(
     network: CharNetwork, corpus: Corpus, options: Hyperparameters
 ) -> Iterator[Progress | Evaluation]:
-    """Trains from the start and yields progress; see ``Trainer`` to go on from a saved state."""
+    """Trains from the start and yields progress; see ``Trainer`` for resuming."""
     torch.manual_seed(options.seed)
     yield from Trainer(network, corpus, options).run()
 
 
 @torch.no_grad()
 def evaluate(network: CharNetwork, ids: AnyIds) -> float:
-    """Mean cross-entropy over a text, in nats per character, with a state of its own.
+    """Returns the mean cross-entropy over a text, in nats per character.
 
-    The text is read as up to 64 contiguous rows, each from the zero state, and no row is so
-    short that its cold start would show.
+    The text is read as up to 64 contiguous rows, each from the zero state, and long enough that the
+    cold start does not matter.
     """
     device = next(network.parameters()).device
     rows = max(1, min(64, (len(ids) - 1) // 1000))
@@ -401,7 +404,7 @@ def evaluate(network: CharNetwork, ids: AnyIds) -> float:
     network.eval()
     total = torch.zeros((), dtype=torch.float64, device=device)
     state: State | None = None
-    # Logits of 32 MB at most, however large the vocabulary.
+    # At most 32 MB of logits, however large the vocabulary.
     chunk = max(1, min(256, (1 << 23) // (rows * network.config.vocabulary_size)))
     for begin in range(0, length, chunk):
         logits, state = network(inputs[begin : begin + chunk].contiguous(), state)
@@ -416,9 +419,10 @@ def evaluate(network: CharNetwork, ids: AnyIds) -> float:
 def new_network(
     config: NetworkConfig, seed: int, initialisation: Initialisation = "normal"
 ) -> CharNetwork:
-    """A freshly initialised network; the seed decides its weights.
+    """Returns a newly initialised network whose weights depend on the seed.
 
-    ``uniform`` is char-rnn's: all from U(−0.08, 0.08), but for the forget bias, which is 1.
+    ``uniform`` is char-rnn's initialisation: U(−0.08, 0.08), except for the forget bias, which
+    is 1.
     """
     torch.manual_seed(seed)
     network = CharNetwork(config)

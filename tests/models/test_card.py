@@ -56,7 +56,7 @@ def test_nothing_of_a_card_is_sure_to_be_there() -> None:
 
 
 def test_a_card_may_hold_more() -> None:
-    assert parse_card(b'{"colour": ["red"]}') == {"colour": ["red"]}
+    assert dict(parse_card(b'{"colour": ["red"]}')) == {"colour": ["red"]}
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ def test_finds_what_was_planted_and_names_it(upside_down: bool) -> None:
     best = column["cells"][0]
     assert (best["layer"], best["cell"], best["sign"]) == (0, COLUMN, 1)
     assert best["score"] > 0.98
+    assert found["share"] is not None
     assert 2 / HIDDEN <= found["share"] <= 4 / HIDDEN
 
 
@@ -84,7 +85,9 @@ def test_a_network_that_learned_nothing_tracks_next_to_nothing(kind: NetworkKind
     for seed in range(3):
         state = new_network(config, seed).state_dict()
         weights = {name: tensor.numpy() for name, tensor in state.items()}
-        shares.append(find_cells(made(weights, quoting_text(12_000), config))["share"])
+        share = find_cells(made(weights, quoting_text(12_000), config))["share"]
+        assert share is not None
+        shares.append(share)
     assert np.mean(shares) < 0.01
 
 

@@ -127,7 +127,7 @@ def test_the_first_bad_byte_is_named_wherever_a_block_ends(
     [
         (PROSE.encode("utf-16"), "starts like UTF-16"),
         (b"\xfe\xff" + PROSE.encode("utf-16-be"), "starts like UTF-16"),
-        ((PROSE + "é").encode("utf-16-le"), "UTF-16 without a byte order mark"),
+        ((PROSE + "é").encode("utf-16-le"), "UTF-16 without a byte-order mark"),
         ((PROSE + "Crème brûlée").encode("latin-1"), "looks like Latin-1"),
         ((PROSE + "“Crème”").encode("cp1252"), "looks like Windows-1252"),
         (bytes(range(256)) * 4, "binary file"),
@@ -153,4 +153,7 @@ def test_what_was_changed_is_remembered(path: Path) -> None:
     assert "".join(cleaner.blocks(path)) == "a\nb\nc\n"
     assert (cleaner.crlf, cleaner.cr, cleaner.lf) == (1, 1, 1)
     assert cleaner.line_ends() == "mixed"
-    assert cleaner.normalised() == ["1 CRLF line ends made LF", "1 CR line ends made LF"]
+    assert cleaner.normalised() == [
+        "1 CRLF line ends converted to LF",
+        "1 CR line ends converted to LF",
+    ]

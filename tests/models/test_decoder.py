@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.arrays import Floats
 from models.config import NetworkConfig, NetworkKind
 from models.decoding.decoder import Choices, Decoder, fast_cost
 from models.decoding.graph import NOT_FINITE, Precision
@@ -71,11 +72,12 @@ def test_fast_is_close_to_exact(embedding_size: int) -> None:
     numbers = np.zeros((300, 1), np.float32)
     start = np.array([VOCABULARY.start_id])
 
-    def shares(precision: Precision) -> np.ndarray:
+    def shares(precision: Precision) -> Floats:
         decoder = decoder_of(network, precision)
         _, logits, _ = decoder.advance(decoder.start(start), text, numbers, warm(1))
         weights = np.exp(logits[:, 0] - logits[:, 0].max(axis=1, keepdims=True))
-        return weights / weights.sum(axis=1, keepdims=True)
+        found: Floats = weights / weights.sum(axis=1, keepdims=True)
+        return found
 
     difference = np.abs(shares("exact") - shares("fast"))
     assert 0 < difference.mean() < 0.005

@@ -98,12 +98,12 @@ def directory(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda path: path.write_bytes(b"12345"), "file is larger than its kind may be"),
-        (lambda path: os.truncate(path, 1 << 40), "file is larger than its kind may be"),
+        (lambda path: path.write_bytes(b"12345"), "file is too large"),
+        (lambda path: os.truncate(path, 1 << 40), "file is too large"),
         (Path.unlink, "file is missing"),
-        (link, "file can't be read"),
-        (pipe, "file is not a file"),
-        (directory, "file is not a file"),
+        (link, "file cannot be read"),
+        (pipe, "file is not a plain file"),
+        (directory, "file is not a plain file"),
     ],
     ids=["larger", "endless", "missing", "link", "pipe", "directory"],
 )
@@ -147,7 +147,7 @@ def test_below_a_file_there_is_none(tmp_path: Path) -> None:
     ids=lambda data: repr(data[:20]),
 )
 def test_json_that_could_not_be_written_again_is_refused(data: bytes) -> None:
-    with pytest.raises(CheckpointError, match=r"card\.json is not sound JSON"):
+    with pytest.raises(CheckpointError, match=r"card\.json is not valid JSON"):
         parse_object(data, "card.json")
 
 

@@ -314,7 +314,7 @@ def test_a_damaged_file_is_refused(data: bytes) -> None:
 def test_a_file_that_is_too_large_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     data = NGram.fit(babble(20_000), 29).to_bytes()
     monkeypatch.setattr(ngram, "FILE_LIMIT", 10_000)
-    with pytest.raises(CheckpointError, match="larger"):
+    with pytest.raises(CheckpointError, match="too large"):
         NGram.from_bytes(data)
 
 

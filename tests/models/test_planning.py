@@ -10,12 +10,11 @@ import pytest
 import torch
 
 from models.config import NetworkConfig, NetworkKind
-from models.options import ComputeType, TrainingOptions
+from models.options import MAX_STEPS, ComputeType, TrainingOptions
 from models.text.corpus import Corpus, Scan, ScanReport
 from models.text.vocab import Vocabulary
 from models.training.batches import Batches
 from models.training.planning import (
-    MAX_STEPS,
     Measure,
     Plan,
     auto_rate,
@@ -55,6 +54,10 @@ def machine(speed: float, bf16: float = 0.5) -> Measure:
 
 
 def plan_for(scan: Scan = SHAKESPEARE, speed: float = LAPTOP, **options: Any) -> Plan:
+    return planned(options, scan, speed)
+
+
+def planned(options: dict[str, Any], scan: Scan = SHAKESPEARE, speed: float = LAPTOP) -> Plan:
     return make_plan(TrainingOptions(**options), scan, CPU, machine(speed))
 
 
@@ -151,7 +154,7 @@ EXPLICIT = {
 @pytest.mark.parametrize("preset", ["auto", "char-rnn", "linux"])
 def test_what_was_asked_for_is_kept(preset: str) -> None:
     """Whatever the preset; a zero is a value."""
-    plan = plan_for(preset=preset, **EXPLICIT)
+    plan = planned({"preset": preset, **EXPLICIT})
     own: dict[str, Any] = {"precision": "fp32", "clip": "norm", "initialisation": "normal"}
     own["shuffle_lines"] = False
     if preset == "char-rnn":
@@ -161,7 +164,7 @@ def test_what_was_asked_for_is_kept(preset: str) -> None:
 
 
 def test_an_option_that_is_none_is_left_open() -> None:
-    assert plan_for(**dict.fromkeys(EXPLICIT)) == plan_for()
+    assert planned(dict.fromkeys(EXPLICIT)) == plan_for()
 
 
 def test_char_rnn_is_char_rnn() -> None:
@@ -191,7 +194,7 @@ def test_the_lines_of_a_list_are_shuffled() -> None:
 def test_an_unknown_word_is_refused() -> None:
     for option in ("optimizer", "schedule", "network"):
         with pytest.raises(ValueError, match=option):
-            plan_for(**{option: "other"})
+            planned({option: "other"})
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from app.schemas.inside import CellRanking
+from models.checkpoints.card import HistoryPoint
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.decoding.batch import Batch, Stream
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2] / "pretrained"
 
 
 def test_packed_and_unpacked_it_is_the_same_in_half_precision(tmp_path: Path) -> None:
-    history = [{"step": 1, "train_loss": 2.0, "val_loss": None}]
+    history: list[HistoryPoint] = [{"step": 1, "train_loss": 2.0, "val_loss": None}]
     lines = np.array([3, 5], dtype=np.uint64)
     before = replace(toy_checkpoint(), history=history, lines=lines)
     pack(before, tmp_path / "toy")

@@ -54,7 +54,8 @@ def need(precision: ComputeType) -> None:
             train_batch(
                 network := CharNetwork(SMALL),
                 torch.optim.SGD(network.parameters()),
-                *torch.zeros(2, 3, 1, dtype=torch.int64),
+                torch.zeros(3, 1, dtype=torch.int64),
+                torch.zeros(3, 1, dtype=torch.int64),
                 None,
                 replace(OPTIONS, precision="bf16"),
             )
@@ -160,7 +161,7 @@ def test_a_state_of_another_network_is_refused() -> None:
     with pytest.raises(RuntimeError, match="size mismatch"):
         larger.load_state_dict(*trainer.state_dict())
     with pytest.raises((KeyError, RuntimeError)):
-        larger.load_state_dict({}, {})
+        larger.load_state_dict({}, trainer.state_dict()[1])
 
 
 def test_progress_keeps_the_loss_of_its_own_step() -> None:

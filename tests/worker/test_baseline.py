@@ -12,12 +12,13 @@ from models.ngram import NGram
 from models.training.trainer import Trainer
 from tests.support import MakeJob
 from tests.training import baseline_of, notices
-from worker.settings import Settings
+from worker.corpora import CorpusStore
+from worker.settings import WorkerSettings
 from worker.trainer import attempt, baseline, session
 
 
 def test_counting_is_what_a_network_is_compared_with(
-    make_job: MakeJob, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    make_job: MakeJob, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make_job(max_steps=20)
     attempt.run(job.id)
@@ -46,7 +47,7 @@ def test_counting_is_what_a_network_is_compared_with(
 
 
 def test_training_does_not_wait_for_a_long_count(
-    make_job: MakeJob, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    make_job: MakeJob, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was published before it was done has it then too."""
     has_trained = threading.Event()
@@ -76,7 +77,7 @@ def test_training_does_not_wait_for_a_long_count(
 
 
 def test_a_count_that_fails_is_none_of_training(
-    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, settings: Settings
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, settings: WorkerSettings
 ) -> None:
     monkeypatch.setattr(NGram, "fit", lambda *_: (_ for _ in ()).throw(MemoryError))
     job = make_job()
@@ -85,3 +86,29 @@ def test_a_count_that_fails_is_none_of_training(
     assert job.view()["baseline"] is None
     with pytest.raises(NoNGram):
         Registry(settings.data.models).ngram("toy")
+
+
+def test_a_count_is_there_when_it_was_waited_for(toy_corpus: str, settings: WorkerSettings) -> None:
+    corpus = CorpusStore(settings.data.corpora).open(toy_corpus, "characters", 0.1)
+    counting = baseline.begin_counting(corpus)
+    counted = counting.result(60)
+    assert counted
+    losses = counted.model.losses(corpus.validation)
+    assert counted.figures == {
+        "ngram_order": counted.model.order,
+        "val_loss": pytest.approx(losses[-1]),
+        "bpc": pytest.approx(losses[-1] / math.log(2)),
+    }
+    assert counted.model.order == int(losses.argmin())
+
+
+def test_a_count_that_failed_is_done_and_logged(
+    toy_corpus: str,
+    settings: WorkerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    corpus = CorpusStore(settings.data.corpora).open(toy_corpus, "characters", 0.1)
+    monkeypatch.setattr(NGram, "fit", lambda *_: (_ for _ in ()).throw(MemoryError))
+    assert baseline.begin_counting(corpus).result(60) is None
+    assert "the n-gram baseline could not be counted" in caplog.text

@@ -15,7 +15,7 @@ from tests.serving import eventually, serve
 from tests.support import MakeJob, WorkerProcess, all_events
 from worker.connection import connect
 from worker.queue import Queue
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 
 PASSWORD = "open/sesame@now?"
 RULES = "on resetchannels &rq:* ~rq:* ~charloom:* +@all -@admin -@dangerous +info"
@@ -98,7 +98,7 @@ def test_a_job_goes_its_way_over_tls_and_nobody_sees_the_password(
     monkeypatch.setenv("CHARLOOM_REDIS_URL", foreign)
     monkeypatch.setenv("CHARLOOM_THREADS", "1")
     job = make_job()
-    worker = WorkerProcess(Settings.from_environment(), tmp_path / "log")
+    worker = WorkerProcess(WorkerSettings.from_environment(), tmp_path / "log")
     try:
         with serve(data, foreign) as client:
             eventually(lambda: client.get("/readyz").json().get("workers") == 1, 60)

@@ -12,7 +12,7 @@ from models.checkpoints.registry import Registry
 from tests.support import ROOT, StartWorker, all_events
 from worker.jobs import JobStore
 from worker.queue import Queue
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 
 EARLIER = "01a2217d4ad78c464bc581"
 """A job of ``bottles`` that release 0.1.0 finished."""
@@ -34,7 +34,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_files_have_the_form_of_the_release_before(
-    settings: Settings, queue: Queue, start_worker: StartWorker
+    settings: WorkerSettings, queue: Queue, start_worker: StartWorker
 ) -> None:
     store, registry = JobStore(settings.data.jobs), Registry(settings.data.models)
     earlier = store.get(EARLIER)

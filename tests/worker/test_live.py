@@ -22,7 +22,7 @@ def kill(server: EmbeddedRedis) -> None:
 
 
 async def until_blocked(url: str, followers: int = 1) -> None:
-    """Returns as soon as so many followers wait for Redis to tell them something."""
+    """Returns when that many followers wait for Redis."""
     with redis.Redis.from_url(url) as client:
         async with asyncio.timeout(10):
             while await asyncio.to_thread(_blocked, client) != followers:
@@ -143,7 +143,7 @@ def test_a_follower_of_a_resumed_job_waits_for_its_next_end(
 def test_an_end_that_was_read_before_the_job_had_ended_is_told_soon(
     queue: Queue, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its result is written an instant after it; Redis has nothing new for who has read it."""
+    """The result is written an instant later; Redis does not tell that follower again."""
     monkeypatch.setattr(worker.live, "_LONGEST_WAIT", 100.0)
     looks = iter([(False, False)])
     look = worker.live._ending

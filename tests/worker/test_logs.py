@@ -116,14 +116,14 @@ def test_json_is_json_for_all_that_a_supervisor_starts(tmp_path: Path) -> None:
     script = """
 import asyncio, sys
 from pathlib import Path
-from app.supervisor.processes import Service, Supervisor
+from app.supervisor.processes import Program, Supervisor
 
 SPEAK = '''
 import signal
 print("plain"); print('{"message": "own", "level": "error"}'); print("[1]")
 signal.pause()
 '''
-service = Service(name="worker", command=[sys.executable, "-uc", SPEAK])
+service = Program(name="worker", command=[sys.executable, "-uc", SPEAK])
 asyncio.run(Supervisor([[service]], Path.cwd()).run(lambda: None))
 """
     process = subprocess.Popen(

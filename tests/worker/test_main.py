@@ -31,6 +31,12 @@ def test_neither_server_nor_worker_imports_torch(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+def test_a_worker_does_without_numpy() -> None:
+    """It only hands jobs on: numpy would cost it memory, and threads that take signals."""
+    code = "import sys, worker.__main__; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_without_an_address_the_worker_says_so_in_a_line(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "CHARLOOM_REDIS_URL"}
     ended = subprocess.run(

@@ -8,11 +8,13 @@ from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.text.vocab import Vocabulary
 from tests.support import MakeJob
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 from worker.trainer import attempt, publisher
 
 
-def test_what_was_latest_stays_under_its_jobs_id(make_job: MakeJob, settings: Settings) -> None:
+def test_what_was_latest_stays_under_its_jobs_id(
+    make_job: MakeJob, settings: WorkerSettings
+) -> None:
     registry = Registry(settings.data.models)
     first = make_job()
     attempt.run(first.id)

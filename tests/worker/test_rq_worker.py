@@ -15,7 +15,7 @@ from rq.job import Job as RQJob
 
 from tests.support import MakeJob, WorkerProcess, all_events
 from worker.queue import FORMER_FUNCTIONS, FUNCTION, NAME, Queue
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 from worker.trainer import attempt, rq_worker
 from worker.trainer.rq_worker import ForeignFunction, TrainingJob, TrainingWorker
 
@@ -68,7 +68,7 @@ def test_an_override_changes_defaults_of_no_parameter() -> None:
             assert ours.parameters[parameter].default == theirs.parameters[parameter].default
 
 
-def test_private_names_still_exist(settings: Settings) -> None:
+def test_private_names_still_exist(settings: WorkerSettings) -> None:
     worker = TrainingWorker(settings)
     assert worker._horse_pid == 0
     assert worker._stop_requested is False

@@ -1,6 +1,8 @@
 """A job is trained to its end; training that diverges is rolled back."""
 
+import gc
 import math
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,10 @@ import pytest
 
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from models.training.trainer import Diverged, Trainer
+from models.config import NetworkConfig
+from models.options import Initialisation
+from models.training.network import CharNetwork
+from models.training.trainer import Diverged, Trainer, new_network
 from tests.support import TOY, MakeJob, all_events
 from tests.training import error_of, history, notices, progress_of, state
 from worker.jobs import JobStore
@@ -125,3 +130,40 @@ def test_training_that_diverges_later_goes_back_a_generation(
     attempt.run(job.id)
     losses = {p["step"]: p["val_loss"] for p in history(job) if "val_loss" in p}
     assert losses[40] == second
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_network_that_diverged_is_freed_before_the_next_is_made(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[CharNetwork]] = []
+    alive: list[int] = []
+
+    def counted(config: NetworkConfig, seed: int, initialisation: Initialisation) -> CharNetwork:
+        alive.append(sum(network() is not None for network in made))
+        network = new_network(config, seed, initialisation)
+        made.append(weakref.ref(network))
+        return network
+
+    monkeypatch.setattr("worker.trainer.plan.new_network", counted)
+    job = make_job(learning_rate=8.0, schedule="constant", grad_clip=0.0)
+    gc.disable()
+    try:
+        attempt.run(job.id)
+    finally:
+        gc.enable()
+    assert len(notices(job.events(), "diverged")) == 2
+    assert alive == [0, 0, 0]
+
+
+@pytest.mark.usefixtures("settings")
+def test_rollbacks_are_counted_over_all_attempts(make_job: MakeJob, store: JobStore) -> None:
+    """By the rate, which the state keeps."""
+    job = make_job(learning_rate=1e38, schedule="constant", grad_clip=0.0)
+    attempt.run(job.id)
+    assert len(notices(job.events(), "diverged")) == 3
+    store.resume(job.id, {})
+    attempt.run(job.id)
+    assert job.status() == "failed"
+    assert "even after the rate was halved 3 times" in error_of(job)["detail"]
+    assert len(notices(job.events(), "diverged")) == 3

@@ -17,7 +17,7 @@ from worker.events import ErrorText
 from worker.jobs import Job, JobStore, UnknownJob
 from worker.live import LiveEvents
 from worker.queue import FOREVER, Queue
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 from worker.trainer import failures, stop
 from worker.trainer.failures import Failure
 from worker.trainer.handover import LOCK
@@ -41,7 +41,7 @@ def run(job_id: str) -> Retry | None:
 
     Does nothing if the job has ended, or if another process works on it.
     """
-    settings = Settings.from_environment()
+    settings = WorkerSettings.from_environment()
     try:
         job = JobStore(settings.data.jobs).get(job_id)
     except UnknownJob:
@@ -75,7 +75,7 @@ def _lock(job: Job) -> Iterator[bool]:
             yield held
 
 
-def _attempt(job: Job, live: LiveEvents, settings: Settings) -> Outcome:
+def _attempt(job: Job, live: LiveEvents, settings: WorkerSettings) -> Outcome:
     if job.cancel_requested():
         return Outcome("cancelled")
     (job.directory / "reserve").write_bytes(bytes(RESERVE))
@@ -121,7 +121,7 @@ def _conclude(job: Job, live: LiveEvents, outcome: Outcome) -> Retry | None:
     return None
 
 
-def _look_inside(job: Job, settings: Settings) -> None:
+def _look_inside(job: Job, settings: WorkerSettings) -> None:
     """Analyses the cells of a job's best checkpoint: some seconds, after its end.
 
     Neither the job nor a worker that is told to stop waits for it: the server makes up for it when

@@ -1,4 +1,4 @@
-"""What a worker hands to its horse: variables of the environment. Knows no value of them."""
+"""Environment variables that a worker hands to its horse. Knows no value of theirs."""
 
 LOCK = "CHARLOOM_LOCK"
 """The descriptor of the job's lock, which the horse inherits."""

@@ -1,4 +1,4 @@
-"""What a job tells while it is trained: events, ``running.json`` and the history so far.
+"""The record of a job's training: events, ``running.json`` and the history so far.
 
 An event is on disk before followers hear of it. Knows no checkpoint and no network.
 """

@@ -23,7 +23,7 @@ from worker.corpora import CorpusStore
 from worker.devices import Device, DeviceStore
 from worker.events import NoticeData
 from worker.jobs import Job
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 from worker.trainer import generations
 from worker.trainer.device import choose_device, device_memory, device_name
 from worker.trainer.failures import Failure
@@ -51,7 +51,7 @@ class Workplace:
     device: torch.device
 
     @classmethod
-    def of(cls, settings: Settings) -> "Workplace":
+    def of(cls, settings: WorkerSettings) -> "Workplace":
         data = settings.data
         return cls(
             CorpusStore(data.corpora),

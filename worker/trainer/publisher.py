@@ -1,4 +1,4 @@
-"""What a job publishes: checkpoints with their cards, samples, and the n-gram baseline.
+"""Publishing: checkpoints with their cards, samples, and the n-gram baseline of a job.
 
 A checkpoint is published before the event that says so. Knows no optimizer and no schedule.
 """

@@ -95,7 +95,7 @@ from worker import logs
 from worker.jobs import JobStore, UnknownJob
 from worker.queue import FORMER_FUNCTIONS, FUNCTION, NAME, Queue
 from worker.reconciler import LOST_SECONDS, Reconciler
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 from worker.trainer import handover, stop
 from worker.trainer.failures import KILLED, MAX_DEATHS, count_death
 from worker.trainer.handover import LOCK
@@ -149,7 +149,9 @@ class TrainingWorker(SpawnWorker):
 
     max_connection_wait_time = 2.0
 
-    def __init__(self, settings: Settings, name: str | None = None, *, is_horse: bool = False):
+    def __init__(
+        self, settings: WorkerSettings, name: str | None = None, *, is_horse: bool = False
+    ):
         connection = redis.Redis.from_url(
             settings.redis_url,
             retry=ConnectionRetry(ExponentialBackoff(cap=0.5, base=0.05), 3),

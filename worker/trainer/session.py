@@ -14,7 +14,7 @@ from models.training.trainer import Diverged, Evaluation, Progress, Trainer
 from worker.corpora import UnknownCorpus
 from worker.jobs import Job
 from worker.live import LiveEvents
-from worker.settings import Settings
+from worker.settings import WorkerSettings
 from worker.trainer import generations
 from worker.trainer.baseline import Counting, begin_counting
 from worker.trainer.device import device_name
@@ -33,7 +33,7 @@ MAX_ROLLBACKS = 3
 """Times that training which diverged is taken up again, each with half the rate."""
 
 
-def train(job: Job, live: LiveEvents, settings: Settings, stop: Stop) -> Reason | None:
+def train(job: Job, live: LiveEvents, settings: WorkerSettings, stop: Stop) -> Reason | None:
     """Trains a job, whose lock the caller holds, to its end or until told to stop.
 
     Returns:
@@ -77,8 +77,8 @@ class TrainingSession:
                 return self._train(trainer)
             except (Diverged, FloatingPointError) as error:
                 diverged = _Diverged.of(trainer, error)
-            # The old network is freed before a second one is made: hence the ``del``, and not in
-            # the block above, where the error's traceback would hold it.
+            # Frees the old network before a second one is made. Not in the block above, where the
+            # error's traceback holds it.
             del trainer
             trainer = self._roll_back(diverged)
 
@@ -175,7 +175,7 @@ class TrainingSession:
 
 @dataclass(frozen=True, slots=True)
 class _Diverged:
-    """What outlives a trainer that diverged; ``rollbacks`` are those before."""
+    """The figures that outlive a trainer that diverged; ``rollbacks`` counts the earlier ones."""
 
     error: str
     rollbacks: int

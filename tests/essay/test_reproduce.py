@@ -3,23 +3,21 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from app.essay.checks import Count
-from app.essay.corpora import PUBLIC_CORPORA
 from app.essay.experiments import EXPERIMENTS
-from app.essay.report import Curves, Heading, Paragraph, Sample, Table, markdown, page
 from app.essay.reproduce import CHECKS, Request, Text, run, training_options
-from app.schemas.training import TrainForm
 from app.terminal import connect
 from app.terminal.client import Client
+from models.checkpoints.card import HistoryPoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
+from tests.commands import charloom
+from tests.essay.test_report import Reader
 from tests.serving import TEXT, serve
-from tests.terminal.test_cli import charloom
 from tests.toys import toy_checkpoint
 
 PROSE = (
@@ -32,7 +30,7 @@ PROSE = (
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory with a model that never was trained, and a text."""
     data = tmp_path_factory.mktemp("data")
-    history = [
+    history: list[HistoryPoint] = [
         {"step": 5, "train_loss": 2.5, "val_loss": None},
         {"step": 10, "train_loss": 2.0, "val_loss": 2.1},
         {"step": 5, "temperature": 1.0, "text": "kznq( wuz"},
@@ -68,35 +66,6 @@ def table(report: str, heading: str) -> dict[str, list[str]]:
     part = report.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     rows = re.findall(r"(?m)^\| (.*) \|$", part)
     return {cells[0].strip(): cells[1:] for cells in (row.split(" | ") for row in rows)}
-
-
-def test_the_table_is_sound() -> None:
-    for one in EXPERIMENTS.values():
-        assert one.corpus is None or one.corpus in PUBLIC_CORPORA
-        assert set(one.checks) <= CHECKS.keys()
-        for options in (one.options, one.reduced):
-            TrainForm.model_validate({"model": "x", **options})
-
-
-def test_they_are_listed_with_what_is_missing(tmp_path: Path) -> None:
-    (tmp_path / "texts").mkdir()
-    (tmp_path / "texts" / "names.txt").write_text("anna\n")
-    listed = charloom("experiment", "list", "--data", tmp_path).stdout
-    assert re.search(r"(?m)^names +names +yes +Baby names$", listed)
-    assert re.search(r"(?m)^linux +linux +no ", listed)
-    assert re.search(r"(?m)^cells +linux +model ", listed)
-    assert len(listed.splitlines()) == 1 + len(EXPERIMENTS)
-    for name, words in (
-        ("linux --minutes=2", "./charloom corpus fetch linux gets it"),
-        ("paul-graham --minutes=2", "--corpus FILE names one that you have"),
-        ("names --minutes=1 --corpus=/nowhere", "there is no file /nowhere"),
-        ("names --minutes=1 --model=names", "leave out one of them"),
-        (f"cells --to={tmp_path}/texts/names.txt", f"File exists: '{tmp_path}/texts/names.txt'"),
-        ("juggling", "there is no such experiment; there are paul-graham, "),
-    ):
-        done = charloom("experiment", "run", *name.split(), "--data", tmp_path)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-        assert words in done.stderr
 
 
 def test_a_report_says_how_and_counts_what_it_says(data: Path, url: str) -> None:
@@ -140,7 +109,7 @@ def test_names_are_new_that_the_text_does_not_have(url: str, tmp_path: Path) -> 
 
 def test_a_sweep_needs_no_text(data: Path, url: str) -> None:
     report = reported(data, "temperatures", "--model=toy", "--url", url)
-    assert "run temperatures --model toy --corpus FILE makes them." in report
+    assert "run temperatures --model toy --corpus FILE runs them." in report
     assert report.count("\n## Sample, temperature ") == 6
 
 
@@ -227,70 +196,6 @@ def test_minutes_take_what_suits_them() -> None:
     assert training_options(one, 2) == {"preset": "auto", "max_seconds": 120}
     stages = training_options(EXPERIMENTS["warpeace"], 2)
     assert stages["max_steps"] == 2000 and stages["max_seconds"] == 120
-
-
-# The report itself
-
-BLOCKS = [
-    Heading("A <heading> & more"),
-    Paragraph("One & <two>"),
-    Table(("a|b", "c"), [("x\ny", "<b>")]),
-    Sample("  spaced\n<script>alert(1)</script>\n```\n"),
-    Curves("step", {"training": [(1, 3.0), (2, 2.0)], "validation": [(2, 2.5)], "none": []}),
-]
-
-
-def test_markdown_is_as_it_was_meant() -> None:
-    text = markdown("Title", BLOCKS)
-    assert text.startswith("# Title\n\n## A <heading> & more\n\n")
-    assert "| a\\|b | c |\n| --- | --- |\n| x y | <b> |" in text
-    assert "    <script>alert(1)</script>\n    ```\n" in text
-    assert "| step | training | validation | none |" in text
-    assert "| 2 | 2.0000 | 2.5000 |  |" in text
-
-
-def test_long_curves_are_a_short_table_that_ends_where_they_do() -> None:
-    text = markdown("Title", [Curves("step", {"loss": [(x, 1.0) for x in range(1000)]})])
-    rows = re.findall(r"(?m)^\| (\d+) \|", text)
-    assert len(rows) <= 12 and rows[-1] == "999"
-    lines = {"many": [(1, 1.0), (2, 2.0), (3, 3.0)], "few": [(2.5, 9.0)], "late": [(3, 4.0)]}
-    assert markdown("Title", [Curves("step", lines)]).endswith("| 2.5 | 2.0000 | 9.0000 |  |\n")
-
-
-class Reader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.texts: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        assert not {"src", "href", "onload"} & {name for name, _ in attrs}
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-
-def test_a_page_shows_texts_as_they_are_and_loads_nothing() -> None:
-    reader = Reader()
-    reader.feed(page("A & <B>", BLOCKS))
-    assert "script" not in reader.tags and "b" not in reader.tags
-    assert reader.tags.count("polyline") == 2
-    assert "  spaced\n<script>alert(1)</script>\n```\n" in reader.texts
-    assert {"A & <B>", "One & <two>", "x\ny", "<b>"} <= set(reader.texts)
-    assert "default-src 'none'" in page("", [])
-
-
-def test_a_curve_is_not_flattened_by_how_it_begins() -> None:
-    loss = [(1.0, 90.0), (20.0, 3.0), (1000.0, 1.0)]
-    drawn = page("", [Curves("step", {"loss": loss})])
-    assert ">3.00<" in drawn and ">1.00<" in drawn and "90.00" not in drawn
-    # What is above is cut off.
-    found = re.search(r'viewBox="0 (\d+) \d+ (\d+)"><polyline points="([^"]*)"', drawn)
-    assert found
-    top, tall = map(int, found.groups()[:2])
-    first, second, last = (float(point.partition(",")[2]) for point in found[3].split())
-    assert first < top < second < last < top + tall
 
 
 def test_a_page_of_an_experiment_is_shown(data: Path, url: str) -> None:

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from app.essay.cli import OWN_SOURCES
-from app.essay.corpora import PUBLIC_CORPORA, PublicCorpus
-from app.essay.fetch import FetchError, fetch, pack, pack_files
-from tests.terminal.test_cli import charloom
+from app.essay.corpora import PublicCorpus
+from app.essay.fetch import fetch, pack, pack_files
+from app.supervisor.errors import UserError
 
 TEXT = bytes(range(256)) * 2000
 """Half a megabyte in which each place can be told from its neighbours."""
@@ -124,11 +123,14 @@ def test_the_size_comes_first_and_then_the_text(keeper: Keeper, tmp_path: Path) 
 @pytest.mark.parametrize("pinned", [True, False])
 def test_what_broke_off_is_gone_on_with(keeper: Keeper, tmp_path: Path, pinned: bool) -> None:
     keeper.breaks_after = 200_000
-    with pytest.raises(FetchError, match=r"broke off after 200,000 of 512,000 bytes; what has"):
+    with pytest.raises(
+        UserError,
+        match=r"broke off after 200,000 of 512,000 bytes; run the command again to resume",
+    ):
         get(corpus(keeper, pinned), tmp_path / "text")
     assert not (tmp_path / "text").exists()
     keeper.breaks_after = None
-    assert "200,000 are here" in get(corpus(keeper, pinned), tmp_path / "text")
+    assert "512,000 bytes, resuming after 200,000" in get(corpus(keeper, pinned), tmp_path / "text")
     assert keeper.asked == [None, "bytes=200000-"]
     assert (tmp_path / "text").read_bytes() == TEXT
 
@@ -147,23 +149,23 @@ def test_what_tls_breaks_off_is_not_told_as_a_file_that_cannot_be_written(
         raise ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
 
     monkeypatch.setattr(http.client.HTTPResponse, "read", read)
-    with pytest.raises(FetchError, match="broke off; what has come is kept"):
+    with pytest.raises(UserError, match="broke off; run the command again to resume"):
         get(corpus(keeper), tmp_path / "text")
 
 
 def test_what_is_there_is_compared_and_left_as_it_is(keeper: Keeper, tmp_path: Path) -> None:
     target = tmp_path / "text"
     target.write_bytes(TEXT)
-    assert get(corpus(keeper), target) == "it is here already"
+    assert get(corpus(keeper), target) == "already downloaded"
     target.write_bytes(b"mine")
-    with pytest.raises(FetchError, match="is there, and another file: move it away"):
+    with pytest.raises(UserError, match="exists and is another file: move it"):
         get(corpus(keeper), target)
     assert target.read_bytes() == b"mine" and keeper.asked == []
 
 
 def test_a_server_that_knows_no_ranges_starts_over(keeper: Keeper, tmp_path: Path) -> None:
     keeper.breaks_after, keeper.ranges = 1000, False
-    with pytest.raises(FetchError):
+    with pytest.raises(UserError):
         get(corpus(keeper), tmp_path / "text")
     keeper.breaks_after = None
     get(corpus(keeper), tmp_path / "text")
@@ -176,7 +178,7 @@ def test_halves_of_two_files_are_not_put_together(
 ) -> None:
     keeper.breaks_after = 1000
     keeper.tag = tag and '"one"'
-    with pytest.raises(FetchError, match="goes on from there" if tag else "begins again"):
+    with pytest.raises(UserError, match="again to resume" if tag else "again to start over"):
         get(corpus(keeper, pinned=False), tmp_path / "text")
     keeper.breaks_after, keeper.tag, keeper.content = None, tag, TEXT[::-1]
     get(corpus(keeper, pinned=False), tmp_path / "text")
@@ -186,26 +188,26 @@ def test_halves_of_two_files_are_not_put_together(
 def test_another_file_than_is_meant_is_deleted(keeper: Keeper, tmp_path: Path) -> None:
     public = corpus(keeper)
     keeper.content = b"<html>Sign in to this network</html>"
-    with pytest.raises(FetchError, match="another file than is meant"):
+    with pytest.raises(UserError, match="checksum mismatch: deleted the downloaded file"):
         get(public, tmp_path / "text")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_size_that_is_not_said(keeper: Keeper, tmp_path: Path) -> None:
     keeper.says_length = False
-    assert "a size that is not said" in get(corpus(keeper), tmp_path / "text")
+    assert "unknown size" in get(corpus(keeper), tmp_path / "text")
     assert (tmp_path / "text").read_bytes() == TEXT
 
 
 def test_errors_say_who_and_why(keeper: Keeper, tmp_path: Path) -> None:
     away = replace(corpus(keeper), url="http://127.0.0.1:1/text")
-    with pytest.raises(FetchError, match=r"cannot reach 127\.0\.0\.1:1: Connection refused\. With"):
+    with pytest.raises(UserError, match=r"cannot reach 127\.0\.0\.1:1: Connection refused\. With"):
         get(away, tmp_path / "text")
     unnamed = replace(corpus(keeper), url="http://nowhere.invalid/text")
-    with pytest.raises(FetchError, match=r"cannot reach nowhere\.invalid: .*--corpus FILE"):
+    with pytest.raises(UserError, match=r"cannot reach nowhere\.invalid: .*--corpus FILE"):
         get(unnamed, tmp_path / "text")
     gone = replace(corpus(keeper), url=f"{keeper.url}s")
-    with pytest.raises(FetchError, match="answers 404 Not Found"):
+    with pytest.raises(UserError, match="answers 404 Not Found"):
         get(gone, tmp_path / "text")
 
 
@@ -220,10 +222,10 @@ def test_a_text_out_of_a_zip(keeper: Keeper, tmp_path: Path) -> None:
     get(public, tmp_path / "text")
     assert (tmp_path / "text").read_bytes() == TEXT
     (tmp_path / "text").unlink()
-    with pytest.raises(FetchError, match="another file"):
+    with pytest.raises(UserError, match="checksum mismatch"):
         get(replace(public, text_sha256="0" * 64), tmp_path / "text")
     keeper.content, keeper.tag = b"PK but no zip", '"two"'
-    with pytest.raises(FetchError, match="no sound archive"):
+    with pytest.raises(UserError, match="the downloaded archive is damaged"):
         get(public, tmp_path / "text")
     assert [path.name for path in tmp_path.iterdir()] == []
 
@@ -246,12 +248,12 @@ def test_a_text_out_of_sources(keeper: Keeper, tmp_path: Path) -> None:
         opened.addfile(link)
     keeper.content = lzma.compress(raw.getvalue())
     public = replace(corpus(keeper), kind="tar", members=("linux/kernel/*.c", "linux/kernel/*.h"))
-    assert "files taken: 2; 1 that are no UTF-8 were left out" in get(public, tmp_path / "text")
+    assert "files packed: 2; skipped, since not UTF-8: 1" in get(public, tmp_path / "text")
     found = (tmp_path / "text").read_text()
     assert sorted(re.findall(r"int \w;\n\n", found)) == ["int a;\n\n", "int b;\n\n"]
     assert len(found) == 16
     (tmp_path / "text").unlink()
-    with pytest.raises(FetchError, match=r"the archive has no text linux/drivers/\*\.c"):
+    with pytest.raises(UserError, match=r"the archive has no text linux/drivers/\*\.c"):
         get(replace(public, members=("linux/drivers/*.c",)), tmp_path / "text")
     assert list(tmp_path.iterdir()) == []
 
@@ -262,7 +264,7 @@ def test_a_text_out_of_sources(keeper: Keeper, tmp_path: Path) -> None:
 def test_a_pack_is_all_files_in_an_order_of_its_own() -> None:
     files = [(f"{n:02}", f"file {n}\n".encode()) for n in range(20)]
     packed = pack([*files, ("x", b"\xff\xfe"), ("y", b"  \n")])
-    assert (packed.files, packed.left_out) == (20, 1)
+    assert (packed.files, packed.skipped) == (20, 1)
     texts = packed.text.decode().split("\n\n")[:-1]
     in_order = [f"file {n}" for n in range(20)]
     assert sorted(texts) == sorted(in_order) and texts != in_order
@@ -279,54 +281,5 @@ def test_files_are_found_below_a_directory(tmp_path: Path) -> None:
     assert pack_files(["**/*.c"], tmp_path, besides=tmp_path / "a.c").files == 2
     assert pack_files(["src"], tmp_path).files == pack_files([f"{tmp_path}/src"], Path("/")).files
     assert pack_files(["src", "*.c"], tmp_path).files == 4
-    with pytest.raises(FetchError, match="no file of text matches"):
+    with pytest.raises(UserError, match="no text file matches"):
         pack_files(["*.rs"], tmp_path)
-
-
-# The commands
-
-
-def test_the_table_is_sound() -> None:
-    for name, public in PUBLIC_CORPORA.items():
-        assert re.fullmatch("[a-z0-9]+", name)
-        assert public.url.startswith("https://")
-        assert bool(public.members) == (public.kind != "text")
-        for digest in (public.sha256, public.text_sha256):
-            assert digest is None or re.fullmatch("[0-9a-f]{64}", digest)
-
-
-def test_texts_are_listed_and_this_projects_own_is_gathered(tmp_path: Path) -> None:
-    listed = charloom("corpus", "list", "--data", tmp_path).stdout
-    assert re.search(r"(?m)^tinyshakespeare +1,115,394  no    public domain", listed)
-    fetched = charloom("corpus", "fetch", "charloom", "--data", tmp_path)
-    assert fetched.returncode == 0, fetched.stderr
-    text = Path(fetched.stdout.strip()).read_text()
-    assert text.count('"""Texts for the terminal\'s commands') == 1
-    assert len(OWN_SOURCES) and "# charloom\n" in text and len(text) > 500_000
-    listed = charloom("corpus", "list", "--data", tmp_path).stdout
-    assert re.search(r"(?m)^charloom +none  yes", listed)
-    check = charloom("train", fetched.stdout.strip(), "--check")
-    assert check.returncode == 0
-
-
-def test_a_command_without_a_network_says_what_to_do(tmp_path: Path) -> None:
-    done = charloom(
-        "corpus", "fetch", "names", "--data", tmp_path, https_proxy="http://127.0.0.1:1"
-    )
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert "cannot reach raw.githubusercontent.com: " in done.stderr
-    assert "--corpus FILE" in done.stderr
-    unknown = charloom("corpus", "fetch", "nothing", "--data", tmp_path)
-    assert unknown.returncode == 1 and "there are tinyshakespeare, " in unknown.stderr
-
-
-def test_a_folder_is_packed(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("alpha\n")
-    (tmp_path / "b.txt").write_bytes(b"\xff")
-    target = tmp_path / "packed.txt"
-    done = charloom("corpus", "pack", f"{tmp_path}/*.txt", "--to", target)
-    assert done.returncode == 0
-    assert "7 bytes, files taken: 1; 1 that are no UTF-8 were left out" in done.stderr
-    assert target.read_text() == "alpha\n\n"
-    none = charloom("corpus", "pack", f"{tmp_path}/*.rs", "--to", target)
-    assert none.returncode == 1 and "no file of text matches" in none.stderr

@@ -1,0 +1,195 @@
+"""The commands that write, show and list: real ones, on a real service."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from app.terminal.drawing import inspection
+from models.checkpoints.reference import Reference
+from models.checkpoints.registry import Registry
+from tests.commands import Terminal, charloom, left
+from tests.planted import made, planted, quoting_text
+from tests.serving import TEXT
+from tests.toys import toy_checkpoint
+
+TEXT_READ = "the quick fox\nand a cat"
+
+
+def drawn(answer: dict[str, Any]) -> list[str]:
+    """An inspection as it is printed where there are no colours."""
+    return [line.plain.rstrip() for line in inspection(answer, 80, bars=True)]
+
+
+def test_a_text_is_written_as_it_is(client: httpx2.Client, url: str) -> None:
+    asked: dict[str, Any] = {
+        "model": "toy",
+        "prime": "hello\n",
+        "temperature": 0.7,
+        "length": 3000,
+        "seed": 0,
+    }
+    options = [f"--{name}={value}" for name, value in asked.items()]
+    done = charloom("sample", *options, "--echo", "--top-k", "9", "--top-p=0.9", "--url", url)
+    expected = client.get("/sample", params=asked | {"echo": True, "top_k": 9, "top_p": 0.9}).text
+    assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)
+
+
+def test_zeros_count_and_stops_repeat(client: httpx2.Client, url: str) -> None:
+    whole = client.get("/sample?model=toy&temperature=0&seed=0&length=300").text
+    greedy = charloom("sample", "--model=toy", "--temperature=0", "--length=300", CHARLOOM_URL=url)
+    assert greedy.stdout == whole
+    text = client.get("/sample?model=toy&seed=0&length=2000").text
+    stops = [text[1700:1704], text[1600:1603]]
+    options = [f"--stop={stop}" for stop in stops]
+    done = charloom("sample", "--model=toy", "--seed=0", "--length=2000", *options, "--url", url)
+    assert done.stdout == text[: min(text.find(stop) for stop in stops)]
+
+
+def test_names_come_one_a_line(client: httpx2.Client, url: str) -> None:
+    asked: dict[str, Any] = {
+        "model": "toy",
+        "count": 20,
+        "starts_with": "ka",
+        "min_length": 4,
+        "max_length": 9,
+    }
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in asked.items()]
+    done = charloom("names", *options, "--seed=0", "--novel", "--url", url)
+    answer = client.get("/names", params=asked | {"seed": 0, "novel": True}).json()
+    assert done.stdout.splitlines() == [name["name"] for name in answer["names"]]
+    none = charloom("names", "--model=toy", "--temperature=0", "-n", "3", "--url", url)
+    assert none.returncode == 0
+    assert re.fullmatch(r"found [01] of 3; there seem to be no more like these\n", none.stderr)
+
+
+def test_a_text_is_shown_as_a_model_reads_it(client: httpx2.Client, url: str) -> None:
+    done = charloom("inspect", "-", "--model=toy", "--url", url, text=TEXT_READ)
+    told = client.post("/models/toy/inspect", json={"text": TEXT_READ}).json()
+    assert done.stdout.splitlines() == drawn(told)
+    assert done.stdout.replace(" ", "").startswith("thequickfox↵\n")
+    assert done.stderr == f"toy: {told['loss']:.3f} nats, {told['bpc']:.3f} bits a character\n"
+
+
+def test_a_cell_is_shown_instead_of_guesses(client: httpx2.Client, url: str) -> None:
+    options = ["--layer=0", "--cell=0", "--unknown=skip", "--url", url]
+    done = charloom("inspect", "-", "--model=toy", *options, text=f"{TEXT_READ}Ü")
+    asked = {"text": TEXT_READ, "layer": 0, "cells": [0], "top": 0}
+    told = client.post("/models/toy/inspect", json=asked).json()
+    assert done.stdout.splitlines() == drawn(told)
+    assert re.search("[▁▂▃▄▅▆▇█]", done.stdout)
+    assert done.stderr.startswith("toy, layer 0 cell 0: ")
+
+
+def test_the_beginning_of_a_long_text_is_read(tmp_path: Path, url: str) -> None:
+    file = tmp_path / "long.txt"
+    file.write_text("あ" * 20_001, "utf-8")
+    done = charloom("inspect", file, "--model=toy", "--top=0", "--url", url)
+    assert done.stdout.replace("\n", "") == "あ" * 20_000
+    assert "only the first 20,000 characters" in done.stderr
+    file.write_bytes(b"caf\xe9")
+    done = charloom("inspect", file, "--model=toy", "--url", url)
+    assert (done.returncode, done.stderr) == (1, "charloom: the text is not UTF-8\n")
+
+
+def test_cells_and_what_they_track(models: Path, url: str) -> None:
+    registry = Registry(models / "models")
+    registry.publish(Reference("planted"), made(planted(), quoting_text(20_000)))
+    asked = ["--model=planted", "--url", url]
+    done = charloom("cells", *asked)
+    assert "\ninside quotes\n  layer 0 cell 3, AUC " in f"\n{done.stdout}"
+    assert done.stdout.endswith("% of the cells track something\n")
+
+    text = 'a "b b" c'
+    shown = charloom("inspect", "-", "--tracks=quotes", *asked, text=text)
+    named = charloom("inspect", "-", "--layer=0", "--cell=3", *asked, text=text)
+    assert (shown.stdout, shown.stderr) == (named.stdout, named.stderr)
+    assert "planted, layer 0 cell 3: " in shown.stderr
+    nothing = charloom("inspect", "-", "--tracks=url", *asked, text=text)
+    assert "no cell of planted tracks url; its cells track quotes, " in nothing.stderr
+    assert nothing.returncode == 1
+    registry.delete_name("planted")
+
+
+def test_models_are_compared(client: httpx2.Client, url: str) -> None:
+    done = charloom(
+        "score", "-", "--model=toy", "--model=toy:v1", "--url", url, text=f"{TEXT_READ}Ü"
+    )
+    told = client.post("/score", json={"text": f"{TEXT_READ}Ü", "models": ["toy", "toy:v1"]}).json()
+    heading, *rows = (line.split() for line in done.stdout.splitlines())
+    assert heading == ["MODEL", "LOSS", "BPC", "UNKNOWN"]
+    expected = [[s["model"], f"{s['loss']:.3f}", f"{s['bpc']:.3f}", "1"] for s in told["scores"]]
+    assert [row[:4] for row in rows] == expected
+    assert [row[0] for row in rows if row[4:] == ["best"]] == [told["best"]]
+
+
+def test_a_terminal_has_colours_and_needs_no_service(models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "text"
+    file.write_text(TEXT_READ)
+    asked = ("inspect", file, "--model=toy", "--cell=0", "--data", models)
+    for variables, code in (({"COLORTERM": "truecolor"}, "2;"), ({}, "5;")):
+        shown = Terminal(*asked, **{"COLORTERM": "", "NO_COLOR": ""} | variables)
+        shown.until(rf"\x1b\[30;48;{code}[\d;]+mt")
+        assert shown.end() == 0
+    for without in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        plain = Terminal(*asked, **without)
+        assert plain.end() == 0
+        assert "the quick fox" in plain.said
+        assert "\x1b" not in plain.said
+    assert left(models) == []
+
+
+def test_models_are_listed(url: str) -> None:
+    done = charloom("models", "--url", url)
+    head, *lines = done.stdout.splitlines()
+    assert head.split() == ["MODEL", "NETWORK", "PARAMETERS", "LOSS", "BPC", "CREATED"]
+    assert [line.split()[0] for line in lines] == ["toy", "toy:v1"]
+    parameters = f"{toy_checkpoint().config.parameters():,}"
+    figures = ["2.000", "2.885", "2026-01-02", "03:04"]
+    assert lines[0].split()[1:] == ["lstm", "2x24", parameters, *figures]
+
+
+def test_a_model_is_carried_away_and_brought_back(
+    client: httpx2.Client, url: str, models: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "toy.zip"
+    done = charloom("models", "toy:v1", "--download", file, "--url", url)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"{file} holds toy:v1, {file.stat().st_size:,} bytes\n"
+    assert file.read_bytes() == client.get("/models/toy:v1/download").content
+    charloom("models", "toy", "--download", tmp_path / "toy.onnx", "--url", url)
+    graph = client.get("/models/toy/download?format=onnx").content
+    assert (tmp_path / "toy.onnx").read_bytes() == graph
+    try:
+        brought = charloom("models", "toy:back", "--import", file, "--url", url)
+        assert brought.returncode == 0 and "toy:back is imported" in brought.stderr
+        tags = charloom("models", "toy:back", "--url", url).stdout.splitlines()[1:]
+        assert [tag.split()[0] for tag in tags] == ["toy:back"]
+        digest = client.get("/models/toy:back").json()["digest"]
+        assert digest == client.get("/models/toy:v1").json()["digest"]
+    finally:
+        Registry(models / "models").delete(Reference("toy", "back"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.onnx", "toy.zip"]
+
+
+def test_a_check_says_what_a_text_is_and_keeps_nothing(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(TEXT.replace("\n", "\r\n"))
+    done = charloom("train", tmp_path / "list.txt", "--check", "--data", tmp_path / "data")
+    assert done.returncode == 0 and done.stderr == ""
+    facts = dict(re.findall(r"(?m)^([a-z ]+): +(.*)$", done.stdout))
+    assert facts["characters"].startswith(f"{len(TEXT):,}, ")
+    assert facts["read as"] == "characters (ascii), line ends crlf"
+    assert "CRLF" in facts["changed"] and facts["lines"] == "100"
+    assert [path.name for path in tmp_path.iterdir()] == ["list.txt"]
+
+
+def test_a_check_of_what_is_no_text_fails(tmp_path: Path) -> None:
+    short = charloom("train", "-", "--check", text="too short")
+    assert short.returncode == 1
+    assert "send at least 100" in short.stdout
+    (tmp_path / "latin").write_bytes("naïve\n".encode("latin-1") * 100)
+    latin = charloom("train", tmp_path / "latin", "--check")
+    assert latin.returncode == 0
+    assert "bytes (bytes)" in latin.stdout and "not UTF-8" in latin.stdout
+    assert "--tokens bytes" in latin.stdout

@@ -1,0 +1,135 @@
+"""`charloom up` says where it is and how to use it, or in one line why it does not start."""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ROOT
+from tests.supervised import LINUX, Run, Watched
+
+BRING_UP = """
+import sys
+from pathlib import Path
+from app.supervisor.up import UpOptions, bring_up
+
+SERVER = '''
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/healthz" else 404)
+        self.end_headers()
+    def log_message(self, *_): pass
+print("pid", os.getpid(), *(os.environ["CHARLOOM_" + name] for name in ("DATA", "INSECURE")))
+address = os.environ["CHARLOOM_HOST"], int(os.environ["CHARLOOM_PORT"])
+http.server.HTTPServer(address, Handler).serve_forever()
+'''
+WORKER = '''
+import os, signal, redis
+with redis.Redis.from_url(os.environ["CHARLOOM_REDIS_URL"]) as client:
+    print("pid", os.getpid(), "nice", os.nice(0), "redis", client.info("server")["process_id"])
+while True: signal.pause()
+'''
+options = UpOptions("127.0.0.1", 0, Path(sys.argv[1]), workers=2)
+bring_up(options, [sys.executable, "-c", SERVER], [sys.executable, "-c", WORKER])
+"""
+
+
+@pytest.fixture
+def brought_up(tmp_path: Path) -> Iterator[Run]:
+    run = Run(BRING_UP, tmp_path, str(tmp_path / "data"))
+    yield run
+    run.close()
+
+
+def test_up_tells_where_it_is_and_how_to_use_it(brought_up: Run, tmp_path: Path) -> None:
+    nice = brought_up.until(r"worker [12] │ pid \d+ nice (\d+)")[1]
+    assert int(nice) == min(19, os.nice(0) + 10)
+    brought_up.until(rf"server   │ pid \d+ {tmp_path}/data 0")
+    url = brought_up.until(r"charloom is at (http://127.0.0.1:\d+)")[1]
+    assert (tmp_path / "data" / "charloom.lock").read_text() == f"{brought_up.process.pid} {url}\n"
+    brought_up.until("device +(CPU, |.*NVIDIA)")
+    brought_up.until(f"data +{tmp_path}/data")
+    brought_up.until(f"curl --data-binary @your.txt '{url}/train")
+    brought_up.until(f"curl -N '{url}/sample")
+    brought_up.process.send_signal(signal.SIGINT)
+    assert brought_up.end() == 0
+    assert not list((tmp_path / "data" / "redis").glob("socket"))
+
+
+@LINUX
+def test_nothing_outlives_a_killed_up_and_the_next_one_starts(
+    brought_up: Run, tmp_path: Path
+) -> None:
+    worker, redis = brought_up.until(r"worker [12] +│ pid (\d+) nice \d+ redis (\d+)").groups()
+    left = Watched(int(worker), int(redis), brought_up.pid("server"))
+    redis_socket = Path((tmp_path / "data" / "redis" / "socket").read_text())
+    brought_up.process.kill()
+    assert left.end()
+    again = Run(BRING_UP, tmp_path, str(tmp_path / "data"))
+    again.until("charloom is at")
+    assert not redis_socket.parent.exists()
+    again.process.send_signal(signal.SIGTERM)
+    assert again.end() == 0
+    again.close()
+
+
+def refused(*arguments: str | Path, **environment: str) -> str:
+    """What `charloom up` says in its one line when it does not start."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CHARLOOM_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", "up", *arguments],
+        cwd=ROOT,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    return done.stderr
+
+
+def test_a_second_up_on_the_same_data_names_the_first(tmp_path: Path) -> None:
+    with (tmp_path / "charloom.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("123 http://127.0.0.1:8000\n")
+        lock.flush()
+        said = refused("--data", tmp_path)
+    assert said == "charloom: already running at http://127.0.0.1:8000 (pid 123)\n"
+
+
+def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refused("--data", tmp_path, "--port", str(port))
+    assert said == f"charloom: cannot listen on 127.0.0.1, port {port}: Address already in use\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["charloom.lock"]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_without_keys_it_listens_on_loopback_alone(tmp_path: Path, host: str) -> None:
+    said = refused("--data", tmp_path, "--host", host)
+    assert said == (
+        f"charloom: refusing to listen on {host} without API keys, since anyone who can reach it "
+        "could train and delete models: set CHARLOOM_API_KEYS, or allow it with --insecure or "
+        "CHARLOOM_INSECURE=1\n"
+    )
+
+
+@pytest.mark.parametrize("leave", [{"CHARLOOM_API_KEYS": "k:admin"}, {"CHARLOOM_INSECURE": "1"}])
+def test_with_keys_or_told_to_it_listens_elsewhere(tmp_path: Path, leave: dict[str, str]) -> None:
+    # An address that is reserved for documentation, hence nobody's: it gets as far as binding.
+    said = refused("--data", tmp_path, "--host", "192.0.2.1", **leave)
+    assert "cannot listen on 192.0.2.1, port 8000" in said
+
+
+def test_a_data_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = refused("--data", tmp_path / "file" / "data")
+    assert said.startswith(f"charloom: cannot keep data in {tmp_path}/file/data: ")

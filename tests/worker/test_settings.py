@@ -1,0 +1,50 @@
+"""A worker's environment: one line for people about what is wrong with it."""
+
+from pathlib import Path
+
+import pytest
+
+from models.errors import Invalid
+from worker.settings import SettingsError, WorkerSettings
+
+URL = {"CHARLOOM_REDIS_URL": "redis://:sesame@localhost:6379"}
+
+
+def test_a_url_of_redis_is_all_it_needs() -> None:
+    settings = WorkerSettings.from_environment(URL)
+    assert settings.redis_url == URL["CHARLOOM_REDIS_URL"]
+    assert settings.threads is None
+    assert settings.data.root == Path("data").resolve()
+
+
+def test_the_data_directory_does_not_move_with_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = WorkerSettings.from_environment(
+        URL | {"CHARLOOM_DATA": "here", "CHARLOOM_THREADS": "3"}
+    )
+    assert settings.data.root == tmp_path / "here"
+    assert settings.threads == 3
+
+
+def test_a_password_is_not_shown_where_settings_are() -> None:
+    assert "sesame" not in repr(WorkerSettings.from_environment(URL))
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({}, "CHARLOOM_REDIS_URL is not set"),
+        ({"CHARLOOM_REDIS_URL": ""}, "CHARLOOM_REDIS_URL is not set"),
+        ({"CHARLOOM_REDIS_URL": "localhost"}, "CHARLOOM_REDIS_URL must start with redis://"),
+        (URL | {"CHARLOOM_THREADS": "0"}, "CHARLOOM_THREADS must be a whole number, at least 1"),
+        (URL | {"CHARLOOM_THREADS": "two"}, "CHARLOOM_THREADS must be a whole number, at least 1"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(environment: dict[str, str], words: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        WorkerSettings.from_environment(environment)
+    assert str(error.value).startswith(words)
+    assert "\n" not in str(error.value)
+    assert isinstance(error.value, Invalid)
