@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.settings import ServerSettings, explained, refusal
-from worker.settings import Settings, SettingsError
+from worker.settings import SettingsError, WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,7 @@ def test_the_data_directory_is_the_workers(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CHARLOOM_DATA", data)
     monkeypatch.setenv("CHARLOOM_REDIS_URL", "redis://localhost")
-    server, worker = ServerSettings(), Settings.from_environment()
+    server, worker = ServerSettings(), WorkerSettings.from_environment()
     assert server.data == worker.data
     assert server.data.root.is_absolute()
     monkeypatch.chdir("/")
@@ -34,7 +34,7 @@ def test_the_data_directory_is_the_workers(
 @pytest.mark.parametrize("url", ["redis://localhost:1", "rediss://:secret@x/3", "unix:///run/x"])
 def test_a_redis_url_is_the_workers(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHARLOOM_REDIS_URL", url)
-    assert ServerSettings().redis_url == Settings.from_environment().redis_url == url
+    assert ServerSettings().redis_url == WorkerSettings.from_environment().redis_url == url
 
 
 def test_a_redis_url_that_is_none_is_refused_in_the_workers_words(
@@ -46,7 +46,7 @@ def test_a_redis_url_that_is_none_is_refused_in_the_workers_words(
     words = "must start with redis://, rediss:// or unix://"
     assert explained(refused.value) == f"CHARLOOM_REDIS_URL: {words}"
     with pytest.raises(SettingsError, match=f"CHARLOOM_REDIS_URL {words}"):
-        Settings.from_environment()
+        WorkerSettings.from_environment()
 
 
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from app.main import create_app
 from app.routes.inside import MAX_ACTIVATIONS
-from app.settings import Settings
+from app.settings import ServerSettings
 from tests.serving import NOWHERE
 from tests.support import ROOT
 
@@ -52,7 +52,7 @@ def limits() -> dict[str, Any]:
 
 
 def test_the_limits_are_the_servers(limits: dict[str, Any], tmp_path: Path) -> None:
-    api = create_app(Settings(data=tmp_path, redis_url=NOWHERE)).openapi()["paths"]
+    api = create_app(ServerSettings(data=tmp_path, redis_url=NOWHERE)).openapi()["paths"]
 
     def body(path: str) -> dict[str, Any]:
         content = api[path]["post"]["requestBody"]["content"]["application/json"]
