@@ -10,15 +10,14 @@ import ollama
 import openai
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 
 from app.access.guard import EXPOSED, Guard
-from app.access.keys import KeyRing, bearer
-from app.access.table import TABLE, VIEWS
+from app.access.keys import KeyRing
 from app.main import create_app
 from app.settings import ServerSettings
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
+from tests.endpoints import declared
 from tests.serving import eventually, problem, serve
 from tests.toys import toy_checkpoint
 
@@ -63,25 +62,6 @@ def unlocked(data: Path) -> Iterator[httpx2.Client]:
 
 
 # Deny by default
-
-
-def declared() -> set[str]:
-    """Every method and path that the application has, but for the pages."""
-    app = create_app(ServerSettings())
-    found = set()
-    for context in iter_route_contexts(app.routes):
-        for method in context.methods or ():
-            if not (context.path in VIEWS and method == "HEAD") and method != "HEAD":
-                found.add(f"{method} {context.path}")
-    return found
-
-
-def test_every_address_is_classified() -> None:
-    classified = {entry for entries in TABLE.values() for entry in entries}
-    pages = {f"GET {path}" for path in VIEWS}
-    assert len(declared()) > 30
-    assert declared() - classified - pages == set()
-    assert len(classified) == sum(map(len, TABLE.values())), "an address is classified twice"
 
 
 @pytest.mark.parametrize("address", sorted(declared()))
@@ -195,21 +175,6 @@ def test_a_key_may_what_its_scopes_say(
         if key not in may:
             assert response.status_code == 403
             assert "insufficient_scope" in response.headers["www-authenticate"]
-
-
-def test_a_key_is_read_as_rfc_6750_has_it() -> None:
-    assert bearer("bearer  k ") == bearer("BEARER k") == bearer("Bearer k") == "k"
-    assert bearer("Basic k") is bearer("k") is bearer("") is None
-
-
-def test_keys_are_kept_as_hashes_and_compared_whole() -> None:
-    ring = KeyRing.parse(" first:sample , second:train+admin,")
-    assert "first" not in repr(vars(ring))
-    found = ring.find("second")
-    assert found and found.scopes == {"train", "admin"} and found.may("sample")
-    for wrong in ("", "firs", "first ", "first:sample", "FIRST", "fïrst"):
-        assert ring.find(wrong) is None
-    assert not KeyRing.parse("") and not KeyRing.parse(" , ")
 
 
 def test_a_key_reaches_no_log(client: httpx2.Client, caplog: pytest.LogCaptureFixture) -> None:

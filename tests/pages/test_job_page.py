@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from app.__main__ import Server, listen
 from app.main import create_app
-from app.settings import Settings
+from app.settings import ServerSettings
 from tests.browsing import EVIL, Window, accessible
 from tests.support import StartWorker
 
@@ -23,7 +23,7 @@ class Restartable:
     """A server that can be away for a while, at one address."""
 
     def __init__(self, data: Path, redis_url: str) -> None:
-        self.settings = Settings(data=data, redis_url=redis_url, pretrained=None)
+        self.settings = ServerSettings(data=data, redis_url=redis_url, pretrained=None)
         self.port = 0
         self.start()
 
