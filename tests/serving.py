@@ -10,11 +10,16 @@ from typing import Any
 import httpx2
 
 from app.__main__ import Server, listen
+from app.http.problems import CODES
 from app.main import create_app
 from app.settings import ServerSettings
+from worker.data import DataDirectory
 
 NOWHERE = "redis://127.0.0.1:1/0"
 """A Redis that is away: nobody listens on port 1."""
+
+Query = dict[str, Any]
+"""Fields of a query; httpx2's own type takes no ``dict[str, object]``."""
 
 TEXT = "".join(f"{n} green bottles hanging on the wall\n" for n in range(100, 0, -1))
 
@@ -25,7 +30,8 @@ def serve(data: Path, redis_url: str = NOWHERE, **settings: Any) -> Iterator[htt
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     settings = {"pretrained": None} | settings
-    server = Server(create_app(ServerSettings(data=data, redis_url=redis_url, **settings)))
+    app = create_app(ServerSettings(data=DataDirectory(data), redis_url=redis_url, **settings))
+    server = Server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -45,17 +51,19 @@ def eventually(happened: Callable[[], Any], seconds: float = 10) -> Any:
     return value
 
 
-def problem(response: httpx2.Response, status: int) -> dict[str, Any]:
-    """The problem of a response that must be one, and of that status."""
+def problem(response: httpx2.Response, status: int, code: str | None = None) -> dict[str, Any]:
+    """The problem of a response that must be one, of that status and, if given, that code."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = response.json()
     assert body["status"] == status
     assert body["type"] == "about:blank"
     assert body["title"] and body["detail"]
+    assert body["code"] in CODES
+    assert code in (None, body["code"]), body["code"]
     return body
 
 
-def wrong_fields(response: httpx2.Response) -> dict[str, str]:
+def wrong_fields(response: httpx2.Response, code: str | None = None) -> dict[str, str]:
     """Field names and messages of a 422."""
-    return {error["field"]: error["message"] for error in problem(response, 422)["errors"]}
+    return {error["field"]: error["message"] for error in problem(response, 422, code)["errors"]}

@@ -18,6 +18,9 @@ from models.text.vocab import Vocabulary
 
 ALPHABET = Vocabulary("characters", [0x0A, 0x20, *range(0x61, 0x7B), 0x3042])
 
+BYTES = Vocabulary("bytes", [0x0A, 0x41, 0x81, 0x82, 0xE3])
+"""A, line ends and the bytes of あ, some of whose orders are not UTF-8."""
+
 
 def toy_checkpoint(
     kind: NetworkKind = "lstm",

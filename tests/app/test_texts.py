@@ -1,13 +1,13 @@
 """A request's text becomes what a model reads: normalised and encoded once, or refused in words."""
 
+import httpx2
 import pytest
 
 from app.http.problems import Problem
 from app.routes.texts import derived_seed, known_text
 from models.text.vocab import Vocabulary
-from tests.toys import ALPHABET
-
-BYTES = Vocabulary("bytes", [0x0A, 0x41, 0x81, 0x82, 0xE3])
+from tests.serving import Query, problem, wrong_fields
+from tests.toys import ALPHABET, BYTES
 
 
 def test_a_text_comes_with_its_ids() -> None:
@@ -61,3 +61,28 @@ def test_the_first_of_several_texts_has_the_requests_own_seed() -> None:
     derived = {derived_seed(seed, index) for seed in range(20) for index in range(1, 20)}
     assert len(derived) == 20 * 19
     assert all(0 <= seed < 2**63 for seed in derived)
+
+
+# Over HTTP
+
+
+def test_unknown_characters_may_be_skipped(client: httpx2.Client) -> None:
+    fields: Query = {"model": "toy", "seed": 4, "length": 100}
+    skipped = client.get("/sample", params=fields | {"prime": "HaÉb", "unknown": "skip"})
+    assert skipped.text == client.get("/sample", params=fields | {"prime": "ab"}).text
+
+
+def test_which_model(client: httpx2.Client) -> None:
+    assert (
+        "GET /models" in problem(client.get("/sample?model=nobody"), 404, "unknown_model")["detail"]
+    )
+    assert "bytes, gru, toy" in wrong_fields(client.get("/sample"))["model"]
+    refused = client.get("/sample?model=toy", headers={"Accept": "image/png"})
+    assert "text/plain" in problem(refused, 406, "not_acceptable")["detail"]
+
+
+def test_a_drawn_seed_is_told_and_gives_the_text_again(client: httpx2.Client) -> None:
+    first = client.get("/sample", params={"model": "toy"})
+    seed = first.headers["x-seed"]
+    assert client.get("/sample", params={"model": "toy", "seed": seed}).text == first.text
+    assert client.get("/sample", params={"model": "toy"}).text != first.text

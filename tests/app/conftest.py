@@ -1,0 +1,45 @@
+"""Fixtures of the server's tests: a data directory with small models, and a server of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from models.checkpoints.reference import Reference
+from models.checkpoints.registry import Registry
+from tests.serving import serve
+from tests.toys import BYTES, toy_checkpoint
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory whose ``toy`` is best fast, and ``toy:rough`` exact."""
+    data = tmp_path_factory.mktemp("data")
+    registry = Registry(data / "models")
+    registry.publish(Reference("toy"), toy_checkpoint(precision={"exact": 2.0, "fast": 2.005}))
+    registry.publish(
+        Reference("toy", "rough"), toy_checkpoint(precision={"exact": 2.0, "fast": 2.02})
+    )
+    registry.publish(Reference("gru"), toy_checkpoint("gru"))
+    registry.publish(Reference("bytes"), toy_checkpoint(vocabulary=BYTES))
+    return data
+
+
+@pytest.fixture(scope="module")
+def client(toys: Path) -> Iterator[httpx2.Client]:
+    """Of a server of the toys."""
+    with serve(toys, max_streams=200) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def dated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with ``toy`` and ``toy:v1``, of 2026-01-02, and ``bytes``."""
+    data = tmp_path_factory.mktemp("data")
+    registry = Registry(data / "models")
+    date = "2026-01-02T03:04:05.000Z"
+    registry.publish(Reference("toy"), toy_checkpoint(created_at=date))
+    registry.publish(Reference("toy", "v1"), toy_checkpoint(seed=1, created_at=date))
+    registry.publish(Reference("bytes"), toy_checkpoint(vocabulary=BYTES))
+    return data

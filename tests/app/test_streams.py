@@ -1,0 +1,407 @@
+"""Streams share decoder threads, and no reader and no failure of one touches the others' texts."""
+
+import asyncio
+import concurrent.futures
+import itertools
+import json
+import socket
+import struct
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import httpx2
+import pytest
+
+import app.__main__
+from app.engine import streams as streams_module
+from app.engine.streams import (
+    FIRST_STEPS,
+    MAX_STEPS,
+    PENDING_CHARACTERS,
+    Lane,
+    ServerFull,
+    StreamReader,
+    Streams,
+    Tally,
+)
+from models.arrays import Floats, Ids
+from models.decoding.batch import Batch, Character, Piece, Stream
+from models.decoding.decoder import Choices, Decoder, RowDecoder, Rows
+from models.decoding.sampling import SampleOptions
+from tests.serving import Query, eventually, problem, serve
+from tests.toys import ALPHABET, toy_checkpoint, toy_decoder
+
+EVENTS = {"Accept": "text/event-stream"}
+UNLUCKY = 13
+
+
+def stream_of(seed: int, length: int, top_k: int = 0) -> Stream:
+    return Stream(ALPHABET, ALPHABET.encode("ab"), SampleOptions(seed, 1.0, length, top_k))
+
+
+def text_alone(decoder: RowDecoder, seed: int, length: int, top_k: int = 0) -> str:
+    """What a stream says in a batch of its own."""
+    stream, batch, text = stream_of(seed, length, top_k), Batch(decoder), ""
+    while stream.finish_reason is None:
+        text += batch.tick([stream], 64)[0][0].text
+    return text
+
+
+async def read(reader: StreamReader) -> str:
+    return "".join([piece.text async for piece in reader])
+
+
+@asynccontextmanager
+async def running(limit: int = 10, lanes: int = 1) -> AsyncIterator[Streams]:
+    streams = Streams(limit, lanes)
+    try:
+        yield streams
+    finally:
+        await asyncio.to_thread(streams.stop)
+
+
+# A reader
+
+
+class StillLane:
+    """A lane that does not run, and what readers told it."""
+
+    def __init__(self) -> None:
+        self.first_texts = Tally((60.0,))
+        self.woken = 0
+        self.left: list[StreamReader] = []
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def leave(self, reader: StreamReader) -> None:
+        self.left.append(reader)
+
+    def reader(self) -> StreamReader:
+        return StreamReader(cast(Lane, self), toy_decoder(toy_checkpoint()), stream_of(1, 10))
+
+
+def test_what_waits_for_a_reader_comes_in_one_piece() -> None:
+    async def check() -> None:
+        lane = StillLane()
+        reader = lane.reader()
+        a, b = (Character(char, 0.5, []) for char in "ab")
+        reader.deliver(Piece("a", [a]), None)
+        reader.deliver(Piece("b", [b]), None)
+        pieces = aiter(reader)
+        assert await anext(pieces) == Piece("ab", [a, b])
+        reader.deliver(Piece("c"), "length")
+        assert await anext(pieces) == Piece("c")
+        with pytest.raises(StopAsyncIteration):
+            await anext(pieces)
+        assert reader.finish_reason == "length"
+        assert sum(lane.first_texts.counts) == 1
+
+    asyncio.run(check())
+
+
+def test_a_reader_that_has_enough_wakes_its_lane_when_it_reads_on() -> None:
+    async def check() -> None:
+        lane = StillLane()
+        reader = lane.reader()
+        reader.deliver(Piece("a" * (PENDING_CHARACTERS - 1)), None)
+        assert reader.wants_more()
+        reader.deliver(Piece("a"), None)
+        assert not reader.wants_more()
+        pieces = aiter(reader)
+        await anext(pieces)
+        assert reader.wants_more() and lane.woken == 1
+        reader.deliver(Piece("a"), None)
+        await anext(pieces)
+        assert lane.woken == 1
+
+    asyncio.run(check())
+
+
+def test_a_reader_leaves_once() -> None:
+    lane = StillLane()
+    reader = lane.reader()
+    reader.close()
+    reader.close()
+    assert lane.left == [reader]
+
+
+# Lanes
+
+
+def test_texts_come_out_as_alone_whatever_else_runs() -> None:
+    async def check() -> None:
+        decoders = toy_decoder(toy_checkpoint()), toy_decoder(toy_checkpoint("gru", seed=1))
+        async with running(lanes=2) as streams:
+            readers = [streams.open(decoders[seed % 2], stream_of(seed, 3000)) for seed in range(8)]
+            texts = await asyncio.gather(*map(read, readers))
+            for reader in readers:
+                reader.close()
+            assert streams.running == 0
+        assert texts == [text_alone(decoders[seed % 2], seed, 3000) for seed in range(8)]
+
+    asyncio.run(check())
+
+
+class Fragile:
+    """A decoder that fails where a row with one ``top_k`` runs beside others."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+
+    def start(self, ids: Ids) -> Rows:
+        return self._decoder.start(ids)
+
+    def advance(
+        self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
+    ) -> tuple[Ids, Floats, Rows]:
+        if UNLUCKY in choices.top_k and len(rows.ids) > 1:
+            raise OverflowError("an unlucky row")
+        return self._decoder.advance(rows, forced, uniforms, choices)
+
+
+def test_a_tick_that_fails_ends_its_rows_and_no_others(caplog: pytest.LogCaptureFixture) -> None:
+    """Those of the same model in the same lane; the lane's other models and its thread go on."""
+
+    async def check() -> None:
+        fragile, other = Fragile(toy_decoder(toy_checkpoint())), toy_decoder(toy_checkpoint("gru"))
+        async with running() as streams:
+            readers = [
+                streams.open(fragile, stream_of(1, 1_000_000)),
+                streams.open(other, stream_of(2, 20_000)),
+                streams.open(fragile, stream_of(3, 1_000_000, UNLUCKY)),
+            ]
+            neighbour, stranger, unlucky = await asyncio.gather(*map(read, readers))
+            reasons = [reader.finish_reason for reader in readers]
+            assert reasons == ["error", "length", "error"]
+            assert stranger == text_alone(other, 2, 20_000)
+            assert text_alone(fragile, 1, len(neighbour)) == neighbour
+            assert text_alone(fragile, 3, len(unlucky), UNLUCKY) == unlucky
+            for reader in readers:
+                reader.close()
+            after = streams.open(fragile, stream_of(1, 300))
+            assert await read(after) == text_alone(fragile, 1, 300)
+            after.close()
+
+    asyncio.run(check())
+    assert "an unlucky row" in caplog.text
+
+
+def test_as_many_streams_as_there_may_be() -> None:
+    async def check() -> None:
+        decoder = toy_decoder(toy_checkpoint())
+        async with running(limit=2) as streams:
+            one, two = (streams.open(decoder, stream_of(seed, 1_000_000)) for seed in (1, 2))
+            with pytest.raises(ServerFull) as full:
+                streams.open(decoder, stream_of(3, 10))
+            assert "writing 2 texts" in str(full.value)
+            assert (streams.running, streams.refused) == (2, 1)
+            one.close()
+            three = streams.open(decoder, stream_of(3, 10))
+            assert await read(three) == text_alone(decoder, 3, 10)
+            two.close()
+        assert streams.stopped
+        with pytest.raises(ServerFull):
+            streams.open(decoder, stream_of(4, 10))
+        assert streams.refused == 2
+
+    asyncio.run(check())
+
+
+def test_a_stop_ends_every_stream_and_thread() -> None:
+    async def check() -> None:
+        decoder = toy_decoder(toy_checkpoint())
+        streams = Streams(limit=10, lanes=2)
+        readers = [streams.open(decoder, stream_of(seed, 1_000_000)) for seed in range(4)]
+        texts = [asyncio.ensure_future(read(reader)) for reader in readers]
+        await anext(aiter(readers[0]))
+        await asyncio.to_thread(streams.stop)
+        await asyncio.gather(*texts)
+        assert {reader.finish_reason for reader in readers} == {"shutdown"}
+
+    asyncio.run(check())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("lane-")]
+
+
+def test_rows_that_pause_count_for_nothing_when_streams_are_dealt() -> None:
+    async def deal() -> None:
+        streams, decoder = Streams(limit=10, lanes=2), toy_decoder(toy_checkpoint())
+
+        def opened() -> StreamReader:
+            options = SampleOptions(seed=1, length=1_000_000)
+            return streams.open(decoder, Stream(ALPHABET, ALPHABET.encode(""), options))
+
+        stalled, closed, stalled_too = opened(), opened(), opened()
+        assert stalled.lane is stalled_too.lane is not closed.lane
+        while stalled.wants_more() or stalled_too.wants_more():
+            await asyncio.sleep(0)
+        closed.close()
+        assert opened().lane is closed.lane
+        # One row that goes on there, two that pause here.
+        assert opened().lane is stalled.lane
+        await asyncio.to_thread(streams.stop)
+
+    asyncio.run(deal())
+
+
+# The pace
+
+
+class Clockwork:
+    """A decoder whose steps take the time that it is told, on a clock of its own."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.step_seconds = 0.0
+        self.steps: list[int] = []
+        self._decoder = toy_decoder(toy_checkpoint())
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def start(self, ids: Ids) -> Rows:
+        return self._decoder.start(ids)
+
+    def advance(
+        self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
+    ) -> tuple[Ids, Floats, Rows]:
+        self.steps.append(len(forced))
+        self.now += self.step_seconds * len(forced)
+        return self._decoder.advance(rows, forced, uniforms, choices)
+
+
+def test_a_tick_has_as_many_steps_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured by the tick before, of which a slow one counts by half."""
+    clockwork = Clockwork()
+    monkeypatch.setattr(streams_module, "time", clockwork)
+    batch = streams_module._LiveBatch(clockwork)
+    rows = [SimpleNamespace(stream=stream_of(seed, 1_000_000)) for seed in range(4)]
+
+    def steps_after(step_seconds: float, count: int = 1) -> int:
+        clockwork.step_seconds = step_seconds
+        batch.tick(cast(list[StreamReader], rows[:count]))
+        return clockwork.steps[-1]
+
+    assert steps_after(0.002) == FIRST_STEPS
+    # 20.4 ms for a row, of 2 ms a step.
+    assert steps_after(0.02) == 10
+    # Half way from 2 ms to 20 ms is 11 ms.
+    assert steps_after(1e-6) == 1
+    assert steps_after(1e-6) > 1
+    for _ in range(20):
+        steps_after(1e-6)
+    assert steps_after(0.002) == MAX_STEPS
+    steps_after(0.002)
+    for _ in range(40):
+        steps_after(0.002)
+    # 21.6 ms for four rows, each step of which may take four times as long.
+    assert steps_after(0.002, 4) == 2
+    assert steps_after(0.002, 4) == 10
+
+
+def test_a_tally_counts_between_bounds() -> None:
+    tally = Tally((0.1, 1.0))
+    for seconds in (0.05, 0.1, 0.5, 1.0, 7.0):
+        tally.add(seconds)
+    assert tally.counts == [2, 2, 1]
+    assert tally.seconds == pytest.approx(8.65)
+
+
+# Over HTTP
+
+
+def test_a_full_server_says_so_and_recovers(toys: Path) -> None:
+    with serve(toys, max_streams=2) as client:
+        fields: Query = {"model": "toy", "length": 1_000_000}
+        with (
+            client.stream("GET", "/sample", params=fields) as one,
+            client.stream("GET", "/sample", params=fields) as two,
+        ):
+            chunks = one.iter_text(), two.iter_text()
+            assert all(next(text) for text in chunks)
+            refused = client.get("/sample", params={"model": "toy"})
+            problem(refused, 503, "server_full")
+            assert int(refused.headers["retry-after"]) > 0
+        # Both clients left in the middle: their rows are free again.
+        answer = eventually(lambda: client.get("/sample?model=toy").status_code == 200)
+        assert answer
+
+
+def test_broken_off_streams_leave_no_row(toys: Path) -> None:
+    """500 of them, in the middle or before the first character, some with a reset."""
+    reset = struct.pack("ii", 1, 0)
+    with serve(toys, max_streams=8) as client:
+        port = client.base_url.port
+        request = b"GET /sample?model=toy&length=1000000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        for round_ in range(50):
+            sockets = [socket.create_connection(("127.0.0.1", port or 0)) for _ in range(10)]
+            for one in sockets:
+                one.sendall(request)
+            for one in sockets:
+                if round_ % 2:
+                    one.recv(1000)
+                if round_ % 4 > 1:
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+                one.close()
+        eventually(lambda: _all_rows_are_free(client))
+
+
+def _all_rows_are_free(client: httpx2.Client) -> bool:
+    """Whether as many streams as there are rows can be opened at once."""
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        fields: Query = {"model": "toy", "length": 20_000}
+        answers = pool.map(lambda _: client.get("/sample", params=fields).status_code, range(8))
+        return set(answers) == {200}
+
+
+def test_a_stalled_reader_pauses_alone(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its row is held, not dropped, and what it gets when it reads on is what follows."""
+    # On a busy machine this takes longer than a reader may stall.
+    monkeypatch.setattr(app.__main__, "STALLED_MILLISECONDS", 300_000)
+    fields: Query = {"model": "toy", "seed": 8, "length": 150_000}
+    small_buffer = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
+    with (
+        serve(toys, max_streams=2) as client,
+        httpx2.Client(
+            base_url=client.base_url, transport=httpx2.HTTPTransport(socket_options=small_buffer)
+        ) as slow,
+        slow.stream("GET", "/sample", params=fields) as stalled,
+    ):
+        chunks = stalled.iter_text()
+        text = next(chunks)
+        # As long as it would have taken to its end, and it still has its row.
+        whole = client.get("/sample", params=fields).text
+        with client.stream("GET", "/sample", params=fields) as other:
+            rest = other.iter_text()
+            next(rest)
+            problem(client.get("/sample?model=toy"), 503)
+        text += "".join(itertools.islice(chunks, 20))
+    assert len(text) > 1000 and whole.startswith(text)
+
+
+def test_shutdown_ends_streams_with_a_reason(toys: Path) -> None:
+    ended: list[str] = []
+    started = threading.Event()
+
+    def follow(url: httpx2.URL) -> None:
+        fields: Query = {"model": "toy", "length": 1_000_000}
+        with (
+            httpx2.Client(base_url=url, timeout=20) as client,
+            client.stream("GET", "/sample", params=fields, headers=EVENTS) as response,
+        ):
+            lines = response.iter_lines()
+            next(lines)
+            started.set()
+            ended.extend(line for line in lines if line)
+
+    with serve(toys) as client:
+        thread = threading.Thread(target=follow, args=(client.base_url,))
+        thread.start()
+        assert started.wait(10)
+    thread.join(10)
+    assert ended[-2] == "event: end"
+    assert json.loads(ended[-1].removeprefix("data: "))["finish_reason"] == "shutdown"
