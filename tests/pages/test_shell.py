@@ -126,7 +126,7 @@ def test_who_gives_no_key_is_not_asked_again_and_again(toys: Path, window: Windo
 
 def test_the_api_can_be_read_and_tried(client: httpx2.Client, window: Window) -> None:
     page = window.open(client, "/docs")
-    expect(page.get_by_text("Stream text from a model", exact=True)).to_be_visible()
-    page.get_by_text("The process lives").click()
+    expect(page.get_by_text("Sample text from a model", exact=True)).to_be_visible()
+    page.get_by_text("Check that the process is alive").click()
     page.get_by_role("button", name="Execute").click()
     expect(page.locator(".responses-inner")).to_contain_text('"status": "ok"')
