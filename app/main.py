@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 from redis import RedisError
 
+from app import __version__
 from app.access.guard import Guard
 from app.access.keys import KeyRing
 from app.access.table import needed_for
@@ -47,7 +48,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     """Makes the server for a data directory and a Redis, which need not answer yet."""
     app = _Application(
         title="charloom",
-        version="0.1.0",
+        version=__version__,
         description=DESCRIPTION,
         lifespan=_lifespan(settings),
         # FastAPI's pages load scripts from a CDN.

@@ -250,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for step, loss in enumerate(islice(train(layers, ids, args.sequence), args.steps), 1):
         losses.append(loss)
         if step == 1 or step % report_every == 0 or step == args.steps:
-            print(f"step {step}: mean loss {np.mean(losses):.3f} nats per character")
+            print(f"step {step}: loss {np.mean(losses):.3f} nats per character on average")
             losses.clear()
             if hello:
                 show(layers, ids, vocabulary)

@@ -18,6 +18,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
+from models.checkpoints.card import HistoryPoint
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -65,7 +66,9 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("data")
     registry = Registry(data / "models")
     baseline = {"ngram_order": 5, "val_loss": 2.5, "bpc": 3.6}
-    points = [{"step": n, "train_loss": 4 - n / 99, "val_loss": None} for n in range(0, 200, 10)]
+    points: list[HistoryPoint] = [
+        {"step": n, "train_loss": 4 - n / 99, "val_loss": None} for n in range(0, 200, 10)
+    ]
     toy = toy_checkpoint(vocabulary=ASCII, baseline=baseline)
     registry.publish(Reference("toy"), replace(toy, history=points, validation=b"A fox.\n" * 99))
     registry.publish(Reference("list"), of_a_list())

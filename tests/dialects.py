@@ -1,4 +1,4 @@
-"""Shared by the tests of the dialects: OpenAI's client, and the same text from ``/sample``."""
+"""What tests of the dialects share: a client of OpenAI's, and the same text from ``/sample``."""
 
 from typing import Any
 

@@ -19,7 +19,7 @@ from app.schemas.common import MAX_TEXT
 from app.supervisor.errors import UserError
 from app.terminal import drawing
 from app.terminal.client import Client
-from app.terminal.output import console, day, duration, number, printable, table, tell, write
+from app.terminal.output import console, day, duration, note, number, printable, table, tell, write
 from app.terminal.problems import in_options
 from worker.corpora import CorpusStore
 
@@ -188,7 +188,7 @@ def _beginning(text: IO[bytes]) -> str:
     except UnicodeDecodeError:
         raise UserError("the text is not UTF-8") from None
     if len(read) > MAX_TEXT:
-        tell(f"note: only the first {MAX_TEXT:,} characters are read")
+        note(f"note: only the first {MAX_TEXT:,} characters are read")
     return read[:MAX_TEXT]
 
 

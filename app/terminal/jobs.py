@@ -12,7 +12,7 @@ from typing import IO, Any
 from app.supervisor.errors import UserError
 from app.terminal.client import Client, Unreachable
 from app.terminal.connect import Reached
-from app.terminal.output import INTERRUPTED, day, number, table, tell
+from app.terminal.output import INTERRUPTED, day, note, number, table, tell
 from app.terminal.problems import in_options
 from app.terminal.progress import view
 
@@ -65,7 +65,7 @@ def start(client: Client, text: IO[bytes], options: Mapping[str, Any]) -> dict[s
     corpus = job["corpus"] or {}
     tell(f"job {job['id']} trains {job['model']} on {corpus.get('characters', 0):,} characters")
     for warning in corpus.get("warnings", []):
-        tell(f"note: {in_options(warning)}")
+        note(f"note: {in_options(warning)}")
     return job
 
 

@@ -45,12 +45,19 @@ def write(text: str) -> None:
 
 
 def tell(line: str) -> None:
-    """Writes a line to standard error; a terminal that is too narrow gets it between words."""
+    """Writes a line to standard error, in one piece: it may hold a command to copy."""
+    sys.stderr.write(f"{printable(line)}\n")
+
+
+def note(text: str) -> None:
+    """Writes a sentence to standard error; in a terminal it breaks between words."""
     screen = console(sys.stderr)
     if screen.is_terminal:
-        screen.print(Text(printable(line)))
-    else:
-        sys.stderr.write(f"{printable(line)}\n")
+        with screen.capture() as wrapped:
+            screen.print(Text(printable(text)))
+        text = wrapped.get().removesuffix("\n")
+    # Not by rich, which would write into a progress bar where one is drawn.
+    tell(text)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:

@@ -61,6 +61,23 @@ def test_an_error_is_a_problem(error: CharloomError, status: int, code: str, wor
     assert (found.headers or {}).get("Retry-After") == ("2" if status == 503 else None)
 
 
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (UnknownJob("x"), "job not found; GET /jobs lists all jobs"),
+        (UnknownModel("x"), "model not found; GET /models lists all models"),
+        (UnknownCorpus("x"), "corpus not found; GET /corpora lists all corpora"),
+        (
+            CheckpointError("model.safetensors is truncated"),
+            "the model's files are damaged: delete the model and train it again",
+        ),
+        (CorpusError("the text is too short"), "the text is too short"),
+    ],
+)
+def test_a_problem_is_in_words_that_help(error: CharloomError, detail: str) -> None:
+    assert of_error(error).detail == detail
+
+
 def subclasses(kind: type[CharloomError]) -> Iterator[type[CharloomError]]:
     yield kind
     for below in kind.__subclasses__():
@@ -79,7 +96,8 @@ def test_every_error_that_a_server_meets_is_in_the_table() -> None:
         and not kind.__module__.startswith("worker.trainer.")
     }
     assert met - BRANCHES - BEFORE_HTTP == {type(error) for error, *_ in ERRORS}
-    assert {code for _, _, code, _ in ERRORS} <= CODES.keys()
+    codes = [code for _, _, code, _ in ERRORS]
+    assert set(codes) <= CODES.keys() and len(codes) == len(set(codes))
 
 
 def test_what_nobody_expects_says_nothing_of_itself() -> None:

@@ -10,7 +10,9 @@ from app.access.hosts import address_of, is_address, name_of
 @pytest.mark.parametrize(
     ("authority", "name"),
     [
+        ("localhost", "localhost"),
         ("localhost:8000", "localhost"),
+        ("127.0.0.1:80", "127.0.0.1"),
         ("LOCALHOST.", "localhost"),
         ("[::1]:80", "::1"),
         ("[::1]", "::1"),
@@ -40,6 +42,7 @@ def test_what_is_an_ip_address(name: str, expected: bool) -> None:
         (("2001:db8:0:1::1", 5), "2001:db8:0:1::/64"),
         (("fe80::1%eth0", 5), "fe80::/64"),
         (("somebody", 5), "unknown"),
+        (("/run/socket", 0), "unknown"),
         (None, "unknown"),
     ],
 )

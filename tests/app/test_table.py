@@ -4,11 +4,9 @@ from collections.abc import Iterator
 
 import httpx2
 import pytest
-from fastapi.routing import iter_route_contexts
 
-from app.access.table import TABLE, VIEWS, needed_for
-from app.main import create_app
-from app.settings import ServerSettings
+from app.access.table import TABLE, VIEWS, need, needed_for
+from tests.endpoints import declared
 from tests.serving import problem, serve
 
 OPEN = {
@@ -20,17 +18,6 @@ OPEN = {
     "GET /static/{version}/{path:path}",
     "GET /widget/charloom-names.js",
 }
-
-
-def declared() -> set[str]:
-    """Every method and path that the application has, but for the pages."""
-    app = create_app(ServerSettings())
-    found = set()
-    for context in iter_route_contexts(app.routes):
-        for method in context.methods or ():
-            if not (context.path in VIEWS and method == "HEAD") and method != "HEAD":
-                found.add(f"{method} {context.path}")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +78,21 @@ def test_the_pages_are_open_and_what_shares_their_url_is_not(client: httpx2.Clie
         ("GET", "/train/1", "", "admin"),
         ("GET", "/static/1/js/main.js", "", "nothing"),
         ("PUT", "/models/toy", "", "admin"),
+        ("GET", "/healthz", "", "nothing"),
+        ("GET", "/sample", "", "public"),
+        ("POST", "/score", "", "sample"),
+        ("POST", "/train", "", "train"),
+        ("DELETE", "/models/linux", "", "admin"),
+        ("GET", "/models", "application/json", "public"),
+        ("PATCH", "/sample", "", "admin"),
         ("GET", "/nothing", "", "admin"),
         ("GET", "/MODELS", "", "admin"),
     ],
 )
 def test_what_an_endpoint_needs(method: str, path: str, accept: str, need: str) -> None:
     assert needed_for(method, path, accept) == need
+
+
+def test_head_needs_what_get_needs() -> None:
+    for path in ("/sample", "/jobs", "/metrics"):
+        assert need({"method": "HEAD", "path": path, "headers": []}) == needed_for("GET", path)

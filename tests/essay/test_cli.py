@@ -9,7 +9,9 @@ import pytest
 from app.essay import cli
 from app.essay.cli import OWN_SOURCES
 from app.essay.experiments import EXPERIMENTS
+from app.terminal.output import tell
 from tests.commands import charloom
+from tests.terminal.test_progress import displayed
 
 
 def test_texts_are_listed_and_this_projects_own_is_gathered(tmp_path: Path) -> None:
@@ -83,8 +85,8 @@ def test_a_download_shows_how_far_it_is_in_a_terminal(
     monkeypatch.setenv("TERM", "xterm")
     with cli._shown() as show:
         show(1_000_000, 2_000_000)
+        tell("this stands above the bar")
         show(2_000_000, 2_000_000)
-    if is_terminal:
-        assert "2.0/2.0 MB" in stream.getvalue()
-    else:
-        assert stream.getvalue() == ""
+    said, *bar = displayed(stream.getvalue()).splitlines()
+    assert said == "this stands above the bar"
+    assert ["2.0/2.0 MB" in line for line in bar] == ([True] if is_terminal else [])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.settings import Settings
+from app.settings import ServerSettings
 from app.settings import refusal as server_refusal
 from app.supervisor.loopback import is_loopback, refusal
 
@@ -36,4 +36,4 @@ def test_keys_or_consent_open_other_hosts() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "example.org", "127.0.0.1"])
 def test_the_server_says_what_the_supervisor_says(host: str) -> None:
-    assert server_refusal(Settings(host=host)) == refusal(host, keys=False, insecure=False)
+    assert server_refusal(ServerSettings(host=host)) == refusal(host, keys=False, insecure=False)

@@ -103,7 +103,7 @@ def test_durations_in_words(seconds: float, words: str) -> None:
     assert output.duration(seconds) == words
 
 
-def test_a_line_that_is_too_long_for_a_terminal_breaks_between_words(
+def test_a_sentence_that_is_too_long_for_a_terminal_breaks_between_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for screen, expected in (
@@ -113,5 +113,5 @@ def test_a_line_that_is_too_long_for_a_terminal_breaks_between_words(
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "20")
         monkeypatch.setattr("sys.stderr", screen)
-        output.tell("check whether they belong")
+        output.note("check whether they belong")
         assert screen.getvalue().replace(" \n", "\n") == expected

@@ -303,7 +303,8 @@ def _counts(counter: Counter[str]) -> str:
 
 
 def _finished(job: Job) -> bool:
-    return (job.result() or {}).get("status") == "finished"
+    result = job.result()
+    return result is not None and result["status"] == "finished"
 
 
 class Killer:
@@ -449,7 +450,7 @@ def test_a_full_disk_heals(tmp_path: Path, say: Say) -> None:
 
 def _fill_and_free(up: Up, ballast: Path, say: Say) -> None:
     job = JobStore(up.data / "jobs").get(up.accept("squeezed", max_steps=2500))
-    sample = {"model": "squeezed", "length": 50}
+    sample: dict[str, str | int] = {"model": "squeezed", "length": 50}
     eventually(lambda: up.client.get("/sample", params=sample).status_code == 200, 120)
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:

@@ -1,5 +1,5 @@
-// Losses over steps, as SVG: lines, axes, a legend, and the values where one points. And a
-// sparkline of the same. Knows no jobs and no models.
+// Losses over steps as an SVG: lines, axes, a legend, and the values at the pointer. Also a
+// sparkline. Knows no job and no model.
 
 import { el, loss, number, svg } from "../ui.js";
 import {
@@ -15,7 +15,7 @@ import {
 
 const HEIGHT = 340;
 const MARGIN = { top: 12, right: 16, bottom: 40, left: 46 };
-/** A series of more points is a line without dots. */
+/** A series of this many points or more is a line without dots. */
 const MOST_DOTS = 60;
 const MOVES = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
 
@@ -23,10 +23,8 @@ const tickFormat = new Intl.NumberFormat(undefined, { maximumFractionDigits: 3 }
 const bpc = (value) => loss(value / Math.LN2);
 
 /**
- * A chart that `update` redraws.
- *
- * A series is `{name, className, points: [[step, loss], …], dots}`, its points in the order of
- * their steps; a level is `{name, value}`, drawn across.
+ * A chart of series and levels. A series is `{name, className, points: [[step, loss], …], dots}`,
+ * its points sorted by step; a level is `{name, value}`, drawn across.
  */
 export class Chart {
   #series = [];
@@ -106,7 +104,7 @@ export class Chart {
     return axes;
   }
 
-  /** The lines, in an SVG of their own, which cuts off what leaves it. */
+  /** The lines, in an SVG of their own, which clips them. */
   #plot() {
     const tall = HEIGHT - MARGIN.top - MARGIN.bottom;
     const place = {
@@ -178,7 +176,7 @@ export class Chart {
   }
 }
 
-/** A line without axes, as wide as its place. */
+/** A line without axes, as wide as its container. */
 export function sparkline(points, label) {
   const [width, height] = [120, 32];
   const values = points.map(([, value]) => value);

@@ -1,11 +1,11 @@
-// Every option of POST /train, as fields that are made of what the server's own OpenAPI says of
-// them. Knows no corpus and no job.
+// Every option of POST /train as a field, made from the server's OpenAPI document. Knows no corpus
+// and no job.
 
 import { get } from "../api.js";
 import { el, field, select } from "../ui.js";
 import { groupsOf } from "./options/schema.js";
 
-/** A place that fills itself when it is first opened. */
+/** Folded, and without fields until it is first opened. */
 export class Options {
   #groups = el("div", { class: "option-groups" });
   #given = {};
@@ -17,7 +17,7 @@ export class Options {
     this.root.addEventListener("toggle", () => this.root.open && this.load());
   }
 
-  /** Makes the fields, once; where that failed, the next call tries again. */
+  /** Makes the fields, once; after a failure, the next call tries again. */
   load() {
     this.#loading ??= this.#fill().catch((error) => {
       this.#loading = null;
@@ -26,18 +26,18 @@ export class Options {
     return this.#loading;
   }
 
-  /** Sets an option, whether its field is there already or not. */
+  /** Sets an option, whether or not its field exists yet. */
   set(name, value) {
     this.#given[name] = value;
     const control = this.#groups.querySelector(`[name="${name}"]`);
     if (control) control.value = value;
   }
 
-  /** The options that were given, by name. */
+  /** The options that are not empty, by name. */
   values() {
     const given = { ...this.#given };
     for (const { name, value } of this.#groups.querySelectorAll("input, select")) {
-      // A prime may well begin or end with a space.
+      // Spaces at the ends of a prime count.
       const wanted = name === "sample_prime" ? value : value.trim();
       if (wanted) given[name] = wanted;
       else delete given[name];
@@ -48,7 +48,7 @@ export class Options {
   async #fill() {
     const groups = groupsOf(await get("/openapi.json"));
     this.#groups.replaceChildren(
-      el("p", { class: "hint" }, "What you leave empty is decided by the preset."),
+      el("p", { class: "hint" }, "The preset decides what you leave empty."),
       ...groups.map(({ title, fields }) =>
         el("fieldset", {}, el("legend", {}, title), ...fields.map(control)),
       ),

@@ -1,9 +1,9 @@
-// Finding a place in what is in order. Knows no element.
+// Search in sorted lists. Knows no element.
 
 /**
  * The index of the last item whose position is at or before a value; -1 if there is none.
  *
- * @param {T[]} items in the order of their positions
+ * @param {T[]} items sorted by their positions
  * @param {(item: T) => number} positionOf
  */
 export function lastAtOrBefore(items, value, positionOf) {

@@ -1,5 +1,5 @@
-// A sheet of text that is being written: appended a frame at a time, and every character of it can
-// be asked how likely it was. Knows no controls and no URL.
+// A sheet of text as it is generated: appended once a frame, and every character can show how
+// likely it was. Knows no controls and no URL.
 
 import { events, Problem, request, wasAborted } from "../api.js";
 import { el } from "../ui.js";
@@ -8,17 +8,17 @@ import { Blocks } from "./sheet/blocks.js";
 import { Pieces } from "./sheet/pieces.js";
 import { after, before } from "./sheet/units.js";
 
-/** Units up to which probabilities are asked for; each costs about 150 bytes to keep. */
+/** UTF-16 units up to which probabilities are requested; each takes about 150 bytes to keep. */
 const REMEMBERED = 200_000;
-/** Pixels from the top and the bottom of the window within which a character is not in sight. */
+/** Pixels at the top and the bottom of the window where a character counts as out of sight. */
 const OUT_OF_SIGHT = 90;
 const ENDS = {
-  error: "The network's numbers ran away; the text ends here.",
+  error: "The network produced invalid numbers; the text ends here.",
   shutdown: "The server stopped; the text ends here.",
 };
 
 export class Sheet {
-  /** How far it is: `status` is "empty", "writing" or "done". */
+  /** `status` is "empty", "writing" or "done". */
   state = { status: "empty", characters: 0, seconds: 0, end: null, problem: null };
   #branch;
   #changed;
@@ -37,7 +37,7 @@ export class Sheet {
   /**
    * @param {string} label
    * @param {{branch: (text: string) => void, changed: () => void}} handlers
-   *   `branch` gets the text up to the alternative that was chosen, which is its last character
+   *   `branch` gets the text up to and including the chosen alternative
    */
   constructor(label, { branch, changed }) {
     this.#branch = branch;
@@ -49,7 +49,8 @@ export class Sheet {
         tabindex: "0",
         role: "group",
         "aria-label": label,
-        "aria-description": "Arrow keys go through the characters, 1 to 5 choose another one",
+        "aria-description":
+          "Move between characters with the arrow keys; choose an alternative with 1 to 5",
         on: {
           click: (event) => this.#clicked(event),
           keydown: (event) => this.#pressed(event),
@@ -65,7 +66,7 @@ export class Sheet {
     addEventListener("resize", () => this.#choose(null));
   }
 
-  /** The text as it is, the prime included. */
+  /** The text so far, the prime included. */
   get text() {
     return this.#blocks.text;
   }
@@ -73,8 +74,8 @@ export class Sheet {
   // Writing
 
   /**
-   * Writes what the server sends for these fields of a request to /sample: after their prime, or,
-   * with `isContinued`, after what is here.
+   * Requests a text from /sample with these fields, and writes it: after their prime or, with
+   * `isContinued`, after the text so far.
    */
   async write(fields, { isContinued = false } = {}) {
     this.stop();
@@ -90,9 +91,9 @@ export class Sheet {
     try {
       await this.#read(json, controller.signal);
       const { end } = this.state;
-      if (!end) throw new Problem(0, "The connection broke off before the end.");
+      if (!end) throw new Problem(0, "The connection was lost before the text ended.");
       if (end.finish_reason in ENDS) throw new Problem(0, ENDS[end.finish_reason]);
-      // As the server measured it: what a page is told comes in gulps.
+      // As the server measured it: text reaches the page in bursts.
       this.state.seconds = end.seconds;
       this.state.rate = (this.state.characters - written) / end.seconds;
     } catch (error) {
@@ -135,7 +136,7 @@ export class Sheet {
     this.#flush();
   }
 
-  /** Shows what has come since the last frame. */
+  /** Shows what was received since the last frame. */
   #flush() {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
@@ -205,7 +206,7 @@ export class Sheet {
     else this.#choose(Math.min(this.#last, Math.max(0, target)));
   }
 
-  /** Where a key leads to; null if nowhere. */
+  /** The position that a key moves to; null if it does not move. */
   #targetOf(key) {
     const at = this.#chosen;
     if (key === "ArrowRight") return at === null ? this.#primed : after(this.text, at);
@@ -222,7 +223,7 @@ export class Sheet {
     return before(this.text, this.#blocks.length);
   }
 
-  /** The character below or above; the next or the one before, where no line is. */
+  /** The character a line below or above; where there is no line, the next or the previous one. */
   #lineFrom(at, direction) {
     const box = this.#blocks.boxOf(at);
     const lineHeight = Number.parseFloat(getComputedStyle(this.#text).lineHeight);
@@ -235,7 +236,7 @@ export class Sheet {
     if (!this.#alternatives.root.contains(event.relatedTarget)) this.#choose(null);
   }
 
-  /** Copies what was selected as it was written: blocks would add line ends of their own. */
+  /** Copies the selection as it was written: a browser adds a line end for each block. */
   #copied(event) {
     const selected = this.#blocks.between(getSelection().getRangeAt(0));
     if (selected === null) return;

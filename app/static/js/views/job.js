@@ -1,4 +1,4 @@
-// One training run, as it happens: losses, samples, and how long it will take.
+// The page of a job, live: losses, samples, and the time left.
 
 import { events, get, Problem, pause, post, remove, request, wasAborted } from "../api.js";
 import { Chart } from "../parts/chart.js";
@@ -8,14 +8,14 @@ import { Record } from "./job/record.js";
 import { Samples } from "./job/samples.js";
 import { barOf, figuresOf, sampleHint, titleOf, waitingFor } from "./job/words.js";
 
-/** Milliseconds without a byte; the server sends a sign of life each 15 s. */
+/** Milliseconds without a byte after which to reconnect; the server sends one every 15 s. */
 const SILENCE = 40_000;
 const FIRST_DELAY = 500;
 const LONGEST_DELAY = 8000;
 const LIMITS = {
-  max_seconds: "Seconds at most, all in all",
-  max_epochs: "Epochs at most",
-  max_steps: "Steps at most",
+  max_seconds: "Time limit (seconds, in total)",
+  max_epochs: "Epoch limit",
+  max_steps: "Step limit",
 };
 
 /** The page of a job. */
@@ -37,7 +37,7 @@ export class JobPage {
   #notices = el("div", { class: "notices" });
   #chart = new Chart("Loss over steps");
   #samples = new Samples();
-  #write = el("a", { class: "button primary", hidden: true }, "Let it write");
+  #write = el("a", { class: "button primary", hidden: true }, "Write");
   #cancel = button("Cancel", "danger", () => this.#act(() => this.#cancelJob()));
   #resume = button("Resume", null, () => this.#act(() => this.#resumeJob()));
   #remove = button("Remove", "quiet", () => this.#act(() => this.#removeJob()));
@@ -88,7 +88,7 @@ export class JobPage {
     return this.#record.progress ?? this.#job?.progress;
   }
 
-  // Following it
+  // Following its events
 
   async #follow() {
     this.#following?.abort();
@@ -106,7 +106,7 @@ export class JobPage {
         if (wasAborted(error) || signal.aborted) return;
         if (isRefusal(error)) return this.#refused(error);
         this.#trouble.say(
-          "The server is away. The job is safe; this page goes on as soon as it is back.",
+          "The server is away. The job is safe; this page continues as soon as it is back.",
           "note",
         );
       }
@@ -115,7 +115,7 @@ export class JobPage {
     }
   }
 
-  /** Reads events as long as they come; true if there will be no more. */
+  /** Reads events until the connection ends; true if there will be no more. */
   async #read(signal, connected) {
     const { lastId } = this.#record;
     const headers = {
@@ -136,7 +136,7 @@ export class JobPage {
   #refused({ status, message }) {
     const isUnknown = status === 404 || status === 422;
     this.#title.textContent = isUnknown ? "There is no such job" : "Job";
-    const why = " Its record was removed, or its model came from elsewhere.";
+    const why = " Its record was removed, or its model was imported.";
     this.#trouble.say(message, "problem", status === 404 ? why : "");
   }
 
@@ -152,7 +152,7 @@ export class JobPage {
     this.#drawSoon();
   }
 
-  /** Whether an event says that the job is not what it was when it was asked for. */
+  /** Whether an event means that the job must be loaded again. */
   #isOutdatedBy(event) {
     if (event === "progress") return this.#job?.status === "queued";
     if (event === "evaluation") return !this.#job?.baseline;
@@ -175,7 +175,7 @@ export class JobPage {
     this.#drawSoon();
   }
 
-  // Showing it
+  // Drawing
 
   #drawSoon() {
     if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#draw());
@@ -231,7 +231,7 @@ export class JobPage {
     if (this.root.isConnected) document.title = `${this.title} · charloom`;
   }
 
-  // Doing something about it
+  // Actions
 
   async #act(doing) {
     this.#said.clear();
@@ -256,8 +256,8 @@ export class JobPage {
 
   async #removeJob() {
     const sure = await ask({
-      title: `Remove this job of ${this.#job.model}?`,
-      text: "Its record and what a resume would need are gone then. The model stays.",
+      title: `Remove this job for ${this.#job.model}?`,
+      text: "This deletes its record and the state that a resume needs. The model stays.",
       confirm: "Remove",
       danger: true,
     });
@@ -267,16 +267,16 @@ export class JobPage {
   }
 }
 
-/** Whether the server is there, and will not answer otherwise when it is asked again. */
+/** Whether the server answered, and would answer the same again. */
 const isRefusal = (error) => error instanceof Problem && error.status >= 400 && error.status < 500;
 
 function askForLimits(job) {
   const isFinished = job.status === "finished";
   return ask({
-    title: "Go on from where it stopped",
+    title: "Resume from where it stopped",
     text: isFinished
-      ? "It has done what it was to do. Raise a limit to have it go on."
-      : "A limit may be raised; what is left empty stays.",
+      ? "It finished. Raise a limit to train it further."
+      : "You can raise a limit; an empty field keeps the current one.",
     fields: Object.entries(LIMITS).map(([name, label]) => {
       const placeholder = job.options[name] ?? "";
       return field(

@@ -1,5 +1,4 @@
-// Train: a text, what the corpus doctor says of it, a name, and the jobs there are. One job has a
-// page of its own (job.js).
+// Train: a form that starts a job, and the list of jobs. Each job has a page of its own (job.js).
 
 import { post } from "../api.js";
 import { MODEL_NAME } from "../limits.js";
@@ -34,11 +33,11 @@ export function create({ go }) {
   };
 }
 
-/** Where a job is begun, and the list of jobs. */
+/** The form and the list. */
 class FrontPage {
   title = "Train";
   #go;
-  /** Sent again after a failure it is the same job: nobody trains twice for a bad line. */
+  /** Reused after a lost connection, so that a retry does not start a second job. */
   #key = null;
   #corpus = new CorpusField({
     begun: () => this.#textBegun(),
@@ -65,7 +64,7 @@ class FrontPage {
   constructor(go) {
     this.#go = go;
     const lead =
-      "It reads the text character by character, and guesses the next one until it guesses well. You can watch.";
+      "It reads the text character by character and learns to guess the next one. You can watch.";
     this.root = el(
       "div",
       {},
@@ -91,7 +90,7 @@ class FrontPage {
   }
 
   #textExamined({ encoding }, filename) {
-    // The doctor's way on, where a text is not UTF-8.
+    // A text that is not UTF-8 can be trained on as bytes.
     this.#options.set("tokens", encoding === "bytes" ? "bytes" : "");
     this.#start.disabled = false;
     if (this.#name.value && !this.#name.dataset.guessed) return;
@@ -129,9 +128,9 @@ class FrontPage {
 
   #refused(error) {
     if (showErrors(this.#form, error)) return;
-    // The model's name may be another job's, which the message names.
+    // The message may name another job, which has the same model.
     const [job] = /\b[0-9a-f]{22}\b/.exec(error.message) ?? [];
-    const link = job ? [" ", el("a", { href: `/train/${job}` }, "Look at it.")] : [];
+    const link = job ? [" ", el("a", { href: `/train/${job}` }, "View that job.")] : [];
     this.#said.say(error.message, "problem", ...link);
   }
 }

@@ -1,4 +1,5 @@
-// Write: a model, a beginning, and the text that follows. All that decides a text is in the URL.
+// Write: a model, a prime, and the text that follows. The URL contains everything that decides the
+// text.
 
 import { list } from "../api.js";
 import { Sheet } from "../parts/sheet.js";
@@ -6,11 +7,11 @@ import { copy, count, el, number, reducedMotion } from "../ui.js";
 import { NARROW, WritingForm } from "./write/form.js";
 import { clipped, fromHash, toHash } from "./write/link.js";
 
-/** Seeds that are drawn are short enough to be read. */
+/** Random seeds are below this, so that they are short. */
 const DRAWN_SEEDS = 1_000_000;
-/** Characters of a line from which on a text is prose, not a list. */
+/** Above this many characters per line a corpus counts as prose, not as a list. */
 const PROSE_LINE = 20;
-/** Seconds before which a rate says nothing. */
+/** Seconds; a rate measured over less means nothing. */
 const SHORTEST = 0.05;
 
 export function create({ go }) {
@@ -22,12 +23,12 @@ class Write {
   #go;
   #models = [];
   #isFirst = true;
-  /** The link of the text that is shown. */
+  /** The URL fragment of the text on the page. */
   #asked = "";
   #seed = null;
   #form = new WritingForm({
     submitted: () => this.#submitted(),
-    // To see what a change does, everything else stays.
+    // Everything else stays, to show what the change does.
     changed: () => this.#seed !== null && this.#rewrite(),
     compared: () => this.#models.length && this.#rewrite(),
   });
@@ -36,7 +37,7 @@ class Write {
     new Pane("The other temperature", "The other text", this.#handlers()),
   ];
   #facts = el("p", { class: "facts" });
-  #goOn = quiet("Go on", () => this.#continue());
+  #more = quiet("Continue", () => this.#continue());
   #foot = el("div", { class: "foot", hidden: true }, this.#facts, this.#actions());
   #empty = emptyPage();
   #desk = el(
@@ -58,7 +59,7 @@ class Write {
     this.root = el("div", { class: "view" }, title, this.#empty, this.#desk);
   }
 
-  /** Shows what a link asks for; the first time, if it asks for nothing, a text of any kind. */
+  /** Shows the text of a URL fragment; on the first visit without one, a random text. */
   async show(hash) {
     await this.#refresh();
     const wanted = fromHash(hash);
@@ -104,7 +105,7 @@ class Write {
     if (location.hash !== hash) this.#go(hash, { replace, quietly: true });
   }
 
-  /** Writes what is asked for with the same seed, unless another one is given. */
+  /** Writes again with the same seed, unless the form has one. */
   #rewrite() {
     const { settings } = this.#form;
     this.#start({ ...settings, seed: settings.seed ?? this.#seed });
@@ -143,7 +144,7 @@ class Write {
     this.#start({ ...this.#form.settings, seed: this.#seed });
   }
 
-  // Telling how it goes
+  // Status
 
   #changed() {
     const isWriting = this.#isWriting;
@@ -152,7 +153,7 @@ class Write {
     this.#foot.hidden = state.status === "empty";
     const facts = factsOf(state, this.#seed);
     if (this.#facts.textContent !== facts) this.#facts.textContent = facts;
-    this.#goOn.hidden = isWriting || this.#shown.some(({ sheet }) => !sheet.state.end?.state);
+    this.#more.hidden = isWriting || this.#shown.some(({ sheet }) => !sheet.state.end?.state);
     const problem = this.#panes.map(({ sheet }) => sheet.state.problem).find(Boolean);
     if (problem) this.#form.refuse(problem);
   }
@@ -161,11 +162,11 @@ class Write {
     const text = () => this.#shown.map(({ sheet }) => sheet.text).join("\n\n");
     const copyText = quiet("Copy", () => copy(text(), copyText));
     const copyLink = quiet("Copy link", () => copy(location.href, copyLink));
-    return el("div", { class: "actions" }, this.#goOn, copyText, copyLink);
+    return el("div", { class: "actions" }, this.#more, copyText, copyLink);
   }
 }
 
-/** A sheet, and the temperature that it is written at. */
+/** A sheet under its temperature. */
 class Pane {
   #title = el("h2", { class: "pane-title" });
 
@@ -175,7 +176,7 @@ class Pane {
     this.root = el("section", section, this.#title, this.sheet.root);
   }
 
-  /** Writes at a temperature; null puts the pane away. */
+  /** Writes at a temperature; null hides the pane. */
   write(fields, temperature, { isTitled }) {
     this.root.hidden = temperature === null;
     this.#title.textContent = `${temperature ?? ""}`;
@@ -185,20 +186,20 @@ class Pane {
   }
 }
 
-/** How much was written, how fast, and from which seed, in a line. */
+/** The length of a text, its rate and its seed, in one line. */
 export function factsOf({ characters, seconds, rate, end }, seed) {
   const measured = seconds > SHORTEST ? characters / seconds : null;
   const perSecond = end && rate ? rate : measured;
   return [
     count(characters, "character"),
-    perSecond && `${number(perSecond)} a second`,
+    perSecond && `${number(perSecond)} per second`,
     seed !== null && `seed ${seed}`,
   ]
     .filter(Boolean)
     .join(" · ");
 }
 
-/** The newest model that has read running text: a list of names fills no page. */
+/** The newest model of prose: names do not fill a page. */
 export function favourite(models) {
   const isProse = ({ corpus }) => !corpus?.lines || corpus.characters / corpus.lines > PROSE_LINE;
   const newest = models.toSorted((a, b) => (b.created_at ?? "").localeCompare(a.created_at ?? ""));
@@ -213,11 +214,11 @@ function emptyPage() {
   return el(
     "div",
     { class: "empty", hidden: true },
-    el("p", { class: "big" }, "There is no model yet."),
+    el("p", { class: "big" }, "No models yet."),
     el(
       "p",
       {},
-      "Give charloom a text, and watch a network learn to write like it: the first words come within seconds.",
+      "Give charloom a text and watch a network learn to write like it. The first words appear within seconds.",
     ),
     el("p", {}, el("a", { class: "button primary", href: "/train" }, "Train one")),
   );

@@ -1,9 +1,8 @@
-// The arithmetic of a chart: which values it shows, where they stand, and how many of its points
-// are worth drawing. Knows no element.
+// The arithmetic of a chart: range, scales, ticks, and the points worth drawing. Knows no element.
 
 import { lastAtOrBefore } from "../search.js";
 
-/** A linear map of values to pixels; its `invert` maps back. */
+/** A linear map from values to pixels; its `invert` maps back. */
 export function scale(from, to, start, end) {
   const span = to - from || 1;
   const map = (value) => start + ((value - from) / span) * (end - start);
@@ -11,7 +10,7 @@ export function scale(from, to, start, end) {
   return map;
 }
 
-/** Round numbers within a range, about `many`. */
+/** About `many` round numbers within a range. */
 export function ticks(from, to, many) {
   const rough = (to - from) / many;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -23,13 +22,13 @@ export function ticks(from, to, many) {
 }
 
 /**
- * What a chart of losses shows: steps from 0 to `last`, losses from `low` to `high`.
+ * The range of a chart of losses: steps from 0 to `last`, losses from `low` to `high`.
  *
- * The first fiftieth of the steps falls from so high that it would flatten the rest, so it may
- * leave the frame.
+ * In the first fiftieth of the steps the loss falls from so high that it would flatten the rest:
+ * it may leave the frame.
  *
  * @param {[step: number, loss: number][]} points at least one
- * @param {number[]} levels losses that must be in sight as well
+ * @param {number[]} levels losses that the range includes as well
  */
 export function frameOf(points, levels = []) {
   const last = Math.max(1, ...points.map(([step]) => step));
@@ -41,10 +40,10 @@ export function frameOf(points, levels = []) {
   return { last, low: low - room, high: high + room };
 }
 
-/** The steps of all points, each once, in order. */
+/** The steps of all points, sorted, without duplicates. */
 export const stepsOf = (points) => [...new Set(points.map(([step]) => step))].sort((a, b) => a - b);
 
-/** No more points than pixels: of those that share one, the lowest and the highest. */
+/** At most as many points as pixels: of each group, the lowest and the highest. */
 export function thinned(points, width) {
   if (points.length <= width) return points;
   const size = Math.ceil((2 * points.length) / width);
@@ -61,7 +60,7 @@ export function thinned(points, width) {
 /** The last point at or before a step; null if there is none. */
 export const pointAt = (points, step) => points[lastAtOrBefore(points, step, ([at]) => at)] ?? null;
 
-/** The step that is nearest to a value. */
+/** The step closest to a value. */
 export const nearestStep = (steps, wanted) =>
   steps.reduce((best, step) => (Math.abs(step - wanted) < Math.abs(best - wanted) ? step : best));
 

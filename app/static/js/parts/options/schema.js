@@ -1,5 +1,5 @@
-// The options of POST /train, as the server's OpenAPI describes them, in groups and with words for
-// those that are known. Knows no element.
+// The options of POST /train as the server's OpenAPI document describes them, grouped and labelled.
+// Knows no element.
 
 const GROUPS = [
   [
@@ -8,11 +8,11 @@ const GROUPS = [
       preset: "Preset",
       network: "Network",
       num_layers: "Layers",
-      hidden_size: "Cells in a layer",
+      hidden_size: "Cells per layer",
       embedding_size: "Embedding",
       dropout: "Dropout",
-      init_from: "Go on from the model",
-      tokens: "What is read",
+      init_from: "Start from model",
+      tokens: "Read as",
     },
   ],
   [
@@ -31,36 +31,36 @@ const GROUPS = [
   [
     "When it ends",
     {
-      max_seconds: "Seconds at most",
-      max_epochs: "Epochs at most",
-      max_steps: "Steps at most",
+      max_seconds: "Time limit (seconds)",
+      max_epochs: "Epoch limit",
+      max_steps: "Step limit",
       patience: "Patience",
     },
   ],
   [
-    "What is looked at",
+    "Evaluation and samples",
     {
-      validation_fraction: "Share for validation",
+      validation_fraction: "Validation share",
       evaluate_every: "Steps between evaluations",
       sample_at: "Samples at steps",
-      sample_every: "And every so many steps",
+      sample_every: "Steps between samples",
       sample_prime: "Samples begin with",
-      sample_temperature: "Samples' temperature",
+      sample_temperature: "Sample temperature",
       keep_snapshots: "Snapshots at steps",
     },
   ],
 ];
-/** Fields that stand elsewhere on the page. */
+/** Fields that the page has elsewhere. */
 const ELSEWHERE = new Set(["model", "corpus_id", "corpus"]);
-/** A list of numbers, for which a keyboard of digits has no comma. */
+/** Lists of numbers: numeric keyboards have no comma. */
 const LISTS = new Set(["sample_at"]);
-/** A bound from here on says nothing to a person. */
+/** Upper bounds from here on are not worth showing. */
 const TELLING = 1e6;
 
 /**
- * The options as groups of fields, `{title, fields}`; those without a known name come last.
+ * The options as groups, `{title, fields}`. Options without a label here come last.
  *
- * @param {{paths: object}} openapi the document that /openapi.json serves
+ * @param {{paths: object}} openapi the document at /openapi.json
  */
 export function groupsOf(openapi) {
   const { content } = openapi.paths["/train"].post.requestBody;
@@ -78,8 +78,8 @@ export function groupsOf(openapi) {
 }
 
 /**
- * One option as a field: `choices` (pairs of value and text, the default as an empty value) or a
- * `placeholder`, whether it `isNumber`, and a `hint`.
+ * One option as a field. `choices` are pairs of value and text, the default with an empty value;
+ * null if any text is allowed.
  */
 export function fieldOf(name, label, schema) {
   const kinds = schema.anyOf ?? [schema];
@@ -99,7 +99,7 @@ export function fieldOf(name, label, schema) {
 function choicesOf(values, initial) {
   if (!values) return null;
   const others = values.filter((value) => value !== initial);
-  return [["", initial ?? "preset's"], ...others.map((value) => [value])];
+  return [["", initial ?? "from the preset"], ...others.map((value) => [value])];
 }
 
 function hintOf(description, low, high) {

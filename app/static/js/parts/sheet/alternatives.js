@@ -1,16 +1,16 @@
-// The alternatives to one character of a text: a small window beside it, and a mark behind it.
-// Knows no text and no server.
+// The alternatives to one character of a text: a popover beside it and a mark behind it. Knows no
+// text and no server.
 
 import { el, glyph, loss, percent, spoken } from "../../ui.js";
 
 const STEPS = { ArrowDown: 1, ArrowUp: -1 };
-/** Pixels from the edge of the window. */
+/** Pixels kept free at the edges of the window. */
 const EDGE = 8;
 /** Pixels between the character and the alternatives. */
 const GAP = 10;
 
 export class Alternatives {
-  /** Stands in the text, and moves to the character. */
+  /** For the text's element, within which it marks a character. */
   mark = el("div", { class: "mark", hidden: true });
   root = el("div", {
     class: "alternatives",
@@ -20,7 +20,7 @@ export class Alternatives {
   });
   #take;
 
-  /** @param {(index: number) => void} take is called with the alternative that was chosen */
+  /** @param {(index: number) => void} take gets the index of the chosen alternative */
   constructor(take) {
     this.#take = take;
     this.root.addEventListener("toggle", (event) => {
@@ -34,16 +34,16 @@ export class Alternatives {
   }
 
   /**
-   * Shows what is known about a character; `place` says where.
+   * Shows how likely a character was, and its alternatives. `place` positions them.
    *
-   * @param {?object} details what the server told about it
-   * @param {boolean} isGiven whether it is the prime's
+   * @param {?object} details what the server reported about it
+   * @param {boolean} isGiven whether it is part of the prime
    */
   open(char, details, isGiven) {
     this.root.replaceChildren(head(char, details, isGiven));
     if (details) {
       const rows = details.top.map((_, i) => this.#row(details, i));
-      const hint = "Choose one to write on from here.";
+      const hint = "Choose one to continue from here.";
       this.root.append(el("ol", {}, ...rows), el("p", { class: "hint" }, hint));
     }
     if (!this.isOpen) this.root.showPopover();
@@ -55,7 +55,7 @@ export class Alternatives {
     this.mark.hidden = true;
   }
 
-  /** Puts it beside a box of the window; the mark is within an element whose box is `origin`. */
+  /** Moves the popover beside a box, and the mark, whose parent's box is `origin`, behind it. */
   place(box, origin) {
     Object.assign(this.mark.style, {
       left: `${box.left - origin.left - 2}px`,
@@ -90,7 +90,7 @@ export class Alternatives {
         {
           type: "button",
           class: isWritten ? "written" : null,
-          "aria-label": `${said}: write on from here`,
+          "aria-label": `${said}: continue from here`,
           on: { click: () => this.#take(i) },
         },
         el("kbd", {}, String(i + 1)),
@@ -111,7 +111,7 @@ export class Alternatives {
   }
 }
 
-/** What is read out about a character and its alternatives. */
+/** What a screen reader says about a character and its alternatives. */
 export function spokenOf(char, details) {
   if (!details) return `${spoken(char)}, given`;
   const others = details.top.map(
@@ -131,4 +131,4 @@ function likelihood({ probability }) {
 }
 
 const unknown = (isGiven) =>
-  isGiven ? "This was given, not written." : "Nothing is kept about a text this long.";
+  isGiven ? "This was given, not written." : "No probabilities are kept for a text this long.";

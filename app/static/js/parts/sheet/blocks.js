@@ -1,19 +1,21 @@
-// A long text in a page, and where its characters stand. A hundred thousand characters are a
-// hundred thousand characters of text, not of elements: which one is under a point is worked out
-// when somebody points at it. Knows no control and no server.
+// A long text in a page, and where its characters are. A hundred thousand characters take a few
+// text nodes, not as many elements: the character under a point is located when somebody points at
+// it. Knows no control and no server.
 
 import { el } from "../../ui.js";
 import { lastAtOrBefore } from "../search.js";
 import { after, isInside } from "./units.js";
 
+/** UTF-16 units after which a block ends with its line. */
 const BLOCK = 1200;
+/** UTF-16 units after which a block ends within a line. */
 const LONGEST_BLOCK = 20_000;
-/** Pixels that the end of a line is wide, where one wants to see it. */
+/** The width, in pixels, of a mark on a line end, which has no width itself. */
 const LINE_END = 8;
 
 /**
- * How many units of a text still belong to a block that has `used` already, and whether they end
- * it. A block ends with a line; one without lines, once it is very long, with a word.
+ * How many units of a text fit into a block of `used` units, and whether they end the block. It
+ * ends with a line; if that is very long, with a word.
  */
 export function partOf(text, used) {
   let size = text.indexOf("\n", Math.max(0, BLOCK - used)) + 1;
@@ -21,9 +23,9 @@ export function partOf(text, used) {
   return { size: size || text.length, isEnd: size > 0 };
 }
 
-/** Text that grows at its end, in blocks, so that a browser need not lay out all of it again. */
+/** Text in blocks, so that the browser lays out only the last one when text is appended. */
 export class Blocks {
-  /** Units so far. */
+  /** In UTF-16 units. */
   length = 0;
   #nodes;
   #starts;
@@ -32,7 +34,7 @@ export class Blocks {
   #used;
   #first;
 
-  /** @param {Element} first stands in front of the text, whatever becomes of that */
+  /** @param {Element} first stays in front of the text */
   constructor(first) {
     this.#first = first;
     this.body = el("div", { class: "body" });
@@ -48,7 +50,7 @@ export class Blocks {
     this.body.replaceChildren(this.#first);
   }
 
-  /** Adds text at the end; with a `kind` it stands in a span of that class. */
+  /** Appends text; with a `kind`, in a span of that class. */
   append(text, kind = null) {
     let rest = text;
     while (rest) {
@@ -85,7 +87,7 @@ export class Blocks {
     return String.fromCodePoint(this.text.codePointAt(position));
   }
 
-  /** The text between two places in the page, as they come in a range; null if one is not here. */
+  /** The text in a range of the page; null if it begins or ends outside this text. */
   between(range) {
     const from = this.#nodes.get(range.startContainer);
     const to = this.#nodes.get(range.endContainer);
@@ -102,7 +104,7 @@ export class Blocks {
     return range;
   }
 
-  /** Where a character stands in the window; the end of a line, which has no width, gets one. */
+  /** The box of a character in the window; a line end gets a width. */
   boxOf(position) {
     const box = [...this.rangeOf(position).getClientRects()].at(-1);
     if (!box) return null;
@@ -115,7 +117,7 @@ export class Blocks {
     const { node, offset } = caretAt(x, y);
     if (!node || !this.#nodes.has(node)) return null;
     const start = this.#nodes.get(node);
-    // A caret stands between two characters: the one that is meant is under the point.
+    // A caret is between two characters: take the one under the point.
     for (const at of [offset, offset - 1]) {
       if (at < 0 || at >= node.length || isInside(node.data, at)) continue;
       if (isUnder(this.boxOf(start + at), x, y)) return start + at;
@@ -133,7 +135,7 @@ function caretAt(x, y) {
   return { node: caret?.startContainer, offset: caret?.startOffset };
 }
 
-/** Whether a point is in a box, or so near that it was meant. */
+/** Whether a point is in a box or close to it. */
 function isUnder(box, x, y) {
   if (!box) return false;
   return (

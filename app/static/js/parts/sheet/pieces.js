@@ -1,4 +1,4 @@
-// What the server told about the characters that it wrote, piece by piece. Knows no element.
+// What the server reported about each character that it wrote. Knows no element.
 
 import { lastAtOrBefore } from "../search.js";
 
@@ -9,13 +9,13 @@ export class Pieces {
    * Adds a piece of text.
    *
    * @param {number} start the position of its first character
-   * @param {string} json the data of its event, kept as it came: nobody asks about most of it
+   * @param {string} json the data of its event, not parsed until somebody asks about a character
    */
   add(start, json) {
     this.#pieces.push({ start, json });
   }
 
-  /** `{char, probability, top, …}` of the character at a position; null if nothing was told. */
+  /** The `{char, probability, top}` of the character at a position; null if there is none. */
   at(position) {
     const piece = this.#pieces[lastAtOrBefore(this.#pieces, position, ({ start }) => start)];
     if (!piece) return null;

@@ -1,5 +1,5 @@
-// What a job's events told so far. Everything on its page is made of them, so that a page opened
-// late, or again, shows the same. Knows no element and no request.
+// What a job's events have reported so far. The job's page is drawn from them, so it looks the same
+// when it is opened late or again. Knows no element and no request.
 
 export class Record {
   /** Losses by step. */
@@ -13,10 +13,10 @@ export class Record {
   lastId = null;
 
   /**
-   * Adds an event as it comes from the server: `{event, id, data}`, `data` a string.
+   * Adds an event from the server: `{event, id, data}`, `data` a string.
    *
-   * Returns what it told, and whether everything before it is void: the server did not know where
-   * we were, and tells all from the beginning.
+   * Returns its parsed data, and whether the events begin again because the server no longer knew
+   * the last id; all before is forgotten then.
    */
   add({ event, id, data: json }) {
     const isRestart = this.lastId !== null && Number(id) <= this.lastId;
@@ -41,7 +41,7 @@ export class Record {
   }
 }
 
-/** After a crash steps come again: what stood from there on is not what happened. */
+/** Adds a point; steps repeated after a crash replace those from the first attempt. */
 function put(points, step, value) {
   for (const old of [...points.keys()].reverse()) {
     if (old < step) break;

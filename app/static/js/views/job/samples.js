@@ -1,5 +1,4 @@
-// What a network wrote at some of its steps while it learned, in the order of the steps. Knows no
-// job and no request.
+// The samples of a job, sorted by step. Knows no job and no request.
 
 import { el, number } from "../../ui.js";
 
@@ -11,13 +10,13 @@ export class Samples {
     this.root = el(
       "section",
       { class: "written", "aria-labelledby": "samples-title" },
-      el("h2", { id: "samples-title" }, "What it writes meanwhile"),
+      el("h2", { id: "samples-title" }, "Samples"),
       this.#hint,
       this.#list,
     );
   }
 
-  /** What stands there while there is no sample. */
+  /** Shows a text as long as there are no samples. */
   showHint(text) {
     this.#hint.textContent = text;
     this.#hint.hidden = this.#list.children.length > 0;
@@ -27,7 +26,7 @@ export class Samples {
     this.#list.replaceChildren();
   }
 
-  /** Shows a sample, in place of the one of the same step if there is one. */
+  /** Shows a sample; it replaces one of the same step. */
   show({ step, temperature, text }) {
     const unusual = temperature === 1 ? null : ` temperature ${temperature}`;
     const item = el(

@@ -1,42 +1,42 @@
-// A job in numbers and words. `job` is null until it is known; `progress` may be newer than the
+// Numbers and words about a job. `job` is null until it is loaded; `progress` may be newer than the
 // job's own. Knows no element and no request.
 
 import { bestOf, isEnded, shareOf } from "../../parts/progress.js";
 import { duration, loss, number, percent, short } from "../../ui.js";
 
-/** What the bar shows: a job that ended well is done, however many steps it was allowed. */
+/** The value of the bar: 1 for a finished job, even if a limit ended it before its last step. */
 export const barOf = (job, progress) => (job?.status === "finished" ? 1 : shareOf(progress));
 
-/** What the title of the page says: the model, and how far it is while it is trained. */
+/** The page's title: the model and, while it is trained, the progress. */
 export function titleOf(job, progress) {
   if (!job) return "Train";
   const isRunning = !isEnded(job) && progress?.max_steps;
   return isRunning ? `${percent(progress.step / progress.max_steps)} ${job.model}` : job.model;
 }
 
-/** What is going on before there is a plan. */
+/** What a job without a plan is doing. */
 export function waitingFor({ status }) {
-  if (status === "queued") return "It waits for a worker: one job is trained at a time by each.";
-  return status === "running" ? "The text is prepared, and this machine's speed measured." : "";
+  if (status === "queued") return "Waiting for a worker. Each worker trains one job at a time.";
+  return status === "running" ? "Preparing the text and measuring this machine's speed." : "";
 }
 
-/** What stands where the samples will. */
+/** What the page says while there are no samples. */
 export function sampleHint(job) {
   if (job && isEnded(job)) return "It ended before its first sample.";
   const steps = job?.options.sample_at ?? [];
   return steps.length ? `The first one comes at step ${number(Math.min(...steps))}.` : "None yet.";
 }
 
-/** The figures of a job: a name, a value, and what is to be known about it. */
+/** The figures of a job: name, value and remark. */
 export function figuresOf(job, progress) {
   const best = bestOf(progress);
   const baseline = job?.baseline?.val_loss;
   return [
     ["Validation loss", loss(best), best ? `${loss(best / Math.LN2)} bpc` : ""],
-    ["Counting alone", loss(baseline), comparison(best, baseline)],
+    ["n-gram baseline", loss(baseline), comparison(best, baseline)],
     ["Training loss", loss(progress?.train_loss), ""],
     ["Step", number(progress?.step), progress?.max_steps ? `of ${number(progress.max_steps)}` : ""],
-    ["Characters a second", short(progress?.chars_per_second), job?.device ?? ""],
+    ["Characters per second", short(progress?.chars_per_second), job?.device ?? ""],
     job && isEnded(job) ? ["Took", duration(progress?.elapsed_seconds), ""] : timeLeft(progress),
   ];
 }

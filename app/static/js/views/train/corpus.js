@@ -1,11 +1,11 @@
-// A text to train on: dropped, chosen, pasted, or one that is here already, and what the corpus
-// doctor says of it. Knows no model and no job.
+// The choice of a text to train on: a file, pasted text, or a text already on the server; and the
+// corpus doctor's report on it. Knows no option.
 
 import { list, upload, wasAborted } from "../../api.js";
 import { bytes, el } from "../../ui.js";
 import { reportOf } from "./report.js";
 
-/** A name for a model of what a file is called. */
+/** A model name made from a file name. */
 export function modelNameOf(filename) {
   const stem = filename
     .replace(/\.[^.]*$/, "")
@@ -19,7 +19,7 @@ export function modelNameOf(filename) {
   );
 }
 
-/** The texts that jobs were trained on, each under the name of its oldest model. */
+/** The texts of jobs, each under the name of its first model. */
 export function textsOf(corpora, jobs) {
   const names = new Map(jobs.map((job) => [job.corpus_id, job.model]));
   return corpora
@@ -28,7 +28,7 @@ export function textsOf(corpora, jobs) {
 }
 
 export class CorpusField {
-  /** The id of the text that was chosen; null while there is none. */
+  /** The id of the chosen text; null while there is none. */
   id = null;
   #handlers;
   #sending = null;
@@ -36,9 +36,9 @@ export class CorpusField {
   #report = el("section", {
     class: "report",
     "aria-live": "polite",
-    "aria-label": "What the text is",
+    "aria-label": "Corpus report",
   });
-  #meter = el("progress", { max: "1", value: 0, hidden: true, "aria-label": "Sending" });
+  #meter = el("progress", { max: "1", value: 0, hidden: true, "aria-label": "Upload" });
   #file = el("input", {
     type: "file",
     class: "off",
@@ -48,27 +48,27 @@ export class CorpusField {
   #pasted = el("textarea", {
     rows: "7",
     name: "text",
-    "aria-label": "The text itself",
+    "aria-label": "Text to train on",
     spellcheck: "false",
     placeholder: "… or paste it here",
     on: {
-      // Read at once when it is pasted, and when somebody who types is done.
+      // Sent at once when pasted, and after typing when the focus leaves.
       paste: () => setTimeout(() => this.#sendPasted()),
       change: () => this.#sendPasted(),
     },
   });
   #known = el("select", {
-    "aria-label": "A text that is here already",
+    "aria-label": "A text already on the server",
     on: { change: () => this.#known.value && this.#take(this.#known.value) },
   });
-  #knownLine = el("p", { class: "again soft", hidden: true }, "or again the text of ", this.#known);
+  #knownLine = el("p", { class: "again soft", hidden: true }, "or reuse a text from ", this.#known);
 
   /**
    * @param {object} handlers
-   * @param {() => void} handlers.begun when another text was given
-   * @param {(report: object, name: string) => void} handlers.examined when it can be trained on
+   * @param {() => void} handlers.begun when a text is given
+   * @param {(report: object, name: string) => void} handlers.examined when it is ready to train on
    * @param {(error: Error) => void} handlers.refused
-   * @param {() => void} handlers.cleared when somebody wants another text
+   * @param {() => void} handlers.cleared when it is put away
    * @param {(preset: string) => void} handlers.usePreset
    */
   constructor(handlers) {
@@ -84,7 +84,7 @@ export class CorpusField {
     );
   }
 
-  /** Takes what is dropped anywhere on an element. */
+  /** Accepts a file or text dropped on an element. */
   acceptDropsOn(element) {
     const { classList } = this.root;
     element.addEventListener("dragover", (event) => {
@@ -101,7 +101,7 @@ export class CorpusField {
     });
   }
 
-  /** Offers the texts of jobs, once there are any. */
+  /** Offers the texts of jobs to reuse; after the first that exist, does nothing. */
   async offerTextsOf(jobs) {
     if (this.#texts.length || !jobs.length) return;
     this.#texts = textsOf(await list("/corpora", "corpora").catch(() => []), jobs);
@@ -112,7 +112,7 @@ export class CorpusField {
     this.#knownLine.hidden = !this.#texts.length;
   }
 
-  /** As if nobody had given a text yet. */
+  /** Puts the chosen text away. */
   clear() {
     this.id = null;
     this.#pasted.value = "";
@@ -136,7 +136,7 @@ export class CorpusField {
     if (this.#pasted.value.trim()) this.#send(new File([this.#pasted.value], "pasted.txt"));
   }
 
-  /** Sends a text and shows what the server makes of it. */
+  /** Uploads a text and shows the server's report on it. */
   async #send(file) {
     this.#sending?.abort();
     this.#sending = new AbortController();
@@ -158,7 +158,7 @@ export class CorpusField {
     }
   }
 
-  /** Takes a text that is on the server. */
+  /** Chooses a text on the server. */
   #take(id) {
     this.#sending?.abort();
     const text = this.#texts.find((one) => one.id === id);

@@ -1,10 +1,10 @@
-// The list of jobs, as they are now. Knows no corpus.
+// The list of jobs, kept up to date while jobs run. Knows no corpus.
 
 import { list } from "../../api.js";
 import { bestOf, isEnded, shareOf } from "../../parts/progress.js";
 import { duration, el, loss, when } from "../../ui.js";
 
-/** Milliseconds between two looks. */
+/** Milliseconds between two requests. */
 const POLL = 3000;
 const MOST = 100;
 
@@ -15,7 +15,7 @@ export class Jobs {
   #timer = 0;
   #isShown = false;
 
-  /** @param {(jobs: object[]) => void} found is called with the jobs, each time they are read */
+  /** @param {(jobs: object[]) => void} found gets the jobs after each request */
   constructor(found) {
     this.#found = found;
     this.root = el(

@@ -1,35 +1,35 @@
-// The corpus doctor's report on a text, in words. Knows no request.
+// The corpus doctor's report on a text. Knows no request.
 
 import { bytes, count, duration, el, number, percent, sentence } from "../../ui.js";
 
 const ENCODINGS = { ascii: "Plain ASCII", "utf-8": "UTF-8", bytes: "Read as bytes" };
 const LINE_ENDS = {
-  crlf: "Windows line ends",
-  cr: "old Macintosh line ends",
-  mixed: "mixed line ends",
-  none: "no line ends",
+  crlf: "Windows line endings",
+  cr: "classic Mac OS line endings",
+  mixed: "mixed line endings",
+  none: "no line endings",
 };
-/** Share of repeated lines that is worth a word. */
+/** Smaller shares of repeated lines are not mentioned. */
 const REPEATED = 0.005;
 const MOST_RARE = 24;
 
-/** What is to be known about a text, in a sentence; empty if there is nothing. */
+/** A sentence about a text; empty if nothing about it is unusual. */
 export function factsOf(report) {
   const isWarned = report.warnings.some((text) => /\blines\b/.test(text));
   const facts = [
     ENCODINGS[report.encoding],
-    // What was made of line ends stands among what was normalised.
+    // If they were converted, that is among the normalisations.
     !report.normalised.length && LINE_ENDS[report.line_ends],
     ...report.normalised,
     report.duplicate_line_share > REPEATED &&
       !isWarned &&
-      `${percent(report.duplicate_line_share)} of the lines come more than once`,
+      `${percent(report.duplicate_line_share)} of lines are repeats`,
     report.estimated_seconds && `takes about ${duration(report.estimated_seconds)} here`,
   ].filter(Boolean);
   return facts.length ? `${facts.join("; ")}.` : "";
 }
 
-/** How long a text is, as numbers and what they count; null of one that could not be read. */
+/** The sizes of a text as pairs of number and unit; null if it could not be read. */
 export function sizesOf({ characters, distinct, lines, encoding }) {
   if (characters === null) return null;
   return [
@@ -43,7 +43,7 @@ export function sizesOf({ characters, distinct, lines, encoding }) {
  * The report as elements.
  *
  * @param {{title: string, aside: Element, usePreset: (preset: string) => void}} options
- *   `aside` stands beside the title
+ *   `aside` is shown beside the title
  */
 export function reportOf(report, { title, aside, usePreset }) {
   const name = el("p", {}, el("strong", {}, title), ` ${bytes(report.bytes)}`);
@@ -85,7 +85,7 @@ function preset(name, use) {
   return el(
     "p",
     {},
-    `It looks like a text for the preset ${name}. `,
+    `This text looks right for the preset ${name}. `,
     el("button", { type: "button", class: "quiet", on: { click } }, "Use it"),
   );
 }

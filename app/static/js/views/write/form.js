@@ -1,11 +1,11 @@
-// What to write, as a form: a model, a beginning, temperatures, and what else decides a text.
-// Knows no text and no URL.
+// The form of Write: a model, a prime, temperatures, and whatever else decides a text. Knows no
+// sheet and no URL.
 
 import { MAX_LENGTH, MAX_PRIME } from "../../limits.js";
 import { clearErrors, el, field, message, select, showErrors } from "../../ui.js";
 import { COMPARED, DEFAULTS, MAX_TEMPERATURE } from "./link.js";
 
-/** Where the form stands below the text. */
+/** Windows in which the form is below the text. */
 export const NARROW = "(max-width: 900px)";
 
 export class WritingForm {
@@ -22,12 +22,13 @@ export class WritingForm {
 
   /**
    * @param {{submitted: () => void, changed: () => void, compared: () => void}} handlers
-   *   `changed` when the model or a temperature is another, `compared` when there are two or one
+   *   `changed` follows a new model or temperature, `compared` a second temperature that comes or
+   *   goes
    */
   constructor({ submitted, changed, compared }) {
     this.root = el(
       "form",
-      { class: "rail", "aria-label": "What to write", on: { submit } },
+      { class: "rail", "aria-label": "Settings", on: { submit } },
       field("Model", this.#model),
       field("Begins with", this.#prime, { name: "prime" }),
       this.#temperature.root,
@@ -52,7 +53,7 @@ export class WritingForm {
     this.#model.addEventListener("change", changed);
   }
 
-  /** On a phone folded away, so that the text is in sight. */
+  /** Folded on a phone, to keep the text in sight. */
   #more() {
     const more = el(
       "details",
@@ -70,7 +71,7 @@ export class WritingForm {
     return more;
   }
 
-  /** What is asked for; `seed` is null where any will do, `compare` where one text will. */
+  /** The settings; `seed` is null for a random one, `compare` for a single text. */
   get settings() {
     return {
       model: this.#model.value,
@@ -82,7 +83,7 @@ export class WritingForm {
     };
   }
 
-  /** Fills in what a link asks for. Its seed is not kept: the next text is another one. */
+  /** Fills the form from a link, but for the seed: the next text is a new one. */
   fill({ model, prime, temperature, length, compare }) {
     if (model) {
       if (![...this.#model.options].some((option) => option.value === model))
@@ -102,20 +103,20 @@ export class WritingForm {
     this.#prime.scrollTop = this.#prime.scrollHeight;
   }
 
-  /** Offers models by their names; the one that was chosen stays, if it is among them. */
+  /** Offers models by name; a chosen one among them stays chosen. */
   offer(names, favourite) {
     const chosen = this.#model.value;
     this.#model.replaceChildren(...names.map((name) => new Option(name)));
     this.#model.value = names.includes(chosen) ? chosen : favourite;
   }
 
-  /** Makes the button one that stops, or one that starts. */
+  /** Turns the button into one that stops, or starts, writing. */
   showWriting(isWriting) {
     this.#play.textContent = isWriting ? "Stop" : "Write";
     this.#play.classList.toggle("stop", isWriting);
   }
 
-  /** Shows a problem at the fields that it names, or at the end. */
+  /** Shows a problem at the fields that it names, or below the form. */
   refuse(problem) {
     if (!showErrors(this.root, problem)) this.#said.say(problem.message, "problem");
   }
@@ -130,7 +131,7 @@ export class WritingForm {
   }
 }
 
-/** A slider with its value beside it, as a number and in words. */
+/** A slider with its value beside it, as a number and a word. */
 class Temperature {
   #shown = el("output", { class: "value" });
 
@@ -157,7 +158,7 @@ class Temperature {
   }
 }
 
-/** What a temperature does to a text. */
+/** A word for what a temperature does to a text. */
 export function mood(temperature) {
   if (temperature === 0) return "always the likeliest";
   if (temperature < 0.45) return "careful";
@@ -198,6 +199,6 @@ function seedField() {
     pattern: "[0-9]{1,15}",
     title: "up to 15 digits",
     autocomplete: "off",
-    placeholder: "a new one",
+    placeholder: "random",
   });
 }

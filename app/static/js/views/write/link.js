@@ -1,17 +1,17 @@
-// What decides a text, as the part of a URL behind the #, which no server's log gets to see.
-// Knows no element.
+// Everything that decides a text, as a URL fragment. Browsers do not send fragments, so no server
+// logs them. Knows no element.
 
 import { MAX_LENGTH, MAX_PRIME } from "../../limits.js";
 
 export const MAX_TEMPERATURE = 2;
-/** The second temperature, to begin with. */
+/** The initial second temperature. */
 export const COMPARED = 1.3;
-/** What a link that doesn't say gets. */
+/** For links that leave them out. */
 export const DEFAULTS = { temperature: 0.8, length: 2000 };
-/** Digits that a number holds exactly. */
+/** As many digits as a JavaScript number holds exactly. */
 const SEED = /^\d{1,15}$/;
 
-/** The link to a text; `compare` is a second temperature, or null. */
+/** The fragment for a text; `compare` is the second temperature, or null. */
 export function toHash({ model, prime, temperature, length, seed, compare }) {
   const query = new URLSearchParams({ model, temperature, length, seed });
   if (prime) query.set("prime", prime);
@@ -19,7 +19,7 @@ export function toHash({ model, prime, temperature, length, seed, compare }) {
   return `#${query}`;
 }
 
-/** What a link asks for; null if it asks for nothing. What makes no sense in it is left out. */
+/** What a fragment asks for, bad values left out; null without a model or a prime. */
 export function fromHash(hash) {
   const query = new URLSearchParams(hash.slice(1));
   if (!query.has("model") && !query.has("prime")) return null;
@@ -38,7 +38,7 @@ export function fromHash(hash) {
   };
 }
 
-/** A prime that the server takes. What doesn't fit is the farthest from what comes next. */
+/** The end of a prime that is too long for the server: its beginning matters least. */
 export function clipped(prime) {
   const characters = [...prime];
   return characters.length > MAX_PRIME ? characters.slice(-MAX_PRIME).join("") : prime;

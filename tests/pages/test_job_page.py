@@ -1,0 +1,181 @@
+"""A job's page: one training with a real worker, from the file to the end."""
+
+import os
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+from playwright.sync_api import Page, expect
+
+from app.__main__ import Server, listen
+from app.main import create_app
+from app.settings import ServerSettings
+from tests.browsing import EVIL, Window, accessible
+from tests.support import StartWorker
+
+
+class Restartable:
+    """A server that can be away for a while, at one address."""
+
+    def __init__(self, data: Path, redis_url: str) -> None:
+        self.settings = ServerSettings(data=data, redis_url=redis_url, pretrained=None)
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        listener = listen("127.0.0.1", self.port)
+        self.port = listener.getsockname()[1]
+        self.server = Server(create_app(self.settings))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+
+    def client(self) -> httpx2.Client:
+        return httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+
+@pytest.fixture
+def server(data: Path, redis_url: str) -> Iterator[Restartable]:
+    server = Restartable(data, redis_url)
+    yield server
+    server.stop()
+
+
+OPTIONS = {
+    "Layers": "1",
+    "Cells per layer": "32",
+    "Batch size": "8",
+    "Sequence length": "32",
+    "Learning rate": "0.01",
+    "Step limit": "2000",
+    "Steps between evaluations": "150",
+    "Samples at steps": "100,300,500",
+}
+
+
+def test_a_training_from_file_to_end(
+    server: Restartable, start_worker: StartWorker, window: Window, tmp_path: Path
+) -> None:
+    """Through a reload and a restart of the server; text that could be markup stays text."""
+    window.expected += ["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE", "ERR_EMPTY", "ERR_CONNECTION"]
+    worker = start_worker()
+    file = tmp_path / "Evil Lines.txt"
+    file.write_text("".join(f"{EVIL} {n}\n" for n in range(300)))
+    with server.client() as client:
+        page = window.open(client, "/train")
+        begin(page, file)
+
+        samples = page.locator(".samples li")
+        expect(samples.first).to_contain_text("Step 100", timeout=180_000)
+        # Held, so that it is still there when it is cancelled, however fast it trains.
+        (horse,) = worker.horses()
+        os.kill(horse, signal.SIGSTOP)
+        page.reload()
+        expect(samples.first).to_contain_text("Step 100")
+        with server.away():
+            expect(page.get_by_text("The server is away")).to_be_visible()
+        expect(page.get_by_text("The server is away")).to_be_hidden()
+        status = page.locator(".title-line .status")
+        page.get_by_role("button", name="Cancel").click()
+        expect(status).to_have_text("cancelling")
+        os.kill(horse, signal.SIGCONT)
+        expect(status).to_have_text("cancelled")
+        page.get_by_role("button", name="Resume").click()
+        page.get_by_role("dialog").get_by_role("button", name="Resume").click()
+        expect(status).to_have_text("finished", timeout=180_000)
+        assert_is_whole(page)
+
+        page.locator(".actions").get_by_role("link", name="Write", exact=True).click()
+        expect(page.locator(".body").first).to_contain_text(EVIL)
+        page.get_by_role("link", name="Names", exact=True).click()
+        expect(page.locator("charloom-names li", has_text="onerror=").first).to_be_visible()
+        assert page.evaluate("document.images.length") == 0
+
+        page.get_by_role("link", name="Train", exact=True).click()
+        expect(page.locator(".jobs li")).to_contain_text("evil-lines")
+        window.expected.append("422")
+        begin_again_with_too_many_layers(page)
+
+
+def begin(page: Page, file: Path) -> None:
+    """Trains a small network on a file of 300 lines."""
+    page.set_input_files("#corpus-file", file)
+    expect(page.locator(".report")).to_contain_text("300lines")
+    expect(page.get_by_label("Name of the model")).to_have_value("evil-lines")
+    page.get_by_text("Options").click()
+    for label, value in OPTIONS.items():
+        page.get_by_label(label, exact=True).fill(value)
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page).to_have_url(re.compile("/train/[0-9a-f]{22}$"))
+
+
+def assert_is_whole(page: Page) -> None:
+    """The page of the job shows all of it."""
+    samples = page.locator(".samples li")
+    expect(samples).to_have_count(3)
+    expect(page.locator(".figures").first).to_contain_text("2,000")
+    expect(page.locator(".figures").first).to_contain_text("n-gram baseline")
+    expect(page.locator(".legend")).to_contain_text("-gram baseline")
+    lines = page.locator(".chart .val-line path")
+    assert (lines.get_attribute("d") or "").count("L") >= 10
+    # How it begins is above the frame, and cut off: it would flatten the rest.
+    trained = page.locator(".drawing svg .train-line path").get_attribute("d") or ""
+    heights = [float(point.split()[1]) for point in re.split("[ML]", trained)[1:]]
+    assert heights[0] < 12 < min(heights[len(heights) // 2 :])
+    assert EVIL in (samples.last.text_content() or "")
+    page.get_by_role("img", name="Loss over steps").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".tip")).to_contain_text("bpc")
+    assert accessible(page)
+
+
+def begin_again_with_too_many_layers(page: Page) -> None:
+    """The same text again; the server refuses it, and the field says why."""
+    page.get_by_label("A text already on the server").select_option(index=1)
+    page.get_by_label("Name of the model").fill("evil-lines")
+    page.get_by_text("Options").click()
+    page.get_by_label("Layers", exact=True).fill("9")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.locator("[data-field=num_layers] .wrong")).to_contain_text("1 to 8")
+    expect(page.get_by_label("Layers", exact=True)).to_be_focused()
+
+
+def test_a_job_is_cancelled(server: Restartable, window: Window) -> None:
+    """No worker is there: it waits until somebody changes their mind."""
+    with server.client() as client:
+        page = window.open(client, "/train")
+        page.get_by_label("Text to train on").fill(
+            "A text that is pasted, twice and once more. " * 9
+        )
+        page.get_by_label("Name of the model").fill("pasted")
+        expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
+        page.get_by_role("button", name="Train", exact=True).click()
+        expect(page.locator(".title-line .status")).to_have_text("queued")
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator(".title-line .status")).to_have_text("cancelled")
+        page.get_by_role("button", name="Remove").click()
+        page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+        expect(page).to_have_url(re.compile("/train$"))
+        expect(page.get_by_text("None yet.")).to_be_visible()
+
+
+def test_an_unknown_job_is_said(client: httpx2.Client, window: Window) -> None:
+    window.expected.append("404")
+    page = window.open(client, f"/train/{'0' * 22}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such job")

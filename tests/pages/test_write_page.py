@@ -1,0 +1,132 @@
+"""Write: a text as the API gives it, in the page and in its URL."""
+
+import re
+
+import httpx2
+from playwright.sync_api import expect
+
+from tests.browsing import Window, link, point_at, sample, text_of, written
+
+
+def test_a_link_holds_all_that_decides_a_text(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, link(temperature=0.5))
+    assert written(page) == "Ka" + sample(client, prime="Ka", temperature=0.5)
+    page.get_by_label("Begins with").fill("One\nmore")
+    page.get_by_role("button", name="Write", exact=True).click()
+    expect(page).to_have_url(re.compile("One%0Amore"))
+    seed = re.search(r"seed=(\d+)", page.url)
+    assert seed
+    text = written(page)
+    assert text == "One\nmore" + sample(
+        client, prime="One\nmore", temperature=0.5, seed=int(seed[1])
+    )
+    page.reload()
+    assert written(page) == text
+    page.go_back()
+    expect(page.get_by_label("Begins with")).to_have_value("Ka")
+    assert written(page) == "Ka" + sample(client, prime="Ka", temperature=0.5)
+
+
+def test_any_character_can_be_asked_and_branched_from(
+    client: httpx2.Client, window: Window
+) -> None:
+    page = window.open(client, link(length=60))
+    text = written(page)
+    offset = next(i for i in range(20, 60) if text[i].isalpha() and "\n" not in text[i - 5 : i])
+    point_at(page, offset)
+    alternatives = page.get_by_role("dialog", name="Alternatives")
+    expect(alternatives.locator(".head .char")).to_have_text(text[offset])
+    buttons = alternatives.get_by_role("button")
+    expect(buttons).to_have_count(5)
+    other = next(
+        button for button in buttons.all() if "written" not in (button.get_attribute("class") or "")
+    )
+    char = (other.locator(".char").text_content() or "").replace("␣", " ").replace("⏎", "\n")
+    other.click()
+    prime = text[:offset] + char
+    expect(page.get_by_label("Begins with")).to_have_value(prime)
+    assert written(page) == prime + sample(client, prime=prime, length=60)
+    page.go_back()
+    expect(page.get_by_label("Begins with")).to_have_value("Ka")
+    assert written(page) == text
+
+
+def test_the_keyboard_goes_everywhere_in_a_text(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, link(length=200))
+    text = written(page)
+    page.get_by_role("group", name="The text").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    head = page.locator(".alternatives .head .char").first
+    glyphs = {" ": "␣", "\n": "⏎"}
+    expect(head).to_have_text(glyphs.get(text[5], text[5]))
+    page.keyboard.press("ArrowLeft")
+    expect(head).to_have_text(glyphs.get(text[4], text[4]))
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Home")
+    expect(page.locator(".alternatives").first).to_contain_text("given, not written")
+    page.keyboard.press("Escape")
+    expect(page.locator(".alternatives").first).to_be_hidden()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("5")
+    expect(page.get_by_label("Begins with")).not_to_have_value("Ka")
+
+
+def test_two_temperatures_share_a_seed(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, link(temperature=0.4, compare=1.4))
+    assert written(page, 0) == "Ka" + sample(client, prime="Ka", temperature=0.4)
+    assert written(page, 1) == "Ka" + sample(client, prime="Ka", temperature=1.4)
+    page.get_by_role("switch").uncheck()
+    expect(page.locator(".pane").nth(1)).to_be_hidden()
+    assert "compare" not in page.url and "seed=7" in page.url
+
+
+def test_long_texts_stay_text(client: httpx2.Client, window: Window) -> None:
+    """Thousands of characters are not thousands of elements, and none is lost."""
+    page = window.open(client, link(length=15_000))
+    text = "Ka" + sample(client, prime="Ka", length=15_000)
+    assert written(page) == text
+    assert page.locator(".text").first.evaluate("e => e.querySelectorAll('*').length") < 100
+    last = len(text) - 1
+    page.locator(".block").last.scroll_into_view_if_needed()
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.get_by_role("group", name="The text").focus()
+    page.keyboard.press("ArrowLeft")
+    glyph = {" ": "␣", "\n": "⏎"}.get(text[last], text[last])
+    expect(page.locator(".alternatives .head .char").first).to_have_text(glyph)
+
+
+def test_a_text_goes_on_and_stops_when_told(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, link(length=300))
+    assert written(page) == "Ka" + sample(client, prime="Ka", length=300)
+    page.get_by_role("button", name="Continue").click()
+    expect(page.locator(".facts").first).to_contain_text("600 characters")
+    assert written(page) == "Ka" + sample(client, prime="Ka", length=600)
+    page.get_by_label("Length").fill("1000000")
+    page.get_by_role("button", name="Write", exact=True).click()
+    page.get_by_role("button", name="Stop").click()
+    assert 0 < len(written(page)) < 1_000_000
+
+
+def test_what_is_wrong_stands_where_it_is_wrong(client: httpx2.Client, window: Window) -> None:
+    window.expected.append("422")
+    page = window.open(client, link(prime="Ka\u3042"))
+    field_ = page.get_by_label("Begins with")
+    expect(field_).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("[data-field=prime] .wrong")).to_contain_text("\u3042")
+
+
+def test_a_full_server_is_said(client: httpx2.Client, window: Window) -> None:
+    window.expected.append("503")
+    page = window.open(client, "about:blank")
+    body = '{"title":"Service Unavailable","status":503,"detail":"the server is writing 8 texts"}'
+    page.route("**/sample", lambda route: route.fulfill(status=503, body=body))
+    page.goto(link())
+    expect(page.locator(".rail .message")).to_have_text("The server is writing 8 texts.")
+
+
+def test_who_wants_less_motion_gets_no_text_unasked(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "/", reduced_motion="reduce")
+    expect(page.get_by_label("Model", exact=True)).to_have_value(re.compile("toy|list|quoting"))
+    assert not text_of(page.locator(".pane").first)

@@ -1,0 +1,96 @@
+// Write's link and form, and the words about a text.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { mood } from "../../app/static/js/views/write/form.js";
+import { clipped, fromHash, toHash } from "../../app/static/js/views/write/link.js";
+import { factsOf, favourite } from "../../app/static/js/views/write.js";
+
+const settings = {
+  model: "linux:best",
+  prime: "static int\n\tf(a + b) & 😀#",
+  temperature: 0.55,
+  length: 400,
+  seed: "7",
+  compare: 1.4,
+};
+
+test("a link gives back all that decides a text", () => {
+  assert.deepEqual(fromHash(toHash(settings)), settings);
+  const plain = { ...settings, prime: "", compare: null };
+  assert.deepEqual(fromHash(toHash(plain)), plain);
+  assert.equal(toHash(plain), "#model=linux%3Abest&temperature=0.55&length=400&seed=7");
+});
+
+test("a link that asks for nothing is none", () => {
+  for (const hash of ["", "#", "#temperature=1", "#seed=7"]) assert.equal(fromHash(hash), null);
+});
+
+test("what a link leaves out is as usual", () => {
+  assert.deepEqual(fromHash("#model=toy"), {
+    model: "toy",
+    prime: "",
+    temperature: 0.8,
+    length: 2000,
+    seed: null,
+    compare: null,
+  });
+  assert.equal(fromHash("#prime=Ka").model, null);
+});
+
+test("what makes no sense in a link is as if it were left out", () => {
+  const query = "temperature=2.1&length=1000001&compare=nonsense&seed=12e3";
+  const { temperature, length, compare, seed } = fromHash(`#model=toy&${query}`);
+  assert.deepEqual([temperature, length, compare, seed], [0.8, 2000, 1.3, null]);
+  const low = fromHash("#model=toy&temperature=-1&length=0&compare=-1&seed=-7");
+  assert.deepEqual([low.temperature, low.length, low.compare, low.seed], [0.8, 2000, 1.3, null]);
+});
+
+test("bounds are within", () => {
+  const { temperature, length, compare, seed } = fromHash(
+    "#model=toy&temperature=0&length=1000000&compare=2&seed=999999999999999",
+  );
+  assert.deepEqual([temperature, length, compare, seed], [0, 1_000_000, 2, "999999999999999"]);
+  assert.equal(fromHash("#model=toy&seed=9999999999999999").seed, null);
+});
+
+test("a prime keeps its end where it is too long", () => {
+  const long = "😀".repeat(16_384);
+  assert.equal(clipped(long), long);
+  assert.equal(clipped(`a${long}`), long);
+});
+
+test("a temperature has a word", () => {
+  const words = [0, 0.05, 0.4, 0.45, 0.8, 0.85, 1.1, 1.15, 1.5, 1.55, 2].map(mood);
+  assert.deepEqual(
+    [...new Set(words)],
+    ["always the likeliest", "careful", "steady", "as it learned", "bold", "wild"],
+  );
+  assert.deepEqual(words.slice(3, 7), ["steady", "steady", "as it learned", "as it learned"]);
+});
+
+test("the facts say how much, how fast, and from which seed", () => {
+  const writing = { characters: 1200, seconds: 0.5, end: null };
+  assert.equal(factsOf(writing, "7"), "1,200 characters · 2,400 per second · seed 7");
+  // Too early to say how fast.
+  assert.equal(factsOf({ ...writing, characters: 1, seconds: 0.01 }, "7"), "1 character · seed 7");
+  // In the end as the server measured it, whatever reached the page when.
+  const done = { ...writing, end: {}, rate: 9000 };
+  assert.equal(factsOf(done, null), "1,200 characters · 9,000 per second");
+});
+
+test("the newest model of prose is offered first", () => {
+  const model = (name, created_at, characters, lines) => ({
+    model: name,
+    created_at,
+    corpus: { characters, lines },
+  });
+  const names = model("names", "2026-03-01", 8000, 1000);
+  const old = model("old", "2026-01-01", 8000, 100);
+  const prose = model("prose", "2026-02-01", 8000, 100);
+  assert.equal(favourite([names, old, prose]), prose);
+  assert.equal(favourite([names]), names);
+  assert.equal(favourite([]), undefined);
+  const unknown = { model: "unknown", created_at: "2026-04-01", corpus: null };
+  assert.equal(favourite([prose, unknown]), unknown);
+});
