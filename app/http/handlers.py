@@ -10,7 +10,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.http.problems import RETRY_SECONDS, Problem, Shape, response, unprocessable
+from app.http.problems import RETRY_SECONDS, FieldError, Problem, Shape, response
 from app.http.validation import invalid_request
 from models.errors import CharloomError, Conflict, Damaged, Invalid, NotFound, Unavailable
 from worker import logs
@@ -85,7 +85,9 @@ def of_error(error: CharloomError) -> Problem:
     if isinstance(error, Damaged):
         log.error("damaged checkpoint: %s", error)
     if isinstance(error, Invalid):
-        return unprocessable("corpus", str(error), error.code)
+        # Its words are a sentence of their own, where a field's continue the field's name.
+        errors = [FieldError(field="corpus", message=str(error))]
+        return Problem(422, error.code, str(error), errors=errors)
     status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
     headers = {"Retry-After": RETRY_SECONDS} if isinstance(error, Unavailable) else None
     return Problem(status, error.code, _WORDS.get(error.code, str(error)), headers=headers)

@@ -1,6 +1,7 @@
 """Who sends slowly is not waited for without end, and who sends at a pace is not cut off."""
 
 import itertools
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -87,6 +88,7 @@ def test_a_body_that_comes_byte_by_byte(client: httpx2.Client, tmp_path: Path, h
         answer = drip(connection, b"x")
     assert answer.startswith(b"HTTP/1.1 400")
     assert b"application/problem+json" in answer and b"too slowly" in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "body_too_slow"
     eventually(lambda: not list((tmp_path / "data" / "corpora").glob(".stage-*")))
 
 

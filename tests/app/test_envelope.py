@@ -1,4 +1,4 @@
-"""Every answer has an id, safe headers and a line in the log."""
+"""Every answer has an id, safe headers and a line in the log; a mistake is logged, not told."""
 
 import logging
 import re

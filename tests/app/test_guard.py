@@ -10,6 +10,7 @@ import ollama
 import openai
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from app.access.guard import EXPOSED, Guard
 from app.access.keys import KeyRing
@@ -17,22 +18,13 @@ from app.main import create_app
 from app.settings import ServerSettings
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from tests.endpoints import declared
 from tests.serving import eventually, problem, serve
 from tests.toys import toy_checkpoint
+from worker.data import DataDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
 
 KEYS = "sampler:sample,trainer:train,both:sample+train,chief:admin,with:colon:sample"
-OPEN = {
-    "GET /",
-    "GET /docs",
-    "GET /healthz",
-    "GET /openapi.json",
-    "GET /readyz",
-    "GET /static/{version}/{path:path}",
-    "GET /widget/charloom-names.js",
-}
 SITE = "https://site.example"
 
 
@@ -64,33 +56,8 @@ def unlocked(data: Path) -> Iterator[httpx2.Client]:
 # Deny by default
 
 
-@pytest.mark.parametrize("address", sorted(declared()))
-def test_every_address_but_the_open_ones_wants_a_key(client: httpx2.Client, address: str) -> None:
-    method, path = address.split()
-    path = path.replace("{path:path}", "x").replace("{", "").replace("}", "")
-    response = client.request(method, path)
-    if address in OPEN:
-        assert response.status_code != 401
-    elif path == "/train/job_id":
-        # Only a page, which is for those who prefer HTML.
-        assert response.status_code == 401
-    else:
-        assert response.status_code == 401
-        assert response.headers["www-authenticate"] == 'Bearer realm="charloom"'
-        assert client.request(method, path, headers=bearing("stranger")).status_code == 401
-
-
-def test_the_pages_are_open_and_what_shares_their_address_is_not(client: httpx2.Client) -> None:
-    for path in ("/", "/train", "/train/1", "/names", "/models"):
-        page = client.get(path, headers={"Accept": "text/html"})
-        assert page.status_code == 200
-        assert page.headers["content-type"].startswith("text/html")
-    problem(client.get("/models"), 401)
-    problem(client.post("/train", headers={"Accept": "text/html"}), 401)
-
-
 def test_an_address_that_nobody_classified_is_the_admins_alone(tmp_path: Path) -> None:
-    app = create_app(ServerSettings(data=tmp_path, api_keys=KEYS))
+    app = create_app(ServerSettings(data=DataDirectory(tmp_path), api_keys=SecretStr(KEYS)))
 
     @app.get("/forgotten")
     def forgotten() -> str:
@@ -256,7 +223,7 @@ def test_a_key_may_be_limited(data: Path) -> None:
 
 def test_addresses_are_told_apart_and_households_of_ipv6_are_not(tmp_path: Path) -> None:
     rates = {"public": "sample", "public_rate": "1/minute"}
-    app = create_app(ServerSettings(data=tmp_path, api_keys=KEYS, **rates))  # type: ignore[arg-type]
+    app = create_app(ServerSettings(data=DataDirectory(tmp_path), api_keys=KEYS, **rates))  # type: ignore[arg-type]
 
     def refused(address: str) -> bool:
         return answer(app, "/models", {}, address)[0] == 429
@@ -430,7 +397,9 @@ def test_a_server_on_loopback_has_few_names(
 def test_a_server_beyond_loopback_has_those_that_it_is_given(
     tmp_path: Path, hosts: tuple[str, ...], host: str, status: int
 ) -> None:
-    app = create_app(ServerSettings(data=tmp_path, host="0.0.0.0", insecure=True, hosts=hosts))
+    app = create_app(
+        ServerSettings(data=DataDirectory(tmp_path), host="0.0.0.0", insecure=True, hosts=hosts)
+    )
     assert answer(app, "/healthz", {"host": host})[0] == status
 
 

@@ -1,21 +1,110 @@
-"""Errors of the layers below become problems with a status and a code."""
+"""Each error of the layers below becomes one problem: a status, a code, and words that help."""
 
-import re
+import errno
+import importlib
+import pkgutil
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
-from app.http.handlers import of_error
+import app.engine
+import models
+import worker
+from app.engine.background import ServerBusy
+from app.engine.streams import ServerFull
+from app.http.handlers import of_error, unexpected
 from app.http.problems import CODES
-from models.checkpoints.reference import UnknownModel
-from models.errors import CharloomError
+from models.checkpoints.reference import NoNGram, NotANetwork, UnknownModel
+from models.errors import CharloomError, Conflict, Damaged, Invalid, NotFound, Unavailable
 from models.files import CheckpointError
-from models.text.cleaning import CorpusError
-from tests.serving import problem, serve
-from tests.support import ROOT
-from worker.corpora import UnknownCorpus
-from worker.jobs import NameTaken, UnknownJob
+from models.text.cleaning import CorpusError, NotUtf8
+from models.text.vocab import UnknownCharacters
+from tests.serving import TEXT, problem, serve
+from worker.corpora import CorpusInUse, CorpusStore, UnknownCorpus, Upload
+from worker.jobs import Ended, JobStore, NameTaken, NotEnded, UnknownJob
+from worker.settings import SettingsError
+
+BRANCHES = {CharloomError, Conflict, Damaged, Invalid, NotFound, Unavailable}
+BEFORE_HTTP = {SettingsError}
+"""Errors that end a process before it serves."""
+
+ERRORS: list[tuple[CharloomError, int, str, str]] = [
+    (UnknownModel("x"), 404, "unknown_model", "GET /models lists all models"),
+    (NoNGram("x"), 404, "no_ngram", "models trained on this server have one"),
+    (NotANetwork("x"), 404, "not_a_network", "can only be sampled"),
+    (UnknownCorpus("x"), 404, "unknown_corpus", "GET /corpora lists all corpora"),
+    (UnknownJob("x"), 404, "unknown_job", "GET /jobs lists all jobs"),
+    (CheckpointError("/a/secret/path"), 404, "damaged_model", "delete the model"),
+    (CorpusInUse("j1"), 409, "corpus_in_use", "j1"),
+    (NameTaken("m", "j1"), 409, "name_taken", "j1"),
+    (Ended("the job has ended already"), 409, "job_ended", "ended already"),
+    (NotEnded("cancel it first"), 409, "job_not_ended", "cancel it first"),
+    (CorpusError("the text is empty"), 422, "invalid_corpus", "the text is empty"),
+    (NotUtf8(2, "Latin-1"), 422, "not_utf8", "the text is not UTF-8"),
+    (UnknownCharacters(["é"]), 422, "unknown_characters", "'é'"),
+    (ServerFull(7), 503, "server_full", "writing 7 texts"),
+    (ServerBusy(), 503, "server_busy", "waiting to be read"),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "words"), ERRORS, ids=[type(e[0]).__name__ for e in ERRORS]
+)
+def test_an_error_is_a_problem(error: CharloomError, status: int, code: str, words: str) -> None:
+    found = of_error(error)
+    assert (found.status_code, found.code) == (status, code)
+    assert words in found.detail and "secret" not in found.detail
+    assert bool(found.errors) == (status == 422)
+    assert (found.headers or {}).get("Retry-After") == ("2" if status == 503 else None)
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (UnknownJob("x"), "job not found; GET /jobs lists all jobs"),
+        (UnknownModel("x"), "model not found; GET /models lists all models"),
+        (UnknownCorpus("x"), "corpus not found; GET /corpora lists all corpora"),
+        (
+            CheckpointError("model.safetensors is truncated"),
+            "the model's files are damaged: delete the model and train it again",
+        ),
+        (CorpusError("the text is too short"), "the text is too short"),
+    ],
+)
+def test_a_problem_is_in_words_that_help(error: CharloomError, detail: str) -> None:
+    assert of_error(error).detail == detail
+
+
+def subclasses(kind: type[CharloomError]) -> Iterator[type[CharloomError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from subclasses(below)
+
+
+def test_every_error_that_a_server_meets_is_in_the_table() -> None:
+    for package in (models, worker, app.engine):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.startswith(("models.training", "worker.trainer", "worker.__main__")):
+                importlib.import_module(module.name)
+    met = {
+        kind
+        for kind in subclasses(CharloomError)
+        if kind.__module__.startswith(("models.", "worker.", "app.engine."))
+        and not kind.__module__.startswith("worker.trainer.")
+    }
+    assert met - BRANCHES - BEFORE_HTTP == {type(error) for error, *_ in ERRORS}
+    codes = [code for _, _, code, _ in ERRORS]
+    assert set(codes) <= CODES.keys() and len(codes) == len(set(codes))
+
+
+def test_what_nobody_expects_says_nothing_of_itself() -> None:
+    assert (unexpected().status_code, unexpected().code) == (500, "internal_error")
+
+
+# Over HTTP
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +114,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/jobs/", "/train/x", "/%ff"])
-def test_an_address_that_is_none(client: httpx2.Client, path: str) -> None:
-    assert "GET /openapi.json" in problem(client.get(path), 404)["detail"]
+def test_a_url_with_no_endpoint(client: httpx2.Client, path: str) -> None:
+    detail = problem(client.get(path), 404, "unknown_endpoint")["detail"]
+    assert "GET /openapi.json" in detail
 
 
 @pytest.mark.parametrize(
@@ -38,89 +128,49 @@ def test_an_address_that_is_none(client: httpx2.Client, path: str) -> None:
         ("HEAD", "/models", "GET"),
     ],
 )
-def test_a_method_that_an_address_does_not_take(
+def test_a_method_that_an_endpoint_does_not_take(
     client: httpx2.Client, method: str, path: str, allow: str
 ) -> None:
     response = client.request(method, path)
     assert response.status_code == 405
     assert response.headers["allow"] == allow
     if method != "HEAD":
-        assert allow in problem(response, 405)["detail"]
+        assert allow in problem(response, 405, "method_not_allowed")["detail"]
 
 
-def every(kind: type[CharloomError]) -> Iterator[type[CharloomError]]:
-    for child in kind.__subclasses__():
-        yield child
-        yield from every(child)
-
-
-def test_each_error_of_the_tree_has_a_code_of_its_own() -> None:
-    """Those that HTTP answers with; the terminal's and the worker's own are not among them."""
-    answered = {
-        one
-        for one in every(CharloomError)
-        if one.__module__.startswith(("models.", "worker.")) and one.code in CODES
-    }
-    assert {one.code for one in answered} >= {
-        "corpus_in_use",
-        "damaged_model",
-        "invalid_corpus",
-        "job_ended",
-        "job_not_ended",
-        "name_taken",
-        "no_ngram",
-        "not_a_network",
-        "not_utf8",
-        "unknown_characters",
-        "unknown_corpus",
-        "unknown_job",
-        "unknown_model",
-    }
-    codes = [one.code for one in answered]
-    assert len(codes) == len(set(codes))
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "code", "words"),
-    [
-        (UnknownJob("x"), 404, "unknown_job", "job not found; GET /jobs lists all jobs"),
-        (UnknownModel("x"), 404, "unknown_model", "model not found; GET /models lists all models"),
-        (
-            UnknownCorpus("x"),
-            404,
-            "unknown_corpus",
-            "corpus not found; GET /corpora lists all corpora",
-        ),
-        (
-            CheckpointError("model.safetensors is truncated"),
-            404,
-            "damaged_model",
-            "the model's files are damaged: delete the model and train it again",
-        ),
-        (CorpusError("too short"), 422, "invalid_corpus", "corpus too short"),
-    ],
-)
-def test_an_error_becomes_a_problem(
-    error: CharloomError, status: int, code: str, words: str
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told(
+    client: httpx2.Client,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
 ) -> None:
-    found = of_error(error)
-    assert (found.status_code, found.code, found.detail) == (status, code, words)
+    def full(_self: Upload, _data: bytes) -> None:
+        raise OSError(number, "no room")
+
+    monkeypatch.setattr(Upload, "write", full)
+    response = client.post("/train?model=m", content=TEXT)
+    assert "disk is full" in problem(response, 507, "disk_full")["detail"]
+    assert "the disk is full" in caplog.text
 
 
-def test_a_conflict_says_what_is_in_the_way() -> None:
-    found = of_error(NameTaken("linux", "0" * 22))
-    assert (found.status_code, found.code) == (409, "name_taken")
-    assert "0" * 22 in found.detail
+def test_another_error_of_the_disk_is_a_mistake(
+    client: httpx2.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_self: Any) -> list[str]:
+        raise OSError(errno.EIO, "Input/output error", "/a/secret/path")
+
+    monkeypatch.setattr(JobStore, "ids", broken)
+    response = client.get("/jobs")
+    assert "secret" not in response.text
+    problem(response, 500, "internal_error")
+    assert "/a/secret/path" in caplog.text
 
 
-def test_every_code_is_raised_somewhere_and_none_that_is_unknown() -> None:
-    sources = [
-        path.read_text(encoding="utf-8")
-        for folder in ("app", "worker", "models")
-        for path in (ROOT / folder).rglob("*.py")
-        if path.name != "problems.py"
-    ]
-    text = "\n".join(sources)
-    assert [code for code in CODES if f'"{code}"' not in text] == ["invalid_fields"]
-    raised = re.findall(r'Problem\(\s*\d{3},\s*"(\w+)"', text)
-    assert raised and set(raised) <= CODES.keys()
+def test_an_error_is_a_problem_in_every_route(tmp_path: Path) -> None:
+    """Also where it is raised while a text is being received."""
+    store = CorpusStore(tmp_path / "corpora")
+    with serve(tmp_path) as client:
+        response = client.post("/train?model=m", content=b"x")
+        problem(response, 422, "invalid_corpus")
+        assert store.ids() == []

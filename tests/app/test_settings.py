@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from app.settings import ServerSettings, explained, refusal
 from worker.settings import SettingsError, WorkerSettings
@@ -61,7 +61,7 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_settings_show_no_secret() -> None:
     settings = ServerSettings(
-        host="0.0.0.0", api_keys="secret:admin", redis_url="redis://:secret@x"
+        host="0.0.0.0", api_keys=SecretStr("secret:admin"), redis_url="redis://:secret@x"
     )
     assert refusal(settings) is None
     assert "secret" not in repr(settings)

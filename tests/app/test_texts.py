@@ -1,12 +1,14 @@
 """A request's text becomes what a model reads: normalised and encoded once, or refused in words."""
 
+from pathlib import Path
+
 import httpx2
 import pytest
 
 from app.http.problems import Problem
 from app.routes.texts import derived_seed, known_text
 from models.text.vocab import Vocabulary
-from tests.serving import Query, problem, wrong_fields
+from tests.serving import Query, problem, serve, wrong_fields
 from tests.toys import ALPHABET, BYTES
 
 
@@ -86,3 +88,9 @@ def test_a_drawn_seed_is_told_and_gives_the_text_again(client: httpx2.Client) ->
     seed = first.headers["x-seed"]
     assert client.get("/sample", params={"model": "toy", "seed": seed}).text == first.text
     assert client.get("/sample", params={"model": "toy"}).text != first.text
+
+
+def test_a_server_without_models_says_how_to_get_one(tmp_path: Path) -> None:
+    with serve(tmp_path) as client:
+        wrong = wrong_fields(client.get("/sample"), "no_models")
+        assert wrong == {"model": "is missing: train one with POST /train"}

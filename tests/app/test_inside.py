@@ -1,13 +1,9 @@
 """Looking inside over real HTTP: what is told of texts and cells, and that samples don't wait."""
 
-import concurrent.futures
 import dataclasses
-import http.client
 import json
 import math
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +11,11 @@ import httpx2
 import numpy as np
 import pytest
 
-from app.engine import background
-from app.routes import inside
 from app.schemas.inside import CellRanking, Inspection, Scores
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from models.inside.cells import find_cells
-from models.inside.reader import Stopped, Trace, trace
+from models.inside.cells import Findings, find_cells
+from models.inside.reader import trace
 from models.inside.results import keep_cells, read_cells
 from models.text.vocab import Vocabulary
 from tests.planted import made, planted, quoting_text
@@ -182,10 +176,8 @@ def test_no_such_model(client: httpx2.Client, model: str) -> None:
 
 
 def test_numbers_that_overflow_are_no_mistake_of_the_server(client: httpx2.Client) -> None:
-    assert (
-        "overflows"
-        in wrong_fields(client.post("/models/huge/inspect", json={"text": "a"}))["model"]
-    )
+    response = client.post("/models/huge/inspect", json={"text": "a"})
+    assert "overflows" in wrong_fields(response, "not_finite")["model"]
     response = client.post("/score", json={"text": "a", "models": ["huge"]})
     assert wrong_fields(response).keys() == {"model"}
 
@@ -223,7 +215,7 @@ def test_cells_are_searched_once(client: httpx2.Client, registry: Registry) -> N
 
 def test_what_a_worker_found_is_there_at_once(client: httpx2.Client, registry: Registry) -> None:
     digest = registry.resolve(Reference("letters"))
-    found = {"hypotheses": [], "share": 0.25}
+    found: Findings = {"hypotheses": [], "share": 0.25}
     keep_cells(registry, "letters", digest, found)
     response = client.get("/models/letters/cells")
     assert response.status_code == 200
@@ -310,97 +302,6 @@ def test_scores_of_no_such_model(client: httpx2.Client) -> None:
     assert problem(client.post("/score", json={"text": "a", "models": ["toy", "nobody"]}), 404)
 
 
-# Nobody waits for it
-
-
-def test_texts_wait_their_turn_and_samples_do_not(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One text is read at a time, so many may wait, and the others are told when to come again."""
-    release = threading.Event()
-    entered: list[int] = []
-    asked: list[object] = []
-    read = background.Background.read
-
-    async def counted(self: background.Background, *work: Any) -> Any:
-        asked.append(work)
-        return await read(self, *work)
-
-    def held(*args: Any, **options: Any) -> Trace:
-        entered.append(threading.get_ident())
-        release.wait(20)
-        return trace(*args, **options)
-
-    monkeypatch.setattr(background.Background, "read", counted)
-    monkeypatch.setattr(inside, "trace", held)
-    count = background.MAX_WAITING
-    with serve(data) as client, concurrent.futures.ThreadPoolExecutor(count) as pool:
-
-        def inspect() -> httpx2.Response:
-            return client.post("/models/toy/inspect", json={"text": "abc"})
-
-        waiting = [pool.submit(inspect) for _ in range(count)]
-        try:
-            eventually(lambda: len(asked) == count and entered)
-            refused = inspect()
-            assert int(refused.headers["retry-after"]) > 0
-            assert "try again" in problem(refused, 503)["detail"]
-            sampled = client.get("/sample", params={"model": "toy", "length": 50})
-            assert sampled.status_code == 200
-            assert client.get("/models/toy/cells").status_code in (200, 202)
-            assert len(entered) == 1
-        finally:
-            release.set()
-        assert {future.result().status_code for future in waiting} == {200}
-        assert inspect().status_code == 200
-    assert len(set(entered)) == 1
-
-
-@pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Reading and searching go on until they should end; names what has begun."""
-    begun: list[str] = []
-
-    def until(name: str, stopped: Callable[[], bool]) -> Any:
-        begun.append(name)
-        while not stopped():
-            time.sleep(0.005)
-        raise Stopped
-
-    def endless_trace(*_: Any, stopped: Callable[[], bool], **__: Any) -> Trace:
-        found: Trace = until("trace", stopped)
-        return found
-
-    monkeypatch.setattr(inside, "trace", endless_trace)
-    monkeypatch.setattr(background, "analyse", lambda *asked: until("analyse", asked[-1]))
-    return begun
-
-
-def test_nobody_reads_on_for_a_client_who_left(data: Path, endless: list[str]) -> None:
-    """When one has left, the next one's turn comes."""
-    with serve(data) as client:
-        for count in (1, 2):
-            leaving = http.client.HTTPConnection("127.0.0.1", client.base_url.port)
-            leaving.request("POST", "/models/toy/inspect", '{"text": "abc"}')
-            eventually(lambda count=count: len(endless) == count)
-            leaving.close()
-
-
-def test_a_server_that_stops_waits_for_nobody(data: Path, endless: list[str]) -> None:
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        with serve(data) as client:
-            url = client.base_url.join("/models/toy/inspect")
-            waiting = [
-                pool.submit(httpx2.post, url, json={"text": "abc"}, timeout=60) for _ in range(2)
-            ]
-            assert client.get("/models/toy:gru/cells").status_code == 202
-            assert client.get("/models/toy:gru/cells").status_code == 202
-            eventually(lambda: len(endless) == 2)
-            assert set(endless) == {"trace", "analyse"}
-        for future in waiting:
-            assert "the server is shutting down" in problem(future.result(), 503)["detail"]
-
-
 def test_the_documentation_knows_them(client: httpx2.Client) -> None:
     schema = json.loads(client.get("/openapi.json").text)
     paths = schema["paths"]
@@ -410,7 +311,7 @@ def test_the_documentation_knows_them(client: httpx2.Client) -> None:
         ("/score", "post"): {"200", "404", "413", "415", "422", "503"},
     }
     for (path, method), statuses in answers.items():
-        # Keys and rates add theirs to every address.
+        # Keys and rates add theirs to every endpoint.
         assert set(paths[path][method]["responses"]) == statuses | {"401", "403", "429"}
     for model in (Inspection, CellRanking, Scores):
         example = schema["components"]["schemas"][model.__name__]["example"]

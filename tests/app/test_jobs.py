@@ -1,11 +1,10 @@
-"""What became of a job, and what happens meanwhile, as clients see it."""
+"""Jobs as clients list, follow, cancel, resume and delete them."""
 
 import asyncio
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,13 @@ import httpx2
 import pytest
 import redis
 
-from app import main
 from app.routes.jobs import _until
-from tests.serving import NOWHERE, TEXT, eventually, problem, serve, wrong_fields
+from tests.serving import TEXT, eventually, problem, serve, wrong_fields
+from tests.uploads import names
+from worker.corpora import CorpusStore
 from worker.events import EventLog, JobEvent
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
-
-_names = (f"m{n}" for n in count())
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +40,7 @@ def job(client: httpx2.Client, data: Path) -> Job:
 
 
 def start(client: httpx2.Client, data: Path, model: str | None = None) -> Job:
-    params = {"model": model or next(_names)}
+    params = {"model": model or next(names)}
     response = client.post("/train", params=params, content=TEXT)
     return JobStore(data / "jobs").get(response.json()["id"])
 
@@ -79,15 +77,21 @@ def test_a_job_is_what_its_worker_wrote(client: httpx2.Client, job: Job) -> None
 
 @pytest.mark.parametrize("job_id", ["0" * 22, "x", "..%2F..%2Fetc", "%00", "a" * 5000])
 def test_no_such_job(client: httpx2.Client, job_id: str) -> None:
-    address = f"/jobs/{job_id}"
-    assert problem(client.get(address), 404)
-    assert problem(client.get(f"{address}/events"), 404)
-    assert problem(client.post(f"{address}/cancel"), 404)
-    assert problem(client.delete(address), 404)
+    url = f"/jobs/{job_id}"
+    for response in (
+        client.get(url),
+        client.get(f"{url}/events"),
+        client.post(f"{url}/cancel"),
+        client.post(f"{url}/resume"),
+        client.delete(url),
+    ):
+        # A slash in an id makes another path of it.
+        code = "unknown_endpoint" if "%2F" in job_id else "unknown_job"
+        problem(response, 404, code)
 
 
 def test_jobs_page_by_page_the_newest_first(client: httpx2.Client, data: Path) -> None:
-    model = next(_names)
+    model = next(names)
     jobs = []
     for _ in range(5):
         jobs.append(start(client, data, model))
@@ -123,12 +127,12 @@ def test_a_page_that_is_none(client: httpx2.Client, field: str, value: str) -> N
 
 
 def test_a_job_goes_once_it_has_ended(client: httpx2.Client, job: Job) -> None:
-    address = f"/jobs/{job.id}"
-    assert "cancel it first" in problem(client.delete(address), 409)["detail"]
+    url = f"/jobs/{job.id}"
+    assert "cancel it first" in problem(client.delete(url), 409, "job_not_ended")["detail"]
     end(job)
-    assert client.delete(address).status_code == 204
+    assert client.delete(url).status_code == 204
     assert not job.directory.exists()
-    assert problem(client.get(address), 404)
+    assert problem(client.get(url), 404)
 
 
 # Cancelling
@@ -138,7 +142,8 @@ def test_a_waiting_job_is_cancelled_at_once(client: httpx2.Client, job: Job) -> 
     response = client.post(f"/jobs/{job.id}/cancel")
     assert response.status_code == 202
     assert response.json()["status"] == "cancelled"
-    assert "ended already" in problem(client.post(f"/jobs/{job.id}/cancel"), 409)["detail"]
+    again = client.post(f"/jobs/{job.id}/cancel")
+    assert "ended already" in problem(again, 409, "job_ended")["detail"]
 
 
 def test_a_running_job_is_told_to_stop(client: httpx2.Client, job: Job) -> None:
@@ -148,6 +153,70 @@ def test_a_running_job_is_told_to_stop(client: httpx2.Client, job: Job) -> None:
         assert response.json()["status"] == "cancelling"
         assert job.cancel_requested()
         assert client.post(f"/jobs/{job.id}/cancel").status_code == 202
+
+
+# Resuming
+
+
+def ended(client: httpx2.Client, data: Path, steps: int = 40, **options: Any) -> Job:
+    """A job that has reached so many steps."""
+    params = {"model": next(names)} | options
+    response = client.post("/train", params=params, content=TEXT)
+    job = JobStore(data / "jobs").get(response.json()["id"])
+    with job.lock():
+        progress: Any = {"step": steps, "epoch": 1.0, "elapsed_seconds": 3.5}
+        job.set_running({"options": job.spec["options"], "progress": progress})
+        job.finish("finished")
+    return job
+
+
+def test_a_job_is_resumed_with_limits_that_are_raised(client: httpx2.Client, data: Path) -> None:
+    job = ended(client, data, max_steps=40, max_epochs=5)
+    response = client.post(f"/jobs/{job.id}/resume", json={"max_steps": 80})
+    assert response.status_code == 202
+    assert response.json()["status"] == "queued"
+    options = JobStore(data / "jobs").get(job.id).spec["options"]
+    assert (options["max_steps"], options["max_epochs"]) == (80, 5)
+    again = client.post(f"/jobs/{job.id}/resume")
+    problem(again, 409, "job_not_ended")
+
+
+def test_a_resume_needs_no_body(client: httpx2.Client, data: Path) -> None:
+    job = ended(client, data, max_steps=40)
+    response = client.post(f"/jobs/{job.id}/resume")
+    assert (response.status_code, response.json()["status"]) == (202, "queued")
+
+
+@pytest.mark.parametrize(
+    ("raised", "field", "words"),
+    [
+        ({"max_steps": 39}, "max_steps", "can only be raised: it is 40 already"),
+        ({"max_seconds": 9}, "max_steps", "has been reached too: raise it as well"),
+        ({"max_steps": 80, "max_epochs": 9}, "max_seconds", "has been reached too"),
+        ({"max_steps": 0}, "max_steps", "from 1 to"),
+        ({"dropout": 0.5}, "dropout", "is unknown; known fields are max_epochs"),
+    ],
+)
+def test_limits_that_would_not_let_a_job_continue(
+    client: httpx2.Client, data: Path, raised: dict[str, Any], field: str, words: str
+) -> None:
+    job = ended(client, data, max_steps=40, max_epochs=5, max_seconds=3.5)
+    response = client.post(f"/jobs/{job.id}/resume", json=raised)
+    assert words in wrong_fields(response, "invalid_fields")[field]
+    assert job.status() == "finished"
+
+
+def test_a_job_without_its_corpus_is_not_resumed(client: httpx2.Client, data: Path) -> None:
+    job = ended(client, data)
+    CorpusStore(data / "corpora").delete(job.spec["corpus_id"], lambda _: None)
+    problem(client.post(f"/jobs/{job.id}/resume"), 409, "corpus_deleted")
+
+
+def test_a_name_that_is_taken_is_not_taken_back(client: httpx2.Client, data: Path) -> None:
+    job = ended(client, data)
+    other = start(client, data, job.model)
+    response = client.post(f"/jobs/{job.id}/resume")
+    assert other.id in problem(response, 409, "name_taken")["detail"]
 
 
 # Events
@@ -293,32 +362,6 @@ def test_a_job_reaches_the_queue(data: Path, redis_url: str) -> None:
         eventually(lambda: queue.is_queued(job.id))
         client.post(f"/jobs/{job.id}/cancel")
         assert not queue.is_queued(job.id)
-
-
-def test_a_job_that_redis_lost_is_put_back(
-    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(main, "RECONCILE_SECONDS", 0.02)
-    monkeypatch.setattr(main, "LOST_SECONDS", 0.0)
-    with serve(tmp_path, NOWHERE) as client:
-        job = start(client, tmp_path)
-    queue = Queue(redis_url)
-    with serve(tmp_path, redis_url):
-        eventually(lambda: queue.is_queued(job.id))
-        with redis.Redis.from_url(redis_url) as server:
-            server.flushall()
-        eventually(lambda: queue.is_queued(job.id))
-
-
-def test_ready_means_that_redis_answers(
-    client: httpx2.Client, tmp_path: Path, redis_url: str
-) -> None:
-    assert client.get("/healthz").json() == {"status": "ok"}
-    response = client.get("/readyz")
-    assert problem(response, 503) | {"redis": False, "workers": None} == response.json()
-    assert response.headers["retry-after"]
-    with serve(tmp_path, redis_url) as ready:
-        assert ready.get("/readyz").json() == {"redis": True, "workers": 0, "models": 0}
 
 
 def test_events_are_json_on_the_wire(client: httpx2.Client, job: Job) -> None:

@@ -1,0 +1,235 @@
+"""Texts are read one at a time, in threads that give way, and nobody waits for them to end."""
+
+import asyncio
+import concurrent.futures
+import http.client
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from app.engine import background
+from app.engine.background import MAX_WAITING, READING, SEARCHING, Background, ServerBusy
+from app.routes import inside
+from models.checkpoints.registry import Registry
+from models.inside.reader import Stopped, Trace, trace
+from tests.serving import eventually, problem, serve
+
+
+def a_client(*, leaves: bool = False) -> Request:
+    async def receive() -> Message:
+        if leaves:
+            return {"type": "http.disconnect"}
+        return await asyncio.Future()
+
+    return Request({"type": "http"}, receive)
+
+
+def run(registry: Registry, work: Callable[[Background], Any]) -> None:
+    """Runs a coroutine with a background that is closed after it."""
+
+    async def running() -> None:
+        threads = Background(registry)
+        try:
+            await work(threads)
+        finally:
+            await asyncio.to_thread(threads.close)
+
+    asyncio.run(running())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness elsewhere")
+def test_its_threads_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+
+    def niceness(*_: Any) -> Any:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    monkeypatch.setattr(background, "analyse", niceness)
+
+    async def check(threads: Background) -> None:
+        assert await threads.read(a_client(), niceness) == max(own, READING)
+        searched: Any = None
+        while searched is None:
+            await asyncio.sleep(0)
+            searched = threads.search("toy", "d")
+        assert searched == max(own, SEARCHING)
+        assert niceness() == own
+
+    run(Registry(tmp_path), check)
+
+
+def test_so_many_may_wait_and_no_more(tmp_path: Path) -> None:
+    go = threading.Event()
+
+    async def check(threads: Background) -> None:
+        waiting = [
+            asyncio.ensure_future(threads.read(a_client(), lambda _: go.wait(20)))
+            for _ in range(MAX_WAITING)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(ServerBusy):
+            await threads.read(a_client(), lambda _: None)
+        go.set()
+        assert all(await asyncio.gather(*waiting))
+        assert await threads.read(a_client(), lambda _: "read") == "read"
+
+    run(Registry(tmp_path), check)
+
+
+def test_work_is_told_when_its_client_leaves(tmp_path: Path) -> None:
+    told = threading.Event()
+
+    def work(stopped: background.ShouldStop) -> None:
+        while not stopped():
+            time.sleep(0.001)
+        told.set()
+
+    async def check(threads: Background) -> None:
+        with pytest.raises(ClientDisconnect):
+            await threads.read(a_client(leaves=True), work)
+        assert await asyncio.to_thread(told.wait, 10)
+
+    run(Registry(tmp_path), check)
+
+
+def test_a_search_runs_once_and_again_where_it_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches: list[str] = []
+
+    def analyse(_registry: Registry, _name: str, digest: str, _stopped: Any) -> str:
+        searches.append(digest)
+        if len(searches) == 1:
+            raise FloatingPointError
+        return "found"
+
+    monkeypatch.setattr(background, "analyse", analyse)
+
+    async def outcome(threads: Background) -> Any:
+        while (found := threads.search("toy", "d")) is None:
+            await asyncio.sleep(0)
+        return found
+
+    async def check(threads: Background) -> None:
+        assert threads.search("toy", "d") is None
+        with pytest.raises(FloatingPointError):
+            await outcome(threads)
+        assert await outcome(threads) == "found"
+
+    run(Registry(tmp_path), check)
+    assert searches == ["d", "d"]
+
+
+# Over HTTP
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What has been given to be read."""
+    works: list[object] = []
+    read = Background.read
+
+    async def counted(self: Background, *work: Any) -> Any:
+        works.append(work)
+        return await read(self, *work)
+
+    monkeypatch.setattr(Background, "read", counted)
+    return works
+
+
+def test_texts_wait_their_turn_and_samples_do_not(
+    toys: Path, asked: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One text is read at a time, so many may wait, and the others are told when to come again."""
+    release = threading.Event()
+    entered: list[int] = []
+
+    def held(*args: Any, **options: Any) -> Trace:
+        entered.append(threading.get_ident())
+        release.wait(20)
+        return trace(*args, **options)
+
+    monkeypatch.setattr(inside, "trace", held)
+    count = MAX_WAITING
+    with serve(toys) as client, concurrent.futures.ThreadPoolExecutor(count) as pool:
+
+        def inspect() -> httpx2.Response:
+            return client.post("/models/toy/inspect", json={"text": "abc"})
+
+        waiting = [pool.submit(inspect) for _ in range(count)]
+        try:
+            eventually(lambda: len(asked) == count and entered)
+            refused = inspect()
+            assert int(refused.headers["retry-after"]) > 0
+            assert "try again" in problem(refused, 503, "server_busy")["detail"]
+            sampled = client.get("/sample", params={"model": "toy", "length": 50})
+            assert sampled.status_code == 200
+            assert client.get("/models/toy/cells").status_code in (200, 202)
+            assert len(entered) == 1
+        finally:
+            release.set()
+        assert {future.result().status_code for future in waiting} == {200}
+        assert inspect().status_code == 200
+    assert len(set(entered)) == 1
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Reading and searching go on until they should end; names what has begun."""
+    begun: list[str] = []
+
+    def until(name: str, stopped: Callable[[], bool]) -> Any:
+        begun.append(name)
+        while not stopped():
+            time.sleep(0.005)
+        raise Stopped
+
+    def endless_trace(*_: Any, stopped: Callable[[], bool], **__: Any) -> Trace:
+        found: Trace = until("trace", stopped)
+        return found
+
+    monkeypatch.setattr(inside, "trace", endless_trace)
+    monkeypatch.setattr(background, "analyse", lambda *asked: until("analyse", asked[-1]))
+    return begun
+
+
+def test_nobody_reads_on_for_a_client_who_left(toys: Path, endless: list[str]) -> None:
+    """When one has left, the next one's turn comes."""
+    with serve(toys) as client:
+        for count in (1, 2):
+            leaving = http.client.HTTPConnection("127.0.0.1", client.base_url.port)
+            leaving.request("POST", "/models/toy/inspect", '{"text": "abc"}')
+            eventually(partial(_are_begun, endless, count))
+            leaving.close()
+
+
+def _are_begun(begun: list[str], count: int) -> bool:
+    return len(begun) == count
+
+
+def test_a_server_that_stops_waits_for_nobody(
+    toys: Path, endless: list[str], asked: list[object]
+) -> None:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with serve(toys) as client:
+            url = client.base_url.join("/models/toy/inspect")
+            waiting = [
+                pool.submit(httpx2.post, url, json={"text": "abc"}, timeout=60) for _ in range(2)
+            ]
+            assert client.get("/models/gru/cells").status_code == 202
+            assert client.get("/models/gru/cells").status_code == 202
+            eventually(lambda: len(endless) == len(asked) == 2)
+            assert set(endless) == {"trace", "analyse"}
+        for future in waiting:
+            detail = problem(future.result(), 503, "shutting_down")["detail"]
+            assert "the server is shutting down" in detail

@@ -1,0 +1,129 @@
+"""The application and its process: what is put together, and how it starts, listens and stops."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+import redis
+
+from app import main
+from app.__main__ import MAX_HEAD, SEND_BUFFER, listen
+from app.main import create_app
+from app.settings import ServerSettings
+from tests.serving import NOWHERE, TEXT, eventually, serve
+from worker.data import DataDirectory
+from worker.queue import Queue
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
+    with serve(tmp_path_factory.mktemp("data")) as client:
+        yield client
+
+
+def test_the_front_door_says_what_to_do(client: httpx2.Client) -> None:
+    response = client.get("/")
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert f"{str(client.base_url).rstrip('/')}/train?model=" in response.text
+
+
+# OpenAPI
+
+
+def test_openapi_declares_our_problems(client: httpx2.Client) -> None:
+    schema = client.get("/openapi.json").json()
+    text = str(schema)
+    assert "HTTPValidationError" not in text
+    schemas = schema["components"]["schemas"]
+    for reference in re.findall(r"'#/components/schemas/(\w+)'", text):
+        assert reference in schemas
+    train = schema["paths"]["/train"]["post"]
+    assert {"202", "409", "413", "415", "422", "507"} <= train["responses"].keys()
+    assert set(train["requestBody"]["content"]) == {
+        "multipart/form-data",
+        "application/json",
+        "text/plain",
+    }
+    assert (
+        "text/event-stream"
+        in (schema["paths"]["/jobs/{job_id}/events"]["get"]["responses"]["200"]["content"])
+    )
+
+
+# The process
+
+
+def test_the_server_needs_no_torch() -> None:
+    code = "import sys, app.main, app.__main__; print(*sorted(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    modules = run.stdout.decode().split()
+    assert "app.main" in modules
+    assert "torch" not in modules
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    with listen("127.0.0.1", 0) as taken:
+        environment = {
+            "CHARLOOM_PORT": str(taken.getsockname()[1]),
+            "CHARLOOM_DATA": str(tmp_path / "data"),
+        }
+        run = subprocess.run(
+            [sys.executable, "-m", "app"],
+            cwd=ROOT,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+        )
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert re.fullmatch(r"cannot listen on 127\.0\.0\.1 port \d+: .*in use\n", run.stderr)
+
+
+def test_a_connection_cannot_hold_much_of_the_kernels_memory() -> None:
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as connection,
+    ):
+        # Linux reports twice what was asked for.
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * SEND_BUFFER
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
+
+
+def test_a_head_without_end_is_cut_off(client: httpx2.Client) -> None:
+    with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"y" * MAX_HEAD)
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+
+
+def test_an_application_is_made_without_touching_the_disk(tmp_path: Path) -> None:
+    app = create_app(ServerSettings(data=DataDirectory(tmp_path / "data")))
+    assert app.openapi()["info"]["title"] == "charloom"
+    assert not (tmp_path / "data").exists()
+
+
+# Beside it
+
+
+def test_a_job_that_redis_lost_is_put_back(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "RECONCILE_SECONDS", 0.02)
+    monkeypatch.setattr(main, "LOST_SECONDS", 0.0)
+    with serve(tmp_path, NOWHERE) as client:
+        job_id = client.post("/train?model=lost", content=TEXT).json()["id"]
+    queue = Queue(redis_url)
+    with serve(tmp_path, redis_url):
+        eventually(lambda: queue.is_queued(job_id))
+        with redis.Redis.from_url(redis_url) as server:
+            server.flushall()
+        eventually(lambda: queue.is_queued(job_id))
