@@ -3,7 +3,7 @@
 "The Unreasonable Effectiveness of Recurrent Neural Networks" (Karpathy 2015) names sizes, dropout
 and batches of some experiments; char-rnn's ``train.lua`` has the program's defaults. What neither
 says stays open here and is decided like ``auto``'s: AdamW, the rate by the width, a cosine. Knows
-no torch: the server checks with it what the worker plans with.
+no torch: the server checks with the same presets that the worker plans with.
 """
 
 from dataclasses import fields, replace

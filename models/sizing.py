@@ -1,7 +1,7 @@
 """How large a network a text, a time and a machine allow, and what it takes to train it.
 
-Sums alone: what is measured comes in as numbers. Knows no torch, so the server estimates with it
-what the worker plans with.
+Only arithmetic: measurements come in as numbers. Knows no torch, so the server estimates with the
+same code that the worker plans with.
 """
 
 import math
@@ -12,10 +12,10 @@ from models.options import TrainingOptions
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
 DEFAULT_SECONDS = 1800.0
-"""Time that ``auto`` plans with where nobody says how long."""
+"""Seconds that ``auto`` plans with where no option limits the run."""
 
 MAX_AUTO_EPOCHS = 60.0
-"""Passes over the text beyond which ``auto`` does not go: early stopping ends it before."""
+"""Most passes over the text that ``auto`` plans; early stopping ends training before."""
 
 CHARACTERS_PER_PARAMETER = 6.0
 """Characters that a network should read for each of its parameters.
@@ -37,7 +37,7 @@ Where time is short, twice the updates are worth more than gradients twice as lo
 """
 
 PROCESS_BYTES = 350 << 20
-"""A process that trains, before there is a network: measured, with torch and ONNX Runtime."""
+"""Of a training process before there is a network: measured, with torch and ONNX Runtime."""
 
 TRAINED_BYTES, PUBLISHED_BYTES = 16, 40
 """For each parameter: itself, its gradient and moments; and, between two steps, a copy of these
@@ -50,7 +50,7 @@ def time_budget(options: TrainingOptions) -> float:
 
 
 def training_characters(options: TrainingOptions, characters: int) -> int:
-    """How many of a text's characters are trained on."""
+    """The number of a text's characters that are trained on."""
     return max(2, round(characters * (1 - options.validation_fraction)))
 
 
@@ -136,7 +136,7 @@ def largest_network(
 def estimated_seconds(
     options: TrainingOptions, vocabulary_size: int, characters: int, work: float
 ) -> float:
-    """About how long training with some options takes on a machine that does so much work.
+    """About how many seconds training takes on a machine that does so much work.
 
     Args:
         options: with the preset's.
@@ -157,7 +157,7 @@ def estimated_seconds(
 
 
 def training_bytes(config: NetworkConfig, batch_size: int, sequence_length: int) -> int:
-    """About how much memory training takes at its highest.
+    """About how many bytes of memory training takes at its peak.
 
     Args:
         config: of the network.

@@ -1,4 +1,4 @@
-"""What to train and how, decided before step 1 from options, preset, text and device.
+"""Decides, before step 1, what to train and how: from options, preset, text and device.
 
 ``auto`` measures this device for a moment and picks the network that will be best when the time
 is up: as large as can still see enough characters. Knows nothing of jobs or files.
