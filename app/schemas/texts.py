@@ -136,7 +136,7 @@ class SampleQuery(Fields):
         "error", description="Whether unknown characters are an error or skipped."
     )
     precision: Precision | None = Field(
-        None, description="exact is fp32, fast is int8; the best for the model by default."
+        None, description="Either exact (fp32) or fast (int8); by default the model's best."
     )
     probabilities: int = Field(
         0, ge=0, le=20, description="Alternatives to list for each character; not in plain text."

@@ -15,7 +15,7 @@ from models.decoding.sampling import SampleOptions
 from models.ngram import NGram
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
-from tests.serving import problem, serve, wrong_fields
+from tests.serving import Query, problem, serve, wrong_fields
 from tests.toys import ALPHABET, counted_text, toy_checkpoint
 
 LIST = "anna\nbertha\nclara\ndora\nhanna\nberta\nlara\nflora\ndorothea\nhannah\ntheodora\n" * 3
@@ -66,7 +66,7 @@ def slowly(prime: str, options: SampleOptions) -> str:
     ],
 )
 def test_it_writes_what_the_slow_way_writes(client: httpx2.Client, options: SampleOptions) -> None:
-    fields = {
+    fields: Query = {
         "model": "toy:ngram",
         "prime": "he",
         "seed": options.seed,
@@ -82,7 +82,7 @@ def test_it_writes_what_the_slow_way_writes(client: httpx2.Client, options: Samp
 
 
 def test_a_text_goes_on_from_its_state(client: httpx2.Client) -> None:
-    fields = {"model": "toy:ngram", "seed": 5, "length": 90}
+    fields: Query = {"model": "toy:ngram", "seed": 5, "length": 90}
     headers = {"Accept": "application/json"}
     whole = client.post("/sample", json=fields, headers=headers).json()
     begun = client.post("/sample", json=fields | {"length": 40}, headers=headers).json()
@@ -96,7 +96,7 @@ def test_a_text_goes_on_from_its_state(client: httpx2.Client) -> None:
 
 
 def test_probabilities_are_the_models_own(client: httpx2.Client) -> None:
-    fields = {"model": "toy:ngram", "length": 5, "probabilities": 2, "seed": 1}
+    fields: Query = {"model": "toy:ngram", "length": 5, "probabilities": 2, "seed": 1}
     told = client.get("/sample", params=fields, headers={"Accept": "application/json"}).json()
     shares = MODEL.next_distribution([ALPHABET.start_id])
     first = told["probabilities"][0]
@@ -126,7 +126,7 @@ def test_it_is_exact_alone(client: httpx2.Client) -> None:
 
 
 def test_a_model_without_one_says_so(client: httpx2.Client) -> None:
-    found = problem(client.get("/sample", params={"model": "plain:ngram"}), 404)
+    found = problem(client.get("/sample", params={"model": "plain:ngram"}), 404, "no_ngram")
     assert "no n-gram baseline" in found["detail"]
     found = problem(client.get("/sample", params={"model": "nobody:ngram"}), 404)
     assert "model not found" in found["detail"]

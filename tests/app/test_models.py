@@ -8,6 +8,7 @@ import httpx2
 import numpy as np
 import pytest
 
+from models.checkpoints.card import Card, HistoryPoint
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
@@ -16,7 +17,7 @@ from models.text.vocab import Vocabulary
 from tests.serving import problem, serve, wrong_fields
 
 CONFIG = NetworkConfig(vocabulary_size=3, num_layers=1, hidden_size=4)
-HISTORY = [
+HISTORY: list[HistoryPoint] = [
     {"step": 100, "train_loss": 2.5, "val_loss": None},
     {"step": 200, "train_loss": 2.0, "val_loss": 2.1},
     {"step": 200, "temperature": 0.5, "text": "ab\nab"},
@@ -26,7 +27,7 @@ HISTORY = [
 def checkpoint(val_loss: float = 2.0) -> Checkpoint:
     """One whose digest the loss decides."""
     weights = {k: np.zeros(shape, np.float32) for k, shape in CONFIG.shapes().items()}
-    card = {
+    card: Card = {
         "val_loss": val_loss,
         "step": 200,
         "job_id": "0" * 22,

@@ -16,7 +16,7 @@ from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
-from tests.serving import eventually, problem, serve, wrong_fields
+from tests.serving import Query, eventually, problem, serve, wrong_fields
 from tests.toys import ALPHABET, toy_checkpoint
 
 AS_TEXT = {"Accept": "text/plain"}
@@ -48,8 +48,8 @@ def client(data: Path) -> Iterator[httpx2.Client]:
         yield client
 
 
-def found(client: httpx2.Client, model: str = "list", **fields: Any) -> dict[str, Any]:
-    response = client.get("/names", params={"model": model} | fields)
+def found(client: httpx2.Client, **fields: Any) -> dict[str, Any]:
+    response = client.get("/names", params={"model": "list"} | fields)
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
     return answer
@@ -60,7 +60,7 @@ def names(client: httpx2.Client, **fields: Any) -> list[str]:
 
 
 def test_names_are_as_asked_and_none_comes_twice(client: httpx2.Client) -> None:
-    wanted = {"count": 40, "starts_with": "ka", "min_length": 4, "max_length": 9, "seed": 5}
+    wanted: Query = {"count": 40, "starts_with": "ka", "min_length": 4, "max_length": 9, "seed": 5}
     answer = found(client, **wanted)
     drawn = [name["name"] for name in answer["names"]]
     assert len(set(drawn)) == len(drawn) == answer["asked"] == 40
@@ -94,7 +94,7 @@ def test_neighbouring_seeds_share_no_names(client: httpx2.Client) -> None:
 
 
 def test_plain_text_is_one_a_line(client: httpx2.Client) -> None:
-    fields = {"model": "list", "seed": 3, "count": 20}
+    fields: Query = {"model": "list", "seed": 3, "count": 20}
     response = client.get("/names", params=fields, headers=AS_TEXT)
     assert response.headers["content-type"] == "text/plain; charset=utf-8"
     assert response.text == "".join(f"{name}\n" for name in names(client, **fields))
@@ -102,7 +102,7 @@ def test_plain_text_is_one_a_line(client: httpx2.Client) -> None:
 
 def test_names_come_as_they_are_found(client: httpx2.Client) -> None:
     """The first is there while most are still to be drawn."""
-    fields = {"model": "list", "count": 200, "min_length": 30, "max_length": 120}
+    fields: Query = {"model": "list", "count": 200, "min_length": 30, "max_length": 120}
     with client.stream("GET", "/names", params=fields, headers=AS_TEXT) as response:
         chunks = list(response.iter_raw())
     assert len(chunks) > 5 and all(chunk.endswith(b"\n") for chunk in chunks)
@@ -114,7 +114,7 @@ def test_novel_names_are_those_that_are_no_lines_of_the_corpus(
     drawn = names(client, seed=9, count=40)
     known = drawn[::2]
     Registry(data / "models").publish(Reference("known"), of_a_list([*known, *LINES]))
-    answer = found(client, "known", seed=9, count=40)["names"]
+    answer = found(client, model="known", seed=9, count=40)["names"]
     assert [name["name"] for name in answer] == drawn
     assert [name["name"] for name in answer if not name["novel"]] == known
     novel = names(client, model="known", seed=9, count=40, novel=True)
@@ -124,12 +124,12 @@ def test_novel_names_are_those_that_are_no_lines_of_the_corpus(
 def test_the_same_names_under_load_and_with_hardly_a_row_free(
     client: httpx2.Client, data: Path
 ) -> None:
-    fields = {"count": 60, "seed": 4, "min_length": 5}
+    fields: Query = {"count": 60, "seed": 4, "min_length": 5}
     alone = found(client, **fields)
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         crowd = list(pool.map(lambda _: found(client, **fields), range(6)))
     assert crowd == [alone] * 6
-    sample = {"model": "list", "length": 1_000_000}
+    sample: Query = {"model": "list", "length": 1_000_000}
     with (
         serve(data, max_streams=2) as small,
         small.stream("GET", "/sample", params=sample) as running,
@@ -176,7 +176,7 @@ def test_other_answers(client: httpx2.Client) -> None:
 
 def test_a_full_server_says_so(data: Path) -> None:
     with serve(data, max_streams=1) as client:
-        sample = {"model": "list", "length": 1_000_000}
+        sample: Query = {"model": "list", "length": 1_000_000}
         with client.stream("GET", "/sample", params=sample) as running:
             chunks = running.iter_raw()
             assert next(chunks)
@@ -198,7 +198,7 @@ def test_a_client_that_leaves_frees_its_rows(data: Path, accept: str) -> None:
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
 
             def all_rows_are_free() -> bool:
-                asked = {"model": "list", "length": 20_000}
+                asked: Query = {"model": "list", "length": 20_000}
                 answers = pool.map(lambda _: client.get("/sample", params=asked), range(8))
                 return {answer.status_code for answer in answers} == {200}
 
