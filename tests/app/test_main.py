@@ -59,7 +59,18 @@ def test_openapi_declares_our_problems(client: httpx2.Client) -> None:
 
 
 IMPERATIVES = {
-    *("Cancel", "Check", "Compare", "Complete", "Delete", "Download", "Draw", "Follow", "Generate"),
+    *(
+        "Cancel",
+        "Check",
+        "Compare",
+        "Complete",
+        "Delete",
+        "Download",
+        "Draw",
+        "Find",
+        "Follow",
+        "Generate",
+    ),
     *("Get", "Import", "Inspect", "List", "Resume", "Sample", "Show", "Train", "Upload"),
 }
 
