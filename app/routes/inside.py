@@ -93,7 +93,7 @@ async def inspect(model: PathModel, request: Request, services: ServicesDep) -> 
 
 @router.get(
     "/models/{model}/cells",
-    summary="Get what a model's cells track",
+    summary="Find what a model's cells track",
     response_model=CellRanking,
     responses={
         202: {

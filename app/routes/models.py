@@ -172,8 +172,8 @@ def _download_headers(reference: Reference, digest: str, kind: str) -> dict[str,
 async def import_model(
     model: PathModel, request: Request, response: Response, services: ServicesDep
 ) -> ModelView:
-    """The body is the zip of a checkpoint. What `latest` named before stays under the id of its
-    job."""
+    """The body is the zip of a checkpoint. The one that `latest` named before keeps the id of its
+    job as a tag."""
     try:
         reference = Reference.parse(model)
         check_publishable(reference)

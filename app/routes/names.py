@@ -60,7 +60,7 @@ _PAUSE_SECONDS = 0.05
 async def names(
     fields: Annotated[NamesQuery, Query()], request: Request, services: ServicesDep
 ) -> Response:
-    """Lines from a model of a list: as JSON in one piece, or as plain text, each when it is found.
+    """Lines in the style of a list: as JSON in one piece, or as plain text, each when found.
 
     A name is `novel` if it is not a line of the corpus. The search stops after 200 draws per
     requested name, even if names are missing.

@@ -81,7 +81,7 @@ async def train(
     services: ServicesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> StartedJob:
-    """Creates a job that trains on a text. When the answer comes, both are safe on disk.
+    """Creates a job that trains on a text. Once answered, both are safe on disk.
 
     Send the text as the file part `corpus` of a form, with the options as fields; or as the raw
     body, whatever its content type, with the options in the query; or send JSON with the

@@ -96,7 +96,7 @@ class Fields(BaseModel):
 class Page(Fields):
     """A page of a list: ``cursor`` is the ``next`` of the page before."""
 
-    limit: int = Field(50, ge=1, le=100, description="Most items of a page.")
+    limit: int = Field(50, ge=1, le=100, description="Maximum number of items.")
 
 
 def page(

@@ -10,10 +10,9 @@ from app.schemas.common import MAX_TEXT, Fields, ModelReference, Unknown
 class InspectedCharacter(BaseModel):
     """A character of the text.
 
-    ``probability`` and ``loss`` are those of this character before it was read. ``top``, the
-    guesses for the next character, and ``activations``, of the requested cells, follow after it
-    was read. In a bytes model the probability is the product of the bytes', and all else is that
-    of the last byte.
+    ``probability`` and ``loss`` are its own, before it was read; ``top`` (guesses for the next
+    character) and ``activations`` (of the requested cells) are those after it was read. In a bytes
+    model the probability is the product of the bytes', and all else belongs to the last byte.
     """
 
     char: str

@@ -9,7 +9,7 @@ from models.config import NetworkKind
 
 
 class ModelQuery(Page):
-    cursor: ModelReference | None = Field(None, description="The next of the page before.")
+    cursor: ModelReference | None = Field(None, description="`next` of the previous page.")
 
 
 class DownloadQuery(Fields):

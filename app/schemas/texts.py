@@ -123,10 +123,10 @@ class SampleQuery(Fields):
         None, ge=0, le=MAX_SEED, description="Random seed; the same one gives the same text."
     )
     top_k: int | None = Field(
-        None, ge=1, le=1 << 20, description="Sample from this many most likely characters."
+        None, ge=1, le=1 << 20, description="Number of most likely characters to sample from."
     )
     top_p: float | None = Field(
-        None, gt=0, le=1, description="Nucleus sampling: smallest set with this probability."
+        None, gt=0, le=1, description="Nucleus sampling: smallest set with this total probability."
     )
     stop: list[str] = Field(
         [], max_length=MAX_STOPS, description="Strings; the text ends before the first one found."
@@ -136,7 +136,7 @@ class SampleQuery(Fields):
         "error", description="Whether unknown characters are an error or skipped."
     )
     precision: Precision | None = Field(
-        None, description="exact is fp32, fast is int8; the best for the model by default."
+        None, description="Either exact (fp32) or fast (int8); by default the model's best."
     )
     probabilities: int = Field(
         0, ge=0, le=20, description="Alternatives to list for each character; not in plain text."
@@ -171,8 +171,12 @@ class NamesQuery(Fields):
     starts_with: str = Field(
         "", max_length=LONGEST, description="Beginning of every name.", examples=["Ka"]
     )
-    min_length: int = Field(1, ge=1, le=LONGEST, description="Fewest characters of a name.")
-    max_length: int = Field(LIST_LINE, ge=1, le=LONGEST, description="Most characters of a name.")
+    min_length: int = Field(
+        1, ge=1, le=LONGEST, description="Minimum length of a name, in characters."
+    )
+    max_length: int = Field(
+        LIST_LINE, ge=1, le=LONGEST, description="Maximum length of a name, in characters."
+    )
     novel: bool = Field(False, description="Draw only names that are not in the corpus.")
     temperature: Temperature = Field(
         1.0, description="Randomness; 0 always takes the most likely character.", examples=[0.8]

@@ -129,13 +129,13 @@ class ResumeRequest(Fields):
 
 
 class JobQuery(Page):
-    cursor: JobId | None = Field(None, description="The next of the page before.")
+    cursor: JobId | None = Field(None, description="`next` of the previous page.")
     status: Status | None = Field(None, description="Only jobs with this status.")
     model: ModelName | None = Field(None, description="Only jobs of this model.")
 
 
 class CorpusQuery(Page):
-    cursor: CorpusId | None = Field(None, description="The next of the page before.")
+    cursor: CorpusId | None = Field(None, description="`next` of the previous page.")
 
 
 class CorpusReport(BaseModel):

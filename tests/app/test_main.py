@@ -58,6 +58,41 @@ def test_openapi_declares_our_problems(client: httpx2.Client) -> None:
     )
 
 
+IMPERATIVES = {
+    *(
+        "Cancel",
+        "Check",
+        "Compare",
+        "Complete",
+        "Delete",
+        "Download",
+        "Draw",
+        "Find",
+        "Follow",
+        "Generate",
+    ),
+    *("Get", "Import", "Inspect", "List", "Resume", "Sample", "Show", "Train", "Upload"),
+}
+
+
+def test_openapi_says_what_everything_is_for(client: httpx2.Client) -> None:
+    """Endpoints in the imperative; parameters and fields of bodies in a sentence each."""
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for method, operation in operations.items():
+            place = f"{method} {path}"
+            assert operation["summary"].split()[0] in IMPERATIVES, place
+            for parameter in operation.get("parameters", ()):
+                name, words = parameter["name"], parameter.get("description", "")
+                assert is_sentence(words), f"{place}: {name}"
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                for name, schema in content["schema"].get("properties", {}).items():
+                    assert is_sentence(schema.get("description", "")), f"{place}: {name}"
+
+
+def is_sentence(text: str) -> bool:
+    return text.endswith(".") and text[0] == text[0].upper()
+
+
 # The process
 
 

@@ -214,14 +214,19 @@ def test_as_many_streams_as_there_may_be() -> None:
 
 def test_a_stop_ends_every_stream_and_thread() -> None:
     async def check() -> None:
-        decoder = toy_decoder(toy_checkpoint())
-        streams = Streams(limit=10, lanes=2)
-        readers = [streams.open(decoder, stream_of(seed, 1_000_000)) for seed in range(4)]
-        texts = [asyncio.ensure_future(read(reader)) for reader in readers]
-        await anext(aiter(readers[0]))
-        await asyncio.to_thread(streams.stop)
-        await asyncio.gather(*texts)
-        assert {reader.finish_reason for reader in readers} == {"shutdown"}
+        decoder, begun = toy_decoder(toy_checkpoint()), asyncio.Event()
+
+        async def follow(reader: StreamReader) -> None:
+            async for _ in reader:
+                begun.set()
+
+        async with running(lanes=2) as streams:
+            readers = [streams.open(decoder, stream_of(seed, 1_000_000)) for seed in range(4)]
+            following = [asyncio.ensure_future(follow(reader)) for reader in readers]
+            await begun.wait()
+            await asyncio.to_thread(streams.stop)
+            await asyncio.gather(*following)
+            assert {reader.finish_reason for reader in readers} == {"shutdown"}
 
     asyncio.run(check())
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("lane-")]

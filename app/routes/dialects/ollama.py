@@ -99,11 +99,15 @@ class Line(TypedDict):
 
 
 class OllamaOptions(Lenient):
-    """The supported ones of Ollama's options, and ``unknown``."""
+    """The supported subset of Ollama's options, plus ``unknown``."""
 
     temperature: float = Field(1.0, ge=0, le=10, description="Randomness; 0 is argmax.")
-    top_k: int | None = Field(None, description="Characters to sample from; 0 or less is all.")
-    top_p: float | None = Field(None, description="Probability to sample from; 1 is all.")
+    top_k: int | None = Field(
+        None, description="Number of most likely characters to sample from; 0 or less is all."
+    )
+    top_p: float | None = Field(
+        None, description="Nucleus sampling: smallest set with this total probability; 1 is all."
+    )
     seed: int | None = Field(None, description="Random seed; -1 is a drawn one.")
     num_predict: int = Field(DEFAULT_LENGTH, le=MAX_LENGTH, description="Characters to write.")
     stop: list[str] = Field([], max_length=MAX_STOPS)

@@ -97,14 +97,18 @@ class StreamOptions(Lenient):
 
 
 class CompletionRequest(Lenient):
-    """The supported ones of OpenAI's fields, and ``top_k`` and ``unknown``."""
+    """The supported subset of OpenAI's fields, plus ``top_k`` and ``unknown``."""
 
     model: str = Field(description="Model to use.")
     prompt: str = Field("", max_length=MAX_PRIME, description="Text to continue.")
     max_tokens: int = Field(DEFAULT_LENGTH, ge=1, le=MAX_LENGTH, description="Characters to write.")
     temperature: float = Field(1.0, ge=0, le=10, description="Randomness; 0 is argmax.")
-    top_p: float | None = Field(None, ge=0, le=1, description="Probability to sample from.")
-    top_k: int | None = Field(None, ge=1, le=1 << 20, description="Characters to sample from.")
+    top_p: float | None = Field(
+        None, ge=0, le=1, description="Nucleus sampling: smallest set with this total probability."
+    )
+    top_k: int | None = Field(
+        None, ge=1, le=1 << 20, description="Number of most likely characters to sample from."
+    )
     n: int = Field(1, ge=1, le=MAX_CHOICES, description="Completions to write.")
     seed: int | None = Field(None, description="Random seed; the same one gives the same text.")
     stop: list[str] = Field(
