@@ -10,6 +10,7 @@ from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.serving import serve
 from tests.toys import BYTES, toy_checkpoint
+from tests.uploads import names
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +44,9 @@ def dated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     registry.publish(Reference("toy", "v1"), toy_checkpoint(seed=1, created_at=date))
     registry.publish(Reference("bytes"), toy_checkpoint(vocabulary=BYTES))
     return data
+
+
+@pytest.fixture
+def name() -> str:
+    """A model name that no other test has."""
+    return next(names)

@@ -28,12 +28,6 @@ def client(data: Path) -> Iterator[httpx2.Client]:
         yield client
 
 
-@pytest.fixture
-def name() -> str:
-    """A model name that no other test has."""
-    return next(names)
-
-
 # Forms
 
 

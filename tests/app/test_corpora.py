@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from tests.serving import TEXT, problem, serve
-from tests.uploads import LIMIT, names
+from tests.uploads import LIMIT
 from worker.corpora import CorpusStore
 
 
@@ -23,12 +23,6 @@ def client(data: Path) -> Iterator[httpx2.Client]:
     """Of a server whose Redis is away, which no test here may notice."""
     with serve(data, max_upload_bytes=LIMIT) as client:
         yield client
-
-
-@pytest.fixture
-def name() -> str:
-    """A model name that no other test has."""
-    return next(names)
 
 
 def test_a_corpus_is_kept_with_its_report(client: httpx2.Client) -> None:

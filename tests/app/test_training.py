@@ -13,7 +13,7 @@ from app.schemas.training import OPTIONS, ResumeRequest, TrainForm, TrainRequest
 from models.options import MAX_SNAPSHOTS, TrainingOptions
 from models.presets import PRESETS
 from tests.serving import TEXT, serve, wrong_fields
-from tests.uploads import LIMIT, names, on_disk, part, post_form
+from tests.uploads import LIMIT, on_disk, part, post_form
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +26,6 @@ def client(data: Path) -> Iterator[httpx2.Client]:
     """Of a server whose Redis is away, which no test here may notice."""
     with serve(data, max_upload_bytes=LIMIT) as client:
         yield client
-
-
-@pytest.fixture
-def name() -> str:
-    """A model name that no other test has."""
-    return next(names)
 
 
 def test_an_empty_option_is_absent(client: httpx2.Client, name: str) -> None:
