@@ -14,8 +14,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
+from app.engine.callers import Caller, caller_of
 from app.engine.loaded import LoadedModel
-from app.engine.streams import ServerFull, StreamReader, Streams
+from app.engine.streams import ServerFull, StreamReader, Streams, TooManyStreams
 from app.http.negotiation import JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
@@ -71,7 +72,8 @@ async def names(
     starts_with = _checked(model, fields)
     seed = draw_seed() if fields.seed is None else fields.seed
     decoder = await run_in_threadpool(model.decoder, precision)
-    search = Search(services.streams, model, decoder, fields, starts_with, seed)
+    caller = caller_of(request.scope)
+    search = Search(services.streams, model, decoder, fields, starts_with, seed, caller)
     search.begin()
     headers = sample_headers(reference, model, seed, precision)
     chunks, media_type = _at_once(search), JSON
@@ -116,7 +118,7 @@ async def _at_once(search: "Search") -> AsyncIterator[bytes]:
 
 
 class Search:
-    """Draws until there are enough names; the caller closes it.
+    """Draws until there are enough names; whoever makes it closes it.
 
     ``drawn`` counts the draws looked at.
     """
@@ -129,11 +131,13 @@ class Search:
         fields: NamesQuery,
         starts_with: KnownText,
         seed: int,
+        caller: Caller,
     ) -> None:
         self.fields = fields
         self.seed = seed
         self.drawn = 0
         self._streams = streams
+        self._caller = caller
         self._model = model
         self._decoder = decoder
         self._starts_with = starts_with
@@ -143,7 +147,7 @@ class Search:
         self._ahead: deque[StreamReader] = deque()
 
     def begin(self) -> None:
-        """Opens the first draw. Raises ServerFull."""
+        """Opens the first draw. Raises ServerFull or TooManyStreams."""
         self._ahead.append(self._open(0))
 
     def close(self) -> None:
@@ -182,7 +186,7 @@ class Search:
         while len(self._ahead) < wanted:
             try:
                 reader = self._open(self.drawn + len(self._ahead))
-            except ServerFull:
+            except (ServerFull, TooManyStreams):
                 return
             self._ahead.append(reader)
 
@@ -195,7 +199,8 @@ class Search:
             stop=("\n",),
         )
         stream = Stream(self._model.vocabulary, self._starts_with.ids, options)
-        return self._streams.open(self._decoder, stream)
+        # What is drawn ahead leaves room for texts that somebody waits for.
+        return self._streams.open(self._decoder, stream, self._caller, ahead=bool(self._ahead))
 
     async def _take(self) -> tuple[str, str | None]:
         """Takes the next draw: its text and how it ended."""
