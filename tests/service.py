@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Up:
 
     data: Path
     log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,7 +62,9 @@ class Up:
             self.process = subprocess.Popen(
                 [*UP, "--port", str(self.port), "--data", str(self.data)],
                 cwd=ROOT,
-                env=clean | {"CHARLOOM_THREADS": "1", "CHARLOOM_PRETRAINED": "/nowhere"},
+                env=clean
+                | {"CHARLOOM_THREADS": "1", "CHARLOOM_PRETRAINED": "/nowhere"}
+                | dict(self.environment),
                 stdout=output,
                 stderr=output,
             )

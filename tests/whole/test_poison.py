@@ -25,7 +25,7 @@ from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.poison import NUMBER, Request, Sound, poisoned, send, thinned
 from tests.serving import TEXT
-from tests.support import ROOT
+from tests.support import ROOT, Say
 from tests.toys import BYTES, toy_checkpoint
 
 EACH = 4
@@ -225,7 +225,7 @@ def test_poison_in_one_request_is_no_others_death(
     redis_url: str,
     tmp_path: Path,
     everything: bool,
-    capsys: pytest.CaptureFixture[str],
+    say: Say,
 ) -> None:
     """No answer is a 5xx, and the texts of others stay byte for byte what they are alone."""
     with server(data, redis_url, tmp_path / "log") as client:
@@ -239,8 +239,7 @@ def test_poison_in_one_request_is_no_others_death(
         assert readers.wrong == []
         assert found == []
     assert "Traceback" not in (tmp_path / "log").read_text()
-    with capsys.disabled():
-        sys.stdout.write(
-            f"\n{len(chosen)} requests, {len(fields)} fields of {len(document['paths'])} "
-            f"endpoints; {readers.read} texts read meanwhile, none cut off or changed\n"
-        )
+    say(
+        f"\n{len(chosen)} requests, {len(fields)} fields of {len(document['paths'])} endpoints; "
+        f"{readers.read} texts read meanwhile, none cut off or changed"
+    )

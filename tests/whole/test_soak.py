@@ -22,6 +22,7 @@ from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.service import Up
 from tests.serving import TEXT, Query, eventually
+from tests.support import Say
 from tests.toys import toy_checkpoint
 
 pytestmark = [
@@ -40,16 +41,6 @@ WATCHED = ("server", "worker", "Valkey")
 CLIENTS = 6
 POINTS = 20
 """Of the curve."""
-
-
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
-    running = Up(tmp_path / "service", tmp_path / "log")
-    try:
-        eventually(running.answers, 60)
-        yield running
-    finally:
-        running.stop()
 
 
 class Traffic:
@@ -225,9 +216,7 @@ def _at_rest(up: Up) -> dict[str, int]:
     return found
 
 
-def test_memory_ends_where_it_began(
-    up: Up, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_memory_ends_where_it_began(up: Up, request: pytest.FixtureRequest, say: Say) -> None:
     seconds = request.config.getoption("--soak-seconds")
     traffic = Traffic(up)
     for _ in range(3):
@@ -242,8 +231,7 @@ def test_memory_ends_where_it_began(
             curve.append((time.monotonic() - began, resident(up)))
     after = _at_rest(up)
     curve.append((time.monotonic() - began, after))
-    with capsys.disabled():
-        sys.stdout.write("\n" + "\n".join(_lines(curve)) + f"\n{dict(traffic.done)}\n")
+    say("\n" + "\n".join(_lines(curve)) + f"\n{dict(traffic.done)}")
     assert traffic.wrong == []
     assert len(traffic.done) == len({*traffic.done}) >= 10
     assert up.client.get("/models").json()["models"] == []
