@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
-from app.http.bodies import json_body, read_json
+from app.http.bodies import json_body, read_json, schema_of
 from app.http.negotiation import EVENTS, JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
@@ -47,7 +47,7 @@ _DOCUMENTATION: dict[int | str, dict[str, Any]] = {
                 "example": 'event: text\ndata: {"text":"What say"}\n\nevent: end\n'
                 'data: {"finish_reason":"length","characters":8,"seed":7}\n\n',
             },
-            JSON: {"schema": SampleResult.model_json_schema()},
+            JSON: {"schema": schema_of(SampleResult)},
         },
         "headers": {
             name: {"schema": {"type": "string"}, "description": text}
