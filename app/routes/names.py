@@ -38,7 +38,7 @@ router = APIRouter(tags=["sampling"])
 DRAWS_PER_NAME = 200
 """Draws per requested name, after which there probably are no more such names."""
 
-MAX_CHARACTERS = 200_000
+MAX_CHARACTERS = 100_000
 """Characters read and drawn, after which a search ends: some seconds of a small model's."""
 
 SECONDS = 20.0
@@ -82,7 +82,7 @@ async def names(
     """Lines in the style of a list: as JSON in one piece, or as plain text, each when found.
 
     A name is `novel` if it is not a line of the corpus; white space around either does not count.
-    The search stops after 200 draws per requested name, 200,000 characters or 20 seconds, even if
+    The search stops after 200 draws per requested name, 100,000 characters or 20 seconds, even if
     names are missing: then `complete` is false.
     """
     kind = accepted(request, (JSON, TEXT))
