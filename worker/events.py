@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
+from models.json_lines import one_line
+
 EndStatus = Literal["finished", "cancelled", "failed"]
 
 
@@ -148,7 +150,7 @@ class EventLog:
             OSError: it cannot be written; the log is as it was.
         """
         record = {"id": self.last_id + 1, "event": event, "data": data}
-        line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        line = one_line(record).encode() + b"\n"
         self._cut()
         try:
             with self.path.open("ab") as file:
