@@ -85,7 +85,12 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
         CheckpointError: the data is not such an object.
     """
     try:
-        value = json.loads(data.decode(), parse_float=_finite, parse_constant=_finite)
+        value = json.loads(
+            data.decode(),
+            parse_float=_finite,
+            parse_constant=_finite,
+            object_pairs_hook=_without_repeats,
+        )
         if b"\\ud" in data.lower():
             # This may be half a surrogate pair, which UTF-8 cannot encode.
             json.dumps(value, ensure_ascii=False).encode()
@@ -148,6 +153,14 @@ def _parts_of(value: Any) -> Iterator[Any]:
         yield from value.values()
     elif isinstance(value, list):
         yield from value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        # Readers would disagree about which one counts.
+        raise ValueError("a name occurs twice")
+    return found
 
 
 def _finite(text: str) -> float:
