@@ -9,6 +9,7 @@ import os
 import secrets
 import stat
 import struct
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,12 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def unnamed_file(directory: Path) -> IO[bytes]:
+    """Opens a file in a directory, which is made, that is gone once closed, however we end."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=directory)
 
 
 def read_bounded(path: Path, limit: int) -> bytes:

@@ -21,9 +21,7 @@ _MAX_LINE = 256
 """Most characters of a line of text."""
 
 _YEARS = range(1970, 3000)
-_DATE = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
-)
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 class CorpusFacts(TypedDict, total=False):
@@ -103,11 +101,16 @@ def date(card: Card) -> datetime | None:
     """Returns when the checkpoint was made; None if the card has no such date."""
     text = card.get("created_at") or ""
     try:
-        moment = datetime.fromisoformat(text.upper()) if _DATE.fullmatch(text) else None
+        moment = datetime.fromisoformat(text) if _DATE.fullmatch(text) else None
         # An offset may lead out of the years that can be computed with.
         return moment if moment and moment.year in _YEARS and moment.timestamp() >= 0 else None
     except (OverflowError, ValueError):
         return None
+
+
+def created_at(card: Card) -> str | None:
+    """Returns the card's date as it stands there; None if it has none."""
+    return card.get("created_at") if date(card) else None
 
 
 def check_date(card: Card) -> None:

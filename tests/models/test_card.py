@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from models.checkpoints.card import Card, check_date, date, parse_card, read_card, readme
+from models.checkpoints.card import (
+    Card,
+    check_date,
+    created_at,
+    date,
+    parse_card,
+    read_card,
+    readme,
+)
 from models.config import NetworkConfig
 from models.files import CheckpointError
 
@@ -100,7 +108,6 @@ def test_a_part_of_another_type_is_refused(changed: dict[str, Any], words: str) 
     [
         "2026-01-02T03:04:05.000Z",
         "2026-01-02T03:04:05Z",
-        "2026-01-02t03:04:05z",
         "2026-01-02T03:04:05.123456789+05:30",
         "1970-01-01T00:00:00Z",
         "2999-12-31T23:59:59-23:59",
@@ -108,6 +115,7 @@ def test_a_part_of_another_type_is_refused(changed: dict[str, Any], words: str) 
 )
 def test_a_date_is_rfc_3339(text: str) -> None:
     assert date({"created_at": text}) is not None
+    assert created_at({"created_at": text}) == text
     check_date({"created_at": text})
 
 
@@ -129,6 +137,7 @@ def test_a_date_is_rfc_3339(text: str) -> None:
         "2026-01-02T03:04:60Z",
         "2026-01-02T03:04:05",
         "2026-01-02",
+        "2026-01-02t03:04:05z",
         "20260102T030405Z",
         "2026-W01-1T00:00:00Z",
         "2026-01-02 03:04:05Z",
@@ -139,6 +148,7 @@ def test_a_date_is_rfc_3339(text: str) -> None:
 )
 def test_what_is_no_date_is_none_and_no_import(text: str) -> None:
     assert date({"created_at": text}) is None
+    assert created_at({"created_at": text}) is None
     with pytest.raises(CheckpointError, match="created_at is not a date"):
         check_date({"created_at": text})
 
