@@ -420,11 +420,9 @@ class Streams:
             return True
         if ahead:
             return False
-        slowest = max(
-            (reader for lane in self.lanes for reader in lane.readers),
-            key=lambda reader: reader.seconds_behind,
-        )
-        if slowest.seconds_behind < PATIENCE_SECONDS:
+        readers = [reader for lane in self.lanes for reader in lane.readers]
+        slowest = max(readers, key=lambda reader: reader.seconds_behind, default=None)
+        if slowest is None or slowest.seconds_behind < PATIENCE_SECONDS:
             return False
         log.warning("a text ends unread to make room: its reader is too slow")
         self.gave_way += 1
