@@ -3,10 +3,12 @@
 Knows no checkpoint, only files, sizes, JSON and headers of safetensors.
 """
 
+import errno
 import json
 import math
 import os
 import secrets
+import shutil
 import stat
 import struct
 from collections.abc import Iterator
@@ -37,6 +39,22 @@ def write_durably(path: Path, data: bytes) -> None:
         sync_directory(path.parent)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that the disk, or its user's share of it, is full."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # safetensors raises its own error.
+    return f"(os error {errno.ENOSPC})" in str(error)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a directory as far as possible; another process may do the same."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sync_directory(path: Path) -> None:

@@ -10,7 +10,7 @@ import redis
 
 from app.supervisor.valkey import EmbeddedRedis
 from models.config import NetworkConfig
-from tests.support import TOY, MakeJob, StartWorker, WorkerProcess
+from tests.support import TOY, Horses, MakeJob, StartWorker, WorkerProcess
 from worker.corpora import CorpusStore
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
@@ -112,6 +112,14 @@ def make_job(store: JobStore, toy_corpus: str, data: Path) -> MakeJob:
         return job
 
     return make
+
+
+@pytest.fixture
+def horses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Horses:
+    """Of workers that are started after this."""
+    horses = Horses(tmp_path / "horses")
+    monkeypatch.setenv("PYTHONPATH", str(horses.directory))
+    return horses
 
 
 @pytest.fixture

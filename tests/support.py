@@ -94,6 +94,38 @@ class WorkerProcess:
         self.process.wait()
 
 
+@dataclass
+class Horses:
+    """Sabotages the processes of jobs before they import anything of ours, and counts starts."""
+
+    directory: Path
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir()
+        # Python imports it at each start, where PYTHONPATH names its directory.
+        (self.directory / "sitecustomize.py").write_text(
+            "import os, pathlib\n"
+            "job = os.environ.get('RQ_JOB_ID', '')\n"
+            "here = pathlib.Path(__file__).parent\n"
+            "if job:\n"
+            "    with (here / f'{job}.starts').open('a') as file:\n"
+            "        file.write(f'{os.getpid()}\\n')\n"
+            "if job and (here / f'{job}.code').exists():\n"
+            "    exec((here / f'{job}.code').read_text())\n"
+        )
+
+    def sabotage(self, job: Job, code: str) -> None:
+        (self.directory / f"{job.id}.code").write_text(code)
+
+    def heal(self, job: Job) -> None:
+        (self.directory / f"{job.id}.code").unlink()
+
+    def starts(self, job: Job) -> list[int]:
+        """Their pids."""
+        path = self.directory / f"{job.id}.starts"
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
 StartWorker = Callable[[], WorkerProcess]
 
 

@@ -8,7 +8,8 @@ A job is a directory ``<root>/<id>/``:
     running.json   its progress: options as resolved, device, last progress event
     events.jsonl   every event, one a line, with increasing ids
     state/         the trainer's last two generations
-    attempts.json  how often an attempt died without further progress
+    attempts.json  how often it was attempted without further progress
+    reserve        room on the disk for its end; gone once it has ended
     cancel         present once a client asked to cancel
     result.json    the terminal state; a job that has one never changes by itself
     lock           held (flock) by the process that works on it: the kernel says so, not a clock
@@ -24,13 +25,13 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, cast
 
 from models.errors import Conflict, NotFound
-from models.files import sync_directory, write_durably
+from models.files import is_disk_full, remove, sync_directory, write_durably
 from worker.clock import timestamp
 from worker.events import (
     EndData,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     # At run time it would bring numpy, and with it threads, into each worker.
     from models.checkpoints.card import BaselineFigures
 
+Written = TypeVar("Written")
+
 Status = Literal["queued", "running", "paused", "cancelling", "finished", "cancelled", "failed"]
 
 JOB_ID = re.compile(r"[0-9a-f]{22}", re.ASCII)
@@ -53,6 +56,9 @@ _LOCK_PATIENCE = 2.0
 """Seconds that a worker waits for a lock: reading a status holds it for an instant."""
 _CANCEL_PATIENCE = 0.2
 """The same for a client, who waits for the answer."""
+
+RESERVE = 16 << 10
+"""Bytes kept on disk until a job has ended, so that its end can be written on a full disk."""
 
 
 class JobSpec(TypedDict):
@@ -68,7 +74,8 @@ class JobSpec(TypedDict):
 class Running(TypedDict, total=False):
     """``running.json``: empty before the first attempt.
 
-    ``paused`` says why a job waits, and ``needs_bytes`` for how much room on the disk.
+    ``paused`` says why a job waits, ``until`` when it resumes at the earliest, in seconds since the
+    epoch, and ``needs_bytes`` for how much room on the disk it waits then.
     """
 
     started_at: str
@@ -78,6 +85,7 @@ class Running(TypedDict, total=False):
     baseline: "BaselineFigures | None"
     needs_bytes: int
     paused: ErrorText
+    until: float
 
 
 class JobResult(TypedDict):
@@ -172,6 +180,7 @@ class JobStore:
             staged = self.root / f".stage-{job_id}"
             staged.mkdir()
             write_durably(staged / "spec.json", json.dumps(spec).encode())
+            reserve(staged)
             staged.rename(self.root / job_id)
             sync_directory(self.root)
         return self.get(job_id), True
@@ -236,6 +245,14 @@ class JobStore:
             job.directory.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
+    def sweep(self) -> None:
+        """Removes what killed processes left half made or half deleted."""
+        with self._creating():
+            # Whoever stages holds the lock.
+            left = [*self.root.glob(".stage-*"), *(self.root / ".keys").glob(".*")]
+        for path in (*left, *self.root.glob(".gone-*")):
+            remove(path)
+
     def resume(self, job_id: str, raised: Mapping[str, Any]) -> "Job":
         """Makes an ended job continue from its last state.
 
@@ -253,6 +270,7 @@ class JobStore:
             if job.result() is None:
                 raise NotEnded("the job has not ended: it needs no resume")
             self.check_name(job.model)
+            reserve(job.directory)
             if raised:
                 spec = JobSpec(**job.spec)
                 spec["options"] = {**spec["options"], **raised}
@@ -380,27 +398,48 @@ class Job:
     def request_cancel(self) -> JobEvent | None:
         """Asks the worker to stop. A job without one ends here and now.
 
+        Where the disk is too full to write the end, it is only asked for: the reconciler writes it.
+
         Returns:
             The ``end`` event if it ended here.
 
         Raises:
+            UnknownJob: it has just been deleted.
             Ended: it has ended already.
         """
         if self.result() is not None:
             raise Ended("the job has ended already")
-        (self.directory / "cancel").touch()
-        with self.lock(_CANCEL_PATIENCE) as held:
-            if held and self.result() is None:
-                return self.finish("cancelled")
+        try:
+            self._with_room(lambda: (self.directory / "cancel").touch())
+            with self.lock(_CANCEL_PATIENCE) as held:
+                if held and self.result() is None:
+                    return self.finish("cancelled")
+        except FileNotFoundError:
+            raise UnknownJob(self.id) from None
+        except OSError as error:
+            if not is_disk_full(error) or not self.cancel_requested():
+                raise
         return None
 
     def finish(self, status: EndStatus, error: ErrorText | None = None) -> JobEvent:
-        """Writes the terminal state; the caller holds the lock."""
+        """Writes the terminal state, on a full disk too; the caller holds the lock."""
         end: EndData = {"status": status, "error": error}
-        event = EventLog(self.directory).append("end", end)
         result: JobResult = {"status": status, "error": error, "finished_at": timestamp()}
-        write_durably(self.directory / "result.json", json.dumps(result).encode())
+        data = json.dumps(result).encode()
+        event = self._with_room(lambda: EventLog(self.directory).append("end", end))
+        self._with_room(lambda: write_durably(self.directory / "result.json", data))
+        (self.directory / "reserve").unlink(missing_ok=True)
         return event
+
+    def _with_room(self, write: Callable[[], Written]) -> Written:
+        """Writes; on a full disk once more, in the place of the reserve."""
+        try:
+            return write()
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            (self.directory / "reserve").unlink(missing_ok=True)
+            return write()
 
     def set_running(self, values: Running) -> None:
         """Replaces ``running()``. Not synced: after a power cut it may be older."""
@@ -414,6 +453,11 @@ class Job:
         found = [event for event in EventTail(self.directory).read() if event.id > after]
         last = found[-1] if found and ended else None
         return [event for event in found if event.event != "end" or event is last]
+
+
+def reserve(directory: Path) -> None:
+    """Takes the room for a job's end, in bytes that no file system stores in less."""
+    (directory / "reserve").write_bytes(os.urandom(RESERVE))
 
 
 def _try_lock(descriptor: int, patience: float) -> bool:

@@ -32,6 +32,8 @@ from worker.trainer.journal import Journal
 BYTES_PER_PARAMETER = 48
 """Disk that a job needs: weights and moments three times, and a checkpoint as often."""
 
+REPAIRED = "files made from the corpus were damaged: they were made again from the text"
+
 
 class _PlanFile(TypedDict):
     """``plan.json``; ``init_from`` is the digest of the model that training continues from."""
@@ -82,23 +84,30 @@ class JobPlan:
     def seed(self) -> int:
         return self.plan.training.seed
 
-    def take_up(self) -> Trainer:
+    def take_up(self) -> tuple[Trainer, int]:
         """A trainer in the newest sound state of the job, else at its beginning.
+
+        Returns:
+            The trainer, and the number of newer states, which are damaged.
 
         Raises:
             Failure: the model to continue from cannot be.
         """
-        for tensors, rest in generations.load(self.job.state_directory):
+        damaged = 0
+        for state in generations.load_all(self.job.state_directory):
             trainer = self._new_trainer()
             try:
-                trainer.load_state_dict(tensors, rest)
-            except (KeyError, RuntimeError):
-                continue
-            return trainer
+                if state is not None:
+                    trainer.load_state_dict(*state)
+                    return trainer, damaged
+            except (KeyError, TypeError, ValueError, RuntimeError):
+                # Of another network, as a hand may leave it.
+                pass
+            damaged += 1
         trainer = self._new_trainer()
         if self.origin is not None:
             trainer.network.load_state_dict(self._weights_of(self.origin))
-        return trainer
+        return trainer, damaged
 
     def _new_trainer(self) -> Trainer:
         training = self.plan.training
@@ -126,11 +135,14 @@ def prepare(job: Job, place: Workplace, journal: Journal) -> JobPlan:
         Failure: it cannot be trained.
         UnknownCorpus: its corpus was deleted.
         CorpusError: its corpus cannot be read as the options say.
+        DamagedCorpus: its text is not the one that was sent.
     """
     asked = TrainingOptions.from_json(job.spec["options"])
     corpus_id = job.spec["corpus_id"]
     # For the encoded text, until the network's size is known.
     journal.update(needs_bytes=2 * place.corpora.size(corpus_id))
+    if place.corpora.verify(corpus_id, asked.symbols):
+        journal.notice({"code": "corpus_repaired", "text": REPAIRED})
     scan = place.corpora.scan(corpus_id, asked.symbols)
     plan, origin = _decide(job, asked, scan, place, journal)
     options = {**job.spec["options"], **plan.resolved}

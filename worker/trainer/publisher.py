@@ -5,6 +5,7 @@ A checkpoint is published before the event that says so. Knows no optimizer and 
 
 import copy
 import json
+import math
 from dataclasses import replace
 from typing import cast
 
@@ -45,6 +46,7 @@ class Publisher:
         self._baseline_file = plan.job.directory / "baseline.json"
         self._lines = line_hashes(plan.corpus, MAX_LINES)
         self._card = _card(plan)
+        self._floor = self._published_loss()
         if self._baseline_file.exists():
             self._card |= cast(Card, json.loads(self._baseline_file.read_bytes()))
 
@@ -69,7 +71,12 @@ class Publisher:
         self._amend()
 
     def publish_best(self, network: CharNetwork, step: int, val_loss: float) -> None:
-        """Publishes a checkpoint as ``latest``; another job's stays under the id of that job."""
+        """Publishes a checkpoint as ``latest``; another job's stays under the id of that job.
+
+        Not instead of a better one of this job, whose training may have had to start over.
+        """
+        if val_loss > self._floor:
+            return
         self._models.keep_latest(self._job.model, besides=self._job.id)
         self._publish(LATEST, self._checkpoint(network, step, val_loss))
 
@@ -126,6 +133,14 @@ class Publisher:
         except (UnknownModel, CheckpointError):
             pass
         return None
+
+    def _published_loss(self) -> float:
+        try:
+            card = self._models.entry(Reference(self._job.model)).card
+        except (UnknownModel, CheckpointError):
+            return math.inf
+        loss = card.get("val_loss") if card.get("job_id") == self._job.id else None
+        return math.inf if loss is None else loss
 
     def _checkpoint(self, network: CharNetwork, step: int, val_loss: float) -> Checkpoint:
         config, corpus = self._plan.plan.config, self._plan.corpus
