@@ -8,7 +8,6 @@ import json
 import math
 import os
 import secrets
-import shutil
 import stat
 import struct
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from models.errors import Damaged
+from models.places import set_aside
 
 _MAX_DEPTH = 16
 
@@ -35,7 +35,11 @@ def write_durably(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        staged.replace(path)
+        try:
+            staged.replace(path)
+        except IsADirectoryError:
+            set_aside(path)
+            staged.replace(path)
         sync_directory(path.parent)
     finally:
         staged.unlink(missing_ok=True)
@@ -47,14 +51,6 @@ def is_disk_full(error: BaseException) -> bool:
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     # safetensors raises its own error.
     return f"(os error {errno.ENOSPC})" in str(error)
-
-
-def remove(path: Path) -> None:
-    """Removes a file or a directory as far as possible; another process may do the same."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def sync_directory(path: Path) -> None:

@@ -167,9 +167,10 @@ def _create_job(
 
 def _started(corpora: CorpusStore, devices: DeviceStore, job: Job) -> StartedJob:
     corpus_id = job.spec["corpus_id"]
-    options = TrainingOptions.from_json(job.spec["options"])
     corpus = None
-    with suppress(UnknownCorpus):
+    # Damaged ones are reported where they are needed.
+    with suppress(UnknownCorpus, ValueError):
+        options = TrainingOptions.from_json(job.spec["options"])
         report = corpora.scan(corpus_id, options.symbols).report
         seconds = feasibility.estimated_seconds(
             devices, report.distinct, report.characters, options

@@ -21,7 +21,6 @@ from models.files import (
     parse_object,
     read_bounded,
     read_tensor_header,
-    remove,
     sync_directory,
     write_durably,
 )
@@ -229,12 +228,3 @@ def test_a_header_without_form_is_refused(data: bytes) -> None:
 )
 def test_a_full_disk_is_told_from_other_errors(error: Exception, is_full: bool) -> None:
     assert is_disk_full(error) is is_full
-
-
-def test_what_another_process_removes_too_is_removed(tmp_path: Path) -> None:
-    (tmp_path / "directory" / "in it").mkdir(parents=True)
-    (tmp_path / "file").touch()
-    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    for path in (*tmp_path.iterdir(), tmp_path / "gone"):
-        remove(path)
-    assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,8 @@ from typing import Literal
 
 from rq.job import Retry
 
-from models.files import is_disk_full, remove
+from models.files import is_disk_full
+from models.places import remove
 from worker import logs
 from worker.events import ErrorText
 from worker.jobs import Job, JobStore, UnknownJob, reserve

@@ -19,9 +19,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Self
 
 from models.files import is_disk_full, write_durably
+from models.places import remove
 from worker import logs
 from worker.events import ErrorText, EventLog
-from worker.jobs import Job, Running
+from worker.job_files import Running
+from worker.jobs import Job
 from worker.live import LiveEvents
 from worker.reconciler import LONGEST_PAUSE
 from worker.trainer import generations
@@ -64,7 +66,10 @@ class Attempts:
         return found if kinds <= {int, bool} else cls()
 
     def keep(self, job: Job) -> None:
-        write_durably(job.directory / "attempts.json", json.dumps(asdict(self)).encode())
+        path = job.directory / "attempts.json"
+        if path.is_dir():
+            remove(path)
+        write_durably(path, json.dumps(asdict(self)).encode())
 
     def at(self, step: int) -> Self:
         """The count at a saved step: that of a later one begins anew."""
@@ -117,7 +122,7 @@ def count(job: Job, live: LiveEvents, death: Death) -> bool:
         Whether to try again at once, because it got further than the one before. Otherwise the job
         is paused or has failed.
     """
-    (job.directory / "reserve").unlink(missing_ok=True)
+    remove(job.directory / "reserve")
     before = Attempts.of(job)
     tally = before.at(generations.newest_step(job.state_directory))
     tally = replace(tally, deaths=tally.deaths + 1, open=False)
@@ -144,7 +149,7 @@ def count(job: Job, live: LiveEvents, death: Death) -> bool:
 
 def wait_for_room(job: Job) -> None:
     """Pauses a job until there is room on the disk, longer each time that it was not enough."""
-    (job.directory / "reserve").unlink(missing_ok=True)
+    remove(job.directory / "reserve")
     pause = 0.0
     try:
         tally = Attempts.of(job).at(generations.newest_step(job.state_directory))
