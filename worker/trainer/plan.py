@@ -7,6 +7,7 @@ of steps.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
@@ -18,6 +19,7 @@ from models.options import TrainingOptions
 from models.text.corpus import Corpus, Scan, ScanReport
 from models.training.planning import Plan, TooLarge, make_plan
 from models.training.trainer import Trainer, new_network
+from worker import logs
 from worker.clock import timestamp
 from worker.corpora import CorpusStore
 from worker.devices import Device, DeviceStore
@@ -33,6 +35,8 @@ BYTES_PER_PARAMETER = 48
 """Disk that a job needs: weights and moments three times, and a checkpoint as often."""
 
 REPAIRED = "files made from the corpus were damaged: they were made again from the text"
+
+log = logs.logger(__name__)
 
 
 class _PlanFile(TypedDict):
@@ -137,7 +141,10 @@ def prepare(job: Job, place: Workplace, journal: Journal) -> JobPlan:
         CorpusError: its corpus cannot be read as the options say.
         DamagedCorpus: its text is not the one that was sent.
     """
-    asked = TrainingOptions.from_json(job.spec["options"])
+    try:
+        asked = TrainingOptions.from_json(job.spec["options"])
+    except ValueError as error:
+        raise Failure("The options of the job are damaged", f"{error}: start a new job.") from None
     corpus_id = job.spec["corpus_id"]
     # For the encoded text, until the network's size is known.
     journal.update(needs_bytes=2 * place.corpora.size(corpus_id))
@@ -163,12 +170,17 @@ def _decide(
     """The plan, and the digest of the model to continue from, if any; both kept."""
     path = job.directory / "plan.json"
     options = job.spec["options"]
-    if not path.exists():
+    decided = _decided(path)
+    if decided is None:
+        if generations.newest_step(job.state_directory):
+            raise Failure(
+                "The plan of the job is damaged",
+                "Its saved state fits no other: start a new job. What it published stays.",
+            )
         plan, origin = _new_plan(asked, scan, place)
     else:
-        saved: _PlanFile = json.loads(path.read_bytes())
-        plan, origin = Plan.from_json(saved["plan"]), saved["init_from"]
-        if saved["asked"] == options:
+        known, plan, origin = decided
+        if known == options:
             return plan, origin
         plan = _raise_limits(plan, options, scan, place.device)
     kept: _PlanFile = {"asked": options, "plan": plan.to_json(), "init_from": origin}
@@ -176,6 +188,18 @@ def _decide(
     for notice in plan.notices:
         journal.notice(NoticeData(code=notice["code"], text=notice["text"]))
     return plan, origin
+
+
+def _decided(path: Path) -> tuple[Mapping[str, Any], Plan, str | None] | None:
+    """The options, the plan and the origin that were decided; None if they cannot be read."""
+    try:
+        saved: _PlanFile = json.loads(path.read_bytes())
+        return saved["asked"], Plan.from_json(saved["plan"]), saved["init_from"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.error("the plan of job %s is damaged: %r", path.parent.name, error)
+        return None
 
 
 def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Plan, str | None]:

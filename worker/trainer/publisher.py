@@ -7,9 +7,12 @@ import copy
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
+from pydantic import with_config
+from typing_extensions import TypedDict
 
 from models.checkpoints.card import BaselineFigures, Card
 from models.checkpoints.format import MAX_LINES, VALIDATION_BYTES, Checkpoint
@@ -26,6 +29,8 @@ from models.training.network import CharNetwork
 from models.training.trainer import VALIDATION_LIMIT, evaluate
 from models.units import bits
 from worker.clock import timestamp
+from worker.job_files import NGramFigures
+from worker.records import RECORD, DamagedRecord, Records
 from worker.trainer import memorisation
 from worker.trainer.baseline import CountedBaseline
 from worker.trainer.device import device_name
@@ -33,6 +38,17 @@ from worker.trainer.journal import Journal
 from worker.trainer.plan import JobPlan
 
 SAMPLE_LENGTH = 400
+
+
+@with_config(RECORD)
+class _Counted(TypedDict):
+    """``baseline.json``: the figures, and the digest of the published n-gram model."""
+
+    baseline: NGramFigures
+    ngram: str
+
+
+_BASELINES = Records(_Counted)
 
 
 class Publisher:
@@ -47,8 +63,7 @@ class Publisher:
         self._lines = line_hashes(plan.corpus, MAX_LINES)
         self._card = _card(plan)
         self._floor = self._published_loss()
-        if self._baseline_file.exists():
-            self._card |= cast(Card, json.loads(self._baseline_file.read_bytes()))
+        self._card |= _counted(self._baseline_file)
 
     @property
     def baseline(self) -> BaselineFigures | None:
@@ -171,6 +186,14 @@ class Publisher:
         self._journal.checkpoint(
             {"step": step, "model": reference.full, "digest": digest, "val_loss": val_loss}
         )
+
+
+def _counted(path: Path) -> Card:
+    """The baseline that an earlier attempt counted; without one that is sound, it is counted."""
+    try:
+        return cast(Card, _BASELINES.read(path) or {})
+    except DamagedRecord:
+        return {}
 
 
 def _card(plan: JobPlan) -> Card:
