@@ -10,6 +10,7 @@ import os
 import secrets
 import stat
 import struct
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,12 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def unnamed_file(directory: Path) -> IO[bytes]:
+    """Opens a file in a directory, which is made, that is gone once closed, however we end."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=directory)
+
+
 def read_bounded(path: Path, limit: int) -> bytes:
     """Returns a file's bytes, without allocating more than the limit.
 
@@ -99,7 +106,12 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
         CheckpointError: the data is not such an object.
     """
     try:
-        value = json.loads(data.decode(), parse_float=_finite, parse_constant=_finite)
+        value = json.loads(
+            data.decode(),
+            parse_float=_finite,
+            parse_constant=_finite,
+            object_pairs_hook=_without_repeats,
+        )
         if b"\\ud" in data.lower():
             # This may be half a surrogate pair, which UTF-8 cannot encode.
             json.dumps(value, ensure_ascii=False).encode()
@@ -162,6 +174,14 @@ def _parts_of(value: Any) -> Iterator[Any]:
         yield from value.values()
     elif isinstance(value, list):
         yield from value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        # Readers would disagree about which one counts.
+        raise ValueError("a name occurs twice")
+    return found
 
 
 def _finite(text: str) -> float:

@@ -128,6 +128,9 @@ class Horses:
 
 StartWorker = Callable[[], WorkerProcess]
 
+Say = Callable[[str], None]
+"""Prints a line while tests run."""
+
 
 def is_alive(pid: int) -> bool:
     try:
