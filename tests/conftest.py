@@ -10,7 +10,7 @@ import redis
 
 from app.supervisor.valkey import EmbeddedRedis
 from models.config import NetworkConfig
-from tests.support import TOY, Horses, MakeJob, StartWorker, WorkerProcess
+from tests.support import TOY, Horses, MakeJob, SmallDisk, StartWorker, WorkerProcess
 from worker.corpora import CorpusStore
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
@@ -65,6 +65,16 @@ def settings(data: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Wor
     monkeypatch.setenv("CHARLOOM_REDIS_URL", redis_url)
     monkeypatch.setenv("CHARLOOM_THREADS", "1")
     return WorkerSettings.from_environment()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A file system of its own; where none may be mounted, the test is skipped."""
+    disk = SmallDisk(tmp_path / "disk")
+    if not disk.mount():
+        pytest.skip("nobody but root may mount a small disk")
+    yield disk
+    disk.unmount()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,6 +125,30 @@ class Horses:
         """Their pids."""
         path = self.directory / f"{job.id}.starts"
         return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+@dataclass
+class SmallDisk:
+    """Eight megabytes that can be filled to the last byte."""
+
+    root: Path
+
+    def mount(self) -> bool:
+        self.root.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(self.root)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", "-l", str(self.root)], check=True)
+
+    def fill(self) -> None:
+        for size in (1 << 16, 1):
+            with (self.root / "ballast").open("ab", buffering=0) as file, suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
+
+    def free(self) -> None:
+        (self.root / "ballast").unlink()
 
 
 StartWorker = Callable[[], WorkerProcess]
