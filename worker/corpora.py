@@ -27,14 +27,13 @@ from typing import IO, Any, NotRequired, Required, TypedDict, cast
 
 from models.errors import Conflict, Damaged, NotFound
 from models.files import sync_directory, write_durably
+from models.places import staged, sweep
 from models.text.cleaning import CorpusError
 from models.text.corpus import Corpus, Scan, ScanReport, encode, scan
 from models.text.doctor import RareSymbol
 from models.text.vocab import Tokens, Vocabulary
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_ABANDONED = 3600.0
-"""Seconds without a byte after which an upload belongs to a process that has died."""
 
 _FORMAT = 2
 """Of the files that keep a scan or a report: those of another format are made anew."""
@@ -123,13 +122,9 @@ class CorpusStore:
     @contextmanager
     def upload(self) -> Iterator[Upload]:
         """A place for incoming bytes; removed after the block unless ``add`` took them."""
-        staged = self.root / f".stage-{secrets.token_hex(8)}"
-        staged.mkdir()
-        try:
-            with (staged / "original").open("wb") as file:
-                yield Upload(staged / "original", file)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+        with staged(self.root / f".stage-{secrets.token_hex(8)}") as place:
+            with (place / "original").open("wb") as file:
+                yield Upload(place / "original", file)
 
     def add(
         self, upload: Upload, tokens: Tokens, check: Callable[[Scan], None] | None = None
@@ -158,9 +153,9 @@ class CorpusStore:
         found = scan(upload.path, tokens)
         if check:
             check(found)
-        staged = upload.path.parent
-        _write_scan(staged, found)
-        if not self._place(staged, target):
+        place = upload.path.parent
+        _write_scan(place, found)
+        if not self._place(place, target):
             _write_scan(target, found)
         return corpus_id, found.report
 
@@ -207,11 +202,11 @@ class CorpusStore:
         # An earlier release kept no digest: then nothing is known to be damaged.
         return is_recorded
 
-    def _place(self, staged: Path, target: Path) -> bool:
-        """Moves a corpus into place; False if the same bytes are there already."""
-        sync_directory(staged)
+    def _place(self, place: Path, target: Path) -> bool:
+        """Moves a corpus into its place; False if the same bytes are there already."""
+        sync_directory(place)
         try:
-            staged.rename(target)
+            place.rename(target)
         except OSError:
             if not target.is_dir():
                 raise
@@ -298,13 +293,7 @@ class CorpusStore:
 
     def sweep(self) -> None:
         """Removes what killed processes left half written or half deleted."""
-        for path in (*self.root.glob(".stage-*"), *self.root.glob(".gone-*")):
-            try:
-                touched = max(p.stat().st_mtime for p in (path, *path.iterdir()))
-            except FileNotFoundError:
-                continue
-            if touched < time.time() - _ABANDONED:
-                shutil.rmtree(path, ignore_errors=True)
+        sweep((*self.root.glob(".stage-*"), *self.root.glob(".gone-*")))
 
     def _directory(self, corpus_id: str) -> Path:
         directory = self.root / corpus_id
