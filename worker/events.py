@@ -3,7 +3,6 @@
 A line that is damaged hides only itself. Knows no job but its directory, and nothing of Redis.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pydantic import with_config
 from typing_extensions import TypedDict
 
 from models.files import CheckpointError, open_file
+from models.json_lines import one_line
 from models.places import is_there, set_aside
 from worker.clock import timestamp
 from worker.records import RECORD, Count, DamagedRecord, Number, Records
@@ -237,7 +237,7 @@ class EventLog:
         """
         at = timestamp()
         record = {"id": self.last_id + 1, "at": at, "event": event, "data": data}
-        line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        line = one_line(record).encode() + b"\n"
         self._cut()
         try:
             with self.path.open("ab") as file:

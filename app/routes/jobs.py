@@ -1,7 +1,6 @@
 """Jobs: listed, followed, cancelled, resumed and deleted. Knows no training."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Annotated
@@ -19,6 +18,7 @@ from app.http.validation import validated
 from app.routes.services import JobDep, ServicesDep
 from app.schemas.common import PathJob, page
 from app.schemas.training import JobList, JobQuery, JobView, ResumeRequest
+from models.json_lines import one_line
 from models.options import TrainingOptions
 from worker.corpora import CorpusStore
 from worker.events import JobEvent, ProgressData
@@ -158,7 +158,7 @@ async def follow_job(
     """
     events = services.queue.events.follow(job, _event_id(last_event_id))
     async for event in _until(services.stopping, events):
-        yield ServerSentEvent(raw_data=json.dumps(event.data), event=event.event, id=str(event.id))
+        yield ServerSentEvent(raw_data=one_line(event.data), event=event.event, id=str(event.id))
 
 
 def _event_id(header: str | None) -> int:

@@ -8,7 +8,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, BackgroundTasks, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from app.http.bodies import CORPUS, is_json, read_json, receive_text
+from app.http.bodies import CORPUS, is_json, read_json, receive_text, schema_of
 from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import query_fields
 from app.http.validation import repeated_fields, validated
@@ -37,7 +37,7 @@ IdempotencyKey = Annotated[
 
 def _train_documentation() -> dict[str, Any]:
     """Documents the three ways into ``POST /train``, which FastAPI cannot see."""
-    options = TrainForm.model_json_schema()["properties"]
+    options = schema_of(TrainForm)["properties"]
     form = {CORPUS: {"type": "string", "format": "binary", "description": "The text."}} | options
     return {
         "parameters": [
@@ -60,7 +60,7 @@ def _train_documentation() -> dict[str, Any]:
                         "required": [CORPUS, "model"],
                     }
                 },
-                "application/json": {"schema": TrainRequest.model_json_schema()},
+                "application/json": {"schema": schema_of(TrainRequest)},
                 "text/plain": {"schema": {"type": "string"}},
             },
         },
