@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -18,10 +19,17 @@ from starlette.requests import ClientDisconnect
 from models.checkpoints.registry import Registry
 from models.errors import Unavailable
 from models.inside.cells import Findings
+from models.inside.reader import Stopped
 from models.inside.results import analyse
 
 MAX_WAITING = 16
 """Most texts that wait to be read."""
+
+MAX_SEARCHES = 8
+"""Most models whose cells are searched or wait for it."""
+
+SEARCH_SECONDS = 600.0
+"""After which a search is given up."""
 
 READING, SEARCHING = 5, 19
 """Niceness of the threads. Decoder threads have the server's own."""
@@ -38,9 +46,19 @@ class ServerBusy(Unavailable):
 
     code = "server_busy"
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = f"{MAX_WAITING} texts are waiting to be read") -> None:
+        super().__init__(f"{what} already: try again in a moment")
+
+
+class OutOfTime(Unavailable):
+    """The work was given up because it took longer than it may."""
+
+    code = "out_of_time"
+
+    def __init__(self, seconds: float) -> None:
         super().__init__(
-            f"{MAX_WAITING} texts are waiting to be read already: try again in a moment"
+            f"the server did not finish within {seconds:.0f} seconds and has stopped: try again "
+            "when it is less busy, with a shorter text or a smaller model"
         )
 
 
@@ -51,7 +69,7 @@ class Background:
         self._registry = registry
         self._reading = _threads("read", READING)
         self._searching = _threads("search", SEARCHING)
-        self._searches: dict[str, Future[Findings]] = {}
+        self._searches: dict[tuple[str, str], Future[Findings | None]] = {}
         self._waiting = 0
         self._stopping = threading.Event()
 
@@ -91,18 +109,39 @@ class Background:
         """The findings of a search of a checkpoint's cells; None while it runs. Starts the search.
 
         Raises:
-            CheckpointError, FloatingPointError, OSError, Stopped: the search failed; the next
-                call starts another one.
+            ServerBusy: as many searches as there may be run and wait.
+            CheckpointError, FloatingPointError, OSError, OutOfTime, Stopped: the search failed;
+                the next call starts another one.
         """
-        future = self._searches.get(digest)
+        future = self._searches.get((name, digest))
         if future is None:
-            self._searches[digest] = self._searching.submit(
-                analyse, self._registry, name, digest, self._stopping.is_set
-            )
+            self._forget_ended()
+            if len(self._searches) >= MAX_SEARCHES:
+                raise ServerBusy(f"the cells of {MAX_SEARCHES} models are being searched")
+            self._searches[name, digest] = self._searching.submit(self._search, name, digest)
         elif future.done():
-            del self._searches[digest]
+            del self._searches[name, digest]
             return future.result()
         return None
+
+    def _forget_ended(self) -> None:
+        """Makes room: what was found is with the checkpoint, and nobody came for what failed."""
+        if len(self._searches) >= MAX_SEARCHES:
+            self._searches = {k: one for k, one in self._searches.items() if not one.done()}
+
+    def _search(self, name: str, digest: str) -> Findings | None:
+        end = time.monotonic() + SEARCH_SECONDS
+        try:
+            return analyse(
+                self._registry,
+                name,
+                digest,
+                lambda: self._stopping.is_set() or time.monotonic() > end,
+            )
+        except Stopped:
+            if self._stopping.is_set():
+                raise
+            raise OutOfTime(SEARCH_SECONDS) from None
 
     def stop(self) -> None:
         """Tells all work to give up."""
