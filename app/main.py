@@ -3,6 +3,7 @@
 Knows the parts, not how they work.
 """
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -158,9 +159,11 @@ def _lifespan(settings: ServerSettings) -> Any:
             name="reconciler",
         )
         reconciler.start()
+        sweeping = asyncio.create_task(services.loaded.keep_swept())
         try:
             yield
         finally:
+            sweeping.cancel()
             stopped.set()
             await run_in_threadpool(reconciler.join)
             await run_in_threadpool(services.streams.stop)

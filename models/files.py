@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from models.errors import Damaged
+from models.places import set_aside
 
 _MAX_DEPTH = 16
 
@@ -34,7 +35,11 @@ def write_durably(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        staged.replace(path)
+        try:
+            staged.replace(path)
+        except IsADirectoryError:
+            set_aside(path)
+            staged.replace(path)
         sync_directory(path.parent)
     finally:
         staged.unlink(missing_ok=True)

@@ -26,6 +26,8 @@ CODES = {
     "corpus_deleted": "The corpus of the job was deleted.",
     "corpus_in_use": "An unfinished job still needs the corpus.",
     "cross_origin": "A page of another origin may not call this endpoint.",
+    "damaged_corpus": "The files of the corpus are damaged: upload it again.",
+    "damaged_job": "The files of the job are damaged, so it can only be deleted.",
     "damaged_model": "The files of the model are damaged.",
     "disk_full": "The server has no disk space left; nothing was kept.",
     "insufficient_scope": "The API key lacks the scope that the endpoint needs.",

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from fastapi.concurrency import run_in_threadpool
@@ -15,7 +16,7 @@ from app.schemas.common import Unknown
 from app.schemas.texts import SampleQuery
 from models.arrays import Ids
 from models.checkpoints.reference import Reference
-from models.decoding.batch import Stream
+from models.decoding.batch import Piece, Stream
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions
 from models.text.vocab import UnknownCharacters, Vocabulary
@@ -25,6 +26,12 @@ DRAWN_SEEDS = 2**53
 
 SHOWN_NAMES = 20
 """Most models that an error lists."""
+
+MAX_LISTED = 1_000_000
+"""Most characters and alternatives of an answer in one piece, which takes about 40 bytes each."""
+
+LISTED_AT_ONCE = 256
+"""Characters with alternatives that become JSON in one step, of about a millisecond."""
 
 SKIPPING_ROUNDS = 3
 """A hostile text could need thousands."""
@@ -41,6 +48,11 @@ class Opened:
     reader: StreamReader
     echoed: str
     began: float
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether an ended text is incomplete: neither its length nor a stop ended it."""
+        return self.reader.finish_reason not in ("length", "stop")
 
     @property
     def headers(self) -> dict[str, str]:
@@ -77,6 +89,15 @@ def derived_seed(seed: int, index: int) -> int:
     return int.from_bytes(mixed, "little") >> 1
 
 
+def listed(piece: Piece) -> Iterator[Piece]:
+    """Yields a piece in parts whose characters become JSON in one step each."""
+    last = (max(1, len(piece.characters)) - 1) // LISTED_AT_ONCE
+    for index in range(last + 1):
+        begin = index * LISTED_AT_ONCE
+        end = None if index == last else begin + LISTED_AT_ONCE
+        yield Piece(piece.text[begin:end], piece.characters[begin:end])
+
+
 @dataclass(frozen=True, slots=True)
 class KnownText:
     """A text as a model reads it, its ids, [length], and the number of characters left out."""
@@ -94,7 +115,7 @@ def known_text(
     Raises:
         Problem: 422 for unknown characters, unless they are to be skipped.
     """
-    text = vocabulary.normalise(text)
+    text = vocabulary.as_read(text)
     try:
         return KnownText(text, vocabulary.encode(text), 0)
     except UnknownCharacters as error:
@@ -166,7 +187,7 @@ class Texts:
         stream = Stream(
             model.vocabulary,
             prime.ids,
-            _options(fields, seed),
+            _options(fields, seed, model.vocabulary),
             probabilities=fields.probabilities,
             keep_state=keep_state,
             begin=saved.state if saved else None,
@@ -200,12 +221,13 @@ class Texts:
             ) from None
 
 
-def _options(fields: SampleQuery, seed: int) -> SampleOptions:
+def _options(fields: SampleQuery, seed: int, vocabulary: Vocabulary) -> SampleOptions:
     return SampleOptions(
         seed,
         fields.temperature,
         fields.length,
         fields.top_k or 0,
         fields.top_p or 0.0,
-        tuple(fields.stop),
+        # As the text comes, which has no other forms.
+        tuple(map(vocabulary.normalise, fields.stop)),
     )

@@ -256,6 +256,15 @@ class Registry:
             raise UnknownModel(reference)
         return digest
 
+    def serves(self, name: str, digest: str) -> bool:
+        """Returns whether a tag of a name, or its n-gram model, has this digest now."""
+        if self._tags(name).naming(digest):
+            return True
+        try:
+            return self.ngram(name)[0] == digest
+        except (UnknownModel, CheckpointError):
+            return False
+
     def before(self, reference: Reference) -> str | None:
         """Returns the digest that a tag named before the current one; None if unknown."""
         return next(iter(self._tags(reference.name).digests(reference.tag)[1:]), None)

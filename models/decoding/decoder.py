@@ -70,6 +70,13 @@ class Decoder:
         self._weights = weights
         self._plain = OnnxSession(build_graph(config, weights, precision))
 
+    @property
+    def bytes(self) -> int:
+        """Estimates the memory of its sessions."""
+        # Not by its name, which would make it.
+        filtering: OnnxSession | None = self.__dict__.get("_filtering")
+        return self._plain.bytes + (filtering.bytes if filtering else 0)
+
     @cached_property
     def _filtering(self) -> OnnxSession:
         """The graph with top-k and top-p; separate, because sorting costs every row."""

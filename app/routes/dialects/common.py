@@ -88,14 +88,13 @@ def close(opened: Sequence[Opened]) -> None:
 
 def failure(opened: Opened) -> Problem | None:
     """The reason that an ended text is incomplete; None if it is complete."""
-    match opened.reader.finish_reason:
-        case "shutdown":
-            return Problem(
-                503, "shutting_down", "the server is shutting down", headers={"Retry-After": "5"}
-            )
-        case "error":
-            return Problem(422, "not_finite", "the network's output overflowed: try another prompt")
-    return None
+    if not opened.broke_off:
+        return None
+    if opened.reader.finish_reason == "shutdown":
+        return Problem(
+            503, "shutting_down", "the server is shutting down", headers={"Retry-After": "5"}
+        )
+    return Problem(422, "not_finite", "the network's output overflowed: try another prompt")
 
 
 async def merged(

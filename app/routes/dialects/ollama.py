@@ -4,9 +4,8 @@ Errors are ``{"error": text}``, durations are nanoseconds. There is no chat: a c
 continues a text, and a prompt is always raw. Knows no other dialect.
 """
 
-import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
@@ -40,6 +39,7 @@ from app.schemas.common import Unknown
 from app.schemas.texts import MAX_BODY, MAX_PRIME, MAX_STOP, MAX_STOPS, SampleQuery
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Entry
+from models.json_lines import one_line
 
 router = APIRouter(prefix="/api", tags=["Ollama's dialect"])
 
@@ -166,7 +166,11 @@ class Shown(Lenient):
 
 def error(problem: Problem) -> Response:
     """A problem in Ollama's shape."""
-    return JSONResponse({"error": said(problem, _FIELDS)}, status(problem), problem.headers)
+    return JSONResponse(_error(problem), status(problem), problem.headers)
+
+
+def _error(problem: Problem) -> dict[str, str]:
+    return {"error": said(problem, _FIELDS)}
 
 
 @router.get("/version", summary="Get the version (Ollama)")
@@ -291,7 +295,7 @@ class Generation:
         async for text in self._texts():
             yield _json(_line(self._model, text))
         if problem := failure(self.opened):
-            yield bytes(error(problem).body) + b"\n"
+            yield _json(_error(problem))
         else:
             yield _json(self._last())
 
@@ -328,5 +332,5 @@ class Generation:
         }
 
 
-def _json(line: Line) -> bytes:
-    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+def _json(line: Mapping[str, object]) -> bytes:
+    return one_line(line).encode() + b"\n"
