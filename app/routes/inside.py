@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse, Response
 from numpy.typing import NDArray
 
 from app.engine.background import Background, OutOfTime, Result, ShouldStop
+from app.engine.callers import caller_of
 from app.engine.loaded import LoadedNetwork
 from app.http.bodies import json_body, read_json
 from app.http.problems import RETRY_SECONDS, Problem, responses, unprocessable
@@ -118,7 +119,7 @@ async def inspect(model: PathModel, request: Request, services: ServicesDep) -> 
         **responses(404, 422, 503),
     },
 )
-async def cells(model: PathModel, services: ServicesDep) -> Response:
+async def cells(model: PathModel, request: Request, services: ServicesDep) -> Response:
     """Cells found on one half of the validation text, and scored on the other."""
     reference = Reference.from_client(model)
     name, digest = reference.name, await run_in_threadpool(services.models.resolve, reference)
@@ -126,7 +127,7 @@ async def cells(model: PathModel, services: ServicesDep) -> Response:
     if found is None:
         with _problems():
             # None too if it was deleted meanwhile: the next request is told.
-            found = services.background.search(name, digest)
+            found = services.background.search(caller_of(request.scope).name, name, digest)
     if found is None:
         nothing = {"hypotheses": None, "share": None}
         return JSONResponse(nothing, 202, headers={"Retry-After": RETRY_SECONDS})

@@ -26,6 +26,7 @@ from app.engine.background import (
     Background,
     ServerBusy,
 )
+from app.engine.callers import SCOPE_KEY, Caller
 from app.routes import inside
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -34,13 +35,13 @@ from tests.serving import eventually, problem, serve
 from tests.toys import toy_checkpoint
 
 
-def a_client(*, leaves: bool = False) -> Request:
+def a_client(name: str = "", *, leaves: bool = False) -> Request:
     async def receive() -> Message:
         if leaves:
             return {"type": "http.disconnect"}
         return await asyncio.Future()
 
-    return Request({"type": "http"}, receive)
+    return Request({"type": "http", SCOPE_KEY: Caller(name)}, receive)
 
 
 def run(registry: Registry, work: Callable[[Background], Any]) -> None:
@@ -70,29 +71,71 @@ def test_its_threads_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         searched: Any = None
         while searched is None:
             await asyncio.sleep(0)
-            searched = threads.search("toy", "d")
+            searched = threads.search("", "toy", "d")
         assert searched == max(own, SEARCHING)
         assert niceness() == own
 
     run(Registry(tmp_path), check)
 
 
+def waiting_for(threads: Background, go: threading.Event, name: str) -> "asyncio.Future[bool]":
+    """A text that is read until the event."""
+    return asyncio.ensure_future(threads.read(a_client(name), lambda _: go.wait(20)))
+
+
 def test_so_many_may_wait_and_no_more(tmp_path: Path) -> None:
     go = threading.Event()
 
     async def check(threads: Background) -> None:
-        waiting = [
-            asyncio.ensure_future(threads.read(a_client(), lambda _: go.wait(20)))
-            for _ in range(MAX_WAITING)
-        ]
+        waiting = [waiting_for(threads, go, str(name)) for name in range(MAX_WAITING)]
         await asyncio.sleep(0)
         with pytest.raises(ServerBusy):
-            await threads.read(a_client(), lambda _: None)
+            await threads.read(a_client("one more"), lambda _: None)
         go.set()
         assert all(await asyncio.gather(*waiting))
         assert await threads.read(a_client(), lambda _: "read") == "read"
 
     run(Registry(tmp_path), check)
+
+
+def test_a_caller_has_half_of_what_the_others_leave(tmp_path: Path) -> None:
+    """So whoever comes finds a place, however many texts the others send."""
+    go = threading.Event()
+
+    async def check(threads: Background) -> None:
+        shares = {}
+        for name in "abcde":
+            many = [waiting_for(threads, go, name) for _ in range(MAX_WAITING)]
+            await asyncio.sleep(0)
+            busy = [one for one in many if one.done()]
+            assert all(isinstance(one.exception(), ServerBusy) for one in busy)
+            shares[name] = len(many) - len(busy)
+        assert shares == {"a": 8, "b": 4, "c": 2, "d": 1, "e": 1}
+        go.set()
+
+    run(Registry(tmp_path), check)
+
+
+def test_callers_take_turns(tmp_path: Path) -> None:
+    read: list[str] = []
+    go = threading.Event()
+
+    async def check(threads: Background) -> None:
+        first = waiting_for(threads, go, "first")
+        await asyncio.sleep(0)
+        others = [
+            asyncio.ensure_future(threads.read(a_client(name[0]), lambda _, n=name: read.append(n)))  # type: ignore[misc]
+            for name in ("a1", "a2", "a3", "b1", "b2", "c1")
+        ]
+        gone = asyncio.ensure_future(threads.read(a_client("d"), lambda _: read.append("d1")))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.sleep(0)
+        go.set()
+        await asyncio.gather(first, *others)
+
+    run(Registry(tmp_path), check)
+    assert read == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
 
 def test_work_is_told_when_its_client_leaves(tmp_path: Path) -> None:
@@ -125,12 +168,12 @@ def test_a_search_runs_once_and_again_where_it_failed(
     monkeypatch.setattr(background, "analyse", analyse)
 
     async def outcome(threads: Background) -> Any:
-        while (found := threads.search("toy", "d")) is None:
+        while (found := threads.search("", "toy", "d")) is None:
             await asyncio.sleep(0)
         return found
 
     async def check(threads: Background) -> None:
-        assert threads.search("toy", "d") is None
+        assert threads.search("", "toy", "d") is None
         with pytest.raises(FloatingPointError):
             await outcome(threads)
         assert await outcome(threads) == "found"
@@ -169,7 +212,8 @@ def test_texts_wait_their_turn_and_samples_do_not(
         return trace(*args, **options)
 
     monkeypatch.setattr(inside, "trace", held)
-    count = MAX_WAITING
+    # All of them come from one IP address.
+    count = MAX_WAITING // 2
     with serve(toys) as client, concurrent.futures.ThreadPoolExecutor(count) as pool:
 
         def inspect() -> httpx2.Response:
@@ -286,9 +330,10 @@ def test_so_many_searches_wait_and_no_more(tmp_path: Path, monkeypatch: pytest.M
     with serve(tmp_path) as client:
         try:
             asked = [client.get(f"/models/{name}/cells") for name in names]
-            assert [one.status_code for one in asked] == [202] * MAX_SEARCHES + [503] * 2
+            most = MAX_SEARCHES // 2
+            assert [one.status_code for one in asked] == [202] * most + [503] * (10 - most)
             assert all(int(one.headers["retry-after"]) > 0 for one in asked)
-            assert "8 models" in problem(asked[-1], 503, "server_busy")["detail"]
+            assert "cells of too many" in problem(asked[-1], 503, "server_busy")["detail"]
             assert client.get("/models/m0/cells").status_code == 202
             assert client.get("/sample?model=m9&length=5").status_code == 200
             assert begun == ["m0"]
@@ -296,3 +341,23 @@ def test_so_many_searches_wait_and_no_more(tmp_path: Path, monkeypatch: pytest.M
             go.set()
         # Once some have ended, though nobody came for what they found, there is room.
         eventually(lambda: client.get("/models/m9/cells").status_code == 202)
+
+
+def test_a_caller_has_half_of_the_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(background, "analyse", lambda *_: go.wait(60))
+
+    async def check(threads: Background) -> None:
+        half = MAX_SEARCHES // 2
+        for caller in ("a", "b"):
+            for number in range(half):
+                assert threads.search(caller, caller, str(number)) is None
+            with pytest.raises(ServerBusy):
+                threads.search(caller, caller, "more")
+        with pytest.raises(ServerBusy):
+            threads.search("c", "c", "1")
+        # What another caller began may be asked for by anybody.
+        assert threads.search("c", "a", "0") is None
+        go.set()
+
+    run(Registry(tmp_path), check)
