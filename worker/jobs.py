@@ -27,7 +27,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, cast
 
 from models.errors import Conflict, NotFound
 from models.files import sync_directory, write_durably
@@ -56,12 +56,16 @@ _CANCEL_PATIENCE = 0.2
 
 
 class JobSpec(TypedDict):
-    """``spec.json``; ``options`` are ``models.options.TrainingOptions`` as JSON."""
+    """``spec.json``; ``options`` are ``models.options.TrainingOptions`` as JSON.
+
+    ``asked`` are the first ones, once a resume has raised some.
+    """
 
     id: str
     model: str
     corpus_id: str
     options: Mapping[str, Any]
+    asked: NotRequired[Mapping[str, Any]]
     created_at: str
 
 
@@ -255,6 +259,7 @@ class JobStore:
             self.check_name(job.model)
             if raised:
                 spec = JobSpec(**job.spec)
+                spec.setdefault("asked", spec["options"])
                 spec["options"] = {**spec["options"], **raised}
                 write_durably(job.directory / "spec.json", json.dumps(spec).encode())
             for name in ("cancel", "attempts.json"):

@@ -28,6 +28,7 @@ CODES = {
     "cross_origin": "A page of another origin may not call this endpoint.",
     "damaged_model": "The files of the model are damaged.",
     "disk_full": "The server has no disk space left; nothing was kept.",
+    "idempotency_key_reused": "The Idempotency-Key was sent before with another request.",
     "insufficient_scope": "The API key lacks the scope that the endpoint needs.",
     "internal_error": "The server failed; its log says why.",
     "invalid_corpus": "The text cannot be trained on.",
