@@ -20,7 +20,19 @@ from app.access.keys import KeyRing
 from app.access.table import needed_for
 from app.http import handlers, problems
 from app.http.envelope import Envelope
-from app.routes import corpora, health, inside, jobs, metrics, models, names, pages, sample, train
+from app.routes import (
+    corpora,
+    downloads,
+    health,
+    inside,
+    jobs,
+    metrics,
+    models,
+    names,
+    pages,
+    sample,
+    train,
+)
 from app.routes.dialects import ollama, openai
 from app.routes.services import open_services
 from app.settings import ServerSettings
@@ -65,6 +77,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         jobs.router,
         corpora.router,
         models.router,
+        downloads.router,
         sample.router,
         names.router,
         inside.router,

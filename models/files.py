@@ -9,12 +9,14 @@ import os
 import secrets
 import stat
 import struct
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from models.errors import Damaged
+from models.places import set_aside
 
 _MAX_DEPTH = 16
 
@@ -33,7 +35,11 @@ def write_durably(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        staged.replace(path)
+        try:
+            staged.replace(path)
+        except IsADirectoryError:
+            set_aside(path)
+            staged.replace(path)
         sync_directory(path.parent)
     finally:
         staged.unlink(missing_ok=True)
@@ -45,6 +51,12 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def unnamed_file(directory: Path) -> IO[bytes]:
+    """Opens a file in a directory, which is made, that is gone once closed, however we end."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=directory)
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
@@ -85,7 +97,12 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
         CheckpointError: the data is not such an object.
     """
     try:
-        value = json.loads(data.decode(), parse_float=_finite, parse_constant=_finite)
+        value = json.loads(
+            data.decode(),
+            parse_float=_finite,
+            parse_constant=_finite,
+            object_pairs_hook=_without_repeats,
+        )
         if b"\\ud" in data.lower():
             # This may be half a surrogate pair, which UTF-8 cannot encode.
             json.dumps(value, ensure_ascii=False).encode()
@@ -148,6 +165,14 @@ def _parts_of(value: Any) -> Iterator[Any]:
         yield from value.values()
     elif isinstance(value, list):
         yield from value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        # Readers would disagree about which one counts.
+        raise ValueError("a name occurs twice")
+    return found
 
 
 def _finite(text: str) -> float:

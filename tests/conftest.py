@@ -25,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     ours.addoption("--kills", type=int, default=50, help="of -m chaos, in all")
     ours.addoption("--seed", type=int, help="of -m chaos: the same kills again")
     ours.addoption("--rewrite-docs", action="store_true", help="writes docs/commands.md anew")
+    ours.addoption("--soak-seconds", type=int, default=600, help="of -m soak, of traffic")
     ours.addoption("--fuzz-seconds", type=int, default=20, help="of -m fuzz, for each target")
 
 

@@ -96,6 +96,9 @@ class WorkerProcess:
 
 StartWorker = Callable[[], WorkerProcess]
 
+Say = Callable[[str], None]
+"""Prints a line while tests run."""
+
 
 def is_alive(pid: int) -> bool:
     try:

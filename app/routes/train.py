@@ -159,7 +159,7 @@ def _create_job(
     try:
         with corpora.kept(corpus_id):
             job, is_new = jobs.create(model, corpus_id, options.to_json(), key)
-            if not is_new:
+            if not is_new and job.spec_damage is None:
                 _check_same(job, (model, options, corpus_id))
             return job, is_new
     except UnknownCorpus:
@@ -182,9 +182,10 @@ def _check_same(job: Job, asked: Asked) -> None:
 
 def _started(corpora: CorpusStore, devices: DeviceStore, job: Job) -> StartedJob:
     corpus_id = job.spec["corpus_id"]
-    options = TrainingOptions.from_json(job.spec["options"])
     corpus = None
-    with suppress(UnknownCorpus):
+    # Damaged ones are reported where they are needed.
+    with suppress(UnknownCorpus, ValueError):
+        options = TrainingOptions.from_json(job.spec["options"])
         report = corpora.scan(corpus_id, options.symbols).report
         seconds = feasibility.estimated_seconds(
             devices, report.distinct, report.characters, options

@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from models.checkpoints.card import Card, HistoryPoint, parse_point, read_card
+from models.checkpoints.card import Card, read_card
 from models.checkpoints.format import (
     FILES,
     MANIFEST,
-    MAX_HISTORY,
     MAX_JSON,
     Checkpoint,
     read,
@@ -33,6 +32,7 @@ from models.checkpoints.format import (
     read_vocabulary,
     write,
 )
+from models.checkpoints.history import HistoryPoint, read_history
 from models.checkpoints.ngrams import NGramFiles
 from models.checkpoints.reference import (
     DIGEST,
@@ -320,15 +320,15 @@ class Registry:
         return Entry(reference, digest, tags, read_config(directory), read_card(directory))
 
     def history(self, reference: Reference) -> list[HistoryPoint]:
-        """Reads a model's losses and samples over the steps, oldest first.
+        """Reads a model's losses, then its samples, over the steps, oldest first, thinned.
 
         Raises:
             UnknownModel: there is no such model or tag.
             CheckpointError: it is damaged.
         """
         directory = self._directory(reference.name, self.resolve(reference))
-        data = read_bounded(directory / "history.jsonl", MAX_HISTORY)
-        return [parse_point(line) for line in data.splitlines()]
+        with open_file(directory / "history.jsonl") as file:
+            return read_history(file)
 
     def entries(self) -> Iterator[Entry]:
         """Yields every undamaged model and tag, in the order of ``references``."""

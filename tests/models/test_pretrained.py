@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.schemas.inside import CellRanking
-from models.checkpoints.card import HistoryPoint
+from models.checkpoints.history import HistoryPoint
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.decoding.batch import Batch, Stream

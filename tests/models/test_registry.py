@@ -217,7 +217,7 @@ def test_deleting_a_tag_leaves_the_others(registry: Registry) -> None:
 def test_what_could_not_be_read_again_is_not_published(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint_format, "MAX_HISTORY", 1000)
+    monkeypatch.setitem(checkpoint_format._LIMITS, "history.jsonl", 1000)
     with pytest.raises(CheckpointError, match=r"history\.jsonl would be too large"):
         registry.publish(Reference("linux"), a_checkpoint(history=100))
     assert registry.names() == hidden(registry) == []

@@ -19,7 +19,8 @@ from worker.events import (
     ProgressData,
     SampleData,
 )
-from worker.jobs import Job, Running
+from worker.job_files import Running
+from worker.jobs import Job
 from worker.live import LiveEvents
 from worker.trainer.history import TrainingHistory
 

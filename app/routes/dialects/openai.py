@@ -9,7 +9,6 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
-from datetime import datetime
 from typing import Any, Literal, TypedDict
 
 from fastapi import APIRouter, Request
@@ -41,6 +40,7 @@ from app.routes.services import ServicesDep
 from app.routes.texts import MAX_LISTED, Opened, listed
 from app.schemas.common import PathModel, Unknown
 from app.schemas.texts import MAX_PRIME, MAX_STOP, MAX_STOPS, SampleQuery
+from models.checkpoints.card import date
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Entry
 from models.decoding.batch import Character, Piece
@@ -199,14 +199,11 @@ def show_model(model: PathModel, services: ServicesDep) -> OpenAIModel:
 
 
 def _model(entry: Entry) -> OpenAIModel:
-    try:
-        created = int(datetime.fromisoformat(str(entry.card.get("created_at"))).timestamp())
-    except ValueError:
-        created = 0
+    made = date(entry.card)
     return {
         "id": str(entry.reference),
         "object": "model",
-        "created": created,
+        "created": int(made.timestamp()) if made else 0,
         "owned_by": "charloom",
     }
 
