@@ -18,7 +18,7 @@ from tests.serving import Query, serve
 from tests.toys import toy_checkpoint
 
 LETTERS = Vocabulary("characters", sorted(map(ord, "\n abcé")))
-BYTES = Vocabulary("bytes", sorted(set("\r\n abcé\u0301\ufeff".encode())))
+BYTES = Vocabulary("bytes", sorted(set("\r\n abceé\u0301\ufeff".encode())))
 DECOMPOSED = "e\u0301"
 
 
