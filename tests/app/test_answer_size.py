@@ -96,4 +96,4 @@ def test_events_with_alternatives_are_small(client: httpx2.Client) -> None:
     assert max(map(len, lines)) < 300_000
     read = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
     assert sum(len(one["characters"]) for one in read) == 5000
-    assert max(len(one["characters"]) for one in read) == texts.LISTED_AT_ONCE
+    assert max(len(one["characters"]) for one in read) <= texts.LISTED_AT_ONCE

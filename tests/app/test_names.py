@@ -13,6 +13,7 @@ import httpx2
 import numpy as np
 import pytest
 
+from app.engine.callers import NOBODY
 from app.engine.loaded import LoadedModels
 from app.engine.streams import Streams
 from app.routes import names as search
@@ -201,7 +202,9 @@ async def a_search(
     model = await LoadedModels(Registry(data / "models"), 1 << 30).get(Reference("list"))
     starts_with = KnownText("", ALPHABET.encode(""), 0)
     asked, decoder = NamesQuery(**fields), model.decoder("exact")
-    return search.Search(streams, model, decoder, asked, starts_with, asked.seed or 0, clock)
+    return search.Search(
+        streams, model, decoder, asked, starts_with, asked.seed or 0, NOBODY, clock
+    )
 
 
 async def searched(

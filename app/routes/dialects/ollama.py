@@ -14,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field, field_validator
 
+from app.engine.callers import caller_of
 from app.http.bodies import json_body, read_json
 from app.http.problems import Problem, unprocessable
 from app.http.streaming import ClosingResponse
@@ -260,7 +261,8 @@ async def generate(request: Request, services: ServicesDep) -> Response:
         reference = Reference.from_client(fields.model)
         await services.loaded.get(reference)
         return JSONResponse(_last_line(reference.full, "load"))
-    (opened,) = await open_texts(services.texts, fields.sample(options), 1)
+    query, caller = fields.sample(options), caller_of(request.scope)
+    (opened,) = await open_texts(services.texts, query, 1, caller)
     generation = Generation(opened, began)
     if fields.stream:
         return ClosingResponse(generation.lines(), NDJSON, opened.headers, lambda: close([opened]))
