@@ -7,8 +7,10 @@ import asyncio
 import logging
 import resource
 import socket
+import struct
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,11 +20,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app import __version__
 from app.access import deadlines
+from app.http.streaming import CUT
 from app.main import create_app
 from app.routes.services import Services
 from app.settings import ServerSettings, explained, refusal
 from worker import logs
 from worker.data import DataError, open_data
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 SEND_BUFFER = 256 << 10
 """Bytes that the kernel keeps until they are acknowledged; by default it keeps megabytes. Several
@@ -53,6 +59,7 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=UNSENT)
+        self.app = self._with_cut(self.app)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -66,6 +73,23 @@ class _Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._unwatch()
+
+    def _with_cut(self, app: "ASGI3Application") -> "ASGI3Application":
+        """The application, which may also cut the connection off in the middle of an answer."""
+
+        async def cuttable(scope: Any, receive: Any, send: Any) -> None:
+            extensions = {**scope.get("extensions", {}), CUT: self._cut}
+            scope["extensions"] = extensions
+            await app(scope, receive, send)
+
+        return cuttable
+
+    def _cut(self) -> None:
+        if self.conn.their_http_version == b"1.0":
+            # There the end of the connection is that of the answer: only a reset is none.
+            connection = self.transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.close()
 
     def _watch(self) -> None:
         in_a_request = self.cycle is not None and not self.cycle.response_complete
