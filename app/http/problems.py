@@ -30,6 +30,7 @@ CODES = {
     "damaged_job": "The files of the job are damaged, so it can only be deleted.",
     "damaged_model": "The files of the model are damaged.",
     "disk_full": "The server has no disk space left; nothing was kept.",
+    "idempotency_key_reused": "The Idempotency-Key was sent before with another request.",
     "insufficient_scope": "The API key lacks the scope that the endpoint needs.",
     "internal_error": "The server failed; its log says why.",
     "invalid_corpus": "The text cannot be trained on.",

@@ -6,11 +6,10 @@ Knows one file, no layout of a directory.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, cast
 
 from models.config import NetworkConfig
-from models.files import CheckpointError, parse_object, read_bounded
+from models.files import CheckpointError, parse_object
 from models.text.novelty import MemorisationFigures
 from models.text.vocab import Tokens
 from models.units import bits
@@ -70,10 +69,6 @@ class Card(TypedDict, total=False):
     ngram: str
     memorisation: MemorisationFigures
     pretrained: bool
-
-
-def read_card(directory: Path) -> Card:
-    return parse_card(read_bounded(directory / "card.json", MAX_CARD))
 
 
 def parse_card(content: bytes) -> Card:
