@@ -50,7 +50,8 @@ class NGramFigures(TypedDict):
 class Running(TypedDict, total=False):
     """``running.json``: empty before the first attempt.
 
-    ``paused`` says why a job waits, and ``needs_bytes`` for how much room on the disk.
+    ``paused`` says why a job waits, ``until`` when it resumes at the earliest, in seconds since the
+    epoch, and ``needs_bytes`` for how much room on the disk it waits then.
     """
 
     started_at: str
@@ -60,6 +61,7 @@ class Running(TypedDict, total=False):
     baseline: NGramFigures | None
     needs_bytes: Count
     paused: ErrorText
+    until: Number
 
 
 @with_config(RECORD)

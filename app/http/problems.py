@@ -52,6 +52,7 @@ CODES = {
     "not_finite": "The network's numbers overflow.",
     "not_ready": "Storage or Redis does not answer.",
     "not_utf8": "The text is not UTF-8.",
+    "out_of_time": "The work took longer than it may.",
     "range_not_satisfiable": "The file ends before the range that was asked for.",
     "rate_limited": "Too many requests; see the Retry-After header.",
     "server_busy": "Too many texts wait to be read.",
