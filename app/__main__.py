@@ -197,9 +197,12 @@ def main() -> None:
     host, port = listener.getsockname()[:2]
     log.info("listening on %s port %d", host, port)
     try:
-        Server(create_app(settings)).run(sockets=[listener])
+        server = Server(create_app(settings))
+        server.run(sockets=[listener])
     except KeyboardInterrupt:
         return
+    if not server.started:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
