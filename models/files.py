@@ -3,6 +3,7 @@
 Knows no checkpoint, only files, sizes, JSON and headers of safetensors.
 """
 
+import errno
 import json
 import math
 import os
@@ -44,6 +45,14 @@ def write_durably(path: Path, data: bytes, mode: int = 0o666) -> None:
         sync_directory(path.parent)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that the disk, or its user's share of it, is full."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # safetensors raises its own error.
+    return f"(os error {errno.ENOSPC})" in str(error)
 
 
 def sync_directory(path: Path) -> None:

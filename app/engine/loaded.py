@@ -148,16 +148,11 @@ class LoadedNGram:
 
 
 class LoadedModels:
-    """Loaded models by digest, within a memory limit; the newest is kept whatever its size.
-
-    ``damaged`` are digests of checkpoints in whose place older ones are served.
-    """
+    """Loaded models by digest, within a memory limit; the newest is kept whatever its size."""
 
     def __init__(self, registry: Registry, memory_limit: int) -> None:
         self.registry = registry
         self.memory_limit = memory_limit
-        self.damaged: set[str] = set()
-        self._instead: dict[str, str] = {}
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
 
@@ -186,26 +181,16 @@ class LoadedModels:
             CheckpointError: it is damaged.
         """
         digest = await asyncio.to_thread(self.registry.resolve, reference)
-        try:
-            return await self._network(reference.name, digest)
-        except CheckpointError:
-            # A better checkpoint may have taken the tag meanwhile, and the old one is gone.
-            newer = await asyncio.to_thread(self.registry.resolve, reference)
-            if newer != digest:
-                return await self._network(reference.name, newer)
-            return await self._before(reference, digest)
-
-    async def _before(self, reference: Reference, damaged: str) -> LoadedNetwork:
-        """The checkpoint that a damaged one replaced. Raises CheckpointError."""
-        before = await asyncio.to_thread(self.registry.before, reference)
-        if before is None:
-            raise CheckpointError(f"{reference} is damaged, and no earlier checkpoint is known")
-        model = await self._network(reference.name, before)
-        if damaged not in self.damaged:
-            log.error("%s is damaged: serving the checkpoint before it", reference)
-        self.damaged.add(damaged)
-        self._instead[before] = damaged
-        return model
+        while True:
+            try:
+                return await self._network(reference.name, digest)
+            except CheckpointError:
+                # It was damaged, and the one before it is served; or a better one has taken the
+                # tag meanwhile, and the old one is gone.
+                newer = await asyncio.to_thread(self.registry.resolve, reference)
+                if newer == digest:
+                    raise
+                digest = newer
 
     async def _network(self, name: str, digest: str) -> LoadedNetwork:
         model = await self._get(
@@ -271,5 +256,4 @@ class LoadedModels:
                 del self._loaded[model.digest]
 
     def _is_served(self, model: LoadedModel) -> bool:
-        digests = (model.digest, self._instead.get(model.digest, ""))
-        return any(self.registry.serves(model.name, digest) for digest in digests)
+        return self.registry.serves(model.name, model.digest)

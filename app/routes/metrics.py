@@ -103,8 +103,8 @@ class ServerCollector(Collector):
         held = sum(model.bytes for model in loaded)
         yield _gauge("models_loaded", "Checkpoints in memory.", len(loaded))
         yield _gauge("models_loaded_bytes", "Estimated memory of the checkpoints in memory.", held)
-        damaged = len(self._loaded.damaged)
-        yield _gauge("models_damaged", "Checkpoints for which older ones are served.", damaged)
+        damaged = len(self._loaded.registry.damaged)
+        yield _gauge("models_damaged", "Checkpoints that were found damaged.", damaged)
 
     def _job_figures(self) -> Metric:
         counts = Counter(_statuses(self._jobs))

@@ -196,7 +196,7 @@ def assemble(read_file: Callable[[str, int], bytes]) -> Checkpoint:
         CheckpointError: a file is damaged; the message says how.
     """
     manifest = parse_object(read_file(MANIFEST, MAX_JSON), MANIFEST)
-    config = _parse_config(read_file("config.json", _LIMITS["config.json"]))
+    config = parse_config(read_file("config.json", _LIMITS["config.json"]))
 
     def checked(name: str) -> bytes:
         data = read_file(name, _limit(name, config))
@@ -267,11 +267,8 @@ def _check_validation(data: bytes, vocabulary: Vocabulary) -> None:
         raise CheckpointError("validation.txt is not text in the model's vocabulary")
 
 
-def read_config(directory: Path) -> NetworkConfig:
-    return _parse_config(read_bounded(directory / "config.json", _LIMITS["config.json"]))
-
-
-def _parse_config(content: bytes) -> NetworkConfig:
+def parse_config(content: bytes) -> NetworkConfig:
+    """Raises CheckpointError."""
     data = parse_object(content, "config.json")
     if data.pop("format", None) != 1:
         raise CheckpointError("config.json has a format that this version does not read")
