@@ -3,6 +3,7 @@
 Knows the parts, not how they work.
 """
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -19,7 +20,19 @@ from app.access.keys import KeyRing
 from app.access.table import needed_for
 from app.http import handlers, problems
 from app.http.envelope import Envelope
-from app.routes import corpora, health, inside, jobs, metrics, models, names, pages, sample, train
+from app.routes import (
+    corpora,
+    downloads,
+    health,
+    inside,
+    jobs,
+    metrics,
+    models,
+    names,
+    pages,
+    sample,
+    train,
+)
 from app.routes.dialects import ollama, openai
 from app.routes.services import open_services
 from app.settings import ServerSettings
@@ -64,6 +77,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         jobs.router,
         corpora.router,
         models.router,
+        downloads.router,
         sample.router,
         names.router,
         inside.router,
@@ -145,9 +159,11 @@ def _lifespan(settings: ServerSettings) -> Any:
             name="reconciler",
         )
         reconciler.start()
+        sweeping = asyncio.create_task(services.loaded.keep_swept())
         try:
             yield
         finally:
+            sweeping.cancel()
             stopped.set()
             await run_in_threadpool(reconciler.join)
             await run_in_threadpool(services.streams.stop)

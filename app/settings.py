@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.access.keys import KeyRing
 from app.supervisor import loopback
 from worker.data import DataDirectory
+from worker.devices import machine_memory
 from worker.settings import DATA, checked_redis_url, data_directory
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+", re.ASCII)
@@ -69,7 +70,7 @@ class ServerSettings(BaseSettings):
     max_upload_bytes: int = Field(default=1 << 30, ge=1)
     pretrained: Path | None = Path(__file__).resolve().parent.parent / "pretrained"
     max_streams: int = Field(default=1000, ge=1)
-    model_memory_bytes: int = Field(default=4 << 30, ge=0)
+    model_memory_bytes: int = Field(default_factory=lambda: machine_memory() // 4, ge=0)
     insecure: bool = False
     api_keys: SecretStr = SecretStr("")
     public: Literal["", "sample"] = ""

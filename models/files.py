@@ -3,18 +3,21 @@
 Knows no checkpoint, only files, sizes, JSON and headers of safetensors.
 """
 
+import errno
 import json
 import math
 import os
 import secrets
 import stat
 import struct
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from models.errors import Damaged
+from models.places import set_aside
 
 _MAX_DEPTH = 16
 
@@ -25,18 +28,31 @@ class CheckpointError(Damaged):
     code = "damaged_model"
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Replaces a file as a whole; once this returns, a power cut cannot undo it."""
     staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with staged.open("wb") as file:
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        staged.replace(path)
+        try:
+            staged.replace(path)
+        except IsADirectoryError:
+            set_aside(path)
+            staged.replace(path)
         sync_directory(path.parent)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that the disk, or its user's share of it, is full."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # safetensors raises its own error.
+    return f"(os error {errno.ENOSPC})" in str(error)
 
 
 def sync_directory(path: Path) -> None:
@@ -45,6 +61,12 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def unnamed_file(directory: Path) -> IO[bytes]:
+    """Opens a file in a directory, which is made, that is gone once closed, however we end."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=directory)
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
@@ -85,7 +107,12 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
         CheckpointError: the data is not such an object.
     """
     try:
-        value = json.loads(data.decode(), parse_float=_finite, parse_constant=_finite)
+        value = json.loads(
+            data.decode(),
+            parse_float=_finite,
+            parse_constant=_finite,
+            object_pairs_hook=_without_repeats,
+        )
         if b"\\ud" in data.lower():
             # This may be half a surrogate pair, which UTF-8 cannot encode.
             json.dumps(value, ensure_ascii=False).encode()
@@ -148,6 +175,14 @@ def _parts_of(value: Any) -> Iterator[Any]:
         yield from value.values()
     elif isinstance(value, list):
         yield from value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        # Readers would disagree about which one counts.
+        raise ValueError("a name occurs twice")
+    return found
 
 
 def _finite(text: str) -> float:

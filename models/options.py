@@ -6,7 +6,8 @@ these. Knows no torch, so the server reads it too, and no job.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Self, get_args
+from types import UnionType
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from models.config import NetworkKind
 
@@ -39,6 +40,17 @@ class Bounds:
     at_least: float | None = None
     above: float | None = None
     at_most: float | None = None
+
+    def hold(self, value: Any) -> bool:
+        """Whether a number is within the bounds; of a list or a text, its length."""
+        if value is None:
+            return True
+        size = value if isinstance(value, int | float) else len(value)
+        return (
+            (self.at_least is None or size >= self.at_least)
+            and (self.above is None or size > self.above)
+            and (self.at_most is None or size <= self.at_most)
+        )
 
 
 def _option(default: Any, help_text: str, **bounds: float) -> Any:
@@ -127,14 +139,18 @@ class TrainingOptions:
         """The options in a JSON object; others in it, of another release, are left out.
 
         Raises:
-            ValueError: a word is not one of an option's.
+            ValueError: a value is not one that the option can have.
         """
-        known = {f.name for f in fields(cls)}
+        hints = get_type_hints(cls)
         found: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
-            if name in known
+            if name in hints
         }
+        for name, value in found.items():
+            bounds = cls.__dataclass_fields__[name].metadata.get("bounds", Bounds())
+            if not _is_a(value, hints[name]) or not bounds.hold(value):
+                raise ValueError(f"{name} is not a value that it can have")
         return cls(**found)
 
     def to_json(self) -> dict[str, Any]:
@@ -154,6 +170,18 @@ class TrainingOptions:
     def is_untimed(self) -> bool:
         """Whether no option ends the run."""
         return self.max_seconds is None and self.max_steps is None and self.max_epochs is None
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    """Whether a value is of the type of an option."""
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind in (UnionType, Union):
+        return any(_is_a(value, part) for part in parts)
+    if kind is Literal:
+        return isinstance(value, str) and value in parts
+    if kind is tuple:
+        return isinstance(value, tuple) and all(type(part) is int for part in value)
+    return type(value) in ((int, float) if hint is float else (hint,))
 
 
 _WORDS: dict[str, tuple[str, ...]] = {

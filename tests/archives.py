@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from models.checkpoints.archive import zipped
-from models.checkpoints.card import HistoryPoint
 from models.checkpoints.format import MANIFEST, Checkpoint
+from models.checkpoints.history import HistoryPoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.toys import toy_checkpoint
@@ -162,6 +162,30 @@ def named(name: str) -> Callable[[bytes], bytes]:
     return attack
 
 
+def by_a_mac(sound: bytes, folder: str = "Taken away/") -> bytes:
+    """As macOS packs a folder again: one folder around, its settings, a resource fork each."""
+    files: Contents = {folder: b"", f"{folder}.DS_Store": b"\0\0\0\1Bud1", "__MACOSX/": b""}
+    for name, content in contents(sound).items():
+        files[folder + name] = content
+        files[f"__MACOSX/{folder}._{name}"] = b"\0\5\x16\7"
+    return pack(files | {"__MACOSX/._Taken away": b"\0\5\x16\7"})
+
+
+def bomb_in(name: str, size: int) -> Callable[[bytes], bytes]:
+    """Nearly nothing, that unpacks to ``size`` bytes."""
+    return lambda sound: pack(contents(sound) | {name: b"\0" * size})
+
+
+def padded_bomb(sound: bytes) -> bytes:
+    """Weights of nothing, of which the directory says that they were hardly compressed."""
+    archive = bytearray(pack(contents(sound) | {"model.safetensors": b"\0" * (8 * LIMIT)}))
+    at = -1
+    while (at := archive.find(b"PK\1\2", at + 1)) >= 0:
+        if archive[at + 46 :].startswith(b"model.safetensors"):
+            archive[at + 20 : at + 24] = struct.pack("<I", 8 * LIMIT)
+    return bytes(archive)
+
+
 def changed(**files: Any) -> Callable[[bytes], bytes]:
     return lambda sound: sealed(contents(sound), **files)
 
@@ -192,10 +216,18 @@ ATTACKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "up": (named("../../../etc/passwd"), "does not belong in a checkpoint"),
     "from the root": (named("/etc/passwd"), "does not belong in a checkpoint"),
     "backwards": (named("..\\card.json"), "does not belong in a checkpoint"),
-    "in a folder": (named("toy/card.json"), "does not belong in a checkpoint"),
+    "in a folder": (named("toy/card.json"), "'card.json' that does not belong in a checkpoint"),
+    "two folders around": (lambda s: by_a_mac(s, "a/b/"), "does not belong in a checkpoint"),
+    "a mac's, twice": (lambda s: by_a_mac(by_a_mac(s)), "does not belong in a checkpoint"),
+    "only what a mac adds": (lambda _: pack({"__MACOSX/._x": b""}), "is missing"),
+    "a mac's with a secret": (
+        lambda s: pack(contents(by_a_mac(s)) | {"Taken away/notes.txt": b"x"}),
+        "'notes.txt' that does not belong",
+    ),
+    "a name that moves the cursor": (named("\x1b[2Jcard.json"), "a file that does not belong"),
     "a name and a NUL": (named("card.json\0.exe"), "does not belong in a checkpoint"),
     "a folder": (named("card.json/"), "does not belong in a checkpoint"),
-    "a pickle": (named("model.pt"), "does not belong in a checkpoint"),
+    "a pickle": (named("model.pt"), "a file 'model.pt' that does not belong in a checkpoint"),
     "no manifest": (without("manifest.json"), "manifest.json is missing"),
     "no weights": (without("model.safetensors"), "model.safetensors is missing"),
     "the manifest of another": (lambda s: pack(contents(s) | {"card.json": b"{}"}), "sha256"),
@@ -205,6 +237,25 @@ ATTACKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         changed(card={"options": {"a": "b" * 900_000}}),
         "is too large",
     ),
+    "a date that is none": (carded(created_at="x"), "created_at is not a date"),
+    "a date that no browser draws": (
+        carded(created_at="+275761-01-01T00:00:00.000Z"),
+        "created_at is not a date",
+    ),
+    "a config of 60,000 keys": (
+        changed(config={f"k{n}": 0 for n in range(60_000)}),
+        "config.json is too large",
+    ),
+    "a config of too many keys": (
+        changed(config={"format": 1} | {f"k{n}": 0 for n in range(5_000)}),
+        "config.json",
+    ),
+    "a key twice": (changed(card=b'{"step": 1, "step": 2}'), "not valid JSON"),
+    "a line without end": (
+        changed(history=b'{"step": 1, "text": "' + b"a" * 20_000 + b'"}'),
+        "a line of more than 16 KiB",
+    ),
+    "half an order": (carded(baseline={"ngram_order": 5.5}), "ngram_order is not a whole number"),
     "a loss that is a word": (carded(val_loss="low"), "not a number"),
     "a loss beyond all": (carded(val_loss=10**400), "not a number"),
     "half a precision": (carded(precision={"exact": 1.0}), "lacks exact or fast"),

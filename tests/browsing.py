@@ -18,8 +18,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from models.checkpoints.card import HistoryPoint
 from models.checkpoints.format import Checkpoint
+from models.checkpoints.history import HistoryPoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.text.corpus import Corpus

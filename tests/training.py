@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from models.checkpoints.card import BaselineFigures, HistoryPoint
+from models.checkpoints.card import BaselineFigures
+from models.checkpoints.history import HistoryPoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.training.trainer import TrainerState

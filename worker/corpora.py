@@ -5,6 +5,7 @@ A corpus is a directory ``<root>/<sha256 of the bytes as sent>/``:
     original             the bytes as sent
     <tokens>.json        the report of a scan and the vocabulary, per kind of token
     <tokens>.ids         the encoded ids, made by the worker when first trained on
+    <tokens>.sha256      the digests of their vocabulary and of the ids, checked before training
     report.json          the report for clients, made when first asked for
 
 Knows no Redis, no torch and no HTTP.
@@ -22,18 +23,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Required, TypedDict, cast
+from typing import IO, Any, NotRequired, Required, TypedDict, cast
 
-from models.errors import Conflict, NotFound
+from models.errors import Conflict, Damaged, NotFound
 from models.files import sync_directory, write_durably
+from models.places import staged, sweep
 from models.text.cleaning import CorpusError
 from models.text.corpus import Corpus, Scan, ScanReport, encode, scan
 from models.text.doctor import RareSymbol
 from models.text.vocab import Tokens, Vocabulary
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_ABANDONED = 3600.0
-"""Seconds without a byte after which an upload belongs to a process that has died."""
 
 _FORMAT = 2
 """Of the files that keep a scan or a report: those of another format are made anew."""
@@ -58,9 +58,12 @@ class ReportRecord(TypedDict, total=False):
 
 
 class _ScanFile(TypedDict):
+    """``checksum`` is of the other two; files of earlier releases have none."""
+
     format: int
     report: Mapping[str, Any]
     vocabulary: Mapping[str, Any]
+    checksum: NotRequired[str]
 
 
 class _ReportFile(TypedDict):
@@ -82,6 +85,10 @@ class CorpusInUse(Conflict):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         super().__init__(f"job {job_id} still needs this corpus: cancel it or wait for its end")
+
+
+class DamagedCorpus(Damaged):
+    """The text on the disk is not the one that was sent."""
 
 
 class Upload:
@@ -115,13 +122,9 @@ class CorpusStore:
     @contextmanager
     def upload(self) -> Iterator[Upload]:
         """A place for incoming bytes; removed after the block unless ``add`` took them."""
-        staged = self.root / f".stage-{secrets.token_hex(8)}"
-        staged.mkdir()
-        try:
-            with (staged / "original").open("wb") as file:
-                yield Upload(staged / "original", file)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+        with staged(self.root / f".stage-{secrets.token_hex(8)}") as place:
+            with (place / "original").open("wb") as file:
+                yield Upload(place / "original", file)
 
     def add(
         self, upload: Upload, tokens: Tokens, check: Callable[[Scan], None] | None = None
@@ -142,6 +145,7 @@ class CorpusStore:
         corpus_id = upload.close()
         target = self.root / corpus_id
         if target.is_dir():
+            self._repair(upload, target)
             found = self.scan(corpus_id, tokens)
             if check:
                 check(found)
@@ -149,23 +153,60 @@ class CorpusStore:
         found = scan(upload.path, tokens)
         if check:
             check(found)
-        staged = upload.path.parent
-        _write_scan(staged, found)
-        if not self._place(staged, target):
+        place = upload.path.parent
+        _write_scan(place, found)
+        if not self._place(place, target):
             _write_scan(target, found)
         return corpus_id, found.report
 
     def add_any(self, upload: Upload) -> str:
         """Keeps an upload, whatever it is, and returns its id; the report lists what is wrong."""
         corpus_id = upload.close()
-        self._place(upload.path.parent, self.root / corpus_id)
+        if not self._place(upload.path.parent, self.root / corpus_id):
+            self._repair(upload, self.root / corpus_id)
         return corpus_id
 
-    def _place(self, staged: Path, target: Path) -> bool:
-        """Moves a corpus into place; False if the same bytes are there already."""
-        sync_directory(staged)
+    def _repair(self, upload: Upload, directory: Path) -> None:
+        """Replaces a text that is not the one that was sent, and what was made from it."""
+        if _is_text(directory):
+            return
+        upload.path.replace(directory / "original")
+        for path in directory.iterdir():
+            if path.suffix in (".json", ".ids", ".sha256"):
+                path.unlink(missing_ok=True)
+        sync_directory(directory)
+
+    def verify(self, corpus_id: str, tokens: Tokens) -> bool:
+        """Compares a corpus's files with their digests before they are trained on.
+
+        Returns:
+            Whether files made from the text were damaged: they are gone, and are made again.
+
+        Raises:
+            UnknownCorpus: there is none.
+            DamagedCorpus: the text is not the one that was sent.
+        """
+        directory = self._directory(corpus_id)
+        if not _is_text(directory):
+            raise DamagedCorpus(
+                "its text is not the one that was sent: send the same text again with "
+                "POST /corpora, then resume the job"
+            )
+        made = [directory / f"{tokens}.{suffix}" for suffix in ("json", "ids", "sha256")]
+        with _encoding(directory):
+            was_encoded, is_recorded = (path.exists() for path in made[1:])
+            if not was_encoded or _is_as_encoded(directory, tokens):
+                return False
+            for path in made:
+                path.unlink(missing_ok=True)
+        # An earlier release kept no digest: then nothing is known to be damaged.
+        return is_recorded
+
+    def _place(self, place: Path, target: Path) -> bool:
+        """Moves a corpus into its place; False if the same bytes are there already."""
+        sync_directory(place)
         try:
-            staged.rename(target)
+            place.rename(target)
         except OSError:
             if not target.is_dir():
                 raise
@@ -252,13 +293,7 @@ class CorpusStore:
 
     def sweep(self) -> None:
         """Removes what killed processes left half written or half deleted."""
-        for path in (*self.root.glob(".stage-*"), *self.root.glob(".gone-*")):
-            try:
-                touched = max(p.stat().st_mtime for p in (path, *path.iterdir()))
-            except FileNotFoundError:
-                continue
-            if touched < time.time() - _ABANDONED:
-                shutil.rmtree(path, ignore_errors=True)
+        sweep((*self.root.glob(".stage-*"), *self.root.glob(".gone-*")))
 
     def _directory(self, corpus_id: str) -> Path:
         directory = self.root / corpus_id
@@ -275,7 +310,7 @@ class CorpusStore:
         """
         directory = self._directory(corpus_id)
         saved: _ScanFile | None = _saved(directory / f"{tokens}.json")
-        if saved is None:
+        if saved is None or not _is_as_scanned(saved):
             found = scan(directory / "original", tokens)
             _write_scan(directory, found)
             return found
@@ -298,15 +333,54 @@ class CorpusStore:
         vocabulary = self.scan(corpus_id, tokens).vocabulary
         directory = self._directory(corpus_id)
         ids = directory / f"{tokens}.ids"
-        if not ids.exists():
-            with (directory / ".encoding").open("w") as file:
-                # One at a time: a half-written file was left by a process that was killed.
-                fcntl.flock(file, fcntl.LOCK_EX)
+        with _encoding(directory):
+            if not ids.exists():
                 for left in directory.glob(f".{ids.name}.*"):
                     left.unlink()
-                if not ids.exists():
-                    encode(directory / "original", vocabulary, ids)
-        return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
+                encode(directory / "original", vocabulary, ids)
+                record = directory / f"{tokens}.sha256"
+                write_durably(record, _encoded_digest(ids, vocabulary).encode())
+            return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
+
+
+@contextmanager
+def _encoding(directory: Path) -> Iterator[None]:
+    """One at a time: a half-written file was left by a process that was killed."""
+    with (directory / ".encoding").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_text(directory: Path) -> bool:
+    """Whether a corpus's text is the one that its id names."""
+    try:
+        return _digest(directory / "original") == directory.name
+    except OSError:
+        return False
+
+
+def _encoded_digest(ids: Path, vocabulary: Vocabulary) -> str:
+    """The digest of a vocabulary, and that of the ids that were made with it."""
+    return f"{_checksum(vocabulary.to_json())} {_digest(ids)}"
+
+
+def _is_as_encoded(directory: Path, tokens: Tokens) -> bool:
+    try:
+        kept = (directory / f"{tokens}.sha256").read_text("ascii")
+        saved = _saved(directory / f"{tokens}.json")
+        vocabulary = Vocabulary.from_json(saved["vocabulary"])
+        return kept == _encoded_digest(directory / f"{tokens}.ids", vocabulary)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _checksum(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def _saved(path: Path) -> Any:
@@ -319,10 +393,16 @@ def _saved(path: Path) -> Any:
     return saved if is_ours else None
 
 
+def _is_as_scanned(saved: _ScanFile) -> bool:
+    checksum = saved.get("checksum")
+    return checksum in (None, _checksum([saved.get("report"), saved.get("vocabulary")]))
+
+
 def _write_scan(directory: Path, found: Scan) -> None:
     data: _ScanFile = {
         "format": _FORMAT,
         "report": asdict(found.report),
         "vocabulary": found.vocabulary.to_json(),
     }
+    data["checksum"] = _checksum([data["report"], data["vocabulary"]])
     write_durably(directory / f"{found.report.tokens}.json", json.dumps(data).encode())

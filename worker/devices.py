@@ -10,8 +10,13 @@ import os
 import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from models.files import write_durably
+from models.places import make_directory, names_in, tell_once
+from worker.records import Count, DamagedRecord, Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +24,12 @@ class Device:
     """``work`` is the speed of training, in parameters times characters a second."""
 
     name: str
-    memory_bytes: int
-    work: float
+    memory_bytes: Count
+    work: Annotated[float, Field(gt=0, le=1e30)]
     measured_at: str
+
+
+_DEVICES = Records(Device)
 
 
 class DeviceStore:
@@ -32,18 +40,24 @@ class DeviceStore:
 
     def record(self, device: Device) -> None:
         """Keeps the measurement of this machine's device; replaces an earlier one."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_directory(self.root)
         own = hashlib.sha256(f"{socket.gethostname()}\n{device.name}".encode()).hexdigest()[:16]
         write_durably(self.root / f"{own}.json", json.dumps(asdict(device)).encode())
 
     def devices(self) -> list[Device]:
-        """All known devices, the fastest first."""
+        """All known devices, the fastest first; a damaged record is left out."""
         found = []
-        for path in self.root.glob("*.json"):
-            try:
-                found.append(Device(**json.loads(path.read_bytes())))
-            except (OSError, ValueError, TypeError):
+        for name in names_in(self.root):
+            path = self.root / name
+            if path.suffix != ".json" or name.startswith("."):
                 continue
+            try:
+                device = _DEVICES.read(path)
+            except DamagedRecord as error:
+                tell_once(f"{path}: {error}; the worker measures its device again")
+                continue
+            if device:
+                found.append(device)
         return sorted(found, key=lambda device: -device.work)
 
     def work(self) -> float | None:

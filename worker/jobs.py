@@ -8,12 +8,14 @@ A job is a directory ``<root>/<id>/``:
     running.json   its progress: options as resolved, device, last progress event
     events.jsonl   every event, one a line, with increasing ids
     state/         the trainer's last two generations
-    attempts.json  how often an attempt died without further progress
+    attempts.json  how often it was attempted without further progress
+    reserve        room on the disk for its end; gone once it has ended
     cancel         present once a client asked to cancel
     result.json    the terminal state; a job that has one never changes by itself
+    resumed        the id of the last event before the newest resume
     lock           held (flock) by the process that works on it: the kernel says so, not a clock
 
-Knows no Redis, no torch and no HTTP.
+Any of them may be damaged (``worker.job_files``). Knows no Redis, no torch and no HTTP.
 """
 
 import fcntl
@@ -22,15 +24,23 @@ import json
 import os
 import re
 import secrets
-import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+from typing import Any, Literal, TypedDict, TypeVar
 
 from models.errors import Conflict, NotFound
-from models.files import sync_directory, write_durably
+from models.files import is_disk_full, sync_directory, write_durably
+from models.places import (
+    is_there,
+    locked,
+    make_directory,
+    names_in,
+    open_lock,
+    remove,
+    tell_once,
+)
 from worker.clock import timestamp
 from worker.events import (
     EndData,
@@ -41,10 +51,19 @@ from worker.events import (
     JobEvent,
     ProgressData,
 )
+from worker.job_files import (
+    JobResult,
+    JobSpec,
+    NGramFigures,
+    Running,
+    lost_spec,
+    note_resume,
+    read_result,
+    read_running,
+    read_spec,
+)
 
-if TYPE_CHECKING:
-    # At run time it would bring numpy, and with it threads, into each worker.
-    from models.checkpoints.card import BaselineFigures
+Written = TypeVar("Written")
 
 Status = Literal["queued", "running", "paused", "cancelling", "finished", "cancelled", "failed"]
 
@@ -54,42 +73,12 @@ _LOCK_PATIENCE = 2.0
 _CANCEL_PATIENCE = 0.2
 """The same for a client, who waits for the answer."""
 
-
-class JobSpec(TypedDict):
-    """``spec.json``; ``options`` are ``models.options.TrainingOptions`` as JSON."""
-
-    id: str
-    model: str
-    corpus_id: str
-    options: Mapping[str, Any]
-    created_at: str
-
-
-class Running(TypedDict, total=False):
-    """``running.json``: empty before the first attempt.
-
-    ``paused`` says why a job waits, and ``needs_bytes`` for how much room on the disk.
-    """
-
-    started_at: str
-    options: Mapping[str, Any]
-    device: str
-    progress: ProgressData | None
-    baseline: "BaselineFigures | None"
-    needs_bytes: int
-    paused: ErrorText
-
-
-class JobResult(TypedDict):
-    """``result.json``."""
-
-    status: EndStatus
-    error: ErrorText | None
-    finished_at: str
+RESERVE = 16 << 10
+"""Bytes kept on disk until a job has ended, so that its end can be written on a full disk."""
 
 
 class JobSummary(TypedDict):
-    """A job as clients see it (docs/http-api.md)."""
+    """A job as clients see it (docs/http-api.md); ``damaged`` says what is wrong with its files."""
 
     id: str
     model: str
@@ -101,8 +90,9 @@ class JobSummary(TypedDict):
     corpus_id: str
     device: str | None
     progress: ProgressData | None
-    baseline: "BaselineFigures | None"
+    baseline: NGramFigures | None
     error: ErrorText | None
+    damaged: list[str]
     links: Mapping[str, str]
 
 
@@ -134,12 +124,22 @@ class NotEnded(Conflict):
     code = "job_not_ended"
 
 
+class JobDamaged(Conflict):
+    """The job's spec cannot be read, so it can only be deleted."""
+
+    code = "damaged_job"
+
+    def __init__(self, damage: str) -> None:
+        super().__init__(f"the job's files are damaged ({damage}): delete it and start a new one")
+
+
 class JobStore:
     """The jobs below one directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        (root / ".keys").mkdir(parents=True, exist_ok=True)
+        make_directory(root)
+        make_directory(root / ".keys")
 
     def create(
         self, model: str, corpus_id: str, options: Mapping[str, Any], idempotency_key: str | None
@@ -172,6 +172,7 @@ class JobStore:
             staged = self.root / f".stage-{job_id}"
             staged.mkdir()
             write_durably(staged / "spec.json", json.dumps(spec).encode())
+            reserve(staged)
             staged.rename(self.root / job_id)
             sync_directory(self.root)
         return self.get(job_id), True
@@ -182,44 +183,57 @@ class JobStore:
             if job.model == model:
                 raise NameTaken(model, job.id)
 
-    @contextmanager
-    def _creating(self) -> Iterator[None]:
-        with (self.root / ".create").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def needing(self, corpus_id: str) -> str | None:
+        """The id of a job that needs a corpus, or may: one that has no end and no spec."""
+        for job_id in reversed(self.ids()):
+            if is_there(self.root / job_id / "result.json"):
+                continue
+            with suppress(UnknownJob):
+                job = self.get(job_id)
+                if job.spec_damage or (job.spec["corpus_id"] == corpus_id and not job.result()):
+                    return job_id
+        return None
+
+    def _creating(self) -> AbstractContextManager[None]:
+        return locked(self.root / ".create")
 
     def _key_file(self, key: str) -> Path:
         return self.root / ".keys" / hashlib.sha256(key.encode()).hexdigest()
 
     def _keyed(self, key_file: Path) -> "Job | None":
         try:
-            return self.get(key_file.read_text("ascii"))
-        except (FileNotFoundError, UnknownJob):
+            job = self.get(key_file.read_text("ascii"))
+        except (OSError, UnicodeDecodeError, UnknownJob):
             return None
+        return None if job.spec_damage else job
 
     def get(self, job_id: str) -> "Job":
         """Raises UnknownJob."""
-        if not JOB_ID.fullmatch(job_id):
+        directory = self.root / job_id
+        if not JOB_ID.fullmatch(job_id) or not is_there(directory):
             raise UnknownJob(job_id)
-        try:
-            spec = json.loads((self.root / job_id / "spec.json").read_bytes())
-        except FileNotFoundError:
-            raise UnknownJob(job_id) from None
-        return Job(self.root / job_id, spec)
+        spec, damage = read_spec(directory)
+        if spec is not None:
+            return Job(directory, spec)
+        if not is_there(directory):
+            # It was deleted meanwhile.
+            raise UnknownJob(job_id)
+        tell_once(f"job {job_id} is damaged: {damage}; it can be deleted as ended ones are")
+        return Job(directory, lost_spec(directory), damage)
 
     def ids(self) -> list[str]:
         """Every job's id, newest first."""
-        found = (p.name for p in self.root.iterdir() if JOB_ID.fullmatch(p.name))
-        return sorted(found, reverse=True)
+        return sorted(filter(JOB_ID.fullmatch, names_in(self.root)), reverse=True)
 
     def unended(self) -> Iterator["Job"]:
         """Jobs without a terminal state, oldest first."""
         for job_id in reversed(self.ids()):
-            if not (self.root / job_id / "result.json").exists():
-                try:
-                    yield self.get(job_id)
-                except UnknownJob:
-                    continue
+            # First what is quick: most jobs have one.
+            if not is_there(self.root / job_id / "result.json"):
+                with suppress(UnknownJob):
+                    job = self.get(job_id)
+                    if job.result() is None:
+                        yield job
 
     def delete(self, job_id: str) -> None:
         """Removes an ended job and its resume state.
@@ -230,11 +244,20 @@ class JobStore:
         """
         with self._creating():
             job = self.get(job_id)
-            if job.result() is None:
+            if job.result() is None or (job.spec_damage and job.is_locked()):
                 raise NotEnded("the job has not ended: cancel it first")
             doomed = self.root / f".gone-{job_id}"
+            remove(doomed)
             job.directory.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove(doomed)
+
+    def sweep(self) -> None:
+        """Removes what killed processes left half made or half deleted."""
+        with self._creating():
+            # Whoever stages holds the lock.
+            left = [*self.root.glob(".stage-*"), *(self.root / ".keys").glob(".*")]
+        for path in (*left, *self.root.glob(".gone-*")):
+            remove(path)
 
     def resume(self, job_id: str, raised: Mapping[str, Any]) -> "Job":
         """Makes an ended job continue from its last state.
@@ -247,30 +270,39 @@ class JobStore:
             UnknownJob: there is none.
             NotEnded: it has not ended.
             NameTaken: another unfinished job has its model's name.
+            JobDamaged: its spec cannot be read.
         """
         with self._creating():
             job = self.get(job_id)
+            if job.spec_damage:
+                raise JobDamaged(job.spec_damage)
             if job.result() is None:
                 raise NotEnded("the job has not ended: it needs no resume")
             self.check_name(job.model)
+            reserve(job.directory)
             if raised:
                 spec = JobSpec(**job.spec)
                 spec["options"] = {**spec["options"], **raised}
                 write_durably(job.directory / "spec.json", json.dumps(spec).encode())
             for name in ("cancel", "attempts.json"):
-                (job.directory / name).unlink(missing_ok=True)
+                remove(job.directory / name)
+            note_resume(job.directory)
             # The result goes last: until then the job has ended, from then on it has not.
-            (job.directory / "result.json").unlink()
+            remove(job.directory / "result.json")
             sync_directory(job.directory)
         return self.get(job_id)
 
 
 class Job:
-    """One training run. Anyone may read it; writing takes ``lock()``."""
+    """One training run. Anyone may read it; writing takes ``lock()``.
 
-    def __init__(self, directory: Path, spec: JobSpec) -> None:
+    ``spec_damage`` says what is wrong with ``spec.json``; its values are made up then.
+    """
+
+    def __init__(self, directory: Path, spec: JobSpec, spec_damage: str | None = None) -> None:
         self.directory = directory
         self.spec = spec
+        self.spec_damage = spec_damage
 
     @property
     def id(self) -> str:
@@ -286,42 +318,37 @@ class Job:
 
     def result(self) -> JobResult | None:
         """The terminal state, once the job has ended."""
-        result: JobResult | None = self._read("result.json")
-        return result
+        return read_result(self.directory, self.spec_damage)[0]
+
+    def end(self) -> EndData | None:
+        """The data of the last event, once the job has ended."""
+        result = self.result()
+        return {"status": result["status"], "error": result["error"]} if result else None
 
     def running(self) -> Running:
         """The values of the last ``set_running``; empty before the job started."""
-        try:
-            running = self._read("running.json")
-        except ValueError:
-            running = None
-        # It is not synced, and a power cut may have left anything.
-        return cast(Running, running) if isinstance(running, dict) else {}
-
-    def _read(self, name: str) -> Any:
-        """A JSON file; None if there is none. Raises ValueError: it is not JSON."""
-        try:
-            return json.loads((self.directory / name).read_bytes())
-        except FileNotFoundError:
-            return None
+        return read_running(self.directory)[0]
 
     def status(self) -> Status:
-        result = self.result()
+        return self._status(self.result(), self.running())
+
+    def _status(self, result: JobResult | None, running: Running) -> Status:
         if result is not None:
             return result["status"]
         if self.cancel_requested():
             return "cancelling"
-        if self.running().get("paused"):
+        if running.get("paused"):
             return "paused"
         return "running" if self.is_locked() else "queued"
 
     def view(self) -> JobSummary:
-        running, result = self.running(), self.result()
+        running, running_damage = read_running(self.directory)
+        result, damage = read_result(self.directory, self.spec_damage)
         own = f"/jobs/{self.id}"
         return {
             "id": self.id,
             "model": self.model,
-            "status": self.status(),
+            "status": self._status(result, running),
             "created_at": self.spec["created_at"],
             "started_at": running.get("started_at"),
             "finished_at": result.get("finished_at") if result else None,
@@ -330,7 +357,8 @@ class Job:
             "device": running.get("device"),
             "progress": running.get("progress"),
             "baseline": running.get("baseline"),
-            "error": (result and result.get("error")) or running.get("paused"),
+            "error": result["error"] if result else running.get("paused"),
+            "damaged": [one for one in (damage, running_damage) if one],
             "links": {
                 "self": own,
                 "events": f"{own}/events",
@@ -351,8 +379,11 @@ class Job:
 
         A process that inherits the descriptor holds the lock too, even after the block.
         """
-        with (self.directory / "lock").open("a") as file:
-            yield file.fileno() if _try_lock(file.fileno(), patience) else None
+        descriptor = open_lock(self.directory / "lock")
+        try:
+            yield descriptor if _try_lock(descriptor, patience) else None
+        finally:
+            os.close(descriptor)
 
     def is_lock_file(self, descriptor: int) -> bool:
         """Whether a descriptor is of this job's lock."""
@@ -364,43 +395,66 @@ class Job:
     def is_locked(self) -> bool:
         """Whether a process works on it right now, on any host that shares the disk."""
         try:
-            file = (self.directory / "lock").open("rb")
-        except FileNotFoundError:
+            descriptor = os.open(self.directory / "lock", os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
             return False
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
         return False
 
     def cancel_requested(self) -> bool:
-        return (self.directory / "cancel").exists()
+        return is_there(self.directory / "cancel")
 
     def request_cancel(self) -> JobEvent | None:
         """Asks the worker to stop. A job without one ends here and now.
+
+        Where the disk is too full to write the end, it is only asked for: the reconciler writes it.
 
         Returns:
             The ``end`` event if it ended here.
 
         Raises:
             Ended: it has ended already.
+            UnknownJob: it has been deleted.
         """
-        if self.result() is not None:
+        # A process may work on it whose spec was damaged meanwhile.
+        if self.result() is not None and not (self.spec_damage and self.is_locked()):
             raise Ended("the job has ended already")
-        (self.directory / "cancel").touch()
-        with self.lock(_CANCEL_PATIENCE) as held:
-            if held and self.result() is None:
-                return self.finish("cancelled")
+        try:
+            self._with_room(lambda: (self.directory / "cancel").touch())
+            with self.lock(_CANCEL_PATIENCE) as held:
+                if held and self.result() is None:
+                    return self.finish("cancelled")
+        except FileNotFoundError:
+            raise UnknownJob(self.id) from None
+        except OSError as error:
+            if not is_disk_full(error) or not self.cancel_requested():
+                raise
         return None
 
     def finish(self, status: EndStatus, error: ErrorText | None = None) -> JobEvent:
-        """Writes the terminal state; the caller holds the lock."""
+        """Writes the terminal state, on a full disk too; the caller holds the lock."""
         end: EndData = {"status": status, "error": error}
-        event = EventLog(self.directory).append("end", end)
-        result: JobResult = {"status": status, "error": error, "finished_at": timestamp()}
-        write_durably(self.directory / "result.json", json.dumps(result).encode())
+        event = self._with_room(lambda: EventLog(self.directory).append("end", end))
+        result: JobResult = {"status": status, "error": error, "finished_at": event.at}
+        data = json.dumps(result).encode()
+        self._with_room(lambda: write_durably(self.directory / "result.json", data))
+        remove(self.directory / "reserve")
         return event
+
+    def _with_room(self, write: Callable[[], Written]) -> Written:
+        """Writes; on a full disk once more, in the place of the reserve."""
+        try:
+            return write()
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            remove(self.directory / "reserve")
+            return write()
 
     def set_running(self, values: Running) -> None:
         """Replaces ``running()``. Not synced: after a power cut it may be older."""
@@ -410,10 +464,15 @@ class Job:
 
     def events(self, after: int = 0) -> list[JobEvent]:
         """Events with a greater id. An ``end`` that a resume followed is left out."""
-        ended = self.result() is not None
-        found = [event for event in EventTail(self.directory).read() if event.id > after]
-        last = found[-1] if found and ended else None
+        end = self.end()
+        found = [event for event in EventTail(self.directory).read(end) if event.id > after]
+        last = found[-1] if found and end else None
         return [event for event in found if event.event != "end" or event is last]
+
+
+def reserve(directory: Path) -> None:
+    """Takes the room for a job's end, in bytes that no file system stores in less."""
+    (directory / "reserve").write_bytes(os.urandom(RESERVE))
 
 
 def _try_lock(descriptor: int, patience: float) -> bool:

@@ -15,8 +15,9 @@ import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 
+from models.places import is_there
 from worker.connection import TIMEOUT, Outage
-from worker.events import EventTail, JobEvent
+from worker.events import EndData, EventTail, JobEvent
 from worker.jobs import Job
 
 STREAM_LENGTH = 1000
@@ -99,12 +100,12 @@ class LiveEvents:
             while True:
                 held = sequence.end
                 # Asked before the disk is read, so that every event before the end is read.
-                gone, ended = await asyncio.to_thread(_ending, job)
-                for event in sequence.next(await asyncio.to_thread(tail.read)):
+                gone, end = await asyncio.to_thread(_ending, job)
+                for event in sequence.next(await asyncio.to_thread(tail.read, end)):
                     yield event
-                if ended and sequence.end is not None:
+                if end and sequence.end is not None:
                     yield sequence.end
-                if ended or gone:
+                if end or gone:
                     return
                 # An end is on disk an instant before its job has ended, and Redis does not send it
                 # again. After a resume it may take long until the next event comes.
@@ -121,9 +122,9 @@ class LiveEvents:
             await client.aclose()
 
 
-def _ending(job: Job) -> tuple[bool, bool]:
-    """Whether a job is gone, and whether it has ended."""
-    return not job.directory.is_dir(), job.result() is not None
+def _ending(job: Job) -> tuple[bool, EndData | None]:
+    """Whether a job is gone, and its end if it has ended."""
+    return not is_there(job.directory), job.end()
 
 
 async def _live(

@@ -8,23 +8,30 @@ import asyncio
 import os
 import sys
 import threading
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from app.engine.callers import caller_of
 from models.checkpoints.registry import Registry
 from models.errors import Unavailable
 from models.inside.cells import Findings
 from models.inside.results import analyse
 
 MAX_WAITING = 16
-"""Most texts that wait to be read."""
+"""Most texts that wait to be read, the one that is being read among them. A caller may have half of
+the places that the others leave, so that there is one for whoever comes next."""
 
 READING, SEARCHING = 5, 19
 """Niceness of the threads. Decoder threads have the server's own."""
+
+_WAS_READ = "charloom.was_read"
+"""In the ASGI scope of a request of which something has been read."""
 
 _LOOK_SECONDS = 0.5
 """Between two checks that a client is still connected."""
@@ -34,14 +41,68 @@ ShouldStop = Callable[[], bool]
 
 
 class ServerBusy(Unavailable):
-    """As many texts wait to be read as the server allows."""
+    """As many texts wait to be read as the server allows, in all or of one caller."""
 
     code = "server_busy"
 
     def __init__(self) -> None:
-        super().__init__(
-            f"{MAX_WAITING} texts are waiting to be read already: try again in a moment"
-        )
+        super().__init__("too many texts are waiting to be read already: try again in a moment")
+
+
+@dataclass(eq=False, slots=True)
+class _Place:
+    """A place in the line: whose it is, and what is done when its turn comes."""
+
+    caller: str
+    turn: asyncio.Future[None]
+
+
+class _Line:
+    """Who may read now, and who waits: callers in turn, the places of each in order."""
+
+    def __init__(self) -> None:
+        self._now: _Place | None = None
+        self._waiting: dict[str, deque[_Place]] = {}
+
+    def join(self, caller: str, *, returns: bool) -> _Place:
+        """Takes a place; who returns for more is not turned away half way.
+
+        Raises:
+            ServerBusy: the caller has its share of the places, or none is left.
+        """
+        held = Counter({name: len(places) for name, places in self._waiting.items()})
+        if self._now:
+            held[self._now.caller] += 1
+        left = MAX_WAITING - held.total() + held[caller]
+        is_full = held.total() >= MAX_WAITING or held[caller] >= max(1, left // 2)
+        if is_full and not returns:
+            raise ServerBusy
+        place = _Place(caller, asyncio.get_running_loop().create_future())
+        self._waiting.setdefault(caller, deque()).append(place)
+        self._go_on()
+        return place
+
+    def leave(self, place: _Place) -> None:
+        """Gives up a place, or ends a turn."""
+        if place is self._now:
+            self._now = None
+            self._go_on()
+            return
+        waiting = self._waiting[place.caller]
+        waiting.remove(place)
+        if not waiting:
+            del self._waiting[place.caller]
+
+    def _go_on(self) -> None:
+        if self._now or not self._waiting:
+            return
+        caller = next(iter(self._waiting))
+        waiting = self._waiting.pop(caller)
+        self._now = waiting.popleft()
+        if waiting:
+            # Behind the others.
+            self._waiting[caller] = waiting
+        self._now.turn.set_result(None)
 
 
 class Background:
@@ -52,40 +113,34 @@ class Background:
         self._reading = _threads("read", READING)
         self._searching = _threads("search", SEARCHING)
         self._searches: dict[str, Future[Findings]] = {}
-        self._waiting = 0
+        self._line = _Line()
         self._stopping = threading.Event()
 
     async def read(self, request: Request, work: Callable[[ShouldStop], Result]) -> Result:
         """Runs work when its turn comes; its argument tells it when to give up.
 
         Raises:
-            ServerBusy: too many texts are waiting.
+            ServerBusy: too many texts are waiting, of this caller or in all.
             ClientDisconnect: the client has disconnected.
             Exception: as the work raises it, also after ``stop``.
         """
-        if self._waiting >= MAX_WAITING:
-            raise ServerBusy
-        self._waiting += 1
+        returns = request.scope.get(_WAS_READ, False)
+        place = self._line.join(caller_of(request.scope).name, returns=returns)
+        request.scope[_WAS_READ] = True
         left = threading.Event()
-        future = asyncio.get_running_loop().run_in_executor(
-            self._reading, work, lambda: left.is_set() or self._stopping.is_set()
-        )
-        future.add_done_callback(self._done)
         try:
-            while not future.done():
-                await asyncio.wait([future], timeout=_LOOK_SECONDS)
-                if await request.is_disconnected():
-                    raise ClientDisconnect
-            return future.result()
+            await _connected(request, place.turn)
+            future = asyncio.get_running_loop().run_in_executor(
+                self._reading, work, lambda: left.is_set() or self._stopping.is_set()
+            )
+            future.add_done_callback(_retrieve)
+            try:
+                return await _connected(request, future)
+            finally:
+                left.set()
+                future.cancel()
         finally:
-            left.set()
-            future.cancel()
-
-    def _done(self, future: "asyncio.Future[Any]") -> None:
-        self._waiting -= 1
-        if not future.cancelled():
-            # Retrieved, or asyncio would log it as lost where the client has disconnected.
-            future.exception()
+            self._line.leave(place)
 
     def search(self, name: str, digest: str) -> Findings | None:
         """The findings of a search of a checkpoint's cells; None while it runs. Starts the search.
@@ -113,6 +168,21 @@ class Background:
         self.stop()
         for threads in (self._reading, self._searching):
             threads.shutdown(cancel_futures=True)
+
+
+async def _connected(request: Request, future: "asyncio.Future[Result]") -> Result:
+    """Awaits a future while the client is connected. Raises ClientDisconnect."""
+    while not future.done():
+        await asyncio.wait([future], timeout=_LOOK_SECONDS)
+        if await request.is_disconnected():
+            raise ClientDisconnect
+    return future.result()
+
+
+def _retrieve(future: "asyncio.Future[Any]") -> None:
+    """Or asyncio would log an error as lost where the client has disconnected."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _threads(name: str, niceness: int) -> ThreadPoolExecutor:

@@ -1,14 +1,17 @@
-"""Models in memory: loaded on first use, the least recently used ones dropped.
+"""Models in memory: loaded on first use, dropped when deleted, replaced or long unused.
 
-A dropped model stays alive for the streams that use it. Knows no client.
+A dropped model stays alive for the streams that use it; then its memory goes back to the system.
+Knows no client.
 """
 
 import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
+from app.engine.memory import MEMORY
 from models.arrays import Hashes
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
@@ -24,17 +27,23 @@ from worker import logs
 FAST_COST = 0.01
 """Nats per character that ``fast`` may cost and still be the default."""
 
-COPIES = 3
-"""Copies of the weights in memory: as read, and packed for each precision, with room to spare."""
+SWEEP_SECONDS = 2.0
+"""Between two looks at which models are still served."""
+
+FIXED_BYTES = 100_000
+"""Memory of a loaded checkpoint besides weights, lines and sessions; measured by
+``bench.memory``."""
 
 
 class LoadedModel(Protocol):
     """A model to draw text from: a network, or its n-gram baseline.
 
-    ``bytes`` estimates its memory, ``state_shapes`` are those of a row's state parts, ``lines`` are
-    the checkpoint's.
+    ``bytes`` estimates its memory, which grows with its decoders; ``state_shapes`` are those of a
+    row's state parts, ``lines`` are the checkpoint's.
     """
 
+    @property
+    def name(self) -> str: ...
     @property
     def digest(self) -> str: ...
     @property
@@ -58,12 +67,21 @@ log = logs.logger(__name__)
 class LoadedNetwork:
     """A checkpoint, ready to decode in its precisions."""
 
-    def __init__(self, digest: str, checkpoint: Checkpoint) -> None:
+    def __init__(self, name: str, digest: str, checkpoint: Checkpoint) -> None:
+        self.name = name
         self.digest = digest
-        self.checkpoint = checkpoint
-        self.bytes = COPIES * 4 * checkpoint.config.parameters() + checkpoint.lines.nbytes
+        # Its history may be larger than its weights.
+        self.checkpoint = replace(checkpoint, history=[])
         self._decoders: dict[Precision, Decoder] = {}
         self._making = threading.Lock()
+        MEMORY.watch(self)
+
+    @property
+    def bytes(self) -> int:
+        checkpoint = self.checkpoint
+        weights = sum(weight.nbytes for weight in checkpoint.weights.values())
+        sessions = sum(decoder.bytes for decoder in list(self._decoders.values()))
+        return FIXED_BYTES + weights + checkpoint.lines.nbytes + sessions
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -98,9 +116,10 @@ class LoadedNetwork:
         with self._making:
             if precision not in self._decoders:
                 checkpoint = self.checkpoint
-                self._decoders[precision] = Decoder(
-                    checkpoint.config, checkpoint.weights, precision
-                )
+                decoder = Decoder(checkpoint.config, checkpoint.weights, precision)
+                # Streams may need it for longer than this model is kept.
+                MEMORY.watch(decoder)
+                self._decoders[precision] = decoder
             return self._decoders[precision]
 
 
@@ -114,28 +133,26 @@ class LoadedNGram:
     precisions: tuple[Precision, ...] = ("exact",)
     best_precision: Precision = "exact"
 
-    def __init__(self, digest: str, model: NGram, checkpoint: Checkpoint) -> None:
+    def __init__(self, name: str, digest: str, model: NGram, checkpoint: Checkpoint) -> None:
+        self.name = name
         self.digest = digest
         self.vocabulary = checkpoint.vocabulary
         self.lines = checkpoint.lines
         self.bytes = NGRAM_BYTES * model.characters + self.lines.nbytes
         self.state_shapes: list[tuple[int, ...]] = [(1, 1, model.order)]
         self._decoder = NGramDecoder(model)
+        MEMORY.watch(self._decoder)
 
     def decoder(self, _precision: Precision) -> NGramDecoder:
         return self._decoder
 
 
 class LoadedModels:
-    """Loaded models by digest, within a memory limit; the newest is kept whatever its size.
-
-    ``damaged`` are digests of checkpoints in whose place older ones are served.
-    """
+    """Loaded models by digest, within a memory limit; the newest is kept whatever its size."""
 
     def __init__(self, registry: Registry, memory_limit: int) -> None:
         self.registry = registry
         self.memory_limit = memory_limit
-        self.damaged: set[str] = set()
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
 
@@ -164,29 +181,20 @@ class LoadedModels:
             CheckpointError: it is damaged.
         """
         digest = await asyncio.to_thread(self.registry.resolve, reference)
-        try:
-            return await self._network(reference.name, digest)
-        except CheckpointError:
-            # A better checkpoint may have taken the tag meanwhile, and the old one is gone.
-            newer = await asyncio.to_thread(self.registry.resolve, reference)
-            if newer != digest:
-                return await self._network(reference.name, newer)
-            return await self._before(reference, digest)
-
-    async def _before(self, reference: Reference, damaged: str) -> LoadedNetwork:
-        """The checkpoint that a damaged one replaced. Raises CheckpointError."""
-        before = await asyncio.to_thread(self.registry.before, reference)
-        if before is None:
-            raise CheckpointError(f"{reference} is damaged, and no earlier checkpoint is known")
-        model = await self._network(reference.name, before)
-        if damaged not in self.damaged:
-            log.error("%s is damaged: serving the checkpoint before it", reference)
-        self.damaged.add(damaged)
-        return model
+        while True:
+            try:
+                return await self._network(reference.name, digest)
+            except CheckpointError:
+                # It was damaged, and the one before it is served; or a better one has taken the
+                # tag meanwhile, and the old one is gone.
+                newer = await asyncio.to_thread(self.registry.resolve, reference)
+                if newer == digest:
+                    raise
+                digest = newer
 
     async def _network(self, name: str, digest: str) -> LoadedNetwork:
         model = await self._get(
-            digest, lambda: LoadedNetwork(digest, self.registry.load(name, digest))
+            digest, lambda: LoadedNetwork(name, digest, self.registry.load(name, digest))
         )
         assert isinstance(model, LoadedNetwork)
         return model
@@ -196,11 +204,12 @@ class LoadedModels:
         checkpoint = self.registry.load(name, of)
         if model.vocabulary_size != len(checkpoint.vocabulary):
             raise CheckpointError("the n-gram model has another vocabulary")
-        return LoadedNGram(digest, model, checkpoint)
+        return LoadedNGram(name, digest, model, checkpoint)
 
     async def _get(self, digest: str, load: Callable[[], LoadedModel]) -> LoadedModel:
         if digest in self._loaded:
             self._loaded.move_to_end(digest)
+            self._make_room()
             return self._loaded[digest]
         task = self._loading.get(digest)
         if task is None:
@@ -215,8 +224,36 @@ class LoadedModels:
         if done.cancelled() or done.exception() is not None:
             return
         self._loaded[digest] = done.result()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Drops models beyond the limit. A model grows when it gets another decoder."""
         while len(self._loaded) > 1 and self._used() > self.memory_limit:
             self._loaded.popitem(last=False)
 
     def _used(self) -> int:
         return sum(model.bytes for model in self._loaded.values())
+
+    async def keep_swept(self) -> None:
+        """Sweeps now and then, for as long as the server runs."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                await self.sweep()
+            except Exception:
+                log.exception("the search for models to drop failed; it will be repeated")
+
+    async def sweep(self) -> None:
+        """Drops the models that nothing names any more, and gives free memory back."""
+        await self._drop_unserved()
+        await asyncio.to_thread(MEMORY.give_back)
+
+    async def _drop_unserved(self) -> None:
+        loaded = self.models
+        served = await asyncio.to_thread(lambda: [self._is_served(model) for model in loaded])
+        for model, is_served in zip(loaded, served, strict=True):
+            if not is_served and self._loaded.get(model.digest) is model:
+                del self._loaded[model.digest]
+
+    def _is_served(self, model: LoadedModel) -> bool:
+        return self.registry.serves(model.name, model.digest)

@@ -8,9 +8,9 @@ charset that a client names. Knows no job and no meaning of an option.
 
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from typing import IO, Any, Generic, NoReturn, TypeVar
+from typing import IO, Any, Generic, NoReturn, TypeVar, cast
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -126,8 +126,26 @@ def is_json(request: Request) -> bool:
 
 def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """Documents a JSON body that a route reads itself, as ``openapi_extra``."""
-    content = {"application/json": {"schema": model.model_json_schema()}}
+    content = {"application/json": {"schema": schema_of(model)}}
     return {"requestBody": {"required": required, "content": content}}
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of a model, whole: inside OpenAPI a reference into it would lead nowhere."""
+    schema = model.model_json_schema()
+    return cast(dict[str, Any], _inlined(schema, schema.pop("$defs", {})))
+
+
+def _inlined(part: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(part, list):
+        return [_inlined(one, definitions) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        part = definitions[part["$ref"].rpartition("/")[2]] | {
+            name: value for name, value in part.items() if name != "$ref"
+        }
+    return {name: _inlined(value, definitions) for name, value in part.items()}
 
 
 async def read_json(

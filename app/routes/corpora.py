@@ -112,9 +112,4 @@ def show_corpus(corpus_id: PathCorpus, services: ServicesDep) -> CorpusReport:
 )
 def delete_corpus(corpus_id: PathCorpus, services: ServicesDep) -> None:
     """Deletes a corpus that no unfinished job needs."""
-
-    def needed_by(corpus_id: str) -> str | None:
-        jobs = services.jobs.unended()
-        return next((job.id for job in jobs if job.spec["corpus_id"] == corpus_id), None)
-
-    services.corpora.delete(corpus_id, needed_by)
+    services.corpora.delete(corpus_id, services.jobs.needing)

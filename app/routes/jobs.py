@@ -1,7 +1,6 @@
 """Jobs: listed, followed, cancelled, resumed and deleted. Knows no training."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Annotated
@@ -19,10 +18,11 @@ from app.http.validation import validated
 from app.routes.services import JobDep, ServicesDep
 from app.schemas.common import PathJob, page
 from app.schemas.training import JobList, JobQuery, JobView, ResumeRequest
+from models.json_lines import one_line
 from models.options import TrainingOptions
 from worker.corpora import CorpusStore
 from worker.events import JobEvent, ProgressData
-from worker.jobs import Job, JobStore, UnknownJob
+from worker.jobs import Job, JobDamaged, JobStore, UnknownJob
 
 router = APIRouter(tags=["training"], dependencies=[Depends(known_query)])
 
@@ -109,13 +109,18 @@ async def resume_job(
 def _resume(jobs: JobStore, corpora: CorpusStore, job_id: str, raised: dict[str, float]) -> Job:
     job = jobs.get(job_id)
     view = job.view()
-    reached = _limits_reached(view["progress"], TrainingOptions.from_json(job.spec["options"]))
+    try:
+        options = TrainingOptions.from_json(job.spec["options"])
+    except ValueError as error:
+        raise JobDamaged(f"spec.json: {error}") from None
+    reached = _limits_reached(view["progress"], options)
     for name, value in raised.items():
-        if (before := view["options"].get(name)) is not None and value < before:
+        before = view["options"].get(name)
+        if isinstance(before, int | float) and value < before:
             raise unprocessable(name, f"can only be raised: it is {before:g} already")
     if raised and (left := reached - raised.keys()):
         raise unprocessable(min(left), "has been reached too: raise it as well")
-    if not corpora.has(job.spec["corpus_id"]):
+    if not job.spec_damage and not corpora.has(job.spec["corpus_id"]):
         raise Problem(
             409, "corpus_deleted", "the job's corpus was deleted, so it cannot be resumed"
         )
@@ -153,7 +158,7 @@ async def follow_job(
     """
     events = services.queue.events.follow(job, _event_id(last_event_id))
     async for event in _until(services.stopping, events):
-        yield ServerSentEvent(raw_data=json.dumps(event.data), event=event.event, id=str(event.id))
+        yield ServerSentEvent(raw_data=one_line(event.data), event=event.event, id=str(event.id))
 
 
 def _event_id(header: str | None) -> int:

@@ -78,6 +78,13 @@ class ServerCollector(Collector):
         yield _gauge("rows_ticking", "Rows that advance now; others wait.", ticking)
         refused = "Texts refused with 503 because the limit was reached."
         yield _counter("streams_refused", refused, streams.refused)
+        yield _counter(
+            "streams_gave_way",
+            "Texts that ended unread to make room, because their readers were too slow.",
+            streams.gave_way,
+        )
+        failed = sum(lane.failures for lane in lanes)
+        yield _counter("streams_failed", "Texts that ended with an error while written.", failed)
         written = sum(lane.characters for lane in lanes)
         yield _counter("characters", "Characters written.", written)
         yield _histogram(
@@ -96,8 +103,8 @@ class ServerCollector(Collector):
         held = sum(model.bytes for model in loaded)
         yield _gauge("models_loaded", "Checkpoints in memory.", len(loaded))
         yield _gauge("models_loaded_bytes", "Estimated memory of the checkpoints in memory.", held)
-        damaged = len(self._loaded.damaged)
-        yield _gauge("models_damaged", "Checkpoints for which older ones are served.", damaged)
+        damaged = len(self._loaded.registry.damaged)
+        yield _gauge("models_damaged", "Checkpoints that were found damaged.", damaged)
 
     def _job_figures(self) -> Metric:
         counts = Counter(_statuses(self._jobs))

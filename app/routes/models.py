@@ -1,11 +1,9 @@
-"""Published models: listed, shown, downloaded, imported and deleted.
+"""Published models: listed, shown, imported and deleted.
 
-Weights are read only for a download or an import. Knows no training and no sampling.
+Weights are read only for an import. Knows no training and no sampling.
 """
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import IO, Annotated
 
@@ -16,11 +14,9 @@ from fastapi.concurrency import run_in_threadpool
 from app.http.bodies import receive_file
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
-from app.http.streaming import ClosingResponse
-from app.routes.services import Services, ServicesDep
+from app.routes.services import ServicesDep
 from app.schemas.common import BaselineView, PathModel, page
 from app.schemas.models import (
-    DownloadQuery,
     LossPoint,
     ModelHistory,
     ModelList,
@@ -29,14 +25,16 @@ from app.schemas.models import (
     PrecisionView,
     SamplePoint,
 )
-from models.checkpoints.archive import unzipped, zipped
+from models.checkpoints.archive import unzipped
+from models.checkpoints.card import CorpusFacts, created_at
+from models.checkpoints.current import read_current
+from models.checkpoints.history import HistoryPoint
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Entry, Registry, check_publishable
-from models.decoding.export import onnx_file
-from models.files import CheckpointError
+from models.files import CheckpointError, unnamed_file
 from models.units import bits
 
-_BLOCK = 1 << 18
+_FACTS = CorpusFacts.__annotations__
 
 router = APIRouter(tags=["models"], dependencies=[Depends(known_query)])
 
@@ -61,100 +59,38 @@ def list_models(query: Annotated[ModelQuery, Query()], services: ServicesDep) ->
 
 @router.get("/models/{model}", summary="Get a model", responses=responses(404))
 def show_model(model: PathModel, services: ServicesDep) -> ModelView:
-    return view(services.models.entry(Reference.from_client(model)))
+    reference, models = Reference.from_client(model), services.models
+    return view(read_current(models, reference, lambda _: models.entry(reference)))
 
 
 @router.get(
     "/models/{model}/history",
     summary="Get a model's training history",
+    response_model=ModelHistory,
     responses=responses(404),
 )
-def show_history(model: PathModel, services: ServicesDep) -> ModelHistory:
-    """Losses and samples over the steps of training, oldest first."""
-    lines = services.models.history(Reference.from_client(model))
-    return ModelHistory(
-        points=[LossPoint.model_validate(line) for line in lines if "text" not in line],
-        samples=[SamplePoint.model_validate(line) for line in lines if "text" in line],
-    )
+def show_history(model: PathModel, services: ServicesDep) -> Response:
+    """Losses and samples over the steps of training, oldest first: up to 10,000 and 1,000, evenly
+    spread where there were more."""
+    reference, models = Reference.from_client(model), services.models
+    points = read_current(models, reference, lambda _: models.history(reference))
+    return Response(b"".join(_history(points)), media_type="application/json")
 
 
-@router.get(
-    "/models/{model}/download",
-    summary="Download a model",
-    response_class=Response,
-    responses={
-        200: {
-            "description": "The checkpoint, or its network.",
-            "content": {
-                kind: {"schema": {"type": "string", "format": "binary"}}
-                for kind in ("application/zip", "application/onnx")
-            },
-        },
-        **responses(404, 422, 507),
-    },
-)
-async def download_model(
-    model: PathModel, query: Annotated[DownloadQuery, Query()], services: ServicesDep
-) -> Response:
-    """A zip of the checkpoint, which `POST /models/{model}` accepts on any server; or the network
-    as an ONNX graph, which documents its inputs and outputs."""
-    reference = Reference.from_client(model)
-    if query.format == "onnx":
-        return await _onnx(reference, services)
-    digest = await run_in_threadpool(services.models.resolve, reference)
-    with ExitStack() as held:
-        opened = services.models.opened(reference.name, digest)
-        files = await run_in_threadpool(held.enter_context, opened)
-        headers = _download_headers(reference, digest, "zip")
-        return ClosingResponse(zipped(files), "application/zip", headers, held.pop_all().close)
+def _history(points: list[HistoryPoint]) -> Iterator[bytes]:
+    """Yields the answer as JSON, in pieces: while one is made, no other thread runs Python."""
+    losses = (LossPoint.model_validate(point) for point in points if "text" not in point)
+    samples = (SamplePoint.model_validate(point) for point in points if "text" in point)
+    yield b'{"points":['
+    yield from _separated(point.model_dump_json().encode() for point in losses)
+    yield b'],"samples":['
+    yield from _separated(point.model_dump_json().encode() for point in samples)
+    yield b"]}"
 
 
-async def _onnx(reference: Reference, services: Services) -> Response:
-    network = await services.loaded.network(reference)
-    checkpoint, digest = network.checkpoint, network.digest
-
-    def make() -> tuple[IO[bytes], int]:
-        # In a file: a slow reader must not hold it in memory.
-        try:
-            data = onnx_file(
-                checkpoint.config,
-                checkpoint.weights,
-                checkpoint.vocabulary,
-                str(reference),
-                digest,
-            )
-        except ValueError as error:
-            raise unprocessable("format", str(error)) from None
-        file = held.enter_context(_unnamed_file(services.models))
-        file.write(data)
-        file.seek(0)
-        return file, len(data)
-
-    with ExitStack() as held:
-        file, size = await run_sync(make, limiter=services.bundles)
-        headers = _download_headers(reference, digest, "onnx")
-        headers["Content-Length"] = str(size)
-        return ClosingResponse(_blocks(file), "application/onnx", headers, held.pop_all().close)
-
-
-def _unnamed_file(models: Registry) -> IO[bytes]:
-    """A file on the models' disk that is gone once closed, however the server ends."""
-    models.root.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryFile(dir=models.root)
-
-
-def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    while block := file.read(_BLOCK):
-        yield block
-
-
-def _download_headers(reference: Reference, digest: str, kind: str) -> dict[str, str]:
-    # Some systems allow no colon in a file's name.
-    shown = str(reference).replace(":", "-")
-    return {
-        "Content-Disposition": f'attachment; filename="{shown}-{digest[:12]}.{kind}"',
-        "X-Model-Digest": digest,
-    }
+def _separated(items: Iterable[bytes]) -> Iterator[bytes]:
+    for index, item in enumerate(items):
+        yield b"," + item if index else item
 
 
 @router.post(
@@ -181,7 +117,7 @@ async def import_model(
         raise unprocessable("model", f"is not a valid target name: {error}") from None
     # A job that publishes under the name would take the tag back.
     await run_in_threadpool(services.jobs.check_name, reference.name)
-    with await run_in_threadpool(_unnamed_file, services.models) as file:
+    with await run_in_threadpool(unnamed_file, services.models.root) as file:
         limit = services.settings.max_upload_bytes
         await receive_file(request, file, limit)
         entry = await run_sync(
@@ -194,13 +130,13 @@ async def import_model(
 def _publish(models: Registry, reference: Reference, file: IO[bytes], limit: int) -> Entry:
     try:
         checkpoint = unzipped(file, limit)
+        # A client does not decide which models this server ships, and the zip has no n-gram model.
+        card = checkpoint.card.copy()
+        card.pop("pretrained", None)
+        card.pop("ngram", None)
+        models.publish(reference, replace(checkpoint, card=card), keep_before=True)
     except CheckpointError as error:
         raise unprocessable("body", f"is not a checkpoint: {error}") from None
-    # A client does not decide which models this server ships, and the zip has no n-gram model.
-    card = checkpoint.card.copy()
-    card.pop("pretrained", None)
-    card.pop("ngram", None)
-    models.publish(reference, replace(checkpoint, card=card), keep_before=True)
     return models.entry(reference)
 
 
@@ -235,8 +171,10 @@ def view(entry: Entry) -> ModelView:
         bpc=None if loss is None else bits(loss),
         baseline=None if baseline is None else BaselineView.model_validate(baseline),
         precision=PrecisionView.model_validate(precision),
-        corpus=None if corpus is None else {**corpus},
-        created_at=card.get("created_at"),
+        # A card may hold more, of any size.
+        corpus=None if corpus is None else {k: v for k, v in corpus.items() if k in _FACTS},
+        # Earlier releases imported any line of text as a date.
+        created_at=created_at(card),
         job_id=card.get("job_id"),
         pretrained=bool(card.get("pretrained")),
     )

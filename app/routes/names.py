@@ -6,20 +6,24 @@ whatever the load. Knows no other endpoint.
 """
 
 import asyncio
+import sys
+import time
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
+from app.engine.callers import Caller, caller_of
 from app.engine.loaded import LoadedModel
-from app.engine.streams import ServerFull, StreamReader, Streams
+from app.engine.streams import ServerFull, StreamReader, Streams, TooManyStreams
+from app.http.bodies import schema_of
 from app.http.negotiation import JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
-from app.http.streaming import ClosingResponse
+from app.http.streaming import BrokenOff, ClosingResponse
 from app.routes.services import ServicesDep
 from app.routes.texts import KnownText, derived_seed, draw_seed, sample_headers
 from app.schemas.texts import NamesQuery, NamesResult
@@ -35,6 +39,22 @@ router = APIRouter(tags=["sampling"])
 DRAWS_PER_NAME = 200
 """Draws per requested name, after which there probably are no more such names."""
 
+MAX_CHARACTERS = 100_000
+"""Characters read and drawn, after which a search ends: some seconds of a small model's."""
+
+SECONDS = 20.0
+"""After which a search ends in any case. The other bounds depend on nothing but the request, this
+one on what else the server does."""
+
+SearchEnd = Literal["count", "limit", "timeout", "shutdown", "error"]
+"""How a search ends: all are found, a bound of the request or of time is reached, or early."""
+
+_WHITE_SPACE = 4
+"""Characters around a name that do not count."""
+
+_MANY = 20
+"""Characters that make more names than are ever asked for."""
+
 AHEAD, LEAST_AHEAD = 32, 8
 """Draws at once: the number of missing names, within these bounds."""
 
@@ -49,7 +69,7 @@ _PAUSE_SECONDS = 0.05
         200: {
             "description": "Distinct names; fewer than requested if there seem to be no more.",
             "content": {
-                JSON: {"schema": NamesResult.model_json_schema()},
+                JSON: {"schema": schema_of(NamesResult)},
                 TEXT: {"schema": {"type": "string"}, "example": "Kaelin\nKarwin\n"},
             },
         },
@@ -62,8 +82,9 @@ async def names(
 ) -> Response:
     """Lines in the style of a list: as JSON in one piece, or as plain text, each when found.
 
-    A name is `novel` if it is not a line of the corpus. The search stops after 200 draws per
-    requested name, even if names are missing.
+    A name is `novel` if it is not a line of the corpus; white space around either does not count.
+    The search stops after 200 draws per requested name, 100,000 characters or 20 seconds, even if
+    names are missing: then `complete` is false.
     """
     kind = accepted(request, (JSON, TEXT))
     reference, model = await services.texts.model(fields.model)
@@ -71,7 +92,8 @@ async def names(
     starts_with = _checked(model, fields)
     seed = draw_seed() if fields.seed is None else fields.seed
     decoder = await run_in_threadpool(model.decoder, precision)
-    search = Search(services.streams, model, decoder, fields, starts_with, seed)
+    caller = caller_of(request.scope)
+    search = Search(services.streams, model, decoder, fields, starts_with, seed, caller)
     search.begin()
     headers = sample_headers(reference, model, seed, precision)
     chunks, media_type = _at_once(search), JSON
@@ -90,7 +112,8 @@ def _checked(model: LoadedModel, fields: NamesQuery) -> KnownText:
         )
     if fields.min_length > fields.max_length:
         raise unprocessable("min_length", "must not be more than max_length")
-    starts_with = model.vocabulary.normalise(fields.starts_with)
+    # Names begin with no white space.
+    starts_with = model.vocabulary.as_read(fields.starts_with).lstrip()
     if len(starts_with) > fields.max_length:
         raise unprocessable("starts_with", "must not be longer than max_length")
     try:
@@ -102,6 +125,8 @@ def _checked(model: LoadedModel, fields: NamesQuery) -> KnownText:
 async def _lines(search: "Search") -> AsyncIterator[bytes]:
     async for name, _novel in search:
         yield f"{name}\n".encode()
+    if search.finish_reason in ("shutdown", "error"):
+        raise BrokenOff
 
 
 async def _at_once(search: "Search") -> AsyncIterator[bytes]:
@@ -110,15 +135,30 @@ async def _at_once(search: "Search") -> AsyncIterator[bytes]:
     async for name, novel in search:
         found.append({"name": name, "novel": novel})
     result = NamesResult(
-        names=found, seed=search.seed, asked=search.fields.count, drawn=search.drawn
+        names=found,
+        seed=search.seed,
+        asked=search.fields.count,
+        drawn=search.drawn,
+        complete=search.finish_reason == "count",
+        finish_reason=search.finish_reason,
     )
     yield result.model_dump_json().encode()
 
 
 class Search:
-    """Draws until there are enough names; the caller closes it.
+    """Draws until there are enough names or a bound is reached; the caller closes it.
 
-    ``drawn`` counts the draws looked at.
+    ``drawn`` counts the draws looked at, ``finish_reason`` says how the search ended.
+
+    Args:
+        streams: where lines are drawn.
+        model: of the lines.
+        decoder: of the model.
+        fields: what is asked for.
+        starts_with: the beginning of each name.
+        seed: of the first draw.
+        caller: for whom.
+        clock: in seconds.
     """
 
     def __init__(
@@ -129,21 +169,36 @@ class Search:
         fields: NamesQuery,
         starts_with: KnownText,
         seed: int,
+        caller: Caller,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.fields = fields
         self.seed = seed
         self.drawn = 0
+        self.finish_reason: SearchEnd | None = None
         self._streams = streams
+        self._caller = caller
         self._model = model
         self._decoder = decoder
         self._starts_with = starts_with
+        self._clock = clock
+        self._deadline = clock() + SECONDS
         # Argmax always draws the same line.
         self._most = DRAWS_PER_NAME * fields.count if fields.temperature else 1
+        self._wanted = min(fields.count, self._possible())
+        self._characters = 0
         self._found: set[str] = set()
         self._ahead: deque[StreamReader] = deque()
 
+    def _possible(self) -> int:
+        """The number of names that begin so and are not too long, however unlikely."""
+        vocabulary = self._model.vocabulary
+        each = len(vocabulary) if vocabulary.tokens == "characters" else sys.maxunicode
+        free = self.fields.max_length - len(self._starts_with.text)
+        return sum(each**length for length in range(min(free, _MANY) + 1))
+
     def begin(self) -> None:
-        """Opens the first draw. Raises ServerFull."""
+        """Opens the first draw. Raises ServerFull or TooManyStreams."""
         self._ahead.append(self._open(0))
 
     def close(self) -> None:
@@ -153,36 +208,76 @@ class Search:
 
     async def __aiter__(self) -> AsyncIterator[tuple[str, bool]]:
         """Yields names and whether they are novel, each as soon as its turn comes."""
-        while len(self._found) < self.fields.count and self.drawn < self._most:
-            self._draw_ahead()
-            if not self._ahead:
-                # Other clients hold every row, or the server is stopping.
-                if self._streams.stopped:
-                    return
-                await asyncio.sleep(_PAUSE_SECONDS)
-                continue
-            text, reason = await self._take()
-            if reason == "shutdown":
-                return
-            name = self._starts_with.text + text
-            if reason == "stop" and self._fits(name):
-                novel = not is_known_line(name, self._model.lines)
-                if novel or not self.fields.novel:
-                    self._found.add(name)
-                    yield name, novel
+        while self.finish_reason is None:
+            if len(self._found) == self.fields.count:
+                self.finish_reason = "count"
+            elif self._is_exhausted():
+                self.finish_reason = "limit"
+            elif name := await self._look():
+                yield name
+
+    def _is_exhausted(self) -> bool:
+        """Whether a bound is reached that does not depend on anything but the request."""
+        return (
+            len(self._found) == self._wanted
+            or self.drawn >= self._most
+            or self._characters >= MAX_CHARACTERS
+        )
+
+    async def _look(self) -> tuple[str, bool] | None:
+        """Looks at the next draw: a name as asked, or None."""
+        left = self._deadline - self._clock()
+        try:
+            if left <= 0:
+                raise TimeoutError
+            async with asyncio.timeout(left):
+                text, reason = await self._take()
+        except TimeoutError:
+            self.finish_reason = "timeout"
+            return None
+        if reason not in ("stop", "length"):
+            self.finish_reason = "shutdown" if reason == "shutdown" else "error"
+            return None
+        line = self._starts_with.text + text
+        self._characters += len(self._starts_with.ids) + len(text) + 1
+        name = line.strip()
+        if reason == "length" or not self._fits(name):
+            return None
+        novel = not is_known_line(line, self._model.lines)
+        if self.fields.novel and not novel:
+            return None
+        self._found.add(name)
+        return name, novel
 
     def _fits(self, name: str) -> bool:
         fields = self.fields
         within = fields.min_length <= len(name) <= fields.max_length
-        return within and not name.isspace() and name not in self._found
+        # White space at the end of the beginning may have been stripped.
+        return within and name.startswith(self._starts_with.text) and name not in self._found
+
+    async def _take(self) -> tuple[str, str | None]:
+        """Takes the next draw: its text and how it ended."""
+        self._draw_ahead()
+        while not self._ahead:
+            # Other clients hold every row, or the server is stopping.
+            if self._streams.stopped:
+                return "", "shutdown"
+            await asyncio.sleep(_PAUSE_SECONDS)
+            self._draw_ahead()
+        reader = self._ahead[0]
+        text = "".join([piece.text async for piece in reader])
+        reader.close()
+        self._ahead.popleft()
+        self.drawn += 1
+        return text, reader.finish_reason
 
     def _draw_ahead(self) -> None:
-        missing = self.fields.count - len(self._found)
+        missing = self._wanted - len(self._found)
         wanted = min(AHEAD, max(LEAST_AHEAD, missing), self._most - self.drawn)
         while len(self._ahead) < wanted:
             try:
                 reader = self._open(self.drawn + len(self._ahead))
-            except ServerFull:
+            except (ServerFull, TooManyStreams):
                 return
             self._ahead.append(reader)
 
@@ -190,18 +285,10 @@ class Search:
         options = SampleOptions(
             derived_seed(self.seed, index),
             self.fields.temperature,
-            # One more than allowed: a line that has not ended by then is too long.
-            self.fields.max_length - len(self._starts_with.text) + 1,
+            # More than allowed: a line that has not ended by then is too long.
+            self.fields.max_length - len(self._starts_with.text) + 1 + _WHITE_SPACE,
             stop=("\n",),
         )
         stream = Stream(self._model.vocabulary, self._starts_with.ids, options)
-        return self._streams.open(self._decoder, stream)
-
-    async def _take(self) -> tuple[str, str | None]:
-        """Takes the next draw: its text and how it ended."""
-        reader = self._ahead[0]
-        text = "".join([piece.text async for piece in reader])
-        reader.close()
-        self._ahead.popleft()
-        self.drawn += 1
-        return text, reader.finish_reason
+        # What is drawn ahead leaves room for texts that somebody waits for.
+        return self._streams.open(self._decoder, stream, self._caller, ahead=bool(self._ahead))

@@ -4,21 +4,22 @@ Knows no other endpoint.
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
-from app.http.bodies import json_body, read_json
+from app.engine.callers import caller_of
+from app.http.bodies import json_body, read_json, schema_of
 from app.http.negotiation import EVENTS, JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
-from app.http.streaming import ClosingResponse, event
+from app.http.streaming import BrokenOff, ClosingResponse, compact, event, parts_response
 from app.http.validation import validated
 from app.routes.services import Services, ServicesDep
-from app.routes.texts import Opened, Texts
+from app.routes.texts import MAX_LISTED, Opened, Texts, listed
 from app.schemas.texts import (
     MAX_BODY,
     SampleQuery,
@@ -47,7 +48,7 @@ _DOCUMENTATION: dict[int | str, dict[str, Any]] = {
                 "example": 'event: text\ndata: {"text":"What say"}\n\nevent: end\n'
                 'data: {"finish_reason":"length","characters":8,"seed":7}\n\n',
             },
-            JSON: {"schema": SampleResult.model_json_schema()},
+            JSON: {"schema": schema_of(SampleResult)},
         },
         "headers": {
             name: {"schema": {"type": "string"}, "description": text}
@@ -102,7 +103,16 @@ async def _answer(
         raise unprocessable(
             "probabilities", f"do not fit into plain text: send Accept: {EVENTS} or {JSON}"
         )
-    opened = await services.texts.open(fields, continue_from, keep_state=kind != TEXT)
+    if kind == JSON and fields.length * (1 + fields.probabilities) > MAX_LISTED:
+        most = MAX_LISTED // fields.length - 1
+        raise unprocessable(
+            "probabilities",
+            f"must be at most {most} for a JSON answer of this length; Accept: {EVENTS} has no "
+            "such limit",
+        )
+    opened = await services.texts.open(
+        fields, continue_from, caller=caller_of(request.scope), keep_state=kind != TEXT
+    )
     if kind == JSON:
         return await _at_once(request, services.texts, opened)
     chunks, media_type = _plain(opened), f"{TEXT}; charset=utf-8"
@@ -116,21 +126,25 @@ async def _plain(opened: Opened) -> AsyncIterator[bytes]:
         yield opened.echoed.encode()
     async for piece in opened.reader:
         yield piece.text.encode()
+    if opened.broke_off:
+        raise BrokenOff
 
 
 async def _events(texts: Texts, opened: Opened) -> AsyncIterator[bytes]:
     if opened.echoed:
         yield event("text", {"text": opened.echoed})
     async for piece in opened.reader:
-        yield event("text", _event(opened, piece))
+        for said in _said(opened, piece):
+            yield event("text", said)
     yield event("end", await run_in_threadpool(_ending, texts, opened))
 
 
-def _event(opened: Opened, piece: Piece) -> TextEvent:
-    said: TextEvent = {"text": piece.text}
-    if opened.reader.stream.probabilities:
-        said["characters"] = [_character(character) for character in piece.characters]
-    return said
+def _said(opened: Opened, piece: Piece) -> Iterator[TextEvent]:
+    if not opened.reader.stream.probabilities:
+        yield {"text": piece.text}
+        return
+    for part in listed(piece):
+        yield {"text": part.text, "characters": [_character(one) for one in part.characters]}
 
 
 def _character(character: Character) -> TextCharacter:
@@ -154,22 +168,37 @@ def _ending(texts: Texts, opened: Opened) -> TextEnd:
 
 async def _at_once(request: Request, texts: Texts, opened: Opened) -> Response:
     """The answer in one piece. The disconnect of a client frees its row too."""
-    text = opened.echoed
-    characters: list[TextCharacter] = []
+    said = [opened.echoed]
+    characters: list[bytes] = []
     try:
         async for piece in opened.reader:
-            text += piece.text
-            characters += [_character(character) for character in piece.characters]
+            said.append(piece.text)
+            if piece.characters:
+                # Kept as JSON, which takes a sixth of the memory, and not made on the event loop.
+                characters += await run_in_threadpool(_encoded, piece)
             if await request.is_disconnected():
                 break
     finally:
         opened.reader.close()
-    ending = await run_in_threadpool(_ending, texts, opened)
+    parts = [await run_in_threadpool(_answer_of, texts, opened, "".join(said))]
+    if opened.reader.stream.probabilities:
+        # Each is preceded by a comma.
+        parts = [parts[0][:-1], b',"probabilities":[', *characters[1:], b"]}"]
+    return parts_response(parts, opened.headers)
+
+
+def _encoded(piece: Piece) -> list[bytes]:
+    parts = []
+    for part in listed(piece):
+        parts += [b",", compact([_character(one) for one in part.characters])[1:-1]]
+    return parts
+
+
+def _answer_of(texts: Texts, opened: Opened, text: str) -> bytes:
     answer: TextAnswer = {
         "text": text,
         "model": str(opened.reference),
         "precision": opened.precision,
-        **ending,
+        **_ending(texts, opened),
     }
-    probabilities = {"probabilities": characters} if opened.reader.stream.probabilities else {}
-    return JSONResponse({**answer, **probabilities}, headers=opened.headers)
+    return compact(answer)

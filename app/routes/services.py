@@ -30,6 +30,9 @@ SCANS = 2
 BUNDLES = 1
 """Models that are imported or exported at once: each takes about three times its size in memory."""
 
+DOWNLOADS = 32
+"""Models that are downloaded at once: each holds open the nine files of a checkpoint."""
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -47,6 +50,7 @@ class Services:
     texts: Texts
     scans: anyio.CapacityLimiter
     bundles: anyio.CapacityLimiter
+    downloads: anyio.CapacityLimiter
     stopping: asyncio.Event
 
 
@@ -69,6 +73,7 @@ def open_services(settings: ServerSettings) -> Services:
         texts=Texts(loaded, streams, StateSigner(data.secret)),
         scans=anyio.CapacityLimiter(SCANS),
         bundles=anyio.CapacityLimiter(BUNDLES),
+        downloads=anyio.CapacityLimiter(DOWNLOADS),
         stopping=asyncio.Event(),
     )
 

@@ -3,10 +3,12 @@
 import hashlib
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from fastapi.concurrency import run_in_threadpool
 
+from app.engine.callers import Caller
 from app.engine.loaded import LoadedModel, LoadedModels
 from app.engine.states import NotAState, Saved, StateSigner
 from app.engine.streams import StreamReader, Streams
@@ -15,7 +17,7 @@ from app.schemas.common import Unknown
 from app.schemas.texts import SampleQuery
 from models.arrays import Ids
 from models.checkpoints.reference import Reference
-from models.decoding.batch import Stream
+from models.decoding.batch import Piece, Stream
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions
 from models.text.vocab import UnknownCharacters, Vocabulary
@@ -25,6 +27,12 @@ DRAWN_SEEDS = 2**53
 
 SHOWN_NAMES = 20
 """Most models that an error lists."""
+
+MAX_LISTED = 1_000_000
+"""Most characters and alternatives of an answer in one piece, which takes about 40 bytes each."""
+
+LISTED_AT_ONCE = 256
+"""Characters with alternatives that become JSON in one step, of about a millisecond."""
 
 SKIPPING_ROUNDS = 3
 """A hostile text could need thousands."""
@@ -41,6 +49,11 @@ class Opened:
     reader: StreamReader
     echoed: str
     began: float
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether an ended text is incomplete: neither its length nor a stop ended it."""
+        return self.reader.finish_reason not in ("length", "stop")
 
     @property
     def headers(self) -> dict[str, str]:
@@ -77,6 +90,15 @@ def derived_seed(seed: int, index: int) -> int:
     return int.from_bytes(mixed, "little") >> 1
 
 
+def listed(piece: Piece) -> Iterator[Piece]:
+    """Yields a piece in parts whose characters become JSON in one step each."""
+    last = (max(1, len(piece.characters)) - 1) // LISTED_AT_ONCE
+    for index in range(last + 1):
+        begin = index * LISTED_AT_ONCE
+        end = None if index == last else begin + LISTED_AT_ONCE
+        yield Piece(piece.text[begin:end], piece.characters[begin:end])
+
+
 @dataclass(frozen=True, slots=True)
 class KnownText:
     """A text as a model reads it, its ids, [length], and the number of characters left out."""
@@ -94,7 +116,7 @@ def known_text(
     Raises:
         Problem: 422 for unknown characters, unless they are to be skipped.
     """
-    text = vocabulary.normalise(text)
+    text = vocabulary.as_read(text)
     try:
         return KnownText(text, vocabulary.encode(text), 0)
     except UnknownCharacters as error:
@@ -144,13 +166,15 @@ class Texts:
         fields: SampleQuery,
         continue_from: str | None = None,
         *,
+        caller: Caller,
         keep_state: bool = False,
     ) -> Opened:
-        """Starts a text; the caller closes its reader.
+        """Starts a text; whoever calls closes its reader.
 
         Raises:
             UnknownModel, CheckpointError: as ``model``.
             ServerFull: as many texts are being written as the server allows.
+            TooManyStreams: as many as it allows the caller.
             Problem: 409 or 422, in words.
         """
         began = time.monotonic()
@@ -163,16 +187,23 @@ class Texts:
         seed = fields.seed
         if seed is None:
             seed = saved.state.seed if saved else draw_seed()
-        stream = Stream(
-            model.vocabulary,
-            prime.ids,
-            _options(fields, seed),
-            probabilities=fields.probabilities,
-            keep_state=keep_state,
-            begin=saved.state if saved else None,
-        )
         decoder = await run_in_threadpool(model.decoder, precision)
-        reader = self._streams.open(decoder, stream)
+        options = _options(fields, seed, model.vocabulary)
+        try:
+            stream = Stream(
+                model.vocabulary,
+                prime.ids,
+                options,
+                probabilities=fields.probabilities,
+                keep_state=keep_state,
+                begin=saved.state if saved else None,
+            )
+            reader = self._streams.open(decoder, stream, caller)
+        except ValueError:
+            # All but a state has been checked.
+            if saved is None:
+                raise
+            raise _not_a_state() from None
         echoed = prime.text if fields.echo else ""
         return Opened(reference, model, precision, seed, reader, echoed, began)
 
@@ -193,19 +224,24 @@ class Texts:
                 )
             return self._signer.read(token, model.state_shapes)
         except NotAState:
-            raise unprocessable(
-                "continue_from",
-                "must be the unchanged state of an earlier answer from this server",
-                "invalid_state",
-            ) from None
+            raise _not_a_state() from None
 
 
-def _options(fields: SampleQuery, seed: int) -> SampleOptions:
+def _not_a_state() -> Problem:
+    return unprocessable(
+        "continue_from",
+        "must be the unchanged state of an earlier answer from this server",
+        "invalid_state",
+    )
+
+
+def _options(fields: SampleQuery, seed: int, vocabulary: Vocabulary) -> SampleOptions:
     return SampleOptions(
         seed,
         fields.temperature,
         fields.length,
         fields.top_k or 0,
         fields.top_p or 0.0,
-        tuple(fields.stop),
+        # As the text comes, which has no other forms.
+        tuple(map(vocabulary.normalise, fields.stop)),
     )

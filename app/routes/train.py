@@ -8,7 +8,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, BackgroundTasks, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from app.http.bodies import CORPUS, is_json, read_json, receive_text
+from app.http.bodies import CORPUS, is_json, read_json, receive_text, schema_of
 from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import query_fields
 from app.http.validation import repeated_fields, validated
@@ -37,7 +37,7 @@ IdempotencyKey = Annotated[
 
 def _train_documentation() -> dict[str, Any]:
     """Documents the three ways into ``POST /train``, which FastAPI cannot see."""
-    options = TrainForm.model_json_schema()["properties"]
+    options = schema_of(TrainForm)["properties"]
     form = {CORPUS: {"type": "string", "format": "binary", "description": "The text."}} | options
     return {
         "parameters": [
@@ -60,7 +60,7 @@ def _train_documentation() -> dict[str, Any]:
                         "required": [CORPUS, "model"],
                     }
                 },
-                "application/json": {"schema": TrainRequest.model_json_schema()},
+                "application/json": {"schema": schema_of(TrainRequest)},
                 "text/plain": {"schema": {"type": "string"}},
             },
         },
@@ -167,9 +167,10 @@ def _create_job(
 
 def _started(corpora: CorpusStore, devices: DeviceStore, job: Job) -> StartedJob:
     corpus_id = job.spec["corpus_id"]
-    options = TrainingOptions.from_json(job.spec["options"])
     corpus = None
-    with suppress(UnknownCorpus):
+    # Damaged ones are reported where they are needed.
+    with suppress(UnknownCorpus, ValueError):
+        options = TrainingOptions.from_json(job.spec["options"])
         report = corpora.scan(corpus_id, options.symbols).report
         seconds = feasibility.estimated_seconds(
             devices, report.distinct, report.characters, options

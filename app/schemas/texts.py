@@ -11,8 +11,19 @@ from models.decoding.graph import Precision
 from models.text.doctor import LIST_LINE
 
 
+class ListedCharacter(BaseModel):
+    """A character of a text, its probability, and the most likely characters in its place."""
+
+    char: str
+    probability: float
+    top: list[tuple[str, float]]
+
+
 class SampleResult(BaseModel):
-    """A finished text. ``characters`` counts those written, without the prime."""
+    """A finished text. ``characters`` counts those written, without the prime.
+
+    ``probabilities`` are those of each of them, if they were requested.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -39,11 +50,11 @@ class SampleResult(BaseModel):
     precision: Literal["exact", "fast"]
     seconds: float
     state: str | None
-    probabilities: list[dict[str, object]] | None = None
+    probabilities: list[ListedCharacter] | None = None
 
 
 class TextCharacter(TypedDict):
-    """A character of a text, its probability, and the most likely characters in its place."""
+    """A ``ListedCharacter`` as it is sent."""
 
     char: str
     probability: float
@@ -79,7 +90,9 @@ class TextAnswer(TextEnd):
 class NamesResult(BaseModel):
     """Names, the number asked for, and the number of lines drawn to find them.
 
-    A name is ``novel`` if it is not a line of the corpus.
+    A name is ``novel`` if it is not a line of the corpus. ``complete`` says that all were found.
+    Otherwise ``finish_reason`` says why not: ``limit`` is a bound on the draws, so that the same
+    request ends there again; ``timeout`` is one on time.
     """
 
     model_config = ConfigDict(
@@ -89,6 +102,8 @@ class NamesResult(BaseModel):
                 "seed": 7,
                 "asked": 1,
                 "drawn": 2,
+                "complete": True,
+                "finish_reason": "count",
             }
         }
     )
@@ -97,6 +112,8 @@ class NamesResult(BaseModel):
     seed: int
     asked: int
     drawn: int
+    complete: bool
+    finish_reason: Literal["count", "limit", "timeout", "shutdown", "error"] | None
 
 
 MAX_PRIME = 16_384

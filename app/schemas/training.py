@@ -158,6 +158,7 @@ class CorpusReport(BaseModel):
                 "preset": None,
                 "estimated_seconds": None,
                 "warnings": [],
+                "damaged": [],
             }
         }
     )
@@ -176,6 +177,7 @@ class CorpusReport(BaseModel):
     preset: str | None = None
     estimated_seconds: float | None = None
     warnings: list[str] = []
+    damaged: list[str] = Field([], description="What is wrong with the corpus's files.")
 
 
 class CorpusList(BaseModel):
@@ -224,6 +226,7 @@ _JOB_EXAMPLE: dict[str, Any] = {
     "progress": {"step": 300, "max_steps": 5000, "train_loss": 1.91, "val_loss": 1.98},
     "baseline": None,
     "error": None,
+    "damaged": [],
     "links": {
         "self": "/jobs/018f3c2a9d4e1b2c3d4e5f",
         "events": "/jobs/018f3c2a9d4e1b2c3d4e5f/events",
@@ -250,6 +253,7 @@ class JobView(BaseModel):
     progress: JobProgress | None
     baseline: BaselineView | None
     error: JobError | None
+    damaged: list[str] = Field(description="What is wrong with the job's files on the disk.")
     links: JobLinks
 
 

@@ -7,6 +7,8 @@ parsed. Knows sockets and h11, and nothing of what is served.
 
 import asyncio
 import contextvars
+import socket
+import struct
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -21,6 +23,7 @@ from app.access import deadlines
 from app.access.hosts import unmapped
 from app.http.envelope import refused
 from app.http.problems import Problem
+from app.http.streaming import CUT
 from app.server import heads
 from app.server.sockets import UNSENT
 
@@ -100,7 +103,10 @@ class _Outlet:
         self.is_closing = connection.is_leaving
 
     def close(self) -> None:
-        self._connection.leave()
+        if self._connection.cycle.response_complete:
+            self._connection.leave()
+        else:
+            self._connection.cut()
 
 
 class Connection(H11Protocol):
@@ -258,6 +264,7 @@ class Connection(H11Protocol):
             query_string=query,
             headers=self.headers,
             state=self.app_state.copy(),
+            extensions={CUT: self.cut},  # type: ignore[dict-item]
         )
         self.cycle = _Cycle(
             scope=self.scope,
@@ -333,6 +340,14 @@ class Connection(H11Protocol):
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
+
+    def cut(self) -> None:
+        """Ends the connection in the middle of an answer, so that no client takes it for whole."""
+        if self.conn.their_http_version == b"1.0":
+            # There the end of the connection is that of the answer: only a reset is none.
+            connection = self.transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.close()
 
     def _refuse(self, problem: Problem) -> None:
         """Answers bytes that are not a request, unless an answer has begun already; and leaves."""

@@ -28,6 +28,12 @@ _POLL = 0.5
 
 _BLOCK = 1 << 20
 
+_EARLY = {
+    "error": "the network's output overflowed",
+    "shutdown": "the service stops",
+}
+"""Why a text that the service cannot go on with ends."""
+
 
 def sample(client: Client, fields: Mapping[str, Any]) -> None:
     """Writes a text as it comes."""
@@ -45,10 +51,9 @@ def sample(client: Client, fields: Mapping[str, Any]) -> None:
 
 
 def _check_end(finish_reason: str) -> None:
-    if finish_reason == "shutdown":
-        raise UserError("the text ends early because the service stops")
-    if finish_reason == "error":
-        raise UserError("the text ends early because the network's output overflowed")
+    if finish_reason not in ("length", "stop"):
+        reason = _EARLY.get(finish_reason, "the service says no more than " + finish_reason)
+        raise UserError(f"the text ends early: {reason}")
 
 
 def names(client: Client, fields: Mapping[str, Any]) -> None:

@@ -1,12 +1,17 @@
 """A checkpoint as a zip file: written piece by piece, read without trust.
 
+Zips of equal checkpoints are equal, byte for byte, and their size is known before they are made:
+nothing in them is compressed, as most of a checkpoint is weights, which are noise to a compressor.
+
 A zip from outside is hostile until proven otherwise. It must contain each file of a checkpoint once
-and nothing else, all sizes are bounded before anything is unpacked, nothing is extracted to disk,
-and the checkpoint in it is checked like any other (``models.checkpoints.format``). Knows no HTTP.
+and nothing else but what a Mac adds when it packs a folder again. All sizes are bounded before
+anything is unpacked, nothing is extracted to disk, and the checkpoint in it is checked like any
+other (``models.checkpoints.format``). Knows no HTTP.
 """
 
 import io
 import os
+import re
 import stat
 import struct
 import zipfile
@@ -14,6 +19,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
+from models.checkpoints.card import check_date
 from models.checkpoints.format import FILES, MANIFEST, Checkpoint, assemble
 from models.files import CheckpointError
 
@@ -22,9 +28,21 @@ _TIME = (1980, 1, 1, 0, 0, 0)
 """A zip needs a time; a constant one gives equal checkpoints equal zips."""
 
 _MEMBERS = {*FILES, MANIFEST}
+
+_OF_A_MAC = re.compile(r"__MACOSX/.*|(.*/)?(\.DS_Store|\._[^/]*)", re.DOTALL)
+"""What macOS adds to a zip: folder settings and resource forks."""
+
+_SHOWABLE = re.compile(r"[\w][\w. -]{0,63}", re.ASCII)
+
+MAX_EXPANSION = 100
+"""A file may unpack to so many times its size in the zip, a small one to more."""
+_SMALL = 1 << 20
+
 _MAX_DIRECTORY = 64 << 10
 """Maximum size of a zip's central directory in bytes; a member takes about fifty."""
 
+_ENTRY = 46
+"""Size of an entry of the directory, without its name."""
 _END = struct.Struct("<4s4H2LH")
 _END64_LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -47,17 +65,35 @@ def zipped(files: Mapping[str, IO[bytes]]) -> Iterator[bytes]:
     pieces = _Pieces()
     with zipfile.ZipFile(pieces, "w") as archive:
         for name, file in files.items():
-            info = zipfile.ZipInfo(name, _TIME)
-            info.external_attr = 0o644 << 16
-            info.file_size = os.fstat(file.fileno()).st_size
-            if not name.endswith(".safetensors"):
-                # To a compressor, trained weights are noise.
-                info.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(info, "w") as member:
+            with archive.open(_info(name, file), "w") as member:
                 while block := file.read(_BLOCK):
                     member.write(block)
                     yield pieces.take()
     yield pieces.take()
+
+
+def zipped_size(files: Mapping[str, IO[bytes]]) -> int:
+    """Returns the size in bytes of the zip that ``zipped`` makes, by the rules of zipfile."""
+    at = directory = 0
+    for name, file in files.items():
+        info = _info(name, file)
+        # A size too large for 32 bits takes 64 in each place, and it may be larger when packed.
+        is_long = info.file_size * 1.05 > zipfile.ZIP64_LIMIT
+        wide = 16 * (info.file_size > zipfile.ZIP64_LIMIT) + 8 * (at > zipfile.ZIP64_LIMIT)
+        directory += _ENTRY + len(name) + (wide and wide + 4)
+        # A header, the contents, and sizes and checksum after them.
+        at += len(info.FileHeader(is_long)) + info.file_size + (24 if is_long else 16)
+    is_long = max(at, directory) > zipfile.ZIP64_LIMIT
+    return at + directory + _END.size + (_END64.size + _END64_LOCATOR.size) * is_long
+
+
+def _info(name: str, file: IO[bytes]) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _TIME)
+    info.external_attr = 0o644 << 16
+    # Sizes and checksum stand after the contents.
+    info.flag_bits = 8
+    info.file_size = os.fstat(file.fileno()).st_size
+    return info
 
 
 class _Pieces(io.RawIOBase):
@@ -91,8 +127,10 @@ def unzipped(file: IO[bytes], limit: int) -> Checkpoint:
     try:
         _check_directory(file)
         with zipfile.ZipFile(file) as archive:
-            members = _members(archive.infolist(), limit)
-            return assemble(lambda name, most: _read(archive, members[name], most))
+            members = _members(archive.infolist(), limit, file.seek(0, os.SEEK_END))
+            found = assemble(lambda name, most: _read(archive, name, members[name], most))
+            check_date(found.card)
+            return found
     except CheckpointError:
         raise
     except _UNSOUND:
@@ -121,36 +159,76 @@ def _check_directory(file: IO[bytes]) -> None:
         raise CheckpointError("it has more entries than a checkpoint")
 
 
-def _members(infos: list[zipfile.ZipInfo], limit: int) -> dict[str, zipfile.ZipInfo]:
-    """Checks that the members are a checkpoint's files, each once; returns them by name."""
-    names = [info.filename for info in infos]
-    # Names as stored in the zip: zipfile cuts a name at a NUL.
-    names += [info.orig_filename for info in infos]
-    if not set(names) <= _MEMBERS:
-        raise CheckpointError("it contains a file that does not belong in a checkpoint")
-    if len(infos) != len({info.filename for info in infos}):
-        raise CheckpointError("it contains a file twice")
-    if missing := _MEMBERS - set(names):
-        raise CheckpointError(f"{min(missing)} is missing")
+def _members(infos: list[zipfile.ZipInfo], limit: int, packed: int) -> dict[str, zipfile.ZipInfo]:
+    """Checks that the members are a checkpoint's files, each once; returns them by name.
+
+    Args:
+        infos: all members of the zip.
+        limit: maximum size of all that is unpacked, in bytes.
+        packed: size of the zip.
+    """
+    found: dict[str, zipfile.ZipInfo] = {}
+    folder = _folder(infos)
     for info in infos:
-        mode = info.external_attr >> 16
-        if info.is_dir() or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
-            raise CheckpointError(f"{info.filename} is not a plain file")
-        if info.flag_bits & 1:
-            raise CheckpointError(f"{info.filename} is encrypted")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise CheckpointError(f"{info.filename} uses an unsupported compression method")
-    if sum(info.file_size for info in infos) > limit:
+        # As stored in the zip: zipfile cuts a name at a NUL.
+        stored = info.orig_filename
+        if stored == folder or _OF_A_MAC.fullmatch(stored):
+            continue
+        name = stored.removeprefix(folder)
+        if name not in _MEMBERS or info.filename != stored:
+            raise CheckpointError(
+                f"it contains {_shown(stored)} that does not belong in a checkpoint"
+            )
+        if name in found:
+            raise CheckpointError(f"it contains {name} twice")
+        found[name] = info
+    if missing := _MEMBERS - found.keys():
+        raise CheckpointError(f"{min(missing)} is missing")
+    for name, info in found.items():
+        _check_kind(name, info)
+    if sum(info.file_size for info in found.values()) > limit:
         raise CheckpointError(f"it is larger than {limit:,} bytes when unpacked")
-    return {info.filename: info for info in infos}
+    for name, info in found.items():
+        if info.file_size > _SMALL + MAX_EXPANSION * info.compress_size:
+            raise CheckpointError(f"{name} unpacks to more than {MAX_EXPANSION} times its size")
+    if sum(info.compress_size for info in found.values()) > packed:
+        raise CheckpointError("it is damaged: its files overlap")
+    return found
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
+def _folder(infos: list[zipfile.ZipInfo]) -> str:
+    """Returns the one folder that everything is in, with its slash; empty if there is none."""
+    names = [i.orig_filename for i in infos if not _OF_A_MAC.fullmatch(i.orig_filename)]
+    folders = {name.partition("/")[0] + "/" if "/" in name else "" for name in names}
+    return folders.pop() if len(folders) == 1 else ""
+
+
+def _shown(name: str) -> str:
+    """Returns words for a file in a hostile zip: its name only if that is harmless."""
+    last = name.removesuffix("/").rpartition("/")[2]
+    is_path = ".." in name or name.startswith("/")
+    return f"a file {last!r}" if _SHOWABLE.fullmatch(last) and not is_path else "a file"
+
+
+def _check_kind(name: str, info: zipfile.ZipInfo) -> None:
+    mode = info.external_attr >> 16
+    if info.is_dir() or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
+        raise CheckpointError(f"{name} is not a plain file")
+    if info.flag_bits & 1:
+        raise CheckpointError(f"{name} is encrypted")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise CheckpointError(f"{name} uses an unsupported compression method")
+
+
+def _read(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo, most: int) -> bytes:
     # zipfile returns no more bytes than the stated size, and verifies the checksum.
     if info.file_size > most:
-        raise CheckpointError(f"{info.filename} is too large")
+        raise CheckpointError(f"{name} is too large")
+    data = io.BytesIO()
     with archive.open(info) as member:
-        data = member.read(info.file_size)
-        if len(data) < info.file_size:
-            raise CheckpointError(f"{info.filename} is truncated")
-        return data
+        # In pieces: read at once, a file takes twice its size.
+        while block := member.read(_BLOCK):
+            data.write(block)
+    if data.tell() < info.file_size:
+        raise CheckpointError(f"{name} is truncated")
+    return data.getvalue()

@@ -1,20 +1,26 @@
-"""A checkpoint's card and history: where the model comes from and how good it is.
+"""A checkpoint's card: where the model comes from and how good it is.
 
-Knows one file at a time, no layout of a directory.
+Knows one file, no layout of a directory.
 """
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Required, TypedDict, cast
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, TypedDict, cast
 
 from models.config import NetworkConfig
-from models.files import CheckpointError, parse_object, read_bounded
+from models.files import CheckpointError, parse_object
 from models.text.novelty import MemorisationFigures
 from models.text.vocab import Tokens
 from models.units import bits
 
 MAX_CARD = 256 << 10
 _MAX_NUMBER = 1e12
+_MAX_LINE = 256
+"""Most characters of a line of text."""
+
+_YEARS = range(1970, 3000)
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 class CorpusFacts(TypedDict, total=False):
@@ -65,22 +71,10 @@ class Card(TypedDict, total=False):
     pretrained: bool
 
 
-class HistoryPoint(TypedDict, total=False):
-    """A line of the history: the losses at a step or, if there is a ``text``, a sample."""
-
-    step: Required[int]
-    train_loss: float | None
-    val_loss: float | None
-    temperature: float | None
-    text: str
-
-
-def read_card(directory: Path) -> Card:
-    return parse_card(read_bounded(directory / "card.json", MAX_CARD))
-
-
 def parse_card(content: bytes) -> Card:
     """Parses an untrusted card; other parts than a card's are kept.
+
+    A date may be any line of text, as earlier releases took it: see ``check_date`` and ``date``.
 
     Raises:
         CheckpointError: a part of a card has another type than ``Card`` says.
@@ -98,53 +92,78 @@ def parse_card(content: bytes) -> Card:
     return cast(Card, card)
 
 
-def parse_point(line: bytes) -> HistoryPoint:
-    """Parses a line of an untrusted history.
-
-    Raises:
-        CheckpointError: a part of it has another type than ``HistoryPoint`` says.
-    """
-    point = parse_object(line, "history.jsonl")
-    numbers = all(_is_number(point.get(n)) for n in ("train_loss", "val_loss", "temperature"))
-    step = point.get("step")
-    if type(step) is not int or not _is_number(step) or not numbers:
-        raise CheckpointError("history.jsonl: a figure is not a number")
-    if not isinstance(point.get("text", ""), str):
-        raise CheckpointError("history.jsonl: a sample is not text")
-    return cast(HistoryPoint, point)
+def date(card: Card) -> datetime | None:
+    """Returns when the checkpoint was made; None if the card has no such date."""
+    text = card.get("created_at") or ""
+    try:
+        moment = datetime.fromisoformat(text) if _DATE.fullmatch(text) else None
+        # An offset may lead out of the years that can be computed with.
+        return moment if moment and moment.year in _YEARS and moment.timestamp() >= 0 else None
+    except (OverflowError, ValueError):
+        return None
 
 
-_PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "": (("bpc", "step", "val_loss"), ("created_at", "device", "job_id", "ngram")),
-    "baseline": (("bpc", "ngram_order", "val_loss"), ()),
-    "corpus": (("bytes", "characters", "distinct", "lines"), ("id", "tokens")),
-    "memorisation": (tuple(MemorisationFigures.__annotations__), ()),
-    "options": ((), ()),
-    "precision": (("exact", "fast"), ()),
-}
-"""The objects in a card, "" being the card, with the names of their numbers and texts."""
+def created_at(card: Card) -> str | None:
+    """Returns the card's date as it stands there; None if it has none."""
+    return card.get("created_at") if date(card) else None
 
 
-def _check_part(part: str, values: dict[str, Any]) -> None:
-    numbers, lines = _PARTS[part]
-    for name in numbers:
-        if not _is_number(values.get(name)):
-            raise CheckpointError(f"card.json: {f'{part} {name}'.strip()} is not a number")
-    for name in lines:
-        if not _is_line(values.get(name)):
-            raise CheckpointError(f"card.json: {f'{part} {name}'.strip()} is not a line of text")
+def check_date(card: Card) -> None:
+    """Raises CheckpointError if the card has a date that is none."""
+    if card.get("created_at") is not None and date(card) is None:
+        raise CheckpointError(
+            "card.json: created_at is not a date such as 2026-01-31T12:00:00Z "
+            f"from {_YEARS[0]} to {_YEARS[-1]}"
+        )
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """Whether a value is a number that is safe in any arithmetic, or None."""
     if isinstance(value, bool):
         return False
     return value is None or (isinstance(value, int | float) and abs(value) <= _MAX_NUMBER)
 
 
+def _is_whole(value: Any) -> bool:
+    return is_number(value) and (value is None or value == int(value))
+
+
 def _is_line(value: Any) -> bool:
     """Whether a value is text that a terminal can show on one line, or None."""
-    return value is None or (isinstance(value, str) and value.isprintable())
+    if value is None:
+        return True
+    return isinstance(value, str) and value.isprintable() and len(value) <= _MAX_LINE
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "a number": is_number,
+    "a whole number": _is_whole,
+    "a line of text": _is_line,
+}
+
+_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "": {
+        "a number": ("bpc", "val_loss"),
+        "a whole number": ("step",),
+        "a line of text": ("created_at", "device", "job_id", "ngram"),
+    },
+    "baseline": {"a number": ("bpc", "val_loss"), "a whole number": ("ngram_order",)},
+    "corpus": {
+        "a whole number": ("bytes", "characters", "distinct", "lines"),
+        "a line of text": ("id", "tokens"),
+    },
+    "memorisation": {"a number": tuple(MemorisationFigures.__annotations__)},
+    "options": {},
+    "precision": {"a number": ("exact", "fast")},
+}
+"""The objects in a card, "" being the card, with the names of their values by kind."""
+
+
+def _check_part(part: str, values: dict[str, Any]) -> None:
+    for kind, names in _PARTS[part].items():
+        for name in names:
+            if not _KINDS[kind](values.get(name)):
+                raise CheckpointError(f"card.json: {f'{part} {name}'.strip()} is not {kind}")
 
 
 def readme(config: NetworkConfig, tokens: Tokens, card: Card) -> str:

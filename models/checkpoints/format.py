@@ -19,6 +19,7 @@ config before a weight is read, weights must be finite, and files are read, not 
 """
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable
@@ -29,10 +30,17 @@ from typing import TypedDict
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
-from safetensors.numpy import save as to_safetensors
+from safetensors.numpy import save_file as save_safetensors
 
 from models.arrays import Hashes
-from models.checkpoints.card import MAX_CARD, Card, HistoryPoint, parse_card, parse_point, readme
+from models.checkpoints.card import MAX_CARD, Card, parse_card, readme
+from models.checkpoints.history import (
+    MAX_HISTORY,
+    MAX_LINE,
+    HistoryPoint,
+    read_history,
+    thinned,
+)
 from models.config import NetworkConfig, Weights
 from models.files import (
     CheckpointError,
@@ -59,9 +67,24 @@ FILES = (
 MAX_LINES = 1 << 21
 """Maximum number of line hashes in a checkpoint: 16 MiB."""
 
-MAX_JSON = 8 << 20
-MAX_HISTORY = 64 << 20
-_MAX_HEADER = 1 << 20
+MAX_JSON = 2 << 20
+"""Most bytes of a manifest or a vocabulary, which has up to 65,536 symbols."""
+
+_MAX_HEADER = 1 << 16
+_LIMITS = {
+    "config.json": 1 << 16,
+    "vocab.json": MAX_JSON,
+    "card.json": MAX_CARD,
+    # It repeats the card's options.
+    "README.md": 4 * MAX_CARD,
+    "history.jsonl": MAX_HISTORY,
+    "validation.txt": VALIDATION_BYTES,
+    "lines.u64": 8 * MAX_LINES,
+}
+"""Most bytes of each file but the weights, whose size follows from the config."""
+
+_WEIGHTS = "model.safetensors"
+_BLOCK = 1 << 20
 
 
 class ManifestEntry(TypedDict):
@@ -95,35 +118,42 @@ def write(directory: Path, checkpoint: Checkpoint) -> str:
     Raises:
         CheckpointError: a file would be larger than ``read`` accepts.
     """
+    history = [_json(line, indent=None) for line in thinned(checkpoint.history)]
+    if any(len(line) > MAX_LINE for line in history):
+        raise CheckpointError("history.jsonl would have too long a line")
     contents = {
         "config.json": _json({"format": 1, **asdict(checkpoint.config)}),
         "vocab.json": _json(checkpoint.vocabulary.to_json()),
-        "model.safetensors": to_safetensors(
-            {k: np.ascontiguousarray(v) for k, v in checkpoint.weights.items()}
-        ),
         "card.json": _json(checkpoint.card),
         "README.md": readme(
             checkpoint.config, checkpoint.vocabulary.tokens, checkpoint.card
         ).encode(),
-        "history.jsonl": b"".join(_json(line, indent=None) for line in checkpoint.history),
+        "history.jsonl": b"".join(history),
         "validation.txt": _validation(checkpoint),
         "lines.u64": checkpoint.lines.astype("<u8").tobytes(),
     }
     for name, data in contents.items():
-        if len(data) > _limit(name, checkpoint.config):
+        if len(data) > _LIMITS[name]:
             raise CheckpointError(f"{name} would be too large: {len(data)} bytes")
-    manifest: dict[str, ManifestEntry] = {
-        name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        for name, data in contents.items()
-    }
-    contents[MANIFEST] = _json(manifest)
-    for name, data in contents.items():
-        with (directory / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        (directory / name).write_bytes(data)
+    # Straight from the arrays: a copy of the weights may be gigabytes.
+    weights = {k: np.ascontiguousarray(v) for k, v in checkpoint.weights.items()}
+    save_safetensors(weights, directory / _WEIGHTS)
+    manifest = {name: _sealed(directory / name) for name in FILES}
+    (directory / MANIFEST).write_bytes(_json(manifest))
+    digest = _sealed(directory / MANIFEST)["sha256"]
     sync_directory(directory)
-    return hashlib.sha256(contents[MANIFEST]).hexdigest()
+    return digest
+
+
+def _sealed(path: Path) -> ManifestEntry:
+    """Makes a file durable, and returns what the manifest says of it."""
+    found = hashlib.sha256()
+    with path.open("rb+") as file:
+        while block := file.read(_BLOCK):
+            found.update(block)
+        os.fsync(file.fileno())
+        return {"sha256": found.hexdigest(), "bytes": file.tell()}
 
 
 def _validation(checkpoint: Checkpoint) -> bytes:
@@ -136,15 +166,7 @@ def _validation(checkpoint: Checkpoint) -> bytes:
 
 def _limit(name: str, config: NetworkConfig) -> int:
     """Returns the maximum size of a file in bytes."""
-    if name == "model.safetensors":
-        return 4 * config.parameters() + _MAX_HEADER
-    limits = {
-        "card.json": MAX_CARD,
-        "history.jsonl": MAX_HISTORY,
-        "validation.txt": VALIDATION_BYTES,
-        "lines.u64": 8 * MAX_LINES,
-    }
-    return limits.get(name, MAX_JSON)
+    return 4 * config.parameters() + _MAX_HEADER if name == _WEIGHTS else _LIMITS[name]
 
 
 def _json(value: object, indent: int | None = 1) -> bytes:
@@ -174,26 +196,27 @@ def assemble(read_file: Callable[[str, int], bytes]) -> Checkpoint:
         CheckpointError: a file is damaged; the message says how.
     """
     manifest = parse_object(read_file(MANIFEST, MAX_JSON), MANIFEST)
-    config = _parse_config(read_file("config.json", MAX_JSON))
-    contents = {}
-    for name in FILES:
+    config = parse_config(read_file("config.json", _LIMITS["config.json"]))
+
+    def checked(name: str) -> bytes:
         data = read_file(name, _limit(name, config))
         stated = manifest.get(name)
         digest = hashlib.sha256(data).hexdigest()
         if not isinstance(stated, dict) or stated.get("sha256") != digest:
             raise CheckpointError(f"{name} is damaged: its sha256 does not match the manifest")
-        contents[name] = data
-    vocabulary = read_vocabulary(contents["vocab.json"], config)
-    _check_validation(contents["validation.txt"], vocabulary)
-    return Checkpoint(
-        config,
-        vocabulary,
-        _read_weights(contents["model.safetensors"], config),
-        parse_card(contents["card.json"]),
-        [parse_point(line) for line in contents["history.jsonl"].splitlines()],
-        contents["validation.txt"],
-        _read_lines(contents["lines.u64"]),
-    )
+        return data
+
+    for name in ("config.json", "README.md"):
+        checked(name)
+    vocabulary = read_vocabulary(checked("vocab.json"), config)
+    validation = checked("validation.txt")
+    _check_validation(validation, vocabulary)
+    card = parse_card(checked("card.json"))
+    history = read_history(io.BytesIO(checked("history.jsonl")))
+    lines = _read_lines(checked("lines.u64"))
+    # Last, and only once all else is sound: it may be gigabytes.
+    weights = _read_weights(checked(_WEIGHTS), config)
+    return Checkpoint(config, vocabulary, weights, card, history, validation, lines)
 
 
 def read_vocabulary(data: bytes, config: NetworkConfig) -> Vocabulary:
@@ -218,7 +241,7 @@ def _read_lines(data: bytes) -> Hashes:
 
 def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
     """Reads weights, once the header declares the shapes that follow from the config."""
-    header = read_tensor_header(data, "model.safetensors", _MAX_HEADER)
+    header = read_tensor_header(data, _WEIGHTS, _MAX_HEADER)
     if header.tensors != {name: ("F32", list(shape)) for name, shape in config.shapes().items()}:
         raise CheckpointError(
             "model.safetensors does not contain the weights that config.json describes"
@@ -244,11 +267,8 @@ def _check_validation(data: bytes, vocabulary: Vocabulary) -> None:
         raise CheckpointError("validation.txt is not text in the model's vocabulary")
 
 
-def read_config(directory: Path) -> NetworkConfig:
-    return _parse_config(read_bounded(directory / "config.json", MAX_JSON))
-
-
-def _parse_config(content: bytes) -> NetworkConfig:
+def parse_config(content: bytes) -> NetworkConfig:
+    """Raises CheckpointError."""
     data = parse_object(content, "config.json")
     if data.pop("format", None) != 1:
         raise CheckpointError("config.json has a format that this version does not read")

@@ -5,10 +5,11 @@ one. Knows no card and nothing about a file's contents (``models.ngram``).
 """
 
 import hashlib
-import time
 from pathlib import Path
 
+from models.checkpoints.reference import DIGEST
 from models.files import CheckpointError, read_bounded, sync_directory, write_durably
+from models.places import is_there, make_directory, names_in, sweep
 
 MAX_NGRAM = (16 << 20) + (64 << 10)
 """Maximum size of an n-gram model's file in bytes."""
@@ -26,13 +27,13 @@ class NGramFiles:
     def add(self, data: bytes) -> str:
         """Writes a file durably and returns its digest."""
         digest = hashlib.sha256(data).hexdigest()
-        self.directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self.directory)
         sync_directory(self.directory.parent)
         write_durably(self.directory / digest, data)
         return digest
 
     def has(self, digest: str) -> bool:
-        return (self.directory / digest).is_file()
+        return is_there(self.directory / digest)
 
     def read(self, digest: str) -> bytes:
         """Returns a file's bytes.
@@ -47,8 +48,5 @@ class NGramFiles:
 
     def prune(self, named: set[str]) -> None:
         """Removes the files that are not among those named, unless they are new."""
-        if not self.directory.is_dir():
-            return
-        for path in self.directory.iterdir():
-            if path.name not in named and path.stat().st_mtime < time.time() - _UNNAMED_SECONDS:
-                path.unlink(missing_ok=True)
+        unnamed = set(filter(DIGEST.fullmatch, names_in(self.directory))) - named
+        sweep((self.directory / digest for digest in unnamed), _UNNAMED_SECONDS)

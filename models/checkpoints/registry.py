@@ -9,31 +9,17 @@ are files in ``<root>/<name>/tags/`` (``models.checkpoints.tags``), n-gram basel
 Knows no torch, no Redis and no HTTP.
 """
 
-import fcntl
-import os
-import re
 import secrets
-import shutil
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from models.checkpoints.card import Card, HistoryPoint, parse_point, read_card
-from models.checkpoints.format import (
-    FILES,
-    MANIFEST,
-    MAX_HISTORY,
-    MAX_JSON,
-    Checkpoint,
-    read,
-    read_config,
-    read_vocabulary,
-    write,
-)
-from models.checkpoints.ngrams import NGramFiles
+from models.checkpoints.card import Card
+from models.checkpoints.format import Checkpoint, read, write
+from models.checkpoints.history import HistoryPoint
+from models.checkpoints.home import Home, Naming, set_gone
 from models.checkpoints.reference import (
     DIGEST,
     LATEST,
@@ -44,33 +30,50 @@ from models.checkpoints.reference import (
     Reference,
     UnknownModel,
 )
-from models.checkpoints.tags import Tags
+from models.checkpoints.stored import Soundness, StoredCheckpoint
 from models.config import NetworkConfig
-from models.files import CheckpointError, open_file, parse_object, read_bounded, sync_directory
+from models.files import CheckpointError, sync_directory
+from models.places import (
+    is_directory,
+    is_there,
+    locked,
+    make_directory,
+    names_in,
+    remove,
+    tell_once,
+)
 from models.text.vocab import Vocabulary
-
-_JOB = re.compile(r"[0-9a-f]{22}", re.ASCII)
-
-_ABANDONED_SECONDS = 3600.0
-"""Age from which a half-written checkpoint belongs to a process that died."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A published checkpoint without its weights, as listings show it."""
+    """A published checkpoint without its weights, as listings show it.
+
+    ``damaged`` says what is wrong with the newer checkpoint in whose place it is served.
+    """
 
     reference: Reference
     digest: str
     tags: list[str]
     config: NetworkConfig
     card: Card
+    damaged: list[str]
 
 
 class Registry:
-    """The models in one directory. Processes may share it."""
+    """The models in one directory. Processes may share it.
+
+    Where the checkpoint that a tag names is damaged, the one before it is served in its place.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._soundness = Soundness()
+
+    @property
+    def damaged(self) -> set[str]:
+        """Digests of checkpoints that this process found damaged."""
+        return self._soundness.damaged
 
     def publish(
         self, reference: Reference, checkpoint: Checkpoint, *, keep_before: bool = False
@@ -89,29 +92,39 @@ class Registry:
             CheckpointError: a file of it would be larger than ``read`` accepts.
         """
         check_publishable(reference)
-        name, tag = reference.name, reference.tag
-        home, tags = self.root / name, self._tags(name)
-        staged = home / f".stage-{secrets.token_hex(8)}"
+        home, tag = self._home(reference.name), reference.tag
+        staged = home.directory / f".stage-{secrets.token_hex(8)}"
         with self._changing():
-            tags.directory.mkdir(parents=True, exist_ok=True)
+            make_directory(home.directory)
+            make_directory(home.tags.directory)
             sync_directory(self.root)
-            _sweep(home)
+            home.sweep()
             staged.mkdir()
         try:
             digest = write(staged, checkpoint)
             with self._changing():
-                if not (home / digest).exists():
-                    staged.rename(home / digest)
-                    sync_directory(home)
-                named = tags.digests(tag)
+                # Before the checkpoint is in its place, where it is the only one without a tag.
+                named = home.mend().get(tag, [])
+                self._place(staged, home.directory / digest)
                 if keep_before and named and named[0] != digest:
-                    self._keep(name, named[0])
+                    home.keep(named[0])
                 before = [one for one in named if one != digest]
-                tags.write(tag, digest, *before[:1])
-                self._prune(name)
+                home.tags.write(tag, digest, *before[:1])
+                home.prune()
         finally:
-            shutil.rmtree(staged, ignore_errors=True)
+            remove(staged)
         return digest
+
+    def _place(self, staged: Path, target: Path) -> None:
+        """Moves a checkpoint into place, unless the same is there already and sound."""
+        if is_directory(target):
+            with suppress(CheckpointError):
+                read(target)
+                return
+        if is_there(target):
+            set_gone(target, target.parent)
+        staged.rename(target)
+        sync_directory(target.parent)
 
     def tag(self, reference: Reference, digest: str) -> None:
         """Points a tag at an existing checkpoint.
@@ -121,9 +134,10 @@ class Registry:
             CheckpointError: the checkpoint is gone.
         """
         check_publishable(reference)
+        home = self._home(reference.name)
         with self._changing():
-            self._directory(reference.name, digest)
-            self._tags(reference.name).write(reference.tag, digest)
+            home.checkpoint(digest)
+            home.tags.write(reference.tag, digest)
 
     def keep_latest(self, name: str, besides: str) -> None:
         """Keeps the checkpoint that ``latest`` names: its job's id becomes a tag of it.
@@ -132,24 +146,11 @@ class Registry:
             name: the model's name.
             besides: the id of a job whose own checkpoint need not be kept.
         """
+        home = self._home(name)
         with self._changing():
-            digest = self._tags(name).digest(LATEST)
-            if digest and self._job_of(name, digest) != besides:
-                self._keep(name, digest)
-
-    def _keep(self, name: str, digest: str) -> None:
-        """Tags a checkpoint with its job's id, or with part of its digest if that is taken."""
-        tags, tag = self._tags(name), self._job_of(name, digest)
-        if not _JOB.fullmatch(tag) or tags.digest(tag) not in (None, digest):
-            tag = digest[:22]
-        tags.write(tag, digest)
-
-    def _job_of(self, name: str, digest: str) -> str:
-        """Returns the id of the job that made a checkpoint; empty if the card names none."""
-        try:
-            return read_card(self._directory(name, digest)).get("job_id") or ""
-        except CheckpointError:
-            return ""
+            for digest in home.mend().get(LATEST, [])[:1]:
+                if home.job_of(digest) != besides:
+                    home.keep(digest)
 
     def delete(self, reference: Reference) -> None:
         """Removes a tag, and the checkpoints that no tag names any more.
@@ -157,8 +158,11 @@ class Registry:
         Raises:
             UnknownModel: there is no such model or tag.
         """
+        home = self._home(reference.name)
         with self._changing():
-            self._delete(reference.name, [reference.tag])
+            if reference.tag not in home.mend():
+                raise UnknownModel(reference)
+            self._delete(home, [reference.tag])
 
     def delete_name(self, name: str) -> None:
         """Removes every tag of a name, and their checkpoints.
@@ -167,21 +171,18 @@ class Registry:
             ValueError: the name is invalid.
             UnknownModel: there is no such model.
         """
-        name = Reference(name).name
+        home = self._home(Reference(name).name)
         with self._changing():
-            self._delete(name, self._tags(name).names())
+            if not (tags := [*home.mend()]):
+                raise UnknownModel(name)
+            self._delete(home, tags)
 
-    def _delete(self, name: str, deleted: list[str]) -> None:
-        home, tags = self.root / name, self._tags(name)
-        if not any(map(tags.digest, deleted)):
-            raise UnknownModel(name)
-        tags.remove(deleted)
-        self._prune(name)
-        # A job may be writing its next checkpoint there.
-        if not tags.names() and not any(home.glob(".stage-*")):
-            doomed = _set_aside(home, self.root)
+    def _delete(self, home: Home, tags: list[str]) -> None:
+        home.tags.remove(tags)
+        home.prune()
+        if home.is_empty:
+            set_gone(home.directory, self.root)
             sync_directory(self.root)
-            shutil.rmtree(doomed, ignore_errors=True)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -190,22 +191,9 @@ class Registry:
         Without it, one process could prune a checkpoint that another has just renamed into place
         and not tagged yet, or remove a name's directory that another is about to publish in.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".changing").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        make_directory(self.root)
+        with locked(self.root / ".changing"):
             yield
-
-    def _prune(self, name: str) -> None:
-        """Removes the checkpoints that no tag names and the n-gram models that no card names."""
-        home, named = self.root / name, self._tags(name).all_digests()
-        for path in home.iterdir():
-            if DIGEST.fullmatch(path.name) and path.name not in named:
-                shutil.rmtree(_set_aside(path, home), ignore_errors=True)
-        cards = []
-        for digest in named:
-            with suppress(CheckpointError):
-                cards.append(read_card(home / digest))
-        self._ngrams(name).prune({card["ngram"] for card in cards if card.get("ngram")})
 
     # N-gram baselines
 
@@ -217,7 +205,7 @@ class Registry:
         Raises:
             ValueError: the name is invalid.
         """
-        files = self._ngrams(Reference(name).name)
+        files = self._home(Reference(name).name).ngrams
         with self._changing():
             return files.add(data)
 
@@ -229,7 +217,11 @@ class Registry:
         """
         latest = self.entry(Reference(name))
         digest = latest.card.get("ngram")
-        if digest is None or not DIGEST.fullmatch(digest) or not self._ngrams(name).has(digest):
+        if (
+            digest is None
+            or not DIGEST.fullmatch(digest)
+            or not self._home(name).ngrams.has(digest)
+        ):
             raise NoNGram(name)
         return digest, latest.digest
 
@@ -239,26 +231,55 @@ class Registry:
         Raises:
             CheckpointError: it is damaged.
         """
-        return self._ngrams(name).read(digest)
+        return self._home(name).ngrams.read(digest)
 
     # Reading
 
     def resolve(self, reference: Reference) -> str:
-        """Returns the digest of the checkpoint that a reference names now.
+        """Returns the digest of the checkpoint that is served for a reference now.
 
         Raises:
             UnknownModel: there is no such model or tag, or it is an n-gram model.
+            CheckpointError: it is damaged.
         """
+        return self._served(reference)[0]
+
+    def _served(self, reference: Reference) -> tuple[str, list[str]]:
+        """The digest, and what is wrong with the checkpoint in whose place it is served."""
         if reference.is_ngram:
             raise NotANetwork(reference)
-        digest = self._tags(reference.name).digest(reference.tag)
-        if digest is None:
-            raise UnknownModel(reference)
-        return digest
+        home, before = self._home(reference.name), None
+        while True:
+            named = home.named(reference.tag) or self._naming(home).get(reference.tag)
+            if named is None:
+                raise UnknownModel(reference)
+            wrong: list[str] = []
+            for digest in named:
+                damage = self._soundness.damage(StoredCheckpoint(home.directory / digest))
+                if damage is None:
+                    return digest, wrong
+                wrong.append(damage)
+            if named == before:
+                why = wrong[0] if wrong else "its tag cannot be read"
+                raise CheckpointError(f"{reference.full}: {why}")
+            # Once more: it may have been replaced meanwhile.
+            before = named
 
-    def before(self, reference: Reference) -> str | None:
-        """Returns the digest that a tag named before the current one; None if unknown."""
-        return next(iter(self._tags(reference.name).digests(reference.tag)[1:]), None)
+    def serves(self, name: str, digest: str) -> bool:
+        """Returns whether a tag of a name, or its n-gram model, has this digest now."""
+        tags = self._home(name).tags.names()
+        if any(self._serves(Reference(name, tag), digest) for tag in tags):
+            return True
+        try:
+            return self.ngram(name)[0] == digest
+        except (UnknownModel, CheckpointError):
+            return False
+
+    def _serves(self, reference: Reference, digest: str) -> bool:
+        try:
+            return self.resolve(reference) == digest
+        except (UnknownModel, CheckpointError):
+            return False
 
     def load(self, name: str, digest: str) -> Checkpoint:
         """Reads and checks a checkpoint.
@@ -266,26 +287,21 @@ class Registry:
         Raises:
             CheckpointError: it is damaged.
         """
-        return read(self._directory(name, digest))
+        stored = self._stored(name, digest)
+        with self._soundness.noting(stored):
+            return read(stored.directory)
 
     @contextmanager
     def opened(self, name: str, digest: str) -> Iterator[dict[str, IO[bytes]]]:
         """Opens a checkpoint's files, by name; they stay readable even if it is deleted meanwhile.
 
         Raises:
-            CheckpointError: a file is missing or has another size than the manifest says.
+            CheckpointError: one is missing or damaged.
         """
-        directory = self._directory(name, digest)
-        manifest = parse_object(read_bounded(directory / MANIFEST, MAX_JSON), MANIFEST)
+        stored = self._stored(name, digest)
         with ExitStack() as held:
-            files = {}
-            for file in FILES:
-                stated = manifest.get(file)
-                files[file] = held.enter_context(open_file(directory / file))
-                size = os.fstat(files[file].fileno()).st_size
-                if not isinstance(stated, dict) or stated.get("bytes") != size:
-                    raise CheckpointError(f"{file} is damaged: not the size in the manifest")
-            files[MANIFEST] = held.enter_context(open_file(directory / MANIFEST))
+            with self._soundness.noting(stored):
+                files = held.enter_context(stored.opened())
             yield files
 
     def vocabulary(self, name: str, digest: str) -> Vocabulary:
@@ -294,9 +310,7 @@ class Registry:
         Raises:
             CheckpointError: it is damaged.
         """
-        directory = self._directory(name, digest)
-        data = read_bounded(directory / "vocab.json", MAX_JSON)
-        return read_vocabulary(data, read_config(directory))
+        return self._stored(name, digest).vocabulary()
 
     def entry(self, reference: Reference) -> Entry:
         """Reads a model without its weights.
@@ -305,73 +319,61 @@ class Registry:
             UnknownModel: there is no such model or tag.
             CheckpointError: it is damaged.
         """
-        digest = self.resolve(reference)
-        directory = self._directory(reference.name, digest)
-        tags = self._tags(reference.name).naming(digest)
-        return Entry(reference, digest, tags, read_config(directory), read_card(directory))
+        digest, damaged = self._served(reference)
+        home = self._home(reference.name)
+        tags = {reference.tag, *home.tags.naming(digest)}
+        config, card = home.checkpoint(digest).examine()
+        return Entry(reference, digest, sorted(tags), config, card, damaged)
 
     def history(self, reference: Reference) -> list[HistoryPoint]:
-        """Reads a model's losses and samples over the steps, oldest first.
+        """Reads a model's losses, then its samples, over the steps, oldest first, thinned.
 
         Raises:
             UnknownModel: there is no such model or tag.
             CheckpointError: it is damaged.
         """
-        directory = self._directory(reference.name, self.resolve(reference))
-        data = read_bounded(directory / "history.jsonl", MAX_HISTORY)
-        return [parse_point(line) for line in data.splitlines()]
+        stored = self._stored(reference.name, self.resolve(reference))
+        with self._soundness.noting(stored):
+            return stored.history()
 
     def entries(self) -> Iterator[Entry]:
         """Yields every undamaged model and tag, in the order of ``references``."""
         for reference in self.references():
-            try:
+            with suppress(UnknownModel, CheckpointError):
                 yield self.entry(reference)
-            except (UnknownModel, CheckpointError):
-                continue
 
     def references(self) -> Iterator[Reference]:
-        """Yields every model and tag, by name, ``latest`` first."""
+        """Yields every model and tag, by name, ``latest`` first; also damaged ones."""
         for name in self.names():
-            found = (Reference(name, tag) for tag in self._tags(name).names())
+            found = (Reference(name, tag) for tag in self._naming(self._home(name)))
             yield from sorted(found, key=lambda reference: reference.place)
 
     def names(self) -> list[str]:
-        if not self.root.is_dir():
-            return []
-        found = (path.name for path in self.root.iterdir() if NAME.fullmatch(path.name))
-        return sorted(name for name in found if self._tags(name).names())
+        found = filter(NAME.fullmatch, names_in(self.root))
+        return sorted(name for name in found if self._naming(self._home(name)))
 
-    def _tags(self, name: str) -> Tags:
-        return Tags(self.root / name / "tags")
+    def _naming(self, home: Home) -> Naming:
+        """What the tags of a model name, once those are mended that can be."""
+        naming = home.naming()
+        if not home.lacks(naming):
+            return naming
+        try:
+            with self._changing():
+                return home.mend()
+        except OSError as error:
+            tell_once(f"the tags of {home.name} cannot be mended: {error.strerror}")
+            return home.mended(naming)
 
-    def _ngrams(self, name: str) -> NGramFiles:
-        return NGramFiles(self.root / name / "ngrams")
-
-    def _directory(self, name: str, digest: str) -> Path:
-        directory = self.root / name / digest
-        if not NAME.fullmatch(name) or not DIGEST.fullmatch(digest) or not directory.is_dir():
+    def _home(self, name: str) -> Home:
+        if not NAME.fullmatch(name):
             raise CheckpointError("the checkpoint is gone")
-        return directory
+        return Home(self.root / name)
+
+    def _stored(self, name: str, digest: str) -> StoredCheckpoint:
+        return self._home(name).checkpoint(digest)
 
 
 def check_publishable(reference: Reference) -> None:
     """Raises ValueError if the tag is reserved."""
     if reference.is_ngram:
         raise ValueError(f"the tag {NGRAM} is reserved for the n-gram model: choose another")
-
-
-def _set_aside(path: Path, parent: Path) -> Path:
-    """Renames a directory before its deletion, so that readers find it complete or not at all."""
-    return path.rename(parent / f".gone-{secrets.token_hex(8)}")
-
-
-def _sweep(home: Path) -> None:
-    """Removes what killed processes left half-written or half-deleted; needs the lock."""
-    for path in home.glob(".gone-*"):
-        shutil.rmtree(path, ignore_errors=True)
-    for path in home.glob(".stage-*"):
-        # Other processes write there without the lock.
-        with suppress(FileNotFoundError):
-            newest = max(part.stat().st_mtime for part in (path, *path.iterdir()))
-            if newest < time.time() - _ABANDONED_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)

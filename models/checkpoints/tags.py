@@ -9,7 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from models.checkpoints.reference import DIGEST, TAG
-from models.files import sync_directory, write_durably
+from models.files import CheckpointError, read_bounded, sync_directory, write_durably
+from models.places import is_directory, make_directory, names_in, remove
+
+_MAX_TAG = 1000
 
 
 class Tags:
@@ -19,9 +22,9 @@ class Tags:
         self.directory = directory
 
     def names(self) -> list[str]:
-        if not self.directory.is_dir():
+        if not is_directory(self.directory):
             return []
-        return [path.name for path in self.directory.iterdir() if TAG.fullmatch(path.name)]
+        return list(filter(TAG.fullmatch, names_in(self.directory)))
 
     def digest(self, tag: str) -> str | None:
         """Returns the digest that a tag names; None if there is no such tag or it is damaged."""
@@ -29,15 +32,15 @@ class Tags:
 
     def digests(self, tag: str) -> list[str]:
         """Returns the digest that a tag names and the one before, as far as they are known."""
-        try:
-            digests = (self.directory / tag).read_text("ascii").split()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
-            return []
+        digests = self.remains(tag).decode("ascii", "replace").split()
         return digests[:2] if all(map(DIGEST.fullmatch, digests)) else []
 
-    def all_digests(self) -> set[str]:
-        """Returns all digests in tags, including previous ones."""
-        return {digest for tag in self.names() for digest in self.digests(tag)}
+    def remains(self, tag: str) -> bytes:
+        """Returns what is left of a tag's file; nothing if there is none or it cannot be read."""
+        try:
+            return read_bounded(self.directory / tag, _MAX_TAG)
+        except CheckpointError:
+            return b""
 
     def naming(self, digest: str) -> list[str]:
         """Returns the tags that name a digest, sorted."""
@@ -45,9 +48,11 @@ class Tags:
 
     def write(self, tag: str, *digests: str) -> None:
         """Points a tag at a digest; a second one is recorded as the one before."""
+        make_directory(self.directory)
         write_durably(self.directory / tag, "\n".join(digests).encode("ascii"))
 
     def remove(self, tags: Iterable[str]) -> None:
         for tag in tags:
-            (self.directory / tag).unlink(missing_ok=True)
-        sync_directory(self.directory)
+            remove(self.directory / tag)
+        if is_directory(self.directory):
+            sync_directory(self.directory)

@@ -45,7 +45,7 @@ def build_graph(
         *ends,
         "chosen",
         "logits",
-        body=_StepGraph(config, weights, precision, filtering).graph(state),
+        body=_StepGraph(config, weights, precision, filtering, builder).graph(state),
         num_scan_inputs=2,
     )
     inputs = [
@@ -71,13 +71,18 @@ class _StepGraph:
     """The scan's body: one character for every row."""
 
     def __init__(
-        self, config: NetworkConfig, weights: Weights, precision: Precision, filtering: bool
+        self,
+        config: NetworkConfig,
+        weights: Weights,
+        precision: Precision,
+        filtering: bool,
+        around: GraphBuilder,
     ) -> None:
         self.config = config
         self.weights = weights
         self.precision = precision
         self.filtering = filtering
-        self._builder = GraphBuilder()
+        self._builder = GraphBuilder(around)
         self._add, self._constant = self._builder.add, self._builder.constant
 
     def graph(self, state: list[str]) -> onnx.GraphProto:

@@ -7,7 +7,7 @@ the corpus, hashes of its lines tell whether a line is one of them. Knows no net
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -126,7 +126,7 @@ def report(sample: str | AnyInts, ids: AnyIds, vocabulary: Vocabulary) -> Memori
     run = longest_run(sampled, ids)
     shared = np.asarray(ids[run.corpus_start : run.corpus_start + run.length])
     newline = vocabulary.newline_id
-    lines = line_novelty(sampled, ids, newline)
+    lines = line_novelty(sampled, ids, newline, _white_space(vocabulary))
     return MemorisationReport(
         characters=len(sampled),
         longest=run.length,
@@ -136,6 +136,16 @@ def report(sample: str | AnyInts, ids: AnyIds, vocabulary: Vocabulary) -> Memori
         novel_line_share=lines.share,
         novel_name_share=lines.distinct_share if is_list(ids, newline) else None,
     )
+
+
+def _white_space(vocabulary: Vocabulary) -> list[int]:
+    """The ids of white space other than a line's end."""
+    spaces = {
+        id_
+        for id_, symbol in enumerate(vocabulary.symbols.tolist())
+        if chr(symbol).isspace() and (symbol < 128 or vocabulary.tokens == "characters")
+    }
+    return sorted(spaces - {vocabulary.newline_id})
 
 
 def _lookup(text: str, vocabulary: Vocabulary) -> AnyInts:
@@ -148,15 +158,15 @@ def _lookup(text: str, vocabulary: Vocabulary) -> AnyInts:
 def line_hashes(corpus: Corpus, limit: int) -> Hashes:
     """Returns the hashes of a list's distinct lines, held-out ones included, in increasing order.
 
-    Empty unless the corpus is a list of at most ``limit`` lines. One of 2⁶⁴ pairs of different
-    lines has equal hashes.
+    White space around a line does not count. Empty unless the corpus is a list of at most
+    ``limit`` lines. One of 2⁶⁴ pairs of different lines has equal hashes.
     """
     newline = corpus.vocabulary.newline_id
     found = np.empty(0, dtype=np.uint64)
     if newline < 0 or not is_list(corpus.train, newline):
         return found
     for lines in _distinct_lines(corpus):
-        hashes = b"".join(_line_digest(line) for line in lines)
+        hashes = b"".join(map(_line_digest, lines))
         found = np.union1d(found, np.frombuffer(hashes, dtype="<u8").astype(np.uint64))
         if len(found) > limit:
             return found[:0]
@@ -164,18 +174,31 @@ def line_hashes(corpus: Corpus, limit: int) -> Hashes:
 
 
 def is_known_line(line: str, hashes: Hashes) -> bool:
-    """Whether a line, without its end, is among the hashed ones."""
-    wanted = np.frombuffer(_line_digest(line.encode()), dtype="<u8").astype(np.uint64)
-    place = int(np.searchsorted(hashes, wanted)[0])
-    return place < len(hashes) and bool(hashes[place] == wanted[0])
+    """Whether a line, without its end, is among the hashed ones but for white space around it.
+
+    Older checkpoints hold hashes of lines with that white space, of which the usual is tried.
+    """
+    stripped = line.strip()
+    forms = {line, stripped, *(stripped + around for around in _AROUND)}
+    wanted = np.frombuffer(b"".join(_line_digest(form.encode()) for form in forms), dtype="<u8")
+    places = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
+    return len(hashes) > 0 and bool((hashes[places] == wanted).any())
+
+
+_AROUND = (" ", "  ", "\t", "\r")
 
 
 def _line_digest(line: bytes) -> bytes:
     return hashlib.blake2b(line, digest_size=8).digest()
 
 
+def _stripped(line: bytes) -> bytes:
+    # As text, which has more white space than bytes have. What is not UTF-8 stays as it is.
+    return line.decode("utf-8", "surrogateescape").strip().encode("utf-8", "surrogateescape")
+
+
 def _distinct_lines(corpus: Corpus) -> Iterator[set[bytes]]:
-    """Yields the distinct lines of each block of a corpus, as UTF-8 or raw bytes."""
+    """Yields the distinct lines of each block of a corpus, stripped, as UTF-8 or raw bytes."""
     rest = b""
     for ids in (corpus.train, corpus.validation):
         for begin in range(0, len(ids), _BLOCK):
@@ -183,8 +206,8 @@ def _distinct_lines(corpus: Corpus) -> Iterator[set[bytes]]:
             *whole, rest = (rest + text).split(b"\n")
             # Cut, or an endless line would take quadratic time.
             rest = rest[:LONGEST_LINE]
-            yield set(whole) - {b""}
-    yield {rest} - {b""}
+            yield set(map(_stripped, whole)) - {b""}
+    yield {_stripped(rest)} - {b""}
 
 
 def _bytes_of(vocabulary: Vocabulary, ids: AnyIds) -> bytes:
@@ -193,30 +216,41 @@ def _bytes_of(vocabulary: Vocabulary, ids: AnyIds) -> bytes:
     return vocabulary.decoder().decode(ids).encode()
 
 
-def line_novelty(sample: AnyInts, ids: AnyIds, newline: int) -> LineNovelty:
+def line_novelty(
+    sample: AnyInts, ids: AnyIds, newline: int, white_space: Sequence[int] = ()
+) -> LineNovelty:
     """Counts the lines of a sample that are not lines of the corpus.
 
-    A last line without an end is not counted, because the sample may have been cut there. Lines of
-    more than 2²⁰ characters count as novel.
+    White space around a line does not count, nor a line of white space. A last line without an end
+    is not counted, because the sample may have been cut there. Lines of more than 2²⁰ characters
+    count as novel.
 
     Args:
         sample, ids: shape [characters] each.
         newline: the id of the line end; −1 if there is none, and so no lines.
+        white_space: other ids that are white space.
     """
-    lines = [line for line in _lines(sample, newline)[:-1] if line] if newline >= 0 else []
+    around = "".join(chr(_SHIFT + id_) for id_ in white_space)
+    whole = _lines(sample, newline, around)[:-1] if newline >= 0 else []
+    lines = [line for line in whole if line]
     novel = set(lines)
     distinct = len(novel)
     if novel:
         for block in _line_blocks(ids, newline):
-            novel.difference_update(_lines(block, newline))
+            novel.difference_update(_lines(block, newline, around))
     return LineNovelty(len(lines), sum(line in novel for line in lines), distinct, len(novel))
 
 
-def _lines(ids: AnyInts, newline: int) -> list[str]:
-    """Returns lines as strings that are equal if the lines are; their symbols have no meaning."""
+def _lines(ids: AnyInts, newline: int, around: str) -> list[str]:
+    """Returns lines, stripped, as strings that are equal if the lines are.
+
+    Their symbols have no meaning.
+    """
     # Shift ids above the surrogates, which codecs refuse; −1 becomes U+FFFF.
     shifted = ids.astype("<u4") + np.uint32(_SHIFT)
-    return shifted.tobytes().decode("utf-32-le").split(chr(_SHIFT + newline))
+    lines = shifted.tobytes().decode("utf-32-le").split(chr(_SHIFT + newline))
+    # An empty set of characters would be any white space to strip().
+    return [line.strip(around) for line in lines] if around else lines
 
 
 def _line_blocks(ids: AnyIds, newline: int) -> Iterator[AnyIds]:

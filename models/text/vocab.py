@@ -149,10 +149,19 @@ class Vocabulary:
         return ids
 
     def normalise(self, text: str) -> str:
-        """Normalises a prime like the corpus: NFC, and line ends as LF; not in a bytes model."""
+        """Normalises a part of a text like the corpus: NFC, and line ends as LF.
+
+        A bytes model reads everything as it is.
+        """
         if self.tokens == "bytes":
             return text
         return compose(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+    def as_read(self, text: str) -> str:
+        """Normalises a whole text like the corpus: also without a byte-order mark in front."""
+        if self.tokens == "bytes":
+            return text
+        return self.normalise(text.removeprefix("\ufeff"))
 
     def encode(self, text: str) -> Ids:
         """Returns the ids of a text, shape [characters], or [bytes] in a bytes model.

@@ -19,19 +19,20 @@ from starlette.types import Message
 
 from app.engine import background
 from app.engine.background import MAX_WAITING, READING, SEARCHING, Background, ServerBusy
+from app.engine.callers import SCOPE_KEY, Caller
 from app.routes import inside
 from models.checkpoints.registry import Registry
 from models.inside.reader import Stopped, Trace, trace
 from tests.serving import eventually, problem, serve
 
 
-def a_client(*, leaves: bool = False) -> Request:
+def a_client(name: str = "", *, leaves: bool = False) -> Request:
     async def receive() -> Message:
         if leaves:
             return {"type": "http.disconnect"}
         return await asyncio.Future()
 
-    return Request({"type": "http"}, receive)
+    return Request({"type": "http", SCOPE_KEY: Caller(name)}, receive)
 
 
 def run(registry: Registry, work: Callable[[Background], Any]) -> None:
@@ -68,22 +69,64 @@ def test_its_threads_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     run(Registry(tmp_path), check)
 
 
+def waiting_for(threads: Background, go: threading.Event, name: str) -> "asyncio.Future[bool]":
+    """A text that is read until the event."""
+    return asyncio.ensure_future(threads.read(a_client(name), lambda _: go.wait(20)))
+
+
 def test_so_many_may_wait_and_no_more(tmp_path: Path) -> None:
     go = threading.Event()
 
     async def check(threads: Background) -> None:
-        waiting = [
-            asyncio.ensure_future(threads.read(a_client(), lambda _: go.wait(20)))
-            for _ in range(MAX_WAITING)
-        ]
+        waiting = [waiting_for(threads, go, str(name)) for name in range(MAX_WAITING)]
         await asyncio.sleep(0)
         with pytest.raises(ServerBusy):
-            await threads.read(a_client(), lambda _: None)
+            await threads.read(a_client("one more"), lambda _: None)
         go.set()
         assert all(await asyncio.gather(*waiting))
         assert await threads.read(a_client(), lambda _: "read") == "read"
 
     run(Registry(tmp_path), check)
+
+
+def test_a_caller_has_half_of_what_the_others_leave(tmp_path: Path) -> None:
+    """So whoever comes finds a place, however many texts the others send."""
+    go = threading.Event()
+
+    async def check(threads: Background) -> None:
+        shares = {}
+        for name in "abcde":
+            many = [waiting_for(threads, go, name) for _ in range(MAX_WAITING)]
+            await asyncio.sleep(0)
+            busy = [one for one in many if one.done()]
+            assert all(isinstance(one.exception(), ServerBusy) for one in busy)
+            shares[name] = len(many) - len(busy)
+        assert shares == {"a": 8, "b": 4, "c": 2, "d": 1, "e": 1}
+        go.set()
+
+    run(Registry(tmp_path), check)
+
+
+def test_callers_take_turns(tmp_path: Path) -> None:
+    read: list[str] = []
+    go = threading.Event()
+
+    async def check(threads: Background) -> None:
+        first = waiting_for(threads, go, "first")
+        await asyncio.sleep(0)
+        others = [
+            asyncio.ensure_future(threads.read(a_client(name[0]), lambda _, n=name: read.append(n)))  # type: ignore[misc]
+            for name in ("a1", "a2", "a3", "b1", "b2", "c1")
+        ]
+        gone = asyncio.ensure_future(threads.read(a_client("d"), lambda _: read.append("d1")))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.sleep(0)
+        go.set()
+        await asyncio.gather(first, *others)
+
+    run(Registry(tmp_path), check)
+    assert read == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
 
 def test_work_is_told_when_its_client_leaves(tmp_path: Path) -> None:
@@ -160,7 +203,8 @@ def test_texts_wait_their_turn_and_samples_do_not(
         return trace(*args, **options)
 
     monkeypatch.setattr(inside, "trace", held)
-    count = MAX_WAITING
+    # All of them come from one IP address.
+    count = MAX_WAITING // 2
     with serve(toys) as client, concurrent.futures.ThreadPoolExecutor(count) as pool:
 
         def inspect() -> httpx2.Response:

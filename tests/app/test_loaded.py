@@ -13,7 +13,7 @@ from models.checkpoints.registry import Registry
 from models.files import CheckpointError
 from models.ngram import NGram
 from models.text.vocab import Vocabulary
-from tests.serving import Query, problem, serve, wrong_fields
+from tests.serving import Query, eventually, problem, serve, wrong_fields
 from tests.toys import ALPHABET, toy_checkpoint
 
 PLENTY = 1 << 40
@@ -94,6 +94,73 @@ def test_the_newest_is_kept_whatever_its_size(registry: Registry) -> None:
     asyncio.run(ask())
 
 
+def test_what_no_tag_names_is_dropped(registry: Registry, loads: list[str]) -> None:
+    """Deleted, replaced, or deleted with its name; what is still named stays."""
+    counted = NGram.fit(ALPHABET.encode("ab ab\n").astype("u1"), len(ALPHABET), 2)
+    digest = registry.publish_ngram("listed", counted.to_bytes())
+    registry.publish(Reference("listed"), toy_checkpoint(ngram=digest))
+    for tag in ("v1", "v2"):
+        registry.publish(Reference("tagged", tag), toy_checkpoint(seed=7))
+    references = [
+        *(Reference(name) for name in ("toy", "other", "listed")),
+        Reference("listed", "ngram"),
+        Reference("tagged", "v1"),
+    ]
+
+    async def ask() -> None:
+        loaded = LoadedModels(registry, PLENTY)
+
+        async def after_a_sweep() -> list[str]:
+            await loaded.sweep()
+            return sorted(model.name for model in loaded.models)
+
+        for reference in references:
+            await loaded.get(reference)
+        everything = ["listed", "listed", "other", "tagged", "toy"]
+        assert await after_a_sweep() == everything
+        registry.delete(Reference("tagged", "v1"))
+        assert await after_a_sweep() == everything
+        registry.delete(Reference("tagged", "v2"))
+        registry.publish(Reference("other"), toy_checkpoint(seed=8))
+        assert await after_a_sweep() == ["listed", "listed", "toy"]
+        registry.delete_name("listed")
+        assert await after_a_sweep() == ["toy"]
+        assert await loaded.get(Reference("toy")) is loaded.models[0]
+
+    asyncio.run(ask())
+    assert loads.count("toy") == 1
+
+
+def test_what_is_served_for_a_damaged_one_stays(registry: Registry) -> None:
+    damaged = registry.publish(Reference("toy"), toy_checkpoint(seed=2))
+    (registry.root / "toy" / damaged / "model.safetensors").write_bytes(b"")
+
+    async def ask() -> None:
+        loaded = LoadedModels(registry, PLENTY)
+        before = await loaded.get(Reference("toy"))
+        await loaded.sweep()
+        assert loaded.models == [before]
+        registry.publish(Reference("toy"), toy_checkpoint(seed=3))
+        await loaded.sweep()
+        assert loaded.models == []
+
+    asyncio.run(ask())
+
+
+def test_a_model_grows_with_its_decoders_and_makes_others_go(registry: Registry) -> None:
+    async def ask() -> None:
+        loaded = LoadedModels(registry, PLENTY)
+        toy, other = [await loaded.get(Reference(name)) for name in ("toy", "other")]
+        small = other.bytes
+        loaded.memory_limit = toy.bytes + other.bytes
+        other.decoder("exact")
+        assert other.bytes > small
+        assert await loaded.get(Reference("other")) is other
+        assert loaded.models == [other]
+
+    asyncio.run(ask())
+
+
 def test_a_load_that_fails_is_tried_again(registry: Registry) -> None:
     weights = registry.root / "toy" / registry.resolve(Reference("toy")) / "model.safetensors"
     sound = weights.read_bytes()
@@ -158,7 +225,7 @@ def test_a_baseline_has_the_symbols_of_its_network(registry: Registry) -> None:
 def test_fast_is_best_only_where_it_is_known_to_cost_little(
     kind: Any, losses: Any, best: str
 ) -> None:
-    network = LoadedNetwork("d", toy_checkpoint(kind, precision=losses))
+    network = LoadedNetwork("toy", "d", toy_checkpoint(kind, precision=losses))
     assert network.best_precision == best
     assert network.precisions == (("exact", "fast") if kind == "lstm" else ("exact",))
     assert len(network.state_shapes) == (2 if kind == "lstm" else 1)
@@ -194,6 +261,21 @@ def test_a_better_checkpoint_takes_over_without_breaking_streams(
         assert now.headers["x-model-digest"] == newest
         text += "".join(chunks)
     assert text == whole.text
+
+
+def test_a_deleted_model_writes_on_and_leaves_when_its_text_ends(toys: Path) -> None:
+    registry = Registry(toys / "models")
+    registry.publish(Reference("doomed"), toy_checkpoint(seed=4))
+    fields: Query = {"model": "doomed", "seed": 3, "length": 40_000}
+    with serve(toys) as client:
+        expected = client.get("/sample", params=fields).text
+        with client.stream("GET", "/sample", params=fields) as response:
+            chunks = response.iter_text()
+            text = next(chunks)
+            assert client.delete("/models/doomed").status_code == 204
+            eventually(lambda: "charloom_models_loaded 0.0" in client.get("/metrics").text)
+            text += "".join(chunks)
+        assert text == expected
 
 
 def test_a_model_let_go_lives_on_for_its_streams(toys: Path) -> None:

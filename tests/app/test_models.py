@@ -8,8 +8,9 @@ import httpx2
 import numpy as np
 import pytest
 
-from models.checkpoints.card import Card, HistoryPoint
+from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
+from models.checkpoints.history import HistoryPoint
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.config import NetworkConfig

@@ -1,9 +1,11 @@
 """``/names`` over real HTTP: none twice, as asked, and the same for a seed whatever goes on."""
 
+import asyncio
 import concurrent.futures
+import itertools
 import socket
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,12 @@ import httpx2
 import numpy as np
 import pytest
 
+from app.engine.callers import NOBODY
+from app.engine.loaded import LoadedModels
+from app.engine.streams import Streams
+from app.routes import names as search
+from app.routes.texts import KnownText
+from app.schemas.texts import NamesQuery
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -74,8 +82,8 @@ def test_a_name_is_a_line_as_sample_writes_it(client: httpx2.Client) -> None:
     """The first draw has the request's own seed."""
     for seed in range(8):
         line = client.get("/sample", params={"model": "list", "seed": seed, "stop": "\n"}).text
-        if line.strip() and len(line) <= 200:
-            assert names(client, seed=seed, count=1, max_length=200) == [line]
+        if line.strip() and len(line.strip()) <= 200:
+            assert names(client, seed=seed, count=1, max_length=200) == [line.strip()]
 
 
 def test_a_drawn_seed_gives_the_same_names_again(client: httpx2.Client) -> None:
@@ -140,10 +148,86 @@ def test_the_same_names_under_load_and_with_hardly_a_row_free(
 
 
 def test_it_gives_up_after_200_draws_a_name(client: httpx2.Client) -> None:
-    never = found(client, count=2, min_length=199, max_length=199, starts_with="a" * 199)
+    never = found(client, count=2, min_length=199, max_length=200, starts_with="a" * 198, seed=1)
     assert never["drawn"] == 400 and len(never["names"]) <= 1
+    assert (never["complete"], never["finish_reason"]) == (False, "limit")
     greedy = found(client, count=5, temperature=0)
     assert greedy["drawn"] == 1 and len(greedy["names"]) <= 1
+    assert (greedy["complete"], greedy["finish_reason"]) == (False, "limit")
+
+
+def test_it_gives_up_after_so_many_characters_wherever_it_runs(
+    client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200,000 draws would be allowed; the bound depends on the request only."""
+    fields: Query = {"count": 1000, "min_length": 200, "max_length": 200, "seed": 2}
+    monkeypatch.setattr(search, "MAX_CHARACTERS", 5000)
+    one = found(client, **fields)
+    assert (one["complete"], one["finish_reason"]) == (False, "limit")
+    assert 5000 / 206 <= one["drawn"] < 5000
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: found(client, **fields), range(4))) == [one] * 4
+
+
+def test_more_names_than_there_can_be_are_not_looked_for(client: httpx2.Client) -> None:
+    one = found(client, count=1000, starts_with="k", max_length=1, min_length=1)
+    assert [name["name"] for name in one["names"]] == ["k"]
+    assert (one["complete"], one["finish_reason"]) == (False, "limit")
+    assert one["drawn"] < 1000
+
+
+def test_time_ends_a_search_with_what_was_found(data: Path) -> None:
+    """By a clock that jumps while the search goes on."""
+    seconds = itertools.chain([0.0] * 12, itertools.repeat(1e9))
+    answer = asyncio.run(searched(data, clock=lambda: next(seconds), count=1000, seed=3))
+    assert answer.finish_reason == "timeout" and 0 < answer.drawn < 13
+    # What was found is what comes first without the clock too.
+    rest = asyncio.run(searched(data, clock=lambda: 0.0, count=1000, seed=3))
+    assert (
+        rest.finish_reason in ("count", "limit") and answer.names == rest.names[: len(answer.names)]
+    )
+
+
+@dataclass
+class Searched:
+    names: list[str]
+    drawn: int
+    finish_reason: str | None
+
+
+async def searched(
+    data: Path, clock: Callable[[], float], limit: int = 100, **fields: Any
+) -> Searched:
+    """A search without a server."""
+    streams = Streams(limit)
+    model = await LoadedModels(Registry(data / "models"), 1 << 30).get(Reference("list"))
+    starts_with = KnownText("", ALPHABET.encode(""), 0)
+    asked, decoder = NamesQuery(**fields), model.decoder("exact")
+    one = search.Search(streams, model, decoder, asked, starts_with, asked.seed or 0, NOBODY, clock)
+    try:
+        found = [name async for name, _novel in one]
+    finally:
+        one.close()
+        streams.stop()
+    return Searched(found, one.drawn, one.finish_reason)
+
+
+def test_a_free_row_is_waited_for_only_so_long(data: Path) -> None:
+    seconds = iter([0.0, search.SECONDS])
+    answer = asyncio.run(searched(data, clock=lambda: next(seconds), limit=0))
+    assert answer == Searched([], 0, "timeout")
+
+
+def test_white_space_around_names_does_not_count(client: httpx2.Client, data: Path) -> None:
+    drawn = names(client, seed=9, count=40, max_length=12)
+    assert all(name == name.strip() for name in drawn) and len(set(drawn)) == 40
+    padded = [f" {name} " for name in drawn[::2]]
+    Registry(data / "models").publish(Reference("padded"), of_a_list([*padded, *LINES]))
+    answer = found(client, model="padded", seed=9, count=40, max_length=12)["names"]
+    assert [name["name"] for name in answer if not name["novel"]] == drawn[::2]
+    assert names(client, seed=9, count=5, starts_with=" ka") == names(
+        client, seed=9, count=5, starts_with="ka"
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from app.essay.experiments import EXPERIMENTS
 from app.essay.reproduce import CHECKS, Request, Text, run, training_options
 from app.terminal import connect
 from app.terminal.client import Client
-from models.checkpoints.card import HistoryPoint
+from models.checkpoints.history import HistoryPoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.commands import charloom

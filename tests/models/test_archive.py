@@ -3,13 +3,15 @@
 import io
 import random
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.checkpoints.archive import unzipped, zipped
+from models.checkpoints.archive import unzipped, zipped, zipped_size
+from models.checkpoints.format import FILES, MANIFEST
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.files import CheckpointError
@@ -17,7 +19,13 @@ from tests.archives import (
     ATTACKS,
     JOB,
     LIMIT,
+    bomb_in,
+    by_a_mac,
+    contents,
     full_checkpoint,
+    pack,
+    padded_bomb,
+    sealed,
     sound_archive,
 )
 from tests.toys import toy_checkpoint
@@ -41,6 +49,51 @@ def test_a_checkpoint_comes_back_from_its_zip(sound: bytes) -> None:
 
 def test_equal_checkpoints_make_equal_zips(sound: bytes, tmp_path: Path) -> None:
     assert sound_archive(tmp_path) == sound
+
+
+def test_what_a_mac_packed_again_is_the_checkpoint(sound: bytes) -> None:
+    for folder in ("Taken away/", "toy-0123456789ab/"):
+        found = unzipped(io.BytesIO(by_a_mac(sound, folder)), LIMIT)
+        assert found.card == full_checkpoint().card
+    loose = pack(contents(sound) | {".DS_Store": b"x", "._card.json": b"x"})
+    assert unzipped(io.BytesIO(loose), LIMIT).card == full_checkpoint().card
+
+
+def test_what_compresses_well_may_unpack_to_so_much_and_no_more(sound: bytes) -> None:
+    """Up to a hundred times its size, and a megabyte whatever its size."""
+    lines = b'{"step": 1, "train_loss": 2.5}\n'
+    small = sealed(contents(sound), history=lines * ((1 << 20) // len(lines)))
+    assert unzipped(io.BytesIO(small), 4 * LIMIT).history
+    rng = random.Random(0)
+    noise = b"".join(b'{"step": %d}\n' % rng.randrange(10**9) for _ in range(100_000))
+    assert unzipped(io.BytesIO(sealed(contents(sound), history=noise)), 4 * LIMIT).history
+
+
+@pytest.mark.parametrize("name", [*FILES, MANIFEST])
+def test_nothing_unpacks_to_more(sound: bytes, name: str) -> None:
+    """Whatever it is, and though the limit would let it through: 4 kB and a core's minute."""
+    bomb = bomb_in(name, 4 * LIMIT)(sound)
+    assert len(bomb) < 100_000
+    with pytest.raises(CheckpointError, match=f"{name} unpacks to more than 100 times its size"):
+        unzipped(io.BytesIO(bomb), 64 * LIMIT)
+
+
+def test_nor_if_it_says_that_it_is_large(sound: bytes) -> None:
+    with pytest.raises(CheckpointError, match="its files overlap"):
+        unzipped(io.BytesIO(padded_bomb(sound)), 64 * LIMIT)
+
+
+@pytest.mark.parametrize("limit", [1000, 20_000, 30_000, 1 << 31])
+def test_the_size_of_a_zip_is_known_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Also where sizes need more than 32 bits, which begins at a few bytes here."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", limit)
+    registry = Registry(tmp_path)
+    digest = registry.publish(Reference("toy"), full_checkpoint())
+    with registry.opened("toy", digest) as files:
+        size = zipped_size(files)
+        assert size == sum(map(len, zipped(files)))
 
 
 def test_it_comes_piece_by_piece(tmp_path: Path) -> None:

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from models.checkpoints.card import Card, parse_card, parse_point, read_card, readme
+from models.checkpoints.card import (
+    Card,
+    check_date,
+    created_at,
+    date,
+    parse_card,
+    read_card,
+    readme,
+)
 from models.config import NetworkConfig
 from models.files import CheckpointError
 
@@ -64,19 +72,22 @@ def test_a_card_may_hold_more() -> None:
     [
         ({"val_loss": "low"}, "val_loss is not a number"),
         ({"val_loss": True}, "val_loss is not a number"),
-        ({"step": 10**400}, "step is not a number"),
+        ({"step": 10**400}, "step is not a whole number"),
+        ({"step": 1.5}, "step is not a whole number"),
         ({"bpc": [1]}, "bpc is not a number"),
         ({"job_id": 5}, "job_id is not a line of text"),
         ({"device": "a\nb"}, "device is not a line of text"),
         ({"created_at": "\x1b[2J"}, "created_at is not a line of text"),
         ({"ngram": ["0" * 64]}, "ngram is not a line of text"),
         ({"corpus": [1]}, "corpus is not an object"),
-        ({"corpus": {"characters": "many"}}, "corpus characters is not a number"),
+        ({"corpus": {"characters": "many"}}, "corpus characters is not a whole number"),
         ({"corpus": {"id": "\a"}}, "corpus id is not a line of text"),
         ({"corpus": {"tokens": 1}}, "corpus tokens is not a line of text"),
         ({"options": [1]}, "options is not an object"),
         ({"baseline": 1.5}, "baseline is not an object"),
-        ({"baseline": {"ngram_order": "5"}}, "baseline ngram_order is not a number"),
+        ({"baseline": {"ngram_order": "5"}}, "baseline ngram_order is not a whole number"),
+        ({"baseline": {"ngram_order": 5.5}}, "baseline ngram_order is not a whole number"),
+        ({"device": "a" * 257}, "device is not a line of text"),
         ({"precision": {"exact": 1.0}}, "precision lacks exact or fast"),
         ({"precision": {"exact": "1", "fast": None}}, "precision exact is not a number"),
         ({"memorisation": "none"}, "memorisation is not an object"),
@@ -92,35 +103,59 @@ def test_a_part_of_another_type_is_refused(changed: dict[str, Any], words: str) 
     assert str(refusal.value) == f"card.json: {words}"
 
 
-def test_points_and_samples_come_back() -> None:
-    for line in (
-        b'{"step": 1, "train_loss": 2.5, "val_loss": null}',
-        b'{"step": 1, "temperature": 0.5, "text": "a\\n"}',
-        b'{"step": 0}',
-    ):
-        assert parse_point(line) == json.loads(line)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-02T03:04:05.000Z",
+        "2026-01-02T03:04:05Z",
+        "2026-01-02T03:04:05.123456789+05:30",
+        "1970-01-01T00:00:00Z",
+        "2999-12-31T23:59:59-23:59",
+    ],
+)
+def test_a_date_is_rfc_3339(text: str) -> None:
+    assert date({"created_at": text}) is not None
+    assert created_at({"created_at": text}) == text
+    check_date({"created_at": text})
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    "text",
     [
-        (b"[]", "history.jsonl is not a JSON object"),
-        (b"{}", "history.jsonl: a figure is not a number"),
-        (b'{"step": 1.5}', "history.jsonl: a figure is not a number"),
-        (b'{"step": true}', "history.jsonl: a figure is not a number"),
-        (b'{"step": 1' + b"0" * 20 + b"}", "history.jsonl: a figure is not a number"),
-        (b'{"step": 1, "val_loss": "1"}', "history.jsonl: a figure is not a number"),
-        (b'{"step": 1, "train_loss": []}', "history.jsonl: a figure is not a number"),
-        (b'{"step": 1, "temperature": {}}', "history.jsonl: a figure is not a number"),
-        (b'{"step": 1, "text": 5}', "history.jsonl: a sample is not text"),
-        (b'{"step": 1, "text": null}', "history.jsonl: a sample is not text"),
+        "",
+        "x",
+        "yesterday",
+        "+275761-01-01T00:00:00Z",
+        "-000001-01-01T00:00:00Z",
+        "0001-01-01T00:00:00Z",
+        "1970-01-01T00:00:00+00:01",
+        "1969-12-31T23:59:59Z",
+        "3000-01-01T00:00:00Z",
+        "9999-12-31T23:59:59-23:59",
+        "2026-02-30T00:00:00Z",
+        "2026-01-02T25:00:00Z",
+        "2026-01-02T03:04:60Z",
+        "2026-01-02T03:04:05",
+        "2026-01-02",
+        "2026-01-02t03:04:05z",
+        "20260102T030405Z",
+        "2026-W01-1T00:00:00Z",
+        "2026-01-02 03:04:05Z",
+        "٢٠٢٦-01-02T03:04:05Z",
+        "2026-01-02T03:04:05Z\n",
+        "2026-01-02T03:04:05+99:99",
     ],
-    ids=str,
 )
-def test_a_point_of_another_type_is_refused(line: bytes, words: str) -> None:
-    with pytest.raises(CheckpointError) as refusal:
-        parse_point(line)
-    assert str(refusal.value) == words
+def test_what_is_no_date_is_none_and_no_import(text: str) -> None:
+    assert date({"created_at": text}) is None
+    assert created_at({"created_at": text}) is None
+    with pytest.raises(CheckpointError, match="created_at is not a date"):
+        check_date({"created_at": text})
+
+
+def test_a_card_without_a_date_is_none_too() -> None:
+    assert date({}) is None
+    check_date({})
 
 
 def test_the_model_card_tells_people_all_of_it() -> None:

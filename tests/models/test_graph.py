@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from models import onnx_graph
 from models.config import NetworkConfig, NetworkKind
 from models.decoding.graph import Precision, build_graph
 from models.onnx_graph import OnnxSession
@@ -93,3 +94,34 @@ def test_logits_and_states_are_the_networks(kind: NetworkKind, embedding_size: i
         for layer in range(2):
             shown = found[f"{part}{layer}_end"][0]
             np.testing.assert_allclose(shown, values[layer].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+@pytest.mark.parametrize("filtering", [False, True])
+def test_where_constants_are_kept_changes_no_bit(
+    precision: Precision, filtering: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a large network move out of the loop's body, where they take half the memory."""
+    config = config_of("lstm", 5)
+    weights = weights_of(trained_like(config))
+    rng = np.random.default_rng(0)
+    feeds: dict[str, NDArray[Any]] = {
+        "id": np.zeros(3, np.int64),
+        "uniforms": rng.random((50, 3), np.float32),
+        "forced": np.full((50, 3), -1),
+        "temperature": np.ones((3, 1), np.float32),
+        "greedy": np.zeros(3, np.bool_),
+    }
+    for name in ("h0", "c0", "h1", "c1"):
+        feeds[name] = np.zeros((1, 3, 16), np.float32)
+    if filtering:
+        feeds |= {"last_kept": np.full((3, 1), 4), "top_p": np.full((3, 1), 2, np.float32)}
+    small = OnnxSession(build_graph(config, weights, precision, filtering=filtering))
+    monkeypatch.setattr(onnx_graph, "HOISTED_BYTES", 1)
+    graph = build_graph(config, weights, precision, filtering=filtering)
+    assert len(graph.graph.initializer) > 10
+    large = OnnxSession(graph)
+    assert large.bytes < small.bytes
+    expected = small.run(feeds)
+    for name, values in large.run(feeds).items():
+        np.testing.assert_array_equal(values, expected[name])

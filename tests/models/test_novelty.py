@@ -1,5 +1,6 @@
 """What a sample owes to its corpus is found, all of it, wherever it stands."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -207,3 +208,39 @@ def test_a_line_without_end_is_looked_at_only_so_far(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(novelty, "is_list", lambda *_: True)
     hashes = line_hashes(a_corpus(text, 5), limit=1000)
     assert is_known_line("after", hashes) and is_known_line("name99é", hashes)
+
+
+# White space around lines
+
+PADDED = [name + " " * (n % 3) for n in range(30) for name in ("anna", "béla", "carl")]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("tokens", ["characters", "bytes"])
+def test_white_space_around_a_line_does_not_count(tokens: str, end: str) -> None:
+    """A corpus of characters has no carriage returns, one of bytes may."""
+    text = end.join(["\u3000dora\t", *PADDED, ""]) if tokens == "bytes" else "\n".join(PADDED)
+    vocabulary = Vocabulary("bytes", sorted(set(text.encode()))) if tokens == "bytes" else None
+    hashes = line_hashes(a_corpus(text, 20, vocabulary), limit=10)
+    assert len(hashes) == (4 if tokens == "bytes" else 3)
+    for line in ("anna", "béla  ", "\tcarl \r"):
+        assert is_known_line(line, hashes)
+    assert not any(is_known_line(line, hashes) for line in ("ann", "an na", "", " "))
+
+
+def test_hashes_of_lines_with_white_space_are_still_known() -> None:
+    """As checkpoints of earlier releases have them."""
+    lines = ["anna", "béla ", "carl  ", "dora\r", "emil\t", " f"]
+    digests = b"".join(hashlib.blake2b(line.encode(), digest_size=8).digest() for line in lines)
+    hashes = np.unique(np.frombuffer(digests, "<u8").astype(np.uint64))
+    for line in ("anna", "anna ", "béla", "béla ", "carl", "dora", "dora\r", "emil", " f"):
+        assert is_known_line(line, hashes)
+    assert not is_known_line("gret", hashes)
+
+
+def test_the_report_strips_lines_too() -> None:
+    corpus = "".join(f"{line}\n" for line in PADDED)
+    vocabulary = Vocabulary("characters", sorted(set(map(ord, corpus + "x"))))
+    ids = vocabulary.encode(corpus).astype(np.uint8)
+    said = report("anna \n béla\ncarl   \n  \nxanna\nxanna \n", ids, vocabulary)
+    assert (said.lines, said.novel_line_share, said.novel_name_share) == (5, 0.4, 0.25)

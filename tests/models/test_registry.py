@@ -49,7 +49,8 @@ def test_a_checkpoint_comes_back_as_it_was_published(registry: Registry) -> None
 def test_an_entry_tells_of_a_model_without_reading_its_weights(registry: Registry) -> None:
     digest = registry.publish(Reference("linux"), a_checkpoint())
     registry.tag(Reference("linux", "step-500"), digest)
-    (registry.root / "linux" / digest / "model.safetensors").unlink()
+    weights = registry.root / "linux" / digest / "model.safetensors"
+    weights.write_bytes(bytes(weights.stat().st_size))
     entry = registry.entry(Reference("linux"))
     assert (entry.reference, entry.digest) == (Reference("linux"), digest)
     assert entry.tags == ["latest", "step-500"]
@@ -102,12 +103,12 @@ def test_a_tag_that_names_nothing_sound_is_no_model(registry: Registry) -> None:
     (tags / "short").write_text("abc")
     (tags / "binary").write_bytes(b"\xff" * 64)
     (tags / "directory").mkdir()
-    for tag in ("short", "binary", "directory", "absent"):
-        with pytest.raises(UnknownModel):
-            registry.resolve(Reference("linux", tag))
     (tags / "gone").write_text("0" * 64)
-    with pytest.raises(CheckpointError, match="gone"):
-        registry.load("linux", registry.resolve(Reference("linux", "gone")))
+    with pytest.raises(UnknownModel):
+        registry.resolve(Reference("linux", "absent"))
+    for tag in ("short", "binary", "directory", "gone"):
+        with pytest.raises(CheckpointError, match="its tag cannot be read"):
+            registry.resolve(Reference("linux", tag))
     with pytest.raises(CheckpointError, match="gone"):
         registry.tag(Reference("linux", "more"), "0" * 64)
     assert [str(entry.reference) for entry in registry.entries()] == ["linux"]
@@ -217,7 +218,7 @@ def test_deleting_a_tag_leaves_the_others(registry: Registry) -> None:
 def test_what_could_not_be_read_again_is_not_published(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint_format, "MAX_HISTORY", 1000)
+    monkeypatch.setitem(checkpoint_format._LIMITS, "history.jsonl", 1000)
     with pytest.raises(CheckpointError, match=r"history\.jsonl would be too large"):
         registry.publish(Reference("linux"), a_checkpoint(history=100))
     assert registry.names() == hidden(registry) == []

@@ -31,7 +31,6 @@ def test_tags_are_found_by_what_they_name(tags: Tags) -> None:
     assert sorted(tags.names()) == ["a", "b", "latest"]
     assert tags.naming(SECOND) == ["b", "latest"]
     assert tags.naming(FIRST) == []
-    assert tags.all_digests() == {FIRST, SECOND, THIRD}
     tags.remove(["a", "never"])
     assert sorted(tags.names()) == ["b", "latest"]
 
@@ -43,14 +42,15 @@ def test_a_file_that_is_not_a_tag_names_nothing(content: bytes, tags: Tags) -> N
     (tags.directory / "odd").write_bytes(content)
     assert tags.digest("odd") is None
     assert tags.digests("odd") == []
-    assert tags.all_digests() == set()
+    assert tags.remains("odd") == content
 
 
 def test_what_is_no_file_names_nothing(tags: Tags) -> None:
     (tags.directory / "directory").mkdir()
     (tags.directory / ".latest.1234").write_text(FIRST)
-    assert tags.digest("directory") is None
-    assert tags.digest("absent") is None
+    for tag in ("directory", "absent"):
+        assert tags.digest(tag) is None
+        assert tags.remains(tag) == b""
     assert tags.names() == ["directory"]
     assert Tags(tags.directory / "absent").names() == []
     assert Tags(tags.directory / "absent").digest("latest") is None

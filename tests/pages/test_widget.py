@@ -1,14 +1,18 @@
 """The widget on pages that are not ours: strict ones, and ones of another origin."""
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx2
+import pytest
 from playwright.sync_api import Page, Route, expect
 
+from app.http.streaming import BrokenOff
+from app.routes import names
 from tests.browsing import Window
 from tests.serving import serve
 
@@ -112,6 +116,26 @@ def test_the_widget_says_what_keeps_names_away(client: httpx2.Client, window: Wi
     page.unroute("**/names?*")
     page.locator("charloom-names").evaluate("(e) => e.setAttribute('model', 'toy')")
     expect(status).to_contain_text("was not trained on a list")
+
+
+def test_the_widget_says_that_a_list_breaks_off(
+    client: httpx2.Client, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = threading.Event()
+
+    async def lines(_search: names.Search) -> AsyncIterator[bytes]:
+        yield b"anna\n"
+        # What a browser has not read yet is gone once the connection breaks.
+        await asyncio.to_thread(seen.wait, 20)
+        raise BrokenOff
+
+    monkeypatch.setattr(names, "_lines", lines)
+    window.expected.append("ERR_INCOMPLETE_CHUNKED_ENCODING")
+    page = window.open(client, "about:blank")
+    elsewhere(page, client, '<charloom-names model="list"></charloom-names>')
+    expect(page.locator("charloom-names li")).to_have_text(["anna"])
+    seen.set()
+    expect(page.locator("charloom-names [part=status]")).to_contain_text("breaks off here")
 
 
 def test_a_removed_widget_asks_no_more(client: httpx2.Client, window: Window) -> None:

@@ -3,9 +3,11 @@
 import re
 
 import httpx2
+import pytest
 from playwright.sync_api import expect
 
 from tests.browsing import Window, link, point_at, sample, text_of, written
+from tests.failing import fail_after
 
 
 def test_a_link_holds_all_that_decides_a_text(client: httpx2.Client, window: Window) -> None:
@@ -124,6 +126,17 @@ def test_a_full_server_is_said(client: httpx2.Client, window: Window) -> None:
     page.route("**/sample", lambda route: route.fulfill(status=503, body=body))
     page.goto(link())
     expect(page.locator(".rail .message")).to_have_text("The server is writing 8 texts.")
+
+
+def test_a_text_that_breaks_off_is_said(
+    client: httpx2.Client, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_after(monkeypatch, 300, seed=0, draw=1)
+    page = window.open(client, link(length=100_000))
+    expect(page.locator(".rail .message")).to_have_text(
+        "The network produced invalid numbers; the text ends here."
+    )
+    assert 300 < len(text_of(page.locator(".pane").first)) < 100_000
 
 
 def test_who_wants_less_motion_gets_no_text_unasked(client: httpx2.Client, window: Window) -> None:

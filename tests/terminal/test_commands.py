@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from app.terminal.drawing import inspection
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.commands import Terminal, charloom, left
+from tests.failing import fail_after
 from tests.planted import made, planted, quoting_text
 from tests.serving import TEXT
 from tests.toys import toy_checkpoint
@@ -45,6 +47,22 @@ def test_zeros_count_and_stops_repeat(client: httpx2.Client, url: str) -> None:
     options = [f"--stop={stop}" for stop in stops]
     done = charloom("sample", "--model=toy", "--seed=0", "--length=2000", *options, "--url", url)
     assert done.stdout == text[: min(text.find(stop) for stop in stops)]
+
+
+def test_a_text_that_breaks_off_is_one_line_and_a_code(
+    client: httpx2.Client, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = client.get("/sample?model=toy&seed=1&length=3000").text
+    fail_after(monkeypatch, 2000, seed=1, draw=20)
+    done = charloom("sample", "--model=toy", "--seed=1", "--length=3000", "--url", url)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "charloom: the text ends early: the network's output overflowed\n",
+    )
+    assert len(done.stdout) > 2000 and whole.startswith(done.stdout)
+    done = charloom("names", "--model=toy", "--seed=1", "--count=100", "--url", url)
+    assert (done.returncode, done.stderr) == (1, f"charloom: the service at {url} broke off\n")
+    assert 0 < len(done.stdout.splitlines()) <= 20
 
 
 def test_names_come_one_a_line(client: httpx2.Client, url: str) -> None:

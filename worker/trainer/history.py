@@ -7,7 +7,7 @@ file.
 from collections.abc import Iterable, Mapping
 from typing import Any, Self, cast
 
-from models.checkpoints.card import HistoryPoint
+from models.checkpoints.history import HistoryPoint
 from worker.events import JobEvent
 
 DIVERGED = "diverged"

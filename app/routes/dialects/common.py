@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict
 
+from app.engine.callers import Caller
 from app.http.bodies import read_json
 from app.http.problems import Problem
 from app.http.validation import validated
@@ -63,8 +64,8 @@ def sample_query(*, model: str, seed: int | None, **fields: Any) -> SampleQuery:
     return validated(SampleQuery, asked)
 
 
-async def open_texts(texts: Texts, fields: SampleQuery, count: int) -> list[Opened]:
-    """Starts texts whose seeds follow from the first one's; the caller closes their readers.
+async def open_texts(texts: Texts, fields: SampleQuery, count: int, caller: Caller) -> list[Opened]:
+    """Starts texts whose seeds follow from the first one's; whoever calls closes their readers.
 
     Raises:
         Exception: as ``Texts.open``; none is open then.
@@ -74,7 +75,7 @@ async def open_texts(texts: Texts, fields: SampleQuery, count: int) -> list[Open
     try:
         for index in range(count):
             one = fields.model_copy(update={"seed": derived_seed(seed, index)})
-            opened.append(await texts.open(one))
+            opened.append(await texts.open(one, caller=caller))
     except BaseException:
         close(opened)
         raise
@@ -88,14 +89,13 @@ def close(opened: Sequence[Opened]) -> None:
 
 def failure(opened: Opened) -> Problem | None:
     """The reason that an ended text is incomplete; None if it is complete."""
-    match opened.reader.finish_reason:
-        case "shutdown":
-            return Problem(
-                503, "shutting_down", "the server is shutting down", headers={"Retry-After": "5"}
-            )
-        case "error":
-            return Problem(422, "not_finite", "the network's output overflowed: try another prompt")
-    return None
+    if not opened.broke_off:
+        return None
+    if opened.reader.finish_reason == "shutdown":
+        return Problem(
+            503, "shutting_down", "the server is shutting down", headers={"Retry-After": "5"}
+        )
+    return Problem(422, "not_finite", "the network's output overflowed: try another prompt")
 
 
 async def merged(

@@ -4,9 +4,8 @@ Errors are ``{"error": text}``, durations are nanoseconds. There is no chat: a c
 continues a text, and a prompt is always raw. Knows no other dialect.
 """
 
-import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
@@ -15,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field, field_validator
 
+from app.engine.callers import caller_of
 from app.http.bodies import json_body, read_json
 from app.http.problems import Problem, unprocessable
 from app.http.streaming import ClosingResponse
@@ -38,8 +38,10 @@ from app.routes.services import ServicesDep
 from app.routes.texts import Opened
 from app.schemas.common import Unknown
 from app.schemas.texts import MAX_BODY, MAX_PRIME, MAX_STOP, MAX_STOPS, SampleQuery
+from models.checkpoints.card import created_at
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Entry
+from models.json_lines import one_line
 
 router = APIRouter(prefix="/api", tags=["Ollama's dialect"])
 
@@ -166,7 +168,11 @@ class Shown(Lenient):
 
 def error(problem: Problem) -> Response:
     """A problem in Ollama's shape."""
-    return JSONResponse({"error": said(problem, _FIELDS)}, status(problem), problem.headers)
+    return JSONResponse(_error(problem), status(problem), problem.headers)
+
+
+def _error(problem: Problem) -> dict[str, str]:
+    return {"error": said(problem, _FIELDS)}
 
 
 @router.get("/version", summary="Get the version (Ollama)")
@@ -183,7 +189,7 @@ def _model(entry: Entry) -> OllamaModel:
     return {
         "name": entry.reference.full,
         "model": entry.reference.full,
-        "modified_at": entry.card.get("created_at") or _NEVER,
+        "modified_at": created_at(entry.card) or _NEVER,
         "size": 4 * entry.config.parameters(),
         "digest": entry.digest,
         "details": _details(entry),
@@ -233,7 +239,7 @@ async def show_model(request: Request, services: ServicesDep) -> OllamaModelDeta
             f"{kind}.vocab_size": entry.config.vocabulary_size,
         },
         "capabilities": ["completion"],
-        "modified_at": entry.card.get("created_at") or _NEVER,
+        "modified_at": created_at(entry.card) or _NEVER,
     }
 
 
@@ -255,7 +261,8 @@ async def generate(request: Request, services: ServicesDep) -> Response:
         reference = Reference.from_client(fields.model)
         await services.loaded.get(reference)
         return JSONResponse(_last_line(reference.full, "load"))
-    (opened,) = await open_texts(services.texts, fields.sample(options), 1)
+    query, caller = fields.sample(options), caller_of(request.scope)
+    (opened,) = await open_texts(services.texts, query, 1, caller)
     generation = Generation(opened, began)
     if fields.stream:
         return ClosingResponse(generation.lines(), NDJSON, opened.headers, lambda: close([opened]))
@@ -291,7 +298,7 @@ class Generation:
         async for text in self._texts():
             yield _json(_line(self._model, text))
         if problem := failure(self.opened):
-            yield bytes(error(problem).body) + b"\n"
+            yield _json(_error(problem))
         else:
             yield _json(self._last())
 
@@ -328,5 +335,5 @@ class Generation:
         }
 
 
-def _json(line: Line) -> bytes:
-    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+def _json(line: Mapping[str, object]) -> bytes:
+    return one_line(line).encode() + b"\n"

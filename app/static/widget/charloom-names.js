@@ -71,6 +71,7 @@ const UNAVAILABLE = {
   status: 0,
   message: "The names are unavailable right now. Try again in a moment.",
 };
+const BROKEN_OFF = { status: 0, message: "The list breaks off here. Try again in a moment." };
 /** Attributes often change several at a time, and while a person types. */
 const SETTLE_MILLISECONDS = 300;
 
@@ -186,7 +187,8 @@ export class CharloomNames extends HTMLElement {
   }
 
   #failed(error) {
-    const { status, message } = error instanceof Refusal ? error : UNAVAILABLE;
+    const broken = this.#list.children.length ? BROKEN_OFF : UNAVAILABLE;
+    const { status, message } = error instanceof Refusal ? error : broken;
     this.#status.textContent = message;
     this.#tell("charloom-error", { status, message });
   }

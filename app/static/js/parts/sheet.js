@@ -12,6 +12,7 @@ import { after, before } from "./sheet/units.js";
 const REMEMBERED = 200_000;
 /** Pixels at the top and the bottom of the window where a character counts as out of sight. */
 const OUT_OF_SIGHT = 90;
+const COMPLETE = ["length", "stop"];
 const ENDS = {
   error: "The network produced invalid numbers; the text ends here.",
   shutdown: "The server stopped; the text ends here.",
@@ -92,7 +93,8 @@ export class Sheet {
       await this.#read(json, controller.signal);
       const { end } = this.state;
       if (!end) throw new Problem(0, "The connection was lost before the text ended.");
-      if (end.finish_reason in ENDS) throw new Problem(0, ENDS[end.finish_reason]);
+      if (!COMPLETE.includes(end.finish_reason))
+        throw new Problem(0, ENDS[end.finish_reason] ?? "The text ends early, here.");
       // As the server measured it: text reaches the page in bursts.
       this.state.seconds = end.seconds;
       this.state.rate = (this.state.characters - written) / end.seconds;

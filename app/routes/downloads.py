@@ -1,0 +1,156 @@
+"""Published models as files: a checkpoint as a zip, or its network for ONNX Runtime.
+
+Knows no other endpoint.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import IO, Annotated
+
+import anyio
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from app import __version__
+from app.engine.loaded import LoadedNetwork
+from app.http.problems import RETRY_SECONDS, Problem, responses, unprocessable
+from app.http.queries import known_query
+from app.http.ranges import MadeFile, ResumableResponse, asked_part, is_known, not_modified
+from app.routes.services import DOWNLOADS, Services, ServicesDep
+from app.schemas.common import PathModel
+from app.schemas.models import DownloadQuery
+from models.checkpoints.archive import zipped, zipped_size
+from models.checkpoints.current import read_current
+from models.checkpoints.reference import Reference
+from models.decoding.export import onnx_file
+from models.files import unnamed_file
+
+_BLOCK = 1 << 18
+
+router = APIRouter(tags=["models"], dependencies=[Depends(known_query)])
+
+
+@router.head("/models/{model}/download", include_in_schema=False)
+@router.get(
+    "/models/{model}/download",
+    summary="Download a model",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The checkpoint, or its network.",
+            "content": {
+                kind: {"schema": {"type": "string", "format": "binary"}}
+                for kind in ("application/zip", "application/onnx")
+            },
+        },
+        206: {"description": "The part that the Range header asks for."},
+        304: {"description": "The client has it already, as its If-None-Match header says."},
+        **responses(404, 416, 422, 503, 507),
+    },
+)
+async def download_model(
+    model: PathModel,
+    query: Annotated[DownloadQuery, Query()],
+    request: Request,
+    services: ServicesDep,
+) -> Response:
+    """A zip of the checkpoint, which `POST /models/{model}` accepts on any server; or the network
+    as an ONNX graph, which documents its inputs and outputs. Either can be resumed: its bytes are
+    the same each time."""
+    reference = Reference.from_client(model)
+    with ExitStack() as held:
+        held.callback(_take_place(services.downloads))
+        if query.format == "zip":
+            return await _zip(reference, request, services, held)
+        return await _onnx(reference, request, services, held)
+
+
+def _take_place(downloads: anyio.CapacityLimiter) -> Callable[[], None]:
+    """Takes one of the places for downloads and returns what frees it. Raises 503."""
+    place = object()
+    try:
+        downloads.acquire_on_behalf_of_nowait(place)
+    except anyio.WouldBlock:
+        raise Problem(
+            503,
+            "server_busy",
+            f"{DOWNLOADS} models are being downloaded already: try again in a moment",
+            headers={"Retry-After": RETRY_SECONDS},
+        ) from None
+    return lambda: downloads.release_on_behalf_of(place)
+
+
+async def _zip(
+    reference: Reference, request: Request, services: Services, held: ExitStack
+) -> Response:
+    models = services.models
+
+    def opened(digest: str) -> tuple[str, dict[str, IO[bytes]]]:
+        return digest, held.enter_context(models.opened(reference.name, digest))
+
+    digest, files = await run_in_threadpool(read_current, models, reference, opened)
+    tag = _tag(digest, "zip")
+    if is_known(request, tag):
+        return not_modified(tag)
+    file = MadeFile(zipped(files), zipped_size(files), tag, "application/zip")
+    return _answer(request, file, _headers(reference, digest, "zip"), held)
+
+
+async def _onnx(
+    reference: Reference, request: Request, services: Services, held: ExitStack
+) -> Response:
+    network = await services.loaded.network(reference)
+    tag = _tag(network.digest, "onnx")
+    if is_known(request, tag):
+        return not_modified(tag)
+
+    def make() -> tuple[IO[bytes], int]:
+        data = _exported(network, reference)
+        # In a file: a slow reader must not hold it in memory.
+        file = held.enter_context(unnamed_file(services.models.root))
+        file.write(data)
+        file.seek(0)
+        return file, len(data)
+
+    file, size = await run_sync(make, limiter=services.bundles)
+    made = MadeFile(_blocks(file), size, tag, "application/onnx")
+    return _answer(request, made, _headers(reference, network.digest, "onnx"), held)
+
+
+def _exported(network: LoadedNetwork, reference: Reference) -> bytes:
+    checkpoint = network.checkpoint
+    try:
+        return onnx_file(
+            checkpoint.config,
+            checkpoint.weights,
+            checkpoint.vocabulary,
+            str(reference),
+            network.digest,
+        )
+    except ValueError as error:
+        raise unprocessable("format", str(error)) from None
+
+
+def _answer(request: Request, file: MadeFile, headers: dict[str, str], held: ExitStack) -> Response:
+    part = asked_part(request, file.tag, file.size)
+    return ResumableResponse(request, file, part, headers, held.pop_all().close)
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    while block := file.read(_BLOCK):
+        yield block
+
+
+def _tag(digest: str, kind: str) -> str:
+    """The entity tag of a file that this release makes of a checkpoint."""
+    return f'"{digest}.{__version__}.{kind}"'
+
+
+def _headers(reference: Reference, digest: str, kind: str) -> dict[str, str]:
+    # Some systems allow no colon in a file's name.
+    shown = str(reference).replace(":", "-")
+    return {
+        "Content-Disposition": f'attachment; filename="{shown}-{digest[:12]}.{kind}"',
+        "X-Model-Digest": digest,
+    }

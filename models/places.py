@@ -1,0 +1,186 @@
+"""Places in the data directory: made, locked, swept and removed, whatever lies there.
+
+A disk repair, a backup or a person may leave a file where a directory belongs, a link to nowhere,
+or something that may not be read. Nothing of that may keep the rest from being served. Knows no
+file's content.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+_FRESH = 10.0
+"""Seconds in which whoever makes a directory has it locked."""
+
+_ABANDONED = 3600.0
+"""Seconds after which nobody can still be at work on what cannot be locked."""
+
+_WRITTEN = re.compile(r"^\..+\.[0-9a-f]{16}$", re.ASCII)
+
+log = logging.getLogger(f"charloom.{__name__}")
+
+
+@lru_cache(maxsize=1000)
+def tell_once(words: str) -> None:
+    """Logs an error, once for each process: what is damaged is read again and again."""
+    log.error("%s", words)
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything has this name, be it a link to nowhere."""
+    return os.path.lexists(path)
+
+
+def is_directory(path: Path) -> bool:
+    """As ``Path.is_dir``, which raises an error where it may not look."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def names_in(directory: Path) -> list[str]:
+    """The names in a directory; none if there is no such directory or it cannot be read."""
+    try:
+        return [path.name for path in directory.iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        tell_once(f"{directory} cannot be read: {error.strerror}")
+        return []
+
+
+def make_directory(path: Path) -> None:
+    """Makes a directory, with its parents; what is in its place is set aside.
+
+    Raises:
+        OSError: it cannot be made. A link to nowhere stays: its disk may not be mounted yet.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        if path.is_symlink():
+            raise
+        set_aside(path)
+        path.mkdir()
+
+
+def set_aside(path: Path) -> None:
+    """Renames what is in the place of something else, so that nothing is lost."""
+    aside = path.with_name(f".damaged-{path.name}-{secrets.token_hex(4)}")
+    path.rename(aside)
+    log.error("%s is not what belongs there: it is set aside as %s", path, aside.name)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link or a directory with all that is in it, as far as it can be."""
+    if not path.is_symlink() and is_directory(path):
+        shutil.rmtree(path, ignore_errors=True)
+        if is_there(path):
+            _open_up(path)
+            shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _open_up(directory: Path) -> None:
+    """Makes a directory and those in it writable: in others nothing can be removed."""
+    with suppress(OSError):
+        directory.chmod(0o700)
+        for part in directory.iterdir():
+            if part.is_dir() and not part.is_symlink():
+                _open_up(part)
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """Makes a directory to prepare something in, removed after the block unless it was renamed.
+
+    It is locked meanwhile, so that ``sweep`` can tell that its owner lives.
+    """
+    path.mkdir()
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        # Where directories cannot be locked, age has to tell.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield path
+    finally:
+        remove(path)
+        os.close(descriptor)
+
+
+def sweep(paths: Iterable[Path], abandoned: float = _ABANDONED) -> None:
+    """Removes what processes that died left half done: what nobody holds, or touches for long.
+
+    ``abandoned`` is how many seconds are long.
+    """
+    for path in paths:
+        with suppress(OSError):
+            age = time.time() - _touched(path)
+            if age > abandoned or (age > _FRESH and path.is_dir() and _is_free(path)):
+                remove(path)
+
+
+def sweep_written(root: Path) -> None:
+    """Removes the files below a directory that ``write_durably`` was killed over."""
+    for path in root.rglob(".*"):
+        with suppress(OSError):
+            if _WRITTEN.search(path.name) and time.time() - path.lstat().st_mtime > _ABANDONED:
+                path.unlink()
+
+
+def _is_free(path: Path) -> bool:
+    """Whether no process has locked it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _touched(path: Path) -> float:
+    parts = path.iterdir() if is_directory(path) else ()
+    return max(float(one.lstat().st_mtime) for one in (path, *parts))
+
+
+def open_lock(path: Path) -> int:
+    """Opens what is to be locked, a new file if there is nothing; returns the descriptor.
+
+    Anything can be locked, a directory too, and everybody has to lock the same.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except IsADirectoryError:
+        return os.open(path, os.O_RDONLY)
+    except PermissionError:
+        path.chmod(0o600)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        set_aside(path)
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+
+@contextmanager
+def locked(path: Path, lock: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Holds a lock across processes during the block; waits for it."""
+    descriptor = open_lock(path)
+    try:
+        fcntl.flock(descriptor, lock)
+        yield
+    finally:
+        os.close(descriptor)
