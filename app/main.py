@@ -19,6 +19,7 @@ from app.access.guard import Guard
 from app.access.keys import KeyRing
 from app.access.table import needed_for
 from app.http import handlers, problems
+from app.http.bodiless import Bodiless
 from app.http.envelope import Envelope
 from app.routes import (
     corpora,
@@ -89,6 +90,8 @@ def create_app(settings: ServerSettings) -> FastAPI:
         app.include_router(router)
     app.add_api_route("/", _welcome, response_class=PlainTextResponse, include_in_schema=False)
     handlers.add_handlers(app, {"/v1/": openai.error, "/api/": ollama.error})
+    # The last added is the outermost; app.access.guard explains the order.
+    app.add_middleware(Bodiless)
     app.add_middleware(
         Guard,
         keys=KeyRing.parse(settings.api_keys.get_secret_value()),
@@ -100,7 +103,6 @@ def create_app(settings: ServerSettings) -> FastAPI:
         public_streams=settings.public_streams,
         key_rate=settings.key_rate,
     )
-    # Added last, it is outermost; app.access.guard explains the order.
     app.add_middleware(Envelope)
     return app
 

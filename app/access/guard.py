@@ -64,7 +64,8 @@ class Guard:
     5. The rate of the key, or of the IP address without one. It comes after the key, so that
        strangers cannot use up the rate of a key.
     6. The body's pace, for admitted requests; the route that reads a body counts its size.
-    7. The application: exception handlers, then routes.
+    7. HEAD becomes GET without a body (``app.http.bodiless``).
+    8. The application: exception handlers, then routes.
     """
 
     def __init__(
@@ -204,7 +205,7 @@ class Guard:
             with self._one_more(address):
                 yield
         elif self._keys:
-            key = self._key("sample" if needed == "public" else needed, secret, address_of(scope))
+            key = self._key("sample" if needed == "public" else needed, secret, address)
             self._count(self._key_rate, "key", key.digest.hex())
             scope[SCOPE_KEY] = Caller(f"key {key.digest.hex()}")
             yield

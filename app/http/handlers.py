@@ -118,4 +118,4 @@ def _methods(request: Request) -> set[str]:
         # The route itself, not FastAPI's stand-in: a page's route matches only requests for HTML.
         if context.original_route.matches(request.scope)[0] != Match.NONE:
             found |= context.methods or set()
-    return found
+    return found | ({"HEAD"} if "GET" in found else set())
