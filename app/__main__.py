@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 
+from app import __version__
 from app.main import create_app
 from app.routes.services import Services
 from app.server import heads
@@ -21,6 +22,7 @@ from app.server.connection import Connection, Turns
 from app.server.sockets import allow_many_files, listen_all, open_files
 from app.settings import ServerSettings, explained, refusal
 from worker import logs
+from worker.data import DataError, open_data
 
 GRACE_SECONDS = 5
 
@@ -99,9 +101,9 @@ def main() -> None:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     allow_many_files()
     try:
-        settings.data.root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        sys.exit(f"cannot create the data directory {settings.data.root}: {error.strerror}")
+        open_data(settings.data.root, log.warning, __version__)
+    except DataError as error:
+        sys.exit(str(error))
     try:
         listeners = listen_all(settings.host, settings.port)
     except OSError as error:

@@ -5,6 +5,7 @@ Knows the parts, not how they work.
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
@@ -35,13 +36,15 @@ from app.routes import (
     train,
 )
 from app.routes.dialects import ollama, openai
-from app.routes.services import open_services
+from app.routes.services import Services, open_services
 from app.settings import ServerSettings
 from models import pretrained
+from models.places import sweep_written
 from worker import logs
 from worker.reconciler import LOST_SECONDS, Reconciler
 
 RECONCILE_SECONDS = 2.0
+SWEEP_SECONDS = 60.0
 
 DIALECT_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {}}}
 
@@ -151,13 +154,13 @@ def _lifespan(settings: ServerSettings) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = app.state.services = open_services(settings)
-        await run_in_threadpool(services.corpora.sweep)
+        await run_in_threadpool(_sweep, services)
         if settings.pretrained:
             await run_in_threadpool(pretrained.install, services.models, settings.pretrained)
         stopped = threading.Event()
         reconciler = threading.Thread(
             target=_reconcile,
-            args=(Reconciler(services.queue, services.jobs), stopped),
+            args=(services, stopped),
             name="reconciler",
         )
         reconciler.start()
@@ -174,8 +177,13 @@ def _lifespan(settings: ServerSettings) -> Any:
     return lifespan
 
 
-def _reconcile(reconciler: Reconciler, stopped: threading.Event) -> None:
+def _reconcile(services: Services, stopped: threading.Event) -> None:
+    reconciler = Reconciler(services.queue, services.jobs)
+    swept = time.monotonic()
     while not stopped.wait(RECONCILE_SECONDS):
+        if time.monotonic() - swept > SWEEP_SECONDS:
+            _sweep(services)
+            swept = time.monotonic()
         try:
             reconciler.reconcile(LOST_SECONDS)
         except RedisError:
@@ -183,6 +191,16 @@ def _reconcile(reconciler: Reconciler, stopped: threading.Event) -> None:
             continue
         except Exception:
             log.exception("the search for lost jobs failed; it will be repeated")
+
+
+def _sweep(services: Services) -> None:
+    """Removes what killed processes left half written; leaving it harms nobody."""
+    for store in (services.jobs, services.corpora, services.models):
+        try:
+            store.sweep()
+            sweep_written(store.root)
+        except OSError as error:
+            log.warning("cannot remove what killed processes left: %s", error)
 
 
 async def _welcome(request: Request) -> str:

@@ -103,32 +103,37 @@ def _open_up(directory: Path) -> None:
 
 
 @contextmanager
-def staged(path: Path) -> Iterator[Path]:
-    """Makes a directory to prepare something in, removed after the block unless it was renamed.
+def staged(path: Path) -> Iterator[None]:
+    """Owns a directory to prepare something in, removed after the block unless it was renamed.
 
-    It is locked meanwhile, so that ``sweep`` can tell that its owner lives.
+    It is locked meanwhile, so that ``sweep_staged`` can tell that its owner lives.
     """
-    path.mkdir()
+    path.mkdir(exist_ok=True)
     descriptor = os.open(path, os.O_RDONLY)
     try:
         # Where directories cannot be locked, age has to tell.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield path
+        yield
     finally:
         remove(path)
         os.close(descriptor)
 
 
-def sweep(paths: Iterable[Path], abandoned: float = _ABANDONED) -> None:
-    """Removes what processes that died left half done: what nobody holds, or touches for long.
+def sweep(paths: Iterable[Path], seconds: float) -> None:
+    """Removes what nobody has touched for so long: a process that died left it half done."""
+    for path in paths:
+        with suppress(OSError):
+            if _touched(path) < time.time() - seconds:
+                remove(path)
 
-    ``abandoned`` is how many seconds are long.
-    """
+
+def sweep_staged(paths: Iterable[Path]) -> None:
+    """Removes directories whose owners have died: nobody holds them, or touches them for long."""
     for path in paths:
         with suppress(OSError):
             age = time.time() - _touched(path)
-            if age > abandoned or (age > _FRESH and path.is_dir() and _is_free(path)):
+            if age > _ABANDONED or (age > _FRESH and _is_free(path)):
                 remove(path)
 
 

@@ -17,8 +17,6 @@ import json
 import os
 import re
 import secrets
-import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -27,7 +25,7 @@ from typing import IO, Any, NotRequired, Required, TypedDict, cast
 
 from models.errors import Conflict, Damaged, NotFound
 from models.files import sync_directory, write_durably
-from models.places import staged, sweep
+from models.places import remove, staged, sweep_staged
 from models.text.cleaning import CorpusError
 from models.text.corpus import Corpus, Scan, ScanReport, encode, scan
 from models.text.doctor import RareSymbol
@@ -122,9 +120,9 @@ class CorpusStore:
     @contextmanager
     def upload(self) -> Iterator[Upload]:
         """A place for incoming bytes; removed after the block unless ``add`` took them."""
-        with staged(self.root / f".stage-{secrets.token_hex(8)}") as place:
-            with (place / "original").open("wb") as file:
-                yield Upload(place / "original", file)
+        place = self.root / f".stage-{secrets.token_hex(8)}"
+        with staged(place), (place / "original").open("wb") as file:
+            yield Upload(place / "original", file)
 
     def add(
         self, upload: Upload, tokens: Tokens, check: Callable[[Scan], None] | None = None
@@ -189,8 +187,8 @@ class CorpusStore:
         directory = self._directory(corpus_id)
         if not _is_text(directory):
             raise DamagedCorpus(
-                "its text is not the one that was sent: send the same text again with "
-                "POST /corpora, then resume the job"
+                "Its text is not the one that was sent: send the same text again, then resume the "
+                "job."
             )
         made = [directory / f"{tokens}.{suffix}" for suffix in ("json", "ids", "sha256")]
         with _encoding(directory):
@@ -283,7 +281,7 @@ class CorpusStore:
             doomed = self.root / f".gone-{secrets.token_hex(8)}"
             directory.rename(doomed)
             sync_directory(self.root)
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove(doomed)
 
     @contextmanager
     def _deleting(self, lock: int) -> Iterator[None]:
@@ -293,7 +291,9 @@ class CorpusStore:
 
     def sweep(self) -> None:
         """Removes what killed processes left half written or half deleted."""
-        sweep((*self.root.glob(".stage-*"), *self.root.glob(".gone-*")))
+        sweep_staged(self.root.glob(".stage-*"))
+        for path in self.root.glob(".gone-*"):
+            remove(path)
 
     def _directory(self, corpus_id: str) -> Path:
         directory = self.root / corpus_id

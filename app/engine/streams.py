@@ -95,6 +95,7 @@ class StreamReader:
         self.stream = stream
         self.caller = caller
         self.finish_reason: FinishReason | None = None
+        self.gave_way = False
         self._pieces: list[Piece] = []
         self._pending = 0
         self._closed = False
@@ -132,6 +133,7 @@ class StreamReader:
     def give_way(self) -> None:
         """Ends the text with an error, because its reader does not keep the least pace."""
         if not self._closed:
+            self.gave_way = True
             self.lane.leave(self)
             self._end("error")
             self._news.set()

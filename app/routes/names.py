@@ -191,6 +191,7 @@ class Search:
         self._characters = 0
         self._found: set[str] = set()
         self._ahead: deque[StreamReader] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     def _possible(self) -> int:
         """The number of names that begin so and are not too long, however unlikely."""
@@ -202,9 +203,13 @@ class Search:
     def begin(self) -> None:
         """Opens the first draw. Raises ServerFull or TooManyStreams."""
         self._ahead.append(self._open(0))
+        # Even if the client does not read, and so nothing looks at the clock.
+        self._timer = asyncio.get_running_loop().call_later(SECONDS, self.close)
 
     def close(self) -> None:
         """Frees the rows; a second call does nothing."""
+        if self._timer:
+            self._timer.cancel()
         for reader in self._ahead:
             reader.close()
 

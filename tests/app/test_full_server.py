@@ -27,6 +27,8 @@ from app.engine.streams import (
     TooManyStreams,
 )
 from app.routes import inside
+from app.routes.dialects.common import failure
+from app.routes.texts import Opened
 from app.server import sockets
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
@@ -107,6 +109,10 @@ def test_a_text_that_nobody_reads_gives_way_to_a_new_one(clock: Clock) -> None:
             assert text_alone(decoder, gone[0].stream.options.seed, len(text)) == text
             gone[0].close()
             assert others[0].finish_reason is None
+            # A dialect, which has no word for it, tells it from a network that failed.
+            opened = Opened(Reference("toy"), None, "exact", 1, gone[0], "", 0.0)  # type: ignore[arg-type]
+            why = failure(opened)
+            assert why and (why.status_code, why.code) == (503, "server_full")
 
     asyncio.run(check())
 
