@@ -61,6 +61,9 @@ def add_handlers(app: FastAPI, shapes: Mapping[str, Shape]) -> None:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == 204:
+        # Not an error: a dependency found that there is nothing to send.
+        return Response(status_code=204)
     return response(request.scope, _problem(request, error))
 
 
