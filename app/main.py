@@ -22,6 +22,7 @@ from app.access.table import needed_for
 from app.http import handlers, problems
 from app.http.bodiless import Bodiless
 from app.http.envelope import Envelope
+from app.http.mounted import Mounted
 from app.routes import (
     corpora,
     downloads,
@@ -106,6 +107,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         public_streams=settings.public_streams,
         key_rate=settings.key_rate,
     )
+    app.add_middleware(Mounted, root=settings.root_path)
     app.add_middleware(Envelope)
     return app
 

@@ -137,8 +137,16 @@ def _media_type(name: str) -> str:
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
-def _page(request: Request, name: str, **headers: str) -> Response:
+@cache
+def _html(name: str, root: str) -> File:
+    """A page whose links are relative to its URL: a proxy may serve us below any path."""
     file = static_files().by_path[name]
+    return File(file.content.replace(b"{root}", root.encode()), file.media_type)
+
+
+def _page(request: Request, name: str, **headers: str) -> Response:
+    depth = request.scope["path"].count("/")
+    file = _html(name, "../" * (depth - 1) or "./")
     return file.response(request, REVALIDATED, **SECURITY, **headers)
 
 

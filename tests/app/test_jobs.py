@@ -269,7 +269,7 @@ def test_events_go_on_after_the_last_one_seen(
     assert [int(id_) for id_, _, _ in seen] == list(range(int(first), 5))
 
 
-def test_who_has_the_end_need_not_come_back(client: httpx2.Client, data: Path, job: Job) -> None:
+def test_who_has_the_end_need_not_come_back(client: httpx2.Client, job: Job) -> None:
     write(job, range(1, 4))
 
     def ask(method: str = "GET") -> httpx2.Response:
