@@ -14,7 +14,6 @@ import httpx2
 import numpy as np
 import pytest
 
-import app.__main__
 from app.engine import streams as streams_module
 from app.engine.background import MAX_WAITING, Background
 from app.engine.callers import NOBODY, Caller
@@ -30,6 +29,7 @@ from app.engine.streams import (
 from app.routes import inside
 from app.routes.dialects.common import failure
 from app.routes.texts import Opened
+from app.server import sockets
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -229,7 +229,7 @@ def test_a_text_that_is_not_read_ends_with_an_error_and_makes_room(
     toys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams_module, "PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(app.__main__, "STALLED_MILLISECONDS", 300_000)
+    monkeypatch.setattr(sockets, "STALLED_MILLISECONDS", 300_000)
     fields: Query = {"model": "toy", "seed": 8, "length": 1_000_000}
     small_buffer = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
     with (

@@ -269,6 +269,27 @@ def test_events_go_on_after_the_last_one_seen(
     assert [int(id_) for id_, _, _ in seen] == list(range(int(first), 5))
 
 
+def test_who_has_the_end_need_not_come_back(client: httpx2.Client, job: Job) -> None:
+    write(job, range(1, 4))
+
+    def ask(method: str = "GET") -> httpx2.Response:
+        return client.request(method, f"/jobs/{job.id}/events", headers={"Last-Event-ID": "4"})
+
+    end(job)
+    for method in ("GET", "HEAD"):
+        done = ask(method)
+        assert (done.status_code, done.content) == (204, b"")
+        assert done.headers["cache-control"] == "no-store" and done.headers["x-request-id"]
+    # A job whose end was lost has one all the same.
+    lines = (job.directory / "events.jsonl").read_bytes().splitlines(keepends=True)
+    (job.directory / "events.jsonl").write_bytes(b"".join(lines[:-1]))
+    assert ask().status_code == 204
+    # Nor may one that goes on be taken for ended.
+    (job.directory / "result.json").unlink()
+    with job.lock(), following(client, job, "3"):
+        pass
+
+
 def test_events_of_a_server_whose_redis_is_away(
     client: httpx2.Client, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,6 @@ from typing import cast
 import httpx2
 import pytest
 
-import app.__main__
 from app.engine import streams as streams_module
 from app.engine.streams import (
     FIRST_STEPS,
@@ -26,6 +25,7 @@ from app.engine.streams import (
     Streams,
     Tally,
 )
+from app.server import sockets
 from models.arrays import Floats, Ids
 from models.decoding.batch import Character, Piece, Stream
 from models.decoding.decoder import Choices, Decoder, Rows
@@ -435,7 +435,7 @@ def _all_rows_are_free(client: httpx2.Client) -> bool:
 def test_a_stalled_reader_pauses_alone(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its row is held, not dropped, and what it gets when it reads on is what follows."""
     # On a busy machine this takes longer than a reader may stall.
-    monkeypatch.setattr(app.__main__, "STALLED_MILLISECONDS", 300_000)
+    monkeypatch.setattr(sockets, "STALLED_MILLISECONDS", 300_000)
     fields: Query = {"model": "toy", "seed": 8, "length": 150_000}
     small_buffer = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
     with (
