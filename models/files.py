@@ -28,11 +28,12 @@ class CheckpointError(Damaged):
     code = "damaged_model"
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Replaces a file as a whole; once this returns, a power cut cannot undo it."""
     staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with staged.open("wb") as file:
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

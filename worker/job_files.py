@@ -8,7 +8,7 @@ its directory.
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import with_config
 
@@ -24,12 +24,16 @@ from worker.records import RECORD, Count, DamagedRecord, Number, Records
 
 @with_config(RECORD)
 class JobSpec(TypedDict):
-    """``spec.json``; ``options`` are ``models.options.TrainingOptions`` as JSON."""
+    """``spec.json``; ``options`` are ``models.options.TrainingOptions`` as JSON.
+
+    ``asked`` are the first ones, once a resume has raised some.
+    """
 
     id: str
     model: str
     corpus_id: str
     options: Mapping[str, Any]
+    asked: NotRequired[Mapping[str, Any]]
     created_at: str
 
 
