@@ -150,6 +150,7 @@ def _lifespan(settings: ServerSettings) -> Any:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = app.state.services = open_services(settings)
         await run_in_threadpool(services.corpora.sweep)
+        await run_in_threadpool(services.jobs.sweep)
         if settings.pretrained:
             await run_in_threadpool(pretrained.install, services.models, settings.pretrained)
         stopped = threading.Event()
