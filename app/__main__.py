@@ -18,12 +18,14 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from app import __version__
 from app.access import deadlines
 from app.http.streaming import CUT
 from app.main import create_app
 from app.routes.services import Services
 from app.settings import ServerSettings, explained, refusal
 from worker import logs
+from worker.data import DataError, open_data
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -185,9 +187,9 @@ def main() -> None:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     _allow_many_files()
     try:
-        settings.data.root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        sys.exit(f"cannot create the data directory {settings.data.root}: {error.strerror}")
+        open_data(settings.data.root, log.warning, __version__)
+    except DataError as error:
+        sys.exit(str(error))
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
@@ -195,9 +197,12 @@ def main() -> None:
     host, port = listener.getsockname()[:2]
     log.info("listening on %s port %d", host, port)
     try:
-        Server(create_app(settings)).run(sockets=[listener])
+        server = Server(create_app(settings))
+        server.run(sockets=[listener])
     except KeyboardInterrupt:
         return
+    if not server.started:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -44,3 +44,9 @@ class Unavailable(CharloomError, RuntimeError):
     """It cannot be done now; later it may be."""
 
     code = "unavailable"
+
+
+class TooMany(Unavailable):
+    """Whoever asks has as many of them as one may; others are served."""
+
+    code = "too_many"

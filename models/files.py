@@ -3,6 +3,7 @@
 Knows no checkpoint, only files, sizes, JSON and headers of safetensors.
 """
 
+import errno
 import json
 import math
 import os
@@ -27,11 +28,12 @@ class CheckpointError(Damaged):
     code = "damaged_model"
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Replaces a file as a whole; once this returns, a power cut cannot undo it."""
     staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with staged.open("wb") as file:
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -43,6 +45,14 @@ def write_durably(path: Path, data: bytes) -> None:
         sync_directory(path.parent)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that the disk, or its user's share of it, is full."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # safetensors raises its own error.
+    return f"(os error {errno.ENOSPC})" in str(error)
 
 
 def sync_directory(path: Path) -> None:

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import secrets
 import shutil
 import time
@@ -16,6 +17,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+
+_FRESH = 10.0
+"""Seconds in which whoever makes a directory has it locked."""
+
+_ABANDONED = 3600.0
+"""Seconds after which nobody can still be at work on what cannot be locked."""
+
+_WRITTEN = re.compile(r"^\..+\.[0-9a-f]{16}$", re.ASCII)
 
 log = logging.getLogger(f"charloom.{__name__}")
 
@@ -94,12 +103,59 @@ def _open_up(directory: Path) -> None:
                 _open_up(part)
 
 
+@contextmanager
+def staged(path: Path) -> Iterator[None]:
+    """Owns a directory to prepare something in, removed after the block unless it was renamed.
+
+    It is locked meanwhile, so that ``sweep_staged`` can tell that its owner lives.
+    """
+    path.mkdir(exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        # Where directories cannot be locked, age has to tell.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        remove(path)
+        os.close(descriptor)
+
+
 def sweep(paths: Iterable[Path], seconds: float) -> None:
     """Removes what nobody has touched for so long: a process that died left it half done."""
     for path in paths:
         with suppress(OSError):
             if _touched(path) < time.time() - seconds:
                 remove(path)
+
+
+def sweep_staged(paths: Iterable[Path]) -> None:
+    """Removes directories whose owners have died: nobody holds them, or touches them for long."""
+    for path in paths:
+        with suppress(OSError):
+            age = time.time() - _touched(path)
+            if age > _ABANDONED or (age > _FRESH and _is_free(path)):
+                remove(path)
+
+
+def sweep_written(root: Path) -> None:
+    """Removes the files below a directory that ``write_durably`` was killed over."""
+    for path in root.rglob(".*"):
+        with suppress(OSError):
+            if _WRITTEN.search(path.name) and time.time() - path.lstat().st_mtime > _ABANDONED:
+                path.unlink()
+
+
+def _is_free(path: Path) -> bool:
+    """Whether no process has locked it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _touched(path: Path) -> float:

@@ -10,7 +10,7 @@ import redis
 
 from app.supervisor.valkey import EmbeddedRedis
 from models.config import NetworkConfig
-from tests.support import TOY, MakeJob, StartWorker, WorkerProcess
+from tests.support import TOY, Horses, MakeJob, SmallDisk, StartWorker, WorkerProcess
 from worker.corpora import CorpusStore
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
@@ -68,6 +68,16 @@ def settings(data: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Wor
 
 
 @pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A file system of its own; where none may be mounted, the test is skipped."""
+    disk = SmallDisk(tmp_path / "disk")
+    if not disk.mount():
+        pytest.skip("nobody but root may mount a small disk")
+    yield disk
+    disk.unmount()
+
+
+@pytest.fixture
 def queue(redis_url: str) -> Queue:
     return Queue(redis_url)
 
@@ -113,6 +123,14 @@ def make_job(store: JobStore, toy_corpus: str, data: Path) -> MakeJob:
         return job
 
     return make
+
+
+@pytest.fixture
+def horses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Horses:
+    """Of workers that are started after this."""
+    horses = Horses(tmp_path / "horses")
+    monkeypatch.setenv("PYTHONPATH", str(horses.directory))
+    return horses
 
 
 @pytest.fixture

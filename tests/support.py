@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,6 +93,62 @@ class WorkerProcess:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+
+@dataclass
+class Horses:
+    """Sabotages the processes of jobs before they import anything of ours, and counts starts."""
+
+    directory: Path
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir()
+        # Python imports it at each start, where PYTHONPATH names its directory.
+        (self.directory / "sitecustomize.py").write_text(
+            "import os, pathlib\n"
+            "job = os.environ.get('RQ_JOB_ID', '')\n"
+            "here = pathlib.Path(__file__).parent\n"
+            "if job:\n"
+            "    with (here / f'{job}.starts').open('a') as file:\n"
+            "        file.write(f'{os.getpid()}\\n')\n"
+            "if job and (here / f'{job}.code').exists():\n"
+            "    exec((here / f'{job}.code').read_text())\n"
+        )
+
+    def sabotage(self, job: Job, code: str) -> None:
+        (self.directory / f"{job.id}.code").write_text(code)
+
+    def heal(self, job: Job) -> None:
+        (self.directory / f"{job.id}.code").unlink()
+
+    def starts(self, job: Job) -> list[int]:
+        """Their pids."""
+        path = self.directory / f"{job.id}.starts"
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+@dataclass
+class SmallDisk:
+    """Eight megabytes that can be filled to the last byte."""
+
+    root: Path
+
+    def mount(self) -> bool:
+        self.root.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(self.root)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", "-l", str(self.root)], check=True)
+
+    def fill(self) -> None:
+        for size in (1 << 16, 1):
+            with (self.root / "ballast").open("ab", buffering=0) as file, suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
+
+    def free(self) -> None:
+        (self.root / "ballast").unlink()
 
 
 StartWorker = Callable[[], WorkerProcess]

@@ -8,7 +8,7 @@ its directory.
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import with_config
 
@@ -24,12 +24,16 @@ from worker.records import RECORD, Count, DamagedRecord, Number, Records
 
 @with_config(RECORD)
 class JobSpec(TypedDict):
-    """``spec.json``; ``options`` are ``models.options.TrainingOptions`` as JSON."""
+    """``spec.json``; ``options`` are ``models.options.TrainingOptions`` as JSON.
+
+    ``asked`` are the first ones, once a resume has raised some.
+    """
 
     id: str
     model: str
     corpus_id: str
     options: Mapping[str, Any]
+    asked: NotRequired[Mapping[str, Any]]
     created_at: str
 
 
@@ -46,7 +50,8 @@ class NGramFigures(TypedDict):
 class Running(TypedDict, total=False):
     """``running.json``: empty before the first attempt.
 
-    ``paused`` says why a job waits, and ``needs_bytes`` for how much room on the disk.
+    ``paused`` says why a job waits, ``until`` when it resumes at the earliest, in seconds since the
+    epoch, and ``needs_bytes`` for how much room on the disk it waits then.
     """
 
     started_at: str
@@ -56,6 +61,7 @@ class Running(TypedDict, total=False):
     baseline: NGramFigures | None
     needs_bytes: Count
     paused: ErrorText
+    until: Number
 
 
 @with_config(RECORD)

@@ -8,7 +8,8 @@ A job is a directory ``<root>/<id>/``:
     running.json   its progress: options as resolved, device, last progress event
     events.jsonl   every event, one a line, with increasing ids
     state/         the trainer's last two generations
-    attempts.json  how often an attempt died without further progress
+    attempts.json  how often it was attempted without further progress
+    reserve        room on the disk for its end; gone once it has ended
     cancel         present once a client asked to cancel
     result.json    the terminal state; a job that has one never changes by itself
     resumed        the id of the last event before the newest resume
@@ -24,13 +25,13 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 
 from models.errors import Conflict, NotFound
-from models.files import sync_directory, write_durably
+from models.files import is_disk_full, sync_directory, write_durably
 from models.places import (
     is_there,
     locked,
@@ -38,7 +39,6 @@ from models.places import (
     names_in,
     open_lock,
     remove,
-    sweep,
     tell_once,
 )
 from worker.clock import timestamp
@@ -63,6 +63,8 @@ from worker.job_files import (
     read_spec,
 )
 
+Written = TypeVar("Written")
+
 Status = Literal["queued", "running", "paused", "cancelling", "finished", "cancelled", "failed"]
 
 JOB_ID = re.compile(r"[0-9a-f]{22}", re.ASCII)
@@ -71,9 +73,8 @@ _LOCK_PATIENCE = 2.0
 _CANCEL_PATIENCE = 0.2
 """The same for a client, who waits for the answer."""
 
-
-_ABANDONED = 3600.0
-"""Age in seconds from which a job that is half made or half deleted belongs to a dead process."""
+RESERVE = 16 << 10
+"""Bytes kept on disk until a job has ended, so that its end can be written on a full disk."""
 
 
 class JobSummary(TypedDict):
@@ -171,6 +172,7 @@ class JobStore:
             staged = self.root / f".stage-{job_id}"
             staged.mkdir()
             write_durably(staged / "spec.json", json.dumps(spec).encode())
+            reserve(staged)
             staged.rename(self.root / job_id)
             sync_directory(self.root)
         return self.get(job_id), True
@@ -251,7 +253,11 @@ class JobStore:
 
     def sweep(self) -> None:
         """Removes what killed processes left half made or half deleted."""
-        sweep((*self.root.glob(".stage-*"), *self.root.glob(".gone-*")), _ABANDONED)
+        with self._creating():
+            # Whoever stages holds the lock.
+            left = [*self.root.glob(".stage-*"), *(self.root / ".keys").glob(".*")]
+        for path in (*left, *self.root.glob(".gone-*")):
+            remove(path)
 
     def resume(self, job_id: str, raised: Mapping[str, Any]) -> "Job":
         """Makes an ended job continue from its last state.
@@ -273,8 +279,10 @@ class JobStore:
             if job.result() is None:
                 raise NotEnded("the job has not ended: it needs no resume")
             self.check_name(job.model)
+            reserve(job.directory)
             if raised:
                 spec = JobSpec(**job.spec)
+                spec.setdefault("asked", spec["options"])
                 spec["options"] = {**spec["options"], **raised}
                 write_durably(job.directory / "spec.json", json.dumps(spec).encode())
             for name in ("cancel", "attempts.json"):
@@ -405,6 +413,8 @@ class Job:
     def request_cancel(self) -> JobEvent | None:
         """Asks the worker to stop. A job without one ends here and now.
 
+        Where the disk is too full to write the end, it is only asked for: the reconciler writes it.
+
         Returns:
             The ``end`` event if it ended here.
 
@@ -416,21 +426,36 @@ class Job:
         if self.result() is not None and not (self.spec_damage and self.is_locked()):
             raise Ended("the job has ended already")
         try:
-            (self.directory / "cancel").touch()
+            self._with_room(lambda: (self.directory / "cancel").touch())
+            with self.lock(_CANCEL_PATIENCE) as held:
+                if held and self.result() is None:
+                    return self.finish("cancelled")
         except FileNotFoundError:
             raise UnknownJob(self.id) from None
-        with self.lock(_CANCEL_PATIENCE) as held:
-            if held and self.result() is None:
-                return self.finish("cancelled")
+        except OSError as error:
+            if not is_disk_full(error) or not self.cancel_requested():
+                raise
         return None
 
     def finish(self, status: EndStatus, error: ErrorText | None = None) -> JobEvent:
-        """Writes the terminal state; the caller holds the lock."""
+        """Writes the terminal state, on a full disk too; the caller holds the lock."""
         end: EndData = {"status": status, "error": error}
-        event = EventLog(self.directory).append("end", end)
+        event = self._with_room(lambda: EventLog(self.directory).append("end", end))
         result: JobResult = {"status": status, "error": error, "finished_at": event.at}
-        write_durably(self.directory / "result.json", json.dumps(result).encode())
+        data = json.dumps(result).encode()
+        self._with_room(lambda: write_durably(self.directory / "result.json", data))
+        remove(self.directory / "reserve")
         return event
+
+    def _with_room(self, write: Callable[[], Written]) -> Written:
+        """Writes; on a full disk once more, in the place of the reserve."""
+        try:
+            return write()
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            remove(self.directory / "reserve")
+            return write()
 
     def set_running(self, values: Running) -> None:
         """Replaces ``running()``. Not synced: after a power cut it may be older."""
@@ -444,6 +469,11 @@ class Job:
         found = [event for event in EventTail(self.directory).read(end) if event.id > after]
         last = found[-1] if found and end else None
         return [event for event in found if event.event != "end" or event is last]
+
+
+def reserve(directory: Path) -> None:
+    """Takes the room for a job's end, in bytes that no file system stores in less."""
+    (directory / "reserve").write_bytes(os.urandom(RESERVE))
 
 
 def _try_lock(descriptor: int, patience: float) -> bool:

@@ -16,7 +16,6 @@ from rq.defaults import RQ_KEY_PREFIX
 from rq.exceptions import DuplicateJobError
 from rq.executions import ExecutionRegistry
 from rq.job import Job as RQJob
-from rq.job import Retry
 from rq.results import Result
 
 from worker.connection import Outage, connect
@@ -68,9 +67,8 @@ class Queue:
                 timeout=-1,
                 # Forgotten as soon as it returns: its result is on disk, and its id free again.
                 result_ttl=0,
+                # No retry of RQ's, which would know neither a pause nor an end.
                 failure_ttl=_FAILURE_TTL,
-                # In front: a job that has begun continues before others begin.
-                retry=Retry(max=FOREVER, enqueue_at_front=True),
             )
         except DuplicateJobError:
             return False
@@ -101,6 +99,10 @@ class Queue:
                 pipe.zrem(started, *executions)
             pipe.delete(*keys)
             pipe.execute()
+
+    def put_aside(self, job_id: str) -> None:
+        """Forgets that a worker took a job which it may not work on; others may."""
+        self._redis.lrem(self._queue.intermediate_queue_key, 0, job_id)
 
     def waiting(self) -> list[str]:
         """Ids of the jobs in the queue, the next one first."""

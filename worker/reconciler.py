@@ -2,18 +2,27 @@
 
 It runs in the server and in every worker. The server looks while all workers are busy, since a
 worker looks between two jobs only; a worker that starts finds the job of a killed one, whether a
-server runs or not. Two that look at once do no harm: a job is queued once. Knows no training.
+server runs or not. Two that look at once do no harm: a job is queued once. A job that is paused
+stays out until its time comes; one that cannot be read disturbs no other. Knows no training.
 """
 
 import shutil
 import time
 
+import redis
+
+from worker import logs
 from worker.jobs import Job, JobStore, UnknownJob
 from worker.queue import Queue
 
 LOST_SECONDS = 2.0
 """How long a job must be lost before it is put back: from the queue to the lock it takes RQ
 milliseconds."""
+
+LONGEST_PAUSE = 300.0
+"""Seconds that a job is paused at most, before it is tried again."""
+
+log = logs.logger(__name__)
 
 
 class Reconciler:
@@ -23,6 +32,7 @@ class Reconciler:
         self._queue = queue
         self._store = store
         self._lost_since: dict[str, float] = {}
+        self._told: dict[str, str] = {}
 
     def reconcile(self, grace: float) -> list[str]:
         """Looks once.
@@ -40,52 +50,75 @@ class Reconciler:
         waiting = set(self._queue.waiting())
         lost: dict[str, float] = {}
         put_back = []
-        now = time.monotonic()
         for job in self._store.unended():
-            if job.id in waiting or job.is_locked() or not has_room(job):
-                continue
-            since = lost[job.id] = self._lost_since.get(job.id, now)
-            if now - since < grace or self._queue.is_leased_elsewhere(job.id):
-                continue
-            if self._finish_cancelled(job):
-                continue
-            # Asked again: another process may have put it back since the first look.
-            if not self._queue.is_queued(job.id) and self._put_back(job):
-                del lost[job.id]
-                put_back.append(job.id)
+            try:
+                if self._is_back(job, waiting, lost, grace):
+                    del lost[job.id]
+                    put_back.append(job.id)
+            except redis.RedisError:
+                raise
+            except Exception as error:
+                self._tell_once(job.id, error)
         self._lost_since = lost
         self._forget_ended()
         return put_back
+
+    def _is_back(self, job: Job, waiting: set[str], lost: dict[str, float], grace: float) -> bool:
+        """Whether a job was lost and is put back; notes in ``lost`` since when it is."""
+        is_cancelled = job.cancel_requested()
+        if job.is_locked() or (job.id in waiting and not is_cancelled):
+            return False
+        now = time.monotonic()
+        since = lost[job.id] = self._lost_since.get(job.id, now)
+        if now - since < grace or self._queue.is_leased_elsewhere(job.id):
+            return False
+        if is_cancelled:
+            self._finish(job)
+            return False
+        # Asked again: another process may have put it back since the first look.
+        return is_due(job) and not self._queue.is_queued(job.id) and self._put_back(job)
 
     def _put_back(self, job: Job) -> bool:
         running = job.running()
         self._queue.forget(job.id)
         # A job that has begun comes before others, but not one that waits for disk space.
-        return self._queue.enqueue(job.id, front=bool(running) and not running.get("paused"))
+        waits = running.get("paused") and "needs_bytes" in running
+        front = bool(running.get("started_at")) and not waits
+        return self._queue.enqueue(job.id, front=front)
 
-    def _finish_cancelled(self, job: Job) -> bool:
-        """Ends a job whose worker died before it could act on the cancel."""
-        if not job.cancel_requested():
-            return False
+    def _finish(self, job: Job) -> None:
+        """Ends a cancelled job whose worker died before it could act on the cancel."""
         with job.lock() as held:
             if held and job.result() is None:
                 self._queue.events.publish(job.id, job.finish("cancelled"))
-                self._queue.forget(job.id)
-        return True
+        if held:
+            self._queue.forget(job.id)
 
     def _forget_ended(self) -> None:
         for job_id in self._queue.unfinished_business():
             try:
                 job = self._store.get(job_id)
+                if job.result() is not None and not job.is_locked():
+                    self._queue.forget(job_id)
             except UnknownJob:
                 continue
-            if job.result() is not None and not job.is_locked():
-                self._queue.forget(job_id)
+            except redis.RedisError:
+                raise
+            except Exception as error:
+                self._tell_once(job_id, error)
+
+    def _tell_once(self, job_id: str, error: Exception) -> None:
+        if self._told.get(job_id) != repr(error):
+            self._told[job_id] = repr(error)
+            log.error("job %s cannot be queued again: %r", job_id, error)
 
 
-def has_room(job: Job) -> bool:
-    """False for a job that was paused because the disk was full, as long as it is."""
+def is_due(job: Job) -> bool:
+    """False for a paused job until its time has come, and there is the room that it waits for."""
     running = job.running()
     if not running.get("paused"):
         return True
+    # No longer than a pause can be: the clock may have been set back.
+    if 0 < running.get("until", 0.0) - time.time() <= LONGEST_PAUSE:
+        return False
     return bool(shutil.disk_usage(job.directory).free >= running.get("needs_bytes", 0))

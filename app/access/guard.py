@@ -21,6 +21,7 @@ from app.access.deadlines import BODY_PACE, Body
 from app.access.hosts import address_of, is_address, name_of
 from app.access.keys import Key, KeyRing, KeyScope, bearer
 from app.access.table import need, needed_for
+from app.engine.callers import SCOPE_KEY, Caller
 from app.http import problems
 from app.http.problems import Problem
 from app.supervisor.loopback import is_loopback
@@ -178,18 +179,23 @@ class Guard:
     def _admitted(self, scope: Scope, authorization: str) -> Iterator[None]:
         needed = need(scope)
         secret = bearer(authorization)
+        address = address_of(scope)
+        name = f"address {address}"
         if needed == "nothing":
             yield
         elif needed == "public" and self._is_public and not (secret and self._keys):
-            address = address_of(scope)
             self._count(self._public_rate, "IP address", address)
+            # Its requests are counted here and its texts where they are opened: one may have many.
+            scope[SCOPE_KEY] = Caller(name, self._public_streams)
             with self._one_more(address):
                 yield
         elif self._keys:
             key = self._key("sample" if needed == "public" else needed, secret)
             self._count(self._key_rate, "key", key.digest.hex())
+            scope[SCOPE_KEY] = Caller(f"key {key.digest.hex()}")
             yield
         else:
+            scope[SCOPE_KEY] = Caller(name)
             yield
 
     def _key(self, wanted: KeyScope, secret: str | None) -> Key:

@@ -7,26 +7,31 @@ no client.
 
 import base64
 import binascii
+import fcntl
 import hashlib
 import hmac
-import json
 import math
 import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, cast
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.config import MAX_VOCABULARY
 from models.decoding.batch import StreamState
 from models.decoding.decoder import Rows
 from models.decoding.graph import Precision
+from models.files import write_durably
+from worker import logs
 
 MAX_TOKEN = 2 << 20
 _SIGNATURE = 32
 _KEY = 32
+
+log = logs.logger(__name__)
 
 
 class NotAState(ValueError):
@@ -42,15 +47,17 @@ class Saved:
     state: StreamState
 
 
-class _Header(TypedDict):
+class _Header(BaseModel):
     """A state without its numbers; ``pending`` is hexadecimal."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     digest: str
     precision: Precision
-    id: int
+    id: int = Field(ge=0, lt=MAX_VOCABULARY)
     position: int
     seed: int
-    pending: str
+    pending: str = Field(pattern=r"^([0-9a-f]{2}){0,3}$")
     unsaid: str
 
 
@@ -58,24 +65,24 @@ class StateSigner:
     """Makes and reads states.
 
     Args:
-        path: of the key; made on first use, readable by its owner only.
+        path: of the key; made if it is missing or damaged, readable by its owner only.
     """
 
     def __init__(self, path: Path) -> None:
-        self._key = _read_key(path)
+        self._key = _usable_key(path)
 
     def write(self, saved: Saved) -> str:
         state = saved.state
-        header: _Header = {
-            "digest": saved.digest,
-            "precision": saved.precision,
-            "id": int(state.rows.ids[0]),
-            "position": state.position,
-            "seed": state.seed,
-            "pending": state.pending.hex(),
-            "unsaid": state.unsaid,
-        }
-        head = json.dumps(header).encode()
+        header = _Header(
+            digest=saved.digest,
+            precision=saved.precision,
+            id=int(state.rows.ids[0]),
+            position=state.position,
+            seed=state.seed,
+            pending=state.pending.hex(),
+            unsaid=state.unsaid,
+        )
+        head = header.model_dump_json().encode()
         numbers = b"".join(part.astype("<f4").tobytes() for part in state.rows.state)
         body = len(head).to_bytes(4, "little") + head + numbers
         return base64.urlsafe_b64encode(self._sign(body) + body).decode()
@@ -90,65 +97,88 @@ class StateSigner:
         Raises:
             NotAState: it was not made here, or not for such a model.
         """
-        body = self._checked(token)
-        header = _header(body)
-        numbers = np.frombuffer(body[4 + int.from_bytes(body[:4], "little") :], "<f4")
+        header, data = self._opened(token)
+        numbers = np.frombuffer(data[: len(data) // 4 * 4], "<f4")
         ends = np.cumsum([math.prod(shape) for shape in shapes])
-        if len(numbers) != ends[-1]:
+        if len(data) != 4 * ends[-1]:
             raise NotAState
         parts = zip(np.split(numbers, ends[:-1]), shapes, strict=True)
         state = tuple(np.array(part.reshape(shape)) for part, shape in parts)
-        rows = Rows(np.array([header["id"]], np.int64), state)
-        return Saved(
-            header["digest"],
-            header["precision"],
-            StreamState(
-                rows,
-                header["position"],
-                header["seed"],
-                bytes.fromhex(header["pending"]),
-                header["unsaid"],
-            ),
-        )
+        rows = Rows(np.array([header.id], np.int64), state)
+        pending = bytes.fromhex(header.pending)
+        try:
+            begin = StreamState(rows, header.position, header.seed, pending, header.unsaid)
+        except ValueError:
+            raise NotAState from None
+        return Saved(header.digest, header.precision, begin)
 
     def digest(self, token: str) -> str:
         """The checkpoint that a state is bound to. Raises NotAState."""
-        return _header(self._checked(token))["digest"]
+        return self._opened(token)[0].digest
 
-    def _checked(self, token: str) -> bytes:
+    def _opened(self, token: str) -> tuple[_Header, bytes]:
+        """The header and the numbers, of a string that was signed here.
+
+        It is checked all the same: whoever gets hold of the key must not be able to hurt a tick.
+        """
         try:
             data = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
-        except (UnicodeEncodeError, binascii.Error):
+            signature, body = data[:_SIGNATURE], data[_SIGNATURE:]
+            if not hmac.compare_digest(signature, self._sign(body)):
+                raise NotAState
+            end = 4 + int.from_bytes(body[:4], "little")
+            return _Header.model_validate_json(body[4:end]), body[end:]
+        except (UnicodeEncodeError, binascii.Error, ValidationError):
             raise NotAState from None
-        signature, body = data[:_SIGNATURE], data[_SIGNATURE:]
-        if not hmac.compare_digest(signature, self._sign(body)):
-            raise NotAState
-        return body
 
     def _sign(self, body: bytes) -> bytes:
         return hmac.digest(self._key, body, hashlib.sha256)
 
 
-def _header(body: bytes) -> _Header:
-    length = int.from_bytes(body[:4], "little")
-    # Signed, so it was written here.
-    return cast(_Header, json.loads(body[4 : 4 + length]))
+def _usable_key(path: Path) -> bytes:
+    """The key in a file, made if there is none; if that fails, one that is only in memory.
 
-
-def _read_key(path: Path) -> bytes:
-    """Reads the key, made if there is none; of servers that start together one makes it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    A server must come up on a full disk, too: only the states of before are lost to it.
+    """
     try:
-        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_KEY))
-            file.flush()
-            os.fsync(file.fileno())
-        # A link fails where a rename would replace the key that another server already uses.
-        os.link(staged, path)
-    except FileExistsError:
-        pass
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _key_in(path)
+    except OSError as error:
+        log.error(
+            "%s cannot be read or written (%s): the states of texts continue only until this "
+            "server ends",
+            path.name,
+            error.strerror,
+        )
+        return secrets.token_bytes(_KEY)
+
+
+def _key_in(path: Path) -> bytes:
+    """Reads the key, made if it is missing or damaged; of servers that start together one does.
+
+    Raises:
+        OSError: it cannot be read, or not be written where it must be made.
+    """
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        key = _read_key(path)
+        if key is None:
+            key = secrets.token_bytes(_KEY)
+            write_durably(path, key, mode=0o600)
+        return key
     finally:
-        staged.unlink(missing_ok=True)
-    return path.read_bytes()
+        os.close(directory)
+
+
+def _read_key(path: Path) -> bytes | None:
+    """The key in a file; None if there is no file or no key in it."""
+    try:
+        key = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    # An empty key, or one of zeros after a power cut, would let anyone sign.
+    if len(key) >= _KEY and len(set(key)) >= _KEY // 4:
+        return key
+    log.error("%s is damaged: a new key replaces it, and states of before are void", path.name)
+    return None

@@ -12,10 +12,12 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
+from app.engine.callers import NOBODY, Caller
 from models.decoding.batch import Batch, FinishReason, Piece, Stream
 from models.decoding.decoder import RowDecoder
-from models.errors import Unavailable
+from models.errors import TooMany, Unavailable
 from worker import logs
 
 TICK_SECONDS, TICK_SECONDS_A_ROW = 0.02, 0.0004
@@ -26,7 +28,12 @@ FIRST_STEPS = 8
 MAX_STEPS = 1024
 
 PENDING_CHARACTERS = 4096
-"""Unread text of a reader beyond which its row pauses."""
+"""Unread text of a reader beyond which its row pauses. Each alternative to a character counts as
+another one: with 20 of them a character takes about 2 KB."""
+
+LEAST_PACE, PATIENCE_SECONDS = 1000, 10.0
+"""Characters that a reader must take per second, counted so, and how far behind it may fall. Then
+its row gives way to a new text if the server is full."""
 
 TICK_BOUNDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5)
 FIRST_TEXT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -43,6 +50,18 @@ class ServerFull(Unavailable):
     def __init__(self, limit: int) -> None:
         super().__init__(
             f"the server is writing {limit} texts already, the limit: try again in a moment"
+        )
+
+
+class TooManyStreams(TooMany):
+    """As many streams of one caller are running as it may have."""
+
+    code = "too_many_streams"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"the server is writing {limit} texts for this IP address already, the limit: "
+            "try again in a moment"
         )
 
 
@@ -63,31 +82,61 @@ class Tally:
 
 
 class StreamReader:
-    """One client's end of a stream; used only on the event loop, except ``wants_more``."""
+    """One client's end of a stream; used only on the event loop, except ``wants_more``.
 
-    def __init__(self, lane: "Lane", decoder: RowDecoder, stream: Stream) -> None:
+    Its row is free once the text has ended, even if it has not been read.
+    """
+
+    def __init__(
+        self, lane: "Lane", decoder: RowDecoder, stream: Stream, caller: Caller = NOBODY
+    ) -> None:
         self.lane = lane
         self.decoder = decoder
         self.stream = stream
+        self.caller = caller
         self.finish_reason: FinishReason | None = None
+        self.gave_way = False
         self._pieces: list[Piece] = []
         self._pending = 0
         self._closed = False
         self._news = asyncio.Event()
         self._opened = time.perf_counter()
         self._has_text = False
+        self._paused_at: float | None = None
+        self._behind = 0.0
 
     def wants_more(self) -> bool:
         return self._pending < PENDING_CHARACTERS
 
+    @property
+    def seconds_behind(self) -> float:
+        """How far a paused reader is behind the least pace; 0 for one that waits for text."""
+        if self._paused_at is None:
+            return 0.0
+        return self._behind + time.perf_counter() - self._paused_at
+
     def deliver(self, piece: Piece, finish_reason: FinishReason | None) -> None:
+        """Takes what a tick wrote; nothing after the end, which may have come from elsewhere."""
+        if self._closed:
+            return
         self._pieces.append(piece)
-        self._pending += len(piece.text)
-        self.finish_reason = finish_reason
+        self._pending += len(piece.text) * weight(self.stream)
+        if not self.wants_more() and self._paused_at is None:
+            self._paused_at = time.perf_counter()
         if piece.text and not self._has_text:
             self._has_text = True
             self.lane.first_texts.add(time.perf_counter() - self._opened)
+        if finish_reason:
+            self._end(finish_reason)
         self._news.set()
+
+    def give_way(self) -> None:
+        """Ends the text with an error, because its reader does not keep the least pace."""
+        if not self._closed:
+            self.gave_way = True
+            self.lane.leave(self)
+            self._end("error")
+            self._news.set()
 
     def close(self) -> None:
         """Frees the row; a second call does nothing."""
@@ -95,22 +144,39 @@ class StreamReader:
             self._closed = True
             self.lane.leave(self)
 
+    def _end(self, finish_reason: FinishReason) -> None:
+        self._closed = True
+        self.finish_reason = finish_reason
+        self.lane.readers.discard(self)
+
     async def __aiter__(self) -> AsyncIterator[Piece]:
         """Yields text until the stream ends; all that has been buffered comes as one piece."""
         while True:
             await self._news.wait()
             self._news.clear()
-            pieces, self._pieces = self._pieces, []
-            paused = not self.wants_more()
-            self._pending = 0
+            pieces = self._taken()
             ended = self.finish_reason is not None
-            if paused and not ended:
-                self.lane.wake()
             text = "".join(piece.text for piece in pieces)
             if text:
                 yield Piece(text, [char for piece in pieces for char in piece.characters])
             if ended:
                 return
+
+    def _taken(self) -> list[Piece]:
+        """Empties the buffer, and lets a paused row go on."""
+        pieces, self._pieces = self._pieces, []
+        behind = self.seconds_behind or self._behind
+        self._behind = max(0.0, behind - self._pending / LEAST_PACE)
+        paused, self._paused_at = self._paused_at is not None, None
+        self._pending = 0
+        if paused and self.finish_reason is None:
+            self.lane.wake()
+        return pieces
+
+
+def weight(stream: Stream) -> int:
+    """What a character of a stream counts while it is unread."""
+    return 1 + stream.probabilities
 
 
 News = list[tuple[StreamReader, Piece, FinishReason | None]]
@@ -120,13 +186,14 @@ class Lane:
     """A decoder thread that ticks its batches, and between ticks adds and removes streams.
 
     ``readers`` are those of its streams; ``ticking`` counts the rows of the last tick,
-    ``characters`` all characters written.
+    ``characters`` all characters written, ``failures`` the streams that ended with an error.
     """
 
     def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
         self.readers: set[StreamReader] = set()
         self.ticking = 0
         self.characters = 0
+        self.failures = 0
         self.ticks = Tally(TICK_BOUNDS)
         self.first_texts = Tally(FIRST_TEXT_BOUNDS)
         self._loop = loop
@@ -150,7 +217,7 @@ class Lane:
             self._changed.notify()
 
     def leave(self, reader: StreamReader) -> None:
-        self.readers.remove(reader)
+        self.readers.discard(reader)
         with self._changed:
             self._left.append(reader)
             self._changed.notify()
@@ -167,15 +234,23 @@ class Lane:
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not (self._stopping or self._arrived or self._left or self._runnable()):
-                    self.ticking = 0
-                    self._changed.wait()
-                self._settle()
-                if self._stopping:
-                    self._end_all()
-                    return
+        while not self._stopping:
+            try:
+                self._turn()
+            except Exception:
+                # What a tick cannot lay to a row: its streams end, those to come are served.
+                log.exception("a decoder thread failed; its texts end")
+                self._end_all("error")
+        self._end_all("shutdown")
+
+    def _turn(self) -> None:
+        """Waits for something to do, and ticks each batch once."""
+        with self._changed:
+            while not (self._stopping or self._arrived or self._left or self._runnable()):
+                self.ticking = 0
+                self._changed.wait()
+            self._settle()
+        if not self._stopping:
             self.ticking = sum(self._tick(batch) for batch in self._batches.values())
 
     def _runnable(self) -> bool:
@@ -183,13 +258,17 @@ class Lane:
 
     def _settle(self) -> None:
         for reader in self._arrived:
-            if reader.decoder not in self._batches:
-                self._batches[reader.decoder] = _LiveBatch(reader.decoder)
-            self._batches[reader.decoder].readers.append(reader)
+            try:
+                if reader.decoder not in self._batches:
+                    self._batches[reader.decoder] = _LiveBatch(reader.decoder)
+                self._batches[reader.decoder].readers.append(reader)
+            except Exception as error:
+                self._report([error])
+                self._post([(reader, Piece(), "error")])
         for reader in self._left:
-            batch = self._batches.get(reader.decoder)
-            if batch and reader in batch.readers:
-                batch.readers.remove(reader)
+            for batch in self._batches.values():
+                if reader in batch.readers:
+                    batch.readers.remove(reader)
         self._arrived.clear()
         self._left.clear()
         self._batches = {d: batch for d, batch in self._batches.items() if batch.readers}
@@ -202,11 +281,10 @@ class Lane:
         began = time.perf_counter()
         try:
             pieces = batch.tick(active)
-        except Exception:
-            # These streams end with an error; the thread goes on for the lane's other models.
-            log.exception("a tick failed")
+        except Exception as error:
+            # The batch ends what single rows cause; this is more. Other models go on.
             for reader in active:
-                reader.stream.finish_reason = "error"
+                reader.stream.fail(error)
             pieces = [Piece() for _ in active]
         self.ticks.add(time.perf_counter() - began)
         self.characters += sum(len(piece.text) for piece in pieces)
@@ -215,18 +293,32 @@ class Lane:
             for reader, piece in zip(active, pieces, strict=True)
             if piece.text or reader.stream.finish_reason
         ]
+        self._report([r.stream.error for r in active if r.stream.error is not None])
         batch.readers = [r for r in batch.readers if r.stream.finish_reason is None]
         self._post(news)
         return len(active)
 
-    def _end_all(self) -> None:
-        readers = [reader for batch in self._batches.values() for reader in batch.readers]
-        self._post([(reader, Piece(), "shutdown") for reader in readers])
+    def _report(self, errors: list[Exception]) -> None:
+        """Logs the reasons why texts of a tick failed, each once."""
+        self.failures += len(errors)
+        for reason, error in {repr(error): error for error in errors}.items():
+            count = sum(repr(other) == reason for other in errors)
+            log.error("%d texts ended with an error: %s", count, reason, exc_info=error)
+
+    def _end_all(self, reason: FinishReason) -> None:
+        """Ends every stream, those that have not begun too."""
+        with self._changed:
+            readers = [*self._arrived, *(r for b in self._batches.values() for r in b.readers)]
+            self._arrived, self._left, self._batches = [], [], {}
+        self.failures += len(readers) if reason == "error" else 0
+        self._post([(reader, Piece(), reason) for reader in readers])
 
     def _post(self, news: News) -> None:
         # One call per tick: waking the loop costs more than the deliveries.
         if news:
-            self._loop.call_soon_threadsafe(_deliver, news)
+            # An event loop that is closed has nobody left who reads.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(_deliver, news)
 
 
 def _deliver(news: News) -> None:
@@ -245,7 +337,8 @@ class _LiveBatch:
 
     def tick(self, active: list[StreamReader]) -> list[Piece]:
         began = time.perf_counter()
-        pieces, taken = self._batch.tick([r.stream for r in active], self._steps(len(active)))
+        steps = min(self._steps(len(active)), self._bound(active))
+        pieces, taken = self._batch.tick([reader.stream for reader in active], steps)
         seconds = (time.perf_counter() - began) / taken
         # Other processes make single ticks slow: follow half way.
         if len(active) == self._rows and self._step_seconds:
@@ -261,17 +354,23 @@ class _LiveBatch:
         tick = TICK_SECONDS + TICK_SECONDS_A_ROW * rows
         return max(1, min(MAX_STEPS, int(tick / expected)))
 
+    def _bound(self, active: list[StreamReader]) -> int:
+        """Steps that write no more than a reader may have unread."""
+        return PENDING_CHARACTERS // max(weight(reader.stream) for reader in active)
+
 
 class Streams:
     """All streams of a server, at most ``limit`` at once. Made on the event loop that reads.
 
-    ``refused`` counts the streams beyond the limit. Once ``stopped``, none is opened.
+    ``refused`` counts the streams beyond the limit, ``gave_way`` those that ended to make room.
+    Once ``stopped``, none is opened.
     """
 
     def __init__(self, limit: int, lanes: int | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.limit = limit
         self.refused = 0
+        self.gave_way = 0
         self.stopped = False
         self.lanes = [Lane(number, loop) for number in range(lanes or os.cpu_count() or 1)]
 
@@ -279,22 +378,65 @@ class Streams:
     def running(self) -> int:
         return sum(len(lane.readers) for lane in self.lanes)
 
-    def open(self, decoder: RowDecoder, stream: Stream) -> StreamReader:
+    def held(self, caller: Caller) -> int:
+        """The number of streams that a caller has."""
+        return sum(reader.caller == caller for lane in self.lanes for reader in lane.readers)
+
+    def open(
+        self,
+        decoder: RowDecoder,
+        stream: Stream,
+        caller: Caller = NOBODY,
+        *,
+        ahead: bool = False,
+    ) -> StreamReader:
         """Opens a reader in the least loaded lane; the caller closes it.
+
+        Args:
+            decoder: of the model.
+            stream: not begun yet.
+            caller: for whom.
+            ahead: whether it can wait. Such a stream takes no place of the second half, neither of
+                the server's nor of the caller's.
 
         Raises:
             ServerFull: as many streams are running as the server allows.
+            TooManyStreams: as many of this caller.
+            ValueError: the decoder cannot have reached the position at which the stream begins.
         """
-        if self.stopped or self.running >= self.limit:
-            self.refused += 1
+        if stream.rows is not None:
+            decoder.check(stream.rows)
+        if caller.streams is not None and self.held(caller) >= _most(caller.streams, ahead):
+            raise TooManyStreams(caller.streams)
+        if self.stopped or not self._has_room(ahead):
+            self.refused += not ahead
             raise ServerFull(self.limit)
         lane = min(self.lanes, key=lambda lane: lane.load)
-        reader = StreamReader(lane, decoder, stream)
+        reader = StreamReader(lane, decoder, stream, caller)
         lane.join(reader)
         return reader
+
+    def _has_room(self, ahead: bool) -> bool:
+        """Whether there is a place for one more; a reader too slow may have to make it."""
+        if self.running < _most(self.limit, ahead):
+            return True
+        if ahead:
+            return False
+        readers = [reader for lane in self.lanes for reader in lane.readers]
+        slowest = max(readers, key=lambda reader: reader.seconds_behind, default=None)
+        if slowest is None or slowest.seconds_behind < PATIENCE_SECONDS:
+            return False
+        log.warning("a text ends unread to make room: its reader is too slow")
+        self.gave_way += 1
+        slowest.give_way()
+        return True
 
     def stop(self) -> None:
         """Ends every stream with ``shutdown``, and the threads."""
         self.stopped = True
         for lane in self.lanes:
             lane.stop()
+
+
+def _most(limit: int, ahead: bool) -> int:
+    return limit // 2 if ahead else limit

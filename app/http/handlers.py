@@ -12,7 +12,7 @@ from starlette.routing import Match
 
 from app.http.problems import RETRY_SECONDS, FieldError, Problem, Shape, response
 from app.http.validation import invalid_request
-from models.errors import CharloomError, Conflict, Damaged, Invalid, NotFound, Unavailable
+from models.errors import CharloomError, Conflict, Damaged, Invalid, NotFound, TooMany, Unavailable
 from worker import logs
 
 _ANSWERED = (CharloomError, HTTPException, OSError, RequestValidationError)
@@ -23,6 +23,8 @@ _STATUSES: dict[type[CharloomError], int] = {
     Damaged: 404,
     Conflict: 409,
     Invalid: 422,
+    # Before the kind that it is one of.
+    TooMany: 429,
     Unavailable: 503,
 }
 

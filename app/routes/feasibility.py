@@ -15,7 +15,12 @@ from models.files import CheckpointError
 from models.options import TrainingOptions
 from models.presets import with_preset
 from models.text.corpus import Scan
-from models.text.vocab import difference
+from models.text.vocab import (
+    UnknownCharacters,
+    Vocabulary,
+    difference,
+    listed_characters,
+)
 from worker.devices import DeviceStore
 
 _SIZES = {
@@ -29,6 +34,7 @@ _SIZES = {
 
 def check(models: Registry, devices: DeviceStore, asked: TrainingOptions, scan: Scan) -> None:
     """Raises Problem, 422, if the training is impossible, before anything is kept."""
+    _check_prime(asked.sample_prime, scan.vocabulary)
     options = with_preset(asked)
     if asked.init_from:
         config = _origin(models, asked, scan)
@@ -47,6 +53,18 @@ def check(models: Registry, devices: DeviceStore, asked: TrainingOptions, scan: 
     refusal = sizing.memory_refusal(config, batch_size, length, devices.memory_bytes())
     if refusal:
         raise unprocessable("hidden_size", refusal, "not_enough_memory")
+
+
+def _check_prime(prime: str, vocabulary: Vocabulary) -> None:
+    try:
+        vocabulary.encode(vocabulary.as_read(prime))
+    except UnknownCharacters as error:
+        shown = listed_characters(error.characters)
+        raise unprocessable(
+            "sample_prime",
+            f"has characters that the text does not have: {shown}. Remove them",
+            error.code,
+        ) from None
 
 
 def _origin(models: Registry, asked: TrainingOptions, scan: Scan) -> NetworkConfig:

@@ -78,6 +78,13 @@ class ServerCollector(Collector):
         yield _gauge("rows_ticking", "Rows that advance now; others wait.", ticking)
         refused = "Texts refused with 503 because the limit was reached."
         yield _counter("streams_refused", refused, streams.refused)
+        yield _counter(
+            "streams_gave_way",
+            "Texts that ended unread to make room, because their readers were too slow.",
+            streams.gave_way,
+        )
+        failed = sum(lane.failures for lane in lanes)
+        yield _counter("streams_failed", "Texts that ended with an error while written.", failed)
         written = sum(lane.characters for lane in lanes)
         yield _counter("characters", "Characters written.", written)
         yield _histogram(

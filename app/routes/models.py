@@ -27,7 +27,7 @@ from app.schemas.models import (
     SamplePoint,
 )
 from models.checkpoints.archive import unzipped
-from models.checkpoints.card import CorpusFacts, created_at
+from models.checkpoints.card import CorpusFacts
 from models.checkpoints.current import read_current
 from models.checkpoints.history import HistoryPoint
 from models.checkpoints.reference import Reference, UnknownModel
@@ -191,8 +191,7 @@ def view(entry: Entry) -> ModelView:
         precision=PrecisionView.model_validate(precision),
         # A card may hold more, of any size.
         corpus=None if corpus is None else {k: v for k, v in corpus.items() if k in _FACTS},
-        # Earlier releases imported any line of text as a date.
-        created_at=created_at(card),
+        created_at=card.get("created_at"),
         job_id=card.get("job_id"),
         pretrained=bool(card.get("pretrained")),
         damaged=entry.damaged,

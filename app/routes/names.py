@@ -16,8 +16,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
+from app.engine.callers import Caller, caller_of
 from app.engine.loaded import LoadedModel
-from app.engine.streams import ServerFull, StreamReader, Streams
+from app.engine.streams import ServerFull, StreamReader, Streams, TooManyStreams
 from app.http.bodies import schema_of
 from app.http.negotiation import JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
@@ -91,7 +92,8 @@ async def names(
     starts_with = _checked(model, fields)
     seed = draw_seed() if fields.seed is None else fields.seed
     decoder = await run_in_threadpool(model.decoder, precision)
-    search = Search(services.streams, model, decoder, fields, starts_with, seed)
+    caller = caller_of(request.scope)
+    search = Search(services.streams, model, decoder, fields, starts_with, seed, caller)
     search.begin()
     headers = sample_headers(reference, model, seed, precision)
     chunks, media_type = _at_once(search), JSON
@@ -155,6 +157,7 @@ class Search:
         fields: what is asked for.
         starts_with: the beginning of each name.
         seed: of the first draw.
+        caller: for whom.
         clock: in seconds.
     """
 
@@ -166,6 +169,7 @@ class Search:
         fields: NamesQuery,
         starts_with: KnownText,
         seed: int,
+        caller: Caller,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.fields = fields
@@ -173,6 +177,7 @@ class Search:
         self.drawn = 0
         self.finish_reason: SearchEnd | None = None
         self._streams = streams
+        self._caller = caller
         self._model = model
         self._decoder = decoder
         self._starts_with = starts_with
@@ -184,6 +189,7 @@ class Search:
         self._characters = 0
         self._found: set[str] = set()
         self._ahead: deque[StreamReader] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     def _possible(self) -> int:
         """The number of names that begin so and are not too long, however unlikely."""
@@ -193,11 +199,15 @@ class Search:
         return sum(each**length for length in range(min(free, _MANY) + 1))
 
     def begin(self) -> None:
-        """Opens the first draw. Raises ServerFull."""
+        """Opens the first draw. Raises ServerFull or TooManyStreams."""
         self._ahead.append(self._open(0))
+        # Even if the client does not read, and so nothing looks at the clock.
+        self._timer = asyncio.get_running_loop().call_later(SECONDS, self.close)
 
     def close(self) -> None:
         """Frees the rows; a second call does nothing."""
+        if self._timer:
+            self._timer.cancel()
         for reader in self._ahead:
             reader.close()
 
@@ -272,7 +282,7 @@ class Search:
         while len(self._ahead) < wanted:
             try:
                 reader = self._open(self.drawn + len(self._ahead))
-            except ServerFull:
+            except (ServerFull, TooManyStreams):
                 return
             self._ahead.append(reader)
 
@@ -285,4 +295,5 @@ class Search:
             stop=("\n",),
         )
         stream = Stream(self._model.vocabulary, self._starts_with.ids, options)
-        return self._streams.open(self._decoder, stream)
+        # What is drawn ahead leaves room for texts that somebody waits for.
+        return self._streams.open(self._decoder, stream, self._caller, ahead=bool(self._ahead))

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
+from app.engine.callers import caller_of
 from app.http.bodies import json_body, read_json, schema_of
 from app.http.negotiation import EVENTS, JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
@@ -109,7 +110,9 @@ async def _answer(
             f"must be at most {most} for a JSON answer of this length; Accept: {EVENTS} has no "
             "such limit",
         )
-    opened = await services.texts.open(fields, continue_from, keep_state=kind != TEXT)
+    opened = await services.texts.open(
+        fields, continue_from, caller=caller_of(request.scope), keep_state=kind != TEXT
+    )
     if kind == JSON:
         return await _at_once(request, services.texts, opened)
     chunks, media_type = _plain(opened), f"{TEXT}; charset=utf-8"

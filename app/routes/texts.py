@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from fastapi.concurrency import run_in_threadpool
 
+from app.engine.callers import Caller
 from app.engine.loaded import LoadedModel, LoadedModels
 from app.engine.states import NotAState, Saved, StateSigner
 from app.engine.streams import StreamReader, Streams
@@ -165,13 +166,15 @@ class Texts:
         fields: SampleQuery,
         continue_from: str | None = None,
         *,
+        caller: Caller,
         keep_state: bool = False,
     ) -> Opened:
-        """Starts a text; the caller closes its reader.
+        """Starts a text; whoever calls closes its reader.
 
         Raises:
             UnknownModel, CheckpointError: as ``model``.
             ServerFull: as many texts are being written as the server allows.
+            TooManyStreams: as many as it allows the caller.
             Problem: 409 or 422, in words.
         """
         began = time.monotonic()
@@ -184,16 +187,23 @@ class Texts:
         seed = fields.seed
         if seed is None:
             seed = saved.state.seed if saved else draw_seed()
-        stream = Stream(
-            model.vocabulary,
-            prime.ids,
-            _options(fields, seed, model.vocabulary),
-            probabilities=fields.probabilities,
-            keep_state=keep_state,
-            begin=saved.state if saved else None,
-        )
         decoder = await run_in_threadpool(model.decoder, precision)
-        reader = self._streams.open(decoder, stream)
+        options = _options(fields, seed, model.vocabulary)
+        try:
+            stream = Stream(
+                model.vocabulary,
+                prime.ids,
+                options,
+                probabilities=fields.probabilities,
+                keep_state=keep_state,
+                begin=saved.state if saved else None,
+            )
+            reader = self._streams.open(decoder, stream, caller)
+        except ValueError:
+            # All but a state has been checked.
+            if saved is None:
+                raise
+            raise _not_a_state() from None
         echoed = prime.text if fields.echo else ""
         return Opened(reference, model, precision, seed, reader, echoed, began)
 
@@ -214,11 +224,15 @@ class Texts:
                 )
             return self._signer.read(token, model.state_shapes)
         except NotAState:
-            raise unprocessable(
-                "continue_from",
-                "must be the unchanged state of an earlier answer from this server",
-                "invalid_state",
-            ) from None
+            raise _not_a_state() from None
+
+
+def _not_a_state() -> Problem:
+    return unprocessable(
+        "continue_from",
+        "must be the unchanged state of an earlier answer from this server",
+        "invalid_state",
+    )
 
 
 def _options(fields: SampleQuery, seed: int, vocabulary: Vocabulary) -> SampleOptions:

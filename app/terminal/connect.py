@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from app.supervisor.errors import UserError
-from app.supervisor.processes import running_url, url_of
+from app.supervisor.lock import running_url, url_of
 from app.supervisor.up import ROOT, SERVER, browser_url, free_port, is_healthy
 from app.terminal.client import Client
 from app.terminal.output import tell

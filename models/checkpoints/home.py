@@ -17,16 +17,13 @@ from models.checkpoints.reference import DIGEST, LATEST
 from models.checkpoints.stored import StoredCheckpoint
 from models.checkpoints.tags import Tags
 from models.files import CheckpointError
-from models.places import is_directory, names_in, remove, sweep, tell_once
+from models.places import is_directory, names_in, remove, sweep_staged, tell_once
 
 Naming = dict[str, list[str]]
 """By tag, the digest that it names and the one before; none if the tag is damaged."""
 
 _JOB = re.compile(r"[0-9a-f]{22}", re.ASCII)
 """A job's id, as in ``worker.jobs.JOB_ID``."""
-
-_ABANDONED_SECONDS = 3600.0
-"""Age from which a half-written checkpoint belongs to a process that died."""
 
 _ALIKE = 24
 """Characters of 64 that two digests share if one is what is left of the other; by chance, 4."""
@@ -172,7 +169,7 @@ class Home:
         for path in self.directory.glob(".gone-*"):
             remove(path)
         # Other processes write there without the lock.
-        sweep(self.directory.glob(".stage-*"), _ABANDONED_SECONDS)
+        sweep_staged(self.directory.glob(".stage-*"))
 
     @property
     def is_empty(self) -> bool:

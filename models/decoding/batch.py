@@ -5,15 +5,20 @@ stream depends neither on other streams nor on the length of ticks. Knows no thr
 client.
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from models.arrays import Floats, Ids
+from models.config import MAX_VOCABULARY
 from models.decoding.decoder import Choices, RowDecoder, Rows
 from models.decoding.graph import NOT_FINITE
-from models.decoding.sampling import SampleOptions, uniforms
+from models.decoding.sampling import MAX_SEED, SampleOptions, check_range, uniforms
+from models.decoding.stops import first_stop, held_back
+from models.decoding.trail import Replay, Trail
 from models.text.vocab import TextDecoder, Vocabulary
 
 FinishReason = Literal["length", "stop", "error", "shutdown"]
@@ -40,12 +45,21 @@ class Piece:
     characters: list[Character] = field(default_factory=list)
 
 
+MAX_POSITION = (1 << 63) - 1
+MAX_PENDING, MAX_UNSAID = 3, 16
+"""Most bytes of an incomplete character, and of characters that one id can complete: UTF-8 has
+sequences of 4 bytes, and 3 broken ones at once become at most as many characters."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamState:
     """The position at which a text stopped, to continue from exactly there.
 
     ``position`` is the number of ids chosen so far, ``pending`` contains the bytes of an incomplete
     character, ``unsaid`` is text that was chosen but not returned yet.
+
+    Raises:
+        ValueError: no text can have stopped there.
     """
 
     rows: Rows
@@ -54,22 +68,22 @@ class StreamState:
     pending: bytes = b""
     unsaid: str = ""
 
-
-@dataclass(slots=True)
-class _Anchor:
-    """A position to replay from, and what has happened since."""
-
-    rows: Rows
-    position: int
-    pending: bytes
-    unsaid: str
-    characters: int
-    primed: int = 0
-    ids: list[Ids] = field(default_factory=list)
+    def __post_init__(self) -> None:
+        check_range("position", self.position, MAX_POSITION)
+        check_range("seed", self.seed, MAX_SEED)
+        check_range("the number of pending bytes", len(self.pending), MAX_PENDING)
+        check_range("the number of unsaid characters", len(self.unsaid), MAX_UNSAID)
+        if len(self.rows.ids) != 1:
+            raise ValueError("a state must have one row")
+        if not all(np.isfinite(part).all() for part in self.rows.state):
+            raise ValueError("a state must be finite")
 
 
 class Stream:
     """A text being written.
+
+    It is *writing* until its text ends, then *settling* where a state is kept: until its rows have
+    been replayed to where the text stopped. Only then has it a ``finish_reason``.
 
     Args:
         vocabulary: of the model.
@@ -79,6 +93,9 @@ class Stream:
             off.
         keep_state: whether ``end_state`` will be needed.
         begin: the position at which an earlier text stopped; None is the zero state.
+
+    Raises:
+        ValueError: the prime or the beginning is not of this vocabulary.
     """
 
     def __init__(
@@ -91,15 +108,21 @@ class Stream:
         keep_state: bool = False,
         begin: StreamState | None = None,
     ) -> None:
+        _check_ids("prime", prime, vocabulary)
+        if begin:
+            _check_ids("begin", begin.rows.ids, vocabulary)
+        check_range("probabilities", probabilities, MAX_VOCABULARY)
         self.vocabulary = vocabulary
         self.options = options
-        self.probabilities = probabilities
+        self.probabilities = min(probabilities, len(vocabulary))
         self.keep_state = keep_state
         self.characters = 0
         self.finish_reason: FinishReason | None = None
+        self.error: Exception | None = None
         self.end_state: StreamState | None = None
         # The stream's position while it is not among the rows of the last tick.
         self.rows = begin.rows if begin else None
+        self._begin = begin
         self._prime = prime
         self._read = 0
         self._chosen = begin.position if begin else 0
@@ -107,7 +130,17 @@ class Stream:
         # Text is held back while it may be the beginning of a stop string.
         self._held = Piece(begin.unsaid if begin else "")
         self._likelihoods: list[tuple[float, list[tuple[str, float]]]] = []
-        self._anchor: _Anchor | None = None
+        self._trail: Trail | None = None
+        self._ending: FinishReason | None = None
+        self._replay: Replay | None = None
+
+    @property
+    def is_writing(self) -> bool:
+        return self.finish_reason is None and self._ending is None
+
+    @property
+    def is_settling(self) -> bool:
+        return self.finish_reason is None and self._ending is not None
 
     @property
     def position(self) -> int:
@@ -131,15 +164,13 @@ class Stream:
         row[: len(rest)] = rest
         return row
 
-    def mark(self, rows: Rows) -> None:
-        """Remembers this stream's rows before a tick if the end may be replayed from there."""
-        if self._anchor is None or not self._held.text:
-            self._anchor = _Anchor(
-                rows, self._chosen, self._decoder.pending, self._held.text, self.characters
-            )
+    def fail(self, error: Exception) -> None:
+        """Ends the text with an error."""
+        self.finish_reason, self.error = "error", error
+        self.end_state = self._replay = self._trail = None
 
     def take(self, ids: Ids, logits: Floats) -> Piece:
-        """Returns the text of a tick; sets ``finish_reason`` if it is the last.
+        """Returns the text of a tick, which may be the last.
 
         Args:
             ids: those taken, [steps].
@@ -147,9 +178,6 @@ class Stream:
         """
         primed = min(len(ids), self._unread)
         self._read += primed
-        if self._anchor:
-            self._anchor.primed += primed
-            self._anchor.ids.append(ids)
         ids, logits = ids[primed:], logits[primed:]
         broken = np.flatnonzero(ids == NOT_FINITE)
         if len(broken):
@@ -159,10 +187,61 @@ class Stream:
             self._take_characters(ids, logits)
         else:
             self._held.text += self._decoder.decode(ids)
-        piece = self._say()
-        if len(broken) and self.finish_reason is None:
-            self.finish_reason = "error"
+        # What a state left unsaid waits for the prime too: the state after it may be asked for.
+        piece = Piece() if self._unread else self._say()
+        if len(broken) and self._ending is None:
+            self.fail(FloatingPointError("the network's output is not finite"))
+        elif not self.keep_state:
+            self.finish_reason = self._ending
         return piece
+
+    def mark(self, ids: Ids, rows: Callable[[], Rows]) -> None:
+        """Remembers a tick that was taken, for the state at the end.
+
+        Args:
+            ids: those taken, [steps].
+            rows: returns the row after them.
+        """
+        if self._trail is None:
+            # In the first tick, of which the rows are not kept yet.
+            assert self.rows is not None
+            begin = self._begin
+            pending, unsaid = (begin.pending, begin.unsaid) if begin else (b"", "")
+            self._trail = Trail(self.vocabulary, self.rows, len(self._prime), pending, unsaid)
+        self._trail.extend(
+            ids,
+            rows,
+            pending=self._decoder.pending,
+            produced=self.characters + len(self._held.text),
+            said=self.characters,
+            ended=self._ending is not None,
+        )
+        if self._ending:
+            self._replay = self._trail.replay(self.characters)
+            self._trail = None
+            self._settle()
+
+    @property
+    def replay(self) -> Replay:
+        """What a settling stream has yet to read."""
+        assert self._replay is not None
+        return self._replay
+
+    def replayed(self, steps: int, row: Rows) -> None:
+        """Takes a part of the replay: the row after so many more ids."""
+        self.replay.rows, self.replay.ids = row, self.replay.ids[steps:]
+        self._settle()
+
+    def _settle(self) -> None:
+        """Ends the text if its row is where it stopped."""
+        replay = self.replay
+        if not len(replay.ids):
+            begun = self._begin.position if self._begin else 0
+            position = begun + replay.position
+            self.end_state = StreamState(
+                replay.rows, position, self.options.seed, replay.pending, replay.unsaid
+            )
+            self.finish_reason = self._ending
 
     def _take_characters(self, ids: Ids, logits: Floats) -> None:
         for id_, (probability, top) in zip(
@@ -184,47 +263,26 @@ class Stream:
         """Takes out of the held text what can be returned now."""
         text = self._held.text
         left = self.options.length - self.characters
-        found = [at for stop in self.options.stop if (at := text.find(stop)) >= 0]
-        if found and min(found) <= left:
-            end = min(found)
-            self.finish_reason = "stop"
+        stop = first_stop(text, self.options.stop)
+        if stop is not None and stop <= left:
+            end = stop
+            self._ending = "stop"
         elif len(text) >= left:
             end = left
-            self.finish_reason = "length"
+            self._ending = "length"
         else:
-            end = len(text) - self._suspicious(text)
+            end = len(text) - held_back(text, self.options.stop)
         self.characters += end
         said = Piece(text[:end], self._held.characters[:end])
         self._held = Piece(text[end:], self._held.characters[end:])
         return said
 
-    def _suspicious(self, text: str) -> int:
-        """Returns the number of characters at the end that may begin a stop string."""
-        longest = max((len(stop) - 1 for stop in self.options.stop), default=0)
-        for size in range(min(longest, len(text)), 0, -1):
-            if any(stop.startswith(text[-size:]) for stop in self.options.stop):
-                return size
-        return 0
 
-    def replay(self, decoder: RowDecoder) -> StreamState | None:
-        """Returns the position at which the text stopped, replayed from the last mark."""
-        anchor = self._anchor
-        if anchor is None or self.finish_reason == "error":
-            return None
-        ids = np.concatenate(anchor.ids)
-        said = self.characters - anchor.characters
-        whole = TextDecoder(self.vocabulary, anchor.pending)
-        text, count = anchor.unsaid, anchor.primed
-        while len(text) < said:
-            text += whole.decode(ids[count : count + 1])
-            count += 1
-        rows = anchor.rows
-        if count:
-            nothing = np.zeros((count, 1), np.float32)
-            choices = Choices(np.zeros(1, np.float32), np.zeros(1, np.int64), nothing[0])
-            _, _, rows = decoder.advance(rows, ids[:count, None], nothing, choices)
-        position = anchor.position + count - anchor.primed
-        return StreamState(rows, position, self.options.seed, whole.pending, text[said:])
+def _check_ids(name: str, ids: Ids, vocabulary: Vocabulary) -> None:
+    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"{name} must be a row of ids")
+    if len(ids) and not 0 <= ids.min() <= ids.max() < len(vocabulary):
+        raise ValueError(f"{name} must have ids from 0 to {len(vocabulary) - 1}")
 
 
 def likelihoods(
@@ -246,8 +304,22 @@ def likelihoods(
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Advance:
+    """Streams that advanced together: the ids they took, the logits, and their rows now."""
+
+    streams: list[Stream]
+    ids: Ids
+    logits: Floats
+    rows: Rows
+
+
 class Batch:
-    """A decoder and the rows that it advanced last."""
+    """A decoder and the rows that it advanced last.
+
+    What one row causes ends that row only. A tick computes first and changes streams after, so a
+    part that failed is repeated without the rows that made it fail, with the same result.
+    """
 
     def __init__(self, decoder: RowDecoder) -> None:
         self.decoder = decoder
@@ -257,6 +329,9 @@ class Batch:
     def tick(self, streams: list[Stream], steps: int) -> tuple[list[Piece], int]:
         """Advances streams together; streams may join and leave between ticks.
 
+        Texts that have ended are replayed to where they stopped, by as many steps at most, so a
+        tick takes at most twice as long because of them.
+
         Args:
             streams: unfinished ones, in any order.
             steps: maximum number of characters to advance.
@@ -264,31 +339,108 @@ class Batch:
         Returns:
             The text of each stream, and the number of steps taken.
         """
+        pieces = {stream: Piece() for stream in streams}
+        writing = [stream for stream in streams if stream.is_writing]
+        advances = self._apart(writing, steps, self._advance)
+        for advance in advances:
+            pieces |= self._take(advance)
+        self._keep(advances)
+        self._settle([stream for stream in streams if stream.is_settling], steps)
+        taken = max((len(advance.ids) for advance in advances), default=steps)
+        return list(pieces.values()), taken
+
+    def _apart(
+        self,
+        streams: list[Stream],
+        steps: int,
+        advance: Callable[[list[Stream], int], _Advance],
+    ) -> list[_Advance]:
+        """Advances streams together, or in parts if that fails; one that fails alone ends."""
+        if not streams:
+            return []
+        try:
+            return [advance(streams, steps)]
+        except Exception as error:
+            if len(streams) == 1:
+                streams[0].fail(error)
+                return []
+        middle = len(streams) // 2
+        halves = streams[:middle], streams[middle:]
+        return [one for half in halves for one in self._apart(half, steps, advance)]
+
+    def _advance(self, streams: list[Stream], steps: int) -> _Advance:
+        """Computes a tick of writing streams, and leaves them as they are."""
         rows = self._gather(streams)
-        steps = min(steps, max(stream.steps_left for stream in streams))
-        for index, stream in enumerate(streams):
-            if stream.keep_state:
-                stream.mark(_row(rows, index))
+        steps = max(1, min(steps, max(stream.steps_left for stream in streams)))
         # Counters wrap around: at a negative position the id is forced, not drawn.
-        positions = np.array([stream.position for stream in streams]).astype(np.uint64)
+        positions = [stream.position % (1 << 64) for stream in streams]
         options = [stream.options for stream in streams]
+        forced = np.stack([stream.forced(steps) for stream in streams], axis=1)
         seeds = np.array([option.seed for option in options], dtype=np.uint64)
-        chosen, logits, self._rows = self.decoder.advance(
-            rows,
-            np.stack([stream.forced(steps) for stream in streams], axis=1),
-            uniforms(seeds, positions, steps),
-            Choices(
-                np.array([option.temperature for option in options], dtype=np.float32),
-                np.array([option.top_k for option in options], dtype=np.int64),
-                np.array([option.top_p for option in options], dtype=np.float32),
-            ),
+        choices = Choices(
+            np.array([option.temperature for option in options], dtype=np.float32),
+            np.array([option.top_k for option in options], dtype=np.int64),
+            np.array([option.top_p for option in options], dtype=np.float32),
         )
-        pieces = []
-        for index, stream in enumerate(streams):
-            pieces.append(stream.take(chosen[:, index], logits[:, index]))
-            if stream.keep_state and stream.finish_reason:
-                stream.end_state = stream.replay(self.decoder)
-        return pieces, steps
+        draws = uniforms(seeds, np.array(positions, dtype=np.uint64), steps)
+        return self._computed(streams, rows, forced, draws, choices)
+
+    def _computed(
+        self, streams: list[Stream], rows: Rows, forced: Ids, draws: Floats, choices: Choices
+    ) -> _Advance:
+        ids, logits, after = self.decoder.advance(rows, forced, draws, choices)
+        if ids.shape != forced.shape or logits.shape[:2] != ids.shape:
+            raise ValueError("the decoder advanced another number of rows")
+        return _Advance(streams, ids, logits, after)
+
+    def _keep(self, advances: list[_Advance]) -> None:
+        """Remembers rows: together where all advanced together, otherwise in each stream."""
+        if len(advances) == 1:
+            self._gathered, self._rows = advances[0].streams, advances[0].rows
+            return
+        for advance in advances:
+            self._gathered, self._rows = [], None
+            for index, stream in enumerate(advance.streams):
+                try:
+                    if stream.is_writing:
+                        stream.rows = _row(advance.rows, index)
+                except Exception as error:
+                    stream.fail(error)
+
+    def _take(self, advance: _Advance) -> dict[Stream, Piece]:
+        pieces = {}
+        for index, stream in enumerate(advance.streams):
+            ids = advance.ids[:, index]
+            try:
+                pieces[stream] = stream.take(ids, advance.logits[:, index])
+                if stream.keep_state and stream.finish_reason is None:
+                    stream.mark(ids, functools.partial(_row, advance.rows, index))
+            except Exception as error:
+                stream.fail(error)
+        return pieces
+
+    def _settle(self, streams: list[Stream], steps: int) -> None:
+        """Replays texts that have ended, together, until each is where it stopped."""
+        while streams and steps > 0:
+            step = min(steps, min(len(stream.replay.ids) for stream in streams))
+            for advance in self._apart(streams, step, self._replay):
+                for index, stream in enumerate(advance.streams):
+                    try:
+                        stream.replayed(step, _row(advance.rows, index))
+                    except Exception as error:
+                        stream.fail(error)
+            steps -= step
+            streams = [stream for stream in streams if stream.is_settling]
+
+    def _replay(self, streams: list[Stream], steps: int) -> _Advance:
+        """Computes a part of the replay of ended texts, and leaves them as they are."""
+        replays = [stream.replay for stream in streams]
+        count = len(replays)
+        forced = np.stack([replay.ids[:steps] for replay in replays], axis=1)
+        nothing = np.zeros(count, np.float32)
+        choices = Choices(nothing, np.zeros(count, np.int64), nothing)
+        rows = _side_by_side([replay.rows for replay in replays])
+        return self._computed(streams, rows, forced, np.zeros(forced.shape, np.float32), choices)
 
     def _gather(self, streams: list[Stream]) -> Rows:
         """Returns the rows of streams side by side; copies nothing if they are as before."""
@@ -296,12 +448,12 @@ class Batch:
             if self._gathered == streams:
                 return self._rows
             for index, stream in enumerate(self._gathered):
-                if stream.finish_reason is None:
+                if stream.is_writing:
                     stream.rows = _row(self._rows, index)
+            self._gathered, self._rows = [], None
         for stream in streams:
             if stream.rows is None:
                 stream.rows = self.decoder.start(np.array([stream.vocabulary.start_id]))
-        self._gathered = list(streams)
         return _side_by_side([stream.rows for stream in streams if stream.rows is not None])
 
 

@@ -47,9 +47,15 @@ class RowDecoder(Protocol):
 
     def start(self, ids: Ids) -> Rows: ...
 
+    def check(self, rows: Rows) -> None: ...
+
     def advance(
         self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
     ) -> tuple[Ids, Floats, Rows]: ...
+
+
+LARGEST_H = 1.000001
+"""ONNX Runtime's tanh exceeds 1 by up to 2.4e-7."""
 
 
 class Decoder:
@@ -86,6 +92,13 @@ class Decoder:
         """Returns rows in the zero state that are about to read ``ids``, [rows]."""
         shape = (self.config.num_layers, len(ids), self.config.hidden_size)
         return Rows(ids, tuple(np.zeros(shape, np.float32) for _ in range(self.parts)))
+
+    def check(self, rows: Rows) -> None:
+        """Raises ValueError for rows that this decoder cannot have reached."""
+        check_form(rows, self.start(rows.ids), self.config.vocabulary_size)
+        # h is a tanh, or between two. It must not exceed what int8 activations are pinned to.
+        if any(np.abs(part).max(initial=0) > LARGEST_H for part in rows.state[:1]):
+            raise ValueError(f"a state's h must be from -{LARGEST_H} to {LARGEST_H}")
 
     def advance(
         self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
@@ -127,6 +140,19 @@ class Decoder:
             for part, values in zip("hc", rows.state, strict=False)
         )
         return results["chosen"], results["logits"], Rows(results["id_end"], state)
+
+
+def check_form(rows: Rows, like: Rows, vocabulary_size: int) -> None:
+    """Raises ValueError unless rows are finite and have ids, shapes and types like others."""
+    if rows.ids.ndim != 1 or rows.ids.dtype != np.int64:
+        raise ValueError("a state must have a row of ids")
+    forms, expected = ([(part.shape, part.dtype) for part in one.state] for one in (rows, like))
+    if forms != expected:
+        raise ValueError("a state must have the shapes and types of its model's")
+    if len(rows.ids) and not 0 <= rows.ids.min() <= rows.ids.max() < vocabulary_size:
+        raise ValueError(f"a state must have ids from 0 to {vocabulary_size - 1}")
+    if not all(np.isfinite(part).all() for part in rows.state):
+        raise ValueError("a state must be finite")
 
 
 COST_CHARACTERS = 8192

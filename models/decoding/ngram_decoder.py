@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Floats, Ids
-from models.decoding.decoder import Choices, Rows
+from models.decoding.decoder import Choices, Rows, check_form
 from models.decoding.sampling import choose
 from models.ngram import NGram
 
@@ -25,6 +25,14 @@ class NGramDecoder:
     def start(self, ids: Ids) -> Rows:
         """Returns rows that have read nothing and are about to read ``ids``, [rows]."""
         return Rows(ids, (np.full((1, len(ids), self.model.order), _NOTHING, np.float32),))
+
+    def check(self, rows: Rows) -> None:
+        """Raises ValueError for rows that this decoder cannot have reached."""
+        size = self.model.vocabulary_size
+        check_form(rows, self.start(rows.ids), size)
+        read = rows.state[0]
+        if not np.isin(read, np.arange(_NOTHING, size)).all():
+            raise ValueError(f"a state must hold ids from {_NOTHING} to {size - 1}")
 
     def advance(
         self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices

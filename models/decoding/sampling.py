@@ -38,10 +38,13 @@ class SampleOptions:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_range("seed", self.seed, MAX_SEED)
-        _check_range("length", self.length, MAX_LENGTH)
-        _check_range("top_k", self.top_k, MAX_TOP_K)
-        _check_range("top_p", self.top_p, 1)
+        for name in ("seed", "length", "top_k"):
+            if not isinstance(getattr(self, name), int | np.integer):
+                raise ValueError(f"{name} must be a whole number")
+        check_range("seed", self.seed, MAX_SEED)
+        check_range("length", self.length, MAX_LENGTH)
+        check_range("top_k", self.top_k, MAX_TOP_K)
+        check_range("top_p", self.top_p, 1)
         if self.temperature != 0 and not MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
             raise ValueError(
                 f"temperature must be 0 or from {MIN_TEMPERATURE} to {MAX_TEMPERATURE:g}"
@@ -52,8 +55,8 @@ class SampleOptions:
             )
 
 
-def _check_range(name: str, number: float, highest: int) -> None:
-    # This refuses NaN too.
+def check_range(name: str, number: float, highest: int) -> None:
+    """Raises ValueError unless a number is from 0 to ``highest``; NaN is not."""
     if not 0 <= number <= highest:
         raise ValueError(f"{name} must be from 0 to {highest:,}")
 

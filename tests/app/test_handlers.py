@@ -13,12 +13,20 @@ import pytest
 import app.engine
 import models
 import worker
-from app.engine.background import ServerBusy
-from app.engine.streams import ServerFull
+from app.engine.background import OutOfTime, ServerBusy
+from app.engine.streams import ServerFull, TooManyStreams
 from app.http.handlers import of_error, unexpected
 from app.http.problems import CODES
 from models.checkpoints.reference import NoNGram, NotANetwork, UnknownModel
-from models.errors import CharloomError, Conflict, Damaged, Invalid, NotFound, Unavailable
+from models.errors import (
+    CharloomError,
+    Conflict,
+    Damaged,
+    Invalid,
+    NotFound,
+    TooMany,
+    Unavailable,
+)
 from models.files import CheckpointError
 from models.text.cleaning import CorpusError, NotUtf8
 from models.text.vocab import UnknownCharacters
@@ -27,7 +35,7 @@ from worker.corpora import CorpusInUse, CorpusStore, UnknownCorpus, Upload
 from worker.jobs import Ended, JobStore, NameTaken, NotEnded, UnknownJob
 from worker.settings import SettingsError
 
-BRANCHES = {CharloomError, Conflict, Damaged, Invalid, NotFound, Unavailable}
+BRANCHES = {CharloomError, Conflict, Damaged, Invalid, NotFound, TooMany, Unavailable}
 BEFORE_HTTP = {SettingsError}
 """Errors that end a process before it serves."""
 
@@ -45,8 +53,10 @@ ERRORS: list[tuple[CharloomError, int, str, str]] = [
     (CorpusError("the text is empty"), 422, "invalid_corpus", "the text is empty"),
     (NotUtf8(2, "Latin-1"), 422, "not_utf8", "the text is not UTF-8"),
     (UnknownCharacters(["é"]), 422, "unknown_characters", "'é'"),
+    (TooManyStreams(7), 429, "too_many_streams", "writing 7 texts for this IP address"),
     (ServerFull(7), 503, "server_full", "writing 7 texts"),
     (ServerBusy(), 503, "server_busy", "waiting to be read"),
+    (OutOfTime(9), 503, "out_of_time", "within 9 seconds"),
 ]
 
 
@@ -58,7 +68,7 @@ def test_an_error_is_a_problem(error: CharloomError, status: int, code: str, wor
     assert (found.status_code, found.code) == (status, code)
     assert words in found.detail and "secret" not in found.detail
     assert bool(found.errors) == (status == 422)
-    assert (found.headers or {}).get("Retry-After") == ("2" if status == 503 else None)
+    assert (found.headers or {}).get("Retry-After") == ("2" if status in (429, 503) else None)
 
 
 @pytest.mark.parametrize(

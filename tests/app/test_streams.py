@@ -7,8 +7,6 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -20,48 +18,24 @@ import app.__main__
 from app.engine import streams as streams_module
 from app.engine.streams import (
     FIRST_STEPS,
+    LEAST_PACE,
     MAX_STEPS,
     PENDING_CHARACTERS,
     Lane,
-    ServerFull,
     StreamReader,
     Streams,
     Tally,
 )
 from models.arrays import Floats, Ids
-from models.decoding.batch import Batch, Character, Piece, Stream
-from models.decoding.decoder import Choices, Decoder, RowDecoder, Rows
+from models.decoding.batch import Character, Piece, Stream
+from models.decoding.decoder import Choices, Decoder, Rows
 from models.decoding.sampling import SampleOptions
 from tests.serving import Query, eventually, problem, serve
+from tests.streaming import Clock, read, running, stream_of, text_alone
 from tests.toys import ALPHABET, toy_checkpoint, toy_decoder
 
 EVENTS = {"Accept": "text/event-stream"}
 UNLUCKY = 13
-
-
-def stream_of(seed: int, length: int, top_k: int = 0) -> Stream:
-    return Stream(ALPHABET, ALPHABET.encode("ab"), SampleOptions(seed, 1.0, length, top_k))
-
-
-def text_alone(decoder: RowDecoder, seed: int, length: int, top_k: int = 0) -> str:
-    """What a stream says in a batch of its own."""
-    stream, batch, text = stream_of(seed, length, top_k), Batch(decoder), ""
-    while stream.finish_reason is None:
-        text += batch.tick([stream], 64)[0][0].text
-    return text
-
-
-async def read(reader: StreamReader) -> str:
-    return "".join([piece.text async for piece in reader])
-
-
-@asynccontextmanager
-async def running(limit: int = 10, lanes: int = 1) -> AsyncIterator[Streams]:
-    streams = Streams(limit, lanes)
-    try:
-        yield streams
-    finally:
-        await asyncio.to_thread(streams.stop)
 
 
 # A reader
@@ -73,6 +47,7 @@ class StillLane:
     def __init__(self) -> None:
         self.first_texts = Tally((60.0,))
         self.woken = 0
+        self.readers: set[StreamReader] = set()
         self.left: list[StreamReader] = []
 
     def wake(self) -> None:
@@ -81,8 +56,10 @@ class StillLane:
     def leave(self, reader: StreamReader) -> None:
         self.left.append(reader)
 
-    def reader(self) -> StreamReader:
-        return StreamReader(cast(Lane, self), toy_decoder(toy_checkpoint()), stream_of(1, 10))
+    def reader(self, probabilities: int = 0) -> StreamReader:
+        prime, options = ALPHABET.encode(""), SampleOptions(1, 1.0, 10)
+        stream = Stream(ALPHABET, prime, options, probabilities=probabilities)
+        return StreamReader(cast(Lane, self), toy_decoder(toy_checkpoint()), stream)
 
 
 def test_what_waits_for_a_reader_comes_in_one_piece() -> None:
@@ -122,6 +99,71 @@ def test_a_reader_that_has_enough_wakes_its_lane_when_it_reads_on() -> None:
     asyncio.run(check())
 
 
+def test_alternatives_count_as_unread_too() -> None:
+    """Each takes the memory of many characters."""
+
+    async def check() -> None:
+        reader = StillLane().reader(probabilities=20)
+        for _ in range(PENDING_CHARACTERS // 21):
+            assert reader.wants_more()
+            reader.deliver(Piece("a", [Character("a", 0.5, [])]), None)
+        reader.deliver(Piece("a", [Character("a", 0.5, [])]), None)
+        assert not reader.wants_more()
+
+    asyncio.run(check())
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(streams_module, "time", clock)
+    return clock
+
+
+def test_how_far_a_reader_is_behind(clock: Clock) -> None:
+    """Only while its row waits for it, and as long as it takes less than the least pace."""
+
+    async def check() -> None:
+        reader = StillLane().reader()
+        pieces = aiter(reader)
+        full = Piece("a" * PENDING_CHARACTERS)
+
+        async def fills_up_and_waits(seconds: float) -> float:
+            reader.deliver(full, None)
+            clock.now += seconds
+            return reader.seconds_behind
+
+        worth = PENDING_CHARACTERS / LEAST_PACE
+        clock.now += 50
+        assert reader.seconds_behind == 0
+        assert await fills_up_and_waits(3) == 3
+        await anext(pieces)
+        assert reader.seconds_behind == 0
+        clock.now += 50
+        # What a reader takes faster is not saved up for later.
+        assert await fills_up_and_waits(9) == 9
+        await anext(pieces)
+        assert await fills_up_and_waits(9) == pytest.approx(18 - worth)
+        await anext(pieces)
+        assert await fills_up_and_waits(0) == pytest.approx(18 - 2 * worth)
+
+    asyncio.run(check())
+
+
+def test_a_text_that_has_ended_needs_no_row() -> None:
+    async def check() -> None:
+        lane = StillLane()
+        reader = lane.reader()
+        lane.readers.add(reader)
+        reader.deliver(Piece("a"), "length")
+        assert lane.readers == set()
+        assert [piece.text async for piece in reader] == ["a"]
+        reader.close()
+        assert lane.left == []
+
+    asyncio.run(check())
+
+
 def test_a_reader_leaves_once() -> None:
     lane = StillLane()
     reader = lane.reader()
@@ -147,69 +189,115 @@ def test_texts_come_out_as_alone_whatever_else_runs() -> None:
     asyncio.run(check())
 
 
-class Fragile:
-    """A decoder that fails where a row with one ``top_k`` runs beside others."""
+class Fragile(Decoder):
+    """A decoder that fails where a row has one ``top_k``; beside others, or in any case."""
 
-    def __init__(self, decoder: Decoder) -> None:
-        self._decoder = decoder
-
-    def start(self, ids: Ids) -> Rows:
-        return self._decoder.start(ids)
+    def __init__(self, beside_others: bool = False) -> None:
+        checkpoint = toy_checkpoint()
+        super().__init__(checkpoint.config, checkpoint.weights)
+        self._least = 2 if beside_others else 1
 
     def advance(
         self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
     ) -> tuple[Ids, Floats, Rows]:
-        if UNLUCKY in choices.top_k and len(rows.ids) > 1:
+        if UNLUCKY in choices.top_k and len(rows.ids) >= self._least:
             raise OverflowError("an unlucky row")
-        return self._decoder.advance(rows, forced, uniforms, choices)
+        return super().advance(rows, forced, uniforms, choices)
 
 
-def test_a_tick_that_fails_ends_its_rows_and_no_others(caplog: pytest.LogCaptureFixture) -> None:
-    """Those of the same model in the same lane; the lane's other models and its thread go on."""
+def test_a_tick_that_fails_ends_the_row_that_caused_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Its neighbours go on as if it had never been there, and the reason is logged once."""
 
     async def check() -> None:
-        fragile, other = Fragile(toy_decoder(toy_checkpoint())), toy_decoder(toy_checkpoint("gru"))
+        fragile = Fragile()
         async with running() as streams:
-            readers = [
-                streams.open(fragile, stream_of(1, 1_000_000)),
-                streams.open(other, stream_of(2, 20_000)),
-                streams.open(fragile, stream_of(3, 1_000_000, UNLUCKY)),
-            ]
-            neighbour, stranger, unlucky = await asyncio.gather(*map(read, readers))
-            reasons = [reader.finish_reason for reader in readers]
-            assert reasons == ["error", "length", "error"]
-            assert stranger == text_alone(other, 2, 20_000)
-            assert text_alone(fragile, 1, len(neighbour)) == neighbour
-            assert text_alone(fragile, 3, len(unlucky), UNLUCKY) == unlucky
-            for reader in readers:
-                reader.close()
-            after = streams.open(fragile, stream_of(1, 300))
-            assert await read(after) == text_alone(fragile, 1, 300)
-            after.close()
+            readers = [streams.open(fragile, stream_of(seed, 5000)) for seed in range(8)]
+            unlucky = streams.open(fragile, stream_of(9, 1000, UNLUCKY))
+            texts = await asyncio.gather(*map(read, readers), read(unlucky))
+            assert unlucky.finish_reason == "error"
+            assert {reader.finish_reason for reader in readers} == {"length"}
+            assert texts[:-1] == [text_alone(fragile, seed, 5000) for seed in range(8)]
+            assert sum(lane.failures for lane in streams.lanes) == 1
+            assert streams.running == 0
 
     asyncio.run(check())
-    assert "an unlucky row" in caplog.text
+    assert caplog.text.count("1 texts ended with an error: OverflowError('an unlucky row')") == 1
 
 
-def test_as_many_streams_as_there_may_be() -> None:
+def test_a_row_that_fails_beside_others_goes_on_by_itself(caplog: pytest.LogCaptureFixture) -> None:
+    async def check() -> None:
+        fragile = Fragile(beside_others=True)
+        async with running() as streams:
+            readers = [streams.open(fragile, stream_of(seed, 5000)) for seed in range(3)]
+            readers.append(streams.open(fragile, stream_of(9, 5000, UNLUCKY)))
+            texts = await asyncio.gather(*map(read, readers))
+            assert texts[:-1] == [text_alone(fragile, seed, 5000) for seed in range(3)]
+            assert texts[-1] == text_alone(fragile, 9, 5000, UNLUCKY)
+
+    asyncio.run(check())
+    assert not caplog.records
+
+
+class Broken(Decoder):
+    """A decoder that fails, and if it is told to, cannot even be looked up."""
+
+    def __init__(self, *, is_lost: bool = False) -> None:
+        checkpoint = toy_checkpoint()
+        super().__init__(checkpoint.config, checkpoint.weights)
+        self.is_lost = is_lost
+
+    def __hash__(self) -> int:
+        if self.is_lost:
+            raise MemoryError("lost")
+        return id(self)
+
+    def advance(
+        self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
+    ) -> tuple[Ids, Floats, Rows]:
+        raise MemoryError("broken")
+
+
+def test_a_broken_decoder_ends_its_texts_and_no_thread(caplog: pytest.LogCaptureFixture) -> None:
+    async def check() -> None:
+        broken, sound = Broken(), toy_decoder(toy_checkpoint())
+        async with running() as streams:
+            neighbour = streams.open(sound, stream_of(1, 20_000))
+            failing = [streams.open(broken, stream_of(seed, 100)) for seed in range(4)]
+            failing.append(streams.open(Broken(is_lost=True), stream_of(1, 10)))
+            await asyncio.gather(*map(read, failing))
+            assert {reader.finish_reason for reader in failing} == {"error"}
+            assert await read(neighbour) == text_alone(sound, 1, 20_000)
+            for reader in failing:
+                reader.close()
+            assert await read(streams.open(sound, stream_of(2, 500))) == text_alone(sound, 2, 500)
+
+    asyncio.run(check())
+    assert "texts ended with an error: MemoryError('broken')" in caplog.text
+    assert "1 texts ended with an error: MemoryError('lost')" in caplog.text
+
+
+def test_a_lane_outlives_what_nobody_expects(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be laid to a row ends the texts of its thread, which serves those to come."""
+
     async def check() -> None:
         decoder = toy_decoder(toy_checkpoint())
-        async with running(limit=2) as streams:
-            one, two = (streams.open(decoder, stream_of(seed, 1_000_000)) for seed in (1, 2))
-            with pytest.raises(ServerFull) as full:
-                streams.open(decoder, stream_of(3, 10))
-            assert "writing 2 texts" in str(full.value)
-            assert (streams.running, streams.refused) == (2, 1)
-            one.close()
-            three = streams.open(decoder, stream_of(3, 10))
-            assert await read(three) == text_alone(decoder, 3, 10)
-            two.close()
-        assert streams.stopped
-        with pytest.raises(ServerFull):
-            streams.open(decoder, stream_of(4, 10))
-        assert streams.refused == 2
+        async with running() as streams:
+            reader = streams.open(decoder, stream_of(1, 1_000_000))
+            pieces = aiter(reader)
+            await anext(pieces)
+            with monkeypatch.context() as patched:
+                patched.setattr(Lane, "_tick", lambda *_: 1 // 0)
+                async for _ in pieces:
+                    pass
+            assert reader.finish_reason == "error"
+            assert await read(streams.open(decoder, stream_of(2, 500))) == text_alone(
+                decoder, 2, 500
+            )
 
     asyncio.run(check())
+    assert "a decoder thread failed; its texts end" in caplog.text
 
 
 def test_a_stop_ends_every_stream_and_thread() -> None:
@@ -256,27 +344,25 @@ def test_rows_that_pause_count_for_nothing_when_streams_are_dealt() -> None:
 # The pace
 
 
-class Clockwork:
+class Clockwork(Decoder):
     """A decoder whose steps take the time that it is told, on a clock of its own."""
 
     def __init__(self) -> None:
+        checkpoint = toy_checkpoint()
+        super().__init__(checkpoint.config, checkpoint.weights)
         self.now = 0.0
         self.step_seconds = 0.0
         self.steps: list[int] = []
-        self._decoder = toy_decoder(toy_checkpoint())
 
     def perf_counter(self) -> float:
         return self.now
-
-    def start(self, ids: Ids) -> Rows:
-        return self._decoder.start(ids)
 
     def advance(
         self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
     ) -> tuple[Ids, Floats, Rows]:
         self.steps.append(len(forced))
         self.now += self.step_seconds * len(forced)
-        return self._decoder.advance(rows, forced, uniforms, choices)
+        return super().advance(rows, forced, uniforms, choices)
 
 
 def test_a_tick_has_as_many_steps_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,23 +403,6 @@ def test_a_tally_counts_between_bounds() -> None:
 
 
 # Over HTTP
-
-
-def test_a_full_server_says_so_and_recovers(toys: Path) -> None:
-    with serve(toys, max_streams=2) as client:
-        fields: Query = {"model": "toy", "length": 1_000_000}
-        with (
-            client.stream("GET", "/sample", params=fields) as one,
-            client.stream("GET", "/sample", params=fields) as two,
-        ):
-            chunks = one.iter_text(), two.iter_text()
-            assert all(next(text) for text in chunks)
-            refused = client.get("/sample", params={"model": "toy"})
-            problem(refused, 503, "server_full")
-            assert int(refused.headers["retry-after"]) > 0
-        # Both clients left in the middle: their rows are free again.
-        answer = eventually(lambda: client.get("/sample?model=toy").status_code == 200)
-        assert answer
 
 
 def test_broken_off_streams_leave_no_row(toys: Path) -> None:

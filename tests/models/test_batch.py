@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from models.config import NetworkConfig
-from models.decoding.batch import Batch, Stream, StreamState
+from models.decoding.batch import Batch, Piece, Stream, StreamState
+from models.decoding.decoder import Rows
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions
 from models.text.vocab import Vocabulary
@@ -149,6 +150,10 @@ HOSTILE: list[dict[str, Any]] = [
     {"temperature": math.nan},
     {"top_p": math.inf},
     {"length": 10**30},
+    {"seed": 1.5},
+    {"length": 2.5},
+    {"top_k": math.nan},
+    {"seed": "1"},
 ]
 
 
@@ -184,3 +189,57 @@ def test_a_row_at_every_bound_runs_beside_others() -> None:
             texts[index] += piece.text
     assert [stream.finish_reason for stream in streams] == ["length"] * 4
     assert [len(text) for text in texts] == [40, 40, 40, 0]
+
+
+# What may join
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prime": np.array([0, len(ALPHABET)])},
+        {"prime": np.array([-1])},
+        {"prime": np.array([[1]])},
+        {"prime": np.array([1.0])},
+        {"probabilities": -1},
+        {"probabilities": 1 << 40},
+    ],
+    ids=str,
+)
+def test_a_stream_takes_what_its_vocabulary_has(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        sound: dict[str, Any] = {"prime": np.array([1]), "options": SampleOptions()}
+        Stream(ALPHABET, **sound | wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"position": -1},
+        {"position": 1 << 63},
+        {"position": 10**30},
+        {"seed": -1},
+        {"seed": 1 << 63},
+        {"pending": b"\xf0\x9f\x98\x80"},
+        {"unsaid": "a" * 17},
+        {"rows": Rows(np.array([1, 2]), (np.zeros((1, 2, 3), np.float32),))},
+        {"rows": Rows(np.array([1]), (np.full((1, 1, 3), np.nan, np.float32),))},
+        {"rows": Rows(np.array([1]), (np.full((1, 1, 3), np.inf, np.float32),))},
+    ],
+    ids=str,
+)
+def test_a_state_is_one_that_a_text_can_have(wrong: dict[str, Any]) -> None:
+    rows = Rows(np.array([1]), (np.zeros((1, 1, 3), np.float32),))
+    sound: dict[str, Any] = {"rows": rows, "position": (1 << 63) - 1, "seed": (1 << 63) - 1}
+    StreamState(**sound)
+    with pytest.raises(ValueError, match="must"):
+        StreamState(**sound | wrong)
+
+
+def test_more_alternatives_than_symbols_are_all_symbols() -> None:
+    stream = Stream(ALPHABET, ALPHABET.encode("a"), SampleOptions(length=1), probabilities=1000)
+    batch = Batch(toy_decoder(toy_checkpoint()))
+    piece = Piece()
+    while stream.finish_reason is None:
+        piece = batch.tick([stream], 4)[0][0] or piece
+    assert len(piece.characters[0].top) == len(ALPHABET)

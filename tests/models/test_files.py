@@ -1,5 +1,6 @@
 """A file is replaced as a whole, and what is read is bounded and sound."""
 
+import errno
 import json
 import os
 import stat
@@ -10,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import save
 
 from models.errors import Damaged
 from models.files import (
     CheckpointError,
+    is_disk_full,
     parse_object,
     read_bounded,
     read_tensor_header,
@@ -207,3 +210,21 @@ def test_what_a_header_says_is_not_checked() -> None:
 def test_a_header_without_form_is_refused(data: bytes) -> None:
     with pytest.raises(CheckpointError, match="file"):
         read_tensor_header(data, "file", 1000)
+
+
+# A full disk
+
+
+@pytest.mark.parametrize(
+    ("error", "is_full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (SafetensorError("I/O error: Permission denied (os error 13)"), False),
+        (ValueError("No space left on device"), False),
+    ],
+)
+def test_a_full_disk_is_told_from_other_errors(error: Exception, is_full: bool) -> None:
+    assert is_disk_full(error) is is_full

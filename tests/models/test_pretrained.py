@@ -83,6 +83,45 @@ def test_one_trained_anew_takes_the_place_of_what_shipped_before_it(tmp_path: Pa
     assert (registry.root / "next" / str(damaged)).is_dir()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"\xff\xfe\x00",
+        b"toy 2026-01-0\xb1",
+        b"t\x6fy 9026-01-01",
+        b"tox\n\n\x00",
+        b"x" * 100_000,
+    ],
+)
+def test_a_damaged_record_is_made_again(tmp_path: Path, damage: bytes) -> None:
+    toy = toy_checkpoint()
+    pack(replace(toy, card=toy.card | {"created_at": "2026-01-01"}), tmp_path / "shipped" / "toy")
+    registry = Registry(tmp_path / "models")
+    install(registry, tmp_path / "shipped")
+    digest = registry.resolve(Reference("toy"))
+    (registry.root / INSTALLED).write_bytes(damage)
+    install(registry, tmp_path / "shipped")
+    assert registry.resolve(Reference("toy")) == digest
+    assert b"toy 2026-01-01" in (registry.root / INSTALLED).read_bytes().split(b"\n")
+    assert install(registry, tmp_path / "shipped") == []
+
+
+def test_one_that_cannot_be_installed_takes_no_other_along(tmp_path: Path) -> None:
+    for name in ("broken", "toy"):
+        pack(toy_checkpoint(), tmp_path / "shipped" / name)
+    (tmp_path / "shipped" / "broken" / "model.safetensors").unlink()
+    registry = Registry(tmp_path / "models")
+    lost: list[str] = []
+    # A folder in the record's place cannot be replaced.
+    (registry.root / INSTALLED / "x").mkdir(parents=True)
+    assert install(registry, tmp_path / "shipped", lambda name, _: lost.append(name)) == ["toy"]
+    assert lost == ["broken", INSTALLED]
+    assert registry.names() == ["toy"]
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        install(registry, tmp_path / "shipped")
+
+
 def test_a_fresh_server_streams_from_all_that_ships(tmp_path: Path) -> None:
     with serve(tmp_path, pretrained=ROOT) as client:
         models = {model["model"]: model for model in client.get("/models").json()["models"]}

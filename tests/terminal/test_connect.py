@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.supervisor.processes import data_lock, running_url
+from app.supervisor.lock import data_lock, running_url
 from app.terminal import connect
 from tests.commands import charloom, left
 from tests.serving import serve

@@ -149,3 +149,39 @@ def test_a_report_of_another_format_is_made_anew(corpora: CorpusStore, left: byt
     report = corpora.report(corpus_id)
     (corpora.root / corpus_id / "report.json").write_bytes(left)
     assert corpora.report(corpus_id) == report
+
+
+@pytest.mark.parametrize("left", [b"", TEXT.encode()[:100], None])
+def test_the_same_text_sent_again_repairs_a_damaged_one(
+    corpora: CorpusStore, left: bytes | None
+) -> None:
+    corpus_id = add(corpora, TEXT.encode())
+    corpora.report(corpus_id)
+    corpora.open(corpus_id, "characters", 0.1)
+    original = corpora.root / corpus_id / "original"
+    for send in (add, keep_any):
+        if left is None:
+            original.unlink()
+        else:
+            original.write_bytes(left)
+        assert send(corpora, TEXT.encode()) == corpus_id
+        assert original.read_bytes() == TEXT.encode()
+        assert not (corpora.root / corpus_id / "characters.ids").exists()
+        corpora.verify(corpus_id, "characters")
+    assert corpora.report(corpus_id)["bytes"] == len(TEXT.encode())
+
+
+def keep_any(corpora: CorpusStore, content: bytes) -> str:
+    with corpora.upload() as upload:
+        upload.write(content)
+        return corpora.add_any(upload)
+
+
+def test_a_scan_that_was_altered_is_made_again(corpora: CorpusStore) -> None:
+    corpus_id = add(corpora, TEXT.encode())
+    scanned = corpora.scan(corpus_id, "characters")
+    path = corpora.root / corpus_id / "characters.json"
+    saved = json.loads(path.read_bytes())
+    saved["vocabulary"]["symbols"][5] = "x"
+    path.write_text(json.dumps(saved))
+    assert corpora.scan(corpus_id, "characters").vocabulary == scanned.vocabulary

@@ -1,50 +1,12 @@
-"""An attempt that ends badly is counted, until one gets further; errors are told apart."""
+"""Failures and deaths in words for clients; a lack of memory is told from other errors."""
 
 import errno
+import subprocess
+import sys
 
 import pytest
-from safetensors import SafetensorError
 
-from tests.training import rest_at
-from worker.jobs import Job
-from worker.trainer import generations
-from worker.trainer.failures import Failure, count_death, is_disk_full, is_out_of_memory
-
-
-def test_deaths_count_until_the_job_gets_further(job: Job) -> None:
-    assert [count_death(job) for _ in range(3)] == [1, 2, 3]
-    generations.save(job.state_directory, {}, rest_at(5))
-    assert [count_death(job) for _ in range(2)] == [1, 2]
-    generations.save(job.state_directory, {}, rest_at(5))
-    assert count_death(job) == 3
-
-
-def test_a_state_that_is_lost_is_not_progress(job: Job) -> None:
-    generations.save(job.state_directory, {}, rest_at(5))
-    assert count_death(job) == 1
-    generations.discard_newest(job.state_directory)
-    assert count_death(job) == 2
-
-
-@pytest.mark.parametrize("left", [b"", b"\0\0", b"[]", b"{}", b'{"step": null, "deaths": 2}'])
-def test_a_count_that_cannot_be_read_begins_anew(job: Job, left: bytes) -> None:
-    (job.directory / "attempts.json").write_bytes(left)
-    assert [count_death(job), count_death(job)] == [1, 2]
-
-
-@pytest.mark.parametrize(
-    ("error", "is_full"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device"), True),
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
-        (SafetensorError("I/O error: No space left on device (os error 28)"), True),
-        (OSError(errno.EACCES, "Permission denied"), False),
-        (SafetensorError("I/O error: Permission denied (os error 13)"), False),
-        (ValueError("No space left on device"), False),
-    ],
-)
-def test_a_full_disk_is_told_from_other_errors(error: Exception, is_full: bool) -> None:
-    assert is_disk_full(error) is is_full
+from worker.trainer.failures import Death, Failure, is_out_of_memory
 
 
 @pytest.mark.parametrize(
@@ -73,3 +35,37 @@ def test_a_failure_has_two_texts_for_clients() -> None:
     failure = Failure("Too much", "Take less.")
     assert failure.error == {"title": "Too much", "detail": "Take less."}
     assert str(failure) == "Too much"
+
+
+def died(code: str) -> Death:
+    """Of a process that runs some code."""
+    ended = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=False)
+    status = -ended.returncode if ended.returncode < 0 else ended.returncode << 8
+    return Death.of_process(status, ended.stderr)
+
+
+@pytest.mark.parametrize(
+    ("code", "title", "words"),
+    [
+        ("import os; os._exit(3)", "The training process died", "exited with code 3."),
+        ("import os; os._exit(0)", "The training process died", "for no known reason."),
+        ("import os; os.abort()", "The training process died", "was killed by SIGABRT."),
+        ("import os; os.kill(os.getpid(), 9)", "The training process was killed", "by SIGKILL."),
+        ("raise MemoryError", "Not enough memory", "Memory ran out."),
+        ("import nothing_at_all", "The training process died", "No module named 'nothing_at_all'"),
+    ],
+)
+def test_a_process_died_of_something(code: str, title: str, words: str) -> None:
+    death = died(code)
+    assert death.title == title
+    assert words in death.sentence
+
+
+def test_a_death_by_an_error_quotes_it() -> None:
+    death = Death.by_error(ModuleNotFoundError("No module named 'torch'"))
+    assert death.title == "Training cannot start"
+    assert "It said last: ModuleNotFoundError: No module named 'torch'" in death.sentence
+    assert Death.by_error(MemoryError()).title == "Not enough memory"
+    missing = FileNotFoundError(errno.ENOENT, "No such file or directory", "/opt/python")
+    death = Death.by_spawning(missing)
+    assert death.said == "No such file or directory"

@@ -45,7 +45,7 @@ def progress_at(step: int, elapsed: float = 1.0) -> Progress:
 
 @pytest.mark.usefixtures("journal")
 def test_construction_writes_nothing(job: Job) -> None:
-    assert sorted(p.name for p in job.directory.iterdir()) == ["lock", "spec.json"]
+    assert sorted(p.name for p in job.directory.iterdir()) == ["lock", "reserve", "spec.json"]
     assert job.running() == {}
 
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -137,7 +139,7 @@ def test_a_trainer_is_taken_up_in_the_newest_state_that_fits(
 ) -> None:
     """A state of another network, as a bug or a hand may leave, is not taken up in part."""
     plan = prepared(make_job(), settings, queue)
-    fresh = plan.take_up()
+    fresh, _ = plan.take_up()
     assert fresh.step == 0
     tensors, _ = fresh.state_dict()
     generations.save(plan.job.state_directory, tensors, {**rest_at(7), "evaluated": 5})
@@ -145,7 +147,8 @@ def test_a_trainer_is_taken_up_in_the_newest_state_that_fits(
     last = next(name for name in reversed(list(wrong)) if name.startswith("network."))
     wrong[last] = torch.zeros(1)
     generations.save(plan.job.state_directory, wrong, rest_at(8))
-    taken_up = plan.take_up()
+    taken_up, damaged = plan.take_up()
+    assert damaged == 1
     assert (taken_up.step, taken_up.evaluated) == (7, 5)
     for name, weight in fresh.network.state_dict().items():
         assert torch.equal(taken_up.network.state_dict()[name], weight), name
@@ -162,7 +165,7 @@ def test_a_model_to_continue_from_gives_its_sizes(
     origin = models.load("first", models.resolve(Reference("first")))
     config = plan.plan.config
     assert (config.num_layers, config.hidden_size, config.dropout) == (2, 16, 0.3)
-    weights = plan.take_up().network.state_dict()
+    weights = plan.take_up()[0].network.state_dict()
     for name, weight in origin.weights.items():
         assert torch.equal(weights[name], torch.from_numpy(weight)), name
 
@@ -188,3 +191,68 @@ def test_a_model_to_continue_from_must_have_the_corpuss_vocabulary(
     plan = prepared(job, settings, queue)
     with pytest.raises(Failure, match="has another vocabulary"):
         plan.take_up()
+
+
+@pytest.mark.parametrize("left", [b"", b"[]", b'{"asked": {}, "plan": {}, "init_from": null}'])
+def test_a_plan_that_is_damaged_is_made_again_unless_a_state_needs_it(
+    left: bytes, make_job: MakeJob, settings: WorkerSettings, queue: Queue
+) -> None:
+    job = make_job(num_layers=1, hidden_size=8, max_steps=2, evaluate_every=1)
+    (job.directory / "plan.json").write_bytes(left)
+    assert prepared(job, settings, queue).plan.config.hidden_size == 8
+    generations.save(job.state_directory, {}, rest_at(1))
+    (job.directory / "plan.json").write_bytes(left)
+    with pytest.raises(Failure, match="The plan of the job is damaged"):
+        prepared(job, settings, queue)
+
+
+# Damaged corpora
+
+
+def spoil(path: Path) -> None:
+    """Flips a bit in the middle."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [halve, spoil, empty, Path.unlink])
+def test_a_damaged_text_is_not_trained_on(
+    damage: Callable[[Path], None], make_job: MakeJob, settings: WorkerSettings, toy_corpus: str
+) -> None:
+    damage(settings.data.corpora / toy_corpus / "original")
+    job = make_job(max_steps=1)
+    attempt.run(job.id)
+    assert job.status() == "failed"
+    assert error_of(job)["title"] == "The corpus is damaged"
+    assert "send the same text again" in error_of(job)["detail"]
+
+
+@pytest.mark.parametrize("damage", [halve, spoil, empty, Path.unlink])
+@pytest.mark.parametrize("name", ["characters.ids", "characters.json", "characters.sha256"])
+def test_what_was_made_from_a_text_is_made_again(
+    name: str,
+    damage: Callable[[Path], None],
+    make_job: MakeJob,
+    settings: WorkerSettings,
+    toy_corpus: str,
+    queue: Queue,
+) -> None:
+    prepared(make_job("first"), settings, queue)
+    directory = settings.data.corpora / toy_corpus
+    sound = {part.name: part.read_bytes() for part in directory.glob("characters.*")}
+    damage(directory / name)
+    job = make_job("second")
+    assert prepared(job, settings, queue).corpus.train.tolist()
+    assert {part.name: part.read_bytes() for part in directory.glob("characters.*")} == sound
+    if name == "characters.ids" and damage is not Path.unlink:
+        (notice,) = notices(job.events(), "corpus_repaired")
+        assert "made again from the text" in notice["text"]

@@ -2,7 +2,9 @@
 
 import gc
 import math
+import shutil
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +169,81 @@ def test_rollbacks_are_counted_over_all_attempts(make_job: MakeJob, store: JobSt
     assert job.status() == "failed"
     assert "even after the rate was halved 3 times" in error_of(job)["detail"]
     assert len(notices(job.events(), "diverged")) == 3
+
+
+# Damaged states
+
+
+def spoil(generation: Path) -> None:
+    path = generation / "tensors.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def clear(generation: Path) -> None:
+    (generation / "rest.json").write_bytes(b"")
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("damage", [spoil, clear])
+def test_a_resume_from_an_older_state_is_told(
+    damage: Callable[[Path], None], make_job: MakeJob, store: JobStore
+) -> None:
+    job = make_job(max_steps=60, evaluate_every=20)
+    attempt.run(job.id)
+    damage(max(job.state_directory.iterdir()))
+    attempt.run(store.resume(job.id, {}).id)
+    assert job.status() == "finished"
+    (notice,) = notices(job.events(), "state_damaged")
+    assert notice["text"] == "the newest saved state is damaged: training resumes from step 40"
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("damage", [spoil, clear, shutil.rmtree])
+def test_a_training_that_starts_over_is_told_and_takes_no_better_model(
+    damage: Callable[[Path], None], make_job: MakeJob, store: JobStore, data: Path
+) -> None:
+    job = make_job(max_steps=60, evaluate_every=20, keep_snapshots=[10])
+    attempt.run(job.id)
+    registry = Registry(data / "models")
+    loss = registry.entry(Reference("toy")).card["val_loss"]
+    assert loss is not None
+    for generation in list(job.state_directory.iterdir()):
+        damage(generation)
+    before = len(job.events())
+    attempt.run(store.resume(job.id, {}).id)
+    assert job.status() == "finished"
+    (notice,) = notices(job.events(), "state_lost")
+    assert "training starts over; the model it published stays until it is beaten" in notice["text"]
+    events = job.events()[before - 1 :]
+    assert [e.data["step"] for e in events if e.event == "evaluation"] == [20, 40, 60]
+    published = [e.data for e in events if e.event == "checkpoint"]
+    latest = [one["val_loss"] for one in published if one["model"] == "toy:latest"]
+    # Bit for bit the same training: it reaches the loss again, and publishes nothing worse.
+    assert latest and all(one == loss for one in latest)
+    assert registry.entry(Reference("toy")).card["val_loss"] == loss
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_record_that_is_gone_is_told(make_job: MakeJob, store: JobStore) -> None:
+    job = make_job(max_steps=40, evaluate_every=20)
+    attempt.run(job.id)
+    store.resume(job.id, {"max_steps": 60})
+    (job.directory / "events.jsonl").unlink()
+    attempt.run(job.id)
+    (notice,) = notices(job.events(), "record_lost")
+    assert "it resumes from step 40 without it" in notice["text"]
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_baseline_that_is_damaged_is_counted_again(make_job: MakeJob, store: JobStore) -> None:
+    job = make_job(max_steps=40, evaluate_every=20)
+    attempt.run(job.id)
+    path = job.directory / "baseline.json"
+    sound = path.read_bytes()
+    for left in (b"", b"[1]", b'{"baseline": {"val_loss": "x"}, "ngram": 5}'):
+        path.write_bytes(left)
+        attempt.run(store.resume(job.id, {}).id)
+        assert job.status() == "finished"
+        assert path.read_bytes() == sound

@@ -1,10 +1,11 @@
 """The one function that the queue runs: an attempt at a job, from its lock to its outcome on disk.
 
-An attempt ends the job, or asks for another one, or waits for room on the disk. Torch is imported
-inside an attempt, so that an error of the import is counted too. Knows nothing of training.
+An attempt ends the job, or asks for another one, or pauses it. Torch is imported inside an attempt,
+so that an error of the import is counted too. Knows nothing of training.
 """
 
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,28 +13,30 @@ from typing import Literal
 
 from rq.job import Retry
 
+from models.files import is_disk_full
+from models.places import remove
 from worker import logs
 from worker.events import ErrorText
-from worker.jobs import Job, JobStore, UnknownJob
+from worker.jobs import Job, JobStore, UnknownJob, reserve
 from worker.live import LiveEvents
 from worker.queue import FOREVER, Queue
 from worker.settings import WorkerSettings
-from worker.trainer import failures, stop
-from worker.trainer.failures import Failure
+from worker.trainer import stop, tally
+from worker.trainer.failures import Death, Failure
 from worker.trainer.handover import LOCK
-
-RESERVE = 16 << 10
-"""Bytes that are reserved on disk during an attempt, for writing that the disk is full."""
 
 log = logs.logger(__name__)
 
-Ending = Literal["finished", "cancelled", "failed", "again", "paused"]
+Ending = Literal["finished", "cancelled", "failed", "again", "full", "dead"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
+    """``error`` of a job that failed, ``death`` of an attempt that died."""
+
     ending: Ending
     error: ErrorText | None = None
+    death: Death | None = None
 
 
 def run(job_id: str) -> Retry | None:
@@ -41,6 +44,15 @@ def run(job_id: str) -> Retry | None:
 
     Does nothing if the job has ended, or if another process works on it.
     """
+    try:
+        return _run(job_id)
+    except Exception:
+        # For the worker, which tells clients; RQ's own log does not reach it.
+        traceback.print_exc()
+        raise
+
+
+def _run(job_id: str) -> Retry | None:
     settings = WorkerSettings.from_environment()
     try:
         job = JobStore(settings.data.jobs).get(job_id)
@@ -55,9 +67,9 @@ def run(job_id: str) -> Retry | None:
             outcome = _attempt(job, live, settings)
             retry = _conclude(job, live, outcome)
         except OSError as error:
-            if not failures.is_disk_full(error):
+            if not is_disk_full(error):
                 raise
-            retry = _conclude(job, live, Outcome("paused"))
+            retry = _conclude(job, live, Outcome("full"))
         if job.result() is not None:
             _look_inside(job, settings)
         return retry
@@ -78,7 +90,8 @@ def _lock(job: Job) -> Iterator[bool]:
 def _attempt(job: Job, live: LiveEvents, settings: WorkerSettings) -> Outcome:
     if job.cancel_requested():
         return Outcome("cancelled")
-    (job.directory / "reserve").write_bytes(bytes(RESERVE))
+    _tidy(job)
+    reserve(job.directory)
     with stop.Stop(job) as stopping:
         try:
             from worker.trainer.session import train
@@ -95,28 +108,37 @@ def _attempt(job: Job, live: LiveEvents, settings: WorkerSettings) -> Outcome:
     return Outcome("cancelled" if reason == "cancel" else "again")
 
 
+def _tidy(job: Job) -> None:
+    """Removes files that a killed attempt left half written: only the lock's holder writes."""
+    for left in (*job.directory.glob(".*"), *job.state_directory.glob(".*")):
+        remove(left)
+
+
 def _outcome_of(error: Exception, job: Job) -> Outcome:
     """How an attempt ends that raised an error."""
     if isinstance(error, Failure):
         return Outcome("failed", error.error)
-    if failures.is_disk_full(error):
+    if is_disk_full(error):
         log.warning("job %s: the disk is full", job.id)
-        return Outcome("paused")
+        return Outcome("full")
     log.error("job %s: an attempt ended with an error", job.id, exc_info=error)
-    if failures.count_death(job) < failures.MAX_DEATHS:
-        return Outcome("again")
-    is_memory = failures.is_out_of_memory(error)
-    return Outcome("failed", failures.OUT_OF_MEMORY if is_memory else failures.FAILED)
+    return Outcome("dead", death=Death.by_error(error))
 
 
 def _conclude(job: Job, live: LiveEvents, outcome: Outcome) -> Retry | None:
-    (job.directory / "reserve").unlink(missing_ok=True)
+    again = Retry(max=FOREVER, enqueue_at_front=True)
     match outcome.ending:
+        case "again" | "full" | "dead" if job.cancel_requested():
+            live.publish(job.id, job.finish("cancelled"))
         case "again":
-            return Retry(max=FOREVER, enqueue_at_front=True)
-        case "paused":
-            _pause(job)
-        case status:
+            # Whether the worker asked for it, only the worker knows: it records the end.
+            return again
+        case "full":
+            tally.wait_for_room(job)
+        case "dead":
+            assert outcome.death
+            return again if tally.count(job, live, outcome.death) else None
+        case "finished" | "cancelled" | "failed" as status:
             live.publish(job.id, job.finish(status, outcome.error))
     return None
 
@@ -141,12 +163,3 @@ def _look_inside(job: Job, settings: WorkerSettings) -> None:
         return
     except Exception as error:
         log.warning("job %s: cannot analyse its cells: %r", job.id, error)
-
-
-def _pause(job: Job) -> None:
-    """Leaves the job to the reconciler, which puts it back once there is room."""
-    try:
-        job.set_running({**job.running(), "paused": failures.DISK_FULL})
-    except OSError as error:
-        # Clients then see it as queued; it is tried again all the same.
-        log.warning("job %s: cannot write that it is paused: %s", job.id, error)

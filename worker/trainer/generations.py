@@ -56,6 +56,11 @@ def save(root: Path, tensors: dict[str, "Tensor"], rest: "TrainerState") -> None
 
 def load(root: Path) -> Iterator[tuple[dict[str, "Tensor"], "TrainerState"]]:
     """Tensors and rest of the sound generations, the newest first."""
+    return (found for found in load_all(root) if found is not None)
+
+
+def load_all(root: Path) -> Iterator[tuple[dict[str, "Tensor"], "TrainerState"] | None]:
+    """Tensors and rest of every generation, the newest first; None for a damaged one."""
     from safetensors import SafetensorError
     from safetensors.torch import load as parse
 
@@ -64,10 +69,11 @@ def load(root: Path) -> Iterator[tuple[dict[str, "Tensor"], "TrainerState"]]:
         try:
             described = json.loads((directory / "rest.json").read_bytes())
             data = (directory / "tensors.safetensors").read_bytes()
-            if hashlib.sha256(data).hexdigest() == described["sha256"]:
-                yield parse(data), described["rest"]
+            is_sound = hashlib.sha256(data).hexdigest() == described["sha256"]
+            found = (parse(data), described["rest"]) if is_sound else None
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
-            continue
+            found = None
+        yield found
 
 
 def discard_newest(root: Path) -> None:

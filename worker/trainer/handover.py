@@ -1,7 +1,10 @@
-"""Environment variables that a worker hands to its horse. Knows no value of theirs."""
+"""What a worker and its horse tell each other: variables and an exit code. Knows no value."""
 
 LOCK = "CHARLOOM_LOCK"
 """The descriptor of the job's lock, which the horse inherits."""
 
 WORKER_PID = "CHARLOOM_WORKER_PID"
 """The worker's process id."""
+
+REDIS_LOST = 75
+"""Exit code of a horse whose job Redis lost on the way: it is no fault of the job."""

@@ -9,7 +9,7 @@ import os
 import sys
 
 from worker.tether import die_with
-from worker.trainer.handover import WORKER_PID
+from worker.trainer.handover import REDIS_LOST, WORKER_PID
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def perform() -> None:
             logs.logger("worker.trainer.horse").warning(
                 "job %s: Redis lost it on the way: %s", job_id, error
             )
-            sys.exit(1)
+            sys.exit(REDIS_LOST)
         execution._job = job
         worker.execution = execution
         worker.main_work_horse(job, worker.queues[0])

@@ -37,6 +37,7 @@ class Journal:
         self._job = job
         self._live = live
         self._events = EventLog(job.directory)
+        self._first_id = self._events.last_id
         # Without ``paused``: the job runs again.
         self._running: Running = {
             "started_at": before.get("started_at") or timestamp(),
@@ -51,6 +52,16 @@ class Journal:
         """Changes parts of ``running.json``."""
         self._running.update(changes)
         self._job.set_running(self._running)
+
+    @property
+    def has_events(self) -> bool:
+        """Whether anything was told before this attempt."""
+        return self._first_id > 0
+
+    @property
+    def was_saved(self) -> bool:
+        """Whether an earlier attempt saved its state, as it does at an evaluation."""
+        return any(event.event == "evaluation" for event in self._job.events())
 
     def rewind(self, step: int) -> None:
         """Continues from a step: the history is that up to it, and the next progress is told."""

@@ -7,6 +7,7 @@ of steps.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
@@ -18,6 +19,7 @@ from models.options import TrainingOptions
 from models.text.corpus import Corpus, Scan, ScanReport
 from models.training.planning import Plan, TooLarge, make_plan
 from models.training.trainer import Trainer, new_network
+from worker import logs
 from worker.clock import timestamp
 from worker.corpora import CorpusStore
 from worker.devices import Device, DeviceStore
@@ -31,6 +33,10 @@ from worker.trainer.journal import Journal
 
 BYTES_PER_PARAMETER = 48
 """Disk that a job needs: weights and moments three times, and a checkpoint as often."""
+
+REPAIRED = "files made from the corpus were damaged: they were made again from the text"
+
+log = logs.logger(__name__)
 
 
 class _PlanFile(TypedDict):
@@ -82,23 +88,30 @@ class JobPlan:
     def seed(self) -> int:
         return self.plan.training.seed
 
-    def take_up(self) -> Trainer:
+    def take_up(self) -> tuple[Trainer, int]:
         """A trainer in the newest sound state of the job, else at its beginning.
+
+        Returns:
+            The trainer, and the number of newer states, which are damaged.
 
         Raises:
             Failure: the model to continue from cannot be.
         """
-        for tensors, rest in generations.load(self.job.state_directory):
+        damaged = 0
+        for state in generations.load_all(self.job.state_directory):
             trainer = self._new_trainer()
             try:
-                trainer.load_state_dict(tensors, rest)
-            except (KeyError, RuntimeError):
-                continue
-            return trainer
+                if state is not None:
+                    trainer.load_state_dict(*state)
+                    return trainer, damaged
+            except (KeyError, TypeError, ValueError, RuntimeError):
+                # Of another network, as a hand may leave it.
+                pass
+            damaged += 1
         trainer = self._new_trainer()
         if self.origin is not None:
             trainer.network.load_state_dict(self._weights_of(self.origin))
-        return trainer
+        return trainer, damaged
 
     def _new_trainer(self) -> Trainer:
         training = self.plan.training
@@ -126,11 +139,17 @@ def prepare(job: Job, place: Workplace, journal: Journal) -> JobPlan:
         Failure: it cannot be trained.
         UnknownCorpus: its corpus was deleted.
         CorpusError: its corpus cannot be read as the options say.
+        DamagedCorpus: its text is not the one that was sent.
     """
-    asked = TrainingOptions.from_json(job.spec["options"])
+    try:
+        asked = TrainingOptions.from_json(job.spec["options"])
+    except ValueError as error:
+        raise Failure("The options of the job are damaged", f"{error}: start a new job.") from None
     corpus_id = job.spec["corpus_id"]
     # For the encoded text, until the network's size is known.
     journal.update(needs_bytes=2 * place.corpora.size(corpus_id))
+    if place.corpora.verify(corpus_id, asked.symbols):
+        journal.notice({"code": "corpus_repaired", "text": REPAIRED})
     scan = place.corpora.scan(corpus_id, asked.symbols)
     plan, origin = _decide(job, asked, scan, place, journal)
     options = {**job.spec["options"], **plan.resolved}
@@ -151,12 +170,17 @@ def _decide(
     """The plan, and the digest of the model to continue from, if any; both kept."""
     path = job.directory / "plan.json"
     options = job.spec["options"]
-    if not path.exists():
+    decided = _decided(path)
+    if decided is None:
+        if generations.newest_step(job.state_directory):
+            raise Failure(
+                "The plan of the job is damaged",
+                "Its saved state fits no other: start a new job. What it published stays.",
+            )
         plan, origin = _new_plan(asked, scan, place)
     else:
-        saved: _PlanFile = json.loads(path.read_bytes())
-        plan, origin = Plan.from_json(saved["plan"]), saved["init_from"]
-        if saved["asked"] == options:
+        known, plan, origin = decided
+        if known == options:
             return plan, origin
         plan = _raise_limits(plan, options, scan, place.device)
     kept: _PlanFile = {"asked": options, "plan": plan.to_json(), "init_from": origin}
@@ -164,6 +188,18 @@ def _decide(
     for notice in plan.notices:
         journal.notice(NoticeData(code=notice["code"], text=notice["text"]))
     return plan, origin
+
+
+def _decided(path: Path) -> tuple[Mapping[str, Any], Plan, str | None] | None:
+    """The options, the plan and the origin that were decided; None if they cannot be read."""
+    try:
+        saved: _PlanFile = json.loads(path.read_bytes())
+        return saved["asked"], Plan.from_json(saved["plan"]), saved["init_from"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.error("the plan of job %s is damaged: %r", path.parent.name, error)
+        return None
 
 
 def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Plan, str | None]:

@@ -5,10 +5,14 @@ A checkpoint is published before the event that says so. Knows no optimizer and 
 
 import copy
 import json
+import math
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
+from pydantic import with_config
+from typing_extensions import TypedDict
 
 from models.checkpoints.card import BaselineFigures, Card
 from models.checkpoints.format import MAX_LINES, VALIDATION_BYTES, Checkpoint
@@ -25,6 +29,8 @@ from models.training.network import CharNetwork
 from models.training.trainer import VALIDATION_LIMIT, evaluate
 from models.units import bits
 from worker.clock import timestamp
+from worker.job_files import NGramFigures
+from worker.records import RECORD, DamagedRecord, Records
 from worker.trainer import memorisation
 from worker.trainer.baseline import CountedBaseline
 from worker.trainer.device import device_name
@@ -32,6 +38,17 @@ from worker.trainer.journal import Journal
 from worker.trainer.plan import JobPlan
 
 SAMPLE_LENGTH = 400
+
+
+@with_config(RECORD)
+class _Counted(TypedDict):
+    """``baseline.json``: the figures, and the digest of the published n-gram model."""
+
+    baseline: NGramFigures
+    ngram: str
+
+
+_BASELINES = Records(_Counted)
 
 
 class Publisher:
@@ -45,8 +62,8 @@ class Publisher:
         self._baseline_file = plan.job.directory / "baseline.json"
         self._lines = line_hashes(plan.corpus, MAX_LINES)
         self._card = _card(plan)
-        if self._baseline_file.exists():
-            self._card |= cast(Card, json.loads(self._baseline_file.read_bytes()))
+        self._floor = self._published_loss()
+        self._card |= _counted(self._baseline_file)
 
     @property
     def baseline(self) -> BaselineFigures | None:
@@ -69,7 +86,12 @@ class Publisher:
         self._amend()
 
     def publish_best(self, network: CharNetwork, step: int, val_loss: float) -> None:
-        """Publishes a checkpoint as ``latest``; another job's stays under the id of that job."""
+        """Publishes a checkpoint as ``latest``; another job's stays under the id of that job.
+
+        Not instead of a better one of this job, whose training may have had to start over.
+        """
+        if val_loss > self._floor:
+            return
         self._models.keep_latest(self._job.model, besides=self._job.id)
         self._publish(LATEST, self._checkpoint(network, step, val_loss))
 
@@ -127,6 +149,14 @@ class Publisher:
             pass
         return None
 
+    def _published_loss(self) -> float:
+        try:
+            card = self._models.entry(Reference(self._job.model)).card
+        except (UnknownModel, CheckpointError):
+            return math.inf
+        loss = card.get("val_loss") if card.get("job_id") == self._job.id else None
+        return math.inf if loss is None else loss
+
     def _checkpoint(self, network: CharNetwork, step: int, val_loss: float) -> Checkpoint:
         config, corpus = self._plan.plan.config, self._plan.corpus
         weights = _weights(network)
@@ -158,6 +188,14 @@ class Publisher:
         )
 
 
+def _counted(path: Path) -> Card:
+    """The baseline that an earlier attempt counted; without one that is sound, it is counted."""
+    try:
+        return cast(Card, _BASELINES.read(path) or {})
+    except DamagedRecord:
+        return {}
+
+
 def _card(plan: JobPlan) -> Card:
     """The parts of a card that all checkpoints of a job share."""
     report = plan.report
@@ -181,7 +219,7 @@ def sample(
     network: CharNetwork, vocabulary: Vocabulary, prime: str, temperature: float, seed: int
 ) -> str:
     """A text that begins with the prime, without the characters that the network does not know."""
-    known = "".join(c for c in vocabulary.normalise(prime) if _knows(vocabulary, c))
+    known = "".join(c for c in vocabulary.as_read(prime) if _knows(vocabulary, c))
     options = SampleOptions(seed=seed, temperature=temperature, length=SAMPLE_LENGTH)
     ids = generate(network, vocabulary.start_id, vocabulary.encode(known), options)
     chosen = np.fromiter(ids, dtype=np.int64)

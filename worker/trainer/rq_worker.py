@@ -1,8 +1,8 @@
 """RQ in one place: a worker that takes jobs from Redis and starts a process for each.
 
-It never imports torch: it starts a fresh interpreter for each job, which inherits the job's lock.
-So from the moment that a job is taken until its process is dead, the kernel says that a process
-works on it. Knows RQ and its surprises, and nothing of training.
+It never imports torch: it holds a job's lock and starts a fresh interpreter, which inherits it. So
+from the moment that a job is taken until its end is recorded, the kernel says that a process works
+on it. Knows RQ and its surprises, and nothing of training.
 
 Every method of RQ's that is overridden, what RQ's own does, and why that would not do here. RQ is
 pinned; ``tests/worker/test_rq_worker.py`` fails where a release changes one of these.
@@ -33,12 +33,15 @@ TrainingWorker, of rq.SpawnWorker:
     fork_work_horse(job, queue)
         Starts the process with its source code and the connection in its arguments.
         ``ps`` would show the password of Redis, and the process would not inherit the lock.
+    wait_for_horse()
+        Waits for the end of the process.
+        Meanwhile its last words are kept, and one that hangs or ignores a cancel is killed.
     setup_work_horse_signals()
         Lets SIGTERM kill the process that trains.
         ``worker.trainer.stop`` has set its signals: it saves its state first.
     handle_work_horse_killed(job, retpid, ret_val, rusage)
         Logs that the process was killed.
-        A job that kills its process again and again must fail at last.
+        RQ calls it for some ends only: what follows from any is decided after ``execute_job``.
     handle_warm_shutdown_request()
         Nothing: the worker waits for the end of its job.
         A job takes hours: its process is asked to save its state and exit.
@@ -90,15 +93,16 @@ from rq.executions import Execution
 from rq.job import Job as RQJob
 from rq.utils import import_attribute, now
 
-from models.errors import Invalid
+from models.errors import CharloomError, Invalid
 from worker import logs
-from worker.jobs import JobStore, UnknownJob
+from worker.jobs import Job, JobStore, UnknownJob
 from worker.queue import FORMER_FUNCTIONS, FUNCTION, NAME, Queue
-from worker.reconciler import LOST_SECONDS, Reconciler
+from worker.reconciler import LOST_SECONDS, Reconciler, is_due
 from worker.settings import WorkerSettings
 from worker.trainer import handover, stop
-from worker.trainer.failures import KILLED, MAX_DEATHS, count_death
-from worker.trainer.handover import LOCK
+from worker.trainer.aftermath import Aftermath
+from worker.trainer.failures import Death
+from worker.trainer.overseer import Overseer
 
 SPIN = "2000"
 """How long torch's threads spin while they wait for each other, unless the environment says.
@@ -115,6 +119,14 @@ log = logs.logger(__name__)
 
 class ForeignFunction(Invalid):
     """The queue names a function that is not the worker's."""
+
+
+class SpawnError(CharloomError):
+    """The system did not start the process of a job."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.death = Death.by_spawning(error)
 
 
 class TrainingJob(RQJob):
@@ -163,9 +175,9 @@ class TrainingWorker(SpawnWorker):
             connection=connection,
             job_class=TrainingJob,
             serializer="json",
-            worker_ttl=20,
+            worker_ttl=17,
             job_monitoring_interval=5,
-            maintenance_interval=5,
+            maintenance_interval=2,
             log_job_description=False,
             prepare_for_work=not is_horse,
         )
@@ -173,6 +185,8 @@ class TrainingWorker(SpawnWorker):
         self._charloom = Queue(settings.redis_url)
         self._reconciler = Reconciler(self._charloom, self._store)
         self._redis_away = False
+        self._lock: int | None = None
+        self._overseer: Overseer | None = None
 
     @property
     def told_to_stop(self) -> bool:
@@ -180,32 +194,64 @@ class TrainingWorker(SpawnWorker):
 
     def execute_job(self, job: RQJob, queue: RQQueue) -> None:
         with logs.about(job_id=job.id):
-            log.info("job %s: taken", job.id)
-            began = time.monotonic()
             try:
-                super().execute_job(job, queue)
+                with self._taken(job.id) as taken:
+                    if taken is not None:
+                        self._work_on(taken, job, queue)
             except redis.RedisError as error:
                 # The job is on disk, with all its progress.
                 log.warning("job %s: cannot tell Redis that it ended: %s", job.id, error)
                 raise StopRequested from None
-            finally:
-                # After an error the horse may live on, and share the machine with the next.
-                if self._horse_pid:
-                    self.kill_horse()
-                    self.wait_for_horse()
-                    self._horse_pid = 0
-                outcome = self._outcome(job.id)
-                log.info("job %s: %s after %.0f s", job.id, outcome, time.monotonic() - began)
 
-    def _outcome(self, job_id: str) -> str:
+    @contextmanager
+    def _taken(self, job_id: str) -> Iterator[Job | None]:
+        """A job whose lock is held during the block; None if it is not to be worked on now."""
         try:
-            return self._store.get(job_id).status()
+            job = self._store.get(job_id)
+            with job.lock_file() as self._lock:
+                if self._lock is None or not is_due(job):
+                    self._charloom.put_aside(job_id)
+                    yield None
+                elif job.result() is not None:
+                    self._charloom.forget(job_id)
+                    yield None
+                else:
+                    yield job
         except UnknownJob:
-            return "not on this disk"
+            log.warning("job %s is not on this disk", job_id)
+            self._charloom.forget(job_id)
+            yield None
+
+    def _work_on(self, ours: Job, job: RQJob, queue: RQQueue) -> None:
+        log.info("job %s: taken", job.id)
+        began = time.monotonic()
+        aftermath = Aftermath(ours, self._charloom)
+        try:
+            if aftermath.begin():
+                super().execute_job(job, queue)
+        except SpawnError as error:
+            with self.connection.pipeline() as pipe:
+                self.cleanup_execution(job, pipe, self.execution)
+                pipe.execute()
+            aftermath.death = error.death
+        finally:
+            # After an error the horse may live on, and share the machine with the next.
+            if self._horse_pid:
+                self.kill_horse()
+                self.wait_for_horse()
+                self._horse_pid = 0
+            if self._overseer:
+                aftermath.status = self._overseer.status
+                aftermath.death = Death.of_process(aftermath.status, self._overseer.printed)
+                self._overseer.close()
+                self._overseer = None
+            aftermath.settle(is_excused=self.told_to_stop)
+            log.info("job %s: %s after %.0f s", job.id, ours.status(), time.monotonic() - began)
 
     def fork_work_horse(self, job: RQJob, queue: RQQueue) -> None:
         """Starts the horse, which inherits the job's lock."""
-        assert self.execution is not None
+        assert self.execution is not None and self._lock is not None
+        os.set_inheritable(self._lock, True)
         environment = (
             {"GOMP_SPINCOUNT": SPIN}
             | os.environ
@@ -214,33 +260,39 @@ class TrainingWorker(SpawnWorker):
                 "RQ_JOB_ID": job.id,
                 "RQ_EXECUTION_ID": self.execution.id,
                 handover.WORKER_PID: str(os.getpid()),
+                handover.LOCK: str(self._lock),
             }
         )
-        with self._lock(job.id) as descriptor:
-            if descriptor is not None:
-                os.set_inheritable(descriptor, True)
-                environment[LOCK] = str(descriptor)
+        output, its_output = os.pipe()
+        try:
             self._horse_pid = os.posix_spawn(
                 sys.executable,
                 [sys.executable, "-m", "worker.trainer.horse"],
                 environment,
+                file_actions=[(os.POSIX_SPAWN_DUP2, its_output, 2)],
                 setpgroup=0,
                 # Blocked until the horse handles them: they would kill it.
                 setsigmask=stop.SHUTDOWN,
             )
+        except OSError as error:
+            os.close(output)
+            raise SpawnError(error) from None
+        finally:
+            os.close(its_output)
+        ours = self._store.get(job.id)
+        self._overseer = Overseer(self._horse_pid, output, lambda: self._reason(ours))
         if self._stop_requested:
             self.handle_warm_shutdown_request()
 
-    @contextmanager
-    def _lock(self, job_id: str) -> Iterator[int | None]:
-        """The job's lock, for a moment; None if another process has it or there is no such job."""
-        try:
-            job = self._store.get(job_id)
-        except UnknownJob:
-            yield None
-        else:
-            with job.lock_file() as descriptor:
-                yield descriptor
+    def _reason(self, job: Job) -> stop.Reason | None:
+        """Why the horse should put its job down."""
+        if job.cancel_requested():
+            return "cancel"
+        return "shutdown" if self._stop_requested else None
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
+        """Waits, and passes on what the horse prints; kills it if need be."""
+        return self._overseer.wait() if self._overseer else super().wait_for_horse()
 
     def setup_work_horse_signals(self) -> None:
         """Leaves the signals as ``worker.trainer.stop`` set them."""
@@ -248,20 +300,10 @@ class TrainingWorker(SpawnWorker):
     def handle_work_horse_killed(
         self, job: RQJob, retpid: int | None, ret_val: int | None, rusage: Any
     ) -> None:
-        """Counts a death that the horse could not count itself; the third one fails the job."""
-        if ret_val is None or not os.WIFSIGNALED(ret_val):
-            return
-        number = os.WTERMSIG(ret_val)
-        log.warning("job %s: its process was killed by %s", job.id, signal.Signals(number).name)
-        if number in stop.SHUTDOWN:
-            return
-        try:
-            ours = self._store.get(job.id)
-        except UnknownJob:
-            return
-        with ours.lock() as held:
-            if held and ours.result() is None and count_death(ours) >= MAX_DEATHS:
-                self._charloom.events.publish(ours.id, ours.finish("failed", KILLED))
+        """Logs it; whatever end it came to, the job is dealt with afterwards."""
+        if ret_val is not None and os.WIFSIGNALED(ret_val):
+            name = signal.Signals(os.WTERMSIG(ret_val)).name
+            log.warning("job %s: its process was killed by %s", job.id, name)
 
     def handle_warm_shutdown_request(self) -> None:
         """Asks the horse to save its state and exit."""

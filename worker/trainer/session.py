@@ -11,7 +11,7 @@ from pathlib import Path
 
 from models.text.cleaning import CorpusError
 from models.training.trainer import Diverged, Evaluation, Progress, Trainer
-from worker.corpora import CorpusDamaged, UnknownCorpus
+from worker.corpora import DamagedCorpus, UnknownCorpus
 from worker.jobs import Job
 from worker.live import LiveEvents
 from worker.settings import WorkerSettings
@@ -50,8 +50,8 @@ def train(job: Job, live: LiveEvents, settings: WorkerSettings, stop: Stop) -> R
         return TrainingSession(plan, journal, Publisher(plan, journal), stop).run()
     except UnknownCorpus:
         raise Failure("The corpus is gone", "Upload it again and start a new job.") from None
-    except CorpusDamaged:
-        raise Failure("The corpus is damaged", "Upload it again and resume the job.") from None
+    except DamagedCorpus as error:
+        raise Failure("The corpus is damaged", str(error)) from None
     except CorpusError as error:
         raise Failure("The text cannot be trained on", str(error)) from None
 
@@ -71,7 +71,8 @@ class TrainingSession:
 
     def run(self) -> Reason | None:
         """Trains from the newest state, as ``train`` does; raises what it raises."""
-        trainer = self._plan.take_up()
+        trainer, damaged = self._plan.take_up()
+        self._tell_damage(trainer.step, damaged)
         self._journal.rewind(trainer.step)
         self._begin_baseline()
         while True:
@@ -83,6 +84,19 @@ class TrainingSession:
             # error's traceback holds it.
             del trainer
             trainer = self._roll_back(diverged)
+
+    def _tell_damage(self, step: int, damaged: int) -> None:
+        """Says what a resume did not find as it was left."""
+        if damaged and step:
+            text = f"the newest saved state is damaged: training resumes from step {step:,}"
+            self._journal.notice({"code": "state_damaged", "text": text})
+        elif damaged or (not step and self._journal.was_saved):
+            lost = "all saved states are damaged" if damaged else "the saved state is gone"
+            text = f"{lost}: training starts over; the model it published stays until it is beaten"
+            self._journal.notice({"code": "state_lost", "text": text})
+        elif step and not self._journal.has_events:
+            text = f"the record of the training is gone: it resumes from step {step:,} without it"
+            self._journal.notice({"code": "record_lost", "text": text})
 
     def _train(self, trainer: Trainer) -> Reason | None:
         saver = _StateSaver(self._states)
@@ -162,7 +176,7 @@ class TrainingSession:
             )
         # The newest state may hold the beginning of it.
         generations.discard_newest(self._states)
-        trainer = self._plan.take_up()
+        trainer, _ = self._plan.take_up()
         step = trainer.step
         text = f"{diverged.error}: back to step {step:,}, with half the rate"
         self._journal.notice({"code": DIVERGED, "text": text, "step": step})

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict
 
+from app.engine.callers import Caller
 from app.http.bodies import read_json
-from app.http.problems import Problem
+from app.http.problems import RETRY_SECONDS, Problem
 from app.http.validation import validated
 from app.routes.texts import Opened, Texts, derived_seed, draw_seed
 from app.schemas.common import MAX_SEED, Fields
@@ -63,8 +64,8 @@ def sample_query(*, model: str, seed: int | None, **fields: Any) -> SampleQuery:
     return validated(SampleQuery, asked)
 
 
-async def open_texts(texts: Texts, fields: SampleQuery, count: int) -> list[Opened]:
-    """Starts texts whose seeds follow from the first one's; the caller closes their readers.
+async def open_texts(texts: Texts, fields: SampleQuery, count: int, caller: Caller) -> list[Opened]:
+    """Starts texts whose seeds follow from the first one's; whoever calls closes their readers.
 
     Raises:
         Exception: as ``Texts.open``; none is open then.
@@ -74,7 +75,7 @@ async def open_texts(texts: Texts, fields: SampleQuery, count: int) -> list[Open
     try:
         for index in range(count):
             one = fields.model_copy(update={"seed": derived_seed(seed, index)})
-            opened.append(await texts.open(one))
+            opened.append(await texts.open(one, caller=caller))
     except BaseException:
         close(opened)
         raise
@@ -93,6 +94,13 @@ def failure(opened: Opened) -> Problem | None:
     if opened.reader.finish_reason == "shutdown":
         return Problem(
             503, "shutting_down", "the server is shutting down", headers={"Retry-After": "5"}
+        )
+    if opened.reader.gave_way:
+        return Problem(
+            503,
+            "server_full",
+            "the text was read too slowly for a full server: read it as it comes",
+            headers={"Retry-After": RETRY_SECONDS},
         )
     return Problem(422, "not_finite", "the network's output overflowed: try another prompt")
 

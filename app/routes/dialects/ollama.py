@@ -14,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field, field_validator
 
+from app.engine.callers import caller_of
 from app.http.bodies import json_body, read_json
 from app.http.problems import Problem, unprocessable
 from app.http.streaming import ClosingResponse
@@ -37,7 +38,6 @@ from app.routes.services import ServicesDep
 from app.routes.texts import Opened
 from app.schemas.common import Unknown
 from app.schemas.texts import MAX_BODY, MAX_PRIME, MAX_STOP, MAX_STOPS, SampleQuery
-from models.checkpoints.card import created_at
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Entry
 from models.json_lines import one_line
@@ -188,7 +188,7 @@ def _model(entry: Entry) -> OllamaModel:
     return {
         "name": entry.reference.full,
         "model": entry.reference.full,
-        "modified_at": created_at(entry.card) or _NEVER,
+        "modified_at": entry.card.get("created_at") or _NEVER,
         "size": 4 * entry.config.parameters(),
         "digest": entry.digest,
         "details": _details(entry),
@@ -238,7 +238,7 @@ async def show_model(request: Request, services: ServicesDep) -> OllamaModelDeta
             f"{kind}.vocab_size": entry.config.vocabulary_size,
         },
         "capabilities": ["completion"],
-        "modified_at": created_at(entry.card) or _NEVER,
+        "modified_at": entry.card.get("created_at") or _NEVER,
     }
 
 
@@ -260,7 +260,8 @@ async def generate(request: Request, services: ServicesDep) -> Response:
         reference = Reference.from_client(fields.model)
         await services.loaded.get(reference)
         return JSONResponse(_last_line(reference.full, "load"))
-    (opened,) = await open_texts(services.texts, fields.sample(options), 1)
+    query, caller = fields.sample(options), caller_of(request.scope)
+    (opened,) = await open_texts(services.texts, query, 1, caller)
     generation = Generation(opened, began)
     if fields.stream:
         return ClosingResponse(generation.lines(), NDJSON, opened.headers, lambda: close([opened]))

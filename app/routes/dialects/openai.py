@@ -16,6 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field, field_validator
 
+from app.engine.callers import caller_of
 from app.http.bodies import json_body
 from app.http.negotiation import EVENTS
 from app.http.problems import Problem, unprocessable
@@ -217,9 +218,10 @@ async def complete(request: Request, services: ServicesDep) -> Response:
     """`max_tokens` counts characters; the default is 1000. Unsupported fields are ignored."""
     fields = await received(request, CompletionRequest)
     _check_size(fields)
-    completion = Completion(fields, await open_texts(services.texts, fields.sample(), fields.n))
+    caller = caller_of(request.scope)
+    opened = await open_texts(services.texts, fields.sample(), fields.n, caller)
+    completion = Completion(fields, opened)
     if fields.stream:
-        opened = completion.opened
         return ClosingResponse(
             completion.events(), EVENTS, opened[0].headers, lambda: close(opened)
         )

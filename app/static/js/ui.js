@@ -117,10 +117,10 @@ export function ago(date, now = Date.now()) {
   return relative.format(Math.round(seconds / size), name);
 }
 
-/** A time element: how long ago, with the date as its tooltip. */
+/** A time element: how long ago, with the date as its tooltip; a dash if there is no date. */
 export function when(timestamp) {
-  if (!timestamp) return el("span", {}, UNKNOWN);
-  const date = new Date(timestamp);
+  const date = new Date(typeof timestamp === "string" ? timestamp : Number.NaN);
+  if (Number.isNaN(date.getTime())) return el("span", {}, UNKNOWN);
   return el("time", { datetime: timestamp, title: dates.format(date) }, ago(date));
 }
 
@@ -148,6 +148,17 @@ export const spoken = (char) => NAMES[char] ?? (/^[\p{C}]$/u.test(char) ? code(c
 const code = (char) => `U+${char.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
 
 // Pieces of a page
+
+/** Draws each item; where that fails, `instead` draws it, and the others stay as they are. */
+export const drawn = (items, draw, instead) =>
+  items.map((item) => {
+    try {
+      return draw(item);
+    } catch (error) {
+      reportError(error);
+      return instead(item);
+    }
+  });
 
 /** The top of a view: its title and its purpose. */
 export function heading(title, lead) {
