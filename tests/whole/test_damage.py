@@ -248,10 +248,12 @@ def _check_sound(client: httpx2.Client) -> None:
 
 
 @EVERY
-def test_a_damaged_job_hides_no_other_and_is_deleted(data: Path, every: int) -> None:
+def test_a_damaged_job_hides_no_other_and_is_deleted(
+    data: Path, redis_url: str, every: int
+) -> None:
     damaged = _damaged_jobs(data, every)
     assert len(damaged) > 100 / every
-    with serve(data) as client:
+    with serve(data, redis_url) as client:
         _check_shared(client)
         _check_sound(client)
         listed = _listed(client, "jobs")
@@ -304,7 +306,8 @@ def test_a_damaged_model_hides_no_other_and_another_is_served(data: Path, every:
             assert sampled.headers["x-model-digest"] == digest, case
             assert client.get(own).json()["digest"] == digest, case
             assert client.get(f"{own}/history").status_code == 200, case
-            assert client.get(f"{own}/cells").status_code in (200, 202), case
+            # More searches than the server takes at once are put off.
+            assert client.get(f"{own}/cells").status_code in (200, 202, 503), case
             read = client.post(f"{own}/inspect", json={"text": "a", "unknown": "skip"})
             assert read.json()["digest"] == digest, case
             scored = client.post("/score", json={"models": [model], "text": "aaa"})
@@ -321,7 +324,7 @@ def test_a_damaged_model_hides_no_other_and_another_is_served(data: Path, every:
 
 @EVERY
 def test_a_damaged_corpus_hides_no_other_and_is_mended_or_deleted(data: Path, every: int) -> None:
-    damaged = _damaged_corpora(data, every)
+    damaged, store = _damaged_corpora(data, every), CorpusStore(data / "corpora")
     with serve(data) as client:
         _check_shared(client)
         _check_sound(client)
@@ -337,7 +340,8 @@ def test_a_damaged_corpus_hides_no_other_and_is_mended_or_deleted(data: Path, ev
             assert client.post("/corpora", content=text).status_code == 201, case
             mended = client.get(f"/corpora/{corpus_id}").json()
             assert (mended["damaged"], mended["bytes"]) == ([], len(text)), case
-            again = CorpusStore(data / "corpora").open(corpus_id, "characters", 0.1)
+            store.verify(corpus_id, "characters")
+            again = store.open(corpus_id, "characters", 0.1)
             assert len(again.train) + len(again.validation) == len(text), case
             assert client.delete(f"/corpora/{corpus_id}").status_code == 204, case
 
@@ -358,7 +362,8 @@ def test_what_all_share_may_be_damaged(data: Path, name: str) -> None:
         _check_sound(client)
         keyed = {"Idempotency-Key": "key"}
         again = client.post("/train?model=other", content=TEXT, headers=keyed)
-        assert again.status_code == 202
+        # Of a key that still names its job, this is another request.
+        assert again.status_code in (202, 422)
         assert client.post("/models/imported", content=_archive(client)).status_code == 201
 
 
