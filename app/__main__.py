@@ -197,12 +197,9 @@ def main() -> None:
     host, port = listener.getsockname()[:2]
     log.info("listening on %s port %d", host, port)
     try:
-        server = Server(create_app(settings))
-        server.run(sockets=[listener])
+        Server(create_app(settings)).run(sockets=[listener])
     except KeyboardInterrupt:
         return
-    if not server.started:
-        sys.exit(1)
 
 
 if __name__ == "__main__":
