@@ -93,7 +93,7 @@ def install(
         name = directory.name
         try:
             card = json.loads((directory / "card.json").read_text("utf-8"))
-            date = str(card.get("created_at", ""))
+            date = str(card.get("created_at") or "")
             if name in known and date <= known[name]:
                 continue
             if _is_wanted(registry, name, is_known=name in known):

@@ -119,15 +119,17 @@ class Home:
     def _newest_first(self, digests: Iterable[str]) -> list[str]:
         """Sorts digests by when their checkpoints were made, sound ones first."""
 
-        def age(digest: str) -> tuple[bool, str, int, int]:
+        def age(digest: str) -> tuple[bool, str, int, float, int]:
             stored = StoredCheckpoint(self.directory / digest)
-            made_at = stored.signature()[0]
+            manifest = stored.signature()[0]
+            written = manifest[1] if manifest else 0
             try:
-                card = stored.examine()[1]
+                card = stored.card()
+                stored.check()
             except CheckpointError:
-                return False, "", made_at[1] if made_at else 0, 0
-            step = card.get("step") or 0
-            return True, card.get("created_at") or "", made_at[1] if made_at else 0, step
+                return False, "", written, 0, 0
+            # The last: a card is published again when there is more to say.
+            return True, card.get("created_at") or "", written, card.get("step") or 0, len(card)
 
         return sorted(digests, key=age, reverse=True)
 

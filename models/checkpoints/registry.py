@@ -72,8 +72,8 @@ class Registry:
         self._soundness = Soundness()
 
     @property
-    def damaged(self) -> set[str]:
-        """Digests of checkpoints that this process found damaged."""
+    def damaged(self) -> set[Path]:
+        """Directories of checkpoints that this process found damaged."""
         return self._soundness.damaged
 
     def publish(

@@ -67,14 +67,14 @@ def test_which_key_is_sent(set_: dict[str, str], own: bool, key: str | None) -> 
 
 
 def test_a_key_opens_a_service_that_wants_one(models: Path) -> None:
-    with serve(models, api_keys="sesame:sample") as locked:
+    with serve(models, api_keys="open-sesame:sample") as locked:
         url = str(locked.base_url)
         refused = charloom("models", "--url", url)
         assert (
             refused.returncode == 1
             and "needs an API key; set CHARLOOM_API_KEY, or enter it with --key" in refused.stderr
         )
-        done = charloom("models", "--url", url, CHARLOOM_API_KEY="sesame")
+        done = charloom("models", "--url", url, CHARLOOM_API_KEY="open-sesame")
         assert done.returncode == 0 and "toy:v1" in done.stdout
         wrong = charloom("models", "--url", url, CHARLOOM_API_KEY="barley")
         assert wrong.returncode == 1 and "barley" not in wrong.stderr
