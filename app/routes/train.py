@@ -13,7 +13,7 @@ from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import query_fields
 from app.http.validation import repeated_fields, validated
 from app.routes import feasibility
-from app.routes.services import Services, ServicesDep
+from app.routes.services import Services, ServicesDep, in_redis
 from app.schemas.training import StartedJob, TrainForm, TrainRequest
 from models.options import TrainingOptions
 from worker import logs
@@ -104,7 +104,7 @@ async def train(
         with logs.about(job_id=job.id):
             log.info("job %s: accepted", job.id)
         # After the answer: a job on disk is safe, and Redis may take its time.
-        background.add_task(services.queue.enqueue, job.id)
+        background.add_task(in_redis, services, services.queue.enqueue, job.id)
     response.headers["Location"] = f"/jobs/{job.id}"
     return await run_in_threadpool(_started, services.corpora, services.devices, job)
 
