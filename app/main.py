@@ -4,6 +4,7 @@ Knows the parts, not how they work.
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Collection
@@ -155,10 +156,7 @@ def _with_problems(
 def _lifespan(settings: ServerSettings) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        services = app.state.services = open_services(settings)
-        await run_in_threadpool(_sweep, services)
-        if settings.pretrained:
-            await run_in_threadpool(pretrained.install, services.models, settings.pretrained)
+        services = app.state.services = await _opened(settings)
         stopped = threading.Event()
         reconciler = threading.Thread(
             target=_reconcile,
@@ -177,6 +175,30 @@ def _lifespan(settings: ServerSettings) -> Any:
             await run_in_threadpool(services.background.close)
 
     return lifespan
+
+
+async def _opened(settings: ServerSettings) -> Services:
+    try:
+        services = open_services(settings)
+        await run_in_threadpool(_sweep, services)
+        if settings.pretrained:
+            await run_in_threadpool(
+                pretrained.install, services.models, settings.pretrained, _do_without
+            )
+    except Exception as error:
+        if isinstance(error, OSError):
+            where = error.filename or settings.data.root
+            log.error("cannot start: %s: %s", where, error.strerror)
+        else:
+            log.exception("cannot start")
+        # uvicorn would print the traceback through all of its floors.
+        logging.getLogger("uvicorn.error").disabled = True
+        raise
+    return services
+
+
+def _do_without(name: str, error: Exception) -> None:
+    log.warning("serving without the shipped %s, until the next start: %s", name, error)
 
 
 def _reconcile(services: Services, stopped: threading.Event) -> None:

@@ -51,7 +51,7 @@ class ServerSettings(BaseSettings):
         api_keys: ``key:scope+scope,…``; without keys, anyone may do everything.
         public: ``sample`` opens sampling to clients without a key.
         public_rate: limit for requests without a key from one IP address, such as ``60/minute``.
-        public_streams: limit for simultaneous requests of that kind.
+        public_streams: limit for simultaneous requests of that kind, and for texts of theirs.
         key_rate: limit for requests with one key; empty is none.
         cors_origins: origins whose pages may sample, such as ``https://example.org``; ``*`` is any.
         root_path: path that a proxy puts before ours, such as ``/loom``, where it passes it on.

@@ -113,11 +113,11 @@ def _explain(error: Any, field: FieldInfo | None, fields: FieldInfos) -> str:
     if kind in ("literal_error", "enum"):
         return f"must be {context['expected']}".replace("'", "")
     if kind == "string_too_long":
-        return f"must have at most {_count(context['max_length'], 'character')}"
+        return f"must have at most {context['max_length']:,} characters"
     if kind == "too_long":
-        return f"must have at most {_count(context['max_length'], 'item')}"
+        return f"must have at most {_items(context['max_length'])}"
     if kind == "too_short":
-        return f"must have at least {_count(context['min_length'], 'item')}"
+        return f"must have at least {_items(context['min_length'])}"
     if kind == "string_unicode":
         return "must be text, without half a surrogate pair such as \\ud800"
     if kind.startswith(_NUMBER_ERRORS):
@@ -137,8 +137,8 @@ _KINDS = {
 _INVALID = "is not valid; GET /openapi.json describes it"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def _items(number: int) -> str:
+    return "1 item" if number == 1 else f"{number} items"
 
 
 _NUMBER_ERRORS = ("int_", "float_", "finite_number", "greater_than", "less_than")

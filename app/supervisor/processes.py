@@ -402,7 +402,7 @@ def _gist(line: str) -> str:
     try:
         record = json.loads(line)
     except ValueError:
-        return line.strip()
-    if not isinstance(record, dict):
-        return line.strip()
-    return str(record.get("exception") or record.get("message", line)).strip().split("\n")[-1]
+        record = None
+    if isinstance(record, dict):
+        line = str(record.get("exception") or record.get("message", line)).strip().split("\n")[-1]
+    return line.strip().rstrip(".")

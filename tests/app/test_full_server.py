@@ -43,6 +43,11 @@ from tests.streaming import Clock, read, running, stream_of, text_alone
 from tests.toys import ALPHABET, toy_checkpoint, toy_decoder
 
 
+@pytest.fixture(autouse=True)
+def patience() -> None:
+    """As it is."""
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
@@ -195,7 +200,9 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
-def test_a_full_server_says_so_and_recovers(toys: Path) -> None:
+def test_a_full_server_says_so_and_recovers(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Neither text is read meanwhile, which may take long on a busy machine.
+    monkeypatch.setattr(streams_module, "PATIENCE_SECONDS", 300.0)
     with serve(toys, max_streams=2) as client:
         fields: Query = {"model": "toy", "length": 1_000_000}
         with (

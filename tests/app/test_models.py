@@ -17,6 +17,7 @@ from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.config import NetworkConfig
 from models.text.vocab import Vocabulary
+from tests.forgery import plant
 from tests.serving import problem, serve, wrong_fields
 
 CONFIG = NetworkConfig(vocabulary_size=3, num_layers=1, hidden_size=4)
@@ -204,12 +205,11 @@ def test_a_card_of_wrong_types_takes_no_list_with_it(
     client: httpx2.Client, registry: Registry, part: str
 ) -> None:
     """It was imported by an earlier release, or changed by hand: it is listed and can go."""
-    directory = registry.root / "names" / registry.resolve(Reference("names"))
     outer, _, inner = part.partition(".")
     for wrong in WRONG:
         value = {inner: wrong} if inner else wrong
         card = json.dumps({"val_loss": 2.0} | {outer: value})
-        (directory / "card.json").write_text(card, encoding="utf-8")
+        plant(registry, Reference("names"), "card.json", card.encode())
         assert listed(client) == ["linux", "linux:a.1", "names"], wrong
         for path in ("/models/names", "/v1/models", "/v1/models/names", "/api/tags", "/metrics"):
             assert client.get(path).status_code == 200, (path, wrong)
@@ -220,18 +220,17 @@ def test_a_card_of_wrong_types_takes_no_list_with_it(
 
 def test_a_list_tells_of_a_card_what_it_may_hold(client: httpx2.Client, registry: Registry) -> None:
     """However large the rest of it is: a list has a hundred of them."""
-    directory = registry.root / "names" / registry.resolve(Reference("names"))
     corpus = {"characters": 5, "more": "a" * 100_000}
-    (directory / "card.json").write_text(json.dumps({"corpus": corpus, "more": corpus}))
+    card = json.dumps({"corpus": corpus, "more": corpus})
+    plant(registry, Reference("names"), "card.json", card.encode())
     assert client.get("/models/names").json()["corpus"] == {"characters": 5}
 
 
 def test_a_long_history_is_thinned(client: httpx2.Client, registry: Registry) -> None:
     """One that an earlier release wrote or imported: the answer is of use, and soon there."""
-    directory = registry.root / "names" / registry.resolve(Reference("names"))
     lines = [b'{"step": %d}\n' % step for step in range(200_000)]
     texts = [b'{"step": %d, "text": "a"}\n' % step for step in range(2_000)]
-    (directory / "history.jsonl").write_bytes(b"".join(lines + texts))
+    plant(registry, Reference("names"), "history.jsonl", b"".join(lines + texts))
     history = client.get("/models/names/history").json()
     for points, last, most in (
         (history["points"], 199_999, MAX_LOSSES),

@@ -11,6 +11,7 @@ from playwright.sync_api import Route, expect
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.browsing import ASCII, Window
+from tests.forgery import plant
 from tests.serving import problem
 from tests.toys import toy_checkpoint
 
@@ -71,9 +72,9 @@ def test_cards_that_are_wrong_are_shown_and_can_be_deleted(
     """As earlier releases imported them. The others are there as ever."""
     registry = Registry(toys / "models")
     for number, card in enumerate(ODD):
-        digest = registry.publish(Reference(f"odd-{number}"), toy_checkpoint(vocabulary=ASCII))
-        place = registry.root / f"odd-{number}" / digest / "card.json"
-        place.write_text(json.dumps(card))
+        odd = Reference(f"odd-{number}")
+        registry.publish(odd, toy_checkpoint(vocabulary=ASCII))
+        plant(registry, odd, "card.json", json.dumps(card).encode())
     page = window.open(client, "/models")
     expect(page.locator(".model")).to_have_count(3 + len(ODD))
     expect(page.get_by_role("heading", name="toy", exact=True)).to_be_visible()

@@ -7,12 +7,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
+from models.checkpoints.reference import Reference
+from models.checkpoints.registry import Registry
+from models.pretrained import INSTALLED
 from tests.commands import ROOT
 from tests.supervised import LINUX, Run, Watched
+from tests.toys import toy_checkpoint
 
 BRING_UP = """
 import sys
@@ -212,3 +218,40 @@ def test_damaged_data_of_redis_is_set_aside_and_all_comes_up(tmp_path: Path) -> 
     run.process.send_signal(signal.SIGTERM)
     assert run.end() == 0
     run.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """An empty disk of 12 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nobody but root may mount a small disk")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_on_a_full_disk_all_comes_up_and_what_needs_no_room_works(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    data = small_disk / "data"
+    Registry(data / "models").publish(Reference("toy"), toy_checkpoint())
+    (data / "models" / INSTALLED).write_bytes(b"nam\xe9s 2026-01-01")
+    with (small_disk / "ballast").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(1 << 12))
+    options = f"UpOptions('127.0.0.1', 0, Path({str(data)!r}))"
+    fast = "from app.supervisor import processes; processes.FIRST_DELAY = 0.01"
+    up = f"{fast}; from app.supervisor.up import *; bring_up({options})"
+    run = Run(up, tmp_path)
+    try:
+        run.until("serving without the shipped linux, until the next start: .*No space left")
+        url = run.until("charloom is at (http://[^ ]*)")[1]
+        with urlopen(f"{url}/sample?model=toy&length=20", timeout=60) as answer:
+            assert len(answer.read().decode()) == 20
+        assert "Traceback" not in run.said.replace("worker │ Traceback", "")
+        run.process.send_signal(signal.SIGTERM)
+        assert run.end() == 0
+    finally:
+        run.close()
