@@ -88,9 +88,10 @@ async def train(
     `corpus_id` of a corpus that was uploaded before.
     """
     if is_json(request):
-        model, options, corpus_id = await _take_request(request, services)
+        asked, warnings = await _take_request(request, services)
     else:
-        model, options, corpus_id = await _take_text(request, services)
+        asked, warnings = await _take_text(request, services)
+    model, options, corpus_id = asked
     job, is_new = await run_in_threadpool(
         _create_job,
         services.jobs,
@@ -106,10 +107,14 @@ async def train(
         # After the answer: a job on disk is safe, and Redis may take its time.
         background.add_task(in_redis, services, services.queue.enqueue, job.id)
     response.headers["Location"] = f"/jobs/{job.id}"
-    return await run_in_threadpool(_started, services.corpora, services.devices, job)
+    started = await run_in_threadpool(_started, services.corpora, services.devices, job)
+    if started.corpus is not None:
+        started.corpus.warnings[:0] = warnings
+    return started
 
 
-async def _take_text(request: Request, services: Services) -> Asked:
+async def _take_text(request: Request, services: Services) -> tuple[Asked, list[str]]:
+    """What is asked, and warnings about how the text was sent."""
     async with receive_text(
         request,
         services.corpora,
@@ -126,10 +131,10 @@ async def _take_text(request: Request, services: Services) -> Asked:
             lambda scan: feasibility.check(services.models, services.devices, options, scan),
             limiter=services.scans,
         )
-    return asked.model, options, corpus_id
+    return (asked.model, options, corpus_id), received.warnings
 
 
-async def _take_request(request: Request, services: Services) -> Asked:
+async def _take_request(request: Request, services: Services) -> tuple[Asked, list[str]]:
     fields = query_fields(request, TrainRequest.model_fields)
     values = await read_json(request)
     if twice := fields.keys() & values.keys():
@@ -145,7 +150,7 @@ async def _take_request(request: Request, services: Services) -> Asked:
             "corpus_id", "is unknown; GET /corpora lists all corpora", "unknown_corpus"
         ) from None
     await run_in_threadpool(feasibility.check, services.models, services.devices, options, scan)
-    return asked.model, options, asked.corpus_id
+    return (asked.model, options, asked.corpus_id), []
 
 
 def _create_job(
