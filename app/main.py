@@ -21,7 +21,9 @@ from app.access.guard import Guard
 from app.access.keys import KeyRing
 from app.access.table import needed_for
 from app.http import handlers, problems
+from app.http.bodiless import Bodiless
 from app.http.envelope import Envelope
+from app.http.mounted import Mounted
 from app.routes import (
     corpora,
     downloads,
@@ -93,6 +95,8 @@ def create_app(settings: ServerSettings) -> FastAPI:
         app.include_router(router)
     app.add_api_route("/", _welcome, response_class=PlainTextResponse, include_in_schema=False)
     handlers.add_handlers(app, {"/v1/": openai.error, "/api/": ollama.error})
+    # The last added is the outermost; app.access.guard explains the order.
+    app.add_middleware(Bodiless)
     app.add_middleware(
         Guard,
         keys=KeyRing.parse(settings.api_keys.get_secret_value()),
@@ -104,7 +108,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         public_streams=settings.public_streams,
         key_rate=settings.key_rate,
     )
-    # Added last, it is outermost; app.access.guard explains the order.
+    app.add_middleware(Mounted, root=settings.root_path)
     app.add_middleware(Envelope)
     return app
 

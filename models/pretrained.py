@@ -92,7 +92,8 @@ def install(
     for directory in sorted(card.parent for card in root.glob("*/card.json")):
         name = directory.name
         try:
-            date = str(json.loads((directory / "card.json").read_text("utf-8")).get("created_at"))
+            card = json.loads((directory / "card.json").read_text("utf-8"))
+            date = str(card.get("created_at") or "")
             if name in known and date <= known[name]:
                 continue
             if _is_wanted(registry, name, is_known=name in known):

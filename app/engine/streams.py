@@ -303,7 +303,7 @@ class Lane:
         self.failures += len(errors)
         for reason, error in {repr(error): error for error in errors}.items():
             count = sum(repr(other) == reason for other in errors)
-            log.error("%d texts ended with an error: %s", count, reason, exc_info=error)
+            log.error("texts that failed: %d, with %s", count, reason, exc_info=error)
 
     def _end_all(self, reason: FinishReason) -> None:
         """Ends every stream, those that have not begun too."""

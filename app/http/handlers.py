@@ -62,6 +62,9 @@ def add_handlers(app: FastAPI, shapes: Mapping[str, Shape]) -> None:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == 204:
+        # Not an error: a dependency found that there is nothing to send.
+        return Response(status_code=204)
     return response(request.scope, _problem(request, error))
 
 
@@ -119,4 +122,4 @@ def _methods(request: Request) -> set[str]:
         # The route itself, not FastAPI's stand-in: a page's route matches only requests for HTML.
         if context.original_route.matches(request.scope)[0] != Match.NONE:
             found |= context.methods or set()
-    return found
+    return found | ({"HEAD"} if "GET" in found else set())

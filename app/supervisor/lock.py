@@ -61,11 +61,17 @@ def _already(pid: str, url: str) -> str:
 
 
 def running_url(directory: Path) -> str | None:
-    """The URL of the holder of ``directory``, empty before it has one; None if there is none."""
+    """The URL of the holder of ``directory``, empty before it has one; None if there is none.
+
+    Raises:
+        UserError: the lock file is there, but this user cannot read it.
+    """
     try:
         file = DataDirectory(directory).lock.open("rb")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -132,10 +132,10 @@ def test_a_url_with_no_endpoint(client: httpx2.Client, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("PATCH", "/jobs/x", "DELETE, GET"),
+        ("PATCH", "/jobs/x", "DELETE, GET, HEAD"),
         ("GET", "/train", "POST"),
-        ("PUT", "/corpora", "GET, POST"),
-        ("HEAD", "/models", "GET"),
+        ("PUT", "/corpora", "GET, HEAD, POST"),
+        ("HEAD", "/train", "POST"),
     ],
 )
 def test_a_method_that_an_endpoint_does_not_take(

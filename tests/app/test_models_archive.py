@@ -212,15 +212,15 @@ def test_what_is_no_import(client: httpx2.Client, sound: bytes) -> None:
 
 
 def test_importing_needs_the_right_key(tmp_path: Path, sound: bytes) -> None:
-    with serve(tmp_path, api_keys="s:sample,t:train,a:admin") as client:
-        for key, status in (("", 401), ("s", 403), ("t", 403)):
+    with serve(tmp_path, api_keys="sampler1:sample,trainer1:train,the-chief:admin") as client:
+        for key, status in (("", 401), ("sampler1", 403), ("trainer1", 403)):
             headers = {"Authorization": f"Bearer {key}"} if key else {}
             response = client.post("/models/mine", content=sound, headers=headers)
             assert problem(response, status)
-        headers = {"Authorization": "Bearer a"}
+        headers = {"Authorization": "Bearer the-chief"}
         assert client.post("/models/mine", content=sound, headers=headers).status_code == 201
         assert problem(client.get("/models/mine/download"), 401)
-        headers = {"Authorization": "Bearer s"}
+        headers = {"Authorization": "Bearer sampler1"}
         assert client.get("/models/mine/download", headers=headers).status_code == 200
 
 

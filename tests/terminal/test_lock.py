@@ -33,3 +33,11 @@ def test_what_a_former_holder_left_is_no_matter(tmp_path: Path, left: bytes) -> 
     url_of(tmp_path, 1)
     with data_lock(tmp_path, "http://one"):
         assert running_url(tmp_path) == url_of(tmp_path, os.getpid()) == "http://one"
+
+
+def test_a_directory_that_is_none_has_no_holder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert running_url(tmp_path / "file") is None
+    (tmp_path / "charloom.lock").symlink_to("charloom.lock")
+    with pytest.raises(UserError, match=r"^cannot read .*/charloom\.lock: "):
+        running_url(tmp_path)

@@ -128,7 +128,9 @@ def test_without_keys_it_listens_on_loopback_alone(tmp_path: Path, host: str) ->
     )
 
 
-@pytest.mark.parametrize("leave", [{"CHARLOOM_API_KEYS": "k:admin"}, {"CHARLOOM_INSECURE": "1"}])
+@pytest.mark.parametrize(
+    "leave", [{"CHARLOOM_API_KEYS": "open-sesame:admin"}, {"CHARLOOM_INSECURE": "1"}]
+)
 def test_with_keys_or_told_to_it_listens_elsewhere(tmp_path: Path, leave: dict[str, str]) -> None:
     # An address that is reserved for documentation, hence nobody's: it gets as far as binding.
     said = refused("--data", tmp_path, "--host", "192.0.2.1", **leave)

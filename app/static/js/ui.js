@@ -2,12 +2,14 @@
 // reaches the page as text nodes only, so a model's output can never become markup. Knows no
 // server and no view.
 
+import { at } from "./root.js";
+
 /**
  * Creates an element.
  *
  * Properties become attributes, except `on` (event → handler), `data` (the dataset), and `value`,
  * `checked` and `disabled`, which are set as properties. `true` gives an empty attribute; `false`
- * and `null` give none. Children are nodes or strings; `null` is skipped.
+ * and `null` give none. A `href` that begins with a slash is a path of the server's. Children are nodes or strings; `null` is skipped.
  */
 export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -17,6 +19,7 @@ export function el(tag, properties = {}, ...children) {
       for (const [event, handler] of Object.entries(value))
         element.addEventListener(event, handler);
     } else if (name === "data") Object.assign(element.dataset, value);
+    else if (name === "href") element.setAttribute(name, at(value));
     else if (name === "value" || name === "checked" || name === "disabled") element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
