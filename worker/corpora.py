@@ -28,9 +28,9 @@ from typing import IO, Any, NotRequired, Required, TypedDict, cast
 from models.errors import Conflict, Damaged, NotFound
 from models.files import sync_directory, write_durably
 from models.places import staged, sweep
-from models.text.cleaning import CorpusError
+from models.text.cleaning import CorpusError, NotUtf8, about_raw_bytes
 from models.text.corpus import Corpus, Scan, ScanReport, encode, scan
-from models.text.doctor import RareSymbol
+from models.text.doctor import InvisibleSymbol, RareSymbol
 from models.text.vocab import Tokens, Vocabulary
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -52,6 +52,7 @@ class ReportRecord(TypedDict, total=False):
     normalised: list[str]
     rare: list[RareSymbol]
     unprintable: list[str]
+    invisible: list[InvisibleSymbol]
     duplicate_line_share: float | None
     preset: str
     warnings: Required[list[str]]
@@ -249,8 +250,14 @@ class CorpusStore:
                 report = asdict(self.scan(corpus_id, tokens).report)
             except CorpusError as error:
                 refusals.append(str(error))
+                if isinstance(error, NotUtf8) and not error.is_text:
+                    # Its bytes can be trained on, but nobody who sends an image wants that.
+                    break
             else:
-                return cast(ReportRecord, report | {"warnings": [*refusals, *report["warnings"]]})
+                # The refusal says more than the warning does.
+                known = about_raw_bytes(self._directory(corpus_id) / "original") if refusals else []
+                others = [words for words in report["warnings"] if words not in known]
+                return cast(ReportRecord, report | {"warnings": [*refusals, *others]})
         return {"bytes": self.size(corpus_id), "warnings": refusals[:1]}
 
     @contextmanager

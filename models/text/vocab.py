@@ -35,9 +35,13 @@ class UnknownCharacters(Invalid):
 
     def __init__(self, characters: list[str]) -> None:
         self.characters = characters
-        shown = ", ".join(name_character(c) for c in characters[:10])
-        more = f" and {len(characters) - 10} more" if len(characters) > 10 else ""
-        super().__init__(f"not in this model's vocabulary: {shown}{more}")
+        super().__init__(f"not in this model's vocabulary: {listed_characters(characters)}")
+
+
+def listed_characters(characters: list[str]) -> str:
+    """Returns the first ten characters for an error message."""
+    shown = ", ".join(name_character(c) for c in characters[:10])
+    return f"{shown} and {len(characters) - 10} more" if len(characters) > 10 else shown
 
 
 def name_character(character: str) -> str:
@@ -48,6 +52,9 @@ def name_character(character: str) -> str:
 
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
+
+BYTE_ORDER_MARK = "\ufeff"
+_MARKED = re.compile(f"^{BYTE_ORDER_MARK}+", re.MULTILINE)
 
 _MARKS = 30
 """Maximum number of combining marks on a letter: according to UAX #15, no language needs more."""
@@ -158,10 +165,11 @@ class Vocabulary:
         return compose(text.replace("\r\n", "\n").replace("\r", "\n"))
 
     def as_read(self, text: str) -> str:
-        """Normalises a whole text like the corpus: also without a byte-order mark in front."""
-        if self.tokens == "bytes":
-            return text
-        return self.normalise(text.removeprefix("\ufeff"))
+        """Normalises a whole text like the corpus: also without byte-order marks before lines."""
+        text = self.normalise(text)
+        if self.tokens == "characters" and BYTE_ORDER_MARK in text:
+            text = _MARKED.sub("", text)
+        return text
 
     def encode(self, text: str) -> Ids:
         """Returns the ids of a text, shape [characters], or [bytes] in a bytes model.
