@@ -250,6 +250,12 @@ def jobs(
     cancel: Annotated[
         bool, typer.Option("--cancel", help="Cancel the job; its published models stay.")
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Resume a cancelled, failed or finished job, and show its progress."
+        ),
+    ] = False,
     status: Annotated[
         str | None, typer.Option(help="List only jobs with this status, such as running.")
     ] = None,
@@ -258,14 +264,20 @@ def jobs(
     url: Url = None,
     key: AskForKey = False,
 ) -> None:
-    """List jobs, newest first; with the id of a job, show its progress or cancel it."""
-    with reported(), connect.server(place(data, url, key)) as reached:
-        if cancel and not job:
-            raise typer.BadParameter("--cancel needs the id of a job")
+    """List jobs, newest first; with the id of a job, show its progress, cancel or resume it."""
+    if (cancel or resume) and not job:
+        raise typer.BadParameter(f"--{'cancel' if cancel else 'resume'} needs the id of a job")
+    if cancel and resume:
+        raise typer.BadParameter("--cancel and --resume exclude each other")
+    # Only a job that is to be resumed needs a worker.
+    service = connect.everything if resume else connect.server
+    with reported(), service(place(data, url, key)) as reached:
         if not job:
-            job_commands.jobs(reached.client, _given(context, "job", "cancel"))
+            job_commands.jobs(reached.client, _given(context, "job", "cancel", "resume"))
         elif cancel:
             job_commands.cancel(reached.client, job)
+        elif resume:
+            raise typer.Exit(job_commands.resume(reached, job))
         else:
             raise typer.Exit(job_commands.follow(reached, job))
 

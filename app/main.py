@@ -4,7 +4,9 @@ Knows the parts, not how they work.
 """
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,7 +21,9 @@ from app.access.guard import Guard
 from app.access.keys import KeyRing
 from app.access.table import needed_for
 from app.http import handlers, problems
+from app.http.bodiless import Bodiless
 from app.http.envelope import Envelope
+from app.http.mounted import Mounted
 from app.routes import (
     corpora,
     downloads,
@@ -34,13 +38,15 @@ from app.routes import (
     train,
 )
 from app.routes.dialects import ollama, openai
-from app.routes.services import open_services
+from app.routes.services import Services, open_services
 from app.settings import ServerSettings
 from models import pretrained
+from models.places import sweep_written
 from worker import logs
 from worker.reconciler import LOST_SECONDS, Reconciler
 
 RECONCILE_SECONDS = 2.0
+SWEEP_SECONDS = 60.0
 
 DIALECT_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {}}}
 
@@ -89,6 +95,8 @@ def create_app(settings: ServerSettings) -> FastAPI:
         app.include_router(router)
     app.add_api_route("/", _welcome, response_class=PlainTextResponse, include_in_schema=False)
     handlers.add_handlers(app, {"/v1/": openai.error, "/api/": ollama.error})
+    # The last added is the outermost; app.access.guard explains the order.
+    app.add_middleware(Bodiless)
     app.add_middleware(
         Guard,
         keys=KeyRing.parse(settings.api_keys.get_secret_value()),
@@ -100,7 +108,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         public_streams=settings.public_streams,
         key_rate=settings.key_rate,
     )
-    # Added last, it is outermost; app.access.guard explains the order.
+    app.add_middleware(Mounted, root=settings.root_path)
     app.add_middleware(Envelope)
     return app
 
@@ -148,14 +156,11 @@ def _with_problems(
 def _lifespan(settings: ServerSettings) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        services = app.state.services = open_services(settings)
-        await run_in_threadpool(services.corpora.sweep)
-        if settings.pretrained:
-            await run_in_threadpool(pretrained.install, services.models, settings.pretrained)
+        services = app.state.services = await _opened(settings)
         stopped = threading.Event()
         reconciler = threading.Thread(
             target=_reconcile,
-            args=(Reconciler(services.queue, services.jobs), stopped),
+            args=(services, stopped),
             name="reconciler",
         )
         reconciler.start()
@@ -172,8 +177,37 @@ def _lifespan(settings: ServerSettings) -> Any:
     return lifespan
 
 
-def _reconcile(reconciler: Reconciler, stopped: threading.Event) -> None:
+async def _opened(settings: ServerSettings) -> Services:
+    try:
+        services = open_services(settings)
+        await run_in_threadpool(_sweep, services)
+        if settings.pretrained:
+            await run_in_threadpool(
+                pretrained.install, services.models, settings.pretrained, _do_without
+            )
+    except Exception as error:
+        if isinstance(error, OSError):
+            where = error.filename or settings.data.root
+            log.error("cannot start: %s: %s", where, error.strerror)
+        else:
+            log.exception("cannot start")
+        # uvicorn would print the traceback through all of its floors.
+        logging.getLogger("uvicorn.error").disabled = True
+        raise
+    return services
+
+
+def _do_without(name: str, error: Exception) -> None:
+    log.warning("serving without the shipped %s, until the next start: %s", name, error)
+
+
+def _reconcile(services: Services, stopped: threading.Event) -> None:
+    reconciler = Reconciler(services.queue, services.jobs)
+    swept = time.monotonic()
     while not stopped.wait(RECONCILE_SECONDS):
+        if time.monotonic() - swept > SWEEP_SECONDS:
+            _sweep(services)
+            swept = time.monotonic()
         try:
             reconciler.reconcile(LOST_SECONDS)
         except RedisError:
@@ -181,6 +215,16 @@ def _reconcile(reconciler: Reconciler, stopped: threading.Event) -> None:
             continue
         except Exception:
             log.exception("the search for lost jobs failed; it will be repeated")
+
+
+def _sweep(services: Services) -> None:
+    """Removes what killed processes left half written; leaving it harms nobody."""
+    for store in (services.jobs, services.corpora, services.models):
+        try:
+            store.sweep()
+            sweep_written(store.root)
+        except OSError as error:
+            log.warning("cannot remove what killed processes left: %s", error)
 
 
 async def _welcome(request: Request) -> str:

@@ -19,12 +19,14 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.access.keys import KeyRing
+from app.access.table import FIRST_SEGMENTS
 from app.supervisor import loopback
 from worker.data import DataDirectory
 from worker.devices import machine_memory
 from worker.settings import DATA, checked_redis_url, data_directory
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+", re.ASCII)
+_ROOT = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
 _HOST = re.compile(r"[a-z0-9.:_-]+", re.ASCII)
 
 
@@ -49,9 +51,10 @@ class ServerSettings(BaseSettings):
         api_keys: ``key:scope+scope,…``; without keys, anyone may do everything.
         public: ``sample`` opens sampling to clients without a key.
         public_rate: limit for requests without a key from one IP address, such as ``60/minute``.
-        public_streams: limit for simultaneous requests of that kind.
+        public_streams: limit for simultaneous requests of that kind, and for texts of theirs.
         key_rate: limit for requests with one key; empty is none.
         cors_origins: origins whose pages may sample, such as ``https://example.org``; ``*`` is any.
+        root_path: path that a proxy puts before ours, such as ``/loom``, where it passes it on.
         hosts: host names besides ``localhost`` by which clients call this server.
         trusted_proxies: IP addresses or networks whose ``X-Forwarded-For`` is believed.
     """
@@ -78,6 +81,7 @@ class ServerSettings(BaseSettings):
     public_streams: int = Field(default=8, ge=1)
     key_rate: str = ""
     cors_origins: Words = ()
+    root_path: str = ""
     hosts: Words = ()
     trusted_proxies: Words = ()
 
@@ -104,6 +108,16 @@ class ServerSettings(BaseSettings):
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise ValueError("must be origins such as https://example.org, without paths")
         return origins
+
+    @field_validator("root_path")
+    @classmethod
+    def _sound_root(cls, root: str) -> str:
+        root = root.rstrip("/")
+        if root and not _ROOT.fullmatch(root):
+            raise ValueError("must be a path such as /loom")
+        if root and root.split("/")[1] in FIRST_SEGMENTS:
+            raise ValueError("must not begin like a path of this server's own")
+        return root
 
     @field_validator("hosts")
     @classmethod

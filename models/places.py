@@ -63,12 +63,13 @@ def make_directory(path: Path) -> None:
     """Makes a directory, with its parents; what is in its place is set aside.
 
     Raises:
-        OSError: it cannot be made. A link to nowhere stays: its disk may not be mounted yet.
+        OSError: it cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        if path.is_symlink():
+    except OSError as error:
+        # A looping link cannot even be looked at.
+        if error.errno not in (errno.EEXIST, errno.ELOOP):
             raise
         set_aside(path)
         path.mkdir()
@@ -103,25 +104,33 @@ def _open_up(directory: Path) -> None:
 
 
 @contextmanager
-def staged(path: Path) -> Iterator[Path]:
-    """Makes a directory to prepare something in, removed after the block unless it was renamed.
+def staged(path: Path) -> Iterator[None]:
+    """Owns a directory to prepare something in, removed after the block unless it was renamed.
 
-    It is locked meanwhile, so that ``sweep`` can tell that its owner lives.
+    It is locked meanwhile, so that ``sweep_staged`` can tell that its owner lives.
     """
-    path.mkdir()
+    path.mkdir(exist_ok=True)
     descriptor = os.open(path, os.O_RDONLY)
     try:
         # Where directories cannot be locked, age has to tell.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield path
+        yield
     finally:
         remove(path)
         os.close(descriptor)
 
 
-def sweep(paths: Iterable[Path]) -> None:
-    """Removes what processes that died left half done: what nobody holds, or touches for long."""
+def sweep(paths: Iterable[Path], seconds: float) -> None:
+    """Removes what nobody has touched for so long: a process that died left it half done."""
+    for path in paths:
+        with suppress(OSError):
+            if _touched(path) < time.time() - seconds:
+                remove(path)
+
+
+def sweep_staged(paths: Iterable[Path]) -> None:
+    """Removes directories whose owners have died: nobody holds them, or touches them for long."""
     for path in paths:
         with suppress(OSError):
             age = time.time() - _touched(path)
@@ -159,8 +168,10 @@ def open_lock(path: Path) -> int:
 
     Anything can be locked, a directory too, and everybody has to lock the same.
     """
+    # Not through a link, which may lead to another's lock.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        return os.open(path, flags, 0o666)
     except IsADirectoryError:
         return os.open(path, os.O_RDONLY)
     except PermissionError:
@@ -169,7 +180,7 @@ def open_lock(path: Path) -> int:
         if error.errno != errno.ELOOP:
             raise
         set_aside(path)
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    return os.open(path, flags, 0o666)
 
 
 @contextmanager

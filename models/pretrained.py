@@ -11,7 +11,9 @@ retrained one replaces the one before. Knows no client.
 """
 
 import json
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from models.checkpoints.format import Checkpoint, read
-from models.checkpoints.reference import Reference, UnknownModel
+from models.checkpoints.reference import NAME, Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.config import NetworkConfig
 from models.files import CheckpointError, write_durably
@@ -29,6 +31,8 @@ from models.text.vocab import Vocabulary
 
 INSTALLED = ".pretrained"
 """A file next to the models: a line with name and date for each one installed."""
+
+_LINE = re.compile(rf"(?P<name>{NAME.pattern})( (?P<date>20\d\d-[01]\d-[0-3]\d[0-9T:.Z+-]*))?")
 
 
 def pack(checkpoint: Checkpoint, target: Path) -> None:
@@ -69,43 +73,75 @@ def unpack(directory: Path) -> Checkpoint:
     )
 
 
-def install(registry: Registry, root: Path) -> list[str]:
+def install(
+    registry: Registry, root: Path, lose: Callable[[str, Exception], None] | None = None
+) -> list[str]:
     """Publishes shipped checkpoints that were not installed yet, and returns their names.
 
     A newer one replaces the shipped one before, which is kept under its own tag. A model of the
     same name that did not ship is left as it is.
+
+    Args:
+        lose: is given the name of one that cannot be installed, such as on a full disk, and why; it
+            is tried again at the next start. Without it, that is raised.
     """
     record = registry.root / INSTALLED
     known = _installed(record)
-    shipped = {
-        card.parent.name: str(json.loads(card.read_text("utf-8")).get("created_at", ""))
-        for card in sorted(root.glob("*/card.json"))
-    }
-    new = {name: date for name, date in shipped.items() if name not in known or date > known[name]}
+    done = dict(known)
     added = []
-    for name in new:
+    for directory in sorted(card.parent for card in root.glob("*/card.json")):
+        name = directory.name
         try:
-            wanted = bool(registry.entry(Reference(name)).card.get("pretrained"))
-        except UnknownModel:
-            wanted = name not in known
-        except CheckpointError:
-            wanted = False
-        if wanted:
-            digest = registry.publish(Reference(name), unpack(root / name), keep_before=True)
-            cells = json.loads((root / name / "cells.json").read_text("utf-8"))
-            keep_cells(registry, name, digest, cells)
-            added.append(name)
-    if new:
-        registry.root.mkdir(parents=True, exist_ok=True)
-        lines = (f"{name} {date}".rstrip() for name, date in sorted((known | new).items()))
-        write_durably(record, "\n".join(lines).encode())
+            card = json.loads((directory / "card.json").read_text("utf-8"))
+            date = str(card.get("created_at") or "")
+            if name in known and date <= known[name]:
+                continue
+            if _is_wanted(registry, name, is_known=name in known):
+                _publish(registry, name, directory)
+                added.append(name)
+            done[name] = date
+        except (OSError, ValueError, CheckpointError) as error:
+            if lose is None:
+                raise
+            lose(name, error)
+    if done != known:
+        lines = (f"{name} {date}".rstrip() for name, date in sorted(done.items()))
+        try:
+            registry.root.mkdir(parents=True, exist_ok=True)
+            write_durably(record, "\n".join(lines).encode())
+        except OSError as error:
+            if lose is None:
+                raise
+            lose(record.name, error)
     return added
 
 
+def _is_wanted(registry: Registry, name: str, *, is_known: bool) -> bool:
+    try:
+        return bool(registry.entry(Reference(name)).card.get("pretrained"))
+    except UnknownModel:
+        return not is_known
+    except CheckpointError:
+        return False
+
+
+def _publish(registry: Registry, name: str, directory: Path) -> None:
+    digest = registry.publish(Reference(name), unpack(directory), keep_before=True)
+    cells = json.loads((directory / "cells.json").read_text("utf-8"))
+    keep_cells(registry, name, digest, cells)
+
+
 def _installed(record: Path) -> dict[str, str]:
-    """Reads names and training dates from the record; those of earlier releases lack dates."""
-    lines = record.read_text("utf-8").splitlines() if record.exists() else []
-    return {name: date for name, _, date in (line.partition(" ") for line in lines)}
+    """Reads names and training dates from the record; those of earlier releases lack dates.
+
+    A line that is damaged counts for nothing: its model is installed again.
+    """
+    try:
+        text = record.read_bytes().decode("ascii", errors="replace")
+    except OSError:
+        return {}
+    found = (_LINE.fullmatch(line) for line in text.splitlines())
+    return {match["name"]: match["date"] or "" for match in found if match}
 
 
 def main() -> None:

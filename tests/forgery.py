@@ -9,6 +9,8 @@ import numpy as np
 
 from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
+from models.checkpoints.reference import Reference
+from models.checkpoints.registry import Registry
 from models.config import NetworkConfig
 from models.text.vocab import Vocabulary
 
@@ -49,6 +51,14 @@ def forged(sound: Path, tmp_path: Path, name: str, data: bytes) -> Path:
         (target / "manifest.json").write_text(json.dumps(manifest))
     digest = hashlib.sha256((target / "manifest.json").read_bytes()).hexdigest()
     return target.rename(tmp_path / digest)
+
+
+def plant(registry: Registry, reference: Reference, name: str, data: bytes) -> Path:
+    """Puts another file into a model, as an earlier release would have imported it."""
+    home = registry.root / reference.name
+    directory = forged(home / registry.resolve(reference), home, name, data)
+    registry.tag(reference, directory.name)
+    return directory
 
 
 PATHS = [

@@ -9,9 +9,10 @@ from typing import Any
 
 import httpx2
 
-from app.__main__ import Server, listen
+from app.__main__ import Server
 from app.http.problems import CODES
 from app.main import create_app
+from app.server.sockets import listen
 from app.settings import ServerSettings
 from worker.data import DataDirectory
 
@@ -25,9 +26,11 @@ TEXT = "".join(f"{n} green bottles hanging on the wall\n" for n in range(100, 0,
 
 
 @contextmanager
-def serve(data: Path, redis_url: str = NOWHERE, **settings: Any) -> Iterator[httpx2.Client]:
+def serve(
+    data: Path, redis_url: str = NOWHERE, *, listen_on: str = "127.0.0.1", **settings: Any
+) -> Iterator[httpx2.Client]:
     """A client of a server that runs during the block."""
-    listener = listen("127.0.0.1", 0)
+    listener = listen(listen_on, 0)
     port = listener.getsockname()[1]
     settings = {"pretrained": None} | settings
     app = create_app(ServerSettings(data=DataDirectory(data), redis_url=redis_url, **settings))

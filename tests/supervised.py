@@ -16,6 +16,10 @@ from tests.commands import ROOT
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs the kernel to tie processes")
 
 
+PATIENCE = 120
+"""Seconds after which a test has failed, also on a busy machine."""
+
+
 class Run:
     """A supervisor in a process of its own. It is killed after a while rather than waited for."""
 
@@ -26,6 +30,7 @@ class Run:
         self.directory = directory
         # What services say comes in any order.
         self._unmatched: list[str] = []
+        self.said = ""
         self.process = subprocess.Popen(
             [sys.executable, "-c", script, *arguments],
             cwd=directory,
@@ -34,7 +39,7 @@ class Run:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self._watchdog = threading.Timer(20, self.process.kill)
+        self._watchdog = threading.Timer(PATIENCE, self.process.kill)
         self._watchdog.start()
 
     def until(self, pattern: str) -> re.Match[str]:
@@ -50,6 +55,7 @@ class Run:
         assert self.process.stdout
         for line in self.process.stdout:
             self._unmatched.append(line)
+            self.said += line
             yield line
 
     def pid(self, name: str) -> int:
@@ -76,8 +82,8 @@ class Watched:
         self._descriptors = [os.pidfd_open(pid) for pid in pids]
 
     def end(self) -> bool:
-        """Whether all have ended, at the latest some seconds from now."""
-        ended = [bool(select.select([one], [], [], 5)[0]) for one in self._descriptors]
+        """Whether all have ended, at the latest some time from now."""
+        ended = [bool(select.select([one], [], [], PATIENCE)[0]) for one in self._descriptors]
         for descriptor in self._descriptors:
             os.close(descriptor)
         return all(ended)

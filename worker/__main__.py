@@ -9,6 +9,7 @@ from types import FrameType
 import redis
 
 from worker import logs
+from worker.data import DataError, open_data
 from worker.queue import Queue
 from worker.settings import NICENESS, SettingsError, WorkerSettings
 from worker.trainer.rq_worker import TrainingWorker, configure_logging
@@ -28,9 +29,10 @@ log = logs.logger("worker")
 def main() -> None:
     try:
         settings = WorkerSettings.from_environment()
-    except SettingsError as error:
+        configure_logging()
+        open_data(settings.data.root, log.warning)
+    except (SettingsError, DataError) as error:
         sys.exit(f"worker: {error}")
-    configure_logging()
     be_nice(NICENESS)
     keep_working(settings)
     log.info("stopped")

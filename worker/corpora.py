@@ -8,6 +8,9 @@ A corpus is a directory ``<root>/<sha256 of the bytes as sent>/``:
     <tokens>.sha256      the digests of their vocabulary and of the ids, checked before training
     report.json          the report for clients, made when first asked for
 
+All but the original is made anew where it is damaged. A damaged original is told by its sha256, and
+mended by sending the text again.
+
 Knows no Redis, no torch and no HTTP.
 """
 
@@ -17,21 +20,36 @@ import json
 import os
 import re
 import secrets
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, NotRequired, Required, TypedDict, cast
+from typing import IO, Any, NotRequired, Required, cast
+
+from pydantic import with_config
+
+# Not typing's: before Python 3.12 pydantic cannot check those.
+from typing_extensions import TypedDict
 
 from models.errors import Conflict, Damaged, NotFound
-from models.files import sync_directory, write_durably
-from models.places import staged, sweep
+from models.files import CheckpointError, open_file, read_bounded, sync_directory, write_durably
+from models.places import (
+    is_directory,
+    is_there,
+    locked,
+    make_directory,
+    names_in,
+    remove,
+    set_aside,
+    staged,
+    sweep_staged,
+    tell_once,
+)
 from models.text.cleaning import CorpusError, NotUtf8, about_raw_bytes
 from models.text.corpus import Corpus, Scan, ScanReport, encode, scan
 from models.text.doctor import InvisibleSymbol, RareSymbol
 from models.text.vocab import Tokens, Vocabulary
+from worker.records import RECORD, Count, DamagedRecord, Records
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -39,16 +57,20 @@ _FORMAT = 2
 """Of the files that keep a scan or a report: those of another format are made anew."""
 
 
+@with_config(RECORD)
 class ReportRecord(TypedDict, total=False):
-    """``models.text.corpus.ScanReport`` as JSON; only bytes and warnings of an unreadable text."""
+    """``models.text.corpus.ScanReport`` as JSON; only bytes and warnings of an unreadable text.
 
-    bytes: Required[int]
-    characters: int
-    distinct: int
+    ``damaged`` says what is wrong with the corpus's files.
+    """
+
+    bytes: Required[Count]
+    characters: Count
+    distinct: Count
     tokens: Tokens
     encoding: str
     line_ends: str
-    lines: int
+    lines: Count
     normalised: list[str]
     rare: list[RareSymbol]
     unprintable: list[str]
@@ -56,20 +78,26 @@ class ReportRecord(TypedDict, total=False):
     duplicate_line_share: float | None
     preset: str
     warnings: Required[list[str]]
+    damaged: list[str]
 
 
+@with_config(RECORD)
 class _ScanFile(TypedDict):
     """``checksum`` is of the other two; files of earlier releases have none."""
 
     format: int
-    report: Mapping[str, Any]
-    vocabulary: Mapping[str, Any]
+    report: ScanReport
+    vocabulary: dict[str, Any]
     checksum: NotRequired[str]
 
 
+@with_config(RECORD)
 class _ReportFile(TypedDict):
     format: int
     report: ReportRecord
+
+
+_SCANS, _REPORTS = Records(_ScanFile), Records(_ReportFile)
 
 
 class UnknownCorpus(NotFound):
@@ -90,6 +118,13 @@ class CorpusInUse(Conflict):
 
 class DamagedCorpus(Damaged):
     """The text on the disk is not the one that was sent."""
+
+    code = "damaged_corpus"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Its text is not the one that was sent: send the same text again, then resume the job."
+        )
 
 
 class Upload:
@@ -118,14 +153,14 @@ class CorpusStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        root.mkdir(parents=True, exist_ok=True)
+        make_directory(root)
 
     @contextmanager
     def upload(self) -> Iterator[Upload]:
         """A place for incoming bytes; removed after the block unless ``add`` took them."""
-        with staged(self.root / f".stage-{secrets.token_hex(8)}") as place:
-            with (place / "original").open("wb") as file:
-                yield Upload(place / "original", file)
+        place = self.root / f".stage-{secrets.token_hex(8)}"
+        with staged(place), (place / "original").open("wb") as file:
+            yield Upload(place / "original", file)
 
     def add(
         self, upload: Upload, tokens: Tokens, check: Callable[[Scan], None] | None = None
@@ -145,8 +180,7 @@ class CorpusStore:
         """
         corpus_id = upload.close()
         target = self.root / corpus_id
-        if target.is_dir():
-            self._repair(upload, target)
+        if is_directory(target) and self._repair(upload, target):
             found = self.scan(corpus_id, tokens)
             if check:
                 check(found)
@@ -163,19 +197,29 @@ class CorpusStore:
     def add_any(self, upload: Upload) -> str:
         """Keeps an upload, whatever it is, and returns its id; the report lists what is wrong."""
         corpus_id = upload.close()
-        if not self._place(upload.path.parent, self.root / corpus_id):
-            self._repair(upload, self.root / corpus_id)
+        target = self.root / corpus_id
+        if not (is_directory(target) and self._repair(upload, target)):
+            self._place(upload.path.parent, target)
         return corpus_id
 
-    def _repair(self, upload: Upload, directory: Path) -> None:
-        """Replaces a text that is not the one that was sent, and what was made from it."""
+    def _repair(self, upload: Upload, directory: Path) -> bool:
+        """Replaces a text that is not the one that was sent, and what was made from it.
+
+        Returns:
+            False if that cannot be; then the corpus is set aside.
+        """
         if _is_text(directory):
-            return
-        upload.path.replace(directory / "original")
-        for path in directory.iterdir():
-            if path.suffix in (".json", ".ids", ".sha256"):
-                path.unlink(missing_ok=True)
-        sync_directory(directory)
+            return True
+        try:
+            for name in names_in(directory):
+                if Path(name).suffix in (".json", ".ids", ".sha256", ""):
+                    remove(directory / name)
+            upload.path.replace(directory / "original")
+            sync_directory(directory)
+        except OSError:
+            set_aside(directory)
+            return False
+        return True
 
     def verify(self, corpus_id: str, tokens: Tokens) -> bool:
         """Compares a corpus's files with their digests before they are trained on.
@@ -189,17 +233,14 @@ class CorpusStore:
         """
         directory = self._directory(corpus_id)
         if not _is_text(directory):
-            raise DamagedCorpus(
-                "its text is not the one that was sent: send the same text again with "
-                "POST /corpora, then resume the job"
-            )
+            raise DamagedCorpus
         made = [directory / f"{tokens}.{suffix}" for suffix in ("json", "ids", "sha256")]
         with _encoding(directory):
-            was_encoded, is_recorded = (path.exists() for path in made[1:])
+            was_encoded, is_recorded = (is_there(path) for path in made[1:])
             if not was_encoded or _is_as_encoded(directory, tokens):
                 return False
             for path in made:
-                path.unlink(missing_ok=True)
+                remove(path)
         # An earlier release kept no digest: then nothing is known to be damaged.
         return is_recorded
 
@@ -209,25 +250,24 @@ class CorpusStore:
         try:
             place.rename(target)
         except OSError:
-            if not target.is_dir():
-                raise
-            return False
+            if is_directory(target):
+                return False
+            # A file, or a link to nowhere.
+            set_aside(target)
+            place.rename(target)
         sync_directory(self.root)
         return True
 
     def has(self, corpus_id: str) -> bool:
-        return CORPUS_ID.fullmatch(corpus_id) is not None and (self.root / corpus_id).is_dir()
+        return CORPUS_ID.fullmatch(corpus_id) is not None and is_directory(self.root / corpus_id)
 
     def size(self, corpus_id: str) -> int:
         """Bytes as sent; 0 if there is no such corpus."""
-        try:
-            return (self.root / corpus_id / "original").stat().st_size
-        except FileNotFoundError:
-            return 0
+        return _size(self.root / corpus_id / "original")
 
     def ids(self) -> list[str]:
         """Every corpus's id, in order."""
-        return sorted(p.name for p in self.root.iterdir() if CORPUS_ID.fullmatch(p.name))
+        return [name for name in sorted(names_in(self.root)) if self.has(name)]
 
     def report(self, corpus_id: str) -> ReportRecord:
         """The report for clients: read as characters, else as bytes, else only its size.
@@ -236,13 +276,19 @@ class CorpusStore:
             UnknownCorpus: there is none.
         """
         path = self._directory(corpus_id) / "report.json"
-        saved: _ReportFile | None = _saved(path)
-        if saved is None:
-            saved = {"format": _FORMAT, "report": self._examine(corpus_id)}
+        saved: _ReportFile | None = _saved(_REPORTS, path)
+        if saved is None or saved["report"]["bytes"] != self.size(corpus_id):
+            try:
+                saved = {"format": _FORMAT, "report": self._examine(corpus_id)}
+            except DamagedCorpus:
+                tell_once(f"the text of corpus {corpus_id} is damaged: send it again")
+                wrong = "the text is not the one that was sent: upload it again"
+                return {"bytes": self.size(corpus_id), "warnings": [], "damaged": [wrong]}
             write_durably(path, json.dumps(saved).encode())
         return saved["report"]
 
     def _examine(self, corpus_id: str) -> ReportRecord:
+        """Raises DamagedCorpus."""
         refusals: list[str] = []
         kinds: tuple[Tokens, ...] = ("characters", "bytes")
         for tokens in kinds:
@@ -290,23 +336,21 @@ class CorpusStore:
             doomed = self.root / f".gone-{secrets.token_hex(8)}"
             directory.rename(doomed)
             sync_directory(self.root)
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove(doomed)
 
-    @contextmanager
-    def _deleting(self, lock: int) -> Iterator[None]:
-        with (self.root / ".deleting").open("w") as file:
-            fcntl.flock(file, lock)
-            yield
+    def _deleting(self, lock: int) -> AbstractContextManager[None]:
+        return locked(self.root / ".deleting", lock)
 
     def sweep(self) -> None:
         """Removes what killed processes left half written or half deleted."""
-        sweep((*self.root.glob(".stage-*"), *self.root.glob(".gone-*")))
+        sweep_staged(self.root.glob(".stage-*"))
+        for path in self.root.glob(".gone-*"):
+            remove(path)
 
     def _directory(self, corpus_id: str) -> Path:
-        directory = self.root / corpus_id
-        if not CORPUS_ID.fullmatch(corpus_id) or not directory.is_dir():
+        if not self.has(corpus_id):
             raise UnknownCorpus(corpus_id)
-        return directory
+        return self.root / corpus_id
 
     def scan(self, corpus_id: str, tokens: Tokens) -> Scan:
         """Scans a corpus as characters or as bytes; the result is kept.
@@ -314,14 +358,19 @@ class CorpusStore:
         Raises:
             UnknownCorpus: there is none.
             CorpusError: it cannot be read that way.
+            DamagedCorpus: the text is not the one that was sent.
         """
         directory = self._directory(corpus_id)
-        saved: _ScanFile | None = _saved(directory / f"{tokens}.json")
-        if saved is None or not _is_as_scanned(saved):
-            found = scan(directory / "original", tokens)
-            _write_scan(directory, found)
-            return found
-        return Scan(ScanReport(**saved["report"]), Vocabulary.from_json(saved["vocabulary"]))
+        original = directory / "original"
+        saved: _ScanFile | None = _saved(_SCANS, directory / f"{tokens}.json")
+        if saved and saved["report"].bytes == _size(original) and _is_as_scanned(saved):
+            with suppress(ValueError):
+                return Scan(saved["report"], Vocabulary.from_json(saved["vocabulary"]))
+        if not _is_text(directory):
+            raise DamagedCorpus
+        found = scan(original, tokens)
+        _write_scan(directory, found)
+        return found
 
     def open(
         self,
@@ -336,39 +385,46 @@ class CorpusStore:
         Raises:
             UnknownCorpus: there is none.
             CorpusError: it cannot be read that way.
+            DamagedCorpus: the text is not the one that was sent.
         """
         vocabulary = self.scan(corpus_id, tokens).vocabulary
         directory = self._directory(corpus_id)
         ids = directory / f"{tokens}.ids"
         with _encoding(directory):
-            if not ids.exists():
+            if not is_there(ids):
                 for left in directory.glob(f".{ids.name}.*"):
-                    left.unlink()
+                    remove(left)
                 encode(directory / "original", vocabulary, ids)
                 record = directory / f"{tokens}.sha256"
                 write_durably(record, _encoded_digest(ids, vocabulary).encode())
             return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
 
 
-@contextmanager
-def _encoding(directory: Path) -> Iterator[None]:
+def _encoding(directory: Path) -> AbstractContextManager[None]:
     """One at a time: a half-written file was left by a process that was killed."""
-    with (directory / ".encoding").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return locked(directory / ".encoding")
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The digest of a file; empty if it cannot be read."""
+    try:
+        with open_file(path) as file:
+            # mypy knows only files that can be read into a buffer, which these can.
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    except (CheckpointError, OSError):
+        return ""
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
 
 
 def _is_text(directory: Path) -> bool:
     """Whether a corpus's text is the one that its id names."""
-    try:
-        return _digest(directory / "original") == directory.name
-    except OSError:
-        return False
+    return _digest(directory / "original") == directory.name
 
 
 def _encoded_digest(ids: Path, vocabulary: Vocabulary) -> str:
@@ -378,38 +434,40 @@ def _encoded_digest(ids: Path, vocabulary: Vocabulary) -> str:
 
 def _is_as_encoded(directory: Path, tokens: Tokens) -> bool:
     try:
-        kept = (directory / f"{tokens}.sha256").read_text("ascii")
-        saved = _saved(directory / f"{tokens}.json")
-        vocabulary = Vocabulary.from_json(saved["vocabulary"])
-        return kept == _encoded_digest(directory / f"{tokens}.ids", vocabulary)
-    except (OSError, ValueError, KeyError, TypeError):
+        kept = read_bounded(directory / f"{tokens}.sha256", 200).decode("ascii")
+        saved: _ScanFile | None = _saved(_SCANS, directory / f"{tokens}.json")
+        vocabulary = Vocabulary.from_json(saved["vocabulary"]) if saved else None
+    except ValueError:
         return False
+    ids = directory / f"{tokens}.ids"
+    return vocabulary is not None and kept == _encoded_digest(ids, vocabulary)
 
 
 def _checksum(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _saved(path: Path) -> Any:
-    """The content of a file; None if there is none, or if it is of another format."""
+def _saved(kind: Records[Any], path: Path) -> Any:
+    """A record; None if there is none, or if it is damaged or of another format."""
     try:
-        saved = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+        saved = kind.read(path)
+    except DamagedRecord as error:
+        tell_once(f"{path}: {error}; it is made anew")
         return None
-    is_ours = isinstance(saved, dict) and saved.get("format") == _FORMAT
-    return saved if is_ours else None
+    return saved if saved and saved["format"] == _FORMAT else None
 
 
 def _is_as_scanned(saved: _ScanFile) -> bool:
     checksum = saved.get("checksum")
-    return checksum in (None, _checksum([saved.get("report"), saved.get("vocabulary")]))
+    return checksum in (None, _checksum([asdict(saved["report"]), saved["vocabulary"]]))
 
 
 def _write_scan(directory: Path, found: Scan) -> None:
-    data: _ScanFile = {
+    report, vocabulary = asdict(found.report), found.vocabulary.to_json()
+    data = {
         "format": _FORMAT,
-        "report": asdict(found.report),
-        "vocabulary": found.vocabulary.to_json(),
+        "report": report,
+        "vocabulary": vocabulary,
+        "checksum": _checksum([report, vocabulary]),
     }
-    data["checksum"] = _checksum([data["report"], data["vocabulary"]])
     write_durably(directory / f"{found.report.tokens}.json", json.dumps(data).encode())

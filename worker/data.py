@@ -1,7 +1,24 @@
-"""Where things lie below the data directory. Creates nothing, and knows no file's content."""
+"""Where things lie below the data directory, and how it is opened. Knows no file's content."""
 
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from models.errors import Invalid
+
+FORMAT = 1
+"""Of what lies there; raised where a release before could not read it any more.
+
+A file ``format-1`` says it, by its name, which no damage to its content can change. It contains the
+version that wrote it. Releases up to 0.1.0 left none.
+"""
+
+
+class DataError(Invalid):
+    """The data directory cannot be used; the message is one line that says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +69,67 @@ class DataDirectory:
     def experiment(self, name: str) -> Path:
         """The directory of an experiment's report."""
         return self.root / "experiments" / name
+
+
+def open_data(root: Path, tell: Callable[[str], None], version: str | None = None) -> None:
+    """Makes a data directory ready for a process that works there.
+
+    Only its owner may enter one that is made here, and others may enter none. What this process
+    makes from now on is for whom the directory is for: its group, too, if it may enter.
+
+    Args:
+        tell: is given a line for people where access was taken away.
+        version: what to write down as the writer; None leaves that to another process.
+
+    Raises:
+        DataError: it cannot be used, or was written by a later release.
+    """
+    if root.exists() and not root.is_dir():
+        raise DataError(f"cannot keep data in {root}: it is not a directory")
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot keep data in {root}: {error.strerror}") from None
+    if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+        is_read_only = os.statvfs(root).f_flag & os.ST_RDONLY
+        reason = "the file system is read-only" if is_read_only else "permission denied"
+        raise DataError(f"cannot keep data in {root}: {reason}")
+    _check_format(root)
+    _keep_others_out(root, tell)
+    os.umask(0o777 & ~root.stat().st_mode)
+    if version is not None and not (mark := root / f"format-{FORMAT}").exists():
+        # A full disk need not keep anybody from reading.
+        with suppress(OSError):
+            mark.write_text(f"{version}\n", encoding="utf-8")
+
+
+def _check_format(root: Path) -> None:
+    for path in root.glob("format-*"):
+        number = path.name.removeprefix("format-")
+        if number.isdecimal() and int(number[:9]) > FORMAT:
+            try:
+                version = path.read_bytes()[:40].decode("ascii", "replace").strip()
+            except OSError:
+                version = ""
+            writer = (
+                f"charloom {version}" if version.isprintable() and version else "a later charloom"
+            )
+            raise DataError(
+                f"the data directory {root} was written by {writer}, in a format that this release "
+                "cannot read: upgrade charloom"
+            )
+
+
+def _keep_others_out(root: Path, tell: Callable[[str], None]) -> None:
+    """Takes a directory from others, if it is for charloom only."""
+    mode = root.stat().st_mode
+    names = {path.name for path in root.iterdir()}
+    marks = {path.name for path in (DataDirectory(root).lock, *root.glob("format-*"))}
+    is_ours = bool(names & marks) or names <= {"texts", "experiments"}
+    # A sticky one is everybody's, such as /tmp.
+    if not mode & stat.S_IRWXO or mode & stat.S_ISVTX or not is_ours:
+        return
+    with suppress(OSError):
+        root.chmod(0o700)
+        if names:
+            tell(f"other users could read {root}: it is now its owner's only (chmod 700)")

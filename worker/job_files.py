@@ -8,7 +8,7 @@ its directory.
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import with_config
 
@@ -24,12 +24,16 @@ from worker.records import RECORD, Count, DamagedRecord, Number, Records
 
 @with_config(RECORD)
 class JobSpec(TypedDict):
-    """``spec.json``; ``options`` are ``models.options.TrainingOptions`` as JSON."""
+    """``spec.json``; ``options`` are ``models.options.TrainingOptions`` as JSON.
+
+    ``asked`` are the first ones, once a resume has raised some.
+    """
 
     id: str
     model: str
     corpus_id: str
     options: Mapping[str, Any]
+    asked: NotRequired[Mapping[str, Any]]
     created_at: str
 
 
@@ -72,6 +76,9 @@ class JobResult(TypedDict):
 DAMAGED = "Damaged"
 """Title of the error of a job whose files are damaged."""
 
+_LAST_SECOND = 253402300799
+"""Of the year 9999."""
+
 _SPECS = Records(JobSpec)
 _RUNNING = Records(Running, partial=True)
 _RESULTS = Records(JobResult)
@@ -93,8 +100,8 @@ def lost_spec(directory: Path) -> JobSpec:
         "model": "",
         "corpus_id": "",
         "options": {},
-        # An id begins with the milliseconds of its making.
-        "created_at": timestamp(int(directory.name[:12], 16) / 1000),
+        # An id begins with the milliseconds of its making, unless a stranger made it up.
+        "created_at": timestamp(min(int(directory.name[:12], 16) / 1000, _LAST_SECOND)),
     }
 
 

@@ -282,6 +282,7 @@ class JobStore:
             reserve(job.directory)
             if raised:
                 spec = JobSpec(**job.spec)
+                spec.setdefault("asked", spec["options"])
                 spec["options"] = {**spec["options"], **raised}
                 write_durably(job.directory / "spec.json", json.dumps(spec).encode())
             for name in ("cancel", "attempts.json"):

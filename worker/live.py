@@ -122,6 +122,14 @@ class LiveEvents:
             await client.aclose()
 
 
+def is_all(job: Job, last: int) -> bool:
+    """Whether a job has ended, with ``last`` the id of its last event. Reads the disk."""
+    _, end = _ending(job)
+    if end is None:
+        return False
+    return last == max((event.id for event in EventTail(job.directory).read(end)), default=0)
+
+
 def _ending(job: Job) -> tuple[bool, EndData | None]:
     """Whether a job is gone, and its end if it has ended."""
     return not is_there(job.directory), job.end()

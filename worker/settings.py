@@ -15,6 +15,9 @@ from worker.data import DataDirectory
 DATA = "data"
 """Where everything is kept, unless ``CHARLOOM_DATA`` says otherwise."""
 
+VARIABLES = ("CHARLOOM_DATA", "CHARLOOM_LOG", "CHARLOOM_REDIS_URL", "CHARLOOM_THREADS")
+"""All that a worker reads: nothing else of ``CHARLOOM_…`` is handed on to it, such as keys."""
+
 NICENESS = 10
 """Sampling stays smooth: training takes the cores that the server leaves."""
 

@@ -29,11 +29,20 @@ from app.supervisor.loopback import is_loopback
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 """They change nothing: RFC 9110, 9.2.1."""
 
+PROBES = ("/healthz", "/readyz")
+"""Monitors ask them in HTTP/1.0 too, without a Host header; a browser always sends one."""
+
 EXPOSED = "X-Model, X-Model-Digest, X-Seed, X-Precision, X-Request-ID, Retry-After"
 """Headers that pages of other origins may read."""
 
 PREFLIGHT_SECONDS = 600
 """How long a browser may cache the answer to a preflight."""
+
+WRONG_KEYS = limits.parse("60/minute")
+"""Wrong keys that one IP address may send."""
+
+MET = 4096
+"""Pairs of IP address and right key that are remembered."""
 
 BUSY_SECONDS = 2
 """After which an IP address with too many streams may try again."""
@@ -55,7 +64,8 @@ class Guard:
     5. The rate of the key, or of the IP address without one. It comes after the key, so that
        strangers cannot use up the rate of a key.
     6. The body's pace, for admitted requests; the route that reads a body counts its size.
-    7. The application: exception handlers, then routes.
+    7. HEAD becomes GET without a body (``app.http.bodiless``).
+    8. The application: exception handlers, then routes.
     """
 
     def __init__(
@@ -84,6 +94,7 @@ class Guard:
         self._key_rate = _rate(key_rate)
         self._public_streams = public_streams
         self._open: Counter[str] = Counter()
+        self._met: dict[tuple[str, bytes], None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -92,7 +103,7 @@ class Guard:
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         try:
-            self._check_host(headers.get("host", ""))
+            self._check_host(scope["path"], headers.get("host"))
             if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
                 await _preflight(self._allows(scope, headers, origin), send)
                 return
@@ -119,12 +130,15 @@ class Guard:
 
     # The host name
 
-    def _check_host(self, header: str) -> None:
-        name = name_of(header)
+    def _check_host(self, path: str, header: str | None) -> None:
+        if header is None and path in PROBES:
+            return
+        name = name_of(header or "")
         if is_loopback(name) or name == self._bound_to or name in self._hosts:
             return
         # An IP address cannot be rebound.
-        if not self._is_local and (not self._hosts or is_address(name)):
+        is_named = is_address(name) or not self._hosts
+        if not self._is_local and is_named and (name or not header):
             return
         raise Problem(
             403,
@@ -169,8 +183,9 @@ class Guard:
             raise Problem(
                 403,
                 "cross_origin",
-                "cross-origin requests that modify data are not allowed; CHARLOOM_CORS_ORIGINS "
-                "names the origins that may sample",
+                "cross-origin requests that modify data are not allowed; if this page is the "
+                "server's own, behind a proxy, let the proxy pass the Host header on, or set "
+                "CHARLOOM_HOSTS; CHARLOOM_CORS_ORIGINS names other origins that may sample",
             )
 
     # The key and the rate
@@ -190,7 +205,7 @@ class Guard:
             with self._one_more(address):
                 yield
         elif self._keys:
-            key = self._key("sample" if needed == "public" else needed, secret)
+            key = self._key("sample" if needed == "public" else needed, secret, address)
             self._count(self._key_rate, "key", key.digest.hex())
             scope[SCOPE_KEY] = Caller(f"key {key.digest.hex()}")
             yield
@@ -198,14 +213,12 @@ class Guard:
             scope[SCOPE_KEY] = Caller(name)
             yield
 
-    def _key(self, wanted: KeyScope, secret: str | None) -> Key:
+    def _key(self, wanted: KeyScope, secret: str | None, address: str) -> Key:
         if secret is None:
             raise _unauthorized(
                 "missing_key", "this endpoint needs an API key: send Authorization: Bearer KEY"
             )
-        key = self._keys.find(secret)
-        if key is None:
-            raise _unauthorized("invalid_key", "invalid API key", 'error="invalid_token"')
+        key = self._found(secret, address)
         if not key.may(wanted):
             raise Problem(
                 403,
@@ -218,14 +231,37 @@ class Guard:
             )
         return key
 
+    def _found(self, secret: str, address: str) -> Key:
+        """The key; who sends wrong ones from an IP address makes it wait, right or wrong.
+
+        A key that was right from there before is let in at once: a stranger behind the same proxy
+        cannot lock it out.
+        """
+        key = self._keys.find(secret)
+        met = key and (address, key.digest)
+        if key is not None and met in self._met:
+            return key
+        if not self._limiter.test(WRONG_KEYS, "wrong key", address):
+            words = f"too many wrong API keys from this IP address: {WRONG_KEYS.amount} a minute"
+            raise self._limited(WRONG_KEYS, "wrong key", address, words)
+        if key is None:
+            self._limiter.hit(WRONG_KEYS, "wrong key", address)
+            raise _unauthorized("invalid_key", "invalid API key", 'error="invalid_token"')
+        self._met[address, key.digest] = None
+        if len(self._met) > MET:
+            del self._met[next(iter(self._met))]
+        return key
+
     def _count(self, rate: limits.RateLimitItem | None, kind: str, whose: str) -> None:
         if rate is None or self._limiter.hit(rate, kind, whose):
             return
+        words = f"rate limit exceeded for this {kind}: {_words(rate)}"
+        raise self._limited(rate, kind, whose, words)
+
+    def _limited(self, rate: limits.RateLimitItem, kind: str, whose: str, words: str) -> Problem:
         reset = self._limiter.get_window_stats(rate, kind, whose).reset_time
         wait = max(1, math.ceil(reset - time.time()))
-        raise _too_many(
-            "rate_limited", f"rate limit exceeded for this {kind}: {_words(rate)}", wait
-        )
+        return _too_many("rate_limited", words, wait)
 
     @contextmanager
     def _one_more(self, address: str) -> Iterator[None]:

@@ -8,7 +8,10 @@ from typing import Literal, Self, get_args
 
 KeyScope = Literal["sample", "train", "admin"]
 
-_KEY = re.compile(r"[!-+\--~]{1,256}")
+LEAST = 8
+"""Characters of a key: a shorter one can be guessed."""
+
+_KEY = re.compile(rf"[!-+\--~]{{{LEAST},256}}")
 """Visible ASCII without commas, as it fits into a header."""
 
 
@@ -56,7 +59,8 @@ class KeyRing:
             )
         if not _KEY.fullmatch(secret):
             raise ValueError(
-                f"the key of entry {number} must have 1 to 256 visible ASCII characters"
+                f"the key of entry {number} must have {LEAST} to 256 visible ASCII characters: "
+                "make one with openssl rand -hex 32"
             )
         return Key(_digest(secret), scopes)
 

@@ -72,6 +72,11 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
 VIEWS = ("/", "/train", "/train/{job_id}", "/inside", "/names", "/models")
 """URLs of the one page; its own router (static/js/router.js) tells them apart."""
 
+FIRST_SEGMENTS = {
+    path.split("/")[1] for path in (*VIEWS, *(e.split()[1] for es in TABLE.values() for e in es))
+} - {""}
+"""With which our paths begin."""
+
 _PAGES = [compile_path(path)[0] for path in VIEWS]
 # The router's own patterns, so that both agree on which endpoint a path is.
 _ENDPOINTS = [

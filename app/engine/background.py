@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,11 +22,18 @@ from app.engine.callers import caller_of
 from models.checkpoints.registry import Registry
 from models.errors import Unavailable
 from models.inside.cells import Findings
+from models.inside.reader import Stopped
 from models.inside.results import analyse
 
 MAX_WAITING = 16
 """Most texts that wait to be read, the one that is being read among them. A caller may have half of
 the places that the others leave, so that there is one for whoever comes next."""
+
+MAX_SEARCHES = 8
+"""Most models whose cells are searched or wait for it. A caller may have half of the places."""
+
+SEARCH_SECONDS = 600.0
+"""After which a search is given up."""
 
 READING, SEARCHING = 5, 19
 """Niceness of the threads. Decoder threads have the server's own."""
@@ -45,8 +53,20 @@ class ServerBusy(Unavailable):
 
     code = "server_busy"
 
-    def __init__(self) -> None:
-        super().__init__("too many texts are waiting to be read already: try again in a moment")
+    def __init__(self, what: str = "too many texts are waiting to be read") -> None:
+        super().__init__(f"{what} already: try again in a moment")
+
+
+class OutOfTime(Unavailable):
+    """The work was given up because it took longer than it may."""
+
+    code = "out_of_time"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the server did not finish within {seconds:.0f} seconds and has stopped: try again "
+            "when it is less busy, with a shorter text or a smaller model"
+        )
 
 
 @dataclass(eq=False, slots=True)
@@ -105,6 +125,14 @@ class _Line:
         self._now.turn.set_result(None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A search for cells: who asked for it first, and what comes of it."""
+
+    caller: str
+    future: "Future[Findings | None]"
+
+
 class Background:
     """The threads, and the searches in progress. Used on the event loop."""
 
@@ -112,7 +140,7 @@ class Background:
         self._registry = registry
         self._reading = _threads("read", READING)
         self._searching = _threads("search", SEARCHING)
-        self._searches: dict[str, Future[Findings]] = {}
+        self._searches: dict[tuple[str, str], _Search] = {}
         self._line = _Line()
         self._stopping = threading.Event()
 
@@ -142,22 +170,46 @@ class Background:
         finally:
             self._line.leave(place)
 
-    def search(self, name: str, digest: str) -> Findings | None:
+    def search(self, caller: str, name: str, digest: str) -> Findings | None:
         """The findings of a search of a checkpoint's cells; None while it runs. Starts the search.
 
         Raises:
-            CheckpointError, FloatingPointError, OSError, Stopped: the search failed; the next
-                call starts another one.
+            ServerBusy: as many searches as there may be run and wait, of this caller or in all.
+            CheckpointError, FloatingPointError, OSError, OutOfTime, Stopped: the search failed;
+                the next call starts another one.
         """
-        future = self._searches.get(digest)
-        if future is None:
-            self._searches[digest] = self._searching.submit(
-                analyse, self._registry, name, digest, self._stopping.is_set
-            )
-        elif future.done():
-            del self._searches[digest]
-            return future.result()
+        found = self._searches.get((name, digest))
+        if found is None:
+            self._make_room(caller)
+            future = self._searching.submit(self._search, name, digest)
+            self._searches[name, digest] = _Search(caller, future)
+        elif found.future.done():
+            del self._searches[name, digest]
+            return found.future.result()
         return None
+
+    def _make_room(self, caller: str) -> None:
+        """Forgets ended searches if places run out: what was found is with the checkpoint, and
+        nobody came for what failed. Raises ServerBusy."""
+        if len(self._searches) >= MAX_SEARCHES // 2:
+            self._searches = {k: one for k, one in self._searches.items() if not one.future.done()}
+        own = sum(one.caller == caller for one in self._searches.values())
+        if len(self._searches) >= MAX_SEARCHES or own >= MAX_SEARCHES // 2:
+            raise ServerBusy("the cells of too many models are being searched")
+
+    def _search(self, name: str, digest: str) -> Findings | None:
+        end = time.monotonic() + SEARCH_SECONDS
+        try:
+            return analyse(
+                self._registry,
+                name,
+                digest,
+                lambda: self._stopping.is_set() or time.monotonic() > end,
+            )
+        except Stopped:
+            if self._stopping.is_set():
+                raise
+            raise OutOfTime(SEARCH_SECONDS) from None
 
     def stop(self) -> None:
         """Tells all work to give up."""

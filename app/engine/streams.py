@@ -95,6 +95,7 @@ class StreamReader:
         self.stream = stream
         self.caller = caller
         self.finish_reason: FinishReason | None = None
+        self.gave_way = False
         self._pieces: list[Piece] = []
         self._pending = 0
         self._closed = False
@@ -132,6 +133,7 @@ class StreamReader:
     def give_way(self) -> None:
         """Ends the text with an error, because its reader does not keep the least pace."""
         if not self._closed:
+            self.gave_way = True
             self.lane.leave(self)
             self._end("error")
             self._news.set()
@@ -301,7 +303,7 @@ class Lane:
         self.failures += len(errors)
         for reason, error in {repr(error): error for error in errors}.items():
             count = sum(repr(other) == reason for other in errors)
-            log.error("%d texts ended with an error: %s", count, reason, exc_info=error)
+            log.error("texts that failed: %d, with %s", count, reason, exc_info=error)
 
     def _end_all(self, reason: FinishReason) -> None:
         """Ends every stream, those that have not begun too."""

@@ -31,6 +31,8 @@ _MAX_FORM = 1 << 20
 _MAX_PART_HEADERS = 8
 _MAX_PART_HEADER = 4096
 _BLOCK = 1 << 20
+_MAX_DIGITS = 1000
+"""Digits of an integer in JSON: reading one takes time quadratic in them."""
 
 Checked = TypeVar("Checked")
 
@@ -165,7 +167,7 @@ async def read_json(
     if optional and not body:
         return {}
     try:
-        value = json.loads(body, parse_constant=_refuse_constant)
+        value = json.loads(body, parse_constant=_refuse_constant, parse_int=_integer)
     except RecursionError:
         raise invalid_json("it is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -192,6 +194,12 @@ def refuse_encoding(request: Request) -> None:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"a number has more than {_MAX_DIGITS:,} digits")
+    return int(digits)
 
 
 def _refuse_length(request: Request, longest: int, limit: int) -> None:

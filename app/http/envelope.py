@@ -7,6 +7,7 @@ import time
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http import handlers, problems
@@ -46,12 +47,7 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
-                for name, value in DEFAULT_HEADERS.items():
-                    headers.setdefault(name, value)
+                _seal(MutableHeaders(scope=message), request_id)
             await send(message)
 
         try:
@@ -66,6 +62,24 @@ class Envelope:
                 await answer(scope, receive, send_wrapped)
         finally:
             _log_access(scope, status, time.perf_counter() - began, request_id)
+
+
+def refused(problem: problems.Problem, client: tuple[str, int] | None) -> Response:
+    """The answer to bytes that are not a request: sealed and logged like any other."""
+    request_id = _request_id(None)
+    response = problem.response()
+    _seal(response.headers, request_id)
+    scope = {"method": "-", "raw_path": b"-", "client": client}
+    _log_access(scope, problem.status_code, 0.0, request_id)
+    return response
+
+
+def _seal(headers: MutableHeaders, request_id: str) -> None:
+    headers["X-Request-ID"] = request_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "no-referrer"
+    for name, value in DEFAULT_HEADERS.items():
+        headers.setdefault(name, value)
 
 
 def _request_id(given: str | None) -> str:

@@ -29,6 +29,7 @@ _STATUSES: dict[type[CharloomError], int] = {
 }
 
 _WORDS = {
+    "damaged_corpus": "the corpus is damaged on the disk: upload it again",
     "damaged_model": "the model's files are damaged: delete the model and train it again",
     "no_ngram": "this model has no n-gram baseline; models trained on this server have one",
     "not_a_network": "name:ngram is a model's n-gram baseline: it can only be sampled",
@@ -61,6 +62,9 @@ def add_handlers(app: FastAPI, shapes: Mapping[str, Shape]) -> None:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == 204:
+        # Not an error: a dependency found that there is nothing to send.
+        return Response(status_code=204)
     return response(request.scope, _problem(request, error))
 
 
@@ -85,7 +89,7 @@ def _problem(request: Request, error: Exception) -> Problem:
 def of_error(error: CharloomError) -> Problem:
     """The problem that an error of the layers below becomes."""
     if isinstance(error, Damaged):
-        log.error("damaged checkpoint: %s", error)
+        log.error("damaged: %s", error)
     if isinstance(error, Invalid):
         # Its words are a sentence of their own, where a field's continue the field's name.
         errors = [FieldError(field="corpus", message=str(error))]
@@ -118,4 +122,4 @@ def _methods(request: Request) -> set[str]:
         # The route itself, not FastAPI's stand-in: a page's route matches only requests for HTML.
         if context.original_route.matches(request.scope)[0] != Match.NONE:
             found |= context.methods or set()
-    return found
+    return found | ({"HEAD"} if "GET" in found else set())

@@ -30,6 +30,8 @@ CODES = {
     "damaged_job": "The files of the job are damaged, so it can only be deleted.",
     "damaged_model": "The files of the model are damaged.",
     "disk_full": "The server has no disk space left; nothing was kept.",
+    "head_too_large": "The headers of the request are too long, or too many.",
+    "idempotency_key_reused": "The Idempotency-Key was sent before with another request.",
     "insufficient_scope": "The API key lacks the scope that the endpoint needs.",
     "internal_error": "The server failed; its log says why.",
     "invalid_corpus": "The text cannot be trained on.",
@@ -40,6 +42,7 @@ CODES = {
     "job_ended": "The job has ended already.",
     "job_not_ended": "The job has not ended yet.",
     "malformed_body": "The body cannot be read as its content type says.",
+    "malformed_request": "The bytes sent are not a request as RFC 9112 has it.",
     "method_not_allowed": "The endpoint has other methods; see the Allow header.",
     "missing_key": "The endpoint needs an API key.",
     "name_taken": "A job of this model name is not finished.",
@@ -51,6 +54,7 @@ CODES = {
     "not_finite": "The network's numbers overflow.",
     "not_ready": "Storage or Redis does not answer.",
     "not_utf8": "The text is not UTF-8.",
+    "out_of_time": "The work took longer than it may.",
     "range_not_satisfiable": "The file ends before the range that was asked for.",
     "rate_limited": "Too many requests; see the Retry-After header.",
     "server_busy": "Too many texts wait to be read.",
@@ -65,6 +69,8 @@ CODES = {
     "unknown_job": "No job has this id.",
     "unknown_model": "No model has this name or tag.",
     "unsupported_media_type": "The body's content type or encoding is not taken.",
+    "unsupported_version": "The server speaks HTTP/1.1.",
+    "url_too_long": "The URL is too long: send long fields in a body.",
 }
 """The meaning of each code; ``docs/http-api.md`` has the same list."""
 
@@ -123,9 +129,13 @@ class Problem(HTTPException):
         self.errors = errors
         self.more = dict(more or {})
 
+    @property
+    def title(self) -> str:
+        return _title(self.status_code)
+
     def response(self) -> Response:
         details = ProblemDetails(
-            title=_title(self.status_code),
+            title=self.title,
             status=self.status_code,
             code=self.code,
             detail=self.detail,
@@ -178,5 +188,5 @@ def response(scope: Scope, problem: Problem) -> Response:
 
 def _title(status: int) -> str:
     # RFC 9110's phrases; older Pythons have those of earlier RFCs.
-    newer = {413: "Content Too Large", 422: "Unprocessable Content"}
+    newer = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
     return newer.get(status) or HTTPStatus(status).phrase

@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from app.http.bodiless import wants_no_body
 from app.http.problems import Problem
 from app.http.streaming import ClosingResponse
 
@@ -109,7 +110,7 @@ class ResumableResponse(ClosingResponse):
         headers = {**headers, **_headers(file.tag), "Content-Length": str(sent.end - sent.first)}
         if part:
             headers["Content-Range"] = f"bytes {part.first}-{part.end - 1}/{file.size}"
-        body = iter(()) if request.method == "HEAD" else _cut(file.chunks, sent)
+        body = iter(()) if wants_no_body(request) else _cut(file.chunks, sent)
         super().__init__(body, file.media_type, headers, close)
         self.status_code = 206 if part else 200
 

@@ -114,16 +114,31 @@ def _explain(error: Any, field: FieldInfo | None, fields: FieldInfos) -> str:
         return f"must be {context['expected']}".replace("'", "")
     if kind == "string_too_long":
         return f"must have at most {context['max_length']:,} characters"
-    if kind == "string_pattern_mismatch":
-        return f"must match {context['pattern']}"
-    if kind.startswith("string_"):
-        return "must be text"
-    if kind.startswith("bool_"):
-        return "must be true or false"
+    if kind == "too_long":
+        return f"must have at most {_items(context['max_length'])}"
+    if kind == "too_short":
+        return f"must have at least {_items(context['min_length'])}"
+    if kind == "string_unicode":
+        return "must be text, without half a surrogate pair such as \\ud800"
     if kind.startswith(_NUMBER_ERRORS):
         return _explain_number(field, kind)
-    message = str(error["msg"])
-    return message[:1].lower() + message[1:]
+    return next((words for start, words in _KINDS.items() if kind.startswith(start)), _INVALID)
+
+
+_KINDS = {
+    "string_": "must be text",
+    "bool_": "must be true or false",
+    "list_": "must be a list",
+    "model_": "must be a JSON object",
+    "dict_": "must be a JSON object",
+}
+"""The words for pydantic's kinds of error that begin so."""
+
+_INVALID = "is not valid; GET /openapi.json describes it"
+
+
+def _items(number: int) -> str:
+    return "1 item" if number == 1 else f"{number} items"
 
 
 _NUMBER_ERRORS = ("int_", "float_", "finite_number", "greater_than", "less_than")
@@ -139,10 +154,16 @@ def _explain_number(field: FieldInfo | None, kind: str) -> str:
     high = next((limit.le for limit in limits if isinstance(limit, Le)), None)
     below = next((limit.lt for limit in limits if isinstance(limit, Lt)), None)
     if low is not None and high is not None:
-        return f"{message} from {low} to {high}"
+        return f"{message} from {_limit(low)} to {_limit(high)}"
     words = {"at least": low, "above": above, "at most": high, "below": below}
-    bounds = [f"{word} {limit}" for word, limit in words.items() if limit is not None]
-    return " ".join([message, " and ".join(bounds)]).strip()
+    bounds = [f"{word} {_limit(limit)}" for word, limit in words.items() if limit is not None]
+    joined = " and ".join(bounds)
+    return f"{message} {'of ' if joined.startswith('at ') else ''}{joined}".strip()
+
+
+def _limit(value: Any) -> str:
+    """A bound as people write it: 31622400 rather than 31622400.0, 0.000001 rather than 1e-06."""
+    return str(int(value)) if int(value) == value else f"{value:f}".rstrip("0")
 
 
 def _not_known(known: Iterable[str]) -> str:

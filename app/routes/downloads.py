@@ -31,7 +31,6 @@ _BLOCK = 1 << 18
 router = APIRouter(tags=["models"], dependencies=[Depends(known_query)])
 
 
-@router.head("/models/{model}/download", include_in_schema=False)
 @router.get(
     "/models/{model}/download",
     summary="Download a model",

@@ -11,10 +11,16 @@ from models import sizing
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.config import NetworkConfig
+from models.files import CheckpointError
 from models.options import TrainingOptions
 from models.presets import with_preset
 from models.text.corpus import Scan
-from models.text.vocab import difference
+from models.text.vocab import (
+    UnknownCharacters,
+    Vocabulary,
+    difference,
+    listed_characters,
+)
 from worker.devices import DeviceStore
 
 _SIZES = {
@@ -28,6 +34,7 @@ _SIZES = {
 
 def check(models: Registry, devices: DeviceStore, asked: TrainingOptions, scan: Scan) -> None:
     """Raises Problem, 422, if the training is impossible, before anything is kept."""
+    _check_prime(asked.sample_prime, scan.vocabulary)
     options = with_preset(asked)
     if asked.init_from:
         config = _origin(models, asked, scan)
@@ -48,15 +55,31 @@ def check(models: Registry, devices: DeviceStore, asked: TrainingOptions, scan: 
         raise unprocessable("hidden_size", refusal, "not_enough_memory")
 
 
+def _check_prime(prime: str, vocabulary: Vocabulary) -> None:
+    try:
+        vocabulary.encode(vocabulary.as_read(prime))
+    except UnknownCharacters as error:
+        shown = listed_characters(error.characters)
+        raise unprocessable(
+            "sample_prime",
+            f"has characters that the text does not have: {shown}. Remove them",
+            error.code,
+        ) from None
+
+
 def _origin(models: Registry, asked: TrainingOptions, scan: Scan) -> NetworkConfig:
     """The config of the model to continue from, if the corpus and the options fit it."""
     try:
         entry = models.entry(Reference.parse(str(asked.init_from)))
+        vocabulary = models.vocabulary(entry.reference.name, entry.digest)
     except UnknownModel:
         raise unprocessable(
             "init_from", "is unknown; GET /models lists all models", "unknown_model"
         ) from None
-    vocabulary = models.vocabulary(entry.reference.name, entry.digest)
+    except CheckpointError as error:
+        raise unprocessable(
+            "init_from", "is damaged: delete the model and train it again", error.code
+        ) from None
     if words := difference(vocabulary, scan.vocabulary):
         raise unprocessable("init_from", f"has another vocabulary: {words}")
     for option, name in _SIZES.items():

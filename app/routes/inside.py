@@ -6,6 +6,7 @@ Knows no other endpoint.
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +18,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from numpy.typing import NDArray
 
-from app.engine.background import Background, Result, ShouldStop
+from app.engine.background import Background, OutOfTime, Result, ShouldStop
+from app.engine.callers import caller_of
 from app.engine.loaded import LoadedNetwork
 from app.http.bodies import json_body, read_json
 from app.http.problems import RETRY_SECONDS, Problem, responses, unprocessable
@@ -46,6 +48,12 @@ MAX_BODY = 1 << 19
 MAX_ACTIVATIONS = 1_000_000
 """Most characters times cells in one answer: about 10 MB."""
 
+MAX_WORK = 10**12
+"""Most characters (of a bytes model: bytes) times parameters that one request may have read: about
+a minute and a half of two cores. A network of 50 million parameters reads the longest text."""
+
+READ_SECONDS = 120.0
+"""After which the reading of a request is given up, not counting the time that it waits."""
 
 UNKNOWN_BITS = math.log2(0x110000)
 """Cost of a character that a model does not know: as if all code points were equally likely."""
@@ -70,6 +78,7 @@ async def inspect(model: PathModel, request: Request, services: ServicesDep) -> 
     network = await services.loaded.network(reference)
     config = network.checkpoint.config
     _check_cells(fields, config)
+    _check_work(_work(network, fields.text), fields.text)
 
     def work(stopped: ShouldStop) -> bytes:
         known = known_text(network.vocabulary, "text", fields.text, fields.unknown)
@@ -88,7 +97,8 @@ async def inspect(model: PathModel, request: Request, services: ServicesDep) -> 
         )
         return b"".join(_inspection(head, traced, network.vocabulary))
 
-    return Response(await _read(services.background, request, work), media_type="application/json")
+    found = await _Reading(services.background, request).read(work)
+    return Response(found, media_type="application/json")
 
 
 @router.get(
@@ -109,14 +119,15 @@ async def inspect(model: PathModel, request: Request, services: ServicesDep) -> 
         **responses(404, 422, 503),
     },
 )
-async def cells(model: PathModel, services: ServicesDep) -> Response:
+async def cells(model: PathModel, request: Request, services: ServicesDep) -> Response:
     """Cells found on one half of the validation text, and scored on the other."""
     reference = Reference.from_client(model)
     name, digest = reference.name, await run_in_threadpool(services.models.resolve, reference)
     found = await run_in_threadpool(read_cells, services.models, name, digest)
     if found is None:
         with _problems():
-            found = services.background.search(name, digest)
+            # None too if it was deleted meanwhile: the next request is told.
+            found = services.background.search(caller_of(request.scope).name, name, digest)
     if found is None:
         nothing = {"hypotheses": None, "share": None}
         return JSONResponse(nothing, 202, headers={"Retry-After": RETRY_SECONDS})
@@ -133,13 +144,16 @@ async def cells(model: PathModel, services: ServicesDep) -> Response:
 async def score(request: Request, services: ServicesDep) -> Scores:
     """The bits per character of a text under each model: the best one may have written it."""
     fields = validated(ScoreRequest, await read_json(request, MAX_BODY))
+    references = [Reference.from_client(model) for model in fields.models]
+    networks = (await services.loaded.network(reference) for reference in references)
+    _check_work(sum([_work(network, fields.text) async for network in networks]), fields.text)
     scores: list[Score] = []
     costs: list[float] = []
-    for model in fields.models:
-        reference = Reference.from_client(model)
+    reading = _Reading(services.background, request)
+    for reference in references:
+        # Loaded again if memory is short: the models need not fit into it together.
         network = await services.loaded.network(reference)
-        work = partial(_score, reference, network, fields)
-        one, total = await _read(services.background, request, work)
+        one, total = await reading.read(partial(_score, reference, network, fields))
         scores.append(one)
         costs.append(total)
     known = [index for index, one in enumerate(scores) if one.loss is not None]
@@ -174,11 +188,50 @@ def _check_cells(fields: InspectRequest, config: NetworkConfig) -> None:
         raise unprocessable("cells", f"must be at most {most} for a text of this length")
 
 
-async def _read(
-    background: Background, request: Request, work: Callable[[ShouldStop], Result]
-) -> Result:
-    with _problems():
-        return await background.read(request, work)
+def _work(network: LoadedNetwork, text: str) -> int:
+    """The characters times parameters of a reading; in a bytes model the bytes."""
+    is_bytes = network.vocabulary.tokens == "bytes"
+    steps = len(text.encode()) if is_bytes else len(text)
+    return steps * network.checkpoint.config.parameters()
+
+
+def _check_work(work: int, text: str) -> None:
+    if work > MAX_WORK:
+        most = len(text) * MAX_WORK // work
+        raise unprocessable(
+            "text", f"must have at most {most:,} characters for networks this large"
+        )
+
+
+class _Reading:
+    """What one request has read in the background, for so many seconds in all."""
+
+    def __init__(self, background: Background, request: Request) -> None:
+        self._background = background
+        self._request = request
+        self._left = READ_SECONDS
+
+    async def read(self, work: Callable[[ShouldStop], Result]) -> Result:
+        """What the work returns.
+
+        Raises:
+            Problem: 503 for stopped work, 422 for an overflow.
+            OutOfTime: it took too long.
+        """
+        with _problems():
+            return await self._background.read(self._request, partial(self._in_time, work))
+
+    def _in_time(self, work: Callable[[ShouldStop], Result], stopped: ShouldStop) -> Result:
+        begin = time.monotonic()
+        end = begin + self._left
+        try:
+            return work(lambda: stopped() or time.monotonic() > end)
+        except Stopped:
+            if stopped():
+                raise
+            raise OutOfTime(READ_SECONDS) from None
+        finally:
+            self._left -= time.monotonic() - begin
 
 
 @contextmanager

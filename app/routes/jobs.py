@@ -10,6 +10,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis import RedisError
+from starlette.exceptions import HTTPException
 
 from app.http.bodies import json_body, read_json
 from app.http.problems import Problem, responses, unprocessable
@@ -23,6 +24,7 @@ from models.options import TrainingOptions
 from worker.corpora import CorpusStore
 from worker.events import JobEvent, ProgressData
 from worker.jobs import Job, JobDamaged, JobStore, UnknownJob
+from worker.live import is_all
 
 router = APIRouter(tags=["training"], dependencies=[Depends(known_query)])
 
@@ -139,33 +141,42 @@ def _limits_reached(progress: ProgressData | None, options: TrainingOptions) -> 
     return {limit for limit, (now, most) in measures.items() if most is not None and now >= most}
 
 
+def _after(
+    job: JobDep,
+    last_event_id: Annotated[
+        str | None, Header(description="Continue after this event; an unknown id starts over.")
+    ] = None,
+) -> int:
+    """The id of the last event that a client has; if there will be no more, it is told so."""
+    try:
+        after = max(0, int(last_event_id or 0))
+    except ValueError:
+        return 0
+    if after and is_all(job, after):
+        # A browser's EventSource would come back for ever after any other answer.
+        raise HTTPException(204)
+    return after
+
+
 @router.get(
     "/jobs/{job_id}/events",
     summary="Follow a job",
     response_class=EventSourceResponse,
-    responses=responses(404),
+    responses={
+        204: {"description": "The job has ended, and its last event is the one given."},
+        **responses(404),
+    },
 )
 async def follow_job(
-    job: JobDep,
-    services: ServicesDep,
-    last_event_id: Annotated[
-        str | None, Header(description="Continue after this event; an unknown id starts over.")
-    ] = None,
+    job: JobDep, services: ServicesDep, after: Annotated[int, Depends(_after)]
 ) -> AsyncIterator[ServerSentEvent]:
     """Streams every event of a job from its start, then live until the job ends.
 
     Events are `progress`, `evaluation`, `sample`, `checkpoint`, `notice` and, last, `end`.
     """
-    events = services.queue.events.follow(job, _event_id(last_event_id))
+    events = services.queue.events.follow(job, after)
     async for event in _until(services.stopping, events):
         yield ServerSentEvent(raw_data=one_line(event.data), event=event.event, id=str(event.id))
-
-
-def _event_id(header: str | None) -> int:
-    try:
-        return max(0, int(header or 0))
-    except ValueError:
-        return 0
 
 
 async def _until(

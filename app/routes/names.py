@@ -20,6 +20,7 @@ from app.engine.callers import Caller, caller_of
 from app.engine.loaded import LoadedModel
 from app.engine.streams import ServerFull, StreamReader, Streams, TooManyStreams
 from app.http.bodies import schema_of
+from app.http.bodiless import wants_no_body
 from app.http.negotiation import JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
@@ -91,14 +92,15 @@ async def names(
     precision = model.best_precision
     starts_with = _checked(model, fields)
     seed = draw_seed() if fields.seed is None else fields.seed
+    headers = sample_headers(reference, model, seed, precision)
+    media_type = JSON if kind == JSON else f"{TEXT}; charset=utf-8"
+    if wants_no_body(request):
+        return Response(headers=headers, media_type=media_type)
     decoder = await run_in_threadpool(model.decoder, precision)
     caller = caller_of(request.scope)
     search = Search(services.streams, model, decoder, fields, starts_with, seed, caller)
     search.begin()
-    headers = sample_headers(reference, model, seed, precision)
-    chunks, media_type = _at_once(search), JSON
-    if kind == TEXT:
-        chunks, media_type = _lines(search), f"{TEXT}; charset=utf-8"
+    chunks = _at_once(search) if kind == JSON else _lines(search)
     return ClosingResponse(chunks, media_type, headers, search.close)
 
 
@@ -189,6 +191,7 @@ class Search:
         self._characters = 0
         self._found: set[str] = set()
         self._ahead: deque[StreamReader] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     def _possible(self) -> int:
         """The number of names that begin so and are not too long, however unlikely."""
@@ -200,9 +203,13 @@ class Search:
     def begin(self) -> None:
         """Opens the first draw. Raises ServerFull or TooManyStreams."""
         self._ahead.append(self._open(0))
+        # Even if the client does not read, and so nothing looks at the clock.
+        self._timer = asyncio.get_running_loop().call_later(SECONDS, self.close)
 
     def close(self) -> None:
         """Frees the rows; a second call does nothing."""
+        if self._timer:
+            self._timer.cancel()
         for reader in self._ahead:
             reader.close()
 

@@ -41,8 +41,6 @@ SECURITY = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
-METHODS = ["GET", "HEAD"]
-
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATED = "no-cache"
 
@@ -139,8 +137,16 @@ def _media_type(name: str) -> str:
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
-def _page(request: Request, name: str, **headers: str) -> Response:
+@cache
+def _html(name: str, root: str) -> File:
+    """A page whose links are relative to its URL: a proxy may serve us below any path."""
     file = static_files().by_path[name]
+    return File(file.content.replace(b"{root}", root.encode()), file.media_type)
+
+
+def _page(request: Request, name: str, **headers: str) -> Response:
+    depth = request.scope["path"].count("/")
+    file = _html(name, "../" * (depth - 1) or "./")
     return file.response(request, REVALIDATED, **SECURITY, **headers)
 
 
@@ -149,16 +155,16 @@ def _view(request: Request) -> Response:
 
 
 for _path in VIEWS:
-    views.add_api_route(_path, _view, methods=METHODS)
+    views.add_api_route(_path, _view)
 router.include_router(views)
 
 
-@router.api_route("/docs", methods=METHODS)
+@router.get("/docs")
 def docs(request: Request) -> Response:
     return _page(request, "docs.html")
 
 
-@router.api_route("/static/{version}/{path:path}", methods=METHODS)
+@router.get("/static/{version}/{path:path}")
 def static(request: Request, version: str, path: str) -> Response:
     """A file of this version. Other versions are gone; a page that wants one reloads."""
     here = static_files()
@@ -172,7 +178,7 @@ def static(request: Request, version: str, path: str) -> Response:
     return file.response(request, IMMUTABLE)
 
 
-@router.api_route("/widget/charloom-names.js", methods=METHODS)
+@router.get("/widget/charloom-names.js")
 def widget(request: Request) -> Response:
     """For pages of any site: a module needs CORS."""
     shared = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}

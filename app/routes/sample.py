@@ -13,6 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from app.engine.callers import caller_of
 from app.http.bodies import json_body, read_json, schema_of
+from app.http.bodiless import wants_no_body
 from app.http.negotiation import EVENTS, JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
@@ -110,14 +111,15 @@ async def _answer(
             f"must be at most {most} for a JSON answer of this length; Accept: {EVENTS} has no "
             "such limit",
         )
+    media_type = f"{TEXT}; charset=utf-8" if kind == TEXT else kind
+    if wants_no_body(request):
+        return Response(headers=await services.texts.headers(fields), media_type=media_type)
     opened = await services.texts.open(
         fields, continue_from, caller=caller_of(request.scope), keep_state=kind != TEXT
     )
     if kind == JSON:
         return await _at_once(request, services.texts, opened)
-    chunks, media_type = _plain(opened), f"{TEXT}; charset=utf-8"
-    if kind == EVENTS:
-        chunks, media_type = _events(services.texts, opened), EVENTS
+    chunks = _events(services.texts, opened) if kind == EVENTS else _plain(opened)
     return ClosingResponse(chunks, media_type, opened.headers, opened.reader.close)
 
 

@@ -39,6 +39,18 @@ SKIPPING_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
+class _Checked:
+    """A request for a text that can be begun."""
+
+    reference: Reference
+    model: LoadedModel
+    saved: Saved | None
+    precision: Precision
+    prime: "KnownText"
+    options: SampleOptions
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A text on its way, and what its answer says about it."""
 
@@ -178,22 +190,19 @@ class Texts:
             Problem: 409 or 422, in words.
         """
         began = time.monotonic()
-        reference, model = await self.model(fields.model)
-        saved = None if continue_from is None else self._saved(continue_from, model)
-        precision = fields.precision or (saved.precision if saved else model.best_precision)
-        if precision not in model.precisions:
-            raise unprocessable("precision", "must be exact: this model has no fast one")
-        prime = known_text(model.vocabulary, "prime", fields.prime, fields.unknown)
-        seed = fields.seed
-        if seed is None:
-            seed = saved.state.seed if saved else draw_seed()
+        asked = await self._check(fields, continue_from)
+        model, precision, saved, seed = (
+            asked.model,
+            asked.precision,
+            asked.saved,
+            asked.options.seed,
+        )
         decoder = await run_in_threadpool(model.decoder, precision)
-        options = _options(fields, seed, model.vocabulary)
         try:
             stream = Stream(
                 model.vocabulary,
-                prime.ids,
-                options,
+                asked.prime.ids,
+                asked.options,
                 probabilities=fields.probabilities,
                 keep_state=keep_state,
                 begin=saved.state if saved else None,
@@ -204,8 +213,26 @@ class Texts:
             if saved is None:
                 raise
             raise _not_a_state() from None
-        echoed = prime.text if fields.echo else ""
-        return Opened(reference, model, precision, seed, reader, echoed, began)
+        echoed = asked.prime.text if fields.echo else ""
+        return Opened(asked.reference, model, precision, seed, reader, echoed, began)
+
+    async def headers(self, fields: SampleQuery) -> dict[str, str]:
+        """The headers of the answer that ``open`` would begin; the same errors, as far as known."""
+        asked = await self._check(fields, None)
+        return sample_headers(asked.reference, asked.model, asked.options.seed, asked.precision)
+
+    async def _check(self, fields: SampleQuery, continue_from: str | None) -> _Checked:
+        reference, model = await self.model(fields.model)
+        saved = None if continue_from is None else self._saved(continue_from, model)
+        precision = fields.precision or (saved.precision if saved else model.best_precision)
+        if precision not in model.precisions:
+            raise unprocessable("precision", "must be exact: this model has no fast one")
+        prime = known_text(model.vocabulary, "prime", fields.prime, fields.unknown)
+        seed = fields.seed
+        if seed is None:
+            seed = saved.state.seed if saved else draw_seed()
+        options = _options(fields, seed, model.vocabulary)
+        return _Checked(reference, model, saved, precision, prime, options)
 
     def state(self, opened: Opened) -> str | None:
         """The ``state`` of an ended text; None if it was not kept, or there is none."""

@@ -17,7 +17,7 @@ from app.routes.services import Services, ServicesDep
 from app.schemas.training import StartedJob, TrainForm, TrainRequest
 from models.options import TrainingOptions
 from worker import logs
-from worker.corpora import CorpusStore, UnknownCorpus
+from worker.corpora import CorpusStore, DamagedCorpus, UnknownCorpus
 from worker.devices import DeviceStore
 from worker.jobs import Job, JobStore
 
@@ -31,7 +31,7 @@ Asked = tuple[str, TrainingOptions, str]
 
 IdempotencyKey = Annotated[
     str | None,
-    Header(max_length=255, description="The same key returns the first job again."),
+    Header(max_length=255, description="The same key and request return the first job again."),
 ]
 
 
@@ -144,6 +144,10 @@ async def _take_request(request: Request, services: Services) -> Asked:
         raise unprocessable(
             "corpus_id", "is unknown; GET /corpora lists all corpora", "unknown_corpus"
         ) from None
+    except DamagedCorpus as error:
+        raise unprocessable(
+            "corpus_id", "names a damaged text: upload it again", error.code
+        ) from None
     await run_in_threadpool(feasibility.check, services.models, services.devices, options, scan)
     return asked.model, options, asked.corpus_id
 
@@ -158,11 +162,26 @@ def _create_job(
 ) -> tuple[Job, bool]:
     try:
         with corpora.kept(corpus_id):
-            return jobs.create(model, corpus_id, options.to_json(), key)
+            job, is_new = jobs.create(model, corpus_id, options.to_json(), key)
+            if not is_new and job.spec_damage is None:
+                _check_same(job, (model, options, corpus_id))
+            return job, is_new
     except UnknownCorpus:
         raise Problem(
             409, "corpus_deleted", "the corpus has just been deleted: upload it again"
         ) from None
+
+
+def _check_same(job: Job, asked: Asked) -> None:
+    """Raises Problem, 422: a key names a job that was asked for in another way."""
+    first = TrainingOptions.from_json(job.spec.get("asked", job.spec["options"]))
+    if (job.model, first, job.spec["corpus_id"]) != asked:
+        raise unprocessable(
+            "idempotency-key",
+            f"was sent before with another request, which is job {job.id}: send a new key, or the "
+            "same model, options and text",
+            "idempotency_key_reused",
+        )
 
 
 def _started(corpora: CorpusStore, devices: DeviceStore, job: Job) -> StartedJob:

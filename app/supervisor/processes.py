@@ -2,42 +2,56 @@
 
 A program is a command line. It runs in a session of its own, so that Ctrl-C reaches only the
 supervisor, and tied to it, so that not even SIGKILL leaves one behind. Its lines are printed under
-its name; when it ends it is started again, with a growing delay. Programs start stage by stage,
-each stage when the one before is ready, and stop in the opposite order.
+its name. When it ends it is started again, after a delay that doubles from half a second to five
+minutes; after five short runs in a row it counts as failed, and says so with its last lines. The
+rest runs on, unless the program is essential: then all are stopped. Programs start stage by stage,
+each stage when the one before is ready or has failed to be, and stop in the opposite order.
 
 Knows nothing of what the programs are, and nothing of HTTP or Redis.
 """
 
 import asyncio
-import fcntl
 import json
+import math
 import os
+import re
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.supervisor.errors import UserError
 from worker import logs
 from worker.clock import timestamp
-from worker.data import DataDirectory
 from worker.tether import tethered
-
-LOCK_PATIENCE = 0.2
-"""Seconds to wait for a held lock: a process that only looks holds it for an instant."""
 
 GRACE = 15.0
 """Seconds from SIGTERM to SIGKILL."""
 
-FIRST_DELAY, LONGEST_DELAY = 0.5, 4.0
-"""Seconds before an ended program is started again; doubled each time. A killed worker is promised
-back within 10."""
+FIRST_DELAY, LONGEST_DELAY = 0.5, 300.0
+"""Seconds before an ended program is started again; doubled each time."""
+
+LONGEST_DELAY_OF_KILLED = 4.0
+"""The same for one that was killed from outside: it is promised back within 10."""
 
 STEADY = 10.0
-"""A program that ran for this many seconds was well: the delay starts over."""
+"""A program that ran for this many seconds is well: the delay starts over."""
+
+FAILURES, KILLS = 5, 20
+"""Short runs in a row after which a program has failed, and if the last one was killed."""
+
+READY_SECONDS = 20.0
+"""After which the next stage starts all the same."""
+
+LAST_LINES = 8
+"""Of a program that has failed."""
+
+REMEMBERED = 1000
+"""Lines of a program's short runs that are not printed again."""
 
 POLL = 0.1
 """Seconds between two checks whether a program is ready."""
@@ -54,77 +68,28 @@ COLOURS = (36, 33, 35, 32, 34)
 Say = Callable[[str], None]
 
 
-@contextmanager
-def data_lock(directory: Path, url: str) -> Iterator[None]:
-    """Holds ``directory`` for this process; the lock file tells others its pid and ``url``.
-
-    The kernel drops the lock however the process ends, so only the lock counts, never the text.
-
-    Raises:
-        UserError: another process holds it.
-    """
-    with DataDirectory(directory).lock.open("a+") as file:
-        deadline = time.monotonic() + LOCK_PATIENCE
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise UserError(_already(*_holder(directory))) from None
-                time.sleep(0.01)
-        file.truncate(0)
-        file.write(f"{os.getpid()} {url}\n")
-        file.flush()
-        yield
-
-
-def _already(pid: str, url: str) -> str:
-    return f"already running at {url} (pid {pid})" if url else "already starting"
-
-
-def running_url(directory: Path) -> str | None:
-    """The URL of the holder of ``directory``, empty before it has one; None if there is none."""
-    try:
-        file = DataDirectory(directory).lock.open()
-    except FileNotFoundError:
-        return None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _holder(directory)[1]
-    return None
-
-
-def url_of(directory: Path, pid: int) -> str | None:
-    """The URL that a process wrote into ``directory``'s lock file, once it holds the lock."""
-    try:
-        holder, url = _holder(directory)
-    except FileNotFoundError:
-        return None
-    return url if holder == str(pid) and url else None
-
-
-def _holder(directory: Path) -> tuple[str, str]:
-    pid, _, url = DataDirectory(directory).lock.read_text().strip().partition(" ")
-    return pid, url
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """One process to keep running.
 
-    ``ready`` is called, in a thread, until it is true. Lines that contain any of ``noise`` are
-    dropped. ``nice`` is added to the supervisor's own niceness.
+    Attributes:
+        environment: all of it; None is this process's own.
+        nice: added to the supervisor's own niceness.
+        ready: called, in a thread, until it is true.
+        noise: lines that contain any of these are dropped.
+        repair: called, in a thread, with the last lines of a short run; returns what it has mended,
+            if anything.
+        essential: without it, nothing else needs to run.
     """
 
     name: str
     command: Sequence[str]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] | None = None
     nice: int = 0
     ready: Callable[[], bool] | None = None
     noise: Sequence[str] = ()
+    repair: Callable[[Sequence[str]], str | None] | None = None
+    essential: bool = False
 
 
 class Supervisor:
@@ -138,22 +103,29 @@ class Supervisor:
         self._directory = directory
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._failure: str | None = None
 
     async def run(self, announce: Callable[[], None]) -> None:
-        """Returns when all have ended. ``announce`` runs once, in a thread, when all are ready."""
+        """Returns when all have ended. ``announce`` runs once, in a thread, when all are ready.
+
+        Raises:
+            UserError: an essential program failed.
+        """
         labels = Labels([program.name for stage in self._stages for program in stage])
         kept: list[list[Keeper]] = []
         with self._signals():
             try:
                 for stage in self._stages:
-                    kept.append([Keeper(one, self._directory, labels) for one in stage])
-                    await self._ready(stage)
+                    kept.append([Keeper(one, self._directory, labels, self._lose) for one in stage])
+                    await asyncio.gather(*(self._ready(keeper) for keeper in kept[-1]))
                 if not self._stopping.is_set():
                     await asyncio.to_thread(announce)
                 await self._stopping.wait()
             finally:
                 for keepers in reversed(kept):
                     await asyncio.gather(*(keeper.stop(self._hurry) for keeper in keepers))
+        if self._failure:
+            raise UserError(self._failure)
 
     def stop(self) -> None:
         """Starts to stop; the second call hurries."""
@@ -163,12 +135,26 @@ class Supervisor:
             say("stopping; press Ctrl-C again to kill")
             self._stopping.set()
 
-    async def _ready(self, stage: Sequence[Program]) -> None:
-        for program in stage:
-            while program.ready and not self._stopping.is_set():
-                if await asyncio.to_thread(program.ready):
-                    break
-                await _wait(self._stopping, POLL)
+    def _lose(self, reason: str) -> None:
+        """Stops because an essential program failed."""
+        if not self._stopping.is_set():
+            self._failure = reason
+            say("stopping")
+            self._stopping.set()
+
+    async def _ready(self, keeper: "Keeper") -> None:
+        program = keeper.program
+        deadline = time.monotonic() + READY_SECONDS
+        while program.ready and not self._stopping.is_set() and not keeper.has_failed:
+            if await asyncio.to_thread(program.ready):
+                return
+            if time.monotonic() > deadline:
+                deadline = math.inf
+                rest = "waiting for it" if program.essential else "going on without it"
+                say(f"{program.name} is not ready after {READY_SECONDS:g} s; {rest}")
+                if not program.essential:
+                    return
+            await _wait(self._stopping, POLL)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -187,14 +173,24 @@ class Supervisor:
 
 
 class Keeper:
-    """Keeps one program running from construction to `stop`."""
+    """Keeps one program running from construction to `stop`.
 
-    def __init__(self, program: Program, directory: Path, labels: "Labels") -> None:
-        self._program = program
+    ``lose`` is called with the reason if the program is essential and fails.
+    """
+
+    def __init__(
+        self, program: Program, directory: Path, labels: "Labels", lose: Callable[[str], None]
+    ) -> None:
+        self.program = program
+        self.has_failed = False
         self._directory = directory
         self._say = labels.under(program.name)
+        self._lose = lose
         self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
+        self._short_runs = 0
+        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._said: set[str] = set()
         self._task = asyncio.create_task(self._keep())
 
     async def stop(self, hurry: asyncio.Event) -> None:
@@ -211,32 +207,79 @@ class Keeper:
         await self._task
 
     async def _keep(self) -> None:
-        delay = FIRST_DELAY
         while not self._stopping.is_set():
-            started = time.monotonic()
+            self._short_runs += 1
+            self._last_lines.clear()
+            settled = asyncio.get_running_loop().call_later(STEADY, self._settle)
+            killed = False
             try:
-                ending = _ending(await self._live())
+                code = await self._live()
+                ending, killed = _ending(code), code == -signal.SIGKILL
             except OSError as error:
                 ending = f"could not be started: {error}"
-            if self._stopping.is_set():
-                break
-            if time.monotonic() - started > STEADY:
-                delay = FIRST_DELAY
-            self._say(f"{ending}; starting it again in {delay:g} s")
-            await _wait(self._stopping, delay)
-            delay = min(2 * delay, LONGEST_DELAY)
+                self._last_lines.append(ending)
+            finally:
+                settled.cancel()
+            if not self._stopping.is_set():
+                await self._begin_again(ending, killed)
+
+    def _settle(self) -> None:
+        """It has run for long enough."""
+        if self.has_failed:
+            self._say("is well again")
+        self._short_runs = 0
+        self.has_failed = False
+        self._said.clear()
+
+    async def _begin_again(self, ending: str, killed: bool) -> None:
+        # Doubled more often, it would not fit into a float at some time.
+        delay = FIRST_DELAY * 2 ** min(max(0, self._short_runs - 1), 20)
+        if killed and self._short_runs < KILLS:
+            delay = min(delay, LONGEST_DELAY_OF_KILLED)
+            self._said.clear()
+        elif self._short_runs >= FAILURES and not self.has_failed:
+            self._fail(ending)
+            if self.program.essential:
+                return
+        elif self._short_runs and self.program.repair and not self.has_failed:
+            mended = await asyncio.to_thread(self.program.repair, list(self._last_lines))
+            if mended:
+                self._say(mended)
+        delay = min(delay, LONGEST_DELAY)
+        self._say(f"{ending}; starting it again in {delay:g} s")
+        await _wait(self._stopping, delay)
+
+    def _fail(self, ending: str) -> None:
+        self.has_failed = True
+        lines = list(self._last_lines) or ["(nothing)"]
+        self._say(f"failed: {ending}, {self._short_runs} times in a row. It last said:")
+        for line in lines:
+            self._say(f"  {line}")
+        if self.program.essential:
+            self._stopping.set()
+            self._lose(
+                f"the {self.program.name} has failed: {ending}, {self._short_runs} times in a row; "
+                f"it last said: {_gist(lines[-1])}. Correct that and start again"
+            )
+        else:
+            self._say(
+                "the rest runs on without it. It is tried again less and less often, at most "
+                f"every {LONGEST_DELAY / 60:g} min; once that is corrected, a restart brings it "
+                "back at once"
+            )
 
     async def _live(self) -> int:
         """Runs the program once; returns its exit code."""
         read_end, write_end = os.pipe()
         pump = asyncio.create_task(self._pump(read_end))
+        environment = self.program.environment
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *tethered(self._program.command, self._program.nice),
+                *tethered(self.program.command, self.program.nice),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=write_end,
                 stderr=asyncio.subprocess.STDOUT,
-                env={**os.environ, **self._program.environment},
+                env=None if environment is None else dict(environment),
                 cwd=self._directory,
                 start_new_session=True,
             )
@@ -254,8 +297,21 @@ class Keeper:
 
     async def _pump(self, descriptor: int) -> None:
         async for line in _lines(descriptor):
-            if not any(noise in line for noise in self._program.noise):
+            if any(noise in line for noise in self.program.noise):
+                continue
+            if line.strip():
+                self._last_lines.append(line)
+            if not self._has_said(line):
                 self._say(line)
+
+    def _has_said(self, line: str) -> bool:
+        """Whether a short run before this one said the same, but for numbers such as times."""
+        shape = re.sub(r"\d+", "0", line)
+        if self._short_runs > 1 and shape in self._said:
+            return True
+        if self._short_runs and len(self._said) < REMEMBERED:
+            self._said.add(shape)
+        return False
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
@@ -339,3 +395,14 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 def _ending(code: int) -> str:
     return f"ended with {code}" if code >= 0 else f"ended by {signal.Signals(-code).name}"
+
+
+def _gist(line: str) -> str:
+    """A line for people: of a record in JSON, its message, or the last line of its traceback."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if isinstance(record, dict):
+        line = str(record.get("exception") or record.get("message", line)).strip().split("\n")[-1]
+    return line.strip().rstrip(".")

@@ -12,24 +12,29 @@ import socket
 import subprocess
 import sys
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from app import __version__
 from app.supervisor import loopback, valkey
 from app.supervisor.errors import UserError
-from app.supervisor.processes import Program, Supervisor, data_lock, say
+from app.supervisor.lock import data_lock
+from app.supervisor.processes import Program, Supervisor, say
 from worker import logs
-from worker.data import DataDirectory
-from worker.settings import NICENESS
+from worker.data import DataDirectory, DataError, open_data
+from worker.settings import NICENESS, VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: the children's working directory, and by default the place of the data."""
 
 SERVER = (sys.executable, "-m", "app")
 WORKER = (sys.executable, "-m", "worker")
+
+CLIENTS = {"CHARLOOM_API_KEY", "CHARLOOM_URL"}
+"""Variables of commands, which no part of the service needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +69,26 @@ def bring_up(
             held.callback(redis.stop)
             stages.append([redis_program(redis)])
             redis_url = redis.url
-        environment = {
+        shared = {
             "CHARLOOM_DATA": str(data),
             "CHARLOOM_REDIS_URL": redis_url,
-            "CHARLOOM_HOST": host,
-            "CHARLOOM_PORT": str(port),
-            "CHARLOOM_INSECURE": str(int(options.insecure)),
             "PYTHONUNBUFFERED": "1",
             # Lines are for people unless the operator asks for JSON: each gets its program's name.
             logs.VARIABLE: os.environ.get(logs.VARIABLE) or "text",
         }
+        own = {
+            "CHARLOOM_HOST": host,
+            "CHARLOOM_PORT": str(port),
+            "CHARLOOM_INSECURE": str(int(options.insecure)),
+        }
         stages.append(
             [
-                Program(name=name, command=worker, environment=environment, nice=NICENESS)
+                Program(
+                    name=name,
+                    command=worker,
+                    environment=_inherited(lambda name: name in VARIABLES) | shared,
+                    nice=NICENESS,
+                )
                 for name in _worker_names(options.workers)
             ]
         )
@@ -85,12 +97,22 @@ def bring_up(
                 Program(
                     name="server",
                     command=server,
-                    environment=environment,
+                    environment=_inherited(lambda name: name not in CLIENTS) | shared | own,
                     ready=lambda: is_healthy(url),
+                    essential=True,
                 )
             ]
         )
         asyncio.run(Supervisor(stages, ROOT).run(lambda: announce(url, data, options.open_page)))
+
+
+def _inherited(needs: Callable[[str], bool]) -> dict[str, str]:
+    """This process's environment, but only the ``CHARLOOM_…`` variables that a program needs."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("CHARLOOM_") or needs(name)
+    }
 
 
 @contextmanager
@@ -98,8 +120,10 @@ def holding(data: Path, url: str) -> Iterator[None]:
     """Creates the data directory if need be and holds it. Raises UserError."""
     with ExitStack() as held:
         try:
-            data.mkdir(parents=True, exist_ok=True)
+            open_data(data, say, __version__)
             held.enter_context(data_lock(data, url))
+        except DataError as error:
+            raise UserError(str(error)) from None
         except OSError as error:
             raise UserError(f"cannot keep data in {data}: {error.strerror}") from None
         yield
@@ -113,16 +137,17 @@ def embedded_redis(directory: Path) -> valkey.EmbeddedRedis:
     try:
         return valkey.EmbeddedRedis(directory)
     except OSError as error:
-        raise UserError(str(error)) from None
+        raise UserError(f"cannot keep Redis's data in {directory}: {error.strerror}") from None
 
 
 def redis_program(redis: valkey.EmbeddedRedis) -> Program:
     return Program(
         name="redis",
         command=redis.command,
-        environment=valkey.ENVIRONMENT,
+        environment=_inherited(lambda _: False) | valkey.LOCALE,
         ready=redis.answers,
         noise=valkey.NOISE,
+        repair=redis.repair,
     )
 
 

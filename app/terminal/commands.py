@@ -29,7 +29,7 @@ _POLL = 0.5
 _BLOCK = 1 << 20
 
 _EARLY = {
-    "error": "the network's output overflowed",
+    "error": "the network's output overflowed, or it was read too slowly for a full service",
     "shutdown": "the service stops",
 }
 """Why a text that the service cannot go on with ends."""

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import IO
 
 from app.supervisor.errors import UserError
-from app.supervisor.processes import running_url, url_of
+from app.supervisor.lock import running_url, url_of
 from app.supervisor.up import ROOT, SERVER, browser_url, free_port, is_healthy
 from app.terminal.client import Client
 from app.terminal.output import tell
+from worker import logs
 from worker.tether import tethered
 
 LOOPBACK = "127.0.0.1"
@@ -70,6 +71,8 @@ def server(place: Place) -> Iterator[Reached]:
         "CHARLOOM_HOST": LOOPBACK,
         "CHARLOOM_PORT": str(port),
         "CHARLOOM_REDIS_URL": os.environ.get("CHARLOOM_REDIS_URL") or NO_REDIS,
+        # Its last line is for people, if it does not start.
+        logs.VARIABLE: "text",
     }
     with _process(SERVER, environment) as process:
         process.wait_until(lambda: _healthy(url))

@@ -1,4 +1,4 @@
-"""The terminal's commands on jobs: start, list, follow and cancel them.
+"""The terminal's commands on jobs: start, list, follow, cancel and resume them.
 
 Knows no command line, nor how the service is found or a job's progress is drawn.
 """
@@ -47,6 +47,11 @@ def cancel(client: Client, job_id: str) -> None:
     client.post(f"/jobs/{job_id}/cancel")
     status = _follow_quietly(client, job_id)
     tell(f"job {job_id} is {status}")
+
+
+def resume(reached: Reached, job_id: str) -> int:
+    """Resumes a job and shows its progress to its end; returns the exit code."""
+    return watch(reached, reached.client.post(f"/jobs/{job_id}/resume"))
 
 
 def follow(reached: Reached, job_id: str) -> int:

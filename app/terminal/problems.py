@@ -33,6 +33,8 @@ _SUBJECTS = {"body": "the file", "cells": "--cell", "corpus": "", "text": "the t
 _ASSIGNED = re.compile(r"\b(tokens|unknown)=(\w+)")
 """What the service's own words advise to set."""
 
+_RESUME = re.compile(r"POST /jobs/(\w+)/resume")
+
 
 def explained(problem: Mapping[str, Any]) -> str:
     """Returns what is wrong, in one sentence. Raises KeyError: it is not a problem."""
@@ -50,7 +52,7 @@ def explained(problem: Mapping[str, Any]) -> str:
 
 def in_options(text: str) -> str:
     """Returns a text of the service with its advice, such as tokens=bytes, as options."""
-    return _ASSIGNED.sub(r"--\1 \2", text)
+    return _RESUME.sub(r"./charloom jobs \1 --resume", _ASSIGNED.sub(r"--\1 \2", text))
 
 
 def _about(field: str, message: str) -> str:

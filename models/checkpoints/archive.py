@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
-from models.checkpoints.card import check_date
+from models.checkpoints.card import MAX_CARD, check_card
 from models.checkpoints.format import FILES, MANIFEST, Checkpoint, assemble
 from models.files import CheckpointError
 
@@ -128,9 +128,8 @@ def unzipped(file: IO[bytes], limit: int) -> Checkpoint:
         _check_directory(file)
         with zipfile.ZipFile(file) as archive:
             members = _members(archive.infolist(), limit, file.seek(0, os.SEEK_END))
-            found = assemble(lambda name, most: _read(archive, name, members[name], most))
-            check_date(found.card)
-            return found
+            check_card(_read(archive, "card.json", members["card.json"], MAX_CARD))
+            return assemble(lambda name, most: _read(archive, name, members[name], most))
     except CheckpointError:
         raise
     except _UNSOUND:

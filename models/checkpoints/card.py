@@ -6,7 +6,7 @@ Knows one file, no layout of a directory.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, TypedDict, cast
+from typing import Any, NamedTuple, TypedDict, cast
 
 from models.config import NetworkConfig
 from models.files import CheckpointError, parse_object
@@ -72,49 +72,44 @@ class Card(TypedDict, total=False):
 
 
 def parse_card(content: bytes) -> Card:
-    """Parses an untrusted card; other parts than a card's are kept.
+    """Parses an untrusted card, without the parts that are of another type than ``Card`` says.
 
-    A date may be any line of text, as earlier releases took it: see ``check_date`` and ``date``.
+    Other parts than a card's are kept. A model is of use without its card, and earlier releases
+    imported what no longer passes ``check_card``.
 
     Raises:
-        CheckpointError: a part of a card has another type than ``Card`` says.
+        CheckpointError: it is no JSON object.
     """
     card = parse_object(content, "card.json")
-    for part in _PARTS:
-        values = card if part == "" else card.get(part)
-        if not isinstance(values, dict | None):
-            raise CheckpointError(f"card.json: {part} is not an object")
-        _check_part(part, values or {})
-    if not isinstance(card.get("pretrained", False), bool):
-        raise CheckpointError("card.json: pretrained is neither true nor false")
-    if card.get("precision") and not card["precision"].keys() >= {"exact", "fast"}:
-        raise CheckpointError("card.json: precision lacks exact or fast")
+    while fault := next(_faults(card), None):
+        del fault.inside[fault.name]
     return cast(Card, card)
 
 
+def check_card(content: bytes) -> None:
+    """Checks a card that somebody brings.
+
+    Raises:
+        CheckpointError: a part of it has another type than ``Card`` says, or its date is none.
+    """
+    for fault in _faults(parse_object(content, "card.json")):
+        raise CheckpointError(f"card.json: {fault.words}")
+
+
 def date(card: Card) -> datetime | None:
-    """Returns when the checkpoint was made; None if the card has no such date."""
-    text = card.get("created_at") or ""
+    """Returns when the checkpoint was made; None if the card does not say."""
+    text = card.get("created_at")
+    return _moment(text) if text else None
+
+
+def _moment(text: str) -> datetime | None:
+    """Returns the moment that RFC 3339 text means; None for other text and for other years."""
     try:
         moment = datetime.fromisoformat(text) if _DATE.fullmatch(text) else None
         # An offset may lead out of the years that can be computed with.
         return moment if moment and moment.year in _YEARS and moment.timestamp() >= 0 else None
     except (OverflowError, ValueError):
         return None
-
-
-def created_at(card: Card) -> str | None:
-    """Returns the card's date as it stands there; None if it has none."""
-    return card.get("created_at") if date(card) else None
-
-
-def check_date(card: Card) -> None:
-    """Raises CheckpointError if the card has a date that is none."""
-    if card.get("created_at") is not None and date(card) is None:
-        raise CheckpointError(
-            "card.json: created_at is not a date such as 2026-01-31T12:00:00Z "
-            f"from {_YEARS[0]} to {_YEARS[-1]}"
-        )
 
 
 def is_number(value: Any) -> bool:
@@ -135,35 +130,59 @@ def _is_line(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable() and len(value) <= _MAX_LINE
 
 
+def _is_date(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and _moment(value) is not None)
+
+
 _KINDS: dict[str, Callable[[Any], bool]] = {
     "a number": is_number,
     "a whole number": _is_whole,
     "a line of text": _is_line,
+    f"a date such as 2026-01-31T12:00:00Z from {_YEARS[0]} to {_YEARS[-1]}": _is_date,
 }
+_NUMBER, _WHOLE, _LINE, _MOMENT = _KINDS
 
 _PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "": {
-        "a number": ("bpc", "val_loss"),
-        "a whole number": ("step",),
-        "a line of text": ("created_at", "device", "job_id", "ngram"),
+        _NUMBER: ("bpc", "val_loss"),
+        _WHOLE: ("step",),
+        _LINE: ("device", "job_id", "ngram"),
+        _MOMENT: ("created_at",),
     },
-    "baseline": {"a number": ("bpc", "val_loss"), "a whole number": ("ngram_order",)},
+    "baseline": {_NUMBER: ("bpc", "val_loss"), _WHOLE: ("ngram_order",)},
     "corpus": {
-        "a whole number": ("bytes", "characters", "distinct", "lines"),
-        "a line of text": ("id", "tokens"),
+        _WHOLE: ("bytes", "characters", "distinct", "lines"),
+        _LINE: ("id", "tokens"),
     },
-    "memorisation": {"a number": tuple(MemorisationFigures.__annotations__)},
+    "memorisation": {_NUMBER: tuple(MemorisationFigures.__annotations__)},
     "options": {},
-    "precision": {"a number": ("exact", "fast")},
+    "precision": {_NUMBER: ("exact", "fast")},
 }
 """The objects in a card, "" being the card, with the names of their values by kind."""
 
 
-def _check_part(part: str, values: dict[str, Any]) -> None:
-    for kind, names in _PARTS[part].items():
-        for name in names:
-            if not _KINDS[kind](values.get(name)):
-                raise CheckpointError(f"card.json: {f'{part} {name}'.strip()} is not {kind}")
+class _Fault(NamedTuple):
+    """What is wrong with a value: the object that has it, its name there, and words."""
+
+    inside: dict[str, Any]
+    name: str
+    words: str
+
+
+def _faults(card: dict[str, Any]) -> Iterator[_Fault]:
+    for part, kinds in _PARTS.items():
+        values = card if part == "" else card.get(part)
+        if not isinstance(values, dict | None):
+            yield _Fault(card, part, f"{part} is not an object")
+            continue
+        for kind, names in kinds.items():
+            for name in names:
+                if values and not _KINDS[kind](values.get(name)):
+                    yield _Fault(values, name, f"{part} {name} is not {kind}".lstrip())
+    if not isinstance(card.get("pretrained", False), bool):
+        yield _Fault(card, "pretrained", "pretrained is neither true nor false")
+    if card.get("precision") and not card["precision"].keys() >= {"exact", "fast"}:
+        yield _Fault(card, "precision", "precision lacks exact or fast")
 
 
 def readme(config: NetworkConfig, tokens: Tokens, card: Card) -> str:

@@ -17,16 +17,13 @@ from models.checkpoints.reference import DIGEST, LATEST
 from models.checkpoints.stored import StoredCheckpoint
 from models.checkpoints.tags import Tags
 from models.files import CheckpointError
-from models.places import is_directory, names_in, remove, sweep, tell_once
+from models.places import is_directory, names_in, remove, sweep_staged, tell_once
 
 Naming = dict[str, list[str]]
 """By tag, the digest that it names and the one before; none if the tag is damaged."""
 
 _JOB = re.compile(r"[0-9a-f]{22}", re.ASCII)
 """A job's id, as in ``worker.jobs.JOB_ID``."""
-
-_ABANDONED_SECONDS = 3600.0
-"""Age from which a half-written checkpoint belongs to a process that died."""
 
 _ALIKE = 24
 """Characters of 64 that two digests share if one is what is left of the other; by chance, 4."""
@@ -122,15 +119,17 @@ class Home:
     def _newest_first(self, digests: Iterable[str]) -> list[str]:
         """Sorts digests by when their checkpoints were made, sound ones first."""
 
-        def age(digest: str) -> tuple[bool, str, int, int]:
+        def age(digest: str) -> tuple[bool, str, int, float, int]:
             stored = StoredCheckpoint(self.directory / digest)
-            made_at = stored.signature()[0]
+            manifest = stored.signature()[0]
+            written = manifest[1] if manifest else 0
             try:
-                card = stored.examine()[1]
+                card = stored.card()
+                stored.check()
             except CheckpointError:
-                return False, "", made_at[1] if made_at else 0, 0
-            step = card.get("step") or 0
-            return True, card.get("created_at") or "", made_at[1] if made_at else 0, step
+                return False, "", written, 0, 0
+            # The last: a card is published again when there is more to say.
+            return True, card.get("created_at") or "", written, card.get("step") or 0, len(card)
 
         return sorted(digests, key=age, reverse=True)
 
@@ -170,7 +169,7 @@ class Home:
         for path in self.directory.glob(".gone-*"):
             remove(path)
         # Other processes write there without the lock.
-        sweep(self.directory.glob(".stage-*"), _ABANDONED_SECONDS)
+        sweep_staged(self.directory.glob(".stage-*"))
 
     @property
     def is_empty(self) -> bool:

@@ -40,6 +40,7 @@ from models.places import (
     make_directory,
     names_in,
     remove,
+    staged,
     tell_once,
 )
 from models.text.vocab import Vocabulary
@@ -71,8 +72,8 @@ class Registry:
         self._soundness = Soundness()
 
     @property
-    def damaged(self) -> set[str]:
-        """Digests of checkpoints that this process found damaged."""
+    def damaged(self) -> set[Path]:
+        """Directories of checkpoints that this process found damaged."""
         return self._soundness.damaged
 
     def publish(
@@ -93,29 +94,36 @@ class Registry:
         """
         check_publishable(reference)
         home, tag = self._home(reference.name), reference.tag
-        staged = home.directory / f".stage-{secrets.token_hex(8)}"
+        place = home.directory / f".stage-{secrets.token_hex(8)}"
         with self._changing():
             make_directory(home.directory)
             make_directory(home.tags.directory)
             sync_directory(self.root)
             home.sweep()
-            staged.mkdir()
-        try:
-            digest = write(staged, checkpoint)
+            place.mkdir()
+        with staged(place):
+            digest = write(place, checkpoint)
             with self._changing():
                 # Before the checkpoint is in its place, where it is the only one without a tag.
                 named = home.mend().get(tag, [])
-                self._place(staged, home.directory / digest)
+                self._place(place, home.directory / digest)
                 if keep_before and named and named[0] != digest:
                     home.keep(named[0])
                 before = [one for one in named if one != digest]
                 home.tags.write(tag, digest, *before[:1])
                 home.prune()
-        finally:
-            remove(staged)
         return digest
 
-    def _place(self, staged: Path, target: Path) -> None:
+    def sweep(self) -> None:
+        """Removes what killed processes left half written or half deleted."""
+        for path in self.root.glob(".gone-*"):
+            remove(path)
+        for name in filter(NAME.fullmatch, names_in(self.root)):
+            if any((self.root / name).glob(".*-*")):
+                with self._changing():
+                    self._home(name).sweep()
+
+    def _place(self, place: Path, target: Path) -> None:
         """Moves a checkpoint into place, unless the same is there already and sound."""
         if is_directory(target):
             with suppress(CheckpointError):
@@ -123,7 +131,7 @@ class Registry:
                 return
         if is_there(target):
             set_gone(target, target.parent)
-        staged.rename(target)
+        place.rename(target)
         sync_directory(target.parent)
 
     def tag(self, reference: Reference, digest: str) -> None:

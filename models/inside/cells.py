@@ -52,6 +52,9 @@ _LEVELS = 4096
 _MEMORY = 256 << 20
 """Maximum size of the activations in memory, in bytes."""
 
+MAX_WORK = 4 * 10**12
+"""Most characters times parameters that are read: of a large network's text only the beginning."""
+
 _CELLS_AT_ONCE = 64
 
 Levels = NDArray[np.int16]
@@ -193,7 +196,10 @@ def _held_out(checkpoint: Checkpoint) -> tuple[str, Ids, Ids]:
     Unknown characters are left out: the text may come from another corpus.
     """
     vocabulary, config = checkpoint.vocabulary, checkpoint.config
-    data = checkpoint.validation[: _MEMORY // (2 * config.num_layers * config.hidden_size)]
+    most = min(
+        _MEMORY // (2 * config.num_layers * config.hidden_size), MAX_WORK // config.parameters()
+    )
+    data = checkpoint.validation[:most]
     if vocabulary.tokens == "bytes":
         ids = vocabulary.lookup(np.frombuffer(data, np.uint8))
         ids = ids[ids >= 0]

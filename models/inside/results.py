@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import cast
 
 from models.checkpoints.registry import Registry
-from models.files import write_durably
+from models.files import CheckpointError, write_durably
 from models.inside.cells import Findings, find_cells
 from models.inside.hypotheses import HYPOTHESES
+from models.inside.reader import Stopped
 
 _VERSION = 2
 """Version of the search; increasing it discards all stored findings."""
@@ -50,18 +51,28 @@ def keep_cells(registry: Registry, name: str, digest: str, found: Findings) -> N
 
 def analyse(
     registry: Registry, name: str, digest: str, stopped: Callable[[], bool] = lambda: False
-) -> Findings:
+) -> Findings | None:
     """Searches a checkpoint's cells unless findings are stored; takes seconds of one core.
 
+    Returns:
+        The findings; None if the checkpoint was deleted meanwhile, which ends the search.
+
     Raises:
-        CheckpointError: the checkpoint is damaged or gone.
+        CheckpointError: the checkpoint is damaged.
         FloatingPointError: its activations are not finite.
         OSError: the disk is full.
         Stopped: ``stopped`` returned true.
     """
+    home = _path(registry, name, digest).parent
     found = read_cells(registry, name, digest)
     if found is None:
-        found = find_cells(registry.load(name, digest), stopped)
+        try:
+            checkpoint = registry.load(name, digest)
+            found = find_cells(checkpoint, lambda: stopped() or not home.is_dir())
+        except (CheckpointError, Stopped):
+            if home.is_dir():
+                raise
+            return None
         keep_cells(registry, name, digest, found)
     return found
 

@@ -6,10 +6,12 @@ Knows symbols, lines and wording; no file and no network.
 import re
 import unicodedata
 import zlib
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Not typing's: before Python 3.12 pydantic, which checks saved reports, takes no other.
+from typing_extensions import TypedDict
 
 from models.arrays import AnyInts
 from models.text.vocab import Tokens, Vocabulary, name_character

@@ -6,11 +6,18 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from app.engine import streams
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.serving import serve
 from tests.toys import BYTES, toy_checkpoint
 from tests.uploads import names
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow readers keep their rows, also on a busy machine; in test_full_server.py they do not."""
+    monkeypatch.setattr(streams, "PATIENCE_SECONDS", 300.0)
 
 
 @pytest.fixture(scope="module")

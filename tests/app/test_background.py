@@ -18,12 +18,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from app.engine import background
-from app.engine.background import MAX_WAITING, READING, SEARCHING, Background, ServerBusy
+from app.engine.background import (
+    MAX_SEARCHES,
+    MAX_WAITING,
+    READING,
+    SEARCHING,
+    Background,
+    ServerBusy,
+)
 from app.engine.callers import SCOPE_KEY, Caller
 from app.routes import inside
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.inside.reader import Stopped, Trace, trace
 from tests.serving import eventually, problem, serve
+from tests.toys import toy_checkpoint
 
 
 def a_client(name: str = "", *, leaves: bool = False) -> Request:
@@ -62,7 +71,7 @@ def test_its_threads_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         searched: Any = None
         while searched is None:
             await asyncio.sleep(0)
-            searched = threads.search("toy", "d")
+            searched = threads.search("", "toy", "d")
         assert searched == max(own, SEARCHING)
         assert niceness() == own
 
@@ -159,12 +168,12 @@ def test_a_search_runs_once_and_again_where_it_failed(
     monkeypatch.setattr(background, "analyse", analyse)
 
     async def outcome(threads: Background) -> Any:
-        while (found := threads.search("toy", "d")) is None:
+        while (found := threads.search("", "toy", "d")) is None:
             await asyncio.sleep(0)
         return found
 
     async def check(threads: Background) -> None:
-        assert threads.search("toy", "d") is None
+        assert threads.search("", "toy", "d") is None
         with pytest.raises(FloatingPointError):
             await outcome(threads)
         assert await outcome(threads) == "found"
@@ -277,3 +286,78 @@ def test_a_server_that_stops_waits_for_nobody(
         for future in waiting:
             detail = problem(future.result(), 503, "shutting_down")["detail"]
             assert "the server is shutting down" in detail
+
+
+def test_what_takes_too_long_is_given_up(
+    toys: Path, endless: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time that a text waits for its turn does not count, nor does that of another request."""
+    monkeypatch.setattr(inside, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(background, "SEARCH_SECONDS", 0.1)
+    with serve(toys) as client, concurrent.futures.ThreadPoolExecutor(3) as pool:
+        url = client.base_url.join("/models/toy/inspect")
+        late = [pool.submit(httpx2.post, url, json={"text": "a"}, timeout=60) for _ in range(3)]
+        for future in late:
+            assert int(future.result().headers["retry-after"]) > 0
+            problem(future.result(), 503, "out_of_time")
+        asked = {"text": "abc", "models": ["toy", "gru"]}
+        assert "shorter text" in problem(client.post("/score", json=asked), 503)["detail"]
+
+        def answered() -> httpx2.Response | None:
+            response = client.get("/models/toy:rough/cells")
+            return None if response.status_code == 202 else response
+
+        assert problem(eventually(answered), 503, "out_of_time")
+        # It is not tried for ever: only if somebody asks again.
+        assert endless.count("analyse") == 1
+        assert client.get("/models/toy:rough/cells").status_code == 202
+
+
+def test_so_many_searches_wait_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for the cells of a hundred models is told to come again; others go on."""
+    go = threading.Event()
+    begun: list[str] = []
+
+    def held(_registry: Registry, name: str, *_: Any) -> None:
+        begun.append(name)
+        go.wait(60)
+
+    monkeypatch.setattr(background, "analyse", held)
+    registry = Registry(tmp_path / "models")
+    names = [f"m{number}" for number in range(MAX_SEARCHES + 2)]
+    for seed, name in enumerate(names):
+        registry.publish(Reference(name), toy_checkpoint(seed=seed))
+    with serve(tmp_path) as client:
+        try:
+            asked = [client.get(f"/models/{name}/cells") for name in names]
+            most = MAX_SEARCHES // 2
+            assert [one.status_code for one in asked] == [202] * most + [503] * (10 - most)
+            assert all(int(one.headers["retry-after"]) > 0 for one in asked)
+            assert "cells of too many" in problem(asked[-1], 503, "server_busy")["detail"]
+            assert client.get("/models/m0/cells").status_code == 202
+            assert client.get("/sample?model=m9&length=5").status_code == 200
+            assert begun == ["m0"]
+        finally:
+            go.set()
+        # Once some have ended, though nobody came for what they found, there is room.
+        eventually(lambda: client.get("/models/m9/cells").status_code == 202)
+
+
+def test_a_caller_has_half_of_the_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(background, "analyse", lambda *_: go.wait(60))
+
+    async def check(threads: Background) -> None:
+        half = MAX_SEARCHES // 2
+        for caller in ("a", "b"):
+            for number in range(half):
+                assert threads.search(caller, caller, str(number)) is None
+            with pytest.raises(ServerBusy):
+                threads.search(caller, caller, "more")
+        with pytest.raises(ServerBusy):
+            threads.search("c", "c", "1")
+        # What another caller began may be asked for by anybody.
+        assert threads.search("c", "a", "0") is None
+        go.set()
+
+    run(Registry(tmp_path), check)

@@ -77,7 +77,8 @@ def test_a_field_is_read_as_utf8_whatever_charset_it_names(
 ) -> None:
     charset = "Content-Type: text/plain; charset=punycode\r\n"
     prime = part("sample_prime", "Grüße", charset)
-    response = post_form(client, part("model", name), prime, part("corpus", TEXT, charset))
+    text = part("corpus", f"{TEXT}Grüße\n", charset)
+    response = post_form(client, part("model", name), prime, text)
     assert response.json()["options"]["sample_prime"] == "Grüße"
     body = form(part("model", name), part("sample_prime", "Grüße"), part("corpus", TEXT))
     response = client.post("/train", content=body.encode("latin-1"), headers={"Content-Type": FORM})

@@ -14,6 +14,7 @@ import pytest
 from app.routes.services import DOWNLOADS
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
+from models.checkpoints.stored import StoredCheckpoint
 from tests.archives import full_checkpoint
 from tests.serving import eventually, problem, serve
 from tests.toys import toy_checkpoint
@@ -128,14 +129,15 @@ def test_a_model_that_goes_meanwhile_is_unknown(
 ) -> None:
     """Deleted between its name was looked up and its files were opened: nothing is damaged."""
     registry.publish(Reference("gone"), toy_checkpoint())
-    directory = Registry._directory
+    assert client.get("/models/gone").status_code == 200
+    manifest = StoredCheckpoint._manifest
 
-    def late(self: Registry, name: str, digest: str) -> Path:
-        if name == "gone" and "gone" in self.names():
-            self.delete_name("gone")
-        return directory(self, name, digest)
+    def late(self: StoredCheckpoint) -> Any:
+        if "gone" in registry.names():
+            registry.delete_name("gone")
+        return manifest(self)
 
-    monkeypatch.setattr(Registry, "_directory", late)
+    monkeypatch.setattr(StoredCheckpoint, "_manifest", late)
     with caplog.at_level(logging.ERROR):
         assert problem(client.get(f"/models/gone/{what}".rstrip("/")), 404, "unknown_model")
     assert caplog.records == []

@@ -59,6 +59,7 @@ def refused(data: Path, text: Scan, **options: Any) -> Problem | None:
     [
         {},
         {"hidden_size": 64},
+        {"sample_prime": "\ufeff10 green\r\nbottles"},
         {"init_from": "origin"},
         {"init_from": "origin", "network": "lstm", "num_layers": 2, "hidden_size": 24},
     ],
@@ -71,6 +72,7 @@ def test_what_fits_is_not_refused(data: Path, text: Scan, options: dict[str, Any
     ("options", "field", "code", "words"),
     [
         ({"hidden_size": 4096, "num_layers": 8}, "hidden_size", "not_enough_memory", "1.0 GiB"),
+        ({"sample_prime": "10 grüne"}, "sample_prime", "unknown_characters", "'ü'. Remove them"),
         ({"init_from": "nobody"}, "init_from", "unknown_model", "GET /models"),
         ({"init_from": "stranger"}, "init_from", "invalid_fields", "another vocabulary"),
         ({"init_from": "origin", "num_layers": 3}, "num_layers", "invalid_fields", "must be 2"),

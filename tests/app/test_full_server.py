@@ -14,7 +14,6 @@ import httpx2
 import numpy as np
 import pytest
 
-import app.__main__
 from app.engine import streams as streams_module
 from app.engine.background import MAX_WAITING, Background
 from app.engine.callers import NOBODY, Caller
@@ -28,6 +27,9 @@ from app.engine.streams import (
     TooManyStreams,
 )
 from app.routes import inside
+from app.routes.dialects.common import failure
+from app.routes.texts import Opened
+from app.server import sockets
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -39,6 +41,11 @@ from models.text.novelty import line_hashes
 from tests.serving import Query, eventually, problem, serve
 from tests.streaming import Clock, read, running, stream_of, text_alone
 from tests.toys import ALPHABET, toy_checkpoint, toy_decoder
+
+
+@pytest.fixture(autouse=True)
+def patience() -> None:
+    """As it is."""
 
 
 @pytest.fixture
@@ -107,6 +114,10 @@ def test_a_text_that_nobody_reads_gives_way_to_a_new_one(clock: Clock) -> None:
             assert text_alone(decoder, gone[0].stream.options.seed, len(text)) == text
             gone[0].close()
             assert others[0].finish_reason is None
+            # A dialect, which has no word for it, tells it from a network that failed.
+            opened = Opened(Reference("toy"), None, "exact", 1, gone[0], "", 0.0)  # type: ignore[arg-type]
+            why = failure(opened)
+            assert why and (why.status_code, why.code) == (503, "server_full")
 
     asyncio.run(check())
 
@@ -189,7 +200,9 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
-def test_a_full_server_says_so_and_recovers(toys: Path) -> None:
+def test_a_full_server_says_so_and_recovers(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Neither text is read meanwhile, which may take long on a busy machine.
+    monkeypatch.setattr(streams_module, "PATIENCE_SECONDS", 300.0)
     with serve(toys, max_streams=2) as client:
         fields: Query = {"model": "toy", "length": 1_000_000}
         with (
@@ -216,7 +229,7 @@ def test_a_text_that_is_not_read_ends_with_an_error_and_makes_room(
     toys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams_module, "PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(app.__main__, "STALLED_MILLISECONDS", 300_000)
+    monkeypatch.setattr(sockets, "STALLED_MILLISECONDS", 300_000)
     fields: Query = {"model": "toy", "seed": 8, "length": 1_000_000}
     small_buffer = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
     with (

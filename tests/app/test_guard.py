@@ -1,17 +1,20 @@
 """Nobody gets in who should not: keys, origins, names of hosts, rates."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import limits
 import ollama
 import openai
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from app.access import guard
 from app.access.guard import EXPOSED, Guard
 from app.access.keys import KeyRing
 from app.main import create_app
@@ -24,7 +27,9 @@ from worker.data import DataDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
 
-KEYS = "sampler:sample,trainer:train,both:sample+train,chief:admin,with:colon:sample"
+KEYS = (
+    "sampler1:sample,trainer1:train,sampler-trainer:sample+train,the-chief:admin,with:colon:sample"
+)
 SITE = "https://site.example"
 
 
@@ -67,8 +72,8 @@ def test_an_address_that_nobody_classified_is_the_admins_alone(tmp_path: Path) -
         return answer(app, "/forgotten", headers)[0]
 
     assert status() == 401
-    assert status(authorization="Bearer both") == 403
-    assert status(authorization="Bearer chief") == 200
+    assert status(authorization="Bearer sampler-trainer") == 403
+    assert status(authorization="Bearer the-chief") == 200
 
 
 def answer(
@@ -123,20 +128,20 @@ def test_openapi_says_what_wants_a_key(client: httpx2.Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "may"),
     [
-        ("GET", "/models", {"sampler", "both", "chief", "with:colon"}),
-        ("GET", "/sample?length=1", {"sampler", "both", "chief", "with:colon"}),
-        ("GET", "/v1/models", {"sampler", "both", "chief", "with:colon"}),
-        ("GET", "/jobs", {"trainer", "both", "chief"}),
-        ("POST", "/train?model=m", {"trainer", "both", "chief"}),
-        ("DELETE", f"/corpora/{'0' * 64}", {"trainer", "both", "chief"}),
-        ("DELETE", "/models/nobody", {"chief"}),
-        ("GET", "/metrics", {"chief"}),
+        ("GET", "/models", {"sampler1", "sampler-trainer", "the-chief", "with:colon"}),
+        ("GET", "/sample?length=1", {"sampler1", "sampler-trainer", "the-chief", "with:colon"}),
+        ("GET", "/v1/models", {"sampler1", "sampler-trainer", "the-chief", "with:colon"}),
+        ("GET", "/jobs", {"trainer1", "sampler-trainer", "the-chief"}),
+        ("POST", "/train?model=m", {"trainer1", "sampler-trainer", "the-chief"}),
+        ("DELETE", f"/corpora/{'0' * 64}", {"trainer1", "sampler-trainer", "the-chief"}),
+        ("DELETE", "/models/nobody", {"the-chief"}),
+        ("GET", "/metrics", {"the-chief"}),
     ],
 )
 def test_a_key_may_what_its_scopes_say(
     client: httpx2.Client, method: str, path: str, may: set[str]
 ) -> None:
-    for key in ("sampler", "trainer", "both", "chief", "with:colon"):
+    for key in ("sampler1", "trainer1", "sampler-trainer", "the-chief", "with:colon"):
         response = client.request(method, path, headers=bearing(key))
         assert (response.status_code not in (401, 403)) == (key in may), key
         if key not in may:
@@ -146,10 +151,10 @@ def test_a_key_may_what_its_scopes_say(
 
 def test_a_key_reaches_no_log(client: httpx2.Client, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("DEBUG"):
-        client.get("/models", headers=bearing("sampler"))
+        client.get("/models", headers=bearing("sampler1"))
         client.get("/models", headers=bearing("unheard-of"))
         eventually(lambda: caplog.text.count("GET /models") >= 2)
-    assert "sampler" not in caplog.text and "unheard-of" not in caplog.text
+    assert "sampler1" not in caplog.text and "unheard-of" not in caplog.text
 
 
 # Other tools' clients
@@ -161,16 +166,16 @@ def test_openais_client_reads_why(client: httpx2.Client) -> None:
         with openai.OpenAI(base_url=url, api_key=key, max_retries=0) as ai:
             return ai.completions.create(model="toy", prompt="a", max_tokens=5).choices[0].text
 
-    assert len(ask("sampler")) == 5
+    assert len(ask("sampler1")) == 5
     with pytest.raises(openai.AuthenticationError, match="invalid API key"):
         ask("stranger")
     with pytest.raises(openai.PermissionDeniedError, match="scope sample"):
-        ask("trainer")
+        ask("trainer1")
 
 
 def test_ollamas_client_reads_why(client: httpx2.Client) -> None:
     host = str(client.base_url)
-    with ollama.Client(host, headers=bearing("sampler")) as llama:
+    with ollama.Client(host, headers=bearing("sampler1")) as llama:
         assert llama.list().models
     with ollama.Client(host) as llama, pytest.raises(ollama.ResponseError, match="key") as refused:
         llama.list()
@@ -196,7 +201,7 @@ def test_sampling_may_be_public_and_nothing_else(data: Path) -> None:
             problem(client.request(method, path), 401)
         # Who sends a key means it.
         problem(client.get("/models", headers=bearing("stranger")), 401)
-        problem(client.get("/models", headers=bearing("trainer")), 403)
+        problem(client.get("/models", headers=bearing("trainer1")), 403)
 
 
 def test_what_is_public_is_limited_by_address(data: Path) -> None:
@@ -206,7 +211,7 @@ def test_what_is_public_is_limited_by_address(data: Path) -> None:
         assert "3 requests per minute" in problem(refused, 429)["detail"]
         assert 1 <= int(refused.headers["retry-after"]) <= 61
         assert client.get("/healthz").status_code == 200
-        assert client.get("/models", headers=bearing("sampler")).status_code == 200
+        assert client.get("/models", headers=bearing("sampler1")).status_code == 200
 
 
 def test_a_key_may_be_limited(data: Path) -> None:
@@ -215,10 +220,35 @@ def test_a_key_may_be_limited(data: Path) -> None:
         def ask(key: str, path: str = "/v1/models") -> httpx2.Response:
             return client.get(path, headers=bearing(key))
 
-        assert [ask("sampler").status_code for _ in range(3)] == [200, 200, 429]
-        assert ask("both").status_code == 200
-        assert ask("sampler").json()["error"]["type"] == "rate_limit_error"
-        problem(ask("sampler", "/models"), 429)
+        assert [ask("sampler1").status_code for _ in range(3)] == [200, 200, 429]
+        assert ask("sampler-trainer").status_code == 200
+        assert ask("sampler1").json()["error"]["type"] == "rate_limit_error"
+        problem(ask("sampler1", "/models"), 429)
+
+
+def test_guessing_keys_is_slow_and_locks_out_nobody_who_was_there(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "WRONG_KEYS", limits.parse("3/hour"))
+    proxied = {"trusted_proxies": "127.0.0.1", "public": "sample"}
+    with serve(data, api_keys=KEYS, **proxied) as client:
+
+        def ask(key: str, address: str = "192.0.2.1") -> httpx2.Response:
+            return client.get("/models", headers=bearing(key) | {"X-Forwarded-For": address})
+
+        assert ask("sampler1").status_code == 200
+        wrong = [ask(f"stranger-{n}").status_code for n in range(5)]
+        assert wrong == [401, 401, 401, 429, 429]
+        refused = ask("stranger")
+        assert "wrong API keys" in problem(refused, 429, "rate_limited")["detail"]
+        assert 1 <= int(refused.headers["retry-after"]) <= 3600
+        # A guess that is right must not show.
+        problem(ask("the-chief"), 429, "rate_limited")
+        assert ask("sampler1").status_code == 200
+        assert ask("the-chief", "192.0.2.2").status_code == 200
+        # IPv4 over IPv6 is the same address.
+        problem(ask("the-chief", "::ffff:192.0.2.1"), 429, "rate_limited")
+        assert client.get("/models").status_code == 200
 
 
 def test_addresses_are_told_apart_and_households_of_ipv6_are_not(tmp_path: Path) -> None:
@@ -246,7 +276,7 @@ def test_one_address_cannot_take_all_the_rows(data: Path) -> None:
             refused = client.get("/sample")
             problem(refused, 429)
             assert refused.headers["retry-after"]
-            assert client.get("/sample?length=1", headers=bearing("sampler")).status_code == 200
+            assert client.get("/sample?length=1", headers=bearing("sampler1")).status_code == 200
         eventually(lambda: client.get("/sample?length=1").status_code == 200)
 
 
@@ -265,7 +295,7 @@ def test_a_proxy_is_believed_only_where_it_is_known(data: Path) -> None:
 
 
 def test_pages_of_named_origins_may_sample(client: httpx2.Client) -> None:
-    headers = {"Origin": SITE, **bearing("sampler")}
+    headers = {"Origin": SITE, **bearing("sampler1")}
     response = client.get("/sample?length=1", headers=headers)
     assert response.status_code == 200
     assert response.headers["access-control-allow-origin"] == SITE
@@ -349,6 +379,7 @@ def test_a_page_of_another_origin_can_change_nothing(
                 "cross-origin requests that modify data are not allowed"
                 in problem(response, 403)["detail"]
             )
+            assert "let the proxy pass the Host header on" in response.json()["detail"]
 
 
 # Names of the host
@@ -371,6 +402,8 @@ def test_a_page_of_another_origin_can_change_nothing(
         ("charloom.example.evil.example", False),
         ("", False),
         ("[", False),
+        ("x@localhost", False),
+        ("localhost/evil.example", False),
     ],
 )
 def test_a_server_on_loopback_has_few_names(
@@ -384,6 +417,20 @@ def test_a_server_on_loopback_has_few_names(
             assert "CHARLOOM_HOSTS" in problem(response, 403)["detail"]
 
 
+def test_a_monitor_that_knows_no_host_may_ask_how_it_goes(unlocked: httpx2.Client) -> None:
+    """HTTP/1.0 has no Host header."""
+
+    def status(path: str) -> bytes:
+        where = (unlocked.base_url.host, unlocked.base_url.port)
+        with socket.create_connection(where, timeout=20) as connection:
+            connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            return connection.makefile("rb").readline().split()[1]
+
+    assert status("/healthz") == b"200"
+    assert status("/readyz") == b"503"
+    assert status("/models") == b"403"
+
+
 @pytest.mark.parametrize(
     ("hosts", "host", "status"),
     [
@@ -392,6 +439,8 @@ def test_a_server_on_loopback_has_few_names(
         (("charloom.example",), "charloom.example", 200),
         (("charloom.example",), "192.0.2.1:8000", 200),
         (("charloom.example",), "localhost:8000", 200),
+        ((), "x@anything.example", 403),
+        ((), "", 200),
     ],
 )
 def test_a_server_beyond_loopback_has_those_that_it_is_given(

@@ -13,7 +13,7 @@ import pytest
 import app.engine
 import models
 import worker
-from app.engine.background import ServerBusy
+from app.engine.background import OutOfTime, ServerBusy
 from app.engine.streams import ServerFull, TooManyStreams
 from app.http.handlers import of_error, unexpected
 from app.http.problems import CODES
@@ -57,6 +57,7 @@ ERRORS: list[tuple[CharloomError, int, str, str]] = [
     (TooManyStreams(7), 429, "too_many_streams", "writing 7 texts for this IP address"),
     (ServerFull(7), 503, "server_full", "writing 7 texts"),
     (ServerBusy(), 503, "server_busy", "waiting to be read"),
+    (OutOfTime(9), 503, "out_of_time", "within 9 seconds"),
 ]
 
 
@@ -132,10 +133,10 @@ def test_a_url_with_no_endpoint(client: httpx2.Client, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("PATCH", "/jobs/x", "DELETE, GET"),
+        ("PATCH", "/jobs/x", "DELETE, GET, HEAD"),
         ("GET", "/train", "POST"),
-        ("PUT", "/corpora", "GET, POST"),
-        ("HEAD", "/models", "GET"),
+        ("PUT", "/corpora", "GET, HEAD, POST"),
+        ("HEAD", "/train", "POST"),
     ],
 )
 def test_a_method_that_an_endpoint_does_not_take(

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import httpx2
 import numpy as np
 import pytest
 
+from app.engine import background
+from app.routes import inside
 from app.schemas.inside import CellRanking, Inspection, Scores
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.inside.cells import Findings, find_cells
 from models.inside.reader import trace
-from models.inside.results import keep_cells, read_cells
+from models.inside.results import analyse, keep_cells, read_cells
 from models.text.vocab import Vocabulary
 from tests.planted import made, planted, quoting_text
 from tests.serving import eventually, problem, serve, wrong_fields
@@ -104,6 +107,32 @@ def test_the_longest_text_there_may_be(client: httpx2.Client) -> None:
     assert {len(c["activations"]) for c in characters} == {20}
 
 
+@pytest.mark.parametrize(
+    ("model", "character"), [("toy", "a"), ("bytes", "a"), ("bytes", "あ")], ids=str
+)
+def test_so_much_work_and_no_more(
+    client: httpx2.Client,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    character: str,
+) -> None:
+    """A large network reads a shorter text; a bytes model's characters count as their bytes."""
+    parameters = registry.entry(Reference(model)).config.parameters()
+    steps = len(character.encode()) if model == "bytes" else 1
+    monkeypatch.setattr(inside, "MAX_WORK", 900 * steps * parameters)
+    most, more = {"text": character * 900}, {"text": character * 901}
+    assert client.post(f"/models/{model}/inspect", json=most).status_code == 200
+    refused = wrong_fields(client.post(f"/models/{model}/inspect", json=more))
+    assert "at most 900 characters" in refused["text"]
+    assert client.post("/score", json=most | {"models": [model]}).status_code == 200
+    refused = wrong_fields(client.post("/score", json=more | {"models": [model]}))
+    assert "at most 900 characters" in refused["text"]
+    # What all models of a request read counts together.
+    refused = wrong_fields(client.post("/score", json=most | {"models": [model] * 3}))
+    assert "at most 300 characters" in refused["text"]
+
+
 def test_bytes_are_told_by_character(client: httpx2.Client) -> None:
     told = client.post("/models/bytes/inspect", json={"text": "aあ😀\r\n", "top": 20}).json()
     assert [c["char"] for c in told["characters"]] == list("aあ😀\r\n")
@@ -131,7 +160,7 @@ def test_the_text_is_read_as_the_corpus_was(client: httpx2.Client) -> None:
         ({"text": "a", "cells": [24]}, "cells", "from 0 to 23"),
         ({"text": "a", "cells": [-1]}, "cells", "from 0 to 23"),
         ({"text": "a", "cells": "1"}, "cells", "list"),
-        ({"text": "a", "cells": [1] * 5000}, "cells", "4096"),
+        ({"text": "a", "cells": [1] * 5000}, "cells", "4,096"),
         ({"text": "a" * 20_000, "cells": [1] * 51}, "cells", "at most 50"),
         ({"text": "a", "unknown": "guess"}, "unknown", "error or skip"),
         ({"text": "a", "temperature": 1}, "temperature", "is unknown; known fields are text, top"),
@@ -211,6 +240,32 @@ def test_cells_are_searched_once(client: httpx2.Client, registry: Registry) -> N
     assert client.delete("/models/planted").status_code == 204
     assert problem(client.get("/models/planted/cells"), 404)
     assert not (registry.root / "planted").exists()
+
+
+def test_a_model_replaced_meanwhile_is_searched_anew(
+    client: httpx2.Client, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a model that changes or goes while its cells are searched nobody hears old findings."""
+    go = threading.Event()
+    searched: list[str] = []
+
+    def held(registry: Registry, name: str, digest: str, stopped: Any) -> Findings | None:
+        searched.append(digest)
+        go.wait(20)
+        return analyse(registry, name, digest, stopped)
+
+    monkeypatch.setattr(background, "analyse", held)
+    old = registry.publish(Reference("changing"), made(planted(), quoting_text(5_000)))
+    assert client.get("/models/changing/cells").status_code == 202
+    eventually(lambda: searched == [old])
+    checkpoint = made(planted(True), quoting_text(20_000))
+    new = [registry.publish(Reference("changing"), one) for one in (toy_checkpoint(), checkpoint)]
+    assert client.get("/models/changing/cells").status_code == 202
+    go.set()
+    assert ranking(client, "changing") == find_cells(checkpoint)
+    assert searched == [old, new[1]]
+    client.delete("/models/changing")
+    assert problem(client.get("/models/changing/cells"), 404, "unknown_model")
 
 
 def test_what_a_worker_found_is_there_at_once(client: httpx2.Client, registry: Registry) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -155,6 +156,20 @@ def test_a_running_job_is_told_to_stop(client: httpx2.Client, job: Job) -> None:
         assert client.post(f"/jobs/{job.id}/cancel").status_code == 202
 
 
+def test_a_job_that_was_just_deleted_cannot_be_cancelled(
+    client: httpx2.Client, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted after it was looked up."""
+    cancel = Job.request_cancel
+
+    def late(self: Job) -> JobEvent | None:
+        shutil.rmtree(self.directory)
+        return cancel(self)
+
+    monkeypatch.setattr(Job, "request_cancel", late)
+    problem(client.post(f"/jobs/{job.id}/cancel"), 404, "unknown_job")
+
+
 # Resuming
 
 
@@ -267,6 +282,27 @@ def test_events_go_on_after_the_last_one_seen(
     with following(client, job, last) as events:
         seen = told(events)
     assert [int(id_) for id_, _, _ in seen] == list(range(int(first), 5))
+
+
+def test_who_has_the_end_need_not_come_back(client: httpx2.Client, job: Job) -> None:
+    write(job, range(1, 4))
+
+    def ask(method: str = "GET") -> httpx2.Response:
+        return client.request(method, f"/jobs/{job.id}/events", headers={"Last-Event-ID": "4"})
+
+    end(job)
+    for method in ("GET", "HEAD"):
+        done = ask(method)
+        assert (done.status_code, done.content) == (204, b"")
+        assert done.headers["cache-control"] == "no-store" and done.headers["x-request-id"]
+    # A job whose end was lost has one all the same.
+    lines = (job.directory / "events.jsonl").read_bytes().splitlines(keepends=True)
+    (job.directory / "events.jsonl").write_bytes(b"".join(lines[:-1]))
+    assert ask().status_code == 204
+    # Nor may one that goes on be taken for ended.
+    (job.directory / "result.json").unlink()
+    with job.lock(), following(client, job, "3"):
+        pass
 
 
 def test_events_of_a_server_whose_redis_is_away(

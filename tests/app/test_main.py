@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ import pytest
 import redis
 
 from app import main
-from app.__main__ import MAX_HEAD, SEND_BUFFER, listen
 from app.main import create_app
+from app.server.sockets import listen
 from app.settings import ServerSettings
 from tests.serving import NOWHERE, TEXT, eventually, serve
 from worker.data import DataDirectory
@@ -120,24 +119,6 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     assert run.returncode == 1
     assert run.stdout == ""
     assert re.fullmatch(r"cannot listen on 127\.0\.0\.1 port \d+: .*in use\n", run.stderr)
-
-
-def test_a_connection_cannot_hold_much_of_the_kernels_memory() -> None:
-    with (
-        listen("127.0.0.1", 0) as listener,
-        socket.create_connection(listener.getsockname()),
-        listener.accept()[0] as connection,
-    ):
-        # Linux reports twice what was asked for.
-        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * SEND_BUFFER
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
-
-
-def test_a_head_without_end_is_cut_off(client: httpx2.Client) -> None:
-    with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"y" * MAX_HEAD)
-        assert connection.recv(100).startswith(b"HTTP/1.1 400")
 
 
 def test_an_application_is_made_without_touching_the_disk(tmp_path: Path) -> None:

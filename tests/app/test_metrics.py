@@ -43,6 +43,8 @@ def test_texts_and_models_are_counted(models: Path) -> None:
         assert before["charloom_streams_open"] == before["charloom_characters_total"] == 0
         assert before["charloom_models_loaded"] == before["charloom_models_loaded_bytes"] == 0
         assert before["charloom_streams_limit"] == 1
+        assert before["charloom_streams_failed_total"] == 0
+        assert before["charloom_streams_gave_way_total"] == 0
 
         client.get("/sample", params={"model": "toy", "length": 3000})
         after = figures(client)

@@ -1,8 +1,10 @@
 """Published models, as clients see them and let them go."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -10,11 +12,12 @@ import pytest
 
 from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
-from models.checkpoints.history import HistoryPoint
+from models.checkpoints.history import MAX_LOSSES, MAX_SAMPLES, HistoryPoint
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.config import NetworkConfig
 from models.text.vocab import Vocabulary
+from tests.forgery import plant
 from tests.serving import problem, serve, wrong_fields
 
 CONFIG = NetworkConfig(vocabulary_size=3, num_layers=1, hidden_size=4)
@@ -173,3 +176,65 @@ def test_deleting_and_publishing_at_once_lose_nothing(registry: Registry) -> Non
         thread.join()
     digest = registry.publish(Reference("linux"), checkpoint())
     assert registry.load("linux", digest).card["val_loss"] == 2.0
+
+
+WRONG: tuple[Any, ...] = (
+    "x",
+    "",
+    -1,
+    1.5,
+    10**400,
+    True,
+    [],
+    ["a"],
+    {},
+    {"a": 1},
+    "a" * 300,
+    "\x1b[2J",
+)
+PARTS = (
+    *("created_at", "job_id", "device", "ngram", "step", "val_loss", "bpc", "pretrained"),
+    *("options", "corpus", "precision", "baseline", "memorisation"),
+    *("corpus.characters", "corpus.id", "corpus.tokens", "precision.exact", "precision.fast"),
+    *("baseline.ngram_order", "baseline.val_loss", "memorisation.longest"),
+)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_card_of_wrong_types_takes_no_list_with_it(
+    client: httpx2.Client, registry: Registry, part: str
+) -> None:
+    """It was imported by an earlier release, or changed by hand: it is listed and can go."""
+    outer, _, inner = part.partition(".")
+    for wrong in WRONG:
+        value = {inner: wrong} if inner else wrong
+        card = json.dumps({"val_loss": 2.0} | {outer: value})
+        plant(registry, Reference("names"), "card.json", card.encode())
+        assert listed(client) == ["linux", "linux:a.1", "names"], wrong
+        for path in ("/models/names", "/v1/models", "/v1/models/names", "/api/tags", "/metrics"):
+            assert client.get(path).status_code == 200, (path, wrong)
+        assert client.post("/api/show", json={"model": "names"}).status_code == 200, wrong
+    assert client.delete("/models/names").status_code == 204
+    assert listed(client) == ["linux", "linux:a.1"]
+
+
+def test_a_list_tells_of_a_card_what_it_may_hold(client: httpx2.Client, registry: Registry) -> None:
+    """However large the rest of it is: a list has a hundred of them."""
+    corpus = {"characters": 5, "more": "a" * 100_000}
+    card = json.dumps({"corpus": corpus, "more": corpus})
+    plant(registry, Reference("names"), "card.json", card.encode())
+    assert client.get("/models/names").json()["corpus"] == {"characters": 5}
+
+
+def test_a_long_history_is_thinned(client: httpx2.Client, registry: Registry) -> None:
+    """One that an earlier release wrote or imported: the answer is of use, and soon there."""
+    lines = [b'{"step": %d}\n' % step for step in range(200_000)]
+    texts = [b'{"step": %d, "text": "a"}\n' % step for step in range(2_000)]
+    plant(registry, Reference("names"), "history.jsonl", b"".join(lines + texts))
+    history = client.get("/models/names/history").json()
+    for points, last, most in (
+        (history["points"], 199_999, MAX_LOSSES),
+        (history["samples"], 1_999, MAX_SAMPLES),
+    ):
+        assert most / 2 <= len(points) <= most
+        assert (points[0]["step"], points[-1]["step"]) == (0, last)

@@ -2,6 +2,8 @@
 
 import io
 import re
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,10 +14,24 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from models.checkpoints.archive import zipped
+from models.checkpoints.history import MAX_LOSSES
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from tests.archives import ATTACKS, JOB, LIMIT, contents, full_checkpoint, sound_archive
+from tests.archives import (
+    ATTACKS,
+    JOB,
+    LIMIT,
+    by_a_mac,
+    contents,
+    full_checkpoint,
+    pack,
+    sealed,
+    sound_archive,
+)
 from tests.serving import problem, serve, wrong_fields
+from tests.support import ROOT
+from tests.toys import toy_checkpoint
 from worker.jobs import JobStore
 
 
@@ -196,15 +212,15 @@ def test_what_is_no_import(client: httpx2.Client, sound: bytes) -> None:
 
 
 def test_importing_needs_the_right_key(tmp_path: Path, sound: bytes) -> None:
-    with serve(tmp_path, api_keys="s:sample,t:train,a:admin") as client:
-        for key, status in (("", 401), ("s", 403), ("t", 403)):
+    with serve(tmp_path, api_keys="sampler1:sample,trainer1:train,the-chief:admin") as client:
+        for key, status in (("", 401), ("sampler1", 403), ("trainer1", 403)):
             headers = {"Authorization": f"Bearer {key}"} if key else {}
             response = client.post("/models/mine", content=sound, headers=headers)
             assert problem(response, status)
-        headers = {"Authorization": "Bearer a"}
+        headers = {"Authorization": "Bearer the-chief"}
         assert client.post("/models/mine", content=sound, headers=headers).status_code == 201
         assert problem(client.get("/models/mine/download"), 401)
-        headers = {"Authorization": "Bearer s"}
+        headers = {"Authorization": "Bearer sampler1"}
         assert client.get("/models/mine/download", headers=headers).status_code == 200
 
 
@@ -232,3 +248,59 @@ def test_its_logits_are_those_of_the_service(client: httpx2.Client, registry: Re
     losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(ids)), ids]
     told = [character["loss"] for character in inspected]
     np.testing.assert_allclose(losses[1:], told[1:], rtol=1e-4)
+
+
+def test_what_a_mac_packed_again_comes_back(client: httpx2.Client, registry: Registry) -> None:
+    archive = client.get("/models/toy/download").content
+    response = client.post("/models/other", content=by_a_mac(archive))
+    assert response.status_code == 201, response.text
+    assert response.json()["digest"] == registry.resolve(Reference("toy"))
+
+
+def test_a_history_of_a_million_points_is_imported_thinned(tmp_path: Path, sound: bytes) -> None:
+    history = b'{"step":1}\n' * 1_000_000
+    archive = pack(contents(sealed(contents(sound), history=history)), zipfile.ZIP_STORED)
+    with serve(tmp_path) as client:
+        assert client.post("/models/long", content=archive).status_code == 201
+        points = client.get("/models/long/history").json()["points"]
+        assert len(points) <= MAX_LOSSES
+        kept = next((tmp_path / "models" / "long").glob("*/history.jsonl"))
+        assert len(kept.read_bytes().splitlines()) == len(points)
+
+
+IMPORT = """
+import resource, sys, tempfile
+from pathlib import Path
+
+from models.checkpoints.archive import unzipped
+from models.checkpoints.reference import Reference
+from models.checkpoints.registry import Registry
+
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+before = peak()
+with open(sys.argv[1], "rb") as file, tempfile.TemporaryDirectory() as root:
+    checkpoint = unzipped(file, 1 << 30)
+    Registry(Path(root)).publish(Reference("toy"), checkpoint)
+print(peak() - before, 4 * checkpoint.config.parameters())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks are counted in other units elsewhere")
+def test_an_import_takes_no_more_than_twice_its_size_in_memory(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    digest = registry.publish(Reference("large"), toy_checkpoint(hidden_size=1024))
+    with registry.opened("large", digest) as files:
+        (tmp_path / "large.zip").write_bytes(b"".join(zipped(files)))
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT, tmp_path / "large.zip"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    taken, size = map(int, done.stdout.split())
+    assert size > 40 << 20
+    # And some megabytes for what is imported on the way.
+    assert taken < 2 * size + (32 << 20)

@@ -195,21 +195,47 @@ class Searched:
     finish_reason: str | None
 
 
-async def searched(
-    data: Path, clock: Callable[[], float], limit: int = 100, **fields: Any
-) -> Searched:
+async def a_search(
+    data: Path, streams: Streams, clock: Callable[[], float], **fields: Any
+) -> search.Search:
     """A search without a server."""
-    streams = Streams(limit)
     model = await LoadedModels(Registry(data / "models"), 1 << 30).get(Reference("list"))
     starts_with = KnownText("", ALPHABET.encode(""), 0)
     asked, decoder = NamesQuery(**fields), model.decoder("exact")
-    one = search.Search(streams, model, decoder, asked, starts_with, asked.seed or 0, NOBODY, clock)
+    return search.Search(
+        streams, model, decoder, asked, starts_with, asked.seed or 0, NOBODY, clock
+    )
+
+
+async def searched(
+    data: Path, clock: Callable[[], float], limit: int = 100, **fields: Any
+) -> Searched:
+    streams = Streams(limit)
+    one = await a_search(data, streams, clock, **fields)
     try:
         found = [name async for name, _novel in one]
     finally:
         one.close()
         streams.stop()
     return Searched(found, one.drawn, one.finish_reason)
+
+
+def test_rows_are_freed_in_time_even_if_nobody_reads(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "SECONDS", 0)
+
+    async def begun() -> None:
+        streams = Streams(100)
+        one = await a_search(data, streams, clock=lambda: 0.0)
+        one.begin()
+        assert streams.running == 1
+        async with asyncio.timeout(20):
+            while streams.running:
+                await asyncio.sleep(0)
+        streams.stop()
+
+    asyncio.run(begun())
 
 
 def test_a_free_row_is_waited_for_only_so_long(data: Path) -> None:

@@ -51,7 +51,7 @@ def test_files_are_kept_forever_and_pages_asked_for_anew(client: httpx2.Client) 
     page = client.get("/", headers=NAVIGATION)
     again = client.get("/", headers=NAVIGATION | {"If-None-Match": page.headers["etag"]})
     assert again.status_code == 304 and not again.content
-    links = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
+    links = re.findall(r'(?:src|href)="\.(/static/[^"]+)"', page.text)
     kinds = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
     assert len(links) >= 5
     for address in links:

@@ -16,8 +16,8 @@ from tests.serving import problem, serve, wrong_fields
 from tests.toys import toy_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
-KEYS = "sampler:sample,trainer:train,chief:admin"
-CHIEF = {"Authorization": "Bearer chief"}
+KEYS = "sampler1:sample,trainer1:train,the-chief:admin"
+CHIEF = {"Authorization": "Bearer the-chief"}
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +90,9 @@ def bearing(key: str) -> dict[str, str]:
     ("method", "path", "headers", "content", "status", "code"),
     [
         ("GET", "/jobs", {}, b"", 401, "missing_key"),
-        ("GET", "/jobs", {"Authorization": "Basic chief"}, b"", 401, "missing_key"),
+        ("GET", "/jobs", {"Authorization": "Basic the-chief"}, b"", 401, "missing_key"),
         ("GET", "/jobs", bearing("stranger"), b"", 401, "invalid_key"),
-        ("GET", "/jobs", bearing("sampler"), b"", 403, "insufficient_scope"),
+        ("GET", "/jobs", bearing("sampler1"), b"", 403, "insufficient_scope"),
         ("GET", "/jobs", CHIEF | {"Host": "evil.example"}, b"", 403, "unknown_host"),
         ("DELETE", "/models/x", CHIEF | {"Origin": "https://y.example"}, b"", 403, "cross_origin"),
         ("GET", "/nothing", CHIEF, b"", 404, "unknown_endpoint"),
@@ -144,7 +144,7 @@ def test_too_many_requests_and_too_many_texts_are_told_apart(tmp_path: Path) -> 
             assert next(chunks)
             refused = [
                 (client.get("/sample"), 429, "too_many_streams"),
-                (client.get("/sample", headers=bearing("sampler")), 503, "server_full"),
+                (client.get("/sample", headers=bearing("sampler1")), 503, "server_full"),
             ]
         # The server may not know yet that the client has left.
         assert client.get("/models").status_code in (200, 429)

@@ -61,7 +61,7 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_settings_show_no_secret() -> None:
     settings = ServerSettings(
-        host="0.0.0.0", api_keys=SecretStr("secret:admin"), redis_url="redis://:secret@x"
+        host="0.0.0.0", api_keys=SecretStr("top-secret:admin"), redis_url="redis://:secret@x"
     )
     assert refusal(settings) is None
     assert "secret" not in repr(settings)
@@ -111,8 +111,9 @@ def test_what_an_operator_got_wrong_is_one_line(variable: str, value: str, tmp_p
 
 @pytest.mark.parametrize(
     "text",
-    ["sesame", "sesame:", ":sample", "sesame:write", "sesame:sample+", "ses ame:sample",
-     "sésame:sample", "sesame:sample,sesame:admin"],
+    ["open-sesame", "open-sesame:", ":sample", "open-sesame:write", "open-sesame:sample+",
+     "open sesame:sample", "open-sésame:sample", "open-sesame:sample,open-sesame:admin",
+     "sesame7:sample"],
 )  # fmt: skip
 def test_keys_that_are_none_are_refused_and_not_shown(text: str, tmp_path: Path) -> None:
     run = start("CHARLOOM_API_KEYS", text, tmp_path)

@@ -14,7 +14,6 @@ from typing import cast
 import httpx2
 import pytest
 
-import app.__main__
 from app.engine import streams as streams_module
 from app.engine.streams import (
     FIRST_STEPS,
@@ -26,6 +25,7 @@ from app.engine.streams import (
     Streams,
     Tally,
 )
+from app.server import sockets
 from models.arrays import Floats, Ids
 from models.decoding.batch import Character, Piece, Stream
 from models.decoding.decoder import Choices, Decoder, Rows
@@ -221,7 +221,7 @@ def test_a_tick_that_fails_ends_the_row_that_caused_it(caplog: pytest.LogCapture
             assert streams.running == 0
 
     asyncio.run(check())
-    assert caplog.text.count("1 texts ended with an error: OverflowError('an unlucky row')") == 1
+    assert caplog.text.count("texts that failed: 1, with OverflowError('an unlucky row')") == 1
 
 
 def test_a_row_that_fails_beside_others_goes_on_by_itself(caplog: pytest.LogCaptureFixture) -> None:
@@ -272,8 +272,8 @@ def test_a_broken_decoder_ends_its_texts_and_no_thread(caplog: pytest.LogCapture
             assert await read(streams.open(sound, stream_of(2, 500))) == text_alone(sound, 2, 500)
 
     asyncio.run(check())
-    assert "texts ended with an error: MemoryError('broken')" in caplog.text
-    assert "1 texts ended with an error: MemoryError('lost')" in caplog.text
+    assert "with MemoryError('broken')" in caplog.text
+    assert "texts that failed: 1, with MemoryError('lost')" in caplog.text
 
 
 def test_a_lane_outlives_what_nobody_expects(
@@ -435,7 +435,7 @@ def _all_rows_are_free(client: httpx2.Client) -> bool:
 def test_a_stalled_reader_pauses_alone(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its row is held, not dropped, and what it gets when it reads on is what follows."""
     # On a busy machine this takes longer than a reader may stall.
-    monkeypatch.setattr(app.__main__, "STALLED_MILLISECONDS", 300_000)
+    monkeypatch.setattr(sockets, "STALLED_MILLISECONDS", 300_000)
     fields: Query = {"model": "toy", "seed": 8, "length": 150_000}
     small_buffer = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
     with (

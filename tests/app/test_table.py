@@ -23,7 +23,7 @@ OPEN = {
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
     """Of a server with keys and nothing public."""
-    with serve(tmp_path_factory.mktemp("data"), api_keys="chief:admin") as client:
+    with serve(tmp_path_factory.mktemp("data"), api_keys="the-chief:admin") as client:
         yield client
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.serving import TEXT, problem, serve, wrong_fields
+from tests.serving import TEXT, Query, problem, serve, wrong_fields
 from tests.uploads import LIMIT, names, on_disk, part, post_form
 from worker.jobs import JobStore
 
@@ -132,6 +132,16 @@ def test_of_many_at_once_one_gets_the_name(client: httpx2.Client, name: str) -> 
         assert sorted(pool.map(post, range(12))) == [202] + 11 * [409]
 
 
+def test_a_key_knows_its_job_after_a_resume_too(client: httpx2.Client, name: str) -> None:
+    headers = {"Idempotency-Key": f"resumed {name}"}
+    query: Query = {"model": name, "max_steps": 5}
+    first = client.post("/train", params=query, content=TEXT, headers=headers).json()
+    client.post(first["links"]["cancel"])
+    assert client.post(f"/jobs/{first['id']}/resume", json={"max_steps": 9}).status_code == 202
+    again = client.post("/train", params=query, content=TEXT, headers=headers)
+    assert again.status_code == 202 and again.json()["id"] == first["id"]
+
+
 def test_a_key_gives_the_first_job_again(client: httpx2.Client, name: str) -> None:
     headers = {"Idempotency-Key": f"key of {name}"}
     first = client.post("/train", params={"model": name}, content=TEXT, headers=headers)
@@ -139,6 +149,15 @@ def test_a_key_gives_the_first_job_again(client: httpx2.Client, name: str) -> No
     assert again.status_code == 202
     assert again.json() == first.json()
     assert again.headers["location"] == first.headers["location"]
+    others: list[tuple[Query, str]] = [
+        ({"model": name, "seed": 1}, TEXT),
+        ({"model": next(names)}, TEXT),
+        ({"model": name}, f"{TEXT}more\n"),
+    ]
+    for query, text in others:
+        response = client.post("/train", params=query, content=text, headers=headers)
+        wrong = wrong_fields(response, "idempotency_key_reused")
+        assert first.json()["id"] in wrong["idempotency-key"]
     headers = {"Idempotency-Key": "x" * 256}
     response = client.post("/train", params={"model": name}, content=TEXT, headers=headers)
     assert "at most 255" in wrong_fields(response)["idempotency-key"]

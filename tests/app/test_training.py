@@ -50,7 +50,7 @@ def test_an_empty_option_is_absent(client: httpx2.Client, name: str) -> None:
         ("num_layers", "2.5", "a whole number from 1 to 8"),
         ("hidden_size", "9" * 5000, "a whole number from 8 to 4096"),
         ("dropout", "nan", "a number from 0 to 0.9"),
-        ("learning_rate", "1e400", "a number from 1e-06 to 1"),
+        ("learning_rate", "1e400", "a number from 0.000001 to 1"),
         ("max_seconds", "0", "above 0 and at most"),
         ("max_epochs", "-inf", "above 0 and at most"),
         ("sample_at", "1,x", "100,300,500"),

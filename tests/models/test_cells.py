@@ -149,3 +149,13 @@ def test_large_networks_get_less_text(monkeypatch: pytest.MonkeyPatch) -> None:
     text = quoting_text(20_000)
     shorter = dataclasses.replace(made(planted(), text), validation=text.encode()[:5000])
     assert find_cells(made(planted(), text)) == find_cells(shorter)
+
+
+def test_and_large_networks_are_read_less_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So much work and no more: what is left decides, and with too little nothing is told."""
+    checkpoint = made(planted(), quoting_text(20_000))
+    parameters = checkpoint.config.parameters()
+    monkeypatch.setattr(cells, "MAX_WORK", 10_000 * parameters)
+    assert find_cells(checkpoint) == find_cells(made(planted(), quoting_text(20_000)[:10_000]))
+    monkeypatch.setattr(cells, "MAX_WORK", (cells.MIN_CHARACTERS - 1) * parameters)
+    assert find_cells(checkpoint) == {"hypotheses": [], "share": None}

@@ -1,12 +1,14 @@
 """The decoder says what the slow, obvious way says, for every row and whoever is beside it."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from models.arrays import Floats
 from models.config import NetworkConfig, NetworkKind
-from models.decoding.decoder import Choices, Decoder, fast_cost
+from models.decoding.decoder import Choices, Decoder, Rows, fast_cost
 from models.decoding.graph import NOT_FINITE, Precision
 from models.decoding.sampling import SampleOptions
 from models.training.network import CharNetwork
@@ -19,6 +21,7 @@ from tests.networks import (
     trained_like,
     warm,
 )
+from tests.toys import ALPHABET, toy_checkpoint, toy_decoder
 
 torch.set_num_threads(1)
 
@@ -140,3 +143,35 @@ def test_a_broken_row_ends_alone() -> None:
     healthy_text, broken_text = run(decoder, [healthy, broken])
     assert (broken_text, broken.finish_reason) == ("", "error")
     assert healthy_text == run(decoder, [stream("", SampleOptions(1, 1.0, 10))])[0]
+
+
+def changed(rows: Rows, part: int = 0, value: float = 0.0) -> Rows:
+    state = tuple(values.copy() for values in rows.state)
+    state[part][0, 0, 0] = value
+    return Rows(rows.ids, state)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+def test_rows_that_it_cannot_have_reached_are_refused(kind: NetworkKind) -> None:
+    """They could touch other rows: int8 activations share a scale, and shapes shift neighbours."""
+    decoder = toy_decoder(toy_checkpoint(kind))
+    rows = decoder.start(np.array([3]))
+    decoder.check(rows)
+    decoder.check(changed(rows, value=-1.0))
+    other = toy_decoder(toy_checkpoint(kind, hidden_size=25)).start(np.array([3]))
+    wrong = [
+        changed(rows, value=1.001),
+        changed(rows, value=math.nan),
+        changed(rows, -1, math.inf),
+        other,
+        Rows(rows.ids, ()),
+        Rows(rows.ids, tuple(part.astype(np.float64) for part in rows.state)),
+        Rows(rows.ids, tuple(part.repeat(2, axis=1) for part in rows.state)),
+        Rows(np.array([-1]), rows.state),
+        Rows(np.array([len(ALPHABET)]), rows.state),
+        Rows(np.array([1.0]), rows.state),
+        Rows(np.array([[1]]), rows.state),
+    ]
+    for one in wrong:
+        with pytest.raises(ValueError, match="a state"):
+            decoder.check(one)

@@ -1,6 +1,7 @@
 """The ONNX file is the network, and says what it is."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from models.config import NetworkKind
 from models.decoding.decoder import Choices
 from models.decoding.export import onnx_file
 from models.text.vocab import Vocabulary
-from tests.toys import toy_checkpoint, toy_decoder
+from tests.toys import ALPHABET, BYTES, toy_checkpoint, toy_decoder
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "onnx.md"
 
@@ -42,14 +43,19 @@ def test_an_onnx_file_is_of_standard_operators_and_says_what_it_is(kind: Network
     assert about["start_id"] == str(checkpoint.vocabulary.start_id)
 
 
-def test_the_documents_own_program_writes_a_text(tmp_path: Path) -> None:
-    checkpoint = toy_checkpoint()
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("vocabulary", [ALPHABET, BYTES], ids=["characters", "bytes"])
+def test_the_documents_own_program_writes_a_text(
+    tmp_path: Path, kind: NetworkKind, vocabulary: Vocabulary
+) -> None:
+    checkpoint = toy_checkpoint(kind, vocabulary=vocabulary)
     (tmp_path / "toy.onnx").write_bytes(onnx_of(checkpoint))
     (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     done = subprocess.run(
         [sys.executable, "-c", program, tmp_path / "toy.onnx"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
         check=True,
     )
     # The service's own text, given the same uniform numbers.

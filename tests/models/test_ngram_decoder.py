@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.decoding.batch import Batch, Stream
-from models.decoding.decoder import Choices
+from models.decoding.decoder import Choices, Rows
 from models.decoding.ngram_decoder import NGramDecoder
 from models.decoding.sampling import SampleOptions, uniforms
 from models.ngram import NGram
@@ -102,3 +102,16 @@ def test_order_0_needs_no_memory() -> None:
 def decoded(prime: str, options: SampleOptions) -> str:
     ids = list(counted_text(MODEL, ALPHABET.start_id, ALPHABET.encode(prime), options))
     return ALPHABET.decoder().decode(np.array(ids))
+
+
+def test_rows_that_it_cannot_have_reached_are_refused() -> None:
+    decoder = NGramDecoder(MODEL)
+    rows = decoder.start(np.array([3]))
+    decoder.check(rows)
+    for value in (-2, 1.5, len(ALPHABET), 1e30, np.nan):
+        state = rows.state[0].copy()
+        state[0, 0, -1] = value
+        with pytest.raises(ValueError, match="a state"):
+            decoder.check(Rows(rows.ids, (state,)))
+    with pytest.raises(ValueError, match="a state"):
+        decoder.check(Rows(np.array([len(ALPHABET)]), rows.state))

@@ -58,20 +58,24 @@ def test_one_trained_anew_takes_the_place_of_what_shipped_before_it(tmp_path: Pa
         pack(replace(toy, card=toy.card | {"created_at": date}), tmp_path / "shipped" / name)
         return install(registry, tmp_path / "shipped")
 
-    assert ship(0, "toy", "2026-01-01") == ["toy"]
+    assert ship(0, "toy", "2026-01-01T00:00:00.000Z") == ["toy"]
     first = registry.resolve(Reference("toy"))
-    assert ship(0, "toy", "2026-01-01") == ship(1, "toy", "2025-01-01") == []
+    assert (
+        ship(0, "toy", "2026-01-01T00:00:00.000Z")
+        == ship(1, "toy", "2025-01-01T00:00:00.000Z")
+        == []
+    )
     # As earlier versions kept it.
     (registry.root / INSTALLED).write_text("toy\nother")
-    assert ship(1, "toy", "2026-02-01") == ["toy"]
+    assert ship(1, "toy", "2026-02-01T00:00:00.000Z") == ["toy"]
     second = registry.entry(Reference("toy"))
-    assert second.digest != first and second.card["created_at"] == "2026-02-01"
+    assert second.digest != first and second.card["created_at"] == "2026-02-01T00:00:00.000Z"
     kept = [registry.entry(reference).digest for reference in registry.references()]
     assert sorted(kept) == sorted([first, second.digest])
 
     # Who goes back to the one before, or trains on, keeps that.
     registry.tag(Reference("toy"), first)
-    assert ship(1, "toy", "2026-02-01") == []
+    assert ship(1, "toy", "2026-02-01T00:00:00.000Z") == []
     own = registry.publish(Reference("toy"), toy_checkpoint(seed=3))
     assert ship(4, "toy", "2026-03-01") == []
     assert registry.resolve(Reference("toy")) == own
@@ -81,6 +85,43 @@ def test_one_trained_anew_takes_the_place_of_what_shipped_before_it(tmp_path: Pa
     (registry.root / "next" / str(damaged) / "card.json").write_text("{")
     assert ship(7, "next", "2026-04-01") == []
     assert (registry.root / "next" / str(damaged)).is_dir()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"\xff\xfe\x00",
+        b"toy 2026-01-0\xb1",
+        b"t\x6fy 9026-01-01",
+        b"tox\n\n\x00",
+        b"x" * 100_000,
+    ],
+)
+def test_a_damaged_record_is_made_again(tmp_path: Path, damage: bytes) -> None:
+    toy = toy_checkpoint()
+    pack(replace(toy, card=toy.card | {"created_at": "2026-01-01"}), tmp_path / "shipped" / "toy")
+    registry = Registry(tmp_path / "models")
+    install(registry, tmp_path / "shipped")
+    digest = registry.resolve(Reference("toy"))
+    (registry.root / INSTALLED).write_bytes(damage)
+    install(registry, tmp_path / "shipped")
+    assert registry.resolve(Reference("toy")) == digest
+    assert b"toy 2026-01-01" in (registry.root / INSTALLED).read_bytes().split(b"\n")
+    assert install(registry, tmp_path / "shipped") == []
+
+
+def test_one_that_cannot_be_installed_takes_no_other_along(tmp_path: Path) -> None:
+    for name in ("broken", "toy"):
+        pack(toy_checkpoint(), tmp_path / "shipped" / name)
+    (tmp_path / "shipped" / "broken" / "model.safetensors").unlink()
+    registry = Registry(tmp_path / "models")
+    lost: list[str] = []
+    assert install(registry, tmp_path / "shipped", lambda name, _: lost.append(name)) == ["toy"]
+    assert lost == ["broken"]
+    assert registry.names() == ["toy"]
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        install(registry, tmp_path / "shipped")
 
 
 def test_a_fresh_server_streams_from_all_that_ships(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from models.checkpoints.registry import Registry
 from models.files import CheckpointError
 from models.inside import results
 from models.inside.cells import find_cells
+from models.inside.reader import Stopped
 from models.inside.results import keep_cells, read_cells
 from tests.planted import made, planted, quoting_text
 
@@ -19,6 +20,7 @@ def test_a_search_is_kept_and_not_made_again(
     registry = Registry(tmp_path)
     digest = registry.publish(Reference("planted"), made(planted(), quoting_text(5000)))
     found = results.analyse(registry, "planted", digest)
+    assert found
     assert found["hypotheses"] == find_cells(registry.load("planted", digest))["hypotheses"]
     monkeypatch.setattr(results, "find_cells", None)
     assert results.analyse(registry, "planted", digest) == found
@@ -42,5 +44,30 @@ def test_a_model_deleted_meanwhile_is_no_trouble(tmp_path: Path) -> None:
     registry.delete_name("planted")
     keep_cells(registry, "planted", digest, {"hypotheses": [], "share": 0.0})
     assert not (tmp_path / "planted").exists()
+    assert results.analyse(registry, "planted", digest) is None
+
+
+def test_the_search_of_a_model_that_is_deleted_ends(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    digest = registry.publish(Reference("planted"), made(planted(), quoting_text(20_000)))
+    asked = 0
+
+    def stopped() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            registry.delete_name("planted")
+        return False
+
+    assert results.analyse(registry, "planted", digest, stopped) is None
+    assert asked == 1
+
+
+def test_a_search_that_is_stopped_or_of_a_damaged_model_says_so(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    digest = registry.publish(Reference("planted"), made(planted(), quoting_text(5000)))
+    with pytest.raises(Stopped):
+        results.analyse(registry, "planted", digest, lambda: True)
+    (tmp_path / "planted" / digest / "card.json").write_bytes(b"{")
     with pytest.raises(CheckpointError):
         results.analyse(registry, "planted", digest)

@@ -109,18 +109,14 @@ def test_what_a_row_raises_ends_that_row_only(steps: int) -> None:
     ends = [reference for reference in references() if reference.keep_state]
     told(decoder, ends, 50)
     for make in POISONS:
-        poisons = [make(), make()]
-        beside = references()
+        poisons, beside = [make(), make()], references()
         mixed = [*beside[:3], poisons[0], *beside[3:7], poisons[1], *beside[7:]]
-        told(decoder, mixed, steps)
+        results = dict(zip(mixed, told(decoder, mixed, steps), strict=True))
         for poison in poisons:
             assert poison.finish_reason == "error" and poison.error is not None
             assert poison.end_state is None
-        again = references()
-        mixed = [*again[:3], make(), *again[3:7], make(), *again[7:]]
-        results = dict(zip(mixed, told(decoder, mixed, steps), strict=True))
-        assert [results[one] for one in again] == alone
-        for one, end in zip((one for one in again if one.keep_state), ends, strict=True):
+        assert [results[one] for one in beside] == alone
+        for one, end in zip((one for one in beside if one.keep_state), ends, strict=True):
             assert_same_state(one.end_state, end.end_state)
 
 

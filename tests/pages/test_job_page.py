@@ -12,8 +12,9 @@ import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
-from app.__main__ import Server, listen
+from app.__main__ import Server
 from app.main import create_app
+from app.server.sockets import listen
 from app.settings import ServerSettings
 from tests.browsing import EVIL, Window, accessible
 from tests.support import StartWorker

@@ -1,14 +1,17 @@
 """Models: the list, export, import and deletion."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import httpx2
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.browsing import ASCII, Window
+from tests.forgery import plant
 from tests.serving import problem
 from tests.toys import toy_checkpoint
 
@@ -53,3 +56,66 @@ def test_models_and_their_end(client: httpx2.Client, toys: Path, window: Window)
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator(".model")).to_have_count(3)
     problem(client.get("/models/unloved"), 404)
+
+
+ODD: list[dict[str, Any]] = [
+    {"created_at": "x"},
+    {"created_at": "+275761-01-01T00:00:00.000Z", "job_id": ["a"]},
+    {"created_at": 5, "val_loss": "low", "bpc": {}, "baseline": {"bpc": [1]}},
+    {"corpus": {"characters": {}, "tokens": 5}, "precision": [1], "pretrained": "yes"},
+]
+
+
+def test_cards_that_are_wrong_are_shown_and_can_be_deleted(
+    client: httpx2.Client, toys: Path, window: Window
+) -> None:
+    """As earlier releases imported them. The others are there as ever."""
+    registry = Registry(toys / "models")
+    for number, card in enumerate(ODD):
+        odd = Reference(f"odd-{number}")
+        registry.publish(odd, toy_checkpoint(vocabulary=ASCII))
+        plant(registry, odd, "card.json", json.dumps(card).encode())
+    page = window.open(client, "/models")
+    expect(page.locator(".model")).to_have_count(3 + len(ODD))
+    expect(page.get_by_role("heading", name="toy", exact=True)).to_be_visible()
+    for number in range(len(ODD)):
+        page.get_by_role("button", name=f"Delete odd-{number}").click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        expect(page.locator(".model")).to_have_count(2 + len(ODD) - number)
+
+
+def test_one_that_cannot_be_drawn_takes_no_other_with_it(
+    client: httpx2.Client, toys: Path, window: Window
+) -> None:
+    """What our server would never send, but one of another release might."""
+    Registry(toys / "models").publish(Reference("odd"), toy_checkpoint(vocabulary=ASCII))
+
+    def change(route: Route) -> None:
+        models = route.fetch().json()
+        for model in models["models"]:
+            if model["name"] == "odd":
+                model |= {"config": None, "created_at": {}, "tags": None}
+        route.fulfill(json=models)
+
+    window.expected.append("num_layers")
+    page = window.open(client, "/")
+    page.route("**/models?*", change)
+    page.goto("/models")
+    expect(page.locator(".model")).to_have_count(4)
+    expect(page.get_by_text("The figures of this model cannot be shown.")).to_have_count(1)
+    page.get_by_role("button", name="Delete odd").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator(".model")).to_have_count(3)
+
+
+def test_a_date_that_is_none_is_a_dash(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "/")
+    script = """async (dates) => {
+        const source = document.querySelector('script[type="module"]').src;
+        const { when } = await import(new URL("ui.js", source));
+        return dates.map((date) => when(date).textContent);
+    }"""
+    wrong: list[Any] = ["x", "", "+275761-01-01T00:00:00Z", None, 5, {}, [], True]
+    assert page.evaluate(script, wrong) == ["–"] * len(wrong)
+    [shown] = page.evaluate(script, ["2001-02-03T04:05:06.000Z"])
+    assert "2001" in shown

@@ -69,7 +69,7 @@ def test_no_view_is_wider_than_a_phone(client: httpx2.Client, window: Window) ->
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
 
 
-KEYS = "sesame:sample,mighty:admin"
+KEYS = "open-sesame:sample,almighty:admin"
 
 
 def answered(page: Page, key: str) -> None:
@@ -80,12 +80,12 @@ def answered(page: Page, key: str) -> None:
 def test_a_key_is_asked_for_once(toys: Path, window: Window) -> None:
     window.expected += ["401", "403"]
     with serve(toys, api_keys=KEYS) as client:
-        client.headers["Authorization"] = "Bearer mighty"
+        client.headers["Authorization"] = "Bearer almighty"
         page = window.open(client, link())
         dialog = page.get_by_role("dialog", name="This server requires a key")
         answered(page, "wrong")
         expect(dialog).to_contain_text("is not valid on this server")
-        answered(page, "sesame")
+        answered(page, "open-sesame")
         text = "Ka" + sample(client, prime="Ka")
         assert written(page) == text
         page.reload()
@@ -99,7 +99,7 @@ def test_a_key_is_asked_for_once(toys: Path, window: Window) -> None:
         dialog.get_by_role("button", name="Cancel").click()
         expect(page.locator(".message")).to_contain_text("needs a key with the scope admin")
         page.get_by_role("link", name="Train", exact=True).click()
-        answered(page, "mighty")
+        answered(page, "almighty")
         expect(page.get_by_text("None yet.")).to_be_visible()
         # Another window is asked anew.
         expect(window.open(client, "/names").get_by_role("textbox", name="Key")).to_be_visible()

@@ -62,7 +62,7 @@ def test_the_widget_on_a_page_of_another_origin(toys: Path, window: Window) -> N
     script = '<script type="module" src="{}/widget/charloom-names.js"></script>'
     body = icon + tag + script
     with site(lambda: body.format(api)) as origin:
-        names = {"api_keys": "secret:admin", "public": "sample"}
+        names = {"api_keys": "top-secret:admin", "public": "sample"}
         with serve(toys, cors_origins=f"https://example.org,{origin}", **names) as server:
             api = str(server.base_url).rstrip("/")
             window.expected.append(f"asked {origin}")

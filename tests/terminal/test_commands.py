@@ -57,7 +57,8 @@ def test_a_text_that_breaks_off_is_one_line_and_a_code(
     done = charloom("sample", "--model=toy", "--seed=1", "--length=3000", "--url", url)
     assert (done.returncode, done.stderr) == (
         1,
-        "charloom: the text ends early: the network's output overflowed\n",
+        "charloom: the text ends early: the network's output overflowed, or it was read too "
+        "slowly for a full service\n",
     )
     assert len(done.stdout) > 2000 and whole.startswith(done.stdout)
     done = charloom("names", "--model=toy", "--seed=1", "--count=100", "--url", url)

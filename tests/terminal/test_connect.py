@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.supervisor.processes import data_lock, running_url
+from app.supervisor.lock import data_lock, running_url
 from app.terminal import connect
 from tests.commands import charloom, left
 from tests.serving import serve
@@ -39,6 +39,19 @@ def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
     assert re.match("charloom: the service does not start: CHARLOOM_MAX_STREAMS: ", done.stderr)
 
 
+def test_a_data_directory_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "format-9").write_text("9.1")
+    for name, words in {
+        "file": "file: it is not a directory",
+        "later": "was written by charloom 9.1, in a format that this release cannot read",
+    }.items():
+        done = charloom("models", "--data", tmp_path / name)
+        assert (done.returncode, done.stderr.count("\n"), done.stdout) == (1, 1, "")
+        assert re.match(f"charloom: the service does not start: .*{words}", done.stderr)
+
+
 @pytest.mark.parametrize(
     ("set_", "own", "key"),
     [
@@ -54,14 +67,14 @@ def test_which_key_is_sent(set_: dict[str, str], own: bool, key: str | None) -> 
 
 
 def test_a_key_opens_a_service_that_wants_one(models: Path) -> None:
-    with serve(models, api_keys="sesame:sample") as locked:
+    with serve(models, api_keys="open-sesame:sample") as locked:
         url = str(locked.base_url)
         refused = charloom("models", "--url", url)
         assert (
             refused.returncode == 1
             and "needs an API key; set CHARLOOM_API_KEY, or enter it with --key" in refused.stderr
         )
-        done = charloom("models", "--url", url, CHARLOOM_API_KEY="sesame")
+        done = charloom("models", "--url", url, CHARLOOM_API_KEY="open-sesame")
         assert done.returncode == 0 and "toy:v1" in done.stdout
         wrong = charloom("models", "--url", url, CHARLOOM_API_KEY="barley")
         assert wrong.returncode == 1 and "barley" not in wrong.stderr

@@ -13,9 +13,9 @@ def test_without_a_terminal_a_key_is_not_asked_for(url: str) -> None:
 
 
 def test_a_key_is_asked_for_in_a_terminal_and_never_shown(models: Path) -> None:
-    with serve(models, api_keys="sesame:sample") as locked:
+    with serve(models, api_keys="open-sesame:sample") as locked:
         terminal = Terminal("models", "--key", "--url", str(locked.base_url))
         terminal.until("Key: ")
-        terminal.type("sesame\n")
+        terminal.type("open-sesame\n")
         assert "sesame" not in terminal.until("toy:v1").string
         assert terminal.end() == 0

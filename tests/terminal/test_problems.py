@@ -34,6 +34,10 @@ def test_words_are_for_codes_that_there_are_and_speak_no_http() -> None:
             "--init-from: model not found; ./charloom models lists all models",
         ),
         (
+            problem("job_ended", "resume it with POST /jobs/018f/resume."),
+            "resume it with ./charloom jobs 018f --resume.",
+        ),
+        (
             problem("missing_key"),
             "the service needs an API key; set CHARLOOM_API_KEY, or enter it with --key",
         ),

@@ -1,20 +1,26 @@
 """The supervisor brings back what dies, ends all in order, and never leaves a process behind."""
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from app.supervisor.errors import UserError
-from app.supervisor.processes import data_lock, running_url
 from tests.supervised import LINUX, Run, Watched
 
 SUPERVISE = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
+from app.supervisor import processes
 from app.supervisor.processes import Program, Supervisor
+
+# However busy the machine is, nothing is killed for being slow.
+processes.GRACE = 120
+
+# Under nohup we inherit that it is ignored, which a test below is about.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def child(name, script, **options):
     return Program(name=name, command=[sys.executable, "-uc", script, name], **options)
@@ -39,16 +45,19 @@ while True: signal.pause()
 """
 
 
-Supervise = Callable[[str], Run]
+POLITE_IN_ONE_LINE = "import signal; signal.pause()"
+
+Supervise = Callable[..., Run]
 
 
 @pytest.fixture
 def supervise(tmp_path: Path) -> Iterator[Supervise]:
     runs: list[Run] = []
 
-    def supervised(stages: str) -> Run:
+    def supervised(stages: str, before: str = "", **constants: float) -> Run:
         run = f"Supervisor({stages}, Path.cwd()).run(lambda: print('all ready', flush=True))"
-        runs.append(Run(f"{SUPERVISE}\nasyncio.run({run})", tmp_path))
+        given = "".join(f"processes.{name} = {value}\n" for name, value in constants.items())
+        runs.append(Run(f"{SUPERVISE}\n{given}{before}\nasyncio.run({run})", tmp_path))
         return runs[-1]
 
     yield supervised
@@ -64,11 +73,106 @@ def test_what_is_killed_is_started_again_and_it_says_so(supervise: Supervise) ->
     assert run.pid("worker") != first
 
 
-def test_what_cannot_be_started_is_tried_again_ever_later(supervise: Supervise) -> None:
-    run = supervise("[[Program(name='worker', command=['/nowhere'])]]")
-    run.until("worker │ cannot start /nowhere: No such file or directory")
-    run.until(r"worker │ ended with 1; starting it again in 0.5 s")
-    run.until(r"worker │ ended with 1; starting it again in 1 s")
+def test_what_cannot_be_started_is_tried_again_ever_later_and_fails(supervise: Supervise) -> None:
+    run = supervise("[[Program(name='worker', command=['./nowhere'])], [child('server', POLITE)]]")
+    server = run.pid("server")
+    run.until("worker │ cannot start ./nowhere: No such file or directory")
+    for delay in ("0.5", "1", "2", "4"):
+        run.until(rf"worker │ ended with 1; starting it again in {delay} s")
+    run.until("worker │ failed: ended with 1, 5 times in a row. It last said:")
+    run.until("worker │   cannot start ./nowhere: No such file or directory")
+    run.until("worker │ the rest runs on without it.*at most every 5 min")
+    run.until("worker │ ended with 1; starting it again in 8 s")
+    os.kill(server, 0)
+    run.process.send_signal(signal.SIGTERM)
+    assert run.end() == 0
+    assert run.said.count("cannot start ./nowhere") == 2
+
+
+CRASH = "import sys; print('at', __import__('time').time()); sys.exit('no such thing')"
+
+
+def test_the_failure_of_what_is_essential_ends_all(supervise: Supervise, tmp_path: Path) -> None:
+    run = supervise(
+        f'[[child("redis", POLITE)], [child("server", "{CRASH}", essential=True)]]',
+        FIRST_DELAY=0.01,
+    )
+    run.until("server │ failed: ended with 1, 5 times in a row")
+    assert run.end() == 1
+    assert (tmp_path / "journal").read_text().split() == ["redis"]
+    assert re.search(
+        "UserError: the server has failed: ended with 1, 5 times in a row; it last said: no such "
+        "thing. Correct that and start again$",
+        run.said,
+    )
+    # Printed when it came first, and again as its last words; its times differ.
+    assert len(re.findall(r"server │ +no such thing", run.said)) == 2
+    assert len(re.findall(r"server │ +at \d", run.said)) == 2
+
+
+def test_what_failed_is_tried_at_long_intervals_and_can_come_back(
+    supervise: Supervise, tmp_path: Path
+) -> None:
+    script = f"import os; os.path.exists('mended') or exit(7); {POLITE_IN_ONE_LINE}"
+    run = supervise(f'[[child("worker", "{script}")]]', FIRST_DELAY=0.01, STEADY=0.5)
+    run.until("worker │ failed: ended with 7, 5 times in a row")
+    (tmp_path / "mended").touch()
+    run.until("worker │ is well again")
+
+
+def test_what_is_killed_from_outside_comes_back_soon_however_often(supervise: Supervise) -> None:
+    run = supervise("[[child('worker', POLITE)]]", FIRST_DELAY=0.01, LONGEST_DELAY_OF_KILLED=0.02)
+    for _ in range(8):
+        os.kill(run.pid("worker"), signal.SIGKILL)
+        run.until(r"worker │ ended by SIGKILL; starting it again in 0.0[12] s")
+    run.pid("worker")
+    assert "failed" not in run.said
+
+
+def test_what_can_be_repaired_is_and_says_so(supervise: Supervise) -> None:
+    run = supervise(f'[[child("redis", "{CRASH}", repair=lambda lines: f"mended {{lines[-1]}}")]]')
+    run.until("redis │ mended no such thing")
+
+
+def test_a_stage_that_is_never_ready_holds_up_the_next_for_a_while_only(
+    supervise: Supervise,
+) -> None:
+    run = supervise(
+        "[[child('redis', POLITE, ready=lambda: False)], [child('server', POLITE)]]",
+        READY_SECONDS=0.2,
+    )
+    run.until("redis is not ready after 0.2 s; going on without it")
+    run.pid("server")
+    run.until("all ready")
+
+
+@LINUX
+def test_a_supervisor_that_was_stopped_starts_nothing_twice(supervise: Supervise) -> None:
+    run = supervise("[[child('redis', POLITE)], [child('worker', POLITE)]]", STEADY=0.1)
+    redis, worker = run.pid("redis"), run.pid("worker")
+    for one in (worker, run.process.pid):
+        os.kill(one, signal.SIGSTOP)
+    killed = Watched(redis)
+    os.kill(redis, signal.SIGKILL)
+    assert killed.end()
+    for one in (worker, run.process.pid):
+        os.kill(one, signal.SIGCONT)
+    assert run.pid("redis") != redis
+    os.kill(worker, 0)
+    run.process.send_signal(signal.SIGTERM)
+    assert run.end() == 0
+    assert run.said.count("starting it again") == 1
+
+
+def test_under_nohup_the_end_of_the_terminal_ends_nothing(supervise: Supervise) -> None:
+    run = supervise(
+        "[[child('worker', POLITE)]]", before="signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    )
+    pid = run.pid("worker")
+    run.process.send_signal(signal.SIGHUP)
+    os.kill(pid, signal.SIGKILL)
+    assert run.pid("worker") != pid
+    assert "stopping" not in run.said
 
 
 @pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -135,20 +239,3 @@ def test_no_output_of_a_service_ends_the_supervisor(supervise: Supervise) -> Non
     run = supervise(f'[[child("worker", "{script}")]]')
     run.until("worker │ \ufffd")
     run.until("worker │ done")
-
-
-def test_looking_whether_a_service_runs_keeps_none_from_starting(tmp_path: Path) -> None:
-    for _ in range(200):
-        running_url(tmp_path)
-        with data_lock(tmp_path, "http://one"):
-            assert running_url(tmp_path) == "http://one"
-    assert running_url(tmp_path) is None
-
-
-def test_a_held_directory_names_its_holder(tmp_path: Path) -> None:
-    with (
-        data_lock(tmp_path, "http://one"),
-        pytest.raises(UserError, match=rf"^already running at http://one \(pid {os.getpid()}\)$"),
-        data_lock(tmp_path, "http://two"),
-    ):
-        pass

@@ -7,12 +7,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
+from models.checkpoints.reference import Reference
+from models.checkpoints.registry import Registry
+from models.pretrained import INSTALLED
 from tests.commands import ROOT
 from tests.supervised import LINUX, Run, Watched
+from tests.toys import toy_checkpoint
 
 BRING_UP = """
 import sys
@@ -109,7 +115,7 @@ def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         said = refused("--data", tmp_path, "--port", str(port))
     assert said == f"charloom: cannot listen on 127.0.0.1, port {port}: Address already in use\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["charloom.lock"]
+    assert {path.name for path in tmp_path.iterdir()} == {"charloom.lock", "format-1"}
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
@@ -122,7 +128,9 @@ def test_without_keys_it_listens_on_loopback_alone(tmp_path: Path, host: str) ->
     )
 
 
-@pytest.mark.parametrize("leave", [{"CHARLOOM_API_KEYS": "k:admin"}, {"CHARLOOM_INSECURE": "1"}])
+@pytest.mark.parametrize(
+    "leave", [{"CHARLOOM_API_KEYS": "open-sesame:admin"}, {"CHARLOOM_INSECURE": "1"}]
+)
 def test_with_keys_or_told_to_it_listens_elsewhere(tmp_path: Path, leave: dict[str, str]) -> None:
     # An address that is reserved for documentation, hence nobody's: it gets as far as binding.
     said = refused("--data", tmp_path, "--host", "192.0.2.1", **leave)
@@ -133,3 +141,117 @@ def test_a_data_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     said = refused("--data", tmp_path / "file" / "data")
     assert said.startswith(f"charloom: cannot keep data in {tmp_path}/file/data: ")
+    said = refused("--data", tmp_path / "file")
+    assert said == f"charloom: cannot keep data in {tmp_path}/file: it is not a directory\n"
+
+
+def test_data_of_a_later_release_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "format-2").write_text("7.1.0\n")
+    said = refused("--data", tmp_path)
+    assert said == (
+        f"charloom: the data directory {tmp_path} was written by charloom 7.1.0, in a format that "
+        "this release cannot read: upgrade charloom\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["charloom.lock", "redis"])
+def test_what_lies_in_the_way_is_named(tmp_path: Path, name: str) -> None:
+    if name == "redis":
+        (tmp_path / name).touch()
+    else:
+        (tmp_path / name).mkdir()
+    said = refused("--data", tmp_path, "--port", "0")
+    assert said.startswith("charloom: cannot keep ") and str(tmp_path) in said
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if pair)
+
+
+@LINUX
+def test_each_process_gets_the_variables_that_it_needs(tmp_path: Path) -> None:
+    variables = {
+        "CHARLOOM_API_KEYS": "k:admin",
+        "CHARLOOM_API_KEY": "k",
+        "CHARLOOM_THREADS": "1",
+        "CHARLOOM_HOSTS": "example.org",
+    }
+    run = Run(f"import os; os.environ |= {variables}; {BRING_UP}", tmp_path, str(tmp_path / "data"))
+    try:
+        worker, redis = map(int, run.until(r"worker 1 │ pid (\d+) nice \d+ redis (\d+)").groups())
+        server = run.pid("server")
+
+        def seen(pid: int) -> set[str]:
+            return {name for name in environment_of(pid) if name.startswith("CHARLOOM_")}
+
+        shared = {"CHARLOOM_DATA", "CHARLOOM_LOG", "CHARLOOM_REDIS_URL", "CHARLOOM_THREADS"}
+        assert seen(redis) == set()
+        assert seen(worker) == shared
+        assert seen(server) == shared | {
+            f"CHARLOOM_{name}" for name in ("API_KEYS", "HOST", "HOSTS", "INSECURE", "PORT")
+        }
+        assert environment_of(worker)["PATH"] == os.environ["PATH"]
+    finally:
+        run.close()
+
+
+def test_a_server_that_cannot_start_ends_up_with_its_last_words(tmp_path: Path) -> None:
+    script = BRING_UP.replace("import http.server, os", "raise OSError('the disk has left')")
+    fast = "from app.supervisor import processes; processes.FIRST_DELAY = 0.01\n"
+    run = Run(fast + script, tmp_path, str(tmp_path / "data"))
+    assert run.end() == 1
+    assert run.said.count("Traceback") <= 3
+    assert "it last said: OSError: the disk has left. Correct that and start again" in run.said
+    assert not list((tmp_path / "data" / "redis").glob("socket"))
+    run.close()
+
+
+def test_damaged_data_of_redis_is_set_aside_and_all_comes_up(tmp_path: Path) -> None:
+    files = tmp_path / "data" / "redis" / "appendonlydir"
+    files.mkdir(parents=True)
+    (files / "appendonly.aof.manifest").touch()
+    run = Run(BRING_UP, tmp_path, str(tmp_path / "data"))
+    run.until("redis +│ its files are damaged: they are kept in .*/redis/damaged-")
+    run.until("charloom is at")
+    assert [p.name for p in files.parent.glob("damaged-*/*/*")] == ["appendonly.aof.manifest"]
+    run.process.send_signal(signal.SIGTERM)
+    assert run.end() == 0
+    run.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """An empty disk of 12 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nobody but root may mount a small disk")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_on_a_full_disk_all_comes_up_and_what_needs_no_room_works(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    data = small_disk / "data"
+    Registry(data / "models").publish(Reference("toy"), toy_checkpoint())
+    (data / "models" / INSTALLED).write_bytes(b"nam\xe9s 2026-01-01")
+    with (small_disk / "ballast").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(1 << 12))
+    options = f"UpOptions('127.0.0.1', 0, Path({str(data)!r}))"
+    fast = "from app.supervisor import processes; processes.FIRST_DELAY = 0.01"
+    up = f"{fast}; from app.supervisor.up import *; bring_up({options})"
+    run = Run(up, tmp_path)
+    try:
+        run.until("serving without the shipped linux, until the next start: .*No space left")
+        url = run.until("charloom is at (http://[^ ]*)")[1]
+        with urlopen(f"{url}/sample?model=toy&length=20", timeout=60) as answer:
+            assert len(answer.read().decode()) == 20
+        assert "Traceback" not in run.said.replace("worker │ Traceback", "")
+        run.process.send_signal(signal.SIGTERM)
+        assert run.end() == 0
+    finally:
+        run.close()

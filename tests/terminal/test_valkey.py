@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,9 +127,125 @@ def test_without_any_server_it_says_what_to_do(
         EmbeddedRedis(tmp_path)
 
 
-def test_one_that_cannot_start_says_why(tmp_path: Path) -> None:
-    redis = EmbeddedRedis(tmp_path)
-    (tmp_path / "appendonlydir").touch()
-    with pytest.raises(UserError, match="appendonlydir"):
+def test_one_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "valkey-server"
+    broken.write_text("#!/bin/sh\necho 'libssl.so.9 is missing'; exit 127\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(valkey, "server_binary", lambda: str(broken))
+    redis = EmbeddedRedis(tmp_path / "data")
+    (tmp_path / "data" / "appendonlydir").mkdir()
+    with pytest.raises(UserError, match=r"libssl\.so\.9 is missing"):
         redis.start()
     assert not redis.socket.parent.exists()
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["appendonlydir"]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a server that has rewritten them once: a base, what came after, a manifest."""
+    directory = tmp_path_factory.mktemp("kept") / "redis"
+    with EmbeddedRedis(directory) as redis, Redis.from_url(redis.url) as client:
+        write(redis, "first", "base " * 20)
+        client.bgrewriteaof()
+        while client.info("persistence")["aof_rewrite_in_progress"] or not list(
+            directory.glob("appendonlydir/*.2.base.rdb")
+        ):
+            client.ping()
+        write(redis, "second", "after")
+    return directory
+
+
+def flip(file: Path, position: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[position] ^= 0x10
+    file.write_bytes(data)
+
+
+def replace_by_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def replace_by_a_link_to_itself(file: Path) -> None:
+    file.unlink()
+    file.symlink_to(file.name)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda file: file.write_bytes(b""),
+    "flipped at its start": lambda file: flip(file, 0),
+    "flipped in its middle": lambda file: flip(file, file.stat().st_size // 2),
+    "flipped at its end": lambda file: flip(file, -1),
+    "cut in half": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "gone": lambda file: file.unlink(),
+    "something else": lambda file: file.write_bytes(bytes(range(256)) * 4),
+    "a folder": replace_by_folder,
+    "a link to itself": replace_by_a_link_to_itself,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", ["manifest", "base.rdb", "incr.aof"])
+def test_it_starts_on_damaged_files_and_keeps_what_it_cannot_read(
+    kept: Path, tmp_path: Path, kind: str, damage: str
+) -> None:
+    shutil.copytree(kept, tmp_path / "redis")
+    (file,) = (tmp_path / "redis" / "appendonlydir").glob(f"*.{kind}")
+    DAMAGES[damage](file)
+    with EmbeddedRedis(tmp_path / "redis") as redis:
+        write(redis, "new", "kept")
+        aside = list((tmp_path / "redis").glob("damaged-*/appendonlydir"))
+        assert len(aside) <= 1
+        if aside:
+            # It starts empty, and nothing was thrown away.
+            assert read(redis, "first") is read(redis, "second") is None
+            assert {path.name for path in aside[0].iterdir()} >= {
+                path.name for path in (kept / "appendonlydir").iterdir()
+            } - {file.name}
+    with EmbeddedRedis(tmp_path / "redis") as again:
+        assert read(again, "new") == b"kept"
+
+
+@pytest.mark.parametrize("name", ["appendonlydir", "dump.rdb", "appendonly.aof"])
+def test_it_starts_beside_files_that_are_not_its_own(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\xff\x00 what is this")
+    with EmbeddedRedis(tmp_path) as redis:
+        write(redis, "new", "kept")
+        assert read(redis, "new") == b"kept"
+
+
+def test_a_full_disk_is_not_taken_for_damage(tmp_path: Path) -> None:
+    redis = EmbeddedRedis(tmp_path)
+    (tmp_path / "appendonlydir").mkdir()
+    said = "Can't open or create append-only dir appendonlydir: No space left on device"
+    assert redis.repair([said]) is None
+    assert (tmp_path / "appendonlydir").exists()
+    redis.stop()
+
+
+@pytest.mark.parametrize(
+    "record", [b"", b"\xff\xfe", b"/etc/passwd", b"\0", b"/nowhere/redis.sock"]
+)
+def test_a_damaged_record_of_the_socket_is_no_matter(tmp_path: Path, record: bytes) -> None:
+    (tmp_path / "socket").write_bytes(record)
+    with EmbeddedRedis(tmp_path) as redis:
+        assert redis.answers()
+    assert Path("/etc/passwd").exists()
+
+
+def test_a_record_names_no_file_that_is_not_a_server_s(tmp_path: Path) -> None:
+    precious = tmp_path / "redis.sock"
+    precious.touch()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "socket").write_text(str(precious))
+    with EmbeddedRedis(tmp_path / "data"):
+        assert precious.exists()
+
+
+def test_one_that_is_stopped_is_not_waited_for_long(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as redis:
+        assert redis.process
+        redis.process.send_signal(signal.SIGSTOP)
+        assert not redis.answers()
+        redis.process.send_signal(signal.SIGCONT)
+        assert redis.answers()

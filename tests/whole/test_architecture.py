@@ -21,7 +21,7 @@ FLOORS = (
     {"http", "engine", "supervisor", "launcher"},
     {"access", "schemas"},
     {"settings", "terminal"},
-    {"routes", "essay"},
+    {"routes", "essay", "server"},
     {"main", "cli"},
     {"__main__"},
 )

@@ -195,12 +195,12 @@ def test_the_api_keeps_its_contract(
     Registry(tmp_path / "data" / "models").publish(Reference("toy"), toy_checkpoint())
     (tmp_path / "schemathesis.toml").write_text(SCHEMATHESIS)
     (tmp_path / "hooks.py").write_text(HOOKS)
-    with serve(tmp_path / "data", redis_url, api_keys="sesame:admin") as client:
+    with serve(tmp_path / "data", redis_url, api_keys="open-sesame:admin") as client:
         run = subprocess.run(
             [
                 *(Path(sys.executable).with_name("st"), "run", f"{client.base_url}/openapi.json"),
                 *("--checks", "all", "--phases", "examples,coverage,fuzzing"),
-                *("--header", "Authorization: Bearer sesame", "--max-time", str(seconds)),
+                *("--header", "Authorization: Bearer open-sesame", "--max-time", str(seconds)),
                 *("--request-timeout", "30", "--warnings", "off", "--no-color"),
             ],
             cwd=tmp_path,

@@ -112,7 +112,7 @@ def test_an_interpreter_that_is_gone_is_tried_thrice(
     job = make_job()
     queue.enqueue(job.id)
     code = (
-        "import sys; sys.executable = '/nowhere/python'\n"
+        f"import sys; sys.executable = {str(tmp_path / 'gone')!r}\n"
         "from worker import __main__\n"
         "from worker.trainer import generations, tally\n"
         "tally.FIRST_PAUSE = 0.1\n"
@@ -128,7 +128,7 @@ def test_an_interpreter_that_is_gone_is_tried_thrice(
     assert end.data["status"] == "failed"
     assert end.data["error"]["title"] == "Training cannot start"
     assert "No such file or directory" in end.data["error"]["detail"]
-    assert "nowhere" not in end.data["error"]["detail"]
+    assert str(tmp_path) not in end.data["error"]["detail"]
     assert settings.data.root.exists()
 
 

@@ -28,7 +28,7 @@ def logging_server(data: Path, log: Path, **variables: str) -> Iterator[httpx2.C
         "CHARLOOM_DATA": str(data),
         "CHARLOOM_REDIS_URL": NOWHERE,
         "CHARLOOM_PORT": "0",
-        "CHARLOOM_API_KEYS": "sesame:admin",
+        "CHARLOOM_API_KEYS": "open-sesame:admin",
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -39,7 +39,7 @@ def logging_server(data: Path, log: Path, **variables: str) -> Iterator[httpx2.C
         )
     try:
         found: Any = eventually(lambda: re.search(r" port (\d+)", log.read_text()), 60)
-        headers = {"Authorization": "Bearer sesame"}
+        headers = {"Authorization": "Bearer open-sesame"}
         url = f"http://127.0.0.1:{found[1]}"
         with httpx2.Client(base_url=url, headers=headers, timeout=20) as client:
             eventually(lambda: _answers(client), 60)

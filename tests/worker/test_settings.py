@@ -1,11 +1,13 @@
 """A worker's environment: one line for people about what is wrong with it."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from models.errors import Invalid
-from worker.settings import SettingsError, WorkerSettings
+from worker.settings import VARIABLES, SettingsError, WorkerSettings
+from worker.trainer import handover
 
 URL = {"CHARLOOM_REDIS_URL": "redis://:sesame@localhost:6379"}
 
@@ -48,3 +50,14 @@ def test_what_is_wrong_is_said_in_a_line(environment: dict[str, str], words: str
     assert str(error.value).startswith(words)
     assert "\n" not in str(error.value)
     assert isinstance(error.value, Invalid)
+
+
+def test_all_that_a_worker_reads_is_handed_on_to_it() -> None:
+    """The supervisor gives it nothing else of CHARLOOM_…"""
+    root = Path(handover.__file__).parents[1]
+    read = {
+        name
+        for path in root.rglob("*.py")
+        for name in re.findall(r"\bCHARLOOM_[A-Z_]*[A-Z]\b", path.read_text("utf-8"))
+    }
+    assert read - {handover.LOCK, handover.WORKER_PID} == set(VARIABLES)

@@ -219,7 +219,7 @@ def sample(
     network: CharNetwork, vocabulary: Vocabulary, prime: str, temperature: float, seed: int
 ) -> str:
     """A text that begins with the prime, without the characters that the network does not know."""
-    known = "".join(c for c in vocabulary.normalise(prime) if _knows(vocabulary, c))
+    known = "".join(c for c in vocabulary.as_read(prime) if _knows(vocabulary, c))
     options = SampleOptions(seed=seed, temperature=temperature, length=SAMPLE_LENGTH)
     ids = generate(network, vocabulary.start_id, vocabulary.encode(known), options)
     chosen = np.fromiter(ids, dtype=np.int64)

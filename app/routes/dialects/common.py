@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app.engine.callers import Caller
 from app.http.bodies import read_json
-from app.http.problems import Problem
+from app.http.problems import RETRY_SECONDS, Problem
 from app.http.validation import validated
 from app.routes.texts import Opened, Texts, derived_seed, draw_seed
 from app.schemas.common import MAX_SEED, Fields
@@ -94,6 +94,13 @@ def failure(opened: Opened) -> Problem | None:
     if opened.reader.finish_reason == "shutdown":
         return Problem(
             503, "shutting_down", "the server is shutting down", headers={"Retry-After": "5"}
+        )
+    if opened.reader.gave_way:
+        return Problem(
+            503,
+            "server_full",
+            "the text was read too slowly for a full server: read it as it comes",
+            headers={"Retry-After": RETRY_SECONDS},
         )
     return Problem(422, "not_finite", "the network's output overflowed: try another prompt")
 

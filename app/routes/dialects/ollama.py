@@ -38,7 +38,6 @@ from app.routes.services import ServicesDep
 from app.routes.texts import Opened
 from app.schemas.common import Unknown
 from app.schemas.texts import MAX_BODY, MAX_PRIME, MAX_STOP, MAX_STOPS, SampleQuery
-from models.checkpoints.card import created_at
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Entry
 from models.json_lines import one_line
@@ -189,7 +188,7 @@ def _model(entry: Entry) -> OllamaModel:
     return {
         "name": entry.reference.full,
         "model": entry.reference.full,
-        "modified_at": created_at(entry.card) or _NEVER,
+        "modified_at": entry.card.get("created_at") or _NEVER,
         "size": 4 * entry.config.parameters(),
         "digest": entry.digest,
         "details": _details(entry),
@@ -239,7 +238,7 @@ async def show_model(request: Request, services: ServicesDep) -> OllamaModelDeta
             f"{kind}.vocab_size": entry.config.vocabulary_size,
         },
         "capabilities": ["completion"],
-        "modified_at": created_at(entry.card) or _NEVER,
+        "modified_at": entry.card.get("created_at") or _NEVER,
     }
 
 

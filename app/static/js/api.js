@@ -1,6 +1,7 @@
 // The client of the server's API: requests, problems, the API key, server-sent events. Knows no
 // view.
 
+import { at } from "./root.js";
 import { ask, el, field, sentence } from "./ui.js";
 
 const KEY = "charloom-key";
@@ -127,7 +128,7 @@ export async function request(path, { json, headers = {}, ...options } = {}) {
 
 async function respond(path, { headers, ...options }) {
   try {
-    return await fetch(path, {
+    return await fetch(at(path), {
       // A page and an API response may share a URL: going back must not show the latter.
       cache: "no-store",
       ...options,
@@ -198,7 +199,7 @@ export async function upload(
 function send(path, file, type, progress, signal) {
   return new Promise((resolve, reject) => {
     const sending = new XMLHttpRequest();
-    sending.open("POST", path);
+    sending.open("POST", at(path));
     const headers = { Accept: "application/json", "Content-Type": type, ...authorization() };
     for (const [name, value] of Object.entries(headers)) sending.setRequestHeader(name, value);
     sending.upload.onprogress = (event) =>

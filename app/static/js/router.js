@@ -1,6 +1,7 @@
 // The URL of each view, and navigation between them. A view is a module of its own, fetched when it
 // is first needed; its page stays as it was left.
 
+import { at, within } from "./root.js";
 import { el } from "./ui.js";
 
 const VIEWS = [
@@ -14,7 +15,7 @@ const VIEWS = [
 const RELOADED = "charloom-reloaded";
 
 /** The view at a path, if there is one. */
-export const viewAt = (pathname) => VIEWS.find((view) => view.path.test(pathname));
+export const viewAt = (pathname) => VIEWS.find((view) => view.path.test(within(pathname)));
 
 /**
  * Shows views in `main`.
@@ -33,6 +34,9 @@ export class Router {
 
   /** Follows links and the browser's history from now on, beginning with the current URL. */
   start() {
+    // Relative as they come, they would lead elsewhere from the URL of another view.
+    for (const link of document.querySelectorAll("a[href], link[rel=icon]"))
+      link.setAttribute("href", link.href);
     document.addEventListener("click", (event) => this.#follow(event));
     for (const occasion of ["pointerover", "focusin"])
       document.addEventListener(occasion, prefetch);
@@ -42,7 +46,7 @@ export class Router {
 
   /** Goes to a URL of ours; `replace` drops the current one, `quietly` leaves the page alone. */
   go(href, { replace = false, quietly = false } = {}) {
-    history[replace ? "replaceState" : "pushState"](null, "", href);
+    history[replace ? "replaceState" : "pushState"](null, "", at(href));
     if (!quietly) this.#show({ focus: !replace });
   }
 

@@ -2,12 +2,14 @@
 // reaches the page as text nodes only, so a model's output can never become markup. Knows no
 // server and no view.
 
+import { at } from "./root.js";
+
 /**
  * Creates an element.
  *
  * Properties become attributes, except `on` (event → handler), `data` (the dataset), and `value`,
  * `checked` and `disabled`, which are set as properties. `true` gives an empty attribute; `false`
- * and `null` give none. Children are nodes or strings; `null` is skipped.
+ * and `null` give none. A `href` that begins with a slash is a path of the server's. Children are nodes or strings; `null` is skipped.
  */
 export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -17,6 +19,7 @@ export function el(tag, properties = {}, ...children) {
       for (const [event, handler] of Object.entries(value))
         element.addEventListener(event, handler);
     } else if (name === "data") Object.assign(element.dataset, value);
+    else if (name === "href") element.setAttribute(name, at(value));
     else if (name === "value" || name === "checked" || name === "disabled") element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
@@ -117,10 +120,10 @@ export function ago(date, now = Date.now()) {
   return relative.format(Math.round(seconds / size), name);
 }
 
-/** A time element: how long ago, with the date as its tooltip. */
+/** A time element: how long ago, with the date as its tooltip; a dash if there is no date. */
 export function when(timestamp) {
-  if (!timestamp) return el("span", {}, UNKNOWN);
-  const date = new Date(timestamp);
+  const date = new Date(typeof timestamp === "string" ? timestamp : Number.NaN);
+  if (Number.isNaN(date.getTime())) return el("span", {}, UNKNOWN);
   return el("time", { datetime: timestamp, title: dates.format(date) }, ago(date));
 }
 
@@ -148,6 +151,17 @@ export const spoken = (char) => NAMES[char] ?? (/^[\p{C}]$/u.test(char) ? code(c
 const code = (char) => `U+${char.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
 
 // Pieces of a page
+
+/** Draws each item; where that fails, `instead` draws it, and the others stay as they are. */
+export const drawn = (items, draw, instead) =>
+  items.map((item) => {
+    try {
+      return draw(item);
+    } catch (error) {
+      reportError(error);
+      return instead(item);
+    }
+  });
 
 /** The top of a view: its title and its purpose. */
 export function heading(title, lead) {

@@ -64,7 +64,8 @@ const QUERY = {
   count: "count",
   seed: "seed",
 };
-const HERE = new URL(import.meta.url).origin;
+/** The server, which may be below a path: this file is at widget/charloom-names.js. */
+const HERE = new URL("..", import.meta.url).href;
 /** The server's default, to tell when there are fewer. */
 const DEFAULT_COUNT = 10;
 const UNAVAILABLE = {
@@ -194,7 +195,8 @@ export class CharloomNames extends HTMLElement {
   }
 
   #url() {
-    const url = new URL("/names", this.getAttribute("api") || HERE);
+    const server = (this.getAttribute("api") || HERE).replace(/\/*$/, "/");
+    const url = new URL("names", server);
     for (const [attribute, field] of Object.entries(QUERY)) {
       const value = this.getAttribute(attribute);
       if (value) url.searchParams.set(field, value);

@@ -2,8 +2,8 @@
 
 import { list, remove, request, upload } from "../api.js";
 import { MODEL_REFERENCE } from "../limits.js";
-import { ask, el, field, heading, message, percent } from "../ui.js";
-import { card, pathOf } from "./models/card.js";
+import { ask, drawn, el, field, heading, message, percent } from "../ui.js";
+import { card, pathOf, plainCard } from "./models/card.js";
 
 /** Long enough for any browser to have begun saving a file. */
 const SAVING_MILLISECONDS = 60_000;
@@ -54,7 +54,9 @@ class Models {
       remove: (model) => this.#try(() => this.#remove(model)),
     };
     this.#empty.hidden = models.length > 0;
-    this.#cards.replaceChildren(...models.map((model) => card(model, actions)));
+    const draw = (model) => card(model, actions);
+    const instead = (model) => plainCard(model, actions);
+    this.#cards.replaceChildren(...drawn(models, draw, instead));
   }
 
   /** Does something, and shows what goes wrong. */
@@ -89,7 +91,7 @@ class Models {
   }
 
   async #remove(model) {
-    const isAll = model.tag === "latest" && model.tags.length > 1;
+    const isAll = model.tag === "latest" && model.tags?.length > 1;
     const sure = await ask({
       title: `Delete ${model.model}?`,
       text: isAll

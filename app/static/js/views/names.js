@@ -2,9 +2,10 @@
 
 import { authorization, list } from "../api.js";
 import { MAX_NAME_LENGTH, MAX_NAMES } from "../limits.js";
+import { SERVER } from "../root.js";
 import { copy, count, el, field, heading, select } from "../ui.js";
 import { lists, snippet } from "./names/embedding.js";
-import "/widget/charloom-names.js";
+import "../../../../widget/charloom-names.js";
 
 /** The pause in typing after which new names are drawn. */
 const SETTLE_MILLISECONDS = 350;
@@ -151,7 +152,7 @@ class Names {
   #describe() {
     this.#shownTemperature.textContent = Number(this.#temperature.value).toFixed(2);
     const given = Object.entries(this.#attributes()).filter(([, value]) => value !== null);
-    this.#code.textContent = snippet(location.origin, given);
+    this.#code.textContent = snippet(SERVER, given);
   }
 
   #changed() {

@@ -3,6 +3,7 @@
 import { post } from "../api.js";
 import { MODEL_NAME } from "../limits.js";
 import { Options } from "../parts/options.js";
+import { within } from "../root.js";
 import { clearErrors, el, field, heading, message, showErrors } from "../ui.js";
 import { JobPage } from "./job.js";
 import { CorpusField, modelNameOf } from "./train/corpus.js";
@@ -17,7 +18,7 @@ export function create({ go }) {
   return {
     root,
     show(address) {
-      const [, id] = /^\/train\/([^/]+)$/.exec(address.pathname) ?? [];
+      const [, id] = /^\/train\/([^/]+)$/.exec(within(address.pathname)) ?? [];
       if (!page || shownId !== id) {
         page?.hide();
         shownId = id;

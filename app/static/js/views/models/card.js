@@ -22,6 +22,21 @@ export function card(model, { download, remove }) {
   );
 }
 
+/** The card of a model of which more cannot be shown: what it is called, and a way to be rid of it. */
+export function plainCard(model, { remove }) {
+  return el(
+    "li",
+    { class: "card model" },
+    el("div", { class: "title-line" }, el("h2", {}, model.model)),
+    el("p", { class: "soft small" }, "The figures of this model cannot be shown."),
+    el(
+      "div",
+      { class: "actions" },
+      button("Delete", model, () => remove(model)),
+    ),
+  );
+}
+
 function title({ name, tag, pretrained }) {
   const shownTag = tag === "latest" ? null : el("span", { class: "soft" }, `:${tag}`);
   return el(
@@ -70,22 +85,23 @@ function about({ vocabulary_size: size, corpus, created_at: created }) {
 function actions(model, { download, remove }) {
   const { model: reference, job_id: job, pretrained } = model;
   const query = new URLSearchParams({ model: reference });
-  const button = (label, click) =>
-    el(
-      "button",
-      { type: "button", class: "quiet", "aria-label": `${label} ${reference}`, on: { click } },
-      label,
-    );
   return el(
     "div",
     { class: "actions" },
     el("a", { class: "button", href: `/#${query}` }, "Write"),
     el("a", { class: "button quiet", href: `/inside?${query}` }, "Inside"),
     job && !pretrained ? el("a", { class: "button quiet", href: `/train/${job}` }, "Job") : null,
-    button("Download", ({ target }) => download(model, target)),
-    button("Delete", () => remove(model)),
+    button("Download", model, ({ target }) => download(model, target)),
+    button("Delete", model, () => remove(model)),
   );
 }
+
+const button = (label, { model }, click) =>
+  el(
+    "button",
+    { type: "button", class: "quiet", "aria-label": `${label} ${model}`, on: { click } },
+    label,
+  );
 
 async function drawHistory(model, place) {
   const { points } = await get(`${pathOf(model)}/history`).catch(() => ({ points: [] }));

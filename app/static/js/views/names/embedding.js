@@ -13,13 +13,13 @@ export function lists(models) {
     .sort((one, other) => length(one) - length(other));
 }
 
-/** The two lines of HTML for another page; attributes are pairs, and `true` is one without value. */
-export function snippet(origin, attributes) {
+/** The two lines of HTML for another page; `server` is its URL, attributes are pairs, and `true` is one without value. */
+export function snippet(server, attributes) {
   const written = attributes.map(([name, value]) =>
     value === true ? ` ${name}` : ` ${name}="${escaped(value)}"`,
   );
   return (
-    `<script type="module" src="${origin}/widget/charloom-names.js"></script>\n` +
+    `<script type="module" src="${server}/widget/charloom-names.js"></script>\n` +
     `<charloom-names${written.join("")}></charloom-names>`
   );
 }

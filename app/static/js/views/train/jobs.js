@@ -2,7 +2,7 @@
 
 import { list } from "../../api.js";
 import { bestOf, isEnded, shareOf } from "../../parts/progress.js";
-import { duration, el, loss, when } from "../../ui.js";
+import { drawn, duration, el, loss, when } from "../../ui.js";
 
 /** Milliseconds between two requests. */
 const POLL = 3000;
@@ -42,7 +42,7 @@ export class Jobs {
     try {
       const jobs = await list("/jobs", "jobs", MOST);
       this.#none.hidden = jobs.length > 0;
-      this.#list.replaceChildren(...jobs.map(row));
+      this.#list.replaceChildren(...drawn(jobs, row, plainRow));
       this.#found(jobs);
       if (!jobs.every(isEnded)) this.#refreshIn(POLL);
     } catch (error) {
@@ -56,6 +56,10 @@ export class Jobs {
     if (this.#isShown) this.#timer = setTimeout(() => this.#refresh(), milliseconds);
   }
 }
+
+/** The row of a job of which more cannot be shown. */
+const plainRow = ({ id, model }) =>
+  el("li", {}, el("a", { class: "job", href: `/train/${id}` }, el("strong", {}, model ?? id)));
 
 function row(job) {
   const { progress } = job;
