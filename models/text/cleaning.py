@@ -13,7 +13,7 @@ from models.arrays import AnyIds
 from models.errors import Invalid
 from models.text.encodings import (
     BINARY_FILE,
-    Finding,
+    Explanation,
     conversion,
     explained,
     is_wide_or_escaped,
@@ -41,7 +41,7 @@ class NotUtf8(CorpusError):
 
     code = "not_utf8"
 
-    def __init__(self, offset: int, found: Finding) -> None:
+    def __init__(self, offset: int, found: Explanation) -> None:
         self.offset = offset
         self.is_text = found.is_text
         super().__init__(f"the text is not UTF-8: invalid byte at offset {offset}; {found.words}")

@@ -117,7 +117,7 @@ _CUT = re.compile(rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xb
 _HIGH = bytes(range(0x80, 0x100))
 
 
-class Finding(NamedTuple):
+class Explanation(NamedTuple):
     """What a file seems to be and what to do with it, in a sentence or two."""
 
     words: str
@@ -125,10 +125,10 @@ class Finding(NamedTuple):
 
 
 _AS_BYTES = "or pass tokens=bytes to train on the raw bytes"
-BINARY_FILE = Finding(f"it looks like a binary file. Choose a text, {_AS_BYTES}", False)
+BINARY_FILE = Explanation(f"it looks like a binary file. Choose a text, {_AS_BYTES}", False)
 
 
-def explained(file: IO[bytes], offset: int) -> Finding:
+def explained(file: IO[bytes], offset: int) -> Explanation:
     """Explains why a file cannot be read as UTF-8.
 
     Args:
@@ -138,11 +138,11 @@ def explained(file: IO[bytes], offset: int) -> Finding:
     file.seek(0)
     head = file.read(HEAD)
     if kind := kind_of(head):
-        return Finding(str(kind), False)
+        return Explanation(str(kind), False)
     parts = list(_parts(file, offset))
     if not (name := wide(head) or _escaped(head)):
         if words := _as_utf8(file, offset):
-            return Finding(words, True)
+            return Explanation(words, True)
         data = b"".join(parts)
         if controls(data) * 20 > len(data):
             return BINARY_FILE
@@ -151,7 +151,7 @@ def explained(file: IO[bytes], offset: int) -> Finding:
         words = f"it looks like {name}. Convert it with {conversion(name)}, {_AS_BYTES}"
     else:
         words = f"its encoding is uncertain. Save it as UTF-8 where it was made, {_AS_BYTES}"
-    return Finding(words, True)
+    return Explanation(words, True)
 
 
 def _is_mixed(data: bytes) -> bool:
