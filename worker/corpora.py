@@ -45,9 +45,9 @@ from models.places import (
     sweep_staged,
     tell_once,
 )
-from models.text.cleaning import CorpusError
+from models.text.cleaning import CorpusError, NotUtf8, about_raw_bytes
 from models.text.corpus import Corpus, Scan, ScanReport, encode, scan
-from models.text.doctor import RareSymbol
+from models.text.doctor import InvisibleSymbol, RareSymbol
 from models.text.vocab import Tokens, Vocabulary
 from worker.records import RECORD, Count, DamagedRecord, Records
 
@@ -74,6 +74,7 @@ class ReportRecord(TypedDict, total=False):
     normalised: list[str]
     rare: list[RareSymbol]
     unprintable: list[str]
+    invisible: list[InvisibleSymbol]
     duplicate_line_share: float | None
     preset: str
     warnings: Required[list[str]]
@@ -261,8 +262,14 @@ class CorpusStore:
                 report = asdict(self.scan(corpus_id, tokens).report)
             except CorpusError as error:
                 refusals.append(str(error))
+                if isinstance(error, NotUtf8) and not error.is_text:
+                    # Its bytes can be trained on, but nobody who sends an image wants that.
+                    break
             else:
-                return cast(ReportRecord, report | {"warnings": [*refusals, *report["warnings"]]})
+                # The refusal says more than the warning does.
+                known = about_raw_bytes(self._directory(corpus_id) / "original") if refusals else []
+                others = [words for words in report["warnings"] if words not in known]
+                return cast(ReportRecord, report | {"warnings": [*refusals, *others]})
         return {"bytes": self.size(corpus_id), "warnings": refusals[:1]}
 
     @contextmanager
