@@ -64,7 +64,7 @@ def test_flipped_weights_are_not_downloaded(registry: Registry) -> None:
     directory = newest(registry)
     flip(directory / WEIGHTS)
     with (
-        pytest.raises(CheckpointError, match="model.safetensors is damaged"),
+        pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"),
         registry.opened("m", directory.name),
     ):
         pass
@@ -92,6 +92,6 @@ def test_with_none_before_the_model_is_damaged(registry: Registry) -> None:
     digest = registry.publish(MODEL, a_checkpoint(1))
     (registry.root / "m" / digest / "vocab.json").unlink()
     for read in (registry.resolve, registry.entry, registry.history):
-        with pytest.raises(CheckpointError, match="m:latest: vocab.json is missing"):
+        with pytest.raises(CheckpointError, match=r"m:latest: vocab\.json is missing"):
             read(MODEL)
     assert list(registry.references()) == [MODEL]

@@ -340,7 +340,7 @@ def test_a_damaged_corpus_hides_no_other_and_is_mended_or_deleted(data: Path, ev
             assert client.post("/corpora", content=text).status_code == 201, case
             mended = client.get(f"/corpora/{corpus_id}").json()
             assert (mended["damaged"], mended["bytes"]) == ([], len(text)), case
-            store.verify(corpus_id, "characters")
+            store.verify(corpus_id)
             again = store.open(corpus_id, "characters", 0.1)
             assert len(again.train) + len(again.validation) == len(text), case
             assert client.delete(f"/corpora/{corpus_id}").status_code == 204, case

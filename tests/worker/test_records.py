@@ -69,6 +69,6 @@ def test_what_is_no_file_is_damaged(tmp_path: Path) -> None:
 
 
 def test_parts_may_be_missing_only_where_that_is_said() -> None:
-    assert PARTIAL.parse(b'{"step": 1}', "it") == {"step": 1}
+    assert [*PARTIAL.parse(b'{"step": 1}', "it").items()] == [("step", 1)]
     with pytest.raises(DamagedRecord, match="step"):
         PARTIAL.parse(b'{"step": "1"}', "it")
