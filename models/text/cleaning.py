@@ -19,7 +19,7 @@ from models.text.encodings import (
     is_wide_or_escaped,
     wide,
 )
-from models.text.kinds import HEAD, first_control, kind_of, markup_of
+from models.text.kinds import BINARY, HEAD, controls, first_control, kind_of, markup_of
 from models.text.vocab import BYTE_ORDER_MARK, Tokens, compose
 
 MIN_CHARACTERS = 100
@@ -67,6 +67,18 @@ def refuse_controls(path: Path) -> None:
             if (place := first_control(data)) is not None:
                 raise NotUtf8(offset + place, BINARY_FILE)
             offset += len(data)
+
+
+def is_text(content: bytes) -> bool:
+    """Whether a whole file can be read as UTF-8 and is a text."""
+    head = content[:HEAD]
+    if kind_of(head) or is_wide_or_escaped(head):
+        return False
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return controls(content) <= BINARY * len(content)
 
 
 def about_markup(path: Path) -> list[str]:

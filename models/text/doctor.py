@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from models.arrays import AnyInts
+from models.text.kinds import BINARY
 from models.text.vocab import Tokens, Vocabulary, name_character
 
 RARE = 10
@@ -33,10 +34,6 @@ MANY_SYMBOLS = 400
 
 DUPLICATES = 0.5
 """Share of repeated lines from which the training part gives away the held-out part."""
-
-BINARY = 0.1
-"""Share of control characters from which it is not a text. A list whose entries end in U+0000 has
-less, UTF-16 and tables of numbers more."""
 
 MAX_INVISIBLE = 20
 

@@ -10,7 +10,7 @@ import pytest
 from models.text import cleaning
 from models.text.cleaning import CorpusError, NotUtf8
 from models.text.corpus import encode, id_type, scan
-from models.text.doctor import BINARY
+from models.text.kinds import BINARY
 from models.text.vocab import Vocabulary
 
 
