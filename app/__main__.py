@@ -113,12 +113,9 @@ def main() -> None:
     for listener in listeners:
         log.info("listening on %s port %d", *listener.getsockname()[:2])
     try:
-        server = Server(create_app(settings))
-        server.run(sockets=listeners)
+        Server(create_app(settings)).run(sockets=listeners)
     except KeyboardInterrupt:
         return
-    if not server.started:
-        sys.exit(1)
 
 
 if __name__ == "__main__":

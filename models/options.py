@@ -28,6 +28,7 @@ Clip = Literal["norm", "elements"]
 Initialisation = Literal["normal", "uniform"]
 ComputeType = Literal["fp32", "bf16"]
 
+_MAX_NUMBER = 1e100
 MAX_STEPS = 1_000_000_000
 MAX_SAMPLE_STEPS = 1000
 MAX_SNAPSHOTS = 100
@@ -40,17 +41,6 @@ class Bounds:
     at_least: float | None = None
     above: float | None = None
     at_most: float | None = None
-
-    def hold(self, value: Any) -> bool:
-        """Whether a number is within the bounds; of a list or a text, its length."""
-        if value is None:
-            return True
-        size = value if isinstance(value, int | float) else len(value)
-        return (
-            (self.at_least is None or size >= self.at_least)
-            and (self.above is None or size > self.above)
-            and (self.at_most is None or size <= self.at_most)
-        )
 
 
 def _option(default: Any, help_text: str, **bounds: float) -> Any:
@@ -148,8 +138,7 @@ class TrainingOptions:
             if name in hints
         }
         for name, value in found.items():
-            bounds = cls.__dataclass_fields__[name].metadata.get("bounds", Bounds())
-            if not _is_a(value, hints[name]) or not bounds.hold(value):
+            if not _is_a(value, hints[name]):
                 raise ValueError(f"{name} is not a value that it can have")
         return cls(**found)
 
@@ -173,7 +162,7 @@ class TrainingOptions:
 
 
 def _is_a(value: Any, hint: Any) -> bool:
-    """Whether a value is of the type of an option."""
+    """Whether a value is of the type of an option, and a number safe to compute with."""
     kind, parts = get_origin(hint), get_args(hint)
     if kind in (UnionType, Union):
         return any(_is_a(value, part) for part in parts)
@@ -181,7 +170,9 @@ def _is_a(value: Any, hint: Any) -> bool:
         return isinstance(value, str) and value in parts
     if kind is tuple:
         return isinstance(value, tuple) and all(type(part) is int for part in value)
-    return type(value) in ((int, float) if hint is float else (hint,))
+    if type(value) not in ((int, float) if hint is float else (hint,)):
+        return False
+    return not isinstance(value, int | float) or abs(value) <= _MAX_NUMBER
 
 
 _WORDS: dict[str, tuple[str, ...]] = {

@@ -63,12 +63,13 @@ def make_directory(path: Path) -> None:
     """Makes a directory, with its parents; what is in its place is set aside.
 
     Raises:
-        OSError: it cannot be made. A link to nowhere stays: its disk may not be mounted yet.
+        OSError: it cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        if path.is_symlink():
+    except OSError as error:
+        # A looping link cannot even be looked at.
+        if error.errno not in (errno.EEXIST, errno.ELOOP):
             raise
         set_aside(path)
         path.mkdir()
@@ -167,8 +168,10 @@ def open_lock(path: Path) -> int:
 
     Anything can be locked, a directory too, and everybody has to lock the same.
     """
+    # Not through a link, which may lead to another's lock.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        return os.open(path, flags, 0o666)
     except IsADirectoryError:
         return os.open(path, os.O_RDONLY)
     except PermissionError:
@@ -177,7 +180,7 @@ def open_lock(path: Path) -> int:
         if error.errno != errno.ELOOP:
             raise
         set_aside(path)
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    return os.open(path, flags, 0o666)
 
 
 @contextmanager

@@ -5,8 +5,11 @@ A corpus is a directory ``<root>/<sha256 of the bytes as sent>/``:
     original             the bytes as sent
     <tokens>.json        the report of a scan and the vocabulary, per kind of token
     <tokens>.ids         the encoded ids, made by the worker when first trained on
-    <tokens>.sha256      the digests of their vocabulary and of the ids, checked before training
+    <tokens>.sha256      of these and of their vocabulary
     report.json          the report for clients, made when first asked for
+
+All but the original is made anew where it is damaged. A damaged original is told by its sha256, and
+mended by sending the text again.
 
 Knows no Redis, no torch and no HTTP.
 """
@@ -17,19 +20,36 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, NotRequired, Required, TypedDict, cast
+from typing import IO, Any, NotRequired, Required, cast
+
+from pydantic import with_config
+
+# Not typing's: before Python 3.12 pydantic cannot check those.
+from typing_extensions import TypedDict
 
 from models.errors import Conflict, Damaged, NotFound
-from models.files import sync_directory, write_durably
-from models.places import remove, staged, sweep_staged
-from models.text.cleaning import CorpusError
+from models.files import CheckpointError, open_file, read_bounded, sync_directory, write_durably
+from models.places import (
+    is_directory,
+    is_there,
+    locked,
+    make_directory,
+    names_in,
+    remove,
+    set_aside,
+    staged,
+    sweep_staged,
+    tell_once,
+)
+from models.text.cleaning import CorpusError, NotUtf8, about_raw_bytes
 from models.text.corpus import Corpus, Scan, ScanReport, encode, scan
-from models.text.doctor import RareSymbol
+from models.text.doctor import InvisibleSymbol, RareSymbol
 from models.text.vocab import Tokens, Vocabulary
+from worker.records import RECORD, Count, DamagedRecord, Records
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -37,42 +57,62 @@ _FORMAT = 2
 """Of the files that keep a scan or a report: those of another format are made anew."""
 
 
+@with_config(RECORD)
 class ReportRecord(TypedDict, total=False):
-    """``models.text.corpus.ScanReport`` as JSON; only bytes and warnings of an unreadable text."""
+    """``models.text.corpus.ScanReport`` as JSON; only bytes and warnings of an unreadable text.
 
-    bytes: Required[int]
-    characters: int
-    distinct: int
+    ``damaged`` says what is wrong with the corpus's files.
+    """
+
+    bytes: Required[Count]
+    characters: Count
+    distinct: Count
     tokens: Tokens
     encoding: str
     line_ends: str
-    lines: int
+    lines: Count
     normalised: list[str]
     rare: list[RareSymbol]
     unprintable: list[str]
+    invisible: list[InvisibleSymbol]
     duplicate_line_share: float | None
     preset: str
     warnings: Required[list[str]]
+    damaged: list[str]
 
 
+@with_config(RECORD)
 class _ScanFile(TypedDict):
     """``checksum`` is of the other two; files of earlier releases have none."""
 
     format: int
-    report: Mapping[str, Any]
-    vocabulary: Mapping[str, Any]
+    report: ScanReport
+    vocabulary: dict[str, Any]
     checksum: NotRequired[str]
 
 
+@with_config(RECORD)
 class _ReportFile(TypedDict):
     format: int
     report: ReportRecord
+
+
+_SCANS, _REPORTS = Records(_ScanFile), Records(_ReportFile)
 
 
 class UnknownCorpus(NotFound):
     """No corpus has this id."""
 
     code = "unknown_corpus"
+
+
+class CorpusDamaged(Damaged):
+    """The text is not the one that the corpus's id stands for."""
+
+    code = "damaged_corpus"
+
+    def __init__(self) -> None:
+        super().__init__("the text is damaged on the disk: upload it again")
 
 
 class CorpusInUse(Conflict):
@@ -83,10 +123,6 @@ class CorpusInUse(Conflict):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         super().__init__(f"job {job_id} still needs this corpus: cancel it or wait for its end")
-
-
-class DamagedCorpus(Damaged):
-    """The text on the disk is not the one that was sent."""
 
 
 class Upload:
@@ -115,7 +151,7 @@ class CorpusStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        root.mkdir(parents=True, exist_ok=True)
+        make_directory(root)
 
     @contextmanager
     def upload(self) -> Iterator[Upload]:
@@ -141,9 +177,7 @@ class CorpusStore:
             CorpusError: it cannot be trained on; nothing is kept.
         """
         corpus_id = upload.close()
-        target = self.root / corpus_id
-        if target.is_dir():
-            self._repair(upload, target)
+        if self._renew(upload.path, corpus_id):
             found = self.scan(corpus_id, tokens)
             if check:
                 check(found)
@@ -151,80 +185,56 @@ class CorpusStore:
         found = scan(upload.path, tokens)
         if check:
             check(found)
-        place = upload.path.parent
-        _write_scan(place, found)
-        if not self._place(place, target):
-            _write_scan(target, found)
+        _write_scan(upload.path.parent, found)
+        self._place(upload.path, corpus_id)
         return corpus_id, found.report
 
     def add_any(self, upload: Upload) -> str:
         """Keeps an upload, whatever it is, and returns its id; the report lists what is wrong."""
         corpus_id = upload.close()
-        if not self._place(upload.path.parent, self.root / corpus_id):
-            self._repair(upload, self.root / corpus_id)
+        self._place(upload.path, corpus_id)
         return corpus_id
 
-    def _repair(self, upload: Upload, directory: Path) -> None:
-        """Replaces a text that is not the one that was sent, and what was made from it."""
-        if _is_text(directory):
-            return
-        upload.path.replace(directory / "original")
-        for path in directory.iterdir():
-            if path.suffix in (".json", ".ids", ".sha256"):
-                path.unlink(missing_ok=True)
-        sync_directory(directory)
+    def _place(self, original: Path, corpus_id: str) -> None:
+        """Moves the corpus of an upload into place, or the text only if there is one already."""
+        sync_directory(original.parent)
+        if not self._renew(original, corpus_id):
+            if is_there(self.root / corpus_id):
+                set_aside(self.root / corpus_id)
+            original.parent.rename(self.root / corpus_id)
+            sync_directory(self.root)
 
-    def verify(self, corpus_id: str, tokens: Tokens) -> bool:
-        """Compares a corpus's files with their digests before they are trained on.
-
-        Returns:
-            Whether files made from the text were damaged: they are gone, and are made again.
-
-        Raises:
-            UnknownCorpus: there is none.
-            DamagedCorpus: the text is not the one that was sent.
-        """
-        directory = self._directory(corpus_id)
-        if not _is_text(directory):
-            raise DamagedCorpus(
-                "Its text is not the one that was sent: send the same text again, then resume the "
-                "job."
-            )
-        made = [directory / f"{tokens}.{suffix}" for suffix in ("json", "ids", "sha256")]
-        with _encoding(directory):
-            was_encoded, is_recorded = (path.exists() for path in made[1:])
-            if not was_encoded or _is_as_encoded(directory, tokens):
-                return False
-            for path in made:
-                path.unlink(missing_ok=True)
-        # An earlier release kept no digest: then nothing is known to be damaged.
-        return is_recorded
-
-    def _place(self, place: Path, target: Path) -> bool:
-        """Moves a corpus into its place; False if the same bytes are there already."""
-        sync_directory(place)
-        try:
-            place.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
+    def _renew(self, original: Path, corpus_id: str) -> bool:
+        """Replaces a corpus's text by the same, which may be damaged; False without a corpus."""
+        directory = self.root / corpus_id
+        if not is_directory(directory):
             return False
-        sync_directory(self.root)
+        # Not moved: whoever has it checks it once more.
+        if not _is_whole(directory):
+            copy = directory / f".original.{secrets.token_hex(8)}"
+            try:
+                os.link(original, copy)
+                if is_directory(directory / "original"):
+                    set_aside(directory / "original")
+                copy.replace(directory / "original")
+                sync_directory(directory)
+            except PermissionError:
+                return False
+            finally:
+                with suppress(OSError):
+                    copy.unlink(missing_ok=True)
         return True
 
     def has(self, corpus_id: str) -> bool:
-        return CORPUS_ID.fullmatch(corpus_id) is not None and (self.root / corpus_id).is_dir()
+        return CORPUS_ID.fullmatch(corpus_id) is not None and is_directory(self.root / corpus_id)
 
     def size(self, corpus_id: str) -> int:
         """Bytes as sent; 0 if there is no such corpus."""
-        try:
-            return (self.root / corpus_id / "original").stat().st_size
-        except FileNotFoundError:
-            return 0
+        return _size(self.root / corpus_id / "original")
 
     def ids(self) -> list[str]:
         """Every corpus's id, in order."""
-        return sorted(p.name for p in self.root.iterdir() if CORPUS_ID.fullmatch(p.name))
+        return [name for name in sorted(names_in(self.root)) if self.has(name)]
 
     def report(self, corpus_id: str) -> ReportRecord:
         """The report for clients: read as characters, else as bytes, else only its size.
@@ -233,13 +243,18 @@ class CorpusStore:
             UnknownCorpus: there is none.
         """
         path = self._directory(corpus_id) / "report.json"
-        saved: _ReportFile | None = _saved(path)
-        if saved is None:
-            saved = {"format": _FORMAT, "report": self._examine(corpus_id)}
+        saved: _ReportFile | None = _saved(_REPORTS, path)
+        if saved is None or saved["report"]["bytes"] != self.size(corpus_id):
+            try:
+                saved = {"format": _FORMAT, "report": self._examine(corpus_id)}
+            except CorpusDamaged as error:
+                tell_once(f"corpus {corpus_id}: {error}")
+                return {"bytes": self.size(corpus_id), "warnings": [], "damaged": [str(error)]}
             write_durably(path, json.dumps(saved).encode())
         return saved["report"]
 
     def _examine(self, corpus_id: str) -> ReportRecord:
+        """Raises CorpusDamaged."""
         refusals: list[str] = []
         kinds: tuple[Tokens, ...] = ("characters", "bytes")
         for tokens in kinds:
@@ -247,8 +262,14 @@ class CorpusStore:
                 report = asdict(self.scan(corpus_id, tokens).report)
             except CorpusError as error:
                 refusals.append(str(error))
+                if isinstance(error, NotUtf8) and not error.is_text:
+                    # Its bytes can be trained on, but nobody who sends an image wants that.
+                    break
             else:
-                return cast(ReportRecord, report | {"warnings": [*refusals, *report["warnings"]]})
+                # The refusal says more than the warning does.
+                known = about_raw_bytes(self._directory(corpus_id) / "original") if refusals else []
+                others = [words for words in report["warnings"] if words not in known]
+                return cast(ReportRecord, report | {"warnings": [*refusals, *others]})
         return {"bytes": self.size(corpus_id), "warnings": refusals[:1]}
 
     @contextmanager
@@ -283,11 +304,8 @@ class CorpusStore:
             sync_directory(self.root)
         remove(doomed)
 
-    @contextmanager
-    def _deleting(self, lock: int) -> Iterator[None]:
-        with (self.root / ".deleting").open("w") as file:
-            fcntl.flock(file, lock)
-            yield
+    def _deleting(self, lock: int) -> AbstractContextManager[None]:
+        return locked(self.root / ".deleting", lock)
 
     def sweep(self) -> None:
         """Removes what killed processes left half written or half deleted."""
@@ -296,10 +314,9 @@ class CorpusStore:
             remove(path)
 
     def _directory(self, corpus_id: str) -> Path:
-        directory = self.root / corpus_id
-        if not CORPUS_ID.fullmatch(corpus_id) or not directory.is_dir():
+        if not self.has(corpus_id):
             raise UnknownCorpus(corpus_id)
-        return directory
+        return self.root / corpus_id
 
     def scan(self, corpus_id: str, tokens: Tokens) -> Scan:
         """Scans a corpus as characters or as bytes; the result is kept.
@@ -307,14 +324,30 @@ class CorpusStore:
         Raises:
             UnknownCorpus: there is none.
             CorpusError: it cannot be read that way.
+            CorpusDamaged: it is not the text that it was.
         """
         directory = self._directory(corpus_id)
-        saved: _ScanFile | None = _saved(directory / f"{tokens}.json")
-        if saved is None or not _is_as_scanned(saved):
-            found = scan(directory / "original", tokens)
-            _write_scan(directory, found)
-            return found
-        return Scan(ScanReport(**saved["report"]), Vocabulary.from_json(saved["vocabulary"]))
+        original = directory / "original"
+        saved = _saved(_SCANS, directory / f"{tokens}.json")
+        if saved is not None and saved["report"].bytes == _size(original):
+            with suppress(ValueError):
+                found = Scan(saved["report"], Vocabulary.from_json(saved["vocabulary"]))
+                if saved.get("checksum") in (None, _checksum(found)):
+                    return found
+        self.verify(corpus_id)
+        found = scan(original, tokens)
+        _write_scan(directory, found)
+        return found
+
+    def verify(self, corpus_id: str) -> None:
+        """Reads the whole text.
+
+        Raises:
+            UnknownCorpus: there is none.
+            CorpusDamaged: it is not the text that the id stands for.
+        """
+        if not _is_whole(self._directory(corpus_id)):
+            raise CorpusDamaged
 
     def open(
         self,
@@ -329,80 +362,83 @@ class CorpusStore:
         Raises:
             UnknownCorpus: there is none.
             CorpusError: it cannot be read that way.
+            CorpusDamaged: it is not the text that it was.
         """
+        self.verify(corpus_id)
         vocabulary = self.scan(corpus_id, tokens).vocabulary
         directory = self._directory(corpus_id)
         ids = directory / f"{tokens}.ids"
-        with _encoding(directory):
-            if not ids.exists():
-                for left in directory.glob(f".{ids.name}.*"):
-                    left.unlink()
+        with locked(directory / ".encoding"):
+            # One at a time: a half-written file was left by a process that was killed.
+            for left in directory.glob(f".{ids.name}.*"):
+                remove(left)
+            if not _is_sealed(ids, vocabulary):
+                if is_directory(ids):
+                    set_aside(ids)
                 encode(directory / "original", vocabulary, ids)
-                record = directory / f"{tokens}.sha256"
-                write_durably(record, _encoded_digest(ids, vocabulary).encode())
-            return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
+                write_durably(_seal(ids), _digests(ids, vocabulary))
+        return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
 
 
-@contextmanager
-def _encoding(directory: Path) -> Iterator[None]:
-    """One at a time: a half-written file was left by a process that was killed."""
-    with (directory / ".encoding").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _is_text(directory: Path) -> bool:
-    """Whether a corpus's text is the one that its id names."""
+def _saved(kind: Records[Any], path: Path) -> Any:
+    """A record; None if there is none, or if it is damaged or of another format."""
     try:
-        return _digest(directory / "original") == directory.name
-    except OSError:
-        return False
-
-
-def _encoded_digest(ids: Path, vocabulary: Vocabulary) -> str:
-    """The digest of a vocabulary, and that of the ids that were made with it."""
-    return f"{_checksum(vocabulary.to_json())} {_digest(ids)}"
-
-
-def _is_as_encoded(directory: Path, tokens: Tokens) -> bool:
-    try:
-        kept = (directory / f"{tokens}.sha256").read_text("ascii")
-        saved = _saved(directory / f"{tokens}.json")
-        vocabulary = Vocabulary.from_json(saved["vocabulary"])
-        return kept == _encoded_digest(directory / f"{tokens}.ids", vocabulary)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _checksum(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
-def _saved(path: Path) -> Any:
-    """The content of a file; None if there is none, or if it is of another format."""
-    try:
-        saved = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+        saved = kind.read(path)
+    except DamagedRecord as error:
+        tell_once(f"{path}: {error}; it is made anew")
         return None
-    is_ours = isinstance(saved, dict) and saved.get("format") == _FORMAT
-    return saved if is_ours else None
+    return saved if saved and saved["format"] == _FORMAT else None
 
 
-def _is_as_scanned(saved: _ScanFile) -> bool:
-    checksum = saved.get("checksum")
-    return checksum in (None, _checksum([saved.get("report"), saved.get("vocabulary")]))
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
+
+
+def _is_whole(directory: Path) -> bool:
+    """Whether a corpus's text is the one that its id stands for."""
+    return _sha256(directory / "original") == directory.name
+
+
+def _is_sealed(ids: Path, vocabulary: Vocabulary) -> bool:
+    """Whether encoded ids are as they were written, with this vocabulary."""
+    try:
+        return read_bounded(_seal(ids), 200) == _digests(ids, vocabulary)
+    except CheckpointError:
+        return False
+
+
+def _digests(ids: Path, vocabulary: Vocabulary) -> bytes:
+    symbols = json.dumps(vocabulary.to_json()).encode()
+    return f"{_sha256(ids)} {hashlib.sha256(symbols).hexdigest()}".encode()
+
+
+def _checksum(found: Scan) -> str:
+    parts = asdict(found.report), found.vocabulary.to_json()
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _seal(ids: Path) -> Path:
+    return ids.with_suffix(".sha256")
+
+
+def _sha256(path: Path) -> str:
+    """The digest of a file; empty if it cannot be read."""
+    try:
+        with open_file(path) as file:
+            # mypy knows only files that can be read into a buffer, which these can.
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    except (CheckpointError, OSError):
+        return ""
 
 
 def _write_scan(directory: Path, found: Scan) -> None:
-    data: _ScanFile = {
+    data = {
         "format": _FORMAT,
         "report": asdict(found.report),
         "vocabulary": found.vocabulary.to_json(),
+        "checksum": _checksum(found),
     }
-    data["checksum"] = _checksum([data["report"], data["vocabulary"]])
     write_durably(directory / f"{found.report.tokens}.json", json.dumps(data).encode())

@@ -76,6 +76,9 @@ class JobResult(TypedDict):
 DAMAGED = "Damaged"
 """Title of the error of a job whose files are damaged."""
 
+_LAST_SECOND = 253402300799
+"""Of the year 9999."""
+
 _SPECS = Records(JobSpec)
 _RUNNING = Records(Running, partial=True)
 _RESULTS = Records(JobResult)
@@ -97,8 +100,8 @@ def lost_spec(directory: Path) -> JobSpec:
         "model": "",
         "corpus_id": "",
         "options": {},
-        # An id begins with the milliseconds of its making.
-        "created_at": timestamp(int(directory.name[:12], 16) / 1000),
+        # An id begins with the milliseconds of its making, unless a stranger made it up.
+        "created_at": timestamp(min(int(directory.name[:12], 16) / 1000, _LAST_SECOND)),
     }
 
 

@@ -11,7 +11,7 @@ import time
 
 import redis
 
-from worker import logs
+from models.places import tell_once
 from worker.jobs import Job, JobStore, UnknownJob
 from worker.queue import Queue
 
@@ -22,8 +22,6 @@ milliseconds."""
 LONGEST_PAUSE = 300.0
 """Seconds that a job is paused at most, before it is tried again."""
 
-log = logs.logger(__name__)
-
 
 class Reconciler:
     """Remembers between two looks since when a job has been lost."""
@@ -32,7 +30,6 @@ class Reconciler:
         self._queue = queue
         self._store = store
         self._lost_since: dict[str, float] = {}
-        self._told: dict[str, str] = {}
 
     def reconcile(self, grace: float) -> list[str]:
         """Looks once.
@@ -58,7 +55,7 @@ class Reconciler:
             except redis.RedisError:
                 raise
             except Exception as error:
-                self._tell_once(job.id, error)
+                tell_once(f"job {job.id} cannot be queued again: {error!r}")
         self._lost_since = lost
         self._forget_ended()
         return put_back
@@ -105,12 +102,7 @@ class Reconciler:
             except redis.RedisError:
                 raise
             except Exception as error:
-                self._tell_once(job_id, error)
-
-    def _tell_once(self, job_id: str, error: Exception) -> None:
-        if self._told.get(job_id) != repr(error):
-            self._told[job_id] = repr(error)
-            log.error("job %s cannot be queued again: %r", job_id, error)
+                tell_once(f"what Redis knows of job {job_id} cannot be forgotten: {error!r}")
 
 
 def is_due(job: Job) -> bool:

@@ -4,9 +4,11 @@ An interrupted download resumes, which libraries for downloads, such as pooch, d
 is verified by its SHA-256, where that is known, before anything reads it. Knows no service.
 """
 
+import codecs
 import glob
 import hashlib
 import http.client
+import os
 import random
 import shutil
 import tarfile
@@ -14,7 +16,7 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -24,12 +26,14 @@ from urllib.parse import urlsplit
 
 from app.essay.corpora import PublicCorpus
 from app.supervisor.errors import UserError
+from models.text.cleaning import is_text
 
 TIMEOUT = 30.0
 MAX_TEXT = 1 << 30
 """Bytes of an extracted text."""
 
 _BLOCK = 1 << 16
+_MOST_NAMES = 5
 
 Tell = Callable[[str], None]
 Show = Callable[[int, int | None], None]
@@ -38,15 +42,20 @@ Show = Callable[[int, int | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A text made of files; those that are not UTF-8 were skipped."""
+    """A text made of files; the names of those that were skipped, since they are not UTF-8."""
 
     text: bytes
     files: int
-    skipped: int
+    skipped: Sequence[str]
 
     def __str__(self) -> str:
-        note = f"; skipped, since not UTF-8: {self.skipped:,}" if self.skipped else ""
-        return f"{len(self.text):,} bytes; files packed: {self.files:,}{note}"
+        packed = f"{len(self.text):,} bytes; files packed: {self.files:,}"
+        if not self.skipped:
+            return packed
+        names = ", ".join(self.skipped[:_MOST_NAMES])
+        others = len(self.skipped) - _MOST_NAMES
+        more = f" and {others:,} more" if others > 0 else ""
+        return f"{packed}; skipped, since not UTF-8: {len(self.skipped):,} ({names}{more})"
 
 
 def fetch(corpus: PublicCorpus, target: Path, tell: Tell, show: Show) -> None:
@@ -225,6 +234,9 @@ def _untar(archive: Path, members: tuple[str, ...]) -> Packed:
 def pack_files(patterns: Iterable[str], root: Path, besides: Path | None = None) -> Packed:
     """Packs all files that patterns such as ``src/**/*.c`` match into one text.
 
+    Links are followed only where a pattern names them, so a file is packed once, and none from
+    outside the named folders.
+
     Args:
         patterns: as of ``glob``, or folders, with all files in them.
         root: the folder that they are relative to.
@@ -233,23 +245,54 @@ def pack_files(patterns: Iterable[str], root: Path, besides: Path | None = None)
     Raises:
         UserError: no file matches.
     """
-    found = {
-        name
-        for pattern in patterns
-        # Unlike Path's it skips hidden files and takes absolute patterns.
-        for name in glob.glob(_inside(pattern, root), root_dir=root, recursive=True)  # noqa: PTH207
-        if (root / name).is_file()
-    }
+    found = {path for pattern in patterns for path in _matches(pattern, root)}
     if besides is not None:
-        found = {name for name in found if not _is_same(root / name, besides)}
-    packed = pack((name, (root / name).read_bytes()) for name in found)
+        found = {path for path in found if not _is_same(path, besides)}
+    base = os.path.realpath(root)
+    packed = pack((os.path.relpath(path, base), path.read_bytes()) for path in found)
     if not packed.files:
         raise UserError("no text file matches: quote patterns, as in 'src/**/*.c'")
     return packed
 
 
-def _inside(pattern: str, root: Path) -> str:
-    return str(Path(glob.escape(pattern), "**", "*")) if (root / pattern).is_dir() else pattern
+def _matches(pattern: str, root: Path) -> Iterator[Path]:
+    """Yields the real paths of a pattern's files."""
+    parts: Sequence[str] = Path(pattern).parts
+    others: Sequence[str] = ("**", "*")
+    if (root / pattern).is_dir():
+        named = root / pattern
+    else:
+        wild = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+        named, others = root.joinpath(*parts[:wild]), parts[wild:]
+    # Unlike Path.resolve, realpath takes a link to itself.
+    real = os.path.realpath(named)
+    for name in _names(others, named):
+        path = Path(os.path.realpath(named / name))
+        if path.is_file() and path.is_relative_to(real):
+            yield path
+
+
+def _names(parts: Sequence[str], folder: Path) -> Iterator[str]:
+    """Yields what a pattern matches below a folder, without hidden files.
+
+    As ``glob``, which would follow links round and round at ``**``.
+    """
+    if "**" not in parts:
+        # Unlike Path's it skips hidden files.
+        yield from glob.glob(str(Path(*parts)), root_dir=folder)  # noqa: PTH207
+        return
+    at = parts.index("**")
+    rest = parts[at + 1 :] or ("*",)
+    for begin in _names(parts[:at], folder) if at else ("",):
+        for below in _folders(folder / begin):
+            yield from (str(below / name) for name in _names(rest, below))
+
+
+def _folders(top: Path) -> Iterator[Path]:
+    """Yields a folder and those in it, but for hidden ones and links."""
+    for directory, names, _ in os.walk(top):
+        names[:] = [name for name in names if not name.startswith(".")]
+        yield Path(directory)
 
 
 def _is_same(one: Path, other: Path) -> bool:
@@ -262,16 +305,15 @@ def pack(files: Iterable[tuple[str, bytes]]) -> Packed:
     """Packs files one after the other, as the essay did with Linux.
 
     They are shuffled, the same way each time, so that the end, which is held out for validation,
-    is of the same kind as the rest.
+    is of the same kind as the rest. Byte-order marks are dropped.
     """
     texts = []
-    skipped = 0
-    for _, content in sorted(files):
-        try:
-            content.decode()
-        except UnicodeDecodeError:
-            skipped += 1
+    skipped = []
+    for name, content in sorted(files):
+        if not is_text(content):
+            skipped.append(name)
             continue
+        content = content.removeprefix(codecs.BOM_UTF8)
         if content.strip():
             texts.append(content.rstrip(b"\n") + b"\n\n")
     random.Random(0).shuffle(texts)

@@ -29,6 +29,7 @@ _STATUSES: dict[type[CharloomError], int] = {
 }
 
 _WORDS = {
+    "damaged_corpus": "the corpus is damaged on the disk: upload it again",
     "damaged_model": "the model's files are damaged: delete the model and train it again",
     "no_ngram": "this model has no n-gram baseline; models trained on this server have one",
     "not_a_network": "name:ngram is a model's n-gram baseline: it can only be sampled",
@@ -88,7 +89,7 @@ def _problem(request: Request, error: Exception) -> Problem:
 def of_error(error: CharloomError) -> Problem:
     """The problem that an error of the layers below becomes."""
     if isinstance(error, Damaged):
-        log.error("damaged checkpoint: %s", error)
+        log.error("damaged: %s", error)
     if isinstance(error, Invalid):
         # Its words are a sentence of their own, where a field's continue the field's name.
         errors = [FieldError(field="corpus", message=str(error))]

@@ -11,6 +11,7 @@ from models import sizing
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.config import NetworkConfig
+from models.files import CheckpointError
 from models.options import TrainingOptions
 from models.presets import with_preset
 from models.text.corpus import Scan
@@ -70,11 +71,15 @@ def _origin(models: Registry, asked: TrainingOptions, scan: Scan) -> NetworkConf
     """The config of the model to continue from, if the corpus and the options fit it."""
     try:
         entry = models.entry(Reference.parse(str(asked.init_from)))
+        vocabulary = models.vocabulary(entry.reference.name, entry.digest)
     except UnknownModel:
         raise unprocessable(
             "init_from", "is unknown; GET /models lists all models", "unknown_model"
         ) from None
-    vocabulary = models.vocabulary(entry.reference.name, entry.digest)
+    except CheckpointError as error:
+        raise unprocessable(
+            "init_from", "is damaged: delete the model and train it again", error.code
+        ) from None
     if words := difference(vocabulary, scan.vocabulary):
         raise unprocessable("init_from", f"has another vocabulary: {words}")
     for option, name in _SIZES.items():

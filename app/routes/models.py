@@ -17,6 +17,7 @@ from app.http.queries import known_query
 from app.routes.services import ServicesDep
 from app.schemas.common import BaselineView, PathModel, page
 from app.schemas.models import (
+    DamagedModel,
     LossPoint,
     ModelHistory,
     ModelList,
@@ -41,20 +42,37 @@ router = APIRouter(tags=["models"], dependencies=[Depends(known_query)])
 
 @router.get("/models", summary="List models")
 def list_models(query: Annotated[ModelQuery, Query()], services: ServicesDep) -> ModelList:
-    """Lists every model under each of its tags, by name, `latest` first."""
+    """Lists every model under each of its tags, by name, `latest` first.
+
+    Those that cannot be read are in `damaged`: delete them.
+    """
     start = Reference.parse(query.cursor).place if query.cursor else None
     found: list[ModelView] = []
+    damaged: list[DamagedModel] = []
     for reference in services.models.references():
         if start and reference.place <= start:
             continue
         try:
             found.append(view(services.models.entry(reference)))
-        except (UnknownModel, CheckpointError):
+        except UnknownModel:
             continue
+        except CheckpointError as error:
+            damaged.append(_damaged(reference, error))
         if len(found) > query.limit:
+            # Those in front of the next page's first model are that page's.
+            damaged = [one for one in damaged if _place(one) < _place(found[-2])]
             break
     models, cursor = page(found, query.limit, lambda view: view.model)
-    return ModelList(models=models, next=cursor)
+    return ModelList(models=models, damaged=damaged, next=cursor)
+
+
+def _damaged(reference: Reference, error: CheckpointError) -> DamagedModel:
+    name, tag = reference.name, reference.tag
+    return DamagedModel(model=str(reference), name=name, tag=tag, detail=str(error))
+
+
+def _place(model: ModelView | DamagedModel) -> tuple[str, bool, str]:
+    return Reference(model.name, model.tag).place
 
 
 @router.get("/models/{model}", summary="Get a model", responses=responses(404))
@@ -176,4 +194,5 @@ def view(entry: Entry) -> ModelView:
         created_at=card.get("created_at"),
         job_id=card.get("job_id"),
         pretrained=bool(card.get("pretrained")),
+        damaged=entry.damaged,
     )

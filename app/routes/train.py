@@ -17,7 +17,7 @@ from app.routes.services import Services, ServicesDep, in_redis
 from app.schemas.training import StartedJob, TrainForm, TrainRequest
 from models.options import TrainingOptions
 from worker import logs
-from worker.corpora import CorpusStore, UnknownCorpus
+from worker.corpora import CorpusDamaged, CorpusStore, UnknownCorpus
 from worker.devices import DeviceStore
 from worker.jobs import Job, JobStore
 
@@ -148,6 +148,10 @@ async def _take_request(request: Request, services: Services) -> tuple[Asked, li
     except UnknownCorpus:
         raise unprocessable(
             "corpus_id", "is unknown; GET /corpora lists all corpora", "unknown_corpus"
+        ) from None
+    except CorpusDamaged as error:
+        raise unprocessable(
+            "corpus_id", "names a damaged text: upload it again", error.code
         ) from None
     await run_in_threadpool(feasibility.check, services.models, services.devices, options, scan)
     return (asked.model, options, asked.corpus_id), []

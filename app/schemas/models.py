@@ -48,6 +48,7 @@ class ModelView(BaseModel):
                 "created_at": "2026-11-24T10:30:00.000Z",
                 "job_id": "018f3c2a9d4e1b2c3d4e5f",
                 "pretrained": False,
+                "damaged": [],
             }
         }
     )
@@ -69,10 +70,25 @@ class ModelView(BaseModel):
     created_at: str | None
     job_id: str | None
     pretrained: bool
+    damaged: list[str] = Field(
+        description="What is wrong with a newer checkpoint, in whose place this one is served."
+    )
+
+
+class DamagedModel(BaseModel):
+    """A model that cannot be read; it can be deleted."""
+
+    model: str
+    name: str
+    tag: str
+    detail: str
 
 
 class ModelList(BaseModel):
     models: list[ModelView]
+    damaged: list[DamagedModel] = Field(
+        [], description="Models among these that cannot be read, and why."
+    )
     next: str | None
 
 

@@ -153,6 +153,7 @@ class CorpusReport(BaseModel):
                 "normalised": [],
                 "rare": None,
                 "unprintable": [],
+                "invisible": [],
                 "lines": 40000,
                 "duplicate_line_share": None,
                 "preset": None,
@@ -172,6 +173,7 @@ class CorpusReport(BaseModel):
     normalised: list[str] = []
     rare: list[dict[str, object]] | None = None
     unprintable: list[str] = []
+    invisible: list[dict[str, object]] = []
     lines: int | None = None
     duplicate_line_share: float | None = None
     preset: str | None = None

@@ -84,6 +84,11 @@ def models(client: Client, only: str | None = None) -> None:
                 day(model["created_at"]),
             )
         )
+        for wrong in model["damaged"]:
+            note(f"note: {model['model']}: the newest checkpoint is damaged: {wrong}")
+    for damaged in client.pages("/models", "damaged"):
+        if only in (None, damaged["name"], damaged["model"]):
+            note(f"note: {damaged['model']} is damaged: {damaged['detail']}")
     head = ("MODEL", "NETWORK", "PARAMETERS", "LOSS", "BPC", "CREATED")
     table(head, rows, "no models yet; ./charloom train FILE --model NAME trains one")
 

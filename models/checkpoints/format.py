@@ -83,7 +83,7 @@ _LIMITS = {
 }
 """Most bytes of each file but the weights, whose size follows from the config."""
 
-_WEIGHTS = "model.safetensors"
+WEIGHTS = "model.safetensors"
 _BLOCK = 1 << 20
 
 
@@ -138,7 +138,7 @@ def write(directory: Path, checkpoint: Checkpoint) -> str:
         (directory / name).write_bytes(data)
     # Straight from the arrays: a copy of the weights may be gigabytes.
     weights = {k: np.ascontiguousarray(v) for k, v in checkpoint.weights.items()}
-    save_safetensors(weights, directory / _WEIGHTS)
+    save_safetensors(weights, directory / WEIGHTS)
     manifest = {name: _sealed(directory / name) for name in FILES}
     (directory / MANIFEST).write_bytes(_json(manifest))
     digest = _sealed(directory / MANIFEST)["sha256"]
@@ -166,7 +166,7 @@ def _validation(checkpoint: Checkpoint) -> bytes:
 
 def _limit(name: str, config: NetworkConfig) -> int:
     """Returns the maximum size of a file in bytes."""
-    return 4 * config.parameters() + _MAX_HEADER if name == _WEIGHTS else _LIMITS[name]
+    return 4 * config.parameters() + _MAX_HEADER if name == WEIGHTS else _LIMITS[name]
 
 
 def _json(value: object, indent: int | None = 1) -> bytes:
@@ -215,7 +215,7 @@ def assemble(read_file: Callable[[str, int], bytes]) -> Checkpoint:
     history = read_history(io.BytesIO(checked("history.jsonl")))
     lines = _read_lines(checked("lines.u64"))
     # Last, and only once all else is sound: it may be gigabytes.
-    weights = _read_weights(checked(_WEIGHTS), config)
+    weights = _read_weights(checked(WEIGHTS), config)
     return Checkpoint(config, vocabulary, weights, card, history, validation, lines)
 
 
@@ -241,7 +241,7 @@ def _read_lines(data: bytes) -> Hashes:
 
 def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
     """Reads weights, once the header declares the shapes that follow from the config."""
-    header = read_tensor_header(data, _WEIGHTS, _MAX_HEADER)
+    header = read_tensor_header(data, WEIGHTS, _MAX_HEADER)
     if header.tensors != {name: ("F32", list(shape)) for name, shape in config.shapes().items()}:
         raise CheckpointError(
             "model.safetensors does not contain the weights that config.json describes"

@@ -4,14 +4,21 @@ Who needs all of it reads it with ``models.checkpoints.format.read``. Knows no n
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from models.checkpoints.card import MAX_CARD, Card, parse_card
-from models.checkpoints.format import FILES, MANIFEST, MAX_JSON, parse_config, read_vocabulary
+from models.checkpoints.format import (
+    FILES,
+    MANIFEST,
+    MAX_JSON,
+    WEIGHTS,
+    parse_config,
+    read_vocabulary,
+)
 from models.checkpoints.history import HistoryPoint, read_history
 from models.config import NetworkConfig
 from models.files import CheckpointError, open_file, parse_object, read_bounded
@@ -38,18 +45,29 @@ class StoredCheckpoint:
         return tuple(map(_signature, (self.directory / file for file in (MANIFEST, *FILES))))
 
     def examine(self) -> tuple[NetworkConfig, Card]:
-        """Reads what describes the checkpoint, and compares all sizes, but reads no weights.
+        """Reads what describes the checkpoint.
 
         Raises:
-            CheckpointError: it is damaged, as far as that shows.
+            CheckpointError: that is damaged.
         """
         manifest = self._manifest()
-        for file in FILES:
-            with open_file(self.directory / file) as opened:
-                _check_size(opened, manifest, file)
-        self._read(manifest, "vocab.json", MAX_JSON)
         config = parse_config(self._read(manifest, "config.json", MAX_JSON))
         return config, parse_card(self._read(manifest, "card.json", MAX_CARD))
+
+    def check(self) -> None:
+        """Reads everything but the weights, of which it compares the size.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        manifest = self._manifest()
+        for name in FILES:
+            with open_file(self.directory / name) as file:
+                if name == WEIGHTS:
+                    _check_size(file, manifest, name)
+                else:
+                    _check(file, manifest, name)
+        self.examine()
 
     def card(self) -> Card:
         """Raises CheckpointError."""
@@ -102,30 +120,41 @@ class StoredCheckpoint:
 class Soundness:
     """What this process found out about checkpoints, so that it need not look at each use.
 
-    ``damaged`` are the digests of those that cannot be used.
+    ``damaged`` are the directories of those that cannot be used.
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Signature, str | None]] = {}
+        self._known: dict[Path, tuple[Signature, str | None]] = {}
 
     @property
-    def damaged(self) -> set[str]:
-        return {digest for digest, (_, damage) in list(self._known.items()) if damage}
+    def damaged(self) -> set[Path]:
+        known = list(self._known.items())
+        return {path for path, (_, damage) in known if damage and is_directory(path)}
 
     def damage(self, stored: StoredCheckpoint) -> str | None:
         """Says what is wrong with a checkpoint: damage that was noted, else what shows at once."""
-        digest, signature = stored.directory.name, stored.signature()
-        known = self._known.get(digest)
+        signature = stored.signature()
+        known = self._known.get(stored.directory)
         if known is None or known[0] != signature:
             try:
-                stored.examine()
+                stored.check()
                 damage = None
             except CheckpointError as error:
                 damage = str(error)
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            known = self._known[digest] = (signature, damage)
+            known = self._known[stored.directory] = (signature, damage)
         return known[1]
+
+    def first(self, directories: Iterable[Path]) -> tuple[str | None, list[str]]:
+        """The digest of the first sound checkpoint, and what is wrong with those before it."""
+        wrong: list[str] = []
+        for directory in directories:
+            damage = self.damage(StoredCheckpoint(directory))
+            if damage is None:
+                return directory.name, wrong
+            wrong.append(damage)
+        return None, wrong
 
     @contextmanager
     def noting(self, stored: StoredCheckpoint) -> Iterator[None]:
@@ -135,11 +164,8 @@ class Soundness:
             yield
         except CheckpointError as error:
             if stored.is_there:
-                self._known[stored.directory.name] = (signature, str(error))
+                self._known[stored.directory] = (signature, str(error))
             raise
-
-    def forget(self, stored: StoredCheckpoint) -> None:
-        self._known.pop(stored.directory.name, None)
 
 
 def _signature(path: Path) -> tuple[int, int] | None:

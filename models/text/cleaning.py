@@ -11,10 +11,20 @@ import numpy as np
 
 from models.arrays import AnyIds
 from models.errors import Invalid
-from models.text.vocab import Tokens, compose
+from models.text.encodings import (
+    BINARY_FILE,
+    Explanation,
+    conversion,
+    explained,
+    is_wide_or_escaped,
+    wide,
+)
+from models.text.kinds import BINARY, HEAD, controls, first_control, kind_of, markup_of
+from models.text.vocab import BYTE_ORDER_MARK, Tokens, compose
 
 MIN_CHARACTERS = 100
 _BLOCK = 1 << 20
+_MARKED = re.compile(f"(?<=\n){BYTE_ORDER_MARK}+")
 
 
 class CorpusError(Invalid):
@@ -24,31 +34,103 @@ class CorpusError(Invalid):
 
 
 class NotUtf8(CorpusError):
-    """Bytes that are not UTF-8; ``offset`` is that of the first one, counted from 0."""
+    """Bytes that are not UTF-8 text; ``offset`` is that of the first one, counted from 0.
+
+    ``is_text`` is False for an archive, an image and the like.
+    """
 
     code = "not_utf8"
 
-    def __init__(self, offset: int, guess: str) -> None:
+    def __init__(self, offset: int, found: Explanation) -> None:
         self.offset = offset
-        super().__init__(
-            f"the text is not UTF-8: invalid byte at offset {offset} ({guess}). "
-            "Convert it to UTF-8, or pass tokens=bytes to train on the raw bytes"
-        )
+        self.is_text = found.is_text
+        super().__init__(f"the text is not UTF-8: invalid byte at offset {offset}; {found.words}")
+
+
+def refuse_at_once(path: Path) -> None:
+    """Raises NotUtf8 for a file that its beginning shows not to be UTF-8 text.
+
+    Some decode as UTF-8 all the same: UTF-16 without a byte-order mark, or an archive of ASCII
+    texts.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+        if kind_of(head) or is_wide_or_escaped(head):
+            raise NotUtf8(_first_invalid(head), explained(file, 0))
+
+
+def refuse_controls(path: Path) -> None:
+    """Raises NotUtf8, at the first control character, for a file that has too many."""
+    with path.open("rb") as file:
+        offset = 0
+        while data := file.read(_BLOCK):
+            if (place := first_control(data)) is not None:
+                raise NotUtf8(offset + place, BINARY_FILE)
+            offset += len(data)
+
+
+def is_text(content: bytes) -> bool:
+    """Whether a whole file can be read as UTF-8 and is a text."""
+    head = content[:HEAD]
+    if kind_of(head) or is_wide_or_escaped(head):
+        return False
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return controls(content) <= BINARY * len(content)
+
+
+def about_markup(path: Path) -> list[str]:
+    """Returns a warning if a text is mostly written for a program, such as a web page."""
+    kind = markup_of(_head(path))
+    return [str(kind)] if kind else []
+
+
+def about_raw_bytes(path: Path) -> list[str]:
+    """Returns a warning if there is something better than to train on a file's raw bytes."""
+    head = _head(path)
+    if kind := kind_of(head):
+        return [f"{kind}. Its raw bytes are close to random, and little can be learned from them"]
+    if name := wide(head):
+        return [
+            f"it looks like {name}, which has 2 or 4 bytes for each letter. Convert it to UTF-8 "
+            f"first: {conversion(name)}"
+        ]
+    return []
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD)
+
+
+def _first_invalid(head: bytes) -> int:
+    try:
+        head.decode()
+        end = len(head)
+    except UnicodeDecodeError as error:
+        end = error.start
+    control = first_control(head[:end])
+    return end if control is None else control
 
 
 class Cleaner:
     """Converts bytes to clean text, block by block; remembers what it changed.
 
-    Strips a byte-order mark, converts CRLF and CR to LF, and applies NFC. The end of a block is
-    held back, from the last position at which the text before does not depend on the text after.
+    Drops byte-order marks at the beginning and before lines, where joined files have them, converts
+    CRLF and CR to LF, and applies NFC. The end of a block is held back, from the last position at
+    which the text before does not depend on the text after.
     """
 
     def __init__(self) -> None:
         self.bom = False
+        self.marks = 0
         self.crlf = 0
         self.cr = 0
         self.lf = 0
         self.nfc = False
+        self._begins_line = True
 
     def blocks(self, path: Path) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")("strict")
@@ -63,22 +145,20 @@ class Cleaner:
                     text = decoder.decode(data, final=not data)
                 except UnicodeDecodeError as error:
                     at = offset - pending + error.start
-                    raise NotUtf8(at, guess_encoding(path, at)) from None
+                    raise NotUtf8(at, explained(file, at)) from None
                 offset += len(data)
                 if first and text:
                     first = False
-                    if text.startswith("\ufeff"):
+                    if text.startswith(BYTE_ORDER_MARK):
                         self.bom = True
                         text = text[1:]
                 text = held + text
-                if not data:
-                    if text:
-                        yield self._clean(text)
-                    return
-                cut = _safe_cut(text)
+                cut = _safe_cut(text) if data else len(text)
                 held = text[cut:]
-                if cut:
-                    yield self._clean(text[:cut])
+                if clean := self._clean(text[:cut]):
+                    yield clean
+                if not data:
+                    return
 
     def _clean(self, text: str) -> str:
         if "\r" in text:
@@ -89,9 +169,19 @@ class Cleaner:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         else:
             self.lf += text.count("\n")
+        if BYTE_ORDER_MARK in text:
+            text = self._without_marks(text)
+        if text:
+            self._begins_line = text[-1] == "\n"
         composed = compose(text)
         self.nfc = self.nfc or composed != text
         return composed
+
+    def _without_marks(self, text: str) -> str:
+        before = "\n" if self._begins_line else " "
+        rest = _MARKED.sub("", before + text)[1:]
+        self.marks += len(text) - len(rest)
+        return rest
 
     def line_ends(self) -> Literal["lf", "crlf", "cr", "mixed", "none"]:
         kinds: list[Literal["lf", "crlf", "cr"]] = []
@@ -107,6 +197,8 @@ class Cleaner:
         changes = []
         if self.bom:
             changes.append("byte-order mark stripped")
+        if self.marks:
+            changes.append(f"{self.marks} byte-order marks at the beginning of lines dropped")
         if self.crlf:
             changes.append(f"{self.crlf} CRLF line ends converted to LF")
         if self.cr:
@@ -145,26 +237,6 @@ def _safe_cut(text: str) -> int:
 
 def _separates(character: str) -> bool:
     return unicodedata.category(character)[0] != "M" and not _JOINING.match(character)
-
-
-def guess_encoding(path: Path, offset: int) -> str:
-    """Describes what the bytes around an offset seem to be."""
-    with path.open("rb") as file:
-        head = file.read(4096)
-        file.seek(max(0, offset - 2048))
-        near = file.read(4096)
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "it starts like UTF-16"
-    if head.count(0) > len(head) // 3:
-        return "it looks like UTF-16 without a byte-order mark, or a binary file"
-    control = sum(b < 9 or 13 < b < 32 for b in head + near)
-    if control * 20 > len(head) + len(near):
-        return "it looks like a binary file"
-    if any(b >= 0x80 for b in near[: min(offset, 2048)]):
-        return "the text before it is UTF-8: the file seems damaged or cut off there"
-    if any(0x80 <= b < 0xA0 for b in near):
-        return "it looks like Windows-1252"
-    return "it looks like Latin-1"
 
 
 def blocks(path: Path, tokens: Tokens, cleaner: Cleaner) -> Iterator[str | bytes]:

@@ -14,8 +14,18 @@ import numpy as np
 
 from models.arrays import AnyIds
 from models.config import MAX_VOCABULARY
-from models.text.cleaning import MIN_CHARACTERS, Cleaner, CorpusError, blocks, symbols
-from models.text.doctor import Examination, RareSymbol
+from models.text.cleaning import (
+    MIN_CHARACTERS,
+    Cleaner,
+    CorpusError,
+    about_markup,
+    about_raw_bytes,
+    blocks,
+    refuse_at_once,
+    refuse_controls,
+    symbols,
+)
+from models.text.doctor import Examination, InvisibleSymbol, RareSymbol
 from models.text.vocab import Tokens, Vocabulary
 
 
@@ -24,6 +34,7 @@ class ScanReport:
     """The results of scanning a corpus. ``characters`` counts bytes if ``tokens`` is bytes.
 
     ``rare`` are the symbols seen fewer than ``RARE`` times, rarest first, at most ``MAX_RARE``.
+    ``invisible`` are those that nobody sees in the text, most frequent first.
     ``duplicate_line_share`` is the share of lines that occur earlier in the text, not counting
     empty ones; None without lines. ``preset`` is the one that suits the text.
     """
@@ -38,6 +49,7 @@ class ScanReport:
     normalised: list[str] = field(default_factory=list)
     rare: list[RareSymbol] = field(default_factory=list)
     unprintable: list[str] = field(default_factory=list)
+    invisible: list[InvisibleSymbol] = field(default_factory=list)
     duplicate_line_share: float | None = None
     preset: str = "auto"
     warnings: list[str] = field(default_factory=list)
@@ -59,10 +71,14 @@ def scan(path: Path, tokens: Tokens = "characters") -> Scan:
     size = path.stat().st_size
     if size == 0:
         raise CorpusError(f"the text is empty: send at least {MIN_CHARACTERS} characters")
+    if tokens == "characters":
+        refuse_at_once(path)
     cleaner = Cleaner()
     found = Examination(tokens)
     for block in blocks(path, tokens, cleaner):
         found.read(symbols(block), block)
+    if found.is_binary:
+        refuse_controls(path)
     present, total = found.present, found.total
     unit = "bytes" if tokens == "bytes" else "characters"
     if total < MIN_CHARACTERS:
@@ -92,9 +108,14 @@ def scan(path: Path, tokens: Tokens = "characters") -> Scan:
         normalised=cleaner.normalised(),
         rare=found.rare(vocabulary),
         unprintable=found.unprintable(),
+        invisible=found.invisible(),
         duplicate_line_share=duplicates,
         preset="names" if found.is_list else "auto",
-        warnings=found.warnings(duplicates),
+        warnings=[
+            *(about_raw_bytes(path) if tokens == "bytes" else []),
+            *about_markup(path),
+            *found.warnings(duplicates),
+        ],
     )
     return Scan(report, vocabulary)
 

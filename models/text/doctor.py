@@ -6,12 +6,15 @@ Knows symbols, lines and wording; no file and no network.
 import re
 import unicodedata
 import zlib
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+# Not typing's: before Python 3.12 pydantic, which checks saved reports, takes no other.
+from typing_extensions import TypedDict
+
 from models.arrays import AnyInts
+from models.text.kinds import BINARY
 from models.text.vocab import Tokens, Vocabulary, name_character
 
 RARE = 10
@@ -32,6 +35,21 @@ MANY_SYMBOLS = 400
 DUPLICATES = 0.5
 """Share of repeated lines from which the training part gives away the held-out part."""
 
+MAX_INVISIBLE = 20
+
+_UNNAMED = {
+    0x00: "NULL",
+    0x07: "BELL",
+    0x08: "BACKSPACE",
+    0x0B: "VERTICAL TAB",
+    0x0C: "FORM FEED",
+    0x1A: "SUBSTITUTE",
+    0x1B: "ESCAPE",
+    0x7F: "DELETE",
+    0x85: "NEXT LINE",
+}
+"""Control characters have no names of their own in Unicode, only aliases."""
+
 _CENSUS = 1 << 17
 _PENDING = 1 << 18
 
@@ -47,6 +65,12 @@ class RareSymbol(TypedDict):
     count: int
 
 
+class InvisibleSymbol(RareSymbol):
+    """A character that nobody sees; ``name`` is Unicode's, with its code point."""
+
+    name: str
+
+
 def is_list(symbols: AnyInts, newline: int) -> bool:
     """Whether a text is a list, for example of names, judging by its first 2²⁰ symbols."""
     ends = np.flatnonzero(symbols[: 1 << 20] == newline)
@@ -54,6 +78,16 @@ def is_list(symbols: AnyInts, newline: int) -> bool:
         return False
     lengths = np.diff(ends, prepend=-1) - 1
     return bool(np.quantile(lengths, 0.99) < LIST_LINE)
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Co", "Zs", "Zl", "Zp")
+
+
+def _named(point: int) -> str:
+    """Returns a code point with its name in Unicode, as in ``U+200B ZERO WIDTH SPACE``."""
+    name = unicodedata.name(chr(point), "") or _UNNAMED.get(point, "")
+    return f"U+{point:04X} {name}".rstrip()
 
 
 class LineCensus:
@@ -176,6 +210,34 @@ class Examination:
             if c not in "\n\t" and unicodedata.category(c) in ("Cc", "Co")
         ]
 
+    def invisible(self) -> list[InvisibleSymbol]:
+        """Returns characters that nobody sees, the most frequent first; none for bytes.
+
+        Those are control and format characters, private ones, and spaces and line ends that only
+        look like the usual ones. The ideographic space is usual in its scripts.
+        """
+        if self.tokens == "bytes":
+            return []
+        odd = [
+            point
+            for point in self.present.tolist()
+            if chr(point) not in "\n\t \u3000" and _is_invisible(chr(point))
+        ]
+        odd.sort(key=lambda point: -self.counts[point])
+        return [
+            {"char": chr(p), "name": _named(p), "count": int(self.counts[p])}
+            for p in odd[:MAX_INVISIBLE]
+        ]
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether so many characters are control characters that it is not a text."""
+        if self.tokens == "bytes":
+            return False
+        controls = self.counts[:0x20].sum() + self.counts[0x7F:0xA0].sum()
+        usual = self.counts[[ord(c) for c in "\b\t\n\v\f\r\x1b\x85"]].sum()
+        return bool(controls - usual > BINARY * self.total)
+
     def warnings(self, duplicate_line_share: float | None) -> list[str]:
         """Returns warnings for people, the most serious first."""
         found = [*self._about_encoding(), *self._about_symbols(), *self._about_size()]
@@ -189,11 +251,6 @@ class Examination:
 
     def _about_encoding(self) -> list[str]:
         found = []
-        if self.counts[0] * 5 > self.total:
-            found.append(
-                "every other character is U+0000: this is UTF-16 or a binary file, not UTF-8. "
-                "Convert it to UTF-8 first (iconv -f UTF-16LE -t UTF-8)"
-            )
         if self._garbled >= 5:
             found.append(
                 f'{self._garbled:,} places look like "Ã©" or "â€™": UTF-8 that was read as Latin-1 '
@@ -208,9 +265,13 @@ class Examination:
 
     def _about_symbols(self) -> list[str]:
         found = []
-        names = self.unprintable()
-        if names:
-            found.append("it contains control characters: " + ", ".join(names[:10]))
+        if seen := self.invisible():
+            named = ", ".join(f"{one['name']} ({one['count']:,}×)" for one in seen[:10])
+            more = f" and {len(seen) - 10} more" if len(seen) > 10 else ""
+            found.append(
+                f"it contains characters that nobody sees: {named}{more}. Remove them, or replace "
+                "them by plain spaces, unless they are intentional"
+            )
         if self.tokens == "bytes":
             return found
         distinct = len(self.present)
@@ -237,8 +298,9 @@ class Examination:
         total = self.total
         if total >= FEW_CHARACTERS:
             return []
+        unit = "bytes" if self.tokens == "bytes" else "characters"
         return [
-            f"{total:,} characters are few: a network needs about 100,000 to learn to spell. A "
+            f"{total:,} {unit} are few: a network needs about 100,000 to learn to spell. A "
             f"twentieth, {max(2, round(total / 20)):,}, is held out, and a loss on fewer than "
-            f"{HELD_OUT:,} characters says little"
+            f"{HELD_OUT:,} {unit} says little"
         ]

@@ -29,6 +29,7 @@ from models.errors import (
 )
 from models.files import CheckpointError
 from models.text.cleaning import CorpusError, NotUtf8
+from models.text.encodings import Explanation
 from models.text.vocab import UnknownCharacters
 from tests.serving import TEXT, problem, serve
 from worker.corpora import CorpusInUse, CorpusStore, UnknownCorpus, Upload
@@ -51,7 +52,12 @@ ERRORS: list[tuple[CharloomError, int, str, str]] = [
     (Ended("the job has ended already"), 409, "job_ended", "ended already"),
     (NotEnded("cancel it first"), 409, "job_not_ended", "cancel it first"),
     (CorpusError("the text is empty"), 422, "invalid_corpus", "the text is empty"),
-    (NotUtf8(2, "Latin-1"), 422, "not_utf8", "the text is not UTF-8"),
+    (
+        NotUtf8(2, Explanation("it looks like KOI8-R", True)),
+        422,
+        "not_utf8",
+        "the text is not UTF-8",
+    ),
     (UnknownCharacters(["é"]), 422, "unknown_characters", "'é'"),
     (TooManyStreams(7), 429, "too_many_streams", "writing 7 texts for this IP address"),
     (ServerFull(7), 503, "server_full", "writing 7 texts"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,6 +154,20 @@ def test_a_running_job_is_told_to_stop(client: httpx2.Client, job: Job) -> None:
         assert response.json()["status"] == "cancelling"
         assert job.cancel_requested()
         assert client.post(f"/jobs/{job.id}/cancel").status_code == 202
+
+
+def test_a_job_that_was_just_deleted_cannot_be_cancelled(
+    client: httpx2.Client, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted after it was looked up."""
+    cancel = Job.request_cancel
+
+    def late(self: Job) -> JobEvent | None:
+        shutil.rmtree(self.directory)
+        return cancel(self)
+
+    monkeypatch.setattr(Job, "request_cancel", late)
+    problem(client.post(f"/jobs/{job.id}/cancel"), 404, "unknown_job")
 
 
 # Resuming

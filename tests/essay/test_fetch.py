@@ -248,7 +248,7 @@ def test_a_text_out_of_sources(keeper: Keeper, tmp_path: Path) -> None:
         opened.addfile(link)
     keeper.content = lzma.compress(raw.getvalue())
     public = replace(corpus(keeper), kind="tar", members=("linux/kernel/*.c", "linux/kernel/*.h"))
-    assert "files packed: 2; skipped, since not UTF-8: 1" in get(public, tmp_path / "text")
+    assert "files packed: 2; skipped, since not UTF-8: 1 (" in get(public, tmp_path / "text")
     found = (tmp_path / "text").read_text()
     assert sorted(re.findall(r"int \w;\n\n", found)) == ["int a;\n\n", "int b;\n\n"]
     assert len(found) == 16
@@ -264,7 +264,7 @@ def test_a_text_out_of_sources(keeper: Keeper, tmp_path: Path) -> None:
 def test_a_pack_is_all_files_in_an_order_of_its_own() -> None:
     files = [(f"{n:02}", f"file {n}\n".encode()) for n in range(20)]
     packed = pack([*files, ("x", b"\xff\xfe"), ("y", b"  \n")])
-    assert (packed.files, packed.skipped) == (20, 1)
+    assert (packed.files, packed.skipped) == (20, ["x"])
     texts = packed.text.decode().split("\n\n")[:-1]
     in_order = [f"file {n}" for n in range(20)]
     assert sorted(texts) == sorted(in_order) and texts != in_order
@@ -283,3 +283,52 @@ def test_files_are_found_below_a_directory(tmp_path: Path) -> None:
     assert pack_files(["src", "*.c"], tmp_path).files == 4
     with pytest.raises(UserError, match="no text file matches"):
         pack_files(["*.rs"], tmp_path)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Two files and links: to the parent, out of the folder, to a folder in it, to a file in it."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret.c").write_text("outside")
+    top = tmp_path / "top"
+    (top / "src").mkdir(parents=True)
+    (top / "src" / "a.c").write_text("int a;")
+    (top / "b.c").write_text("int b;")
+    (top / "src" / "up").symlink_to(top)
+    (top / "src" / "round").symlink_to(".")
+    (top / "out").symlink_to(tmp_path / "outside")
+    (top / "again").symlink_to("src")
+    (top / "file.c").symlink_to("b.c")
+    (top / "secret.c").symlink_to(tmp_path / "outside" / "secret.c")
+    (top / "nowhere").symlink_to("nothing")
+    (top / "itself.c").symlink_to("itself.c")
+    return top
+
+
+@pytest.mark.parametrize("pattern", [".", "**/*.c", "**/**/*.c", "*", "*/*.c", "**", "*/**/*.c"])
+def test_links_are_not_followed(pattern: str, tree: Path) -> None:
+    packed = pack_files([pattern, "."], tree)
+    assert sorted(packed.text.split(b"\n\n")[:-1]) == [b"int a;", b"int b;"]
+    inside = [pattern] if pattern != "*" else ["*", "src/*"]
+    wanted = [b"int a;"] if pattern in ("*/*.c", "*/**/*.c") else [b"int a;", b"int b;"]
+    assert sorted(pack_files(inside, tree).text.split(b"\n\n")[:-1]) == wanted
+
+
+def test_a_link_that_is_named_is_followed(tree: Path) -> None:
+    assert pack_files(["again"], tree).text == b"int a;\n\n"
+    assert pack_files(["out/*.c"], tree).text == b"outside\n\n"
+    assert pack_files([str(tree / "file.c")], tree).text == b"int b;\n\n"
+
+
+def test_a_pack_has_no_byte_order_marks_and_no_binary_files() -> None:
+    files = [
+        ("a.c", "\ufeffint a;\n".encode()),
+        ("b.c", "\ufeffint b;\n".encode()),
+        ("wide.txt", "int c;\n".encode("utf-16-le") * 9),
+        ("image.bmp", b"BM" + bytes(200)),
+        ("list.tar", b"a".ljust(257, b"\0") + b"ustar\0" + bytes(200)),
+        *((f"{n}.o", bytes(100)) for n in range(4)),
+    ]
+    packed = pack(files)
+    assert sorted(packed.text.split(b"\n\n")[:-1]) == [b"int a;", b"int b;"]
+    assert str(packed).endswith("UTF-8: 7 (0.o, 1.o, 2.o, 3.o, image.bmp and 2 more)")

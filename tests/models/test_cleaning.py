@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from models.text import cleaning
-from models.text.cleaning import NotUtf8
+from models.text.cleaning import CorpusError, NotUtf8
 from models.text.corpus import encode, id_type, scan
-
-PROSE = "It was the best of times,\nit was the worst of times.\n" * 4
+from models.text.kinds import BINARY
+from models.text.vocab import Vocabulary
 
 
 @pytest.fixture
@@ -21,8 +21,9 @@ def path(tmp_path: Path) -> Path:
 
 def cleaned(data: bytes) -> str:
     """The whole at once, as the documentation says it."""
-    text = data.decode().removeprefix("\ufeff")
-    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = data.decode().replace("\r\n", "\n").replace("\r", "\n")
+    lines = (line.lstrip("\ufeff") for line in text.split("\n"))
+    return unicodedata.normalize("NFC", "\n".join(lines))
 
 
 def read_back(path: Path) -> str:
@@ -48,8 +49,9 @@ MARKS = "e\u0301\u0323o\u0308\u0327é\u09c7\u09be\u0b47\u0b3e"
         MARKS,
         MARKS + "\r\n",
         "가\u11a8\u0301😀\r\n",
+        "\ufeff\r\na",
     ],
-    ids=["line ends", "lines", "words", "jamo", "jamo lines", "marks", "mark lines", "all"],
+    ids=["line ends", "lines", "words", "jamo", "jamo lines", "marks", "mark lines", "all", "BOMs"],
 )
 def test_blocks_are_read_as_the_whole(
     alphabet: str, path: Path, monkeypatch: pytest.MonkeyPatch
@@ -116,29 +118,10 @@ def test_the_first_bad_byte_is_named_wherever_a_block_ends(
     path.write_bytes(data)
     for block in range(1, len(data) + 2):
         monkeypatch.setattr(cleaning, "_BLOCK", block)
-        with pytest.raises(NotUtf8, match=f"offset {plain.value.start} ") as refusal:
+        with pytest.raises(NotUtf8, match=f"offset {plain.value.start};") as refusal:
             scan(path)
         assert refusal.value.offset == plain.value.start
         assert "tokens=bytes" in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    ("data", "guess"),
-    [
-        (PROSE.encode("utf-16"), "starts like UTF-16"),
-        (b"\xfe\xff" + PROSE.encode("utf-16-be"), "starts like UTF-16"),
-        ((PROSE + "é").encode("utf-16-le"), "UTF-16 without a byte-order mark"),
-        ((PROSE + "Crème brûlée").encode("latin-1"), "looks like Latin-1"),
-        ((PROSE + "“Crème”").encode("cp1252"), "looks like Windows-1252"),
-        (bytes(range(256)) * 4, "binary file"),
-        ((PROSE + "“Crème”").encode()[:-1], "damaged or cut off"),
-    ],
-    ids=["UTF-16", "UTF-16-BE", "no mark", "Latin-1", "Windows-1252", "binary", "cut off"],
-)
-def test_the_encoding_is_guessed(data: bytes, guess: str, path: Path) -> None:
-    path.write_bytes(data)
-    with pytest.raises(NotUtf8, match=guess):
-        scan(path)
 
 
 def test_the_whole_at_once_is_the_blocks(path: Path) -> None:
@@ -157,3 +140,39 @@ def test_what_was_changed_is_remembered(path: Path) -> None:
         "1 CRLF line ends converted to LF",
         "1 CR line ends converted to LF",
     ]
+
+
+def test_joined_files_lose_their_byte_order_marks(path: Path) -> None:
+    path.write_bytes("\ufeffone\r\n\ufefftwo\n\ufeff\ufeffthree\ufeffand four\n".encode())
+    cleaner = cleaning.Cleaner()
+    assert "".join(cleaner.blocks(path)) == "one\ntwo\nthree\ufeffand four\n"
+    assert cleaner.normalised()[:2] == [
+        "byte-order mark stripped",
+        "3 byte-order marks at the beginning of lines dropped",
+    ]
+
+
+def test_a_text_of_marks_has_no_characters(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleaning, "_BLOCK", 3)
+    path.write_bytes(("\ufeff" * 500).encode())
+    assert list(cleaning.Cleaner().blocks(path)) == []
+    with pytest.raises(CorpusError, match="has 0 characters"):
+        scan(path)
+
+
+@pytest.mark.parametrize("share", [0.08, 0.12])
+def test_too_many_control_characters_are_no_text(share: float, path: Path) -> None:
+    """Also far from the beginning: by then it was read as UTF-8."""
+    text = "a line of a text, and so on\n" * 4000
+    path.write_bytes(text.encode() + b"\x01" * int(len(text) * share))
+    if share > BINARY:
+        with pytest.raises(NotUtf8, match=f"offset {len(text)};.*binary file") as refusal:
+            scan(path)
+        assert not refusal.value.is_text
+    else:
+        assert "U+0001 (8,960×)" in scan(path).report.warnings[0]
+
+
+def test_primes_are_read_as_the_corpus_is() -> None:
+    vocabulary = Vocabulary("characters", [0x0A, *range(0x20, 0x7F), 0xE9])
+    assert vocabulary.as_read("\ufeffcafe\u0301\r\n\ufeffand") == "café\nand"

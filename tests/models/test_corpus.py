@@ -30,6 +30,7 @@ def test_a_report_says_what_was_cleaned(path: Path) -> None:
     found = report(path, b"\xef\xbb\xbfone\r\ntwo\rthree\ncafe\xcc\x81\n" * 20)
     assert found.normalised == [
         "byte-order mark stripped",
+        "19 byte-order marks at the beginning of lines dropped",
         "20 CRLF line ends converted to LF",
         "20 CR line ends converted to LF",
         "Unicode normalised (NFC)",

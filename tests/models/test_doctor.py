@@ -111,13 +111,45 @@ def test_rare_symbols_are_told_of_up_to_a_hundred() -> None:
 def test_control_characters_are_named() -> None:
     assert examined("a\t\n\0\x1b\ue000").unprintable() == ["U+0000", "U+001B", "U+E000"]
     assert examined(bytes(range(256)), tokens="bytes").unprintable() == []
-    assert "U+001B" in warnings(PROSE + "\x1b" * 20)[0]
+    assert "U+001B ESCAPE (20×)" in warnings(PROSE + "\x1b" * 20)[0]
+
+
+@pytest.mark.parametrize(
+    ("character", "name"),
+    [
+        ("\ufeff", "U+FEFF ZERO WIDTH NO-BREAK SPACE"),
+        ("\u200b", "U+200B ZERO WIDTH SPACE"),
+        ("\u00ad", "U+00AD SOFT HYPHEN"),
+        ("\u200e", "U+200E LEFT-TO-RIGHT MARK"),
+        ("\u202e", "U+202E RIGHT-TO-LEFT OVERRIDE"),
+        ("\u2060", "U+2060 WORD JOINER"),
+        ("\u00a0", "U+00A0 NO-BREAK SPACE"),
+        ("\u2009", "U+2009 THIN SPACE"),
+        ("\u2028", "U+2028 LINE SEPARATOR"),
+        ("\u0000", "U+0000 NULL"),
+        ("\u0085", "U+0085 NEXT LINE"),
+        ("\u009d", "U+009D"),
+        ("\ue000", "U+E000"),
+        ("\U000e0041", "U+E0041 TAG LATIN CAPITAL LETTER A"),
+    ],
+)
+def test_what_nobody_sees_is_named_and_counted(character: str, name: str) -> None:
+    text = PROSE + f"in{character}visible\n" * 12
+    assert examined(text).invisible() == [{"char": character, "name": name, "count": 12}]
+    assert f"that nobody sees: {name} (12×)" in warnings(text)[0]
+    assert examined(text.encode(), tokens="bytes").invisible() == []
+
+
+def test_what_nobody_sees_is_told_the_most_frequent_first() -> None:
+    text = PROSE + "".join(chr(0x2000 + n) * (30 - n) for n in range(11)) + "\u3000日本"
+    found = examined(text).invisible()
+    assert [one["count"] for one in found] == list(range(30, 19, -1))
+    assert "U+2009 THIN SPACE (21×) and 1 more. Remove" in warnings(text)[0]
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (PROSE.replace("", "\0"), "UTF-16 or a binary file"),
         (PROSE + "cafÃ© " * 5, '5 places look like "Ã©"'),
         (PROSE + "itâ\u20ac\u2122s " * 5, '5 places look like "Ã©"'),
         (PROSE + "\ufffd" * 20, "20 characters are U+FFFD"),
@@ -126,7 +158,7 @@ def test_control_characters_are_named() -> None:
         (PROSE + "".join(map(chr, range(0x4E00, 0x5000))) * 10, "Chinese, Japanese and Korean"),
         (PROSE + "".join(map(chr, range(0x400, 0x600))) * 10, "read with the wrong encoding"),
     ],
-    ids=["UTF-16", "Ã©", "â€™", "lost", "repeats", "few", "ideographs", "many"],
+    ids=["Ã©", "â€™", "lost", "repeats", "few", "ideographs", "many"],
 )
 def test_what_is_odd_is_told(text: str, words: str) -> None:
     assert any(words in warning for warning in warnings(text)), warnings(text)

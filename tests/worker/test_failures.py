@@ -64,7 +64,7 @@ def test_a_process_died_of_something(code: str, title: str, words: str) -> None:
 def test_a_death_by_an_error_quotes_it() -> None:
     death = Death.by_error(ModuleNotFoundError("No module named 'torch'"))
     assert death.title == "Training cannot start"
-    assert "It said last: ModuleNotFoundError: No module named 'torch'" in death.sentence
+    assert "It said last: “ModuleNotFoundError: No module named 'torch'”." in death.sentence
     assert Death.by_error(MemoryError()).title == "Not enough memory"
     missing = FileNotFoundError(errno.ENOENT, "No such file or directory", "/opt/python")
     death = Death.by_spawning(missing)

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import pytest
 import redis
 
+from tests.serving import eventually
 from tests.support import MakeJob, StartWorker, all_events, start_elsewhere
 from worker import reconciler
 from worker.events import ErrorText
+from worker.job_files import Running
 from worker.jobs import Job, JobStore
 from worker.queue import NAME, Queue
 from worker.reconciler import Reconciler
@@ -124,3 +126,57 @@ def test_a_worker_starts_with_what_the_queue_has_lost(
     job = make_job()
     start_worker()
     assert all_events(queue, job)[-1].data["status"] == "finished"
+
+
+def test_a_job_that_cannot_be_read_is_in_nobodys_way(
+    queue: Queue, store: JobStore, make_job: MakeJob, start_worker: StartWorker
+) -> None:
+    for number, spec in enumerate((None, "a directory", "[]", "")):
+        damaged = store.root / (str(number) * 22)
+        damaged.mkdir()
+        if spec == "a directory":
+            (damaged / "spec.json").mkdir()
+        elif spec is not None:
+            (damaged / "spec.json").write_text(spec)
+        queue.enqueue(damaged.name)
+    (store.root / ("8" * 22)).write_text("not a directory")
+    for number in (8, 9):
+        queue.enqueue(str(number) * 22)
+    job = make_job()
+    worker = start_worker()
+    assert all_events(queue, job)[-1].data["status"] == "finished"
+    eventually(lambda: queue.waiting() == [], 60)
+    assert "Traceback" not in worker.said()
+    assert worker.process.poll() is None
+
+
+def test_a_job_that_fails_to_be_put_back_fails_alone(
+    queue: Queue,
+    store: JobStore,
+    job: Job,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    other, _ = store.create("other", "c" * 64, {}, None)
+    running = Job.running
+
+    def fails(self: Job) -> Running:
+        if self.id == job.id:
+            raise OSError("cannot be read")
+        return running(self)
+
+    monkeypatch.setattr(Job, "running", fails)
+    ours = Reconciler(queue, store)
+    assert ours.reconcile(0) == [other.id]
+    assert ours.reconcile(0) == []
+    assert caplog.text.count("cannot be queued again") == 1
+
+
+def test_a_cancel_does_not_wait_for_room(queue: Queue, store: JobStore, job: Job) -> None:
+    job.set_running({"paused": {"title": "", "detail": ""}, "needs_bytes": 1 << 60})
+    with job.lock():
+        job.request_cancel()
+    queue.enqueue(job.id)
+    Reconciler(queue, store).reconcile(0)
+    assert job.status() == "cancelled"
+    assert queue.waiting() == []

@@ -33,7 +33,7 @@ def test_the_third_death_in_one_place_is_the_end(job: Job, queue: Queue) -> None
     assert not died(job, queue)
     assert job.status() == "failed"
     assert error_of(job)["detail"] == (
-        "It died, three times in a row before a step was saved. Do that. It said last: of this "
+        "It died, three times in a row before a step was saved. Do that. It said last: “of this”. "
         f"When the cause is removed, resume it with POST /jobs/{job.id}/resume."
     )
     assert len(notices(job.events(), "setback")) == 2

@@ -7,6 +7,7 @@ the process died of: its own exit, a signal, or a system that did not start it. 
 import os
 
 from models.files import is_disk_full
+from models.places import tell_once
 from worker import logs
 from worker.events import EndStatus, ErrorText
 from worker.jobs import Job
@@ -89,4 +90,4 @@ class Aftermath:
             log.warning("job %s: the disk is full", self._job.id)
             tally.wait_for_room(self._job)
         else:
-            log.error("job %s: its record cannot be written: %s", self._job.id, error)
+            tell_once(f"job {self._job.id}: its record cannot be written: {error}")

@@ -38,7 +38,7 @@ class Death:
 
     @property
     def quotation(self) -> str:
-        return f"It said last: {self.said}" if self.said else ""
+        return f"It said last: “{self.said}”." if self.said else ""
 
     @property
     def sentence(self) -> str:

@@ -80,7 +80,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import redis
@@ -94,6 +94,7 @@ from rq.job import Job as RQJob
 from rq.utils import import_attribute, now
 
 from models.errors import CharloomError, Invalid
+from models.places import tell_once
 from worker import logs
 from worker.jobs import Job, JobStore, UnknownJob
 from worker.queue import FORMER_FUNCTIONS, FUNCTION, NAME, Queue
@@ -206,21 +207,27 @@ class TrainingWorker(SpawnWorker):
     @contextmanager
     def _taken(self, job_id: str) -> Iterator[Job | None]:
         """A job whose lock is held during the block; None if it is not to be worked on now."""
+        with ExitStack() as held:
+            yield self._take(job_id, held)
+
+    def _take(self, job_id: str, held: ExitStack) -> Job | None:
         try:
             job = self._store.get(job_id)
-            with job.lock_file() as self._lock:
-                if self._lock is None or not is_due(job):
-                    self._charloom.put_aside(job_id)
-                    yield None
-                elif job.result() is not None:
-                    self._charloom.forget(job_id)
-                    yield None
-                else:
-                    yield job
+            self._lock = held.enter_context(job.lock_file())
+            if self._lock is not None and is_due(job):
+                if job.result() is None:
+                    return job
+                self._charloom.forget(job_id)
+            else:
+                self._charloom.put_aside(job_id)
         except UnknownJob:
             log.warning("job %s is not on this disk", job_id)
             self._charloom.forget(job_id)
-            yield None
+        except (CharloomError, OSError, ValueError) as error:
+            # The reconciler brings it back, in case that it can be read then.
+            tell_once(f"job {job_id} cannot be taken: {error}")
+            self._charloom.put_aside(job_id)
+        return None
 
     def _work_on(self, ours: Job, job: RQJob, queue: RQQueue) -> None:
         log.info("job %s: taken", job.id)
