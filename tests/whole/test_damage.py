@@ -406,3 +406,12 @@ def _leave_strays(data: Path) -> None:
 
 def _archive(client: httpx2.Client) -> bytes:
     return client.get("/models/people/download").raise_for_status().content
+
+
+def test_only_a_trainer_maps_files_into_memory() -> None:
+    """Where a mapped file is truncated, the process dies: a trainer is counted and starts again."""
+    sources = [path for room in ("app", "worker", "models") for path in (ROOT / room).rglob("*.py")]
+    mapping = {path for path in sources if re.search(r"\bmmap\b|memmap\(", path.read_text())}
+    assert mapping == {ROOT / "models" / "text" / "corpus.py"}
+    opening = {path for path in sources if "corpora.open(" in path.read_text()}
+    assert opening == {ROOT / "worker" / "trainer" / "plan.py"}
