@@ -1,7 +1,7 @@
 """What tests of uploads share: forms by hand, names that no other test has, and what is on disk."""
 
-from itertools import count
 import os
+from itertools import count
 from pathlib import Path
 
 import httpx2
