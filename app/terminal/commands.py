@@ -86,7 +86,7 @@ def names(client: Client, fields: Mapping[str, Any]) -> None:
         raise UserError(f"the list ends early: {error}" if found else str(error)) from None
     asked = int(fields.get("count", 10))
     if found < asked:
-        tell(f"found {found} of {asked}; there seem to be no more like these")
+        tell(f"found {found} of {asked}: more like these are rare, or there are none")
 
 
 def models(client: Client, only: str | None = None) -> None:
