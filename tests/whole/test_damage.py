@@ -228,7 +228,8 @@ def _check_shared(client: httpx2.Client) -> None:
         assert client.get(url).status_code == 200, url
     begun = client.post("/train?model=new", content=TEXT, headers={"Idempotency-Key": "new"})
     assert begun.status_code == 202, begun.text
-    assert client.post(f"/jobs/{begun.json()['id']}/cancel").status_code == 202
+    # The second time, where the key is still known, the job has been cancelled.
+    assert client.post(f"/jobs/{begun.json()['id']}/cancel").status_code in (202, 409)
 
 
 def _check_sound(client: httpx2.Client) -> None:
@@ -331,7 +332,8 @@ def test_a_damaged_corpus_hides_no_other_and_is_mended_or_deleted(data: Path, ev
         for corpus_id, (case, text) in damaged.items():
             shown = client.get(f"/corpora/{corpus_id}")
             part, _, name = case.partition(" ")
-            assert shown.status_code == (404 if part == "." else 200), case
+            is_gone = part == "." and name != "unreadable"
+            assert shown.status_code == (404 if is_gone else 200), case
             if part == "original" and name not in ("flipped", "zeros"):
                 assert shown.json()["damaged"], case
                 refused = client.post("/train", json={"model": "refused", "corpus_id": corpus_id})
