@@ -119,6 +119,9 @@ class Connection(H11Protocol):
     _deadline: asyncio.TimerHandle | None = None
     _lingering: asyncio.TimerHandle | None = None
     _discarded = 0
+    _is_chunked = False
+    _fed = b""
+    """The last piece that h11 got, and a few bytes before it."""
 
     def __init__(
         self,
@@ -216,14 +219,20 @@ class Connection(H11Protocol):
         if event is h11.NEED_DATA:
             if not self._unread:
                 return False
-            self.conn.receive_data(bytes(self._unread[:PIECE]))
+            piece = bytes(self._unread[:PIECE])
             del self._unread[:PIECE]
+            self._fed = self._fed[-len(heads.END) :] + piece
+            self.conn.receive_data(piece)
         elif isinstance(event, h11.Data):
             self.cycle.body += event.data
             self.cycle.message_event.set()
         elif isinstance(event, h11.EndOfMessage):
+            rest = self.conn.trailing_data[0]
+            if self._is_chunked and not self._fed.removesuffix(rest).endswith(heads.END):
+                # h11 lets chunks end with bare line feeds, where a proxy may see more of them.
+                raise heads.malformed(_WORDS[400])
             # What follows is the next request.
-            self._unread[:0] = self.conn.trailing_data[0]
+            self._unread[:0] = rest
             self.cycle.more_body = False
             self.cycle.message_event.set()
         return True
@@ -248,6 +257,8 @@ class Connection(H11Protocol):
         # Set by the caller of h11's callback in uvicorn too: a pipelined request finds it armed.
         self._unset_keepalive_if_required()
         self.headers = [(name.lower(), value) for name, value in request.headers]
+        self._is_chunked = any(name == b"transfer-encoding" for name, _ in self.headers)
+        self._fed = b""
         target = heads.resolved(request.target, self.headers)
         raw_path, _, query = target.partition(b"?")
         self.scope = HTTPScope(
@@ -356,7 +367,8 @@ class Connection(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if not self._is_busy() or not self.cycle.response_started:
-            self.transport.write(_written(problem, self.client))
+            answer = _written(problem, self.client, self.server_state.default_headers)
+            self.transport.write(answer)
         self.leave()
 
 
@@ -366,9 +378,11 @@ _WORDS = {
 }
 
 
-def _written(problem: Problem, client: tuple[str, int] | None) -> bytes:
+def _written(
+    problem: Problem, client: tuple[str, int] | None, headers: list[tuple[bytes, bytes]]
+) -> bytes:
     response = refused(problem, client)
     response.headers["Connection"] = "close"
     lines = [f"HTTP/1.1 {problem.status_code} {problem.title}".encode()]
-    lines += [name + b": " + value for name, value in response.raw_headers]
+    lines += [name + b": " + value for name, value in (*headers, *response.raw_headers)]
     return b"\r\n".join([*lines, b"", bytes(response.body)])

@@ -123,6 +123,8 @@ SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n1\r\nxy\r\n0\r\n\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n1\nx\n0\n\n\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n1;\nx\r\nx\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\n",
+        b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: y\n\n",
     ],
 )
 def test_a_request_that_hides_another_is_the_last_of_its_connection(
@@ -186,6 +188,9 @@ def test_a_body_that_comes_with_the_next_request(client: httpx2.Client) -> None:
     head = b"POST /corpora HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     last = b"GET /corpora HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     answer = exchanged(client, head + chunks + last)
+    assert answer.startswith(b"HTTP/1.1 201") and answer.count(b"HTTP/1.1 200") == 1
+    trailers = chunks.removesuffix(b"\r\n") + b"X: y\r\n\r\n"
+    answer = exchanged(client, head + trailers + last)
     assert answer.startswith(b"HTTP/1.1 201") and answer.count(b"HTTP/1.1 200") == 1
 
 

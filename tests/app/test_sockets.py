@@ -2,11 +2,18 @@
 
 import errno
 import socket
+import threading
+from pathlib import Path
 
+import httpx2
 import pytest
 
+from app.__main__ import Server
+from app.main import create_app
 from app.server import sockets
 from app.server.sockets import SEND_BUFFER, listen, listen_all
+from app.settings import ServerSettings
+from worker.data import DataDirectory
 
 
 def test_a_connection_cannot_hold_much_of_the_kernels_memory() -> None:
@@ -35,6 +42,20 @@ def test_localhost_is_both_loopbacks_on_one_port(host: str, chosen: bool) -> Non
     finally:
         for one in listeners:
             one.close()
+
+
+def test_a_server_answers_on_both(tmp_path: Path) -> None:
+    listeners = listen_all("localhost", 0)
+    port = listeners[0].getsockname()[1]
+    server = Server(create_app(ServerSettings(data=DataDirectory(tmp_path), pretrained=None)))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": listeners})
+    thread.start()
+    try:
+        for host in ("127.0.0.1", "[::1]", "localhost"):
+            assert httpx2.get(f"http://{host}:{port}/models", timeout=20).status_code == 200
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def test_a_host_of_its_own_is_one_socket() -> None:
