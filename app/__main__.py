@@ -19,6 +19,7 @@ from app.routes.services import Services
 from app.server import heads
 from app.server.admission import Acceptor, Admission, most_connections
 from app.server.connection import Connection, Turns
+from app.server.preload import preload
 from app.server.sockets import allow_many_files, listen_all, open_files
 from app.settings import ServerSettings, explained, refusal
 from worker import logs
@@ -100,6 +101,7 @@ def main() -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     allow_many_files()
+    preload()
     try:
         open_data(settings.data.root, log.warning, __version__)
     except DataError as error:
@@ -111,12 +113,9 @@ def main() -> None:
     for listener in listeners:
         log.info("listening on %s port %d", *listener.getsockname()[:2])
     try:
-        server = Server(create_app(settings))
-        server.run(sockets=listeners)
+        Server(create_app(settings)).run(sockets=listeners)
     except KeyboardInterrupt:
         return
-    if not server.started:
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -259,6 +259,9 @@ def jobs(
             "--resume", help="Resume a cancelled, failed or finished job, and show its progress."
         ),
     ] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete an ended or damaged job; its models stay.")
+    ] = False,
     status: Annotated[
         str | None, typer.Option(help="List only jobs with this status, such as running.")
     ] = None,
@@ -267,16 +270,21 @@ def jobs(
     url: Url = None,
     key: AskForKey = False,
 ) -> None:
-    """List jobs, newest first; with the id of a job, show its progress, cancel or resume it."""
-    if (cancel or resume) and not job:
-        raise typer.BadParameter(f"--{'cancel' if cancel else 'resume'} needs the id of a job")
-    if cancel and resume:
-        raise typer.BadParameter("--cancel and --resume exclude each other")
+    """List jobs, newest first; with the id of a job, show, cancel, resume or delete it."""
+    actions = {"--cancel": cancel, "--resume": resume, "--delete": delete}
+    asked = [name for name, is_asked in actions.items() if is_asked]
+    if asked and not job:
+        raise typer.BadParameter(f"{asked[0]} needs the id of a job")
+    if len(asked) > 1:
+        raise typer.BadParameter(f"{' and '.join(asked)} exclude each other")
     # Only a job that is to be resumed needs a worker.
     service = connect.everything if resume else connect.server
     with reported(), service(place(data, url, key)) as reached:
         if not job:
-            job_commands.jobs(reached.client, _given(context, "job", "cancel", "resume"))
+            query = _given(context, "job", "cancel", "resume", "delete")
+            job_commands.jobs(reached.client, query)
+        elif delete:
+            job_commands.delete(reached.client, job)
         elif cancel:
             job_commands.cancel(reached.client, job)
         elif resume:

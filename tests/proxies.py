@@ -55,6 +55,9 @@ BELOW = (
 )
 """Below a path, which is taken off."""
 
+PASSED_ON = BELOW.replace("127.0.0.1:8000/", "127.0.0.1:8000")
+"""Below a path that the server must know."""
+
 PLAIN = "location / { proxy_pass http://127.0.0.1:8000; }"
 """What people write who have read nothing."""
 

@@ -5,7 +5,7 @@ A corpus is a directory ``<root>/<sha256 of the bytes as sent>/``:
     original             the bytes as sent
     <tokens>.json        the report of a scan and the vocabulary, per kind of token
     <tokens>.ids         the encoded ids, made by the worker when first trained on
-    <tokens>.sha256      the digests of their vocabulary and of the ids, checked before training
+    <tokens>.sha256      of these and of their vocabulary
     report.json          the report for clients, made when first asked for
 
 All but the original is made anew where it is damaged. A damaged original is told by its sha256, and
@@ -106,6 +106,15 @@ class UnknownCorpus(NotFound):
     code = "unknown_corpus"
 
 
+class CorpusDamaged(Damaged):
+    """The text is not the one that the corpus's id stands for."""
+
+    code = "damaged_corpus"
+
+    def __init__(self) -> None:
+        super().__init__("the text is damaged on the disk: upload it again")
+
+
 class CorpusInUse(Conflict):
     """An unended job needs the corpus; ``job_id`` names it."""
 
@@ -114,17 +123,6 @@ class CorpusInUse(Conflict):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         super().__init__(f"job {job_id} still needs this corpus: cancel it or wait for its end")
-
-
-class DamagedCorpus(Damaged):
-    """The text on the disk is not the one that was sent."""
-
-    code = "damaged_corpus"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Its text is not the one that was sent: send the same text again, then resume the job."
-        )
 
 
 class Upload:
@@ -179,8 +177,7 @@ class CorpusStore:
             CorpusError: it cannot be trained on; nothing is kept.
         """
         corpus_id = upload.close()
-        target = self.root / corpus_id
-        if is_directory(target) and self._repair(upload, target):
+        if self._renew(upload.path, corpus_id):
             found = self.scan(corpus_id, tokens)
             if check:
                 check(found)
@@ -188,74 +185,44 @@ class CorpusStore:
         found = scan(upload.path, tokens)
         if check:
             check(found)
-        place = upload.path.parent
-        _write_scan(place, found)
-        if not self._place(place, target):
-            _write_scan(target, found)
+        _write_scan(upload.path.parent, found)
+        self._place(upload.path, corpus_id)
         return corpus_id, found.report
 
     def add_any(self, upload: Upload) -> str:
         """Keeps an upload, whatever it is, and returns its id; the report lists what is wrong."""
         corpus_id = upload.close()
-        target = self.root / corpus_id
-        if not (is_directory(target) and self._repair(upload, target)):
-            self._place(upload.path.parent, target)
+        self._place(upload.path, corpus_id)
         return corpus_id
 
-    def _repair(self, upload: Upload, directory: Path) -> bool:
-        """Replaces a text that is not the one that was sent, and what was made from it.
+    def _place(self, original: Path, corpus_id: str) -> None:
+        """Moves the corpus of an upload into place, or the text only if there is one already."""
+        sync_directory(original.parent)
+        if not self._renew(original, corpus_id):
+            if is_there(self.root / corpus_id):
+                set_aside(self.root / corpus_id)
+            original.parent.rename(self.root / corpus_id)
+            sync_directory(self.root)
 
-        Returns:
-            False if that cannot be; then the corpus is set aside.
-        """
-        if _is_text(directory):
-            return True
-        try:
-            for name in names_in(directory):
-                if Path(name).suffix in (".json", ".ids", ".sha256", ""):
-                    remove(directory / name)
-            upload.path.replace(directory / "original")
-            sync_directory(directory)
-        except OSError:
-            set_aside(directory)
+    def _renew(self, original: Path, corpus_id: str) -> bool:
+        """Replaces a corpus's text by the same, which may be damaged; False without a corpus."""
+        directory = self.root / corpus_id
+        if not is_directory(directory):
             return False
-        return True
-
-    def verify(self, corpus_id: str, tokens: Tokens) -> bool:
-        """Compares a corpus's files with their digests before they are trained on.
-
-        Returns:
-            Whether files made from the text were damaged: they are gone, and are made again.
-
-        Raises:
-            UnknownCorpus: there is none.
-            DamagedCorpus: the text is not the one that was sent.
-        """
-        directory = self._directory(corpus_id)
-        if not _is_text(directory):
-            raise DamagedCorpus
-        made = [directory / f"{tokens}.{suffix}" for suffix in ("json", "ids", "sha256")]
-        with _encoding(directory):
-            was_encoded, is_recorded = (is_there(path) for path in made[1:])
-            if not was_encoded or _is_as_encoded(directory, tokens):
+        # Not moved: whoever has it checks it once more.
+        if not _is_whole(directory):
+            copy = directory / f".original.{secrets.token_hex(8)}"
+            try:
+                os.link(original, copy)
+                if is_directory(directory / "original"):
+                    set_aside(directory / "original")
+                copy.replace(directory / "original")
+                sync_directory(directory)
+            except PermissionError:
                 return False
-            for path in made:
-                remove(path)
-        # An earlier release kept no digest: then nothing is known to be damaged.
-        return is_recorded
-
-    def _place(self, place: Path, target: Path) -> bool:
-        """Moves a corpus into its place; False if the same bytes are there already."""
-        sync_directory(place)
-        try:
-            place.rename(target)
-        except OSError:
-            if is_directory(target):
-                return False
-            # A file, or a link to nowhere.
-            set_aside(target)
-            place.rename(target)
-        sync_directory(self.root)
+            finally:
+                with suppress(OSError):
+                    copy.unlink(missing_ok=True)
         return True
 
     def has(self, corpus_id: str) -> bool:
@@ -280,15 +247,14 @@ class CorpusStore:
         if saved is None or saved["report"]["bytes"] != self.size(corpus_id):
             try:
                 saved = {"format": _FORMAT, "report": self._examine(corpus_id)}
-            except DamagedCorpus:
-                tell_once(f"the text of corpus {corpus_id} is damaged: send it again")
-                wrong = "the text is not the one that was sent: upload it again"
-                return {"bytes": self.size(corpus_id), "warnings": [], "damaged": [wrong]}
+            except CorpusDamaged as error:
+                tell_once(f"corpus {corpus_id}: {error}")
+                return {"bytes": self.size(corpus_id), "warnings": [], "damaged": [str(error)]}
             write_durably(path, json.dumps(saved).encode())
         return saved["report"]
 
     def _examine(self, corpus_id: str) -> ReportRecord:
-        """Raises DamagedCorpus."""
+        """Raises CorpusDamaged."""
         refusals: list[str] = []
         kinds: tuple[Tokens, ...] = ("characters", "bytes")
         for tokens in kinds:
@@ -358,19 +324,30 @@ class CorpusStore:
         Raises:
             UnknownCorpus: there is none.
             CorpusError: it cannot be read that way.
-            DamagedCorpus: the text is not the one that was sent.
+            CorpusDamaged: it is not the text that it was.
         """
         directory = self._directory(corpus_id)
         original = directory / "original"
-        saved: _ScanFile | None = _saved(_SCANS, directory / f"{tokens}.json")
-        if saved and saved["report"].bytes == _size(original) and _is_as_scanned(saved):
+        saved = _saved(_SCANS, directory / f"{tokens}.json")
+        if saved is not None and saved["report"].bytes == _size(original):
             with suppress(ValueError):
-                return Scan(saved["report"], Vocabulary.from_json(saved["vocabulary"]))
-        if not _is_text(directory):
-            raise DamagedCorpus
+                found = Scan(saved["report"], Vocabulary.from_json(saved["vocabulary"]))
+                if saved.get("checksum") in (None, _checksum(found)):
+                    return found
+        self.verify(corpus_id)
         found = scan(original, tokens)
         _write_scan(directory, found)
         return found
+
+    def verify(self, corpus_id: str) -> None:
+        """Reads the whole text.
+
+        Raises:
+            UnknownCorpus: there is none.
+            CorpusDamaged: it is not the text that the id stands for.
+        """
+        if not _is_whole(self._directory(corpus_id)):
+            raise CorpusDamaged
 
     def open(
         self,
@@ -385,66 +362,22 @@ class CorpusStore:
         Raises:
             UnknownCorpus: there is none.
             CorpusError: it cannot be read that way.
-            DamagedCorpus: the text is not the one that was sent.
+            CorpusDamaged: it is not the text that it was.
         """
+        self.verify(corpus_id)
         vocabulary = self.scan(corpus_id, tokens).vocabulary
         directory = self._directory(corpus_id)
         ids = directory / f"{tokens}.ids"
-        with _encoding(directory):
-            if not is_there(ids):
-                for left in directory.glob(f".{ids.name}.*"):
-                    remove(left)
+        with locked(directory / ".encoding"):
+            # One at a time: a half-written file was left by a process that was killed.
+            for left in directory.glob(f".{ids.name}.*"):
+                remove(left)
+            if not _is_sealed(ids, vocabulary):
+                if is_directory(ids):
+                    set_aside(ids)
                 encode(directory / "original", vocabulary, ids)
-                record = directory / f"{tokens}.sha256"
-                write_durably(record, _encoded_digest(ids, vocabulary).encode())
-            return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
-
-
-def _encoding(directory: Path) -> AbstractContextManager[None]:
-    """One at a time: a half-written file was left by a process that was killed."""
-    return locked(directory / ".encoding")
-
-
-def _digest(path: Path) -> str:
-    """The digest of a file; empty if it cannot be read."""
-    try:
-        with open_file(path) as file:
-            # mypy knows only files that can be read into a buffer, which these can.
-            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-    except (CheckpointError, OSError):
-        return ""
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size if path.is_file() else 0
-    except OSError:
-        return 0
-
-
-def _is_text(directory: Path) -> bool:
-    """Whether a corpus's text is the one that its id names."""
-    return _digest(directory / "original") == directory.name
-
-
-def _encoded_digest(ids: Path, vocabulary: Vocabulary) -> str:
-    """The digest of a vocabulary, and that of the ids that were made with it."""
-    return f"{_checksum(vocabulary.to_json())} {_digest(ids)}"
-
-
-def _is_as_encoded(directory: Path, tokens: Tokens) -> bool:
-    try:
-        kept = read_bounded(directory / f"{tokens}.sha256", 200).decode("ascii")
-        saved: _ScanFile | None = _saved(_SCANS, directory / f"{tokens}.json")
-        vocabulary = Vocabulary.from_json(saved["vocabulary"]) if saved else None
-    except ValueError:
-        return False
-    ids = directory / f"{tokens}.ids"
-    return vocabulary is not None and kept == _encoded_digest(ids, vocabulary)
-
-
-def _checksum(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+                write_durably(_seal(ids), _digests(ids, vocabulary))
+        return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
 
 
 def _saved(kind: Records[Any], path: Path) -> Any:
@@ -457,17 +390,55 @@ def _saved(kind: Records[Any], path: Path) -> Any:
     return saved if saved and saved["format"] == _FORMAT else None
 
 
-def _is_as_scanned(saved: _ScanFile) -> bool:
-    checksum = saved.get("checksum")
-    return checksum in (None, _checksum([asdict(saved["report"]), saved["vocabulary"]]))
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
+
+
+def _is_whole(directory: Path) -> bool:
+    """Whether a corpus's text is the one that its id stands for."""
+    return _sha256(directory / "original") == directory.name
+
+
+def _is_sealed(ids: Path, vocabulary: Vocabulary) -> bool:
+    """Whether encoded ids are as they were written, with this vocabulary."""
+    try:
+        return read_bounded(_seal(ids), 200) == _digests(ids, vocabulary)
+    except CheckpointError:
+        return False
+
+
+def _digests(ids: Path, vocabulary: Vocabulary) -> bytes:
+    symbols = json.dumps(vocabulary.to_json()).encode()
+    return f"{_sha256(ids)} {hashlib.sha256(symbols).hexdigest()}".encode()
+
+
+def _checksum(found: Scan) -> str:
+    parts = asdict(found.report), found.vocabulary.to_json()
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _seal(ids: Path) -> Path:
+    return ids.with_suffix(".sha256")
+
+
+def _sha256(path: Path) -> str:
+    """The digest of a file; empty if it cannot be read."""
+    try:
+        with open_file(path) as file:
+            # mypy knows only files that can be read into a buffer, which these can.
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    except (CheckpointError, OSError):
+        return ""
 
 
 def _write_scan(directory: Path, found: Scan) -> None:
-    report, vocabulary = asdict(found.report), found.vocabulary.to_json()
     data = {
         "format": _FORMAT,
-        "report": report,
-        "vocabulary": vocabulary,
-        "checksum": _checksum([report, vocabulary]),
+        "report": asdict(found.report),
+        "vocabulary": found.vocabulary.to_json(),
+        "checksum": _checksum(found),
     }
     write_durably(directory / f"{found.report.tokens}.json", json.dumps(data).encode())

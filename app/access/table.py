@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.routing import compile_path
 from starlette.types import Scope
 
-from app.http.negotiation import prefers_html
+from app.http.negotiation import accept_of, prefers_html
 
 Need = Literal["nothing", "public", "sample", "train", "admin"]
 """The scope of the key that a caller needs. ``public`` needs ``sample``, unless the operator opened
@@ -89,7 +89,7 @@ _ENDPOINTS = [
 def need(scope: Scope) -> Need:
     """The access that a request needs; ``admin`` for an unclassified endpoint."""
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
-    return needed_for(method, scope["path"], Headers(scope=scope).get("accept", ""))
+    return needed_for(method, scope["path"], accept_of(Headers(scope=scope)))
 
 
 def needed_for(method: str, path: str, accept: str = "") -> Need:

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from app.http.curl import Sent
 from app.http.problems import Problem, unprocessable
 from app.http.queries import query_fields
 from app.http.validation import invalid_json, repeated_fields, unknown_fields
@@ -38,11 +39,12 @@ Checked = TypeVar("Checked")
 
 
 class Received(Generic[Checked]):
-    """A staged text on disk, and the options that came with it."""
+    """A staged text on disk, the options that came with it, and what became of it on the way."""
 
-    def __init__(self, options: Checked, upload: Upload) -> None:
+    def __init__(self, options: Checked, upload: Upload, warnings: list[str] | None = None) -> None:
         self.options = options
         self.upload = upload
+        self.warnings = warnings or []
 
 
 @asynccontextmanager
@@ -73,8 +75,9 @@ async def receive_text(
     if boundary is None:
         options = check(fields)
         async with _staged(corpora) as upload:
-            await _receive(request, upload.write, limit)
-            yield Received(options, upload)
+            sent = Sent(request)
+            await _receive(request, upload.write, limit, sent.look)
+            yield Received(options, upload, sent.warnings)
     else:
         async with _staged(corpora) as upload:
             form = _Form(boundary, _Sink(upload.write, limit), known, fields)
@@ -102,10 +105,16 @@ async def receive_file(request: Request, file: IO[bytes], limit: int) -> None:
     await _receive(request, file.write, limit)
 
 
-async def _receive(request: Request, write: Callable[[bytes], object], limit: int) -> None:
+async def _receive(
+    request: Request,
+    write: Callable[[bytes], object],
+    limit: int,
+    look: Callable[[bytes], object] = lambda _: None,
+) -> None:
     body = _Sink(write, limit)
     async for chunk in request.stream():
         body.add(chunk)
+        look(chunk)
         await body.settle()
     await body.settle(final=True)
 

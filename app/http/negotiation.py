@@ -3,11 +3,12 @@
 import re
 
 from fastapi import Request
+from starlette.datastructures import Headers
 
 from app.http.problems import Problem
 
 TEXT, EVENTS, JSON = "text/plain", "text/event-stream", "application/json"
-_HTML = "text/html"
+_HTML, _ANY = "text/html", "*/*"
 
 
 def accepted(request: Request, offers: tuple[str, ...]) -> str:
@@ -16,11 +17,16 @@ def accepted(request: Request, offers: tuple[str, ...]) -> str:
     Raises:
         Problem: 406, the client accepts none of them.
     """
-    ranges = _ranges(request.headers.get("accept") or "*/*")
+    ranges = _ranges(accept_of(request.headers)) or {_ANY: 1.0}
     best = max(offers, key=lambda offer: _quality(ranges, offer))
     if not _quality(ranges, best):
         raise Problem(406, "not_acceptable", f"this endpoint answers with {', '.join(offers)}")
     return best
+
+
+def accept_of(headers: Headers) -> str:
+    """The ``Accept`` header; several are one list (RFC 9110, 5.3)."""
+    return ", ".join(headers.getlist("accept"))
 
 
 def prefers_html(accept: str) -> bool:
@@ -35,18 +41,26 @@ def prefers_html(accept: str) -> bool:
 
 def _quality(ranges: dict[str, float], offer: str) -> float:
     """The weight of a media type, from 0 to 1: the most specific range decides."""
-    for media_range in (offer, offer.partition("/")[0] + "/*", "*/*"):
+    for media_range in (offer, offer.partition("/")[0] + "/*", _ANY):
         if media_range in ranges:
             return ranges[media_range]
     return 0.0
 
 
 def _ranges(header: str) -> dict[str, float]:
-    """The media ranges of an ``Accept`` header with their weights; a malformed weight is 0."""
+    """The media ranges of an ``Accept`` header with their weights; a malformed weight is 0.
+
+    Lenient otherwise: ``*`` is any, as Java's clients have it, and words that are none are passed
+    over.
+    """
     ranges: dict[str, float] = {}
     for entry in header.split(","):
-        media_range, *parameters = (part.strip().lower() for part in entry.split(";"))
+        media_range, *parameters = ("".join(part.split()).lower() for part in entry.split(";"))
+        if media_range == "*":
+            media_range = _ANY
+        if "/" not in media_range:
+            continue
         weight = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
-        is_weight = re.fullmatch(r"[01](\.\d{0,3})?", weight)
-        ranges.setdefault(media_range, float(weight) if is_weight else 0.0)
+        is_weight = re.fullmatch(r"\d(\.\d*)?|\.\d+", weight, re.ASCII)
+        ranges.setdefault(media_range, min(float(weight), 1.0) if is_weight else 0.0)
     return ranges

@@ -61,6 +61,7 @@ async def add_corpus(request: Request, response: Response, services: ServicesDep
         _report, services.corpora, services.devices, corpus_id, limiter=services.scans
     )
     response.headers["Location"] = f"/corpora/{corpus_id}"
+    report.warnings[:0] = received.warnings
     return report
 
 

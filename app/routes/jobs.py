@@ -2,21 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import suppress
 from typing import Annotated
 
 import anyio
 from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from redis import RedisError
 from starlette.exceptions import HTTPException
 
 from app.http.bodies import json_body, read_json
 from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import known_query
 from app.http.validation import validated
-from app.routes.services import JobDep, ServicesDep
+from app.routes.services import JobDep, ServicesDep, a_moment, in_redis
 from app.schemas.common import PathJob, page
 from app.schemas.training import JobList, JobQuery, JobView, ResumeRequest
 from models.json_lines import one_line
@@ -63,11 +61,11 @@ def show_job(job: JobDep) -> JobView:
     summary="Delete an ended job",
     responses=responses(404, 409),
 )
-def delete_job(job_id: PathJob, services: ServicesDep) -> None:
+async def delete_job(job_id: PathJob, services: ServicesDep) -> None:
     """Deletes a job's record and the state to resume it from. The models that it published stay."""
-    services.jobs.delete(job_id)
-    with suppress(RedisError):
-        services.queue.forget(job_id)
+    await run_in_threadpool(services.jobs.delete, job_id)
+    with a_moment():
+        await in_redis(services, services.queue.forget, job_id)
 
 
 @router.post(
@@ -76,14 +74,14 @@ def delete_job(job_id: PathJob, services: ServicesDep) -> None:
     summary="Cancel a job",
     responses=responses(404, 409),
 )
-def cancel_job(job: JobDep, services: ServicesDep) -> JobView:
+async def cancel_job(job: JobDep, services: ServicesDep) -> JobView:
     """Ends a job within two seconds. The models that it published stay."""
-    event = job.request_cancel()
+    event = await run_in_threadpool(job.request_cancel)
     if event is not None:
-        services.queue.events.publish(job.id, event)
-        with suppress(RedisError):
-            services.queue.forget(job.id)
-    return _view(job)
+        with a_moment():
+            await in_redis(services, services.queue.events.publish, job.id, event)
+            await in_redis(services, services.queue.forget, job.id)
+    return await run_in_threadpool(_view, job)
 
 
 @router.post(
@@ -104,7 +102,7 @@ async def resume_job(
     values = await read_json(request, optional=True)
     raised = validated(ResumeRequest, values).model_dump(exclude_none=True)
     job = await run_in_threadpool(_resume, services.jobs, services.corpora, job_id, raised)
-    background.add_task(services.queue.enqueue, job.id)
+    background.add_task(in_redis, services, services.queue.enqueue, job.id)
     return await run_in_threadpool(_view, job)
 
 

@@ -23,7 +23,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.access.table import VIEWS
-from app.http.negotiation import prefers_html
+from app.http.negotiation import accept_of, prefers_html
 
 STATIC = Path(__file__).parents[1] / "static"
 
@@ -95,7 +95,7 @@ class _PageRoute(APIRoute):
     """Matches only requests that prefer HTML to the API's media types."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        if scope["type"] == "http" and not prefers_html(Headers(scope=scope).get("accept", "")):
+        if scope["type"] == "http" and not prefers_html(accept_of(Headers(scope=scope))):
             return Match.NONE, {}
         return super().matches(scope)
 

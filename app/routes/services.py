@@ -5,20 +5,27 @@ functions that they call get what they need. Knows no route.
 """
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import anyio
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request
+from redis import RedisError
 
 from app.engine.background import Background
 from app.engine.loaded import LoadedModels
 from app.engine.states import StateSigner
 from app.engine.streams import Streams
+from app.routes.probes import Probe
 from app.routes.texts import Texts
 from app.schemas.common import PathJob
 from app.settings import ServerSettings
 from models.checkpoints.registry import Registry
+from worker import logs
 from worker.corpora import CorpusStore
 from worker.devices import DeviceStore
 from worker.jobs import Job, JobStore
@@ -32,6 +39,15 @@ BUNDLES = 1
 
 DOWNLOADS = 32
 """Models that are downloaded at once: each holds open the nine files of a checkpoint."""
+
+
+REDIS_CALLS = 4
+"""Requests that wait for Redis in a thread at once. It may hang, and other work needs threads."""
+
+REDIS_SECONDS = 1.0
+"""For which an answer waits for Redis."""
+
+log = logs.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,9 @@ class Services:
     scans: anyio.CapacityLimiter
     bundles: anyio.CapacityLimiter
     downloads: anyio.CapacityLimiter
+    redis_calls: anyio.CapacityLimiter
+    redis_probe: Probe[int | None]
+    storage_probe: Probe[int | None]
     stopping: asyncio.Event
 
 
@@ -60,11 +79,12 @@ def open_services(settings: ServerSettings) -> Services:
     models = Registry(data.models)
     loaded = LoadedModels(models, settings.model_memory_bytes)
     streams = Streams(settings.max_streams)
+    queue, jobs, corpora = Queue(settings.redis_url), JobStore(data.jobs), CorpusStore(data.corpora)
     return Services(
         settings=settings,
-        queue=Queue(settings.redis_url),
-        jobs=JobStore(data.jobs),
-        corpora=CorpusStore(data.corpora),
+        queue=queue,
+        jobs=jobs,
+        corpora=corpora,
         devices=DeviceStore(data.devices),
         models=models,
         loaded=loaded,
@@ -74,8 +94,30 @@ def open_services(settings: ServerSettings) -> Services:
         scans=anyio.CapacityLimiter(SCANS),
         bundles=anyio.CapacityLimiter(BUNDLES),
         downloads=anyio.CapacityLimiter(DOWNLOADS),
+        redis_calls=anyio.CapacityLimiter(REDIS_CALLS),
+        redis_probe=Probe(partial(_workers, queue)),
+        storage_probe=Probe(partial(_models, jobs, corpora, models)),
         stopping=asyncio.Event(),
     )
+
+
+def _workers(queue: Queue) -> int | None:
+    """The number of workers; None if Redis does not answer."""
+    try:
+        return queue.workers()
+    except RedisError:
+        return None
+
+
+def _models(jobs: JobStore, corpora: CorpusStore, models: Registry) -> int | None:
+    """The number of models; None if a store does not answer."""
+    try:
+        jobs.ids()
+        corpora.ids()
+        return sum(1 for _ in models.references())
+    except OSError as error:
+        log.error("the storage does not answer: %s", error)
+        return None
 
 
 async def _services(request: Request) -> Services:
@@ -92,3 +134,17 @@ def _job(job_id: PathJob, services: ServicesDep) -> Job:
 
 JobDep = Annotated[Job, Depends(_job)]
 """The job that the path names; 404 without one."""
+
+
+async def in_redis(services: Services, call: Callable[..., object], *args: object) -> None:
+    """Makes a call to Redis in one of few threads; its failure is nobody's, since the disk has all.
+
+    As a background task of an answer, or waited for, for no longer than ``a_moment``.
+    """
+    with suppress(RedisError):
+        await run_sync(partial(call, *args), abandon_on_cancel=True, limiter=services.redis_calls)
+
+
+def a_moment() -> anyio.CancelScope:
+    """For what Redis should know before an answer, if it answers."""
+    return anyio.move_on_after(REDIS_SECONDS)

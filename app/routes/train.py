@@ -13,11 +13,11 @@ from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import query_fields
 from app.http.validation import repeated_fields, validated
 from app.routes import feasibility
-from app.routes.services import Services, ServicesDep
+from app.routes.services import Services, ServicesDep, in_redis
 from app.schemas.training import StartedJob, TrainForm, TrainRequest
 from models.options import TrainingOptions
 from worker import logs
-from worker.corpora import CorpusStore, DamagedCorpus, UnknownCorpus
+from worker.corpora import CorpusDamaged, CorpusStore, UnknownCorpus
 from worker.devices import DeviceStore
 from worker.jobs import Job, JobStore
 
@@ -88,9 +88,10 @@ async def train(
     `corpus_id` of a corpus that was uploaded before.
     """
     if is_json(request):
-        model, options, corpus_id = await _take_request(request, services)
+        asked, warnings = await _take_request(request, services)
     else:
-        model, options, corpus_id = await _take_text(request, services)
+        asked, warnings = await _take_text(request, services)
+    model, options, corpus_id = asked
     job, is_new = await run_in_threadpool(
         _create_job,
         services.jobs,
@@ -104,12 +105,16 @@ async def train(
         with logs.about(job_id=job.id):
             log.info("job %s: accepted", job.id)
         # After the answer: a job on disk is safe, and Redis may take its time.
-        background.add_task(services.queue.enqueue, job.id)
+        background.add_task(in_redis, services, services.queue.enqueue, job.id)
     response.headers["Location"] = f"/jobs/{job.id}"
-    return await run_in_threadpool(_started, services.corpora, services.devices, job)
+    started = await run_in_threadpool(_started, services.corpora, services.devices, job)
+    if started.corpus is not None:
+        started.corpus.warnings[:0] = warnings
+    return started
 
 
-async def _take_text(request: Request, services: Services) -> Asked:
+async def _take_text(request: Request, services: Services) -> tuple[Asked, list[str]]:
+    """What is asked, and warnings about how the text was sent."""
     async with receive_text(
         request,
         services.corpora,
@@ -126,10 +131,10 @@ async def _take_text(request: Request, services: Services) -> Asked:
             lambda scan: feasibility.check(services.models, services.devices, options, scan),
             limiter=services.scans,
         )
-    return asked.model, options, corpus_id
+    return (asked.model, options, corpus_id), received.warnings
 
 
-async def _take_request(request: Request, services: Services) -> Asked:
+async def _take_request(request: Request, services: Services) -> tuple[Asked, list[str]]:
     fields = query_fields(request, TrainRequest.model_fields)
     values = await read_json(request)
     if twice := fields.keys() & values.keys():
@@ -144,12 +149,12 @@ async def _take_request(request: Request, services: Services) -> Asked:
         raise unprocessable(
             "corpus_id", "is unknown; GET /corpora lists all corpora", "unknown_corpus"
         ) from None
-    except DamagedCorpus as error:
+    except CorpusDamaged as error:
         raise unprocessable(
             "corpus_id", "names a damaged text: upload it again", error.code
         ) from None
     await run_in_threadpool(feasibility.check, services.models, services.devices, options, scan)
-    return asked.model, options, asked.corpus_id
+    return (asked.model, options, asked.corpus_id), []
 
 
 def _create_job(

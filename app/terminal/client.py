@@ -80,6 +80,10 @@ class Client:
         with self._answer("POST", path, json=body) as response:
             return _json(response)
 
+    def delete(self, path: str) -> None:
+        with self._answer("DELETE", path):
+            pass
+
     def upload(self, path: str, query: Query, file: IO[bytes]) -> Any:
         """Sends a file as the body, as it is read."""
         length = _length(file)

@@ -106,7 +106,16 @@ def models(client: Client, only: str | None = None) -> None:
                 day(model["created_at"]),
             )
         )
-    if only and not rows:
+        for wrong in model["damaged"]:
+            note(f"note: {model['model']}: the newest checkpoint is damaged: {wrong}")
+    damaged = [
+        one
+        for one in client.pages("/models", "damaged")
+        if only in (None, one["name"], one["model"])
+    ]
+    for one in damaged:
+        note(f"note: {one['model']} is damaged: {one['detail']}")
+    if only and not rows and not damaged:
         raise UserError(WORDS["unknown_model"])
     head = ("MODEL", "NETWORK", "PARAMETERS", "LOSS", "BPC", "CREATED")
     table(head, rows, "no models yet; ./charloom train FILE --model NAME trains one")

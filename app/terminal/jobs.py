@@ -1,4 +1,4 @@
-"""The terminal's commands on jobs: start, list, follow, cancel and resume them.
+"""The terminal's commands on jobs: start, list, follow, cancel, resume and delete them.
 
 Knows no command line, nor how the service is found or a job's progress is drawn.
 """
@@ -6,6 +6,7 @@ Knows no command line, nor how the service is found or a job's progress is drawn
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import IO, Any
 
@@ -30,7 +31,7 @@ def jobs(client: Client, query: Mapping[str, Any]) -> None:
         rows.append(
             (
                 job["id"],
-                job["model"],
+                job["model"] or "-",
                 job["status"],
                 f"{progress['step']}/{progress['max_steps']}" if progress else "-",
                 number(progress.get("best_val_loss")),
@@ -47,6 +48,12 @@ def cancel(client: Client, job_id: str) -> None:
     client.post(f"/jobs/{job_id}/cancel")
     status = _follow_quietly(client, job_id)
     tell(f"job {job_id} is {status}")
+
+
+def delete(client: Client, job_id: str) -> None:
+    """Deletes an ended job, or one whose files are damaged."""
+    client.delete(f"/jobs/{job_id}")
+    tell(f"job {job_id} is deleted; the models that it published stay")
 
 
 def resume(reached: Reached, job_id: str) -> int:
@@ -87,7 +94,9 @@ def _watch(client: Client, job: Mapping[str, Any]) -> int:
         for name, data in _events(client, job["id"]):
             if name == "end":
                 break
-            shown.show(name, data)
+            # A part may be missing, in an event of another release.
+            with suppress(KeyError):
+                shown.show(name, data)
     return _ended(client, job, data)
 
 

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from models.checkpoints.format import read
 from models.checkpoints.ngrams import NGramFiles
 from models.checkpoints.reference import DIGEST, LATEST
 from models.checkpoints.stored import StoredCheckpoint
 from models.checkpoints.tags import Tags
-from models.files import CheckpointError
-from models.places import is_directory, names_in, remove, sweep_staged, tell_once
+from models.files import CheckpointError, sync_directory
+from models.places import is_directory, is_there, names_in, remove, sweep_staged, tell_once
 
 Naming = dict[str, list[str]]
 """By tag, the digest that it names and the one before; none if the tag is damaged."""
@@ -146,6 +147,18 @@ class Home:
             return self.checkpoint(digest).card().get("job_id") or ""
         except CheckpointError:
             return ""
+
+    def place(self, staged: Path, digest: str) -> None:
+        """Moves a checkpoint into its place, unless the same is there already and sound."""
+        target = self.directory / digest
+        if is_directory(target):
+            with suppress(CheckpointError):
+                read(target)
+                return
+        if is_there(target):
+            set_gone(target, target.parent)
+        staged.rename(target)
+        sync_directory(target.parent)
 
     # What is no longer needed
 

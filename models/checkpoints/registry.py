@@ -34,8 +34,6 @@ from models.checkpoints.stored import Soundness, StoredCheckpoint
 from models.config import NetworkConfig
 from models.files import CheckpointError, sync_directory
 from models.places import (
-    is_directory,
-    is_there,
     locked,
     make_directory,
     names_in,
@@ -106,7 +104,7 @@ class Registry:
             with self._changing():
                 # Before the checkpoint is in its place, where it is the only one without a tag.
                 named = home.mend().get(tag, [])
-                self._place(place, home.directory / digest)
+                home.place(place, digest)
                 if keep_before and named and named[0] != digest:
                     home.keep(named[0])
                 before = [one for one in named if one != digest]
@@ -122,17 +120,6 @@ class Registry:
             if any((self.root / name).glob(".*-*")):
                 with self._changing():
                     self._home(name).sweep()
-
-    def _place(self, place: Path, target: Path) -> None:
-        """Moves a checkpoint into place, unless the same is there already and sound."""
-        if is_directory(target):
-            with suppress(CheckpointError):
-                read(target)
-                return
-        if is_there(target):
-            set_gone(target, target.parent)
-        place.rename(target)
-        sync_directory(target.parent)
 
     def tag(self, reference: Reference, digest: str) -> None:
         """Points a tag at an existing checkpoint.
@@ -261,12 +248,9 @@ class Registry:
             named = home.named(reference.tag) or self._naming(home).get(reference.tag)
             if named is None:
                 raise UnknownModel(reference)
-            wrong: list[str] = []
-            for digest in named:
-                damage = self._soundness.damage(StoredCheckpoint(home.directory / digest))
-                if damage is None:
-                    return digest, wrong
-                wrong.append(damage)
+            digest, wrong = self._soundness.first(home.directory / digest for digest in named)
+            if digest:
+                return digest, wrong
             if named == before:
                 why = wrong[0] if wrong else "its tag cannot be read"
                 raise CheckpointError(f"{reference.full}: {why}")
@@ -275,19 +259,14 @@ class Registry:
 
     def serves(self, name: str, digest: str) -> bool:
         """Returns whether a tag of a name, or its n-gram model, has this digest now."""
-        tags = self._home(name).tags.names()
-        if any(self._serves(Reference(name, tag), digest) for tag in tags):
-            return True
-        try:
+        references = [Reference(name, tag) for tag in self._home(name).tags.names()]
+        for reference in references:
+            with suppress(UnknownModel, CheckpointError):
+                if self.resolve(reference) == digest:
+                    return True
+        with suppress(UnknownModel, CheckpointError):
             return self.ngram(name)[0] == digest
-        except (UnknownModel, CheckpointError):
-            return False
-
-    def _serves(self, reference: Reference, digest: str) -> bool:
-        try:
-            return self.resolve(reference) == digest
-        except (UnknownModel, CheckpointError):
-            return False
+        return False
 
     def load(self, name: str, digest: str) -> Checkpoint:
         """Reads and checks a checkpoint.

@@ -4,7 +4,7 @@ Who needs all of it reads it with ``models.checkpoints.format.read``. Knows no n
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +145,16 @@ class Soundness:
                 self._known.clear()
             known = self._known[stored.directory] = (signature, damage)
         return known[1]
+
+    def first(self, directories: Iterable[Path]) -> tuple[str | None, list[str]]:
+        """The digest of the first sound checkpoint, and what is wrong with those before it."""
+        wrong: list[str] = []
+        for directory in directories:
+            damage = self.damage(StoredCheckpoint(directory))
+            if damage is None:
+                return directory.name, wrong
+            wrong.append(damage)
+        return None, wrong
 
     @contextmanager
     def noting(self, stored: StoredCheckpoint) -> Iterator[None]:

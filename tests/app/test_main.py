@@ -143,3 +143,42 @@ def test_a_job_that_redis_lost_is_put_back(
         with redis.Redis.from_url(redis_url) as server:
             server.flushall()
         eventually(lambda: queue.is_queued(job_id))
+
+
+@pytest.mark.parametrize(
+    ("error", "last"),
+    [
+        (
+            "OSError(28, 'It is full', '/disk/secret')",
+            "cannot start: /disk/secret: It is full",
+        ),
+        ("KeyError('surprise')", "KeyError: 'surprise'"),
+    ],
+)
+def test_a_start_that_fails_says_why_in_its_last_line(
+    tmp_path: Path, error: str, last: str
+) -> None:
+    script = f"""
+from app import main
+def fail(_): raise {error}
+main.open_services = fail
+from app.__main__ import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "CHARLOOM_DATA": str(tmp_path),
+            "CHARLOOM_PORT": "0",
+            "CHARLOOM_LOG": "text",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    # uvicorn's code.
+    assert done.returncode == 3
+    assert done.stderr.rstrip().endswith(last)
+    assert done.stderr.count("Traceback") == ("KeyError" in error)

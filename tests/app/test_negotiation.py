@@ -27,10 +27,25 @@ def asking(accept: str | None) -> Request:
         ("*/*, text/plain;q=0.1, text/event-stream;q=0", JSON),
         ("TEXT/PLAIN ; Q=1", TEXT),
         ("application/json;q=nonsense, text/plain;q=0.1", TEXT),
+        # As clients are found to send it.
+        ("*", TEXT),
+        ("image/gif, *; q=.2, */*; q=.2", TEXT),
+        ("application/json ; q = 0.9 , *", TEXT),
+        ("application/json; q=.9, text/*; q=.05", JSON),
+        ("application/json;q=0.99999, text/plain;q=0.9", JSON),
+        ("application/json; charset=utf-8", JSON),
+        ("nonsense", TEXT),
+        (", ,", TEXT),
+        ("json, text/event-stream", EVENTS),
     ],
 )
 def test_what_is_chosen(accept: str | None, chosen: str) -> None:
     assert accepted(asking(accept), OFFERS) == chosen
+
+
+def test_several_headers_are_one_list() -> None:
+    lines = [(b"accept", b"text/plain;q=0.5"), (b"accept", b"application/json")]
+    assert accepted(Request({"type": "http", "headers": lines}), OFFERS) == JSON
 
 
 @pytest.mark.parametrize("accept", ["image/png", "text/plain;q=0", "application/*;q=0"])

@@ -122,6 +122,31 @@ def test_keys_that_are_none_are_refused_and_not_shown(text: str, tmp_path: Path)
     assert run.stderr.count("\n") == 1 and "same" not in run.stderr.replace("sample", "")
 
 
+@pytest.mark.parametrize(
+    ("given", "root"),
+    [("", ""), ("/", ""), ("/loom", "/loom"), ("/loom/", "/loom"), ("/a/b", "/a/b")],
+)
+def test_a_path_in_front(given: str, root: str) -> None:
+    assert ServerSettings(root_path=given).root_path == root
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("loom", "a path such as /loom"),
+        ("/lo om", "a path such as /loom"),
+        ("//evil.example", "a path such as /loom"),
+        ("/..", "a path such as /loom"),
+        ("/models", "must not begin like a path of this server's own"),
+        ("/train/x", "must not begin like a path of this server's own"),
+        ("/static", "must not begin like a path of this server's own"),
+    ],
+)
+def test_a_path_that_cannot_be_in_front(given: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        ServerSettings(root_path=given)
+
+
 def start(name: str, value: str, data: Path) -> "subprocess.CompletedProcess[str]":
     """A server that is started with one more variable, and ends at once."""
     return subprocess.run(

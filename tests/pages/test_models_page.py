@@ -12,7 +12,7 @@ from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.browsing import ASCII, Window
 from tests.forgery import plant
-from tests.serving import problem
+from tests.serving import TEXT, problem, serve
 from tests.toys import toy_checkpoint
 
 
@@ -119,3 +119,33 @@ def test_a_date_that_is_none_is_a_dash(client: httpx2.Client, window: Window) ->
     assert page.evaluate(script, wrong) == ["–"] * len(wrong)
     [shown] = page.evaluate(script, ["2001-02-03T04:05:06.000Z"])
     assert "2001" in shown
+
+
+def test_damaged_models_and_jobs_are_shown_and_removed(tmp_path: Path, window: Window) -> None:
+    registry = Registry(tmp_path / "models")
+    registry.publish(Reference("toy"), toy_checkpoint(vocabulary=ASCII))
+    newest = registry.publish(Reference("toy"), toy_checkpoint(vocabulary=ASCII, seed=1))
+    lost = registry.publish(Reference("lost"), toy_checkpoint(vocabulary=ASCII))
+    for model, digest in (("toy", newest), ("lost", lost)):
+        (registry.root / model / digest / "card.json").write_bytes(b"")
+    with serve(tmp_path) as client:
+        page = window.open(client, "/models")
+        toy = page.locator(".model", has=page.get_by_role("heading", name="toy"))
+        expect(toy).to_contain_text("The newest checkpoint is damaged: card.json is damaged")
+        damaged = page.locator(".model", has=page.get_by_role("heading", name="lost"))
+        expect(damaged).to_contain_text("Damaged: lost:latest: card.json is damaged")
+        page.get_by_role("button", name="Delete lost").click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        expect(damaged).to_have_count(0)
+        job_id = client.post("/train?model=one", content=TEXT).json()["id"]
+        (tmp_path / "jobs" / job_id / "spec.json").write_bytes(b"{")
+        page = window.open(client, "/train")
+        page.get_by_role("link", name=job_id).click()
+        expect(page.locator(".message.problem")).to_contain_text(
+            "Damaged. spec.json is not valid JSON."
+        )
+        expect(page.get_by_role("button", name="Resume")).to_be_hidden()
+        page.get_by_role("button", name="Remove").click()
+        page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+        expect(page.get_by_text("None yet.").first).to_be_visible()
+        assert client.get("/jobs").json()["jobs"] == []

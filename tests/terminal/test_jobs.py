@@ -36,6 +36,23 @@ def test_jobs_are_listed(tmp_path: Path) -> None:
         assert charloom("jobs", job_id, "--url", str(client.base_url)).returncode == 1
 
 
+def test_a_damaged_job_is_listed_and_deleted(tmp_path: Path) -> None:
+    with serve(tmp_path) as client:
+        url = str(client.base_url)
+        job_id = client.post("/train", params={"model": "one"}, content=TEXT).json()["id"]
+        (tmp_path / "jobs" / job_id / "spec.json").write_bytes(b"")
+        (line,) = charloom("jobs", "--url", url).stdout.splitlines()[1:]
+        assert line.split()[:3] == [job_id, "-", "failed"]
+        shown = charloom("jobs", job_id, "--url", url)
+        assert (shown.returncode, shown.stdout) == (1, "")
+        assert "Damaged: spec.json is empty. Delete the job" in shown.stderr
+        deleted = charloom("jobs", job_id, "--delete", "--url", url)
+        assert deleted.stderr == f"job {job_id} is deleted; the models that it published stay\n"
+        assert charloom("jobs", "--url", url).stderr == "no jobs yet\n"
+        nothing = charloom("jobs", "--delete", "--url", url)
+        assert "--delete needs the id of a job" in nothing.stderr
+
+
 def test_a_training_with_nothing_running(tmp_path: Path) -> None:
     """Redis, worker and server come, train, and go."""
     data = tmp_path / "data"

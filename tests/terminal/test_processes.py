@@ -74,15 +74,18 @@ def test_what_is_killed_is_started_again_and_it_says_so(supervise: Supervise) ->
 
 
 def test_what_cannot_be_started_is_tried_again_ever_later_and_fails(supervise: Supervise) -> None:
-    run = supervise("[[Program(name='worker', command=['./nowhere'])], [child('server', POLITE)]]")
+    run = supervise(
+        "[[Program(name='worker', command=['./nowhere'])], [child('server', POLITE)]]",
+        FIRST_DELAY=0.05,
+    )
     server = run.pid("server")
     run.until("worker │ cannot start ./nowhere: No such file or directory")
-    for delay in ("0.5", "1", "2", "4"):
+    for delay in ("0.05", "0.1", "0.2", "0.4"):
         run.until(rf"worker │ ended with 1; starting it again in {delay} s")
     run.until("worker │ failed: ended with 1, 5 times in a row. It last said:")
     run.until("worker │   cannot start ./nowhere: No such file or directory")
     run.until("worker │ the rest runs on without it.*at most every 5 min")
-    run.until("worker │ ended with 1; starting it again in 8 s")
+    run.until("worker │ ended with 1; starting it again in 0.8 s")
     os.kill(server, 0)
     run.process.send_signal(signal.SIGTERM)
     assert run.end() == 0

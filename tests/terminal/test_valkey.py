@@ -214,6 +214,23 @@ def test_it_starts_beside_files_that_are_not_its_own(tmp_path: Path, name: str) 
         assert read(redis, "new") == b"kept"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Error moving temp append only file on the final destination: Permission denied",
+        "Fatal error: can't open the AOF manifest file m for reading: Permission denied",
+        "Fatal error: can't open the append log file a.aof for reading: Permission denied",
+    ],
+)
+def test_files_of_another_user_are_set_aside_too(tmp_path: Path, said: str) -> None:
+    """It says this under another user only, and tests may run as root."""
+    redis = EmbeddedRedis(tmp_path)
+    (tmp_path / "appendonlydir").mkdir()
+    assert "kept in" in str(redis.repair([said]))
+    assert not (tmp_path / "appendonlydir").exists()
+    redis.stop()
+
+
 def test_a_full_disk_is_not_taken_for_damage(tmp_path: Path) -> None:
     redis = EmbeddedRedis(tmp_path)
     (tmp_path / "appendonlydir").mkdir()

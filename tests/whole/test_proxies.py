@@ -10,7 +10,7 @@ import pytest
 
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from tests.proxies import BELOW, PLAIN, PROXIES, documented, nginx
+from tests.proxies import BELOW, PASSED_ON, PLAIN, PROXIES, documented, nginx
 from tests.serving import TEXT, problem, serve
 from tests.toys import toy_checkpoint
 from worker.events import EventLog
@@ -94,8 +94,6 @@ def test_a_proxy_that_passes_no_host_is_told_what_to_do(
 
 
 # Below a path
-
-PASSED_ON = BELOW.replace("8000/;", "8000;")
 
 
 @pytest.mark.parametrize("lines", [BELOW, PASSED_ON], ids=["stripped", "passed on"])

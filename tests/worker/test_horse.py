@@ -74,7 +74,7 @@ def test_killed_with_its_worker_it_goes_on_bit_by_bit(
     assert_same_training(job, undisturbed, queue)
 
 
-def test_a_killed_horse_is_replaced_at_once(
+def test_a_killed_horse_is_replaced_soon(
     worker: WorkerProcess, make_job: MakeJob, queue: Queue
 ) -> None:
     job = make_job(**LONG)

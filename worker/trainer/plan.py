@@ -34,8 +34,6 @@ from worker.trainer.journal import Journal
 BYTES_PER_PARAMETER = 48
 """Disk that a job needs: weights and moments three times, and a checkpoint as often."""
 
-REPAIRED = "files made from the corpus were damaged: they were made again from the text"
-
 log = logs.logger(__name__)
 
 
@@ -139,7 +137,7 @@ def prepare(job: Job, place: Workplace, journal: Journal) -> JobPlan:
         Failure: it cannot be trained.
         UnknownCorpus: its corpus was deleted.
         CorpusError: its corpus cannot be read as the options say.
-        DamagedCorpus: its text is not the one that was sent.
+        CorpusDamaged: its text is not the one that was sent.
     """
     try:
         asked = TrainingOptions.from_json(job.spec["options"])
@@ -148,8 +146,6 @@ def prepare(job: Job, place: Workplace, journal: Journal) -> JobPlan:
     corpus_id = job.spec["corpus_id"]
     # For the encoded text, until the network's size is known.
     journal.update(needs_bytes=2 * place.corpora.size(corpus_id))
-    if place.corpora.verify(corpus_id, asked.symbols):
-        journal.notice({"code": "corpus_repaired", "text": REPAIRED})
     scan = place.corpora.scan(corpus_id, asked.symbols)
     plan, origin = _decide(job, asked, scan, place, journal)
     options = {**job.spec["options"], **plan.resolved}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from models.text.cleaning import CorpusError
 from models.training.trainer import Diverged, Evaluation, Progress, Trainer
-from worker.corpora import DamagedCorpus, UnknownCorpus
+from worker.corpora import CorpusDamaged, UnknownCorpus
 from worker.jobs import Job
 from worker.live import LiveEvents
 from worker.settings import WorkerSettings
@@ -50,8 +50,8 @@ def train(job: Job, live: LiveEvents, settings: WorkerSettings, stop: Stop) -> R
         return TrainingSession(plan, journal, Publisher(plan, journal), stop).run()
     except UnknownCorpus:
         raise Failure("The corpus is gone", "Upload it again and start a new job.") from None
-    except DamagedCorpus as error:
-        raise Failure("The corpus is damaged", str(error)) from None
+    except CorpusDamaged:
+        raise Failure("The corpus is damaged", "Upload it again and resume the job.") from None
     except CorpusError as error:
         raise Failure("The text cannot be trained on", str(error)) from None
 

@@ -35,7 +35,7 @@ export class Router {
   /** Follows links and the browser's history from now on, beginning with the current URL. */
   start() {
     // Relative as they come, they would lead elsewhere from the URL of another view.
-    for (const link of document.querySelectorAll("a[href], link[rel=icon]"))
+    for (const link of document.querySelectorAll("a:not([href^='#']), link[rel=icon]"))
       link.setAttribute("href", link.href);
     document.addEventListener("click", (event) => this.#follow(event));
     for (const occasion of ["pointerover", "focusin"])

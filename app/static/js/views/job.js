@@ -168,9 +168,10 @@ export class JobPage {
 
   async #refresh() {
     this.#job = await get(this.#path);
-    const { error, status } = this.#job;
+    const { error, status, damaged = [] } = this.#job;
     const kind = status === "failed" ? "problem" : "note";
     if (error) this.#said.say(`${error.title}. ${error.detail}`, kind);
+    else if (damaged.length) this.#said.say(`Damaged: ${damaged.join("; ")}.`, kind);
     else this.#said.clear();
     this.#drawSoon();
   }
@@ -218,7 +219,8 @@ export class JobPage {
 
   #drawJob(job) {
     const isOver = isEnded(job);
-    this.#title.textContent = job.model;
+    // A job whose spec is damaged has no model, and nothing to resume.
+    this.#title.textContent = job.model || job.id;
     if (!this.#isPlanned) this.#plan.textContent = waitingFor(job);
     this.#status.className = `status ${job.status}`;
     this.#status.textContent = job.status;
@@ -226,7 +228,7 @@ export class JobPage {
     this.#write.hidden = !this.#record.isPublished;
     this.#write.href = `/#${new URLSearchParams({ model: job.model })}`;
     this.#cancel.hidden = !isCancellable(job);
-    this.#resume.hidden = !isOver;
+    this.#resume.hidden = !isOver || !job.model;
     this.#remove.hidden = !isOver;
     if (this.root.isConnected) document.title = `${this.title} · charloom`;
   }
@@ -256,7 +258,7 @@ export class JobPage {
 
   async #removeJob() {
     const sure = await ask({
-      title: `Remove this job for ${this.#job.model}?`,
+      title: `Remove this job for ${this.#job.model || "a model that is not known"}?`,
       text: "This deletes its record and the state that a resume needs. The model stays.",
       confirm: "Remove",
       danger: true,

@@ -48,15 +48,18 @@ class Models {
   }
 
   async #show() {
-    const models = await list("/models", "models");
+    const [models, damaged] = await Promise.all([
+      list("/models", "models"),
+      list("/models", "damaged"),
+    ]);
     const actions = {
       download: (model, button) => this.#try(() => download(model, button)),
       remove: (model) => this.#try(() => this.#remove(model)),
     };
-    this.#empty.hidden = models.length > 0;
+    this.#empty.hidden = models.length + damaged.length > 0;
     const draw = (model) => card(model, actions);
     const instead = (model) => plainCard(model, actions);
-    this.#cards.replaceChildren(...drawn(models, draw, instead));
+    this.#cards.replaceChildren(...drawn(models, draw, instead), ...damaged.map(instead));
   }
 
   /** Does something, and shows what goes wrong. */

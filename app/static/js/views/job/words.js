@@ -11,7 +11,9 @@ export const barOf = (job, progress) => (job?.status === "finished" ? 1 : shareO
 export function titleOf(job, progress) {
   if (!job) return "Train";
   const isRunning = !isEnded(job) && progress?.max_steps;
-  return isRunning ? `${percent(progress.step / progress.max_steps)} ${job.model}` : job.model;
+  return isRunning
+    ? `${percent(progress.step / progress.max_steps)} ${job.model}`
+    : job.model || job.id;
 }
 
 /** What a job without a plan is doing. */

@@ -15,6 +15,7 @@ export function card(model, { download, remove }) {
     "li",
     { class: "card model" },
     title(model),
+    notice(model),
     figures(model),
     line,
     about(model),
@@ -28,7 +29,7 @@ export function plainCard(model, { remove }) {
     "li",
     { class: "card model" },
     el("div", { class: "title-line" }, el("h2", {}, model.model)),
-    el("p", { class: "soft small" }, "The figures of this model cannot be shown."),
+    el("p", { class: "soft small" }, whyPlain(model)),
     el(
       "div",
       { class: "actions" },
@@ -36,6 +37,16 @@ export function plainCard(model, { remove }) {
     ),
   );
 }
+
+/** `detail` is what is wrong with a model whose files are damaged. */
+const whyPlain = ({ detail }) =>
+  detail ? `Damaged: ${detail}.` : "The figures of this model cannot be shown.";
+
+/** Says that the files of a newer checkpoint are damaged. */
+const notice = ({ damaged }) =>
+  damaged?.length
+    ? el("p", { class: "message note" }, `The newest checkpoint is damaged: ${damaged[0]}.`)
+    : null;
 
 function title({ name, tag, pretrained }) {
   const shownTag = tag === "latest" ? null : el("span", { class: "soft" }, `:${tag}`);

@@ -59,7 +59,7 @@ export class Jobs {
 
 /** The row of a job of which more cannot be shown. */
 const plainRow = ({ id, model }) =>
-  el("li", {}, el("a", { class: "job", href: `/train/${id}` }, el("strong", {}, model ?? id)));
+  el("li", {}, el("a", { class: "job", href: `/train/${id}` }, el("strong", {}, model || id)));
 
 function row(job) {
   const { progress } = job;
@@ -71,7 +71,7 @@ function row(job) {
     el(
       "a",
       { class: "job", href: `/train/${job.id}` },
-      el("strong", {}, job.model),
+      el("strong", {}, job.model || job.id),
       el("span", { class: `status ${job.status}` }, job.status),
       el("span", { class: "soft" }, best ? `loss ${loss(best)}` : ""),
       el("span", { class: "soft" }, left ? `${duration(left)} left` : when(job.created_at)),
