@@ -39,6 +39,7 @@ def test_a_file_that_is_no_text_is_named_and_cannot_be_trained_on(
         expect(page.locator(".report .warning")).to_have_count(1)
         expect(page.locator(".report .warning")).to_contain_text(words, ignore_case=True)
         expect(start).to_be_disabled()
+        page.get_by_role("button", name="Another text").click()
     # The server agrees.
     refused = client.post("/train", params={"model": "noise"}, content=packed)
     assert refused.status_code == 422 and "a gzip file" in refused.json()["detail"]
