@@ -107,8 +107,13 @@ def kind_of(head: bytes) -> Kind | None:
             return kind
     if head[60:68] == b"BOOKMOBI":
         return Kind("a MOBI book", "convert it first, as in ebook-convert FILE.mobi NEW.txt")
-    # chardet names more than it has magic bytes for: text, and what is just not text.
-    found = chardet.detect(head[:4096])
+    # Only by magic bytes: else it takes some archives for UTF-16 and names what is just not text.
+    found = chardet.detect(
+        head[:4096],
+        include_encodings=["ascii"],
+        no_match_encoding="ascii",
+        empty_input_encoding="ascii",
+    )
     mime = found["mime_type"] or ""
     if found["encoding"] is not None or mime == "application/octet-stream":
         return None

@@ -86,6 +86,14 @@ def test_it_is_named_and_refused(data: bytes, words: str, tmp_path: Path) -> Non
     assert "tokens=bytes" not in str(refusal.value)
 
 
+def test_an_archive_is_one_whatever_its_bytes_look_like() -> None:
+    """Some could be UTF-16."""
+    packed = gzip.compress(b"It was the best of times, it was the worst of times.\n" * 9)
+    for second in range(1_795_000_000, 1_795_000_500):
+        stamped = packed[:4] + second.to_bytes(4, "little") + packed[8:]
+        assert "a gzip file" in str(kind_of(stamped))
+
+
 def test_a_database_is_named(tmp_path: Path) -> None:
     assert "an SQLite database" in str(kind_of(database(tmp_path)[: 1 << 16]))
 
