@@ -4,6 +4,8 @@ Knows the command line and the environment variables that stand in for options; 
 does is in modules of their own.
 """
 
+import math
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +15,8 @@ from app.essay.cli import corpus, experiment
 from app.supervisor.up import UpOptions, bring_up
 from app.terminal import commands, connect
 from app.terminal import jobs as job_commands
-from app.terminal.options import DATA, AskForKey, Data, Url, place, reported
+from app.terminal.ending import reported, run
+from app.terminal.options import DATA, AskForKey, Data, Url, place
 from app.terminal.training import with_training_options
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -82,7 +85,7 @@ def train(
             raise typer.BadParameter("--model is missing: it names the new model")
         with commands.opened(file) as text:
             if check:
-                raise typer.Exit(0 if commands.check(text) else 1)
+                raise typer.Exit(commands.check(text, {"model": model or "checked", **options}))
             with connect.everything(place(data, url, key)) as reached:
                 code = job_commands.train(reached, text, {"model": model, **options})
         raise typer.Exit(code)
@@ -294,9 +297,12 @@ def _given(context: typer.Context, *besides: str) -> dict[str, Any]:
     """Returns the given options, which the service validates, but for some."""
     excluded = {"data", "url", "key", *besides}
     given = {name: value for name, value in context.params.items() if name not in excluded}
+    for name, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise typer.BadParameter(f"--{name.replace('_', '-')} must be a number")
     # A zero is given.
     return {k: v for k, v in given.items() if v is not None and v is not False and v != []}
 
 
 if __name__ == "__main__":
-    cli(prog_name="charloom")
+    sys.exit(run(cli, "charloom"))

@@ -73,6 +73,11 @@ def make_directory(path: Path) -> None:
             raise
         set_aside(path)
         path.mkdir()
+    if not os.access(path, os.R_OK | os.X_OK):
+        # One that may only not be written is meant to be so.
+        with suppress(OSError):
+            path.chmod(0o700)
+            log.error("%s could not be read: its mode is 0700 now", path)
 
 
 def set_aside(path: Path) -> None:

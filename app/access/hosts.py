@@ -29,8 +29,8 @@ def is_address(name: str) -> bool:
 
 def unmapped(host: str) -> str:
     """An IP address, as IPv4 where IPv6 only wraps it (``::ffff:192.0.2.1``)."""
-    address = _parsed(host)
-    return host if address is None or ":" not in host else str(address)
+    address = _parsed(host) if ":" in host else None
+    return host if address is None else str(address)
 
 
 def counted(host: str) -> str:

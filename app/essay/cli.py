@@ -25,8 +25,9 @@ from app.essay.reproduce import Request, run
 from app.supervisor.errors import UserError
 from app.supervisor.up import ROOT
 from app.terminal import connect
-from app.terminal.options import DATA, AskForKey, Data, Url, place, reported
-from app.terminal.output import console, table, tell
+from app.terminal.ending import reported
+from app.terminal.options import DATA, AskForKey, Data, Url, place
+from app.terminal.output import console, table, tell, write
 from worker.data import DataDirectory
 
 OWN_SOURCES = (
@@ -83,7 +84,7 @@ def fetch_corpus(
                     fetch.fetch(PUBLIC_CORPORA[name], target, tell, show)
         except OSError as error:
             raise UserError(f"cannot write {target}: {error.strerror or error}") from None
-        typer.echo(target)
+        write(f"{target}\n")
 
 
 @contextmanager
@@ -170,7 +171,7 @@ def run_experiment(
         except OSError as error:
             raise UserError(f"cannot run it: {error}") from None
         for path in written:
-            typer.echo(path)
+            write(f"{path}\n")
 
 
 def _text_of(one: Experiment, corpus: Path | None, data: Path, *, needed: bool) -> Path | None:

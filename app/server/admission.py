@@ -49,14 +49,11 @@ class Admission:
         self._most = most
         self._share = max(1, most // SHARE)
         self._proxies = tuple(proxies)
+        self.count = 0
         self._count: Counter[str] = Counter()
         self._waiting: dict[Connection, None] = {}
         self._waiting_of: dict[str, dict[Connection, None]] = defaultdict(dict)
         self._logged: dict[str, float] = {}
-
-    @property
-    def count(self) -> int:
-        return self._count.total()
 
     def admit(self, host: str) -> str | None:
         """The IP address that a new connection counts for; None if it must be closed."""
@@ -69,6 +66,7 @@ class Admission:
             self._say("most", "%d connections, as many as the limit for files allows", self._most)
             if not self.drop_oldest():
                 return None
+        self.count += 1
         self._count[address] += 1
         return address
 
@@ -115,6 +113,7 @@ class Admission:
         self.release(connection.address)
 
     def release(self, address: str) -> None:
+        self.count -= 1
         self._count[address] -= 1
         if self._count[address] <= 0:
             del self._count[address]

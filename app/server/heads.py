@@ -13,6 +13,9 @@ from app.http.problems import Problem
 MAX_HEAD = 16 << 10
 """Most bytes of a request's line and headers."""
 
+MAX_QUERY = 8 << 10
+"""Most bytes of a query, percent-encoded: what proxies pass on, too."""
+
 MAX_HEADERS = 100
 
 END = b"\r\n\r\n"
@@ -46,12 +49,7 @@ def complete(data: bytes | bytearray) -> int:
     if len(data) >= MAX_HEAD:
         # Most of the head is the URL.
         if not 0 <= data.find(b"\r\n") < MAX_HEAD // 2:
-            raise Problem(
-                414,
-                "url_too_long",
-                f"the URL must be shorter than {MAX_HEAD >> 10} KiB: send long fields in a body, "
-                "such as JSON with POST /sample",
-            )
+            raise _too_long()
         raise _too_large(f"must be shorter than {MAX_HEAD >> 10} KiB")
     return 0
 
@@ -63,7 +61,7 @@ def checked(head: bytes) -> bytes:
         head: all of it, up to and with its empty line.
 
     Raises:
-        Problem: 400, 431 or 505.
+        Problem: 400, 414, 431 or 505.
     """
     if _BARE_LINE_END.search(head) or b"\0" in head:
         _refuse("lines of a request must end with CRLF, and have no other control characters")
@@ -73,6 +71,8 @@ def checked(head: bytes) -> bytes:
         raise _too_large(f"may be at most {MAX_HEADERS}")
     _check_headers(headers, is_new=line.endswith(b"1.1"))
     encoded = _NOT_ASCII.sub(lambda match: b"%%%02X" % match[0][0], target)
+    if len(encoded.partition(b"?")[2]) > MAX_QUERY:
+        raise _too_long()
     return head.replace(target, encoded, 1) if encoded != target else head
 
 
@@ -124,6 +124,15 @@ def resolved(target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
     headers[:] = [(b"host", match[1]), *(h for h in headers if h[0] != b"host")]
     path = match[2]
     return path if path.startswith(b"/") else b"/" + path
+
+
+def _too_long() -> Problem:
+    return Problem(
+        414,
+        "url_too_long",
+        f"a query may have at most {MAX_QUERY >> 10} KiB, percent-encoded: send long fields in a "
+        "body, such as JSON with POST /sample",
+    )
 
 
 def _too_large(words: str) -> Problem:

@@ -3,10 +3,10 @@
 Knows no request.
 """
 
-import codecs
+import encodings
 import importlib
+import pkgutil
 from contextlib import suppress
-from encodings.aliases import aliases
 
 LATE = ("numpy.ma",)
 """Modules that libraries import when they first need them."""
@@ -16,7 +16,7 @@ def preload() -> None:
     """A codec is a module too, and any may be needed to guess what a text is."""
     for name in LATE:
         importlib.import_module(name)
-    for encoding in sorted(set(aliases.values())):
+    for codec in pkgutil.iter_modules(encodings.__path__):
         # Some exist on Windows only.
-        with suppress(LookupError):
-            codecs.lookup(encoding)
+        with suppress(ImportError):
+            importlib.import_module(f"encodings.{codec.name}")

@@ -4,23 +4,31 @@ Text goes to standard output as it comes; messages about it go to standard error
 line, nor how the service is found.
 """
 
+import codecs
 import io
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from rich.text import Text
 
+from app.http.problems import Problem
+from app.http.validation import validated
 from app.schemas.common import MAX_TEXT
+from app.schemas.training import TrainForm
 from app.supervisor.errors import UserError
 from app.terminal import drawing
-from app.terminal.client import Client
+from app.terminal.client import Client, Unreachable
 from app.terminal.output import console, day, duration, note, number, printable, table, tell, write
-from app.terminal.problems import in_options
+from app.terminal.problems import WORDS, explained, in_options
+from models.text.cleaning import CorpusError, NotUtf8
+from models.text.encodings import explained as explained_file
 from worker.corpora import CorpusStore
 
 _POLL = 0.5
@@ -39,15 +47,26 @@ def sample(client: Client, fields: Mapping[str, Any]) -> None:
     """Writes a text as it comes."""
     is_terminal = sys.stdout.isatty()
     last = ""
-    for event in client.events("POST", "/sample", fields):
-        if event.name == "text":
-            text = printable(event.data["text"]) if is_terminal else event.data["text"]
-            write(text)
-            last = text or last
-        elif event.name == "end":
-            if is_terminal and not last.endswith("\n"):
-                write("\n")
-            _check_end(event.data["finish_reason"])
+    try:
+        for event in client.events("POST", "/sample", fields):
+            if event.name == "text":
+                text = printable(event.data["text"]) if is_terminal else event.data["text"]
+                write(text)
+                last = text or last
+            elif event.name == "end":
+                _end_line(last)
+                _check_end(event.data["finish_reason"])
+    except Unreachable as error:
+        if not error.heard:
+            raise
+        _end_line(last)
+        raise UserError(f"the text ends early: {error}") from None
+
+
+def _end_line(last: str) -> None:
+    """Ends a text's last line in a terminal, where a message may follow."""
+    if sys.stdout.isatty() and not last.endswith("\n"):
+        write("\n")
 
 
 def _check_end(finish_reason: str) -> None:
@@ -59,9 +78,12 @@ def _check_end(finish_reason: str) -> None:
 def names(client: Client, fields: Mapping[str, Any]) -> None:
     """Writes names, one a line, each as it is found."""
     found = 0
-    for name in client.lines("/names", fields):
-        write(f"{printable(name) if sys.stdout.isatty() else name}\n")
-        found += 1
+    try:
+        for name in client.lines("/names", fields):
+            write(f"{printable(name) if sys.stdout.isatty() else name}\n")
+            found += 1
+    except Unreachable as error:
+        raise UserError(f"the list ends early: {error}" if found else str(error)) from None
     asked = int(fields.get("count", 10))
     if found < asked:
         tell(f"found {found} of {asked}; there seem to be no more like these")
@@ -86,9 +108,15 @@ def models(client: Client, only: str | None = None) -> None:
         )
         for wrong in model["damaged"]:
             note(f"note: {model['model']}: the newest checkpoint is damaged: {wrong}")
-    for damaged in client.pages("/models", "damaged"):
-        if only in (None, damaged["name"], damaged["model"]):
-            note(f"note: {damaged['model']} is damaged: {damaged['detail']}")
+    damaged = [
+        one
+        for one in client.pages("/models", "damaged")
+        if only in (None, one["name"], one["model"])
+    ]
+    for one in damaged:
+        note(f"note: {one['model']} is damaged: {one['detail']}")
+    if only and not rows and not damaged:
+        raise UserError(WORDS["unknown_model"])
     head = ("MODEL", "NETWORK", "PARAMETERS", "LOSS", "BPC", "CREATED")
     table(head, rows, "no models yet; ./charloom train FILE --model NAME trains one")
 
@@ -192,28 +220,44 @@ def score(client: Client, text: IO[bytes], models: Sequence[str]) -> None:
 
 def _beginning(text: IO[bytes]) -> str:
     """Returns as much of a text as the service reads. Raises UserError."""
+    # One more than the service reads, each of up to 4 bytes, and a byte-order mark.
+    data = text.read(4 * (MAX_TEXT + 2))
     try:
         # Line ends stay as they are: a bytes model was trained on them.
-        read = io.TextIOWrapper(text, "utf-8-sig", newline="").read(MAX_TEXT + 1)
-    except UnicodeDecodeError:
-        raise UserError("the text is not UTF-8") from None
+        read = codecs.getincrementaldecoder("utf-8-sig")().decode(data, len(data) < 4 * MAX_TEXT)
+    except UnicodeDecodeError as error:
+        found = explained_file(io.BytesIO(data), error.start)
+        # Not the advice to train on its bytes.
+        raise UserError(str(NotUtf8(error.start, found)).partition(", or pass")[0]) from None
     if len(read) > MAX_TEXT:
         note(f"note: only the first {MAX_TEXT:,} characters are read")
     return read[:MAX_TEXT]
 
 
-def check(text: IO[bytes]) -> bool:
-    """Reports on a text as the service does, keeping nothing; returns whether it is trainable."""
+def check(text: IO[bytes], fields: Mapping[str, Any]) -> int:
+    """Reports on a text as the service would read it, keeping nothing.
+
+    Returns the exit code: not 0 if ``train`` would refuse the text or an option. What only the
+    service knows, such as its memory, is not checked.
+    """
+    try:
+        options = validated(TrainForm, fields).options()
+    except Problem as problem:
+        errors = [error.model_dump() for error in problem.errors]
+        wrong = {"code": problem.code, "detail": problem.detail, "errors": errors}
+        raise UserError(explained(wrong)) from None
     with tempfile.TemporaryDirectory() as directory:
         corpora = CorpusStore(Path(directory))
         with corpora.upload() as upload:
             while block := text.read(_BLOCK):
                 upload.write(block)
-            corpus_id = corpora.add_any(upload)
-        report = corpora.report(corpus_id)
+            try:
+                report = asdict(corpora.add(upload, options.symbols)[1])
+            except CorpusError as error:
+                report = {"bytes": upload.bytes, "warnings": [str(error)]}
     for line in described(report):
         write(f"{printable(in_options(line))}\n")
-    return report.get("characters") is not None
+    return 1 if report.get("characters") is None else 0
 
 
 def described(report: Mapping[str, Any]) -> Iterator[str]:
@@ -239,8 +283,8 @@ def described(report: Mapping[str, Any]) -> Iterator[str]:
         shown = " ".join(f"{one['char']!r}" for one in rare[:20])
         more = f" and {len(rare) - 20} more" if len(rare) > 20 else ""
         yield fact("rare", f"{shown}{more}")
-    if unprintable := report.get("unprintable"):
-        yield fact("unprintable", " ".join(unprintable[:20]))
+    for one in report.get("invisible", []):
+        yield fact("invisible", f"{one['name']}, {one['count']:,} times")
     if preset := report.get("preset"):
         yield fact("preset", preset)
     if (seconds := report.get("estimated_seconds")) is not None:
@@ -254,7 +298,13 @@ def opened(file: Path) -> Iterator[IO[bytes]]:
     """Opens a file, or standard input for ``-``. Raises UserError."""
     with ExitStack() as held:
         if str(file) == "-":
-            yield sys.stdin.buffer
+            text = sys.stdin.buffer
+            try:
+                # A closed one or a folder fails before anything is started for it.
+                os.read(text.fileno(), 0)
+            except OSError as error:
+                raise UserError(f"cannot read standard input: {error.strerror}") from None
+            yield text
             return
         try:
             text = held.enter_context(file.open("rb"))

@@ -4,6 +4,7 @@
 here is quiet, listens on loopback at a free port, and ends with the command. Knows no command.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -160,7 +161,14 @@ class _Process:
     def _last_words(self) -> str:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "it printed nothing")
+        return next((_said(line) for line in reversed(lines) if line.strip()), "it printed nothing")
+
+
+def _said(line: str) -> str:
+    """Returns what a line of a log tells people."""
+    with suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(line[line.index("{") :])["message"])
+    return line.removeprefix("charloom: ")
 
 
 @contextmanager

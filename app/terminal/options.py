@@ -1,16 +1,11 @@
-"""What all commands share: options that say where the service is, and how errors are reported.
+"""What all commands share: the options that say where the service is.
 
 Knows no command.
 """
 
 import getpass
-import io
-import os
-import signal
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +13,7 @@ import typer
 
 from app.supervisor.errors import UserError
 from app.supervisor.up import ROOT
-from app.terminal import connect, output
+from app.terminal import connect
 
 Data = Annotated[Path, typer.Option(envvar="CHARLOOM_DATA", help="Data directory.")]
 Url = Annotated[
@@ -49,23 +44,3 @@ def _asked_key() -> str:
             return getpass.getpass("Key: ", sys.stderr)
         except (getpass.GetPassWarning, EOFError):
             raise UserError("--key needs a terminal; set CHARLOOM_API_KEY instead") from None
-
-
-@contextmanager
-def reported() -> Iterator[None]:
-    """Turns an error into one line and an exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal with another encoding shows what it can.
-            stream.reconfigure(errors="replace")
-    try:
-        yield
-    except UserError as error:
-        output.tell(f"charloom: {error}")
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(output.INTERRUPTED) from None
-    except BrokenPipeError:
-        # The reader has had enough. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(128 + signal.SIGPIPE) from None

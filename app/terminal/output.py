@@ -45,8 +45,20 @@ def write(text: str) -> None:
 
 
 def tell(line: str) -> None:
-    """Writes a line to standard error, in one piece: it may hold a command to copy."""
-    sys.stderr.write(f"{printable(line)}\n")
+    """Writes a line to standard error, in one piece: it may hold a command to copy.
+
+    Where nobody can be told, the exit code says it.
+    """
+    try:
+        sys.stderr.write(f"{printable(line)}\n")
+        sys.stderr.flush()
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Drops what a stream can't write; else Python would complain again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def note(text: str) -> None:

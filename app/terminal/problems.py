@@ -27,8 +27,17 @@ WORDS = {
 }
 """By code. Every other problem keeps the service's own words."""
 
-_SUBJECTS = {"body": "the file", "cells": "--cell", "corpus": "", "text": "the text"}
+_SUBJECTS = {
+    "body": "the file",
+    "cells": "--cell",
+    "corpus": "",
+    "models": "--model",
+    "text": "the text",
+}
 """Fields that are not options of the same name."""
+
+_ITEMS = re.compile(r"must have at most (\d+) items")
+"""Of a list, which in a terminal is an option that is given several times."""
 
 _ASSIGNED = re.compile(r"\b(tokens|unknown)=(\w+)")
 """What the service's own words advise to set."""
@@ -56,10 +65,12 @@ def in_options(text: str) -> str:
 
 
 def _about(field: str, message: str) -> str:
+    message = _ITEMS.sub(r"may be given at most \1 times", message)
+    message = message.replace("must be whole numbers", "must be a whole number")
     if field in _SUBJECTS:
         subject = _SUBJECTS[field]
     else:
-        subject = _option(field) if message.startswith(("must ", "is missing")) else field
+        subject = _option(field) if message.startswith(("must ", "may ", "is missing")) else field
     return f"{subject} {message}".strip()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from app.server import connection
 from app.server.connection import EVENTS, LINGER_BYTES, Connection
-from app.server.heads import MAX_HEAD
+from app.server.heads import MAX_HEAD, MAX_QUERY
 from tests.serving import TEXT, eventually, serve
 
 CHUNK = b"1\r\nx\r\n"
@@ -90,14 +90,18 @@ def test_what_is_no_request_is_told_why(
     assert problem["code"] == code and words in problem["detail"]
 
 
-def test_a_url_of_the_longest_head_is_served_and_a_longer_one_is_not(client: httpx2.Client) -> None:
-    def status(length: int) -> bytes:
-        rest = b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        url = b"/healthz?x=".ljust(length - len(b"GET " + rest), b"y")
-        return exchanged(client, b"GET " + url + rest).split()[1]
+def test_the_longest_head_and_the_longest_query_are_served(client: httpx2.Client) -> None:
+    def status(query: int, header: int) -> bytes:
+        url = b"/healthz?" + b"y" * query
+        lines = [b"GET " + url + b" HTTP/1.1", b"Host: localhost", b"Connection: close", b"X: "]
+        head = b"\r\n".join([*lines, b"", b""])
+        padded = head.replace(b"X: ", b"X: " + b"z" * (header - len(head)))
+        return exchanged(client, padded).split()[1]
 
-    assert status(MAX_HEAD) == b"200"
-    assert status(MAX_HEAD + 1) == b"414"
+    assert status(MAX_QUERY, MAX_HEAD) == b"200"
+    assert status(MAX_QUERY + 1, MAX_HEAD) == b"414"
+    assert status(MAX_QUERY, MAX_HEAD + 1) == b"414"
+    assert status(5, MAX_HEAD + 1) == b"431"
 
 
 SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"

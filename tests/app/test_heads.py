@@ -107,6 +107,14 @@ def test_the_bound_of_a_head_is_true() -> None:
             complete(sent)
         assert (refused.value.status_code, refused.value.code) == (414, "url_too_long")
         assert "POST /sample" in refused.value.detail
+    # As it is when it is encoded.
+    for query, allowed in (("é" * 1365, True), ("é" * 1366, False)):
+        asked = head(first=f"GET /?{query} HTTP/1.1".encode())
+        if allowed:
+            assert checked(asked)
+        else:
+            with pytest.raises(Problem, match="8 KiB"):
+                checked(asked)
     many = [b"X: y"] * (MAX_HEADERS - 1)
     assert checked(head(*many))
     with pytest.raises(Problem) as refused:

@@ -1,5 +1,7 @@
 """Train: what the corpus doctor says of a text."""
 
+import gzip
+
 import httpx2
 from playwright.sync_api import expect
 
@@ -18,3 +20,36 @@ def test_the_doctor_speaks_before_anything_is_trained(
     expect(page.get_by_label("Name of the model")).to_have_value("bu-cher")
     page.get_by_text("Options").click()
     expect(page.get_by_label("Read as")).to_have_value("bytes")
+
+
+def test_a_file_that_is_no_text_is_named_and_cannot_be_trained_on(
+    client: httpx2.Client, window: Window
+) -> None:
+    page = window.open(client, "/train")
+    start = page.get_by_role("button", name="Train", exact=True)
+    packed = gzip.compress(b"It was the best of times, it was the worst of times.\n" * 9)
+    files = {
+        "a.png": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(200), "It is an image"),
+        "a.txt.gz": (packed, "it is a gzip file: unpack it first"),
+    }
+    for name, (data, words) in files.items():
+        page.set_input_files(
+            "#corpus-file", {"name": name, "mimeType": "text/plain", "buffer": data}
+        )
+        expect(page.locator(".report .warning")).to_have_count(1)
+        expect(page.locator(".report .warning")).to_contain_text(words, ignore_case=True)
+        expect(start).to_be_disabled()
+    # The server agrees.
+    refused = client.post("/train", params={"model": "noise"}, content=packed)
+    assert refused.status_code == 422 and "a gzip file" in refused.json()["detail"]
+
+
+def test_utf_16_gets_one_warning(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "/train")
+    wide = "".join(f"{n} green bottles, hanging on the wall\n" for n in range(999))
+    page.set_input_files(
+        "#corpus-file",
+        {"name": "wide.txt", "mimeType": "text/plain", "buffer": wide.encode("utf-16-le")},
+    )
+    expect(page.locator(".report .warning")).to_have_count(1)
+    expect(page.locator(".report .warning")).to_contain_text("iconv -f UTF-16LE -t UTF-8")

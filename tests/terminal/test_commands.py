@@ -62,7 +62,8 @@ def test_a_text_that_breaks_off_is_one_line_and_a_code(
     )
     assert len(done.stdout) > 2000 and whole.startswith(done.stdout)
     done = charloom("names", "--model=toy", "--seed=1", "--count=100", "--url", url)
-    assert (done.returncode, done.stderr) == (1, f"charloom: the service at {url} broke off\n")
+    words = f"charloom: the list ends early: the service at {url} broke off\n"
+    assert (done.returncode, done.stderr) == (1, words)
     assert 0 < len(done.stdout.splitlines()) <= 20
 
 
@@ -109,7 +110,10 @@ def test_the_beginning_of_a_long_text_is_read(tmp_path: Path, url: str) -> None:
     assert "only the first 20,000 characters" in done.stderr
     file.write_bytes(b"caf\xe9")
     done = charloom("inspect", file, "--model=toy", "--url", url)
-    assert (done.returncode, done.stderr) == (1, "charloom: the text is not UTF-8\n")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "the text is not UTF-8: invalid byte at offset 3; it ends within a char" in done.stderr
+    # Nothing is trained here, on bytes or otherwise.
+    assert "bytes to train" not in done.stderr
 
 
 def test_cells_and_what_they_track(models: Path, url: str) -> None:
@@ -209,6 +213,8 @@ def test_a_check_of_what_is_no_text_fails(tmp_path: Path) -> None:
     assert "send at least 100" in short.stdout
     (tmp_path / "latin").write_bytes("naïve\n".encode("latin-1") * 100)
     latin = charloom("train", tmp_path / "latin", "--check")
+    assert (latin.returncode, "offset 2;" in latin.stdout) == (1, True)
+    latin = charloom("train", tmp_path / "latin", "--check", "--tokens", "bytes")
     assert latin.returncode == 0
     assert "bytes (bytes)" in latin.stdout and "not UTF-8" in latin.stdout
     assert "--tokens bytes" in latin.stdout

@@ -45,7 +45,14 @@ def test_words_are_for_codes_that_there_are_and_speak_no_http() -> None:
             problem("invalid_fields", num_layers="must be a number", top_k="must be another"),
             "--num-layers must be a number; --top-k must be another",
         ),
-        (problem("invalid_fields", cells="must be whole numbers"), "--cell must be whole numbers"),
+        (
+            problem("invalid_fields", cells="must be whole numbers from 0 to 7"),
+            "--cell must be a whole number from 0 to 7",
+        ),
+        (
+            problem("invalid_fields", stop="must have at most 4 items"),
+            "--stop may be given at most 4 times",
+        ),
         (
             problem("invalid_corpus", corpus="the text has 9 characters"),
             "the text has 9 characters",

@@ -90,10 +90,11 @@ class FrontPage {
     this.#said.clear();
   }
 
-  #textExamined({ encoding }, filename) {
+  #textExamined({ encoding, characters }, filename) {
     // A text that is not UTF-8 can be trained on as bytes.
     this.#options.set("tokens", encoding === "bytes" ? "bytes" : "");
-    this.#start.disabled = false;
+    // One that cannot be read, such as an archive, has no characters; its report says what it is.
+    this.#start.disabled = characters === null;
     if (this.#name.value && !this.#name.dataset.guessed) return;
     this.#name.value = modelNameOf(filename);
     this.#name.dataset.guessed = "yes";
