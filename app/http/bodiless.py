@@ -3,7 +3,10 @@
 Knows no route; one whose body is costly asks ``wants_no_body`` and makes none.
 """
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _KEY = "charloom.bodiless"
@@ -35,6 +38,16 @@ class Bodiless:
         # A copy: the server, which frames the answer, must know that it is one to HEAD.
         asked = {**scope, "method": "GET", _KEY: True}
         await self.app(asked, receive_until_sent, send_headers)
+
+
+def headers_only(headers: Mapping[str, str], media_type: str) -> Response:
+    """Returns the answer to HEAD where GET makes its body while it is sent.
+
+    It has no Content-Length: a wrong one is worse than none (RFC 9110, 8.6).
+    """
+    response = Response(headers=headers, media_type=media_type)
+    del response.headers["content-length"]
+    return response
 
 
 def wants_no_body(request: Request) -> bool:

@@ -20,7 +20,7 @@ from app.engine.callers import Caller, caller_of
 from app.engine.loaded import LoadedModel
 from app.engine.streams import ServerFull, StreamReader, Streams, TooManyStreams
 from app.http.bodies import schema_of
-from app.http.bodiless import wants_no_body
+from app.http.bodiless import headers_only, wants_no_body
 from app.http.negotiation import JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
@@ -95,7 +95,7 @@ async def names(
     headers = sample_headers(reference, model, seed, precision)
     media_type = JSON if kind == JSON else f"{TEXT}; charset=utf-8"
     if wants_no_body(request):
-        return Response(headers=headers, media_type=media_type)
+        return headers_only(headers, media_type)
     decoder = await run_in_threadpool(model.decoder, precision)
     caller = caller_of(request.scope)
     search = Search(services.streams, model, decoder, fields, starts_with, seed, caller)
@@ -259,8 +259,11 @@ class Search:
     def _fits(self, name: str) -> bool:
         fields = self.fields
         within = fields.min_length <= len(name) <= fields.max_length
+        # A name with a CR or U+2028 in it is two lines to whoever reads one name a line.
+        is_line = len(name.splitlines()) <= 1
         # White space at the end of the beginning may have been stripped.
-        return within and name.startswith(self._starts_with.text) and name not in self._found
+        begins = name.startswith(self._starts_with.text)
+        return within and is_line and begins and name not in self._found
 
     async def _take(self) -> tuple[str, str | None]:
         """Takes the next draw: its text and how it ended."""

@@ -13,7 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from app.engine.callers import caller_of
 from app.http.bodies import json_body, read_json, schema_of
-from app.http.bodiless import wants_no_body
+from app.http.bodiless import headers_only, wants_no_body
 from app.http.negotiation import EVENTS, JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
@@ -113,7 +113,7 @@ async def _answer(
         )
     media_type = f"{TEXT}; charset=utf-8" if kind == TEXT else kind
     if wants_no_body(request):
-        return Response(headers=await services.texts.headers(fields), media_type=media_type)
+        return headers_only(await services.texts.headers(fields), media_type)
     opened = await services.texts.open(
         fields, continue_from, caller=caller_of(request.scope), keep_state=kind != TEXT
     )

@@ -205,6 +205,6 @@ class NamesQuery(Fields):
     @field_validator("starts_with")
     @classmethod
     def _within_a_line(cls, text: str) -> str:
-        if "\n" in text or "\r" in text:
+        if len(f"{text}.".splitlines()) > 1:
             raise ValueError("must be the beginning of one line")
         return text

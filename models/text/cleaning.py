@@ -36,15 +36,17 @@ class CorpusError(Invalid):
 class NotUtf8(CorpusError):
     """Bytes that are not UTF-8 text; ``offset`` is that of the first one, counted from 0.
 
+    It is None where each byte could be UTF-8, as in ISO-2022 and in a PDF that begins in ASCII.
     ``is_text`` is False for an archive, an image and the like.
     """
 
     code = "not_utf8"
 
-    def __init__(self, offset: int, found: Explanation) -> None:
+    def __init__(self, offset: int | None, found: Explanation) -> None:
         self.offset = offset
         self.is_text = found.is_text
-        super().__init__(f"the text is not UTF-8: invalid byte at offset {offset}; {found.words}")
+        place = "" if offset is None else f"invalid byte at offset {offset}; "
+        super().__init__(f"the text is not UTF-8: {place}{found.words}")
 
 
 def refuse_at_once(path: Path) -> None:
@@ -105,10 +107,11 @@ def _head(path: Path) -> bytes:
         return file.read(HEAD)
 
 
-def _first_invalid(head: bytes) -> int:
+def _first_invalid(head: bytes) -> int | None:
     try:
-        head.decode()
-        end = len(head)
+        # The last character may be cut off.
+        codecs.getincrementaldecoder("utf-8")("strict").decode(head)
+        end = None
     except UnicodeDecodeError as error:
         end = error.start
     control = first_control(head[:end])

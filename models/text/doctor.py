@@ -80,8 +80,18 @@ def is_list(symbols: AnyInts, newline: int) -> bool:
     return bool(np.quantile(lengths, 0.99) < LIST_LINE)
 
 
+_IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
+"""Letters and marks that are drawn as nothing (Unicode's Default_Ignorable_Code_Point, and the empty
+Braille pattern)."""
+
+
 def _is_invisible(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cf", "Co", "Zs", "Zl", "Zp")
+    if unicodedata.category(character) in ("Cc", "Cf", "Co", "Zs", "Zl", "Zp"):
+        return True
+    return _IGNORABLE.match(character) is not None
 
 
 def _named(point: int) -> str:

@@ -103,6 +103,7 @@ def test_no_text_is_begun(
     assert head.status_code == expected
     if expected == 200:
         assert head.headers["x-seed"] == "7" and head.headers["x-model"] == "toy"
+        assert "content-length" not in head.headers
     assert client.head(path, params={"model": "nobody"}).status_code == 404
     assert client.head(path, params={"seed": "x"}).status_code == 422
 

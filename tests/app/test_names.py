@@ -24,6 +24,7 @@ from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
+from models.text.vocab import Vocabulary
 from tests.serving import Query, eventually, problem, serve, wrong_fields
 from tests.toys import ALPHABET, toy_checkpoint
 
@@ -254,6 +255,20 @@ def test_white_space_around_names_does_not_count(client: httpx2.Client, data: Pa
     assert names(client, seed=9, count=5, starts_with=" ka") == names(
         client, seed=9, count=5, starts_with="ka"
     )
+
+
+@pytest.mark.parametrize("line_end", ["\r", "\x0c", "\u0085", "\u2028"])
+def test_a_name_is_one_line_to_any_reader(client: httpx2.Client, data: Path, line_end: str) -> None:
+    known = Vocabulary("characters", sorted([0x0A, 0x61, 0x62, ord(line_end)]))
+    ids = known.encode("a\nb\n" * 10).astype(np.uint8)
+    hashes = line_hashes(Corpus(known, ids[:-2], ids[-2:]), limit=10)
+    checkpoint = replace(toy_checkpoint(vocabulary=known), lines=hashes)
+    Registry(data / "models").publish(Reference("ends"), checkpoint)
+    fields: Query = {"model": "ends", "seed": 1, "count": 12, "max_length": 8}
+    answer = client.get("/names", params=fields, headers=AS_TEXT).text
+    assert answer.splitlines() == answer.removesuffix("\n").split("\n") == names(client, **fields)
+    refused = client.get("/names", params=fields | {"starts_with": f"a{line_end}"})
+    assert wrong_fields(refused) == {"starts_with": "must be the beginning of one line"}
 
 
 @pytest.mark.parametrize(

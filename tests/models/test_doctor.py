@@ -131,6 +131,11 @@ def test_control_characters_are_named() -> None:
         ("\u009d", "U+009D"),
         ("\ue000", "U+E000"),
         ("\U000e0041", "U+E0041 TAG LATIN CAPITAL LETTER A"),
+        ("\u3164", "U+3164 HANGUL FILLER"),
+        ("\u034f", "U+034F COMBINING GRAPHEME JOINER"),
+        ("\u2800", "U+2800 BRAILLE PATTERN BLANK"),
+        ("\ufe0f", "U+FE0F VARIATION SELECTOR-16"),
+        ("\U000e0101", "U+E0101 VARIATION SELECTOR-18"),
     ],
 )
 def test_what_nobody_sees_is_named_and_counted(character: str, name: str) -> None:

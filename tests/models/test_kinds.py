@@ -80,7 +80,11 @@ def test_it_is_named_and_refused(data: bytes, words: str, tmp_path: Path) -> Non
     path.write_bytes(data)
     with pytest.raises(NotUtf8, match="not UTF-8") as refusal:
         scan(path)
-    assert f"; it is {words}" in str(refusal.value)
+    place = f" invalid byte at offset {refusal.value.offset};"
+    if refusal.value.offset is None:
+        place = ""
+        data.decode()
+    assert f"not UTF-8:{place} it is {words}" in str(refusal.value)
     assert not refusal.value.is_text
     # Training on the bytes of one would publish a model of noise.
     assert "tokens=bytes" not in str(refusal.value)
