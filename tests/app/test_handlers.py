@@ -32,13 +32,18 @@ from models.text.cleaning import CorpusError, NotUtf8
 from models.text.encodings import Explanation
 from models.text.vocab import UnknownCharacters
 from tests.serving import TEXT, problem, serve
-from worker.corpora import CorpusInUse, CorpusStore, UnknownCorpus, Upload
-from worker.jobs import Ended, JobStore, NameTaken, NotEnded, UnknownJob
+from worker.corpora import CorpusDamaged, CorpusInUse, CorpusStore, UnknownCorpus, Upload
+from worker.data import DataError
+from worker.jobs import Ended, JobDamaged, JobStore, NameTaken, NotEnded, UnknownJob
+from worker.records import DamagedRecord
 from worker.settings import SettingsError
 
 BRANCHES = {CharloomError, Conflict, Damaged, Invalid, NotFound, TooMany, Unavailable}
-BEFORE_HTTP = {SettingsError}
+BEFORE_HTTP = {DataError, SettingsError}
 """Errors that end a process before it serves."""
+
+CAUGHT = {DamagedRecord}
+"""Errors that the stores take for themselves: what they read is unknown then, or damaged."""
 
 ERRORS: list[tuple[CharloomError, int, str, str]] = [
     (UnknownModel("x"), 404, "unknown_model", "GET /models lists all models"),
@@ -47,7 +52,9 @@ ERRORS: list[tuple[CharloomError, int, str, str]] = [
     (UnknownCorpus("x"), 404, "unknown_corpus", "GET /corpora lists all corpora"),
     (UnknownJob("x"), 404, "unknown_job", "GET /jobs lists all jobs"),
     (CheckpointError("/a/secret/path"), 404, "damaged_model", "delete the model"),
+    (CorpusDamaged(), 404, "damaged_corpus", "upload it again"),
     (CorpusInUse("j1"), 409, "corpus_in_use", "j1"),
+    (JobDamaged("spec.json is empty"), 409, "damaged_job", "delete it"),
     (NameTaken("m", "j1"), 409, "name_taken", "j1"),
     (Ended("the job has ended already"), 409, "job_ended", "ended already"),
     (NotEnded("cancel it first"), 409, "job_not_ended", "cancel it first"),
@@ -111,7 +118,7 @@ def test_every_error_that_a_server_meets_is_in_the_table() -> None:
         if kind.__module__.startswith(("models.", "worker.", "app.engine."))
         and not kind.__module__.startswith("worker.trainer.")
     }
-    assert met - BRANCHES - BEFORE_HTTP == {type(error) for error, *_ in ERRORS}
+    assert met - BRANCHES - BEFORE_HTTP - CAUGHT == {type(error) for error, *_ in ERRORS}
     codes = [code for _, _, code, _ in ERRORS]
     assert set(codes) <= CODES.keys() and len(codes) == len(set(codes))
 

@@ -81,7 +81,8 @@ def test_names_come_one_a_line(client: httpx2.Client, url: str) -> None:
     assert done.stdout.splitlines() == [name["name"] for name in answer["names"]]
     none = charloom("names", "--model=toy", "--temperature=0", "-n", "3", "--url", url)
     assert none.returncode == 0
-    assert re.fullmatch(r"found [01] of 3: more like these are rare, or there are none\n", none.stderr)
+    words = r"found [01] of 3: more like these are rare, or there are none\n"
+    assert re.fullmatch(words, none.stderr)
 
 
 def test_a_text_is_shown_as_a_model_reads_it(client: httpx2.Client, url: str) -> None:
