@@ -109,7 +109,7 @@ def pack_corpus(
         try:
             _write_packed(fetch.pack_files(patterns, Path.cwd(), besides=to), to)
         except OSError as error:
-            raise UserError(f"cannot pack: {error.strerror}: {error.filename}") from None
+            raise UserError(f"cannot pack: {error.strerror}: {error.filename or to}") from None
 
 
 experiment = typer.Typer(no_args_is_help=True, help="List or run the essay's experiments.")
@@ -169,7 +169,8 @@ def run_experiment(
             with needs(place(data, url, key)) as reached:
                 written = run(reached, request, directory)
         except OSError as error:
-            raise UserError(f"cannot run it: {error}") from None
+            reason = error.strerror or str(error)
+            raise UserError(f"cannot run it: {reason}: {error.filename or directory}") from None
         for path in written:
             write(f"{path}\n")
 

@@ -27,7 +27,7 @@ from app.terminal import drawing
 from app.terminal.client import Client, Unreachable
 from app.terminal.output import console, day, duration, note, number, printable, table, tell, write
 from app.terminal.problems import WORDS, explained, in_options
-from models.text.cleaning import CorpusError, NotUtf8
+from models.text.cleaning import CorpusError, NotUtf8, refuse_at_once
 from models.text.encodings import explained as explained_file
 from worker.corpora import CorpusStore
 
@@ -115,7 +115,7 @@ def models(client: Client, only: str | None = None) -> None:
     ]
     for one in damaged:
         note(f"note: {one['model']} is damaged: {one['detail']}")
-    if only and not rows and not damaged:
+    if only is not None and not rows and not damaged:
         raise UserError(WORDS["unknown_model"])
     head = ("MODEL", "NETWORK", "PARAMETERS", "LOSS", "BPC", "CREATED")
     table(head, rows, "no models yet; ./charloom train FILE --model NAME trains one")
@@ -225,13 +225,20 @@ def _beginning(text: IO[bytes]) -> str:
     try:
         # Line ends stay as they are: a bytes model was trained on them.
         read = codecs.getincrementaldecoder("utf-8-sig")().decode(data, len(data) < 4 * MAX_TEXT)
+        refuse_at_once(io.BytesIO(data))
     except UnicodeDecodeError as error:
         found = explained_file(io.BytesIO(data), error.start)
-        # Not the advice to train on its bytes.
-        raise UserError(str(NotUtf8(error.start, found)).partition(", or pass")[0]) from None
+        raise _not_utf8(NotUtf8(error.start, found)) from None
+    except NotUtf8 as error:
+        raise _not_utf8(error) from None
     if len(read) > MAX_TEXT:
         note(f"note: only the first {MAX_TEXT:,} characters are read")
     return read[:MAX_TEXT]
+
+
+def _not_utf8(error: NotUtf8) -> UserError:
+    """Returns what is wrong, but for the advice to train on the bytes."""
+    return UserError(str(error).partition(", or pass")[0])
 
 
 def check(text: IO[bytes], fields: Mapping[str, Any]) -> int:

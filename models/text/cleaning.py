@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 
@@ -49,16 +49,15 @@ class NotUtf8(CorpusError):
         super().__init__(f"the text is not UTF-8: {place}{found.words}")
 
 
-def refuse_at_once(path: Path) -> None:
+def refuse_at_once(file: IO[bytes]) -> None:
     """Raises NotUtf8 for a file that its beginning shows not to be UTF-8 text.
 
     Some decode as UTF-8 all the same: UTF-16 without a byte-order mark, or an archive of ASCII
     texts.
     """
-    with path.open("rb") as file:
-        head = file.read(HEAD)
-        if kind_of(head) or is_wide_or_escaped(head):
-            raise NotUtf8(_first_invalid(head), explained(file, 0))
+    head = file.read(HEAD)
+    if kind_of(head) or is_wide_or_escaped(head):
+        raise NotUtf8(_first_invalid(head), explained(file, 0))
 
 
 def refuse_controls(path: Path) -> None:

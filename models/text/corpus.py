@@ -72,7 +72,8 @@ def scan(path: Path, tokens: Tokens = "characters") -> Scan:
     if size == 0:
         raise CorpusError(f"the text is empty: send at least {MIN_CHARACTERS} characters")
     if tokens == "characters":
-        refuse_at_once(path)
+        with path.open("rb") as file:
+            refuse_at_once(file)
     cleaner = Cleaner()
     found = Examination(tokens)
     for block in blocks(path, tokens, cleaner):

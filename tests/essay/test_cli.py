@@ -67,7 +67,7 @@ def test_they_are_listed_with_what_is_missing(tmp_path: Path) -> None:
         ),
         ("names --minutes=1 --corpus=/nowhere", "there is no file /nowhere"),
         ("names --minutes=1 --model=names", "--model skips training"),
-        (f"cells --to={tmp_path}/texts/names.txt", f"File exists: '{tmp_path}/texts/names.txt'"),
+        (f"cells --to={tmp_path}/texts/names.txt", f"File exists: {tmp_path}/texts/names.txt"),
         ("juggling", "no experiment is named so; choose one of paul-graham, "),
     ):
         done = charloom("experiment", "run", *name.split(), "--data", tmp_path)

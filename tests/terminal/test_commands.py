@@ -113,6 +113,9 @@ def test_the_beginning_of_a_long_text_is_read(tmp_path: Path, url: str) -> None:
     done = charloom("inspect", file, "--model=toy", "--url", url)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "the text is not UTF-8: invalid byte at offset 3; it ends within a char" in done.stderr
+    file.write_bytes(("A b\n" * 40).encode("utf-16-le"))
+    wide = charloom("score", file, "--model=toy", "--url", url)
+    assert wide.returncode == 1 and "iconv -f UTF-16LE -t UTF-8 FILE > NEW\n" in wide.stderr
     # Nothing is trained here, on bytes or otherwise.
     assert "bytes to train" not in done.stderr
 
@@ -215,7 +218,7 @@ def test_a_check_of_what_is_no_text_fails(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes("naïve\n".encode("latin-1") * 100)
     latin = charloom("train", tmp_path / "latin", "--check")
     assert (latin.returncode, "offset 2;" in latin.stdout) == (1, True)
+    assert "--tokens bytes" in latin.stdout and "tokens=bytes" not in latin.stdout
     latin = charloom("train", tmp_path / "latin", "--check", "--tokens", "bytes")
     assert latin.returncode == 0
     assert "bytes (bytes)" in latin.stdout
-    assert "--tokens bytes" in latin.stdout

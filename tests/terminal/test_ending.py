@@ -134,6 +134,7 @@ def test_what_cannot_be_meant_is_one_line_and_2(
         ("score {file}" + " --model=toy" * 9, "--model may be given at most 8 times"),
         ("inspect {file} --model=toy --cell=99999", "--cell must be a whole number from 0"),
         ("models nobody", "model not found; ./charloom models lists all models"),
+        ("models ''", "model not found; ./charloom models lists all models"),
         ("sample --model=toy --prime=$'\\xff'", "the command line has bytes that are not UTF-8"),
     ],
 )

@@ -42,12 +42,12 @@ def test_options_that_are_given_have_their_types_and_others_are_left_out() -> No
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        ("--num-layers=9", "less than or equal to 8"),
-        ("--hidden-size=7", "greater than or equal to 8"),
-        ("--dropout=0.95", "less than or equal to 0.9"),
-        ("--seed=-1", "greater than or equal to 0"),
-        ("--network=cnn", "'cnn' is not one of 'lstm', 'gru', 'rnn'"),
-        ("--batch-size=many", "valid integer"),
+        ("--num-layers=9", "must be at most 8;"),
+        ("--hidden-size=7", "must be at least 8;"),
+        ("--dropout=0.95", "must be at most 0.9;"),
+        ("--seed=-1", "must be at least 0;"),
+        ("--network=cnn", "must be one of lstm, gru, rnn;"),
+        ("--batch-size=many", "must be a whole number;"),
     ],
 )
 def test_what_is_out_of_bounds_is_refused_before_anything_starts(argument: str, words: str) -> None:
