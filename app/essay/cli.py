@@ -109,7 +109,8 @@ def pack_corpus(
         try:
             _write_packed(fetch.pack_files(patterns, Path.cwd(), besides=to), to)
         except OSError as error:
-            raise UserError(f"cannot pack: {error.strerror}: {error.filename or to}") from None
+            place = error.filename or to
+            raise UserError(f"cannot pack: {error.strerror}: {place}") from None
 
 
 experiment = typer.Typer(no_args_is_help=True, help="List or run the essay's experiments.")

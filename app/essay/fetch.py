@@ -313,7 +313,8 @@ def pack(files: Iterable[tuple[str, bytes]]) -> Packed:
         if not is_text(content):
             skipped.append(name)
             continue
-        content = content.removeprefix(codecs.BOM_UTF8)
+        while content.startswith(codecs.BOM_UTF8):
+            content = content.removeprefix(codecs.BOM_UTF8)
         if content.strip():
             texts.append(content.rstrip(b"\n") + b"\n\n")
     random.Random(0).shuffle(texts)

@@ -102,16 +102,24 @@ def _watch(client: Client, job: Mapping[str, Any]) -> int:
 
 def _ended(client: Client, job: Mapping[str, Any], end: Mapping[str, Any]) -> int:
     if end["status"] == "failed":
-        error = end["error"] or {}
-        title, detail = error.get("title", "the job failed"), error.get("detail", "")
-        raise UserError(in_options(f"{title}: {detail}"))
-    progress = client.get(f"/jobs/{job['id']}")["progress"] or {}
+        raise _failure(end)
+    record = client.get(f"/jobs/{job['id']}")
+    # One whose files were damaged after its end.
+    if record["status"] == "failed":
+        raise _failure(record)
+    progress = record["progress"] or {}
     loss = progress.get("best_val_loss")
     reached = "" if loss is None else f": the best validation loss was {loss:.3f}"
     tell(f"job {job['id']} is {end['status']}{reached}")
     if loss is not None:
         tell(f"./charloom sample --model {job['model']} writes with it")
     return 0 if end["status"] == "finished" else 1
+
+
+def _failure(record: Mapping[str, Any]) -> UserError:
+    error = record["error"] or {}
+    title, detail = error.get("title", "the job failed"), error.get("detail", "")
+    return UserError(in_options(f"{title}: {detail}"))
 
 
 def _events(client: Client, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -42,6 +42,9 @@ _ITEMS = re.compile(r"must have at most (\d+) items")
 _ASSIGNED = re.compile(r"\b(tokens|unknown)=(\w+)")
 """What the service's own words advise to set."""
 
+_BOUND = re.compile(r"\b(max)_(length)$")
+"""A field that another one's bound is, in ``/names``."""
+
 _RESUME = re.compile(r"POST /jobs/(\w+)/resume")
 
 
@@ -66,11 +69,13 @@ def in_options(text: str) -> str:
 
 def _about(field: str, message: str) -> str:
     message = _ITEMS.sub(r"may be given at most \1 times", message)
+    message = _BOUND.sub(r"--\1-\2", message)
     message = message.replace("must be whole numbers", "must be a whole number")
     if field in _SUBJECTS:
         subject = _SUBJECTS[field]
     else:
-        subject = _option(field) if message.startswith(("must ", "may ", "is missing")) else field
+        is_option = "_" in field or message.startswith(("must ", "may ", "is missing"))
+        subject = _option(field) if is_option else field
     return f"{subject} {message}".strip()
 
 

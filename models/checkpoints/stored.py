@@ -188,7 +188,7 @@ def _check_size(file: IO[bytes], manifest: dict[str, Any], name: str) -> None:
     size = file.seek(0, 2)
     file.seek(0)
     if not isinstance(stated, dict) or stated.get("bytes") != size:
-        raise CheckpointError(f"{name} is damaged: it has not the size that the manifest says")
+        raise CheckpointError(f"{name} is damaged: its size is not the one in the manifest")
 
 
 def _compare(digest: str, manifest: dict[str, Any], name: str) -> None:

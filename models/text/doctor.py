@@ -84,8 +84,8 @@ _IGNORABLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
     "\U000e0100-\U000e01ef]"
 )
-"""Letters and marks that are drawn as nothing (Unicode's Default_Ignorable_Code_Point, and the
-empty Braille pattern)."""
+"""Letters and marks that are drawn as nothing: Unicode's Default_Ignorable_Code_Point, and the
+empty Braille pattern."""
 
 
 def _is_invisible(character: str) -> bool:

@@ -49,6 +49,9 @@ def test_a_folder_is_packed(tmp_path: Path) -> None:
     assert target.read_text() == "alpha\n\n"
     none = charloom("corpus", "pack", f"{tmp_path}/*.rs", "--to", target)
     assert none.returncode == 1 and "no text file matches" in none.stderr
+    full = charloom("corpus", "pack", f"{tmp_path}/*.txt", "--to", "/dev/full")
+    words = "charloom: cannot pack: No space left on device: /dev/full\n"
+    assert (full.returncode, full.stderr) == (1, words)
 
 
 def test_they_are_listed_with_what_is_missing(tmp_path: Path) -> None:

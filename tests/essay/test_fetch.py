@@ -323,7 +323,7 @@ def test_a_link_that_is_named_is_followed(tree: Path) -> None:
 def test_a_pack_has_no_byte_order_marks_and_no_binary_files() -> None:
     files = [
         ("a.c", "\ufeffint a;\n".encode()),
-        ("b.c", "\ufeffint b;\n".encode()),
+        ("b.c", "\ufeff\ufeffint b;\n".encode()),
         ("wide.txt", "int c;\n".encode("utf-16-le") * 9),
         ("image.bmp", b"BM" + bytes(200)),
         ("list.tar", b"a".ljust(257, b"\0") + b"ustar\0" + bytes(200)),

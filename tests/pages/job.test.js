@@ -6,6 +6,7 @@ import { bestOf, isCancellable, isEnded, shareOf } from "../../app/static/js/par
 import { Record } from "../../app/static/js/views/job/record.js";
 import {
   barOf,
+  errorText,
   figuresOf,
   sampleHint,
   titleOf,
@@ -172,4 +173,13 @@ test("where no sample is, the first one is announced", () => {
   assert.equal(sampleHint({ ...running, options: { sample_at: [] } }), "None yet.");
   assert.equal(sampleHint(running), "The first one comes at step 100.");
   assert.equal(sampleHint(cancelled), "It ended before its first sample.");
+});
+
+test("an error names the page's button, not an endpoint", () => {
+  const detail =
+    "It said last: “no”. When the cause is removed, resume it with POST /jobs/a1/resume.";
+  assert.equal(
+    errorText({ title: "Training cannot start", detail }),
+    "Training cannot start. It said last: “no”. When the cause is removed, press Resume.",
+  );
 });

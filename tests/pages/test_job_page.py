@@ -170,8 +170,8 @@ def test_a_job_is_cancelled(server: Restartable, window: Window) -> None:
         expect(page.locator(".title-line .status")).to_have_text("queued")
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator(".title-line .status")).to_have_text("cancelled")
-        page.get_by_role("button", name="Remove").click()
-        page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+        page.get_by_role("button", name="Delete").click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
         expect(page).to_have_url(re.compile("/train$"))
         expect(page.get_by_text("None yet.")).to_be_visible()
 

@@ -40,6 +40,8 @@ def test_a_damaged_job_is_listed_and_deleted(tmp_path: Path) -> None:
     with serve(tmp_path) as client:
         url = str(client.base_url)
         job_id = client.post("/train", params={"model": "one"}, content=TEXT).json()["id"]
+        # That it has ended before is still to be read there.
+        client.post(f"/jobs/{job_id}/cancel")
         (tmp_path / "jobs" / job_id / "spec.json").write_bytes(b"")
         (line,) = charloom("jobs", "--url", url).stdout.splitlines()[1:]
         assert line.split()[:3] == [job_id, "-", "failed"]

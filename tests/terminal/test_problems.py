@@ -62,6 +62,14 @@ def test_words_are_for_codes_that_there_are_and_speak_no_http() -> None:
             problem("invalid_fields", model="is missing: choose one"),
             "--model is missing: choose one",
         ),
+        (
+            problem("invalid_fields", min_length="must not be more than max_length"),
+            "--min-length must not be more than --max-length",
+        ),
+        (
+            problem("unknown_characters", sample_prime="has characters that the text lacks"),
+            "--sample-prime has characters that the text lacks",
+        ),
         (problem("invalid_fields", body="is not a checkpoint"), "the file is not a checkpoint"),
         (
             problem("unknown_characters", prime="has 'é'. Remove them, or set unknown=skip"),

@@ -6,7 +6,7 @@ import { isCancellable, isEnded } from "../parts/progress.js";
 import { ask, el, field, message, sentence } from "../ui.js";
 import { Record } from "./job/record.js";
 import { Samples } from "./job/samples.js";
-import { barOf, figuresOf, sampleHint, titleOf, waitingFor } from "./job/words.js";
+import { barOf, errorText, figuresOf, sampleHint, titleOf, waitingFor } from "./job/words.js";
 
 /** Milliseconds without a byte after which to reconnect; the server sends one every 15 s. */
 const SILENCE = 40_000;
@@ -40,7 +40,7 @@ export class JobPage {
   #write = el("a", { class: "button primary", hidden: true }, "Write");
   #cancel = button("Cancel", "danger", () => this.#act(() => this.#cancelJob()));
   #resume = button("Resume", null, () => this.#act(() => this.#resumeJob()));
-  #remove = button("Remove", "quiet", () => this.#act(() => this.#removeJob()));
+  #remove = button("Delete", "quiet", () => this.#act(() => this.#removeJob()));
 
   constructor(id, { go }) {
     this.#path = `/jobs/${encodeURIComponent(id)}`;
@@ -170,7 +170,7 @@ export class JobPage {
     this.#job = await get(this.#path);
     const { error, status, damaged = [] } = this.#job;
     const kind = status === "failed" ? "problem" : "note";
-    if (error) this.#said.say(`${error.title}. ${error.detail}`, kind);
+    if (error) this.#said.say(errorText(error), kind);
     else if (damaged.length) this.#said.say(`Damaged: ${damaged.join("; ")}.`, kind);
     else this.#said.clear();
     this.#drawSoon();
@@ -225,7 +225,7 @@ export class JobPage {
     this.#status.className = `status ${job.status}`;
     this.#status.textContent = job.status;
     this.#bar.hidden = isOver;
-    this.#write.hidden = !this.#record.isPublished;
+    this.#write.hidden = !this.#record.isPublished || !job.model;
     this.#write.href = `/#${new URLSearchParams({ model: job.model })}`;
     this.#cancel.hidden = !isCancellable(job);
     this.#resume.hidden = !isOver || !job.model;
@@ -258,9 +258,9 @@ export class JobPage {
 
   async #removeJob() {
     const sure = await ask({
-      title: `Remove this job for ${this.#job.model || "a model that is not known"}?`,
+      title: `Delete this job for ${this.#job.model || "a model that is not known"}?`,
       text: "This deletes its record and the state that a resume needs. The model stays.",
-      confirm: "Remove",
+      confirm: "Delete",
       danger: true,
     });
     if (!sure) return;

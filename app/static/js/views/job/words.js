@@ -16,6 +16,10 @@ export function titleOf(job, progress) {
     : job.model || job.id;
 }
 
+/** Why a job failed; the page has a button where the service names an endpoint. */
+export const errorText = ({ title, detail }) =>
+  `${title}. ${detail}`.replace(/resume it with POST \/jobs\/\w+\/resume/, "press Resume");
+
 /** What a job without a plan is doing. */
 export function waitingFor({ status }) {
   if (status === "queued") return "Waiting for a worker. Each worker trains one job at a time.";
