@@ -74,7 +74,7 @@ def lived_in(tmp_path: Path) -> Path:
             eventually(job.result, 120)
         assert up.client.get("/sample", params={"model": "first"}).status_code == 200
         long = up.accept("long", max_steps=5_000_000)
-        eventually(lambda: up.client.get(f"/jobs/{long}").json()["progress"]["step"], 120)
+        eventually(lambda: _step(up, long), 120)
         up.accept("waiting", max_steps=50)
     finally:
         up.stop()
@@ -151,7 +151,7 @@ def test_a_process_that_is_stopped_for_a_minute(up: Up, kind: str, say: Say) -> 
             assert up.client.get("/sample", params=sample).status_code == 200
         os.kill(pid, signal.SIGCONT)
         eventually(up.answers, 60)
-        step = up.client.get(f"/jobs/{job_id}").json()["progress"]["step"]
+        step = _step(up, job_id)
         eventually(lambda: _step(up, job_id) > step, 120)
         assert up.client.post(f"/jobs/{job_id}/cancel").status_code == 202
         job = JobStore(up.data / "jobs").get(job_id)
@@ -164,7 +164,8 @@ def test_a_process_that_is_stopped_for_a_minute(up: Up, kind: str, say: Say) -> 
 
 
 def _step(up: Up, job_id: str) -> int:
+    """The last step that a job has told of; 0 before, and while the server is away."""
     with contextlib.suppress(httpx2.HTTPError):
-        step: int = up.client.get(f"/jobs/{job_id}").json()["progress"]["step"] or 0
-        return step
+        progress = up.client.get(f"/jobs/{job_id}").json()["progress"]
+        return int(progress["step"]) if progress else 0
     return 0
