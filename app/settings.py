@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.access.keys import KeyRing
 from app.access.table import FIRST_SEGMENTS
+from app.http.validation import in_our_words
 from app.supervisor import loopback
 from worker.data import DataDirectory
 from worker.devices import machine_memory
@@ -130,8 +131,9 @@ class ServerSettings(BaseSettings):
 def explained(error: ValidationError) -> str:
     """Explains the first error in one line that names the variable."""
     first = error.errors()[0]
-    reason = first.get("ctx", {}).get("error") or first["msg"]
-    return f"CHARLOOM_{str(first['loc'][0]).upper()}: {reason}"
+    name = str(first["loc"][0])
+    fields = ServerSettings.model_fields
+    return f"CHARLOOM_{name.upper()}: {in_our_words(first, fields.get(name), fields)}"
 
 
 def refusal(settings: ServerSettings) -> str | None:

@@ -92,10 +92,10 @@ def _field_error(location: Sequence[int | str], error: Any, fields: FieldInfos) 
     path = [str(part) for part in location]
     shown = ".".join(_shown(name) for name in path) or "body"
     field = fields.get(path[0]) if path else None
-    return FieldError(field=shown, message=_explain(error, field, fields))
+    return FieldError(field=shown, message=in_our_words(error, field, fields))
 
 
-def _explain(error: Any, field: FieldInfo | None, fields: FieldInfos) -> str:
+def in_our_words(error: Any, field: FieldInfo | None, fields: FieldInfos) -> str:
     """Explains an error and what would be right.
 
     Args:
@@ -111,7 +111,8 @@ def _explain(error: Any, field: FieldInfo | None, fields: FieldInfos) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind in ("literal_error", "enum"):
-        return f"must be {context['expected']}".replace("'", "")
+        expected = context["expected"].replace("''", "empty").replace("'", "")
+        return f"must be {expected}"
     if kind == "string_too_long":
         return f"must have at most {context['max_length']:,} characters"
     if kind == "too_long":

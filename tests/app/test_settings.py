@@ -37,6 +37,26 @@ def test_a_redis_url_is_the_workers(url: str, monkeypatch: pytest.MonkeyPatch) -
     assert ServerSettings().redis_url == WorkerSettings.from_environment().redis_url == url
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("MAX_STREAMS", "many", "must be a whole number of at least 1"),
+        ("MAX_STREAMS", "-1", "must be a whole number of at least 1"),
+        ("MAX_UPLOAD_BYTES", "1G", "must be a whole number of at least 1"),
+        ("PUBLIC", "yes", "must be empty or sample"),
+        ("INSECURE", "perhaps", "must be true or false"),
+        ("PUBLIC_RATE", "60", "must be a rate such as 60/minute"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_our_words(
+    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"CHARLOOM_{name}", value)
+    with pytest.raises(ValidationError) as refused:
+        ServerSettings()
+    assert explained(refused.value) == f"CHARLOOM_{name}: {words}"
+
+
 def test_a_redis_url_that_is_none_is_refused_in_the_workers_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
