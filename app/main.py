@@ -144,6 +144,8 @@ def _with_problems(
                 operation["security"] = [{"key": []}]
             if "422" in answers:
                 refusals.add(422)
+            if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
+                refusals.add(414)
             if is_dialect:
                 refusals |= {400, 404, 413, 503}
             for status, answer in problems.responses(*sorted(refusals)).items():

@@ -169,14 +169,22 @@ SCHEMATHESIS = """
 [checks.positive_data_acceptance]
 # Whether a request that is well formed can be done depends on what is there: a vocabulary, a list.
 expected-statuses = ["2xx", 401, 403, 404, 406, 409, 422, 429]
+
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 414, 415, 422, 429]
 """
 
 HOOKS = """
 import schemathesis
+from hypothesis import strategies
+
+schemathesis.openapi.media_type("application/zip", strategies.binary(max_size=1000))
 
 def _is_empty(value):
     if isinstance(value, dict) and value:
         return any(map(_is_empty, value.values()))
+    if isinstance(value, list) and value:
+        return any(map(_is_empty, value))
     return value in ("", None, {}, [], [""])
 
 @schemathesis.hook
