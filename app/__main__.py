@@ -24,6 +24,7 @@ from app.server.sockets import allow_many_files, listen_all, open_files
 from app.settings import ServerSettings, explained, refusal
 from worker import logs
 from worker.data import DataError, open_data
+from worker.settings import exit_misconfigured
 
 GRACE_SECONDS = 5
 
@@ -89,13 +90,16 @@ class Server(uvicorn.Server):
 
 
 def main() -> None:
-    """Serves until SIGINT or SIGTERM; a failed start prints one line and exits with 1."""
+    """Serves until SIGINT or SIGTERM.
+
+    A failed start prints one line and exits with 1, or ``os.EX_CONFIG`` if the settings are wrong.
+    """
     try:
         settings = ServerSettings()
     except ValidationError as error:
-        sys.exit(explained(error))
+        exit_misconfigured(explained(error))
     if reason := refusal(settings):
-        sys.exit(reason)
+        exit_misconfigured(reason)
     logs.configure(sys.stderr)
     # They log every start and every malformed form, which the access log and answers tell too.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

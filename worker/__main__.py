@@ -11,7 +11,7 @@ import redis
 from worker import logs
 from worker.data import DataError, open_data
 from worker.queue import Queue
-from worker.settings import NICENESS, SettingsError, WorkerSettings
+from worker.settings import NICENESS, SettingsError, WorkerSettings, exit_misconfigured
 from worker.trainer.rq_worker import TrainingWorker, configure_logging
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
@@ -31,7 +31,9 @@ def main() -> None:
         settings = WorkerSettings.from_environment()
         configure_logging()
         open_data(settings.data.root, log.warning)
-    except (SettingsError, DataError) as error:
+    except SettingsError as error:
+        exit_misconfigured(f"worker: {error}")
+    except DataError as error:
         sys.exit(f"worker: {error}")
     be_nice(NICENESS)
     keep_working(settings)

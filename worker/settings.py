@@ -4,10 +4,11 @@ An empty variable counts as unset. Knows nothing of what uses them.
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 from models.errors import Invalid
 from worker.data import DataDirectory
@@ -24,6 +25,12 @@ NICENESS = 10
 
 class SettingsError(Invalid):
     """A variable is missing or invalid; the message is one line for people."""
+
+
+def exit_misconfigured(reason: str) -> NoReturn:
+    """Ends the process with one line and a code that says that no retry mends it."""
+    sys.stderr.write(f"{reason}\n")
+    sys.exit(os.EX_CONFIG)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ A program is a command line. It runs in a session of its own, so that Ctrl-C rea
 supervisor, and tied to it, so that not even SIGKILL leaves one behind. Its lines are printed under
 its name. When it ends it is started again, after a delay that doubles from half a second to five
 minutes; after five short runs in a row it counts as failed, and says so with its last lines. The
-rest runs on, unless the program is essential: then all are stopped. Programs start stage by stage,
+rest runs on, unless the program is essential: then all are stopped. One that ends with
+``os.EX_CONFIG`` has failed at once: no retry mends its settings. Programs start stage by stage,
 each stage when the one before is ready or has failed to be, and stop in the opposite order.
 
 Knows nothing of what the programs are, and nothing of HTTP or Redis.
@@ -211,17 +212,17 @@ class Keeper:
             self._short_runs += 1
             self._last_lines.clear()
             settled = asyncio.get_running_loop().call_later(STEADY, self._settle)
-            killed = False
+            code = 1
             try:
                 code = await self._live()
-                ending, killed = _ending(code), code == -signal.SIGKILL
+                ending = _ending(code)
             except OSError as error:
                 ending = f"could not be started: {error}"
                 self._last_lines.append(ending)
             finally:
                 settled.cancel()
             if not self._stopping.is_set():
-                await self._begin_again(ending, killed)
+                await self._begin_again(ending, code)
 
     def _settle(self) -> None:
         """It has run for long enough."""
@@ -231,13 +232,16 @@ class Keeper:
         self.has_failed = False
         self._said.clear()
 
-    async def _begin_again(self, ending: str, killed: bool) -> None:
+    async def _begin_again(self, ending: str, code: int) -> None:
         # Doubled more often, it would not fit into a float at some time.
         delay = FIRST_DELAY * 2 ** min(max(0, self._short_runs - 1), 20)
-        if killed and self._short_runs < KILLS:
+        is_hopeless = code == os.EX_CONFIG
+        if is_hopeless:
+            delay = LONGEST_DELAY
+        if code == -signal.SIGKILL and self._short_runs < KILLS:
             delay = min(delay, LONGEST_DELAY_OF_KILLED)
             self._said.clear()
-        elif self._short_runs >= FAILURES and not self.has_failed:
+        elif (self._short_runs >= FAILURES or is_hopeless) and not self.has_failed:
             self._fail(ending)
             if self.program.essential:
                 return
@@ -252,14 +256,16 @@ class Keeper:
     def _fail(self, ending: str) -> None:
         self.has_failed = True
         lines = list(self._last_lines) or ["(nothing)"]
-        self._say(f"failed: {ending}, {self._short_runs} times in a row. It last said:")
+        if self._short_runs > 1:
+            ending = f"{ending}, {self._short_runs} times in a row"
+        self._say(f"failed: {ending}. It last said:")
         for line in lines:
             self._say(f"  {line}")
         if self.program.essential:
             self._stopping.set()
             self._lose(
-                f"the {self.program.name} has failed: {ending}, {self._short_runs} times in a row; "
-                f"it last said: {_gist(lines[-1])}. Correct that and start again"
+                f"the {self.program.name} has failed: {ending}; it last said: {_gist(lines[-1])}. "
+                "Correct that and start again"
             )
         else:
             self._say(

@@ -124,7 +124,7 @@ def test_words_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_an_operator_got_wrong_is_one_line(variable: str, value: str, tmp_path: Path) -> None:
     name = f"CHARLOOM_{variable}"
     run = start(name, value, tmp_path)
-    assert (run.returncode, run.stdout) == (1, "")
+    assert (run.returncode, run.stdout) == (os.EX_CONFIG, "")
     assert run.stderr.startswith(f"{name}: ") and run.stderr.count("\n") == 1
     assert "Value error" not in run.stderr
 
@@ -137,7 +137,7 @@ def test_what_an_operator_got_wrong_is_one_line(variable: str, value: str, tmp_p
 )  # fmt: skip
 def test_keys_that_are_none_are_refused_and_not_shown(text: str, tmp_path: Path) -> None:
     run = start("CHARLOOM_API_KEYS", text, tmp_path)
-    assert run.returncode == 1
+    assert run.returncode == os.EX_CONFIG
     assert run.stdout == "" and run.stderr.startswith("CHARLOOM_API_KEYS: ")
     assert run.stderr.count("\n") == 1 and "same" not in run.stderr.replace("sample", "")
 

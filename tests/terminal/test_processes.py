@@ -113,6 +113,19 @@ def test_the_failure_of_what_is_essential_ends_all(supervise: Supervise, tmp_pat
     assert len(re.findall(r"server │ +at \d", run.said)) == 2
 
 
+def test_wrong_settings_are_not_tried_again(supervise: Supervise) -> None:
+    wrong = "import os, sys; print('THREADS must be a number'); sys.exit(os.EX_CONFIG)"
+    run = supervise(f'[[child("worker", "{wrong}"), child("server", POLITE)]]')
+    run.until("worker │ failed: ended with 78. It last said:")
+    run.until("worker │   THREADS must be a number")
+    run.until("worker │ ended with 78; starting it again in 300 s")
+    run = supervise(f'[[child("server", "{wrong}", essential=True)]]')
+    assert run.end() == 1
+    assert (
+        "the server has failed: ended with 78; it last said: THREADS must be a number" in run.said
+    )
+
+
 def test_what_failed_is_tried_at_long_intervals_and_can_come_back(
     supervise: Supervise, tmp_path: Path
 ) -> None:

@@ -47,7 +47,7 @@ def test_without_an_address_the_worker_says_so_in_a_line(tmp_path: Path) -> None
         text=True,
         check=False,
     )
-    assert ended.returncode == 1
+    assert ended.returncode == os.EX_CONFIG
     assert ended.stderr.startswith("worker: CHARLOOM_REDIS_URL is not set")
     assert ended.stderr.count("\n") == 1
 
