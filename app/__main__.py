@@ -14,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 
 from app import __version__
+from app.engine.memory import configure_allocator
 from app.main import create_app
 from app.routes.services import Services
 from app.server import heads
@@ -104,6 +105,7 @@ def main() -> None:
     # They log every start and every malformed form, which the access log and answers tell too.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    configure_allocator()
     allow_many_files()
     preload()
     try:

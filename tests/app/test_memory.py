@@ -51,3 +51,26 @@ def test_a_model_takes_what_is_counted_for_it_and_leaves_nothing() -> None:
         [sys.executable, "-c", MEASURE], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+
+
+SCATTER = """
+import sys
+import numpy as np
+from app.engine.memory import configure_allocator, resident_bytes
+
+configure_allocator()
+# glibc would take this as a hint to keep blocks of that size.
+del [np.ones(3 << 20)][:]
+before = resident_bytes()
+blocks, between = [], []
+for _ in range(20):
+    blocks.append(np.ones(1 << 20))
+    between.append(bytearray(1000))
+del blocks
+sys.exit(resident_bytes() - before > 16 << 20)
+"""
+
+
+def test_large_blocks_go_back_whatever_lies_between() -> None:
+    run = subprocess.run([sys.executable, "-c", SCATTER], cwd=ROOT, check=False)
+    assert run.returncode == 0
