@@ -79,7 +79,10 @@ def read_bounded(path: Path, limit: int) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise CheckpointError(f"{path.name} is too large")
-        return file.read(size)
+        try:
+            return file.read(size)
+        except OSError as error:
+            raise CheckpointError(f"{path.name} cannot be read: {error.strerror}") from None
 
 
 def open_file(path: Path) -> IO[bytes]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from models.checkpoints.registry import Registry
-from models.files import CheckpointError, write_durably
+from models.files import CheckpointError, parse_object, read_bounded, write_durably
 from models.inside.cells import Findings, find_cells
 from models.inside.hypotheses import HYPOTHESES
 from models.inside.reader import Stopped
@@ -27,12 +27,12 @@ _LONGEST = 1 << 20
 
 def read_cells(registry: Registry, name: str, digest: str) -> Findings | None:
     """Returns the stored findings about a checkpoint; None if there are none yet."""
+    path = _path(registry, name, digest)
     try:
-        with _path(registry, name, digest).open("rb") as file:
-            kept = json.loads(file.read(_LONGEST))
-    except (OSError, ValueError):
+        kept = parse_object(read_bounded(path, _LONGEST), path.name)
+    except CheckpointError:
         return None
-    if not isinstance(kept, dict) or kept.pop("made_by", None) != _made_by():
+    if kept.pop("made_by", None) != _made_by():
         return None
     return cast(Findings, kept)
 

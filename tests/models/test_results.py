@@ -26,7 +26,13 @@ def test_a_search_is_kept_and_not_made_again(
     assert results.analyse(registry, "planted", digest) == found
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"share": 1, "made_by": "?"}'])
+CONTENTS = [
+    *(b"", b"{", b"[]", b"\xff", b"[" * 100_000),
+    b'{"share": 1, "made_by": "?"}',
+]
+
+
+@pytest.mark.parametrize("content", CONTENTS)
 def test_an_analysis_that_is_damaged_or_of_other_hypotheses_is_made_again(
     tmp_path: Path, content: bytes
 ) -> None:

@@ -86,7 +86,11 @@ def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "rest", [b"", b"[]", b"{}", b'{"sha256": "0", "rest": {}}', b'{"rest": {"step": null}}']
+    "rest",
+    [
+        *(b"", b"[]", b"{}", b'{"sha256": "0", "rest": {}}'),
+        *(b'{"rest": {"step": null}}', b'{"rest": {"step": 1e400}}', b"[" * 100_000),
+    ],
 )
 def test_one_that_cannot_be_read_is_passed_over(tmp_path: Path, rest: bytes) -> None:
     root = tmp_path / "state"

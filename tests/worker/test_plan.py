@@ -193,7 +193,9 @@ def test_a_model_to_continue_from_must_have_the_corpuss_vocabulary(
         plan.take_up()
 
 
-@pytest.mark.parametrize("left", [b"", b"[]", b'{"asked": {}, "plan": {}, "init_from": null}'])
+@pytest.mark.parametrize(
+    "left", [b"", b"[]", b"[" * 100_000, b'{"asked": {}, "plan": {}, "init_from": null}']
+)
 def test_a_plan_that_is_damaged_is_made_again_unless_a_state_needs_it(
     left: bytes, make_job: MakeJob, settings: WorkerSettings, queue: Queue
 ) -> None:

@@ -104,7 +104,11 @@ def test_a_saved_step_or_a_known_end_makes_up_for_lost_workers(job: Job) -> None
 
 
 @pytest.mark.parametrize(
-    "left", [b"", b"\0\0", b"[]", b"{}", b'{"step": null, "deaths": 2}', b'{"lost": "9"}']
+    "left",
+    [
+        *(b"", b"\0\0", b"[]", b"{}", b"[" * 100_000),
+        *(b'{"step": null, "deaths": 2}', b'{"lost": "9"}', b'{"deaths": 1e400}'),
+    ],
 )
 def test_a_count_that_cannot_be_read_begins_anew(job: Job, queue: Queue, left: bytes) -> None:
     (job.directory / "attempts.json").write_bytes(left)
@@ -140,6 +144,14 @@ def test_a_disk_that_stays_full_is_tried_less_and_less(job: Job) -> None:
     tally.begin(job)
     tally.wait_for_room(job)
     assert job.running()["until"] <= time.time()
+
+
+def test_no_number_of_tries_is_too_large(job: Job) -> None:
+    """Of a disk that is full for days."""
+    (job.directory / "attempts.json").write_bytes(b'{"full": 2000}')
+    tally.begin(job)
+    tally.wait_for_room(job)
+    assert job.running()["until"] - time.time() == pytest.approx(300, abs=5)
 
 
 def test_a_directory_in_its_place_is_no_obstacle(job: Job, queue: Queue) -> None:

@@ -15,9 +15,10 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from models.files import sync_directory, write_durably
+from models.files import open_file, read_bounded, sync_directory, write_durably
+from worker.records import MAX_RECORD
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,9 @@ KEPT = 2
 
 _NUMBER = re.compile(r"\d{8}", re.ASCII)
 _STAGED = ".stage"
+
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What reading a damaged file may raise: JSON has infinity, and may be nested without end."""
 
 
 def save(root: Path, tensors: dict[str, "Tensor"], rest: "TrainerState") -> None:
@@ -67,11 +71,12 @@ def load_all(root: Path) -> Iterator[tuple[dict[str, "Tensor"], "TrainerState"] 
     for number in reversed(_numbers(root)):
         directory = root / f"{number:08d}"
         try:
-            described = json.loads((directory / "rest.json").read_bytes())
-            data = (directory / "tensors.safetensors").read_bytes()
+            described = _described(directory)
+            with open_file(directory / "tensors.safetensors") as file:
+                data = file.read()
             is_sound = hashlib.sha256(data).hexdigest() == described["sha256"]
             found = (parse(data), described["rest"]) if is_sound else None
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        except (*_DAMAGE, SafetensorError):
             found = None
         yield found
 
@@ -87,11 +92,15 @@ def newest_step(root: Path) -> int:
     """The step of the newest readable generation, 0 if there is none."""
     for number in reversed(_numbers(root)):
         try:
-            described = json.loads((root / f"{number:08d}" / "rest.json").read_bytes())
-            return int(described["rest"]["step"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return int(_described(root / f"{number:08d}")["rest"]["step"])
+        except _DAMAGE:
             continue
     return 0
+
+
+def _described(directory: Path) -> Any:
+    """The content of ``rest.json``. Raises one of ``_DAMAGE``."""
+    return json.loads(read_bounded(directory / "rest.json", MAX_RECORD))
 
 
 def _numbers(root: Path) -> list[int]:

@@ -8,9 +8,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
+from pydantic import with_config
+
+# Not typing's: before Python 3.12 pydantic cannot check those.
+from typing_extensions import TypedDict
 
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
@@ -25,6 +29,7 @@ from worker.corpora import CorpusStore
 from worker.devices import Device, DeviceStore
 from worker.events import NoticeData
 from worker.jobs import Job
+from worker.records import RECORD, Records
 from worker.settings import WorkerSettings
 from worker.trainer import generations
 from worker.trainer.device import choose_device, device_memory, device_name
@@ -37,12 +42,16 @@ BYTES_PER_PARAMETER = 48
 log = logs.logger(__name__)
 
 
+@with_config(RECORD)
 class _PlanFile(TypedDict):
     """``plan.json``; ``init_from`` is the digest of the model that training continues from."""
 
     asked: Mapping[str, Any]
     plan: dict[str, Any]
     init_from: str | None
+
+
+_PLANS = Records(_PlanFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +198,9 @@ def _decide(
 def _decided(path: Path) -> tuple[Mapping[str, Any], Plan, str | None] | None:
     """The options, the plan and the origin that were decided; None if they cannot be read."""
     try:
-        saved: _PlanFile = json.loads(path.read_bytes())
-        return saved["asked"], Plan.from_json(saved["plan"]), saved["init_from"]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        saved = _PLANS.read(path)
+        return saved and (saved["asked"], Plan.from_json(saved["plan"]), saved["init_from"])
+    except (ValueError, KeyError, TypeError) as error:
         log.error("the plan of job %s is damaged: %r", path.parent.name, error)
         return None
 

@@ -15,8 +15,7 @@ nobody's fault and count for nothing. Knows no process and no training.
 
 import json
 import time
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Self
+from dataclasses import asdict, dataclass, replace
 
 from models.files import is_disk_full, write_durably
 from models.places import remove
@@ -26,6 +25,7 @@ from worker.job_files import Running
 from worker.jobs import Job
 from worker.live import LiveEvents
 from worker.reconciler import LONGEST_PAUSE
+from worker.records import Count, DamagedRecord, Records
 from worker.trainer import generations
 from worker.trainer.failures import DISK_FULL, Death
 
@@ -48,22 +48,19 @@ log = logs.logger(__name__)
 class Attempts:
     """The content of ``attempts.json``."""
 
-    step: int = 0
-    deaths: int = 0
-    lost: int = 0
-    full: int = 0
+    step: Count = 0
+    deaths: Count = 0
+    lost: Count = 0
+    full: Count = 0
     open: bool = False
 
-    @classmethod
-    def of(cls, job: Job) -> Self:
+    @staticmethod
+    def of(job: Job) -> "Attempts":
         """One that cannot be read begins anew."""
         try:
-            saved = json.loads((job.directory / "attempts.json").read_bytes())
-            found = cls(**{f.name: saved[f.name] for f in fields(cls) if f.name in saved})
-            kinds = {type(value) for value in asdict(found).values()}
-        except (OSError, ValueError, TypeError):
-            return cls()
-        return found if kinds <= {int, bool} else cls()
+            return _ATTEMPTS.read(job.directory / "attempts.json") or Attempts()
+        except DamagedRecord:
+            return Attempts()
 
     def keep(self, job: Job) -> None:
         path = job.directory / "attempts.json"
@@ -71,9 +68,12 @@ class Attempts:
             remove(path)
         write_durably(path, json.dumps(asdict(self)).encode())
 
-    def at(self, step: int) -> Self:
+    def at(self, step: int) -> "Attempts":
         """The count at a saved step: that of a later one begins anew."""
-        return type(self)(step, open=self.open) if step > self.step else self
+        return Attempts(step, open=self.open) if step > self.step else self
+
+
+_ATTEMPTS = Records(Attempts)
 
 
 def begin(job: Job) -> ErrorText | None:
@@ -133,7 +133,7 @@ def count(job: Job, live: LiveEvents, death: Death) -> bool:
         return False
     if tally.step > before.step:
         return True
-    pause = FIRST_PAUSE * FACTOR ** (tally.deaths - 1)
+    pause = _pause_seconds(tally.deaths - 1)
     next_one = f"attempt {tally.deaths + 1} of {MAX_DEATHS}"
     text = f"{death.cause}: training resumes by itself after {pause:.0f} s, {next_one}"
     log.warning("job %s: %s", job.id, text)
@@ -150,18 +150,21 @@ def count(job: Job, live: LiveEvents, death: Death) -> bool:
 def wait_for_room(job: Job) -> None:
     """Pauses a job until there is room on the disk, longer each time that it was not enough."""
     remove(job.directory / "reserve")
-    pause = 0.0
     try:
         tally = Attempts.of(job).at(generations.newest_step(job.state_directory))
         # The first time at once: the room that it needs is known.
-        pause = min(FIRST_PAUSE * FACTOR**tally.full, LONGEST_PAUSE) if tally.full else 0.0
-        _pause(job, job.running(), DISK_FULL, pause)
+        _pause(job, job.running(), DISK_FULL, _pause_seconds(tally.full) if tally.full else 0.0)
         replace(tally, full=tally.full + 1, open=False).keep(job)
     except OSError as error:
         if not is_disk_full(error):
             raise
         # Clients may see it as queued; it is tried again all the same.
         log.warning("job %s: cannot write that it is paused: the disk is full", job.id)
+
+
+def _pause_seconds(further: int) -> float:
+    # Raised more often, it would not fit into a float at some time.
+    return min(FIRST_PAUSE * FACTOR ** min(further, 20), LONGEST_PAUSE)
 
 
 def _pause(job: Job, running: Running, why: ErrorText, seconds: float) -> None:
