@@ -270,7 +270,11 @@ class TrainingWorker(SpawnWorker):
                 handover.LOCK: str(self._lock),
             }
         )
-        output, its_output = os.pipe()
+        ours = self._store.get(job.id)
+        try:
+            output, its_output = os.pipe()
+        except OSError as error:
+            raise SpawnError(error) from None
         try:
             self._horse_pid = os.posix_spawn(
                 sys.executable,
@@ -286,7 +290,6 @@ class TrainingWorker(SpawnWorker):
             raise SpawnError(error) from None
         finally:
             os.close(its_output)
-        ours = self._store.get(job.id)
         self._overseer = Overseer(self._horse_pid, output, lambda: self._reason(ours))
         if self._stop_requested:
             self.handle_warm_shutdown_request()
