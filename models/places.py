@@ -145,10 +145,12 @@ def sweep_staged(paths: Iterable[Path]) -> None:
 
 def sweep_written(root: Path) -> None:
     """Removes the files below a directory that ``write_durably`` was killed over."""
-    for path in root.rglob(".*"):
-        with suppress(OSError):
-            if _WRITTEN.search(path.name) and time.time() - path.lstat().st_mtime > _ABANDONED:
-                path.unlink()
+    # Not rglob, which raises an error where a directory goes meanwhile.
+    for directory, _, names in os.walk(root):
+        for path in (Path(directory, name) for name in names if _WRITTEN.search(name)):
+            with suppress(OSError):
+                if time.time() - path.lstat().st_mtime > _ABANDONED:
+                    path.unlink()
 
 
 def _is_free(path: Path) -> bool:
