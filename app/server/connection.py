@@ -233,6 +233,7 @@ class Connection(H11Protocol):
                 raise heads.malformed(_WORDS[400])
             # What follows is the next request.
             self._unread[:0] = rest
+            self._fed = b""
             self.cycle.more_body = False
             self.cycle.message_event.set()
         return True
