@@ -114,8 +114,8 @@ def test_an_interpreter_that_is_gone_is_tried_thrice(
     code = (
         f"import sys; sys.executable = {str(tmp_path / 'gone')!r}\n"
         "from worker import __main__\n"
-        "from worker.trainer import generations, tally\n"
-        "tally.FIRST_PAUSE = 0.1\n"
+        "from worker.trainer import rq_worker, tally\n"
+        "rq_worker.LOST_SECONDS, tally.FIRST_PAUSE = 0, 0.1\n"
         "__main__.main()\n"
     )
     with (tmp_path / "log").open("w") as log:
