@@ -4,11 +4,12 @@ The server reads checkpoints and decodes with them without importing torch, so s
 share this module. Knows no files.
 """
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
-import numpy as np
 from numpy.typing import NDArray
+
+from models.ngram_table import KEY_BYTES, highest_order
 
 NetworkKind = Literal["lstm", "gru", "rnn"]
 
@@ -16,6 +17,13 @@ GATES: dict[str, int] = {"lstm": 4, "gru": 3, "rnn": 1}
 """Rows of each weight matrix, in multiples of the hidden size."""
 
 MAX_VOCABULARY = 65_536
+MAX_BUCKETS = 1 << 22
+
+GATED = 2
+"""What the gates weigh: the network's own logits, and the log-probabilities of the n-gram table."""
+
+NGRAM_KEYS, NGRAM_ROWS = "ngram.keys", "ngram.rows"
+"""Names of the n-gram table's tensors: int64 and uint8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +31,8 @@ class NetworkConfig:
     """Sizes of a stacked recurrent network over characters.
 
     ``embedding_size`` 0 is 1-of-k input. ``dropout`` acts between layers and before the output,
-    only during training.
+    only during training. ``ngram_buckets`` are the sizes of the n-gram table, for contexts of 1, 2,
+    … ids (``models.ngram_table``); without any the network is purely recurrent.
 
     Raises:
         ValueError: a size is out of range.
@@ -35,6 +44,7 @@ class NetworkConfig:
     hidden_size: int = 128
     embedding_size: int = 0
     dropout: float = 0.0
+    ngram_buckets: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(NetworkKind):
@@ -50,13 +60,32 @@ class NetworkConfig:
                 raise ValueError(f"{name} must be an integer from {low} to {high}")
         if not 0 <= self.dropout < 1:
             raise ValueError("dropout must be from 0 to below 1")
+        # JSON has lists.
+        object.__setattr__(self, "ngram_buckets", tuple(self.ngram_buckets))
+        self._check_ngram()
+
+    def _check_ngram(self) -> None:
+        sizes = self.ngram_buckets
+        if len(sizes) > highest_order(self.vocabulary_size):
+            raise ValueError(
+                f"ngram_buckets has more than {highest_order(self.vocabulary_size)} sizes"
+            )
+        if not all(type(size) is int and 1 <= size <= MAX_BUCKETS for size in sizes):
+            raise ValueError(f"ngram_buckets must be integers from 1 to {MAX_BUCKETS:,}")
+        if sum(sizes) > MAX_BUCKETS:
+            raise ValueError(f"ngram_buckets must be {MAX_BUCKETS:,} together at most")
 
     @property
     def input_size(self) -> int:
         return self.embedding_size or self.vocabulary_size
 
+    @property
+    def ngram_orders(self) -> int:
+        """The most ids in a context of the n-gram table; 0 without one."""
+        return len(self.ngram_buckets)
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Returns every tensor's name and shape; layers are named as in ``torch.nn.LSTM``."""
+        """Returns every weight's name and shape; layers are named as in ``torch.nn.LSTM``."""
         gates = GATES[self.kind] * self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {}
         if self.embedding_size:
@@ -69,10 +98,35 @@ class NetworkConfig:
             shapes[f"layers.{layer}.bias_hh_l0"] = (gates,)
         shapes["output.weight"] = (self.vocabulary_size, self.hidden_size)
         shapes["output.bias"] = (self.vocabulary_size,)
+        if self.ngram_buckets:
+            shapes["gates.weight"] = (GATED, self.hidden_size)
+            shapes["gates.bias"] = (GATED,)
         return shapes
 
+    def table_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the names and shapes of the n-gram table's tensors, which are counted."""
+        if not self.ngram_buckets:
+            return {}
+        buckets = 1 + sum(self.ngram_buckets)
+        return {NGRAM_KEYS: (buckets,), NGRAM_ROWS: (buckets, self.vocabulary_size)}
+
+    def table_bytes(self) -> int:
+        """Returns the size of the n-gram table: a key, and a byte for each symbol, in a bucket."""
+        buckets = 1 + sum(self.ngram_buckets) if self.ngram_buckets else 0
+        return buckets * (KEY_BYTES + self.vocabulary_size)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the constructor takes it; without an n-gram table as earlier releases read it."""
+        values = asdict(self)
+        if not self.ngram_buckets:
+            del values["ngram_buckets"]
+        return values
+
     def parameters(self) -> int:
-        """Returns the number of weights; for an LSTM with 1-of-k input, as char-rnn prints it."""
+        """Returns the number of weights; for an LSTM with 1-of-k input, as char-rnn prints it.
+
+        Without the n-gram table, which is not trained.
+        """
         total = 0
         for shape in self.shapes().values():
             size = 1
@@ -82,4 +136,5 @@ class NetworkConfig:
         return total
 
 
-Weights = dict[str, NDArray[np.float32]]
+Weights = dict[str, NDArray[Any]]
+"""Tensors by name: fp32, but for those of the n-gram table."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from types import UnionType
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
-from models.config import NetworkKind
+from models.config import MAX_BUCKETS, NetworkKind
 
 PresetName = Literal[
     "auto",
@@ -32,6 +32,7 @@ _MAX_NUMBER = 1e100
 MAX_STEPS = 1_000_000_000
 MAX_SAMPLE_STEPS = 1000
 MAX_SNAPSHOTS = 100
+MAX_NGRAM_ORDERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,18 @@ class TrainingOptions:
     hidden_size: int | None = _option(None, "Cells of each layer.", at_least=8, at_most=4096)
     embedding_size: int | None = _option(
         None, "Size of the character embedding; 0 is 1-of-k input.", at_least=0, at_most=1024
+    )
+    ngram_orders: int | None = _option(
+        None,
+        "Longest context of the n-gram features, which are counted; 0 is the network only.",
+        at_least=0,
+        at_most=MAX_NGRAM_ORDERS,
+    )
+    ngram_buckets: int | None = _option(
+        None,
+        "Most rows of the n-gram table, of a byte for each symbol; 0 is none.",
+        at_least=0,
+        at_most=MAX_BUCKETS,
     )
     dropout: float | None = _option(
         None, "Dropout between layers and before the output.", at_least=0, at_most=0.9
@@ -192,7 +205,8 @@ class Hyperparameters:
     ``max_seconds`` counts training time over all resumes; the schedule is over when steps or
     seconds are used up, whichever comes first. ``grad_clip`` bounds the gradient's norm, or each
     of its elements, of a loss summed over time as char-rnn's is; 0 is off. ``patience`` is in
-    evaluations without a better loss, 0 is off. ``shuffle_lines`` is for a list.
+    evaluations without a better loss, 0 is off. ``shuffle_lines`` is for a list. ``ngram_orders``
+    and ``ngram_buckets`` limit the n-gram table; 0 is none.
     """
 
     batch_size: int
@@ -211,3 +225,5 @@ class Hyperparameters:
     seed: int = 0
     precision: ComputeType = "fp32"
     shuffle_lines: bool = False
+    ngram_orders: int = 0
+    ngram_buckets: int = 0

@@ -11,7 +11,9 @@ from dataclasses import fields, replace
 from models.options import PresetName, TrainingOptions
 
 # What the essay says of its Paul Graham model, and lets stand for the others.
-_ESSAY = TrainingOptions(network="lstm", embedding_size=0, batch_size=100, sequence_length=100)
+_ESSAY = TrainingOptions(
+    network="lstm", embedding_size=0, ngram_orders=0, batch_size=100, sequence_length=100
+)
 
 PRESETS: dict[PresetName, TrainingOptions] = {
     "auto": TrainingOptions(),
@@ -22,6 +24,7 @@ PRESETS: dict[PresetName, TrainingOptions] = {
         num_layers=2,
         hidden_size=128,
         embedding_size=0,
+        ngram_orders=0,
         dropout=0.0,
         batch_size=50,
         sequence_length=50,
@@ -53,7 +56,7 @@ PRESETS: dict[PresetName, TrainingOptions] = {
     # 474 MB of C: "several as large as fits on my GPU 3-layer LSTMs", about 10 million parameters.
     "linux": replace(_ESSAY, num_layers=3, hidden_size=700, dropout=0.1, max_epochs=5, patience=8),
     # 8,000 names, one a line; of the network it says nothing.
-    "names": TrainingOptions(network="lstm", embedding_size=0),
+    "names": TrainingOptions(network="lstm", embedding_size=0, ngram_orders=0),
     # War and Peace: of the network it says nothing; samples after 100, 300, 500, 700, 1200 and
     # 2000 iterations, which is what ``sample_at`` is by default. 2×512 as for Paul Graham.
     "warpeace": replace(

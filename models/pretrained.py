@@ -14,8 +14,8 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load, save
@@ -23,7 +23,7 @@ from safetensors.numpy import load, save
 from models.checkpoints.format import Checkpoint, read
 from models.checkpoints.reference import NAME, Reference, UnknownModel
 from models.checkpoints.registry import Registry
-from models.config import NetworkConfig
+from models.config import NetworkConfig, Weights
 from models.files import CheckpointError, write_durably
 from models.inside.cells import find_cells
 from models.inside.results import keep_cells
@@ -40,7 +40,7 @@ def pack(checkpoint: Checkpoint, target: Path) -> None:
     cells = find_cells(checkpoint)
     target.mkdir(parents=True)
     files = {
-        "config.json": asdict(checkpoint.config),
+        "config.json": checkpoint.config.to_json(),
         "vocab.json": checkpoint.vocabulary.to_json(),
         "card.json": checkpoint.card,
     }
@@ -51,7 +51,7 @@ def pack(checkpoint: Checkpoint, target: Path) -> None:
     lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in checkpoint.history)
     (target / "history.jsonl").write_text(lines, "utf-8")
     (target / "lines.u64").write_bytes(checkpoint.lines.astype("<u8").tobytes())
-    halves = {name: weight.astype(np.float16) for name, weight in checkpoint.weights.items()}
+    halves = _as(np.float16, checkpoint.weights)
     (target / "model.safetensors").write_bytes(save(halves))
 
 
@@ -65,12 +65,20 @@ def unpack(directory: Path) -> Checkpoint:
     return Checkpoint(
         config=NetworkConfig(**json.loads(text("config.json"))),
         vocabulary=Vocabulary.from_json(json.loads(text("vocab.json"))),
-        weights={name: weight.astype(np.float32) for name, weight in halves.items()},
+        weights=_as(np.float32, halves),
         card=json.loads(text("card.json")) | {"pretrained": True},
         history=[json.loads(line) for line in text("history.jsonl").split("\n") if line],
         validation=b"",
         lines=np.frombuffer((directory / "lines.u64").read_bytes(), "<u8").astype(np.uint64),
     )
+
+
+def _as(dtype: type[np.floating[Any]], weights: Weights) -> Weights:
+    """Weights in another precision; the n-gram table as it is."""
+    return {
+        name: weight.astype(dtype) if weight.dtype.kind == "f" else weight
+        for name, weight in weights.items()
+    }
 
 
 def install(

@@ -6,7 +6,8 @@ same code that the worker plans with.
 
 import math
 
-from models.config import GATES, NetworkConfig
+from models.config import GATES, MAX_BUCKETS, NetworkConfig
+from models.ngram_table import KEY_BYTES, highest_order
 from models.options import TrainingOptions
 
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -28,6 +29,12 @@ PARAMETERS_PER_CHARACTER = 3.5
 
 EMBEDDING_FROM = 1000
 """Vocabulary size from which ``auto`` embeds: 1-of-k input costs time for each symbol."""
+
+NGRAM_ORDERS = 8
+"""Longest context that ``auto`` counts."""
+
+NGRAM_BYTES = 16 << 20
+"""Most bytes of an n-gram table that ``auto`` makes: a checkpoint stays quick to load and send."""
 
 DEFAULT_BATCH = (32, 32)
 WIDE_BATCH = (64, 128)
@@ -87,6 +94,16 @@ def batch(
         return batch_size, length
     length = max(2, min(length, characters // 8))
     return max(1, min(batch_size, characters // (2 * length))), length
+
+
+def ngram_table(options: TrainingOptions, vocabulary_size: int) -> tuple[int, int]:
+    """The longest context and the most buckets of the n-gram table; zeros without one."""
+    orders = NGRAM_ORDERS if options.ngram_orders is None else options.ngram_orders
+    buckets = options.ngram_buckets
+    if buckets is None:
+        buckets = min(MAX_BUCKETS, NGRAM_BYTES // (KEY_BYTES + vocabulary_size))
+    orders = min(orders, highest_order(vocabulary_size))
+    return (orders, buckets) if orders and buckets else (0, 0)
 
 
 def network(options: TrainingOptions, vocabulary_size: int, hidden_size: int) -> NetworkConfig:

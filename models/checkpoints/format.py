@@ -2,7 +2,7 @@
 
     config.json        the network's sizes (models.config.NetworkConfig)
     vocab.json         its symbols (models.text.vocab.Vocabulary)
-    model.safetensors  fp32 weights, named as in NetworkConfig.shapes()
+    model.safetensors  fp32 weights, named as in NetworkConfig.shapes(), and the n-gram table
     card.json          where the model comes from and how good it is (models.checkpoints.card)
     README.md          the same for people: the model card
     history.jsonl      losses and samples over the steps
@@ -23,7 +23,7 @@ import io
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
@@ -41,7 +41,7 @@ from models.checkpoints.history import (
     read_history,
     thinned,
 )
-from models.config import NetworkConfig, Weights
+from models.config import NGRAM_KEYS, NGRAM_ROWS, NetworkConfig, Weights
 from models.files import (
     CheckpointError,
     parse_object,
@@ -84,6 +84,7 @@ _LIMITS = {
 """Most bytes of each file but the weights, whose size follows from the config."""
 
 WEIGHTS = "model.safetensors"
+_TABLE_TYPES = {NGRAM_KEYS: "I64", NGRAM_ROWS: "U8"}
 _BLOCK = 1 << 20
 
 
@@ -98,7 +99,7 @@ def no_lines() -> Hashes:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model in memory. ``weights`` are fp32, named as in ``config.shapes()``.
+    """A model in memory. ``weights`` are named as in ``config.shapes()`` and ``table_shapes()``.
 
     ``lines`` are the hashes of the corpus's lines, increasing; empty unless the corpus is a list.
     """
@@ -122,7 +123,7 @@ def write(directory: Path, checkpoint: Checkpoint) -> str:
     if any(len(line) > MAX_LINE for line in history):
         raise CheckpointError("history.jsonl would have too long a line")
     contents = {
-        "config.json": _json({"format": 1, **asdict(checkpoint.config)}),
+        "config.json": _json({"format": 1, **checkpoint.config.to_json()}),
         "vocab.json": _json(checkpoint.vocabulary.to_json()),
         "card.json": _json(checkpoint.card),
         "README.md": readme(
@@ -166,7 +167,9 @@ def _validation(checkpoint: Checkpoint) -> bytes:
 
 def _limit(name: str, config: NetworkConfig) -> int:
     """Returns the maximum size of a file in bytes."""
-    return 4 * config.parameters() + _MAX_HEADER if name == WEIGHTS else _LIMITS[name]
+    if name == WEIGHTS:
+        return 4 * config.parameters() + config.table_bytes() + _MAX_HEADER
+    return _LIMITS[name]
 
 
 def _json(value: object, indent: int | None = 1) -> bytes:
@@ -242,7 +245,10 @@ def _read_lines(data: bytes) -> Hashes:
 def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
     """Reads weights, once the header declares the shapes that follow from the config."""
     header = read_tensor_header(data, WEIGHTS, _MAX_HEADER)
-    if header.tensors != {name: ("F32", list(shape)) for name, shape in config.shapes().items()}:
+    tensors = {name: ("F32", list(shape)) for name, shape in config.shapes().items()}
+    for name, shape in config.table_shapes().items():
+        tensors[name] = (_TABLE_TYPES[name], list(shape))
+    if header.tensors != tensors:
         raise CheckpointError(
             "model.safetensors does not contain the weights that config.json describes"
         )
@@ -250,7 +256,7 @@ def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
         weights: Weights = parse_safetensors(data)
     except SafetensorError as error:
         raise CheckpointError(f"model.safetensors: {error}") from None
-    if not all(np.isfinite(weight).all() for weight in weights.values()):
+    if not all(np.isfinite(weights[name]).all() for name in config.shapes()):
         raise CheckpointError("a weight is not finite")
     return weights
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models.arrays import AnyIds
+from models.arrays import AnyIds, Ids
 from models.config import MAX_VOCABULARY
 from models.text.cleaning import (
     MIN_CHARACTERS,
@@ -209,12 +209,19 @@ class ListLines:
         self._starts = np.concatenate(([0], ends[:-1]))
         self._lengths = ends - self._starts
 
-    def arranged(self, number: int) -> AnyIds:
-        """Returns the ids with all lines in an order that depends only on its number."""
+    def places(self, number: int) -> Ids:
+        """Returns where each id stands with all lines in an order that depends only on its number.
+
+        Shape [characters].
+        """
         order = np.random.default_rng(number).permutation(len(self._starts))
         lengths = self._lengths[order]
         begins = np.cumsum(lengths) - lengths
-        places = np.repeat(self._starts[order] - begins, lengths)
+        places: Ids = np.repeat(self._starts[order] - begins, lengths)
         places += np.arange(len(places))
-        arranged: AnyIds = self.ids[places]
+        return places
+
+    def arranged(self, number: int) -> AnyIds:
+        """Returns the ids with all lines in that order."""
+        arranged: AnyIds = self.ids[self.places(number)]
         return arranged

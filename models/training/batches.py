@@ -1,9 +1,8 @@
 """Cuts a corpus into batches, in an order. Knows no network."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.arrays import AnyIds
+from models.arrays import AnyIds, AnyInts, Ids
 from models.text.corpus import ListLines
 
 
@@ -19,26 +18,23 @@ class Batches:
         batch_size, sequence_length: the shape of a batch.
     """
 
-    def __init__(self, ids: AnyIds, batch_size: int, sequence_length: int) -> None:
+    def __init__(self, ids: AnyInts, batch_size: int, sequence_length: int) -> None:
         self.ids = ids
         self.sequence_length = sequence_length
         self.starts = np.arange(batch_size) * len(ids) // batch_size
         self.characters = batch_size * sequence_length
 
-    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def positions(self, step: int) -> Ids:
+        """Returns where in ``ids`` the characters of a step stand, [time + 1, batch].
+
+        The first row is read, the last one only predicted.
+        """
+        begins = self.starts + step * self.sequence_length
+        return (begins + np.arange(self.sequence_length + 1)[:, None]) % len(self.ids)
+
+    def batch(self, step: int) -> tuple[Ids, Ids]:
         """Returns the inputs and targets of a step, counted from 0; [time, batch] each."""
-        length = self.sequence_length
-        total = len(self.ids)
-        window = np.empty((len(self.starts), length + 1), dtype=np.int64)
-        for row, start in enumerate(self.starts):
-            begin = (int(start) + step * length) % total
-            end = begin + length + 1
-            if end <= total:
-                window[row] = self.ids[begin:end]
-            else:
-                window[row] = self.ids.take(np.arange(begin, end), mode="wrap")
-        columns = np.ascontiguousarray(window.T)
-        return columns[:-1], columns[1:]
+        return _inputs_and_targets(self.ids, self.positions(step))
 
     def epoch(self, step: int) -> float:
         """Returns the passes over the text after a number of steps."""
@@ -57,21 +53,31 @@ class ShuffledLines:
     ) -> None:
         self.characters = batch_size * sequence_length
         self._lines = ListLines(ids, newline)
+        self.ids = self._lines.ids
         self._shape = batch_size, sequence_length
         self._seed = seed
-        self._steps = max(1, len(self._lines.ids) // self.characters)
+        self._steps = max(1, len(self.ids) // self.characters)
         self._pass = -1
         self._batches: Batches | None = None
 
-    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Returns the inputs and targets of a step, counted from 0; [time, batch] each."""
+    def positions(self, step: int) -> Ids:
+        """Returns where in ``ids`` the characters of a step stand, [time + 1, batch]."""
         number, within = divmod(step, self._steps)
         if self._batches is None or number != self._pass:
             # Order 0 is that in which the corpus was split.
-            arranged = self._lines.arranged(1 + (self._seed << 32) + number)
-            self._batches, self._pass = Batches(arranged, *self._shape), number
-        return self._batches.batch(within)
+            places = self._lines.places(1 + (self._seed << 32) + number)
+            self._batches, self._pass = Batches(places, *self._shape), number
+        return self._batches.ids[self._batches.positions(within)].astype(np.int64)
+
+    def batch(self, step: int) -> tuple[Ids, Ids]:
+        """Returns the inputs and targets of a step, counted from 0; [time, batch] each."""
+        return _inputs_and_targets(self.ids, self.positions(step))
 
     def epoch(self, step: int) -> float:
         """Returns the passes over the text after a number of steps."""
         return step / self._steps
+
+
+def _inputs_and_targets(ids: AnyInts, positions: Ids) -> tuple[Ids, Ids]:
+    window = ids[positions].astype(np.int64)
+    return window[:-1], window[1:]

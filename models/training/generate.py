@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.decoding.sampling import SampleOptions, choose, uniforms
+from models.ngram_table import NGramTable, codes
 from models.training.network import CharNetwork
 
 
@@ -26,8 +27,10 @@ def generate(
     with torch.no_grad():
         state = None
         logits = None
+        read: list[int] = []
         for id_ in [start_id, *prime.tolist()]:
-            logits, state = network(torch.tensor([[id_]]), state)
+            read.append(id_)
+            logits, state = network(torch.tensor([[id_]]), state, _counted(network.table, read))
         for position in range(options.length):
             assert logits is not None
             uniform = uniforms(seeds, np.array([position], dtype=np.uint64), 1)[0, 0]
@@ -39,4 +42,14 @@ def generate(
                 options.top_p,
             )
             yield chosen
-            logits, state = network(torch.tensor([[chosen]]), state)
+            read.append(chosen)
+            logits, state = network(torch.tensor([[chosen]]), state, _counted(network.table, read))
+
+
+def _counted(table: NGramTable | None, read: list[int]) -> torch.Tensor | None:
+    """Returns the row for the ids read last, [1, 1, vocabulary]."""
+    if table is None:
+        return None
+    latest = np.array(read[-table.orders :])
+    code = codes(latest, table.vocabulary_size, table.orders)[-1:]
+    return torch.from_numpy(table.log_probabilities(table.find(code)))[None]

@@ -1,5 +1,7 @@
 """The recurrent network: stacked LSTM, GRU or tanh RNN over characters, in torch.
 
+Beside it may stand an n-gram table (``models.ngram_table``), whose rows are mixed with its logits.
+
 Knows no text, no batch order and no optimiser.
 """
 
@@ -10,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.config import NetworkConfig
+from models.config import GATED, NGRAM_KEYS, NGRAM_ROWS, NetworkConfig, Weights
+from models.ngram_table import NGramTable
 
 State = tuple[Tensor, ...]
 """``(h, c)`` for an LSTM, ``(h,)`` otherwise; each [layers, batch, hidden]."""
@@ -29,6 +32,9 @@ output, for cells with gates; torch's is 0.58.
 Small weights stay unused for long: after 1.2 passes over War and Peace the loss of a 2×128 LSTM was
 1.563 with torch's and a forget bias of 1, and 1.324 with these and a bias of 0 (docs/log.md).
 """
+
+GATES_AT_FIRST = (1.0, 0.5)
+"""Gates of a new network, whatever it reads: of its own logits, and of the n-gram table's."""
 
 COMPACT_FROM = 128
 """Vocabulary size from which 1-of-k input on a CPU covers only the symbols of a batch."""
@@ -50,11 +56,19 @@ class CharNetwork(nn.Module):
     """Maps characters to logits of the next character.
 
     ``forward(ids, state)`` takes ids [time, batch] and a state (None is zeros), and returns logits
-    [time, batch, vocabulary] in fp32 and the new state.
+    [time, batch, vocabulary] in fp32 and the new state. A network with an n-gram table also takes
+    ``counted``, the log-probabilities in the table's rows for the same ids, [time, batch,
+    vocabulary].
+
+    Args:
+        config: its sizes.
+        table: of the sizes in ``config``; None without one.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, table: NGramTable | None = None) -> None:
         super().__init__()
+        if config.ngram_buckets != (table.sizes if table else ()):
+            raise ValueError("the n-gram table has other sizes than the config")
         self.config = config
         self.embedding = (
             nn.Embedding(config.vocabulary_size, config.embedding_size)
@@ -69,7 +83,12 @@ class CharNetwork(nn.Module):
             for layer in range(config.num_layers)
         )
         self.output = nn.Linear(config.hidden_size, config.vocabulary_size)
+        self.table = table
+        self.gates = nn.Linear(config.hidden_size, GATED) if table else None
         self._initialise()
+        self.balance: Tensor
+        if table:
+            self.register_buffer("balance", torch.ones(GATED))
 
     @torch.no_grad()
     def _initialise(self) -> None:
@@ -85,6 +104,9 @@ class CharNetwork(nn.Module):
         if self.config.kind != "rnn":
             nn.init.normal_(self.output.weight, std=deep)
         nn.init.zeros_(self.output.bias)
+        if self.gates is not None:
+            nn.init.zeros_(self.gates.weight)
+            self.gates.bias.copy_(torch.tensor(GATES_AT_FIRST))
 
     @torch.no_grad()
     def set_forget_bias(self) -> None:
@@ -95,7 +117,17 @@ class CharNetwork(nn.Module):
                 if "bias_ih" in name:
                     parameter[hidden : 2 * hidden] = 1.0
 
-    def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(
+        self, ids: Tensor, state: State | None = None, counted: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        hidden, state = self.read(ids, state)
+        logits = self.logits(hidden)
+        if counted is not None:
+            logits = self.mixed(hidden, logits, counted)
+        return logits, state
+
+    def read(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Returns the last layer's h, [time, batch, hidden], and the new state."""
         values = ids
         states = []
         for index, layer in enumerate(self.layers):
@@ -109,8 +141,54 @@ class CharNetwork(nn.Module):
                 values, new = layer(values if index else self._inputs(ids), hx)
             states.append(new if self.config.kind == "lstm" else (new,))
             values = self._dropout(values)
-        logits = self.output(values).float()
-        return logits, tuple(torch.cat(parts) for parts in zip(*states, strict=True))
+        return values, tuple(torch.cat(parts) for parts in zip(*states, strict=True))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Returns the network's own logits, in fp32."""
+        logits: Tensor = self.output(hidden).float()
+        return logits
+
+    def mixed(self, hidden: Tensor, logits: Tensor, counted: Tensor) -> Tensor:
+        """Returns the network's own logits and the table's, each weighed by its gate.
+
+        The gates are linear in h and computed in fp32. A log-linear mix with gates of h did better
+        than one of probabilities (docs/log.md).
+        """
+        assert self.gates is not None
+        with torch.autocast(hidden.device.type, enabled=False):
+            gates: Tensor = self.gates(hidden.float())
+        if not self.training:
+            gates = gates * self.balance
+        return gates[..., :1] * logits + gates[..., 1:] * counted
+
+    def export(self) -> Weights:
+        """Returns the tensors of a checkpoint: those of ``config.shapes`` and the table's."""
+        tensors = {name: value.detach().float().cpu() for name, value in self.named_parameters()}
+        if self.table is None:
+            return {name: value.numpy() for name, value in tensors.items()}
+        balance = self.balance.cpu()
+        tensors["gates.weight"] = tensors["gates.weight"] * balance[:, None]
+        tensors["gates.bias"] = tensors["gates.bias"] * balance
+        weights = {name: value.numpy() for name, value in tensors.items()}
+        return weights | {NGRAM_KEYS: self.table.keys, NGRAM_ROWS: self.table.rows}
+
+    @classmethod
+    def of(cls, config: NetworkConfig, weights: Weights) -> "CharNetwork":
+        """Returns the network of a checkpoint, not in training."""
+        network = cls(config, NGramTable.in_weights(config.ngram_buckets, weights))
+        network.load_weights(weights)
+        return network.eval()
+
+    @torch.no_grad()
+    def load_weights(self, weights: Weights) -> None:
+        """Copies trained weights, but no n-gram table; gates without weights stay as they are.
+
+        Raises:
+            KeyError, RuntimeError: they belong to another network.
+        """
+        for name, parameter in self.named_parameters():
+            if name in weights or not name.startswith("gates."):
+                parameter.copy_(torch.from_numpy(weights[name]))
 
     def _inputs(self, ids: Tensor) -> Tensor:
         if self.embedding is not None:

@@ -130,6 +130,7 @@ class _Planner:
         epochs = min(steps, self._affordable_steps(seconds)) * per_step / self.characters
         if self.options.dropout is None:
             config = replace(config, dropout=self._dropout(config, epochs))
+        orders, buckets = sizing.ngram_table(self.options, self.vocabulary_size)
         training = Hyperparameters(
             batch_size=batch_size,
             sequence_length=sequence_length,
@@ -137,6 +138,8 @@ class _Planner:
             max_seconds=self._max_seconds(),
             precision=precision,
             shuffle_lines=self.is_list,
+            ngram_orders=orders,
+            ngram_buckets=buckets,
             **self._asked(),
         )
         training = replace(training, **self._decided(config, training, seconds))

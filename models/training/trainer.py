@@ -7,18 +7,20 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NotRequired, TypedDict
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.arrays import AnyIds
 from models.config import NetworkConfig
+from models.ngram_table import NGramTable
 from models.options import ComputeType, Hyperparameters, Initialisation
 from models.text.corpus import Corpus
 from models.training.batches import Batches, ShuffledLines
+from models.training.counting import NGramFeatures, count
+from models.training.held_out import HeldOut
 from models.training.network import CharNetwork, State
 
 WARMUP = 0.03
@@ -131,24 +133,37 @@ def train_batch(
     targets: Tensor,
     state: State | None,
     options: Hyperparameters,
+    counted: Tensor | None = None,
 ) -> tuple[Tensor, State]:
     """Performs one step of truncated BPTT: forward, backward, clip, update.
+
+    Beside an n-gram table a network would learn only what counting cannot know, and slowly. So it
+    learns the whole text by its own loss, and to go with the table by the loss of both together.
 
     Args:
         inputs, targets: ids [time, batch].
         state: carried from the previous batch; None is zeros.
+        counted: log-probabilities of the n-gram table for the targets, [time, batch, vocabulary].
 
     Returns:
         The batch's loss, still on the device, and the state to carry.
     """
     with autocast(inputs.device, options.precision):
-        logits, state = network(inputs, state)
-    loss = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        hidden, state = network.read(inputs, state)
+        logits = network.logits(hidden)
+    loss = objective = _cross_entropy(logits, targets)
+    if counted is not None:
+        loss = _cross_entropy(network.mixed(hidden, logits, counted), targets)
+        objective = (objective + loss) / 2
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    objective.backward()  # type: ignore[no-untyped-call]
     _clip(network, options)
     optimizer.step()
     return loss.detach(), tuple(part.detach().float() for part in state)
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 def _clip(network: nn.Module, options: Hyperparameters) -> None:
@@ -166,6 +181,7 @@ class Trainer:
     Args:
         network: trained in place, on ``device``.
         corpus: with the network's vocabulary.
+        features: of the ids that ``batches`` cuts, for a network with an n-gram table.
     """
 
     def __init__(
@@ -174,12 +190,15 @@ class Trainer:
         corpus: Corpus,
         options: Hyperparameters,
         device: torch.device | None = None,
+        features: NGramFeatures | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
         self.network = network.to(self.device)
         self.corpus = corpus
         self.options = options
-        self.batches = _batches(corpus, options)
+        self.batches = batches(corpus, options)
+        self.features = features
+        self.held_out = HeldOut(corpus.validation[:VALIDATION_LIMIT], network.table)
         self.optimizer = make_optimizer(self.network, options)
         self.step = 0
         self.elapsed = 0.0
@@ -254,17 +273,18 @@ class Trainer:
         rate = learning_rate(self.options, self._fraction(), self.batches.epoch(self.step))
         for group in self.optimizer.param_groups:
             group["lr"] = rate * self.rate_factor
-        inputs, targets = (
-            torch.from_numpy(a).to(self.device, non_blocking=True)
-            for a in self.batches.batch(self.step)
-        )
+        inputs, targets = (self._on_device(ids) for ids in self.batches.batch(self.step))
+        counted = None
+        if self.features:
+            expected = self.features.log_probabilities(self.batches.positions(self.step)[1:])
+            counted = self._on_device(expected)
         state = self.carried
         if state is not None and self.step % _BEGIN_EVERY == 0:
             # If its batch begins with a line end, a row begins like a sampled text.
             continues = (inputs[0] != self.corpus.vocabulary.start_id).unsqueeze(1)
             state = tuple(part * continues for part in state)
         loss, self.carried = train_batch(
-            self.network, self.optimizer, inputs, targets, state, self.options
+            self.network, self.optimizer, inputs, targets, state, self.options, counted
         )
         self.step += 1
         # The weight of the newest loss falls from 1 to 2 %, to avoid a bias towards 0.
@@ -272,6 +292,9 @@ class Trainer:
         self.smoothed = self.smoothed.lerp(loss, max(0.02, 1 / self.step))
         if self.step % _CHECK_EVERY == 0:
             self._check_smoothed()
+
+    def _on_device(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self.device, non_blocking=True)
 
     def _check_smoothed(self) -> None:
         loss = float(self.smoothed)
@@ -286,7 +309,9 @@ class Trainer:
 
     def _evaluate(self) -> Evaluation:
         # In fp32, whatever training computes in, like the published weights.
-        loss = evaluate(self.network, self.corpus.validation[:VALIDATION_LIMIT])
+        if self.network.table:
+            self.network.balance.copy_(self.held_out.balance(self.network))
+        loss = self.held_out.loss(self.network)
         # The last update may have ruined the weights after the training loss was computed.
         if not math.isfinite(loss + float(self.smoothed)):
             raise Diverged(f"the loss was not a number at step {self.step}")
@@ -363,7 +388,8 @@ class Trainer:
         self.best_smoothed = rest.get("best_smoothed", self.best_smoothed)
 
 
-def _batches(corpus: Corpus, options: Hyperparameters) -> Batches | ShuffledLines:
+def batches(corpus: Corpus, options: Hyperparameters) -> Batches | ShuffledLines:
+    """Returns how a corpus is cut into batches."""
     shape = options.batch_size, options.sequence_length
     if options.shuffle_lines:
         return ShuffledLines(corpus.train, corpus.vocabulary.start_id, *shape, options.seed)
@@ -387,37 +413,11 @@ def train(
     yield from Trainer(network, corpus, options).run()
 
 
-@torch.no_grad()
-def evaluate(network: CharNetwork, ids: AnyIds) -> float:
-    """Returns the mean cross-entropy over a text, in nats per character.
-
-    The text is read as up to 64 contiguous rows, each from the zero state, and long enough that the
-    cold start does not matter.
-    """
-    device = next(network.parameters()).device
-    rows = max(1, min(64, (len(ids) - 1) // 1000))
-    length = (len(ids) - 1) // rows
-    flat = torch.from_numpy(np.asarray(ids[: rows * length + 1], dtype=np.int64)).to(device)
-    inputs = flat[:-1].view(rows, length).t()
-    targets = flat[1:].view(rows, length).t()
-    was_training = network.training
-    network.eval()
-    total = torch.zeros((), dtype=torch.float64, device=device)
-    state: State | None = None
-    # At most 32 MB of logits, however large the vocabulary.
-    chunk = max(1, min(256, (1 << 23) // (rows * network.config.vocabulary_size)))
-    for begin in range(0, length, chunk):
-        logits, state = network(inputs[begin : begin + chunk].contiguous(), state)
-        state = tuple(s.float() for s in state)
-        total += nn.functional.cross_entropy(
-            logits.flatten(0, 1), targets[begin : begin + chunk].flatten(), reduction="sum"
-        )
-    network.train(was_training)
-    return float(total) / (rows * length)
-
-
 def new_network(
-    config: NetworkConfig, seed: int, initialisation: Initialisation = "normal"
+    config: NetworkConfig,
+    seed: int,
+    initialisation: Initialisation = "normal",
+    table: NGramTable | None = None,
 ) -> CharNetwork:
     """Returns a newly initialised network whose weights depend on the seed.
 
@@ -425,10 +425,38 @@ def new_network(
     is 1.
     """
     torch.manual_seed(seed)
-    network = CharNetwork(config)
+    network = CharNetwork(config, table)
     if initialisation == "uniform":
         with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.uniform_(-0.08, 0.08)
+            for name, parameter in network.named_parameters():
+                if not name.startswith("gates."):
+                    parameter.uniform_(-0.08, 0.08)
             network.set_forget_bias()
     return network
+
+
+def count_features(corpus: Corpus, options: Hyperparameters) -> NGramFeatures | None:
+    """Counts a corpus for the n-gram features that the options ask for; None if they ask for none.
+
+    It depends on the corpus and the options only, so a resumed run counts the same again.
+    """
+    if not options.ngram_orders:
+        return None
+    newline = corpus.vocabulary.start_id if options.shuffle_lines else None
+    ids = batches(corpus, options).ids
+    size = len(corpus.vocabulary)
+    return count(ids, size, options.ngram_orders, options.ngram_buckets, newline)
+
+
+def new_trainer(
+    config: NetworkConfig,
+    corpus: Corpus,
+    options: Hyperparameters,
+    device: torch.device | None = None,
+    features: NGramFeatures | None = None,
+) -> Trainer:
+    """Returns a trainer with a new network, and with the features that ``count_features`` gave."""
+    table = features.table if features else None
+    config = replace(config, ngram_buckets=table.sizes if table else ())
+    network = new_network(config, options.seed, options.initialisation, table)
+    return Trainer(network, corpus, options, device, features)

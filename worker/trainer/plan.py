@@ -5,6 +5,7 @@ of steps.
 """
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +19,14 @@ from typing_extensions import TypedDict
 
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
+from models.config import Weights
 from models.files import CheckpointError, write_durably
+from models.ngram_table import KEY_BYTES
 from models.options import TrainingOptions
 from models.text.corpus import Corpus, Scan, ScanReport
+from models.training.counting import NGramFeatures
 from models.training.planning import Plan, TooLarge, make_plan
-from models.training.trainer import Trainer, new_network
+from models.training.trainer import Trainer, count_features, new_trainer
 from worker import logs
 from worker.clock import timestamp
 from worker.corpora import CorpusStore
@@ -38,6 +42,9 @@ from worker.trainer.journal import Journal
 
 BYTES_PER_PARAMETER = 48
 """Disk that a job needs: weights and moments three times, and a checkpoint as often."""
+
+TABLES = 3
+"""Checkpoints on disk at a time, each with its n-gram table."""
 
 log = logs.logger(__name__)
 
@@ -105,8 +112,11 @@ class JobPlan:
             Failure: the model to continue from cannot be.
         """
         damaged = 0
+        began = time.monotonic()
+        features = count_features(self.corpus, self.plan.training)
+        counted_seconds = time.monotonic() - began
         for state in generations.load_all(self.job.state_directory):
-            trainer = self._new_trainer()
+            trainer = self._new_trainer(features)
             try:
                 if state is not None:
                     trainer.load_state_dict(*state)
@@ -115,17 +125,17 @@ class JobPlan:
                 # Of another network, as a hand may leave it.
                 pass
             damaged += 1
-        trainer = self._new_trainer()
+        trainer = self._new_trainer(features)
+        trainer.elapsed = counted_seconds
         if self.origin is not None:
-            trainer.network.load_state_dict(self._weights_of(self.origin))
+            trainer.network.load_weights(self._weights_of(self.origin))
         return trainer, damaged
 
-    def _new_trainer(self) -> Trainer:
+    def _new_trainer(self, features: NGramFeatures | None) -> Trainer:
         training = self.plan.training
-        network = new_network(self.plan.config, training.seed, training.initialisation)
-        return Trainer(network, self.corpus, training, self.place.device)
+        return new_trainer(self.plan.config, self.corpus, training, self.place.device, features)
 
-    def _weights_of(self, origin: str) -> dict[str, torch.Tensor]:
+    def _weights_of(self, origin: str) -> Weights:
         try:
             name = Reference.parse(str(self.asked.init_from)).name
             checkpoint = self.place.models.load(name, origin)
@@ -136,7 +146,7 @@ class JobPlan:
                 "The model to continue from has another vocabulary",
                 "Its characters must be those of the corpus.",
             )
-        return {name: torch.from_numpy(weight) for name, weight in checkpoint.weights.items()}
+        return checkpoint.weights
 
 
 def prepare(job: Job, place: Workplace, journal: Journal) -> JobPlan:
@@ -159,6 +169,7 @@ def prepare(job: Job, place: Workplace, journal: Journal) -> JobPlan:
     plan, origin = _decide(job, asked, scan, place, journal)
     options = {**job.spec["options"], **plan.resolved}
     needed = BYTES_PER_PARAMETER * plan.config.parameters()
+    needed += TABLES * plan.training.ngram_buckets * (KEY_BYTES + plan.config.vocabulary_size)
     journal.update(options=options, needs_bytes=needed)
     corpus = place.corpora.open(
         corpus_id,
@@ -226,7 +237,9 @@ def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Pla
         raise Failure(
             "The model to continue from cannot be read", "It may have been deleted."
         ) from None
-    return replace(plan, config=replace(config, dropout=plan.config.dropout)), digest
+    # The table is counted anew, from the text of this job.
+    config = replace(config, dropout=plan.config.dropout, ngram_buckets=())
+    return replace(plan, config=config), digest
 
 
 def _raise_limits(old: Plan, options: Mapping[str, Any], scan: Scan, device: torch.device) -> Plan:

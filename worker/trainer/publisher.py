@@ -17,7 +17,6 @@ from typing_extensions import TypedDict
 from models.checkpoints.card import BaselineFigures, Card
 from models.checkpoints.format import MAX_LINES, VALIDATION_BYTES, Checkpoint
 from models.checkpoints.reference import LATEST, NGRAM, Reference, UnknownModel
-from models.config import Weights
 from models.decoding.decoder import fast_cost
 from models.decoding.sampling import SampleOptions
 from models.files import CheckpointError, write_durably
@@ -25,8 +24,9 @@ from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
 from models.text.vocab import Vocabulary
 from models.training.generate import generate
+from models.training.held_out import evaluate
 from models.training.network import CharNetwork
-from models.training.trainer import VALIDATION_LIMIT, evaluate
+from models.training.trainer import VALIDATION_LIMIT
 from models.units import bits
 from worker.clock import timestamp
 from worker.job_files import NGramFigures
@@ -158,8 +158,8 @@ class Publisher:
         return math.inf if loss is None else loss
 
     def _checkpoint(self, network: CharNetwork, step: int, val_loss: float) -> Checkpoint:
-        config, corpus = self._plan.plan.config, self._plan.corpus
-        weights = _weights(network)
+        config, corpus = network.config, self._plan.corpus
+        weights = network.export()
         cost = fast_cost(config, weights, corpus.validation)
         fast = None if cost is None else val_loss + cost
         figures: Card = {
@@ -241,9 +241,3 @@ def validation_text(corpus: Corpus) -> bytes:
         return corpus.vocabulary.symbols[ids].astype(np.uint8).tobytes()
     text = corpus.vocabulary.decoder().decode(ids).encode()
     return text[:VALIDATION_BYTES].decode(errors="ignore").encode()
-
-
-def _weights(network: CharNetwork) -> Weights:
-    return {
-        name: weight.detach().float().cpu().numpy() for name, weight in network.state_dict().items()
-    }

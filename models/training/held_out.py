@@ -1,0 +1,150 @@
+"""The held-out text, and what a network loses on it. Knows no optimiser and no schedule."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.arrays import AnyIds
+from models.config import GATED
+from models.ngram_table import NGramTable, codes
+from models.training.network import CharNetwork, State
+
+ROWS = 64
+_ROW = 1000
+"""Characters of a row at least: long enough that its cold start does not matter."""
+
+_LOGITS = 1 << 23
+"""Maximum number of logits in memory, however large the vocabulary: 32 MB."""
+
+BALANCED = 1 << 15
+"""Characters on which the gates are balanced."""
+
+BALANCES = (0.25, 4.0)
+"""Range of the factors."""
+
+_NEWTON_STEPS = 10
+_DAMPING = 1e-4
+
+
+class HeldOut:
+    """A text that a network is judged on, in nats per character.
+
+    It is read as up to ``ROWS`` contiguous rows, each from the zero state.
+
+    Args:
+        ids: of the text, at least 2, [characters].
+        table: of the networks that will read it.
+    """
+
+    def __init__(self, ids: AnyIds, table: NGramTable | None = None) -> None:
+        rows = max(1, min(ROWS, (len(ids) - 1) // _ROW))
+        self.length = (len(ids) - 1) // rows
+        flat = np.asarray(ids[: rows * self.length + 1], dtype=np.int64)
+        self.inputs = torch.from_numpy(flat[:-1]).view(rows, self.length).t()
+        self.targets = torch.from_numpy(flat[1:]).view(rows, self.length).t()
+        self.table = table
+        self._buckets = np.zeros((0, 0), np.int64)
+        if table:
+            found = table.find(codes(flat[:-1], table.vocabulary_size, table.orders))
+            self._buckets = found.reshape(rows, self.length).T
+
+    @torch.no_grad()
+    def loss(self, network: CharNetwork) -> float:
+        """Returns the mean cross-entropy."""
+        total = torch.zeros((), dtype=torch.float64, device=_device(network))
+        with _Evaluating(network):
+            for hidden, logits, targets, counted in self._read(network, self.length):
+                if counted is not None:
+                    logits = network.mixed(hidden, logits, counted)
+                total += nn.functional.cross_entropy(
+                    logits.flatten(0, 1), targets.flatten(), reduction="sum"
+                )
+        return float(total) / self.targets.numel()
+
+    @torch.no_grad()
+    def balance(self, network: CharNetwork) -> Tensor:
+        """Returns the factors of the gates that are best on the beginning of each row, [2].
+
+        A network knows the text that it has read several times better than others, so gates that
+        are learned from it trust the network too much. Two numbers from ``BALANCED`` characters
+        make the loss on them too good by about 2 / (2 × ``BALANCED``) nats (Akaike 1974).
+        """
+        assert network.gates is not None
+        device = _device(network)
+        parts, targets = [], []
+        with _Evaluating(network):
+            steps = max(1, BALANCED // self.targets.shape[1])
+            for hidden, logits, wanted, counted in self._read(network, min(steps, self.length)):
+                gates = network.gates(hidden.float())
+                parts.append(torch.stack([gates[..., :1] * logits, gates[..., 1:] * counted]))
+                targets.append(wanted)
+        both = torch.cat(parts, dim=1).flatten(1, 2)
+        return _best_factors(both, torch.cat(targets).flatten()).to(device)
+
+    def _read(
+        self, network: CharNetwork, steps: int
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+        """Yields h, the network's own logits, the ids that follow, and the table's rows."""
+        device = _device(network)
+        state: State | None = None
+        rows = self.targets.shape[1]
+        chunk = max(1, min(256, _LOGITS // (rows * network.config.vocabulary_size)))
+        for begin in range(0, steps, chunk):
+            part = slice(begin, min(begin + chunk, steps))
+            hidden, state = network.read(self.inputs[part].contiguous().to(device), state)
+            state = tuple(s.float() for s in state)
+            counted = None
+            if self.table:
+                rows_read = self.table.log_probabilities(self._buckets[part])
+                counted = torch.from_numpy(rows_read).to(device)
+            yield hidden, network.logits(hidden), self.targets[part].to(device), counted
+
+
+class _Evaluating:
+    """A block in which a network does not train."""
+
+    def __init__(self, network: CharNetwork) -> None:
+        self._network = network
+        self._was_training = network.training
+
+    def __enter__(self) -> None:
+        self._network.eval()
+
+    def __exit__(self, *error: object) -> None:
+        self._network.train(self._was_training)
+
+
+def _device(network: CharNetwork) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _best_factors(parts: Tensor, targets: Tensor) -> Tensor:
+    """Returns the factors of two summands of logits that minimise the cross-entropy, [2].
+
+    It is convex in them; damped Newton steps find the minimum.
+
+    Args:
+        parts: [2, n, vocabulary].
+        targets: [n].
+    """
+    parts = parts.double()
+    answers = parts.gather(2, targets.expand(GATED, -1).unsqueeze(2)).squeeze(2)
+    factors = torch.ones(GATED, dtype=torch.float64, device=parts.device)
+    for _ in range(_NEWTON_STEPS):
+        shares = torch.einsum("k,knv->nv", factors, parts).softmax(dim=1)
+        means = torch.einsum("nv,knv->kn", shares, parts)
+        gradient = (means - answers).mean(dim=1)
+        second = torch.einsum("nv,jnv,knv->jk", shares, parts, parts) / len(targets)
+        curvature = second - means @ means.t() / len(targets)
+        curvature += _DAMPING * torch.eye(GATED, dtype=torch.float64, device=parts.device)
+        factors = (factors - torch.linalg.solve(curvature, gradient)).clamp(*BALANCES)
+    if not factors.isfinite().all():
+        return torch.ones(GATED)
+    return factors.float()
+
+
+def evaluate(network: CharNetwork, ids: AnyIds) -> float:
+    """Returns the mean cross-entropy over a text, in nats per character."""
+    return HeldOut(ids, network.table).loss(network)
