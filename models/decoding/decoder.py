@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.arrays import Floats, Ids
 from models.config import NetworkConfig, Weights
-from models.decoding.graph import Precision, build_graph
+from models.decoding.graph import LARGEST_H, Precision, build_graph, pins
 from models.onnx_graph import OnnxSession
 
 
@@ -52,10 +52,6 @@ class RowDecoder(Protocol):
     def advance(
         self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
     ) -> tuple[Ids, Floats, Rows]: ...
-
-
-LARGEST_H = 1.000001
-"""ONNX Runtime's tanh exceeds 1 by up to 2.4e-7."""
 
 
 class Decoder:
@@ -115,13 +111,15 @@ class Decoder:
             The ids taken, [steps, rows], ``NOT_FINITE`` where a row's logits are not finite;
             the logits they were chosen from, [steps, rows, vocabulary]; the positions reached.
         """
-        greedy = choices.temperatures == 0
+        count = len(rows.ids)
+        if self.precision == "fast":
+            rows, forced, uniforms, choices = self._with_pins(rows, forced, uniforms, choices)
         feeds: dict[str, NDArray[Any]] = {
             "id": rows.ids,
             "forced": forced,
             "uniforms": uniforms,
-            "temperature": np.where(greedy, np.float32(1), choices.temperatures)[:, None],
-            "greedy": greedy,
+            "temperature": choices.temperatures[:, None],
+            "greedy": choices.temperatures == 0,
         }
         for part, values in zip("hc", rows.state, strict=False):
             for layer in range(self.config.num_layers):
@@ -136,10 +134,35 @@ class Decoder:
             feeds["top_p"] = np.where(choices.top_p == 0, np.float32(2), choices.top_p)[:, None]
         results = session.run(feeds)
         state = tuple(
-            np.concatenate([results[f"{part}{layer}_end"] for layer in range(len(values))])
+            np.concatenate(
+                [results[f"{part}{layer}_end"][:, :count] for layer in range(len(values))]
+            )
             for part, values in zip("hc", rows.state, strict=False)
         )
-        return results["chosen"], results["logits"], Rows(results["id_end"], state)
+        end = Rows(results["id_end"][:count], state)
+        return results["chosen"][:, :count], results["logits"][:, :count], end
+
+    def _with_pins(
+        self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
+    ) -> tuple[Rows, Ids, Floats, Choices]:
+        """Returns the arguments of ``advance`` with the rows at the end that ``fast`` needs."""
+        ids = self.config.vocabulary_size + np.arange(pins(self.config))
+        zeros = np.zeros(len(ids))
+        rows = Rows(
+            _extended(rows.ids[None], ids)[0],
+            tuple(_extended(part, zeros[:, None]) for part in rows.state),
+        )
+        numbers = (choices.temperatures, choices.top_k, choices.top_p)
+        choices = Choices(*(_extended(values[None], zeros)[0] for values in numbers))
+        return rows, _extended(forced, ids), _extended(uniforms, zeros), choices
+
+
+def _extended(values: NDArray[Any], more: NDArray[Any]) -> NDArray[Any]:
+    """Returns values, [any, rows, ...], with more rows at the end."""
+    some, count, *rest = values.shape
+    both = np.empty((some, count + len(more), *rest), values.dtype)
+    both[:, :count], both[:, count:] = values, more
+    return both
 
 
 def check_form(rows: Rows, like: Rows, vocabulary_size: int) -> None:
