@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.arrays import Floats, Ids
 from models.config import NetworkConfig, Weights
-from models.decoding.graph import LARGEST_H, Precision, build_graph, pins
+from models.decoding.graph import LARGEST_H, Precision, build_graph
 from models.onnx_graph import OnnxSession
 
 
@@ -112,8 +112,6 @@ class Decoder:
             the logits they were chosen from, [steps, rows, vocabulary]; the positions reached.
         """
         count = len(rows.ids)
-        if self.precision == "fast":
-            rows, forced, uniforms, choices = self._with_pins(rows, forced, uniforms, choices)
         feeds: dict[str, NDArray[Any]] = {
             "id": rows.ids,
             "forced": forced,
@@ -141,28 +139,6 @@ class Decoder:
         )
         end = Rows(results["id_end"][:count], state)
         return results["chosen"][:, :count], results["logits"][:, :count], end
-
-    def _with_pins(
-        self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
-    ) -> tuple[Rows, Ids, Floats, Choices]:
-        """Returns the arguments of ``advance`` with the rows at the end that ``fast`` needs."""
-        ids = self.config.vocabulary_size + np.arange(pins(self.config))
-        zeros = np.zeros(len(ids))
-        rows = Rows(
-            _extended(rows.ids[None], ids)[0],
-            tuple(_extended(part, zeros[:, None]) for part in rows.state),
-        )
-        numbers = (choices.temperatures, choices.top_k, choices.top_p)
-        choices = Choices(*(_extended(values[None], zeros)[0] for values in numbers))
-        return rows, _extended(forced, ids), _extended(uniforms, zeros), choices
-
-
-def _extended(values: NDArray[Any], more: NDArray[Any]) -> NDArray[Any]:
-    """Returns values, [any, rows, ...], with more rows at the end."""
-    some, count, *rest = values.shape
-    both = np.empty((some, count + len(more), *rest), values.dtype)
-    both[:, :count], both[:, count:] = values, more
-    return both
 
 
 def check_form(rows: Rows, like: Rows, vocabulary_size: int) -> None:

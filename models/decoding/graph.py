@@ -45,8 +45,8 @@ def build_graph(
 
     With ``filtering`` it also takes top-k and top-p; rows that use neither get the same results.
 
-    In ``fast`` the last ``pins`` rows are not texts: they pin the scale of int8 activations. The
-    ids that they read, and are forced to take, are those after the vocabulary.
+    In ``fast``, outputs have some more rows at the end, which pin the scale of int8 activations:
+    cut them off (an array's slice is no copy, the graph's would be).
     """
     layers = range(config.num_layers)
     parts = "hc" if config.kind == "lstm" else "h"
@@ -56,18 +56,21 @@ def build_graph(
     step = _StepGraph(config, weights, precision, filtering, builder)
     # Everything that does not change from character to character is computed here, once.
     add, constant = builder.add, builder.constant
-    add("Where", ["greedy", constant("sure", np.array(SURE, np.float32)), "uniforms"], "draws")
-    columns = add("Unsqueeze", ["draws", constant("axis_2", np.array([2], np.int64))])
+    draws = add("Where", ["greedy", constant("sure", np.array(SURE, np.float32)), "uniforms"])
+    columns = add("Unsqueeze", [draws, constant("axis_2", np.array([2], np.int64))])
     cold = add("Unsqueeze", ["greedy", constant("axis_1", np.array([1], np.int64))])
+    coldest = constant("coldest", np.array(COLDEST, np.float32))
+    step.divisor = step.with_pins(add("Where", [cold, coldest, "temperature"]), 0, 2)
+    if filtering:
+        step.last_kept, step.top_p = (step.with_pins(name, 0, 2) for name in ("last_kept", "top_p"))
     add(
-        "Where",
-        [cold, constant("coldest", np.array(COLDEST, np.float32)), "temperature"],
-        "divisor",
-    )
-    begin = step.begin(state)
-    builder.add(
         "Scan",
-        ["id", *begin, columns, "forced"],
+        [
+            step.with_pins("id", 0, 1, config.vocabulary_size),
+            *(step.with_pins(name, 1, 3) for name in state),
+            step.with_pins(columns, 1, 3),
+            step.with_pins("forced", 1, 2, config.vocabulary_size),
+        ],
         "id_end",
         *ends,
         "taken_ids",
@@ -80,7 +83,21 @@ def build_graph(
     broken = add("IsNaN", [add("Sub", [total, total])])
     marker = constant("not_finite", np.array(NOT_FINITE, np.int64))
     add("Where", [broken, marker, "taken_ids"], "chosen")
-    inputs = [
+    inputs = _inputs(config, state)
+    if filtering:
+        inputs += [value("last_kept", INT64, "rows", 1), value("top_p", FLOAT, "rows", 1)]
+    rows = "rows_and_pins" if step.pins else "rows"
+    outputs = [
+        value("id_end", INT64, rows),
+        *values(ends, FLOAT, 1, rows, config.hidden_size),
+        value("chosen", INT64, "steps", rows),
+        value("logits", FLOAT, "steps", rows, config.vocabulary_size),
+    ]
+    return model_of(builder.graph("decoder", inputs, outputs), microsoft=precision == "fast")
+
+
+def _inputs(config: NetworkConfig, state: list[str]) -> list[onnx.ValueInfoProto]:
+    return [
         value("id", INT64, "rows"),
         *values(state, FLOAT, 1, "rows", config.hidden_size),
         value("uniforms", FLOAT, "steps", "rows"),
@@ -88,20 +105,6 @@ def build_graph(
         value("temperature", FLOAT, "rows", 1),
         value("greedy", BOOL, "rows"),
     ]
-    if filtering:
-        inputs += [value("last_kept", INT64, "rows", 1), value("top_p", FLOAT, "rows", 1)]
-    outputs = [
-        value("id_end", INT64, "rows"),
-        *values(ends, FLOAT, 1, "rows", config.hidden_size),
-        value("chosen", INT64, "steps", "rows"),
-        value("logits", FLOAT, "steps", "rows", config.vocabulary_size),
-    ]
-    return model_of(builder.graph("decoder", inputs, outputs), microsoft=precision == "fast")
-
-
-def pins(config: NetworkConfig) -> int:
-    """Returns how many rows it takes to reach both ends of the range of activations."""
-    return 2 if 1 in (config.hidden_size, config.embedding_size) else 1
 
 
 class _StepGraph:
@@ -127,18 +130,27 @@ class _StepGraph:
         self.weights = weights
         self.precision = precision
         self.filtering = filtering
+        # One row cannot reach both ends of a range with one number.
+        self.pins = 0 if precision == "exact" else 2 if config.hidden_size == 1 else 1
+        # What of the graph around the choice reads.
+        self.divisor, self.last_kept, self.top_p = "", "", ""
         self._around = around
         self._builder = GraphBuilder(around)
         self._add, self._constant = self._builder.add, self._builder.constant
 
-    def begin(self, state: list[str]) -> list[str]:
-        """Pins the state before the first step, in the graph around, and returns its names."""
-        if self.precision == "exact":
-            return state
-        return [
-            self._pinned(self._around, name, f"{name}_begin") if name[0] == "h" else name
-            for name in state
-        ]
+    def with_pins(self, name: str, axis: int, rank: int, number: int = 0) -> str:
+        """Adds the rows that pin scales, if any, to an input; returns the name of both.
+
+        Their ids are of no character; what else they have decides nothing.
+        """
+        if not self.pins:
+            return name
+        ends = np.array([0] * rank + [self.pins * (at == axis) for at in range(rank)])
+        inputs = [name, self._around.constant(f"pins_{axis}_{rank}", ends)]
+        if number:
+            inputs.append(self._around.constant(f"number_{number}", np.array(number)))
+        extended = self._around.add("Pad", inputs)
+        return self._pinned(self._around, extended) if name[0] == "h" else extended
 
     def graph(self, state: list[str]) -> onnx.GraphProto:
         read = self._input()
@@ -163,25 +175,27 @@ class _StepGraph:
     def _input(self) -> str:
         """Adds the first layer's input, [1, rows, inputs]: 1-of-k or the embedding.
 
-        In ``fast``, ids after the vocabulary read what pins the embedding's scale, or nothing.
+        In ``fast``, the id after the vocabulary reads what pins the embedding's scale, or nothing.
         """
         vocabulary = self.config.vocabulary_size
-        extra = pins(self.config) if self.precision == "fast" else 0
         if self.config.embedding_size:
-            table = self.weights["embedding.weight"]
-            if extra:
-                # Scaled into the range that int8 activations are pinned to.
-                table = np.concatenate(
-                    [table / self._embedding_scale(), self._span(table.shape[1])]
-                )
+            table = self._embedding()
         elif vocabulary <= _LOOKED_UP:
-            table = np.eye(vocabulary + extra, vocabulary, dtype=np.float32)
+            table = np.eye(vocabulary + self.pins, vocabulary, dtype=np.float32)
         else:
             depth = self._constant("depth", np.array(vocabulary, np.int64))
             off_on = self._constant("off_on", np.array([0, 1], np.float32))
             read = self._add("OneHot", ["id_in", depth, off_on])
             return self._add("Unsqueeze", [read, self._constant("axis_0", np.array([0]))])
         return self._add("Gather", [self._constant("inputs", table[None]), "id_in"], axis=1)
+
+    def _embedding(self) -> Floats:
+        table = self.weights["embedding.weight"]
+        if not self.pins:
+            return table
+        # Scaled into the range that int8 activations are pinned to.
+        table = _wide(table / self._embedding_scale())
+        return np.concatenate([table, _span(1, table.shape[1])])
 
     def _layer(self, layer: int, read: str) -> str:
         """Adds one step of a recurrent layer and returns its new h, [1, rows, hidden]."""
@@ -219,7 +233,7 @@ class _StepGraph:
         """Adds an LSTM layer with int8 weights."""
         w, r, bias = self._layer_weights(layer)
         if layer == 0 and self.config.embedding_size:
-            w = w * self._embedding_scale()
+            w = _wide(w * self._embedding_scale())
         quantised = []
         for name, matrix in (("w", w), ("r", r)):
             scale = np.maximum(np.abs(matrix).max(axis=1), 1e-12) / 127
@@ -255,19 +269,14 @@ class _StepGraph:
         )
         return self._pinned(self._builder, new, f"h{layer}_out")
 
-    def _pinned(self, builder: GraphBuilder, h: str, name: str) -> str:
+    def _pinned(self, builder: GraphBuilder, h: str, *name: str) -> str:
         """Overwrites the last rows of an h, [1, rows, hidden], with what pins the scale.
 
         The last, because ONNX Runtime forgets the largest so far where it meets NaN.
         """
-        span = self._span(self.config.hidden_size)
-        last = builder.constant("last_rows", np.array([[0, row] for row in range(-len(span), 0)]))
-        return builder.add("ScatterND", [h, last, builder.constant("span", span)], name)
-
-    def _span(self, size: int) -> Floats:
-        """Returns rows, [pins, size], that reach both ends of an h's range."""
-        odd = np.add.outer(np.arange(pins(self.config)), np.arange(size)) % 2
-        return np.where(odd, -LARGEST_H, LARGEST_H).astype(np.float32)
+        last = builder.constant("last_rows", np.array([[0, row] for row in range(-self.pins, 0)]))
+        span = builder.constant("span", _span(self.pins, self.config.hidden_size))
+        return builder.add("ScatterND", [h, last, span], *name)
 
     def _embedding_scale(self) -> np.float32:
         largest = np.abs(self.weights["embedding.weight"]).max()
@@ -287,7 +296,7 @@ class _StepGraph:
         1 - 2**-24, so in float32, too, its part of a total is less than that total.
         """
         top = self._add("ReduceMax", [logits], axes=[1])
-        scaled = self._add("Div", [self._add("Sub", [logits, top]), "divisor"])
+        scaled = self._add("Div", [self._add("Sub", [logits, top]), self.divisor])
         weights = self._add("Exp", [scaled])
         if self.filtering:
             weights = self._filtered(weights)
@@ -308,19 +317,30 @@ class _StepGraph:
         axes = self._constant("axes", np.array([1], np.int64))
         self._add("TopK", [weights, size], "descending", "order", axis=1)
         cumulative = self._add("CumSum", ["descending", axis])
-        mass = self._add("GatherElements", [cumulative, "last_kept"], axis=1)
+        mass = self._add("GatherElements", [cumulative, self.last_kept], axis=1)
         before = self._add("Sub", [cumulative, "descending"])
-        within = self._add("Less", [before, self._add("Mul", [mass, "top_p"])])
+        within = self._add("Less", [before, self._add("Mul", [mass, self.top_p])])
         counted = self._add("Cast", [within], to=INT64)
         count = self._add("ReduceSum", [counted, axes], keepdims=1)
         one = self._constant("one", np.array(1, np.int64))
-        last = self._add("Min", [self._add("Sub", [count, one]), "last_kept"])
+        last = self._add("Min", [self._add("Sub", [count, one]), self.last_kept])
         zero = self._constant("zero", np.array(0, np.int64))
         last = self._add("Max", [last, zero])
         threshold = self._add("GatherElements", ["descending", last], axis=1)
         kept = self._add("GreaterOrEqual", [weights, threshold])
         nothing = self._constant("nothing", np.array(0, np.float32))
         return self._add("Where", [kept, weights, nothing])
+
+
+def _wide(matrix: Floats) -> Floats:
+    """Returns a matrix with at least 2 columns, so that one row can reach both ends of a range."""
+    return np.pad(matrix, ((0, 0), (0, max(0, 2 - matrix.shape[1]))))
+
+
+def _span(rows: int, size: int) -> Floats:
+    """Returns rows, [rows, size], that reach both ends of an h's range."""
+    odd = np.add.outer(np.arange(rows), np.arange(size)) % 2
+    return np.where(odd, -LARGEST_H, LARGEST_H).astype(np.float32)
 
 
 def _reorder(weight: Floats, kind: str) -> Floats:
