@@ -84,16 +84,19 @@ class GraphBuilder:
 
         Without ``outputs`` the node has one output, with a generated name.
         """
-        names = outputs or (f"{operator}_{len(self._nodes)}",)
+        # A body sees the names of the graph around, so it must not have them.
+        scope = "inner_" if self._around else ""
+        names = outputs or (f"{scope}{operator}_{len(self._nodes)}",)
         self._nodes.append(helper.make_node(operator, inputs, names, **attributes))
         return next(name for name in names if name)
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """Adds a constant, unless one of this name exists, and returns the name."""
-        if self._around and value.nbytes >= HOISTED_BYTES:
-            return self._around.constant(name, value)
+        """Adds a constant, unless one of this name exists here or around, and returns the name."""
+        around = self._around
+        if around and (value.nbytes >= HOISTED_BYTES or name in around._constants):
+            return around.constant(name, value)
         if name not in self._constants:
-            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+            self._constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
         return name
 
     def graph(

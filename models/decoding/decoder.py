@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.arrays import Floats, Ids
 from models.config import NetworkConfig, Weights
-from models.decoding.graph import Precision, build_graph
+from models.decoding.graph import LARGEST_H, Precision, build_graph
 from models.onnx_graph import OnnxSession
 
 
@@ -52,10 +52,6 @@ class RowDecoder(Protocol):
     def advance(
         self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
     ) -> tuple[Ids, Floats, Rows]: ...
-
-
-LARGEST_H = 1.000001
-"""ONNX Runtime's tanh exceeds 1 by up to 2.4e-7."""
 
 
 class Decoder:
@@ -115,13 +111,13 @@ class Decoder:
             The ids taken, [steps, rows], ``NOT_FINITE`` where a row's logits are not finite;
             the logits they were chosen from, [steps, rows, vocabulary]; the positions reached.
         """
-        greedy = choices.temperatures == 0
+        count = len(rows.ids)
         feeds: dict[str, NDArray[Any]] = {
             "id": rows.ids,
             "forced": forced,
             "uniforms": uniforms,
-            "temperature": np.where(greedy, np.float32(1), choices.temperatures)[:, None],
-            "greedy": greedy,
+            "temperature": choices.temperatures[:, None],
+            "greedy": choices.temperatures == 0,
         }
         for part, values in zip("hc", rows.state, strict=False):
             for layer in range(self.config.num_layers):
@@ -136,10 +132,13 @@ class Decoder:
             feeds["top_p"] = np.where(choices.top_p == 0, np.float32(2), choices.top_p)[:, None]
         results = session.run(feeds)
         state = tuple(
-            np.concatenate([results[f"{part}{layer}_end"] for layer in range(len(values))])
+            np.concatenate(
+                [results[f"{part}{layer}_end"][:, :count] for layer in range(len(values))]
+            )
             for part, values in zip("hc", rows.state, strict=False)
         )
-        return results["chosen"], results["logits"], Rows(results["id_end"], state)
+        end = Rows(results["id_end"][:count], state)
+        return results["chosen"][:, :count], results["logits"][:, :count], end
 
 
 def check_form(rows: Rows, like: Rows, vocabulary_size: int) -> None:

@@ -17,6 +17,18 @@ Precision = Literal["exact", "fast"]
 NOT_FINITE = -1
 """The id chosen where a row's logits are not finite."""
 
+LARGEST_H = 1.000001
+"""ONNX Runtime's tanh exceeds 1 by up to 2.4e-7."""
+
+COLDEST, SURE = float(np.finfo(np.float32).tiny), 2.0**-30
+"""The temperature and the uniform number of a greedy row: at this temperature the weight of the
+likeliest ids is 1 and of all others 0, and this number picks the first of them, whatever the size
+of the vocabulary."""
+
+_LOOKED_UP = 256
+"""Size up to which a vocabulary's 1-of-k rows are looked up: a node less than to make them, but as
+many numbers as the square of the size."""
+
 # Row blocks of torch's gates in the order that ONNX expects: (i, f, g, o) to (i, o, f, c),
 # (r, z, n) to (z, r, h).
 _GATE_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
@@ -32,23 +44,60 @@ def build_graph(
     """Builds the network as ONNX: state and one id per row in, chosen ids and state out.
 
     With ``filtering`` it also takes top-k and top-p; rows that use neither get the same results.
+
+    In ``fast``, outputs have some more rows at the end, which pin the scale of int8 activations:
+    cut them off (an array's slice is no copy, the graph's would be).
     """
     layers = range(config.num_layers)
     parts = "hc" if config.kind == "lstm" else "h"
     state = [f"{part}{layer}" for layer in layers for part in parts]
     ends = [f"{name}_end" for name in state]
     builder = GraphBuilder()
-    builder.add(
+    step = _StepGraph(config, weights, precision, filtering, builder)
+    # Everything that does not change from character to character is computed here, once.
+    add, constant = builder.add, builder.constant
+    draws = add("Where", ["greedy", constant("sure", np.array(SURE, np.float32)), "uniforms"])
+    columns = add("Unsqueeze", [draws, constant("axis_2", np.array([2], np.int64))])
+    cold = add("Unsqueeze", ["greedy", constant("axis_1", np.array([1], np.int64))])
+    coldest = constant("coldest", np.array(COLDEST, np.float32))
+    step.divisor = step.with_pins(add("Where", [cold, coldest, "temperature"]), 0, 2)
+    if filtering:
+        step.last_kept, step.top_p = (step.with_pins(name, 0, 2) for name in ("last_kept", "top_p"))
+    add(
         "Scan",
-        ["id", *state, "uniforms", "forced"],
+        [
+            step.with_pins("id", 0, 1, config.vocabulary_size),
+            *(step.with_pins(name, 1, 3) for name in state),
+            step.with_pins(columns, 1, 3),
+            step.with_pins("forced", 1, 2, config.vocabulary_size),
+        ],
         "id_end",
         *ends,
-        "chosen",
+        "taken_ids",
         "logits",
-        body=_StepGraph(config, weights, precision, filtering, builder).graph(state),
+        body=step.graph(state),
         num_scan_inputs=2,
     )
-    inputs = [
+    # A sum less itself is 0, or not a number if anything in it is infinite or not a number.
+    total = add("ReduceSum", ["logits", "axis_2"], keepdims=0)
+    broken = add("IsNaN", [add("Sub", [total, total])])
+    marker = constant("not_finite", np.array(NOT_FINITE, np.int64))
+    add("Where", [broken, marker, "taken_ids"], "chosen")
+    inputs = _inputs(config, state)
+    if filtering:
+        inputs += [value("last_kept", INT64, "rows", 1), value("top_p", FLOAT, "rows", 1)]
+    rows = "rows_and_pins" if step.pins else "rows"
+    outputs = [
+        value("id_end", INT64, rows),
+        *values(ends, FLOAT, 1, rows, config.hidden_size),
+        value("chosen", INT64, "steps", rows),
+        value("logits", FLOAT, "steps", rows, config.vocabulary_size),
+    ]
+    return model_of(builder.graph("decoder", inputs, outputs), microsoft=precision == "fast")
+
+
+def _inputs(config: NetworkConfig, state: list[str]) -> list[onnx.ValueInfoProto]:
+    return [
         value("id", INT64, "rows"),
         *values(state, FLOAT, 1, "rows", config.hidden_size),
         value("uniforms", FLOAT, "steps", "rows"),
@@ -56,19 +105,18 @@ def build_graph(
         value("temperature", FLOAT, "rows", 1),
         value("greedy", BOOL, "rows"),
     ]
-    if filtering:
-        inputs += [value("last_kept", INT64, "rows", 1), value("top_p", FLOAT, "rows", 1)]
-    outputs = [
-        value("id_end", INT64, "rows"),
-        *values(ends, FLOAT, 1, "rows", config.hidden_size),
-        value("chosen", INT64, "steps", "rows"),
-        value("logits", FLOAT, "steps", "rows", config.vocabulary_size),
-    ]
-    return model_of(builder.graph("decoder", inputs, outputs), microsoft=precision == "fast")
 
 
 class _StepGraph:
-    """The scan's body: one character for every row."""
+    """The scan's body: one character for every row.
+
+    A single stream pays for each node of it, whatever the node computes.
+
+    In ``fast``, ONNX Runtime scales the activations of a batch by the largest, so rows would affect
+    each other. The h of the last rows is therefore overwritten after each layer with numbers that
+    reach both ends of an h's range, so the scale is always the same. 1-of-k rows need no such pin:
+    each spans [0, 1]. Nor does c, which is not quantised.
+    """
 
     def __init__(
         self,
@@ -82,8 +130,27 @@ class _StepGraph:
         self.weights = weights
         self.precision = precision
         self.filtering = filtering
+        # One row cannot reach both ends of a range with one number.
+        self.pins = 0 if precision == "exact" else 2 if config.hidden_size == 1 else 1
+        # What of the graph around the choice reads.
+        self.divisor, self.last_kept, self.top_p = "", "", ""
+        self._around = around
         self._builder = GraphBuilder(around)
         self._add, self._constant = self._builder.add, self._builder.constant
+
+    def with_pins(self, name: str, axis: int, rank: int, number: int = 0) -> str:
+        """Adds the rows that pin scales, if any, to an input; returns the name of both.
+
+        Their ids are of no character; what else they have decides nothing.
+        """
+        if not self.pins:
+            return name
+        ends = np.array([0] * rank + [self.pins * (at == axis) for at in range(rank)])
+        inputs = [name, self._around.constant(f"pins_{axis}_{rank}", ends)]
+        if number:
+            inputs.append(self._around.constant(f"number_{number}", np.array(number)))
+        extended = self._around.add("Pad", inputs)
+        return self._pinned(self._around, extended) if name[0] == "h" else extended
 
     def graph(self, state: list[str]) -> onnx.GraphProto:
         read = self._input()
@@ -94,7 +161,7 @@ class _StepGraph:
         inputs = [
             value("id_in", INT64, "rows"),
             *values([f"{name}_in" for name in state], FLOAT, 1, "rows", hidden),
-            value("uniform", FLOAT, "rows"),
+            value("uniform", FLOAT, "rows", 1),
             value("force", INT64, "rows"),
         ]
         outputs = [
@@ -106,19 +173,29 @@ class _StepGraph:
         return self._builder.graph("step", inputs, outputs)
 
     def _input(self) -> str:
-        """Adds the first layer's input, [1, rows, inputs]: 1-of-k or the embedding."""
-        first = self._constant("axis_0", np.array([0], np.int64))
+        """Adds the first layer's input, [1, rows, inputs]: 1-of-k or the embedding.
+
+        In ``fast``, the id after the vocabulary reads what pins the embedding's scale, or nothing.
+        """
+        vocabulary = self.config.vocabulary_size
         if self.config.embedding_size:
-            table = self.weights["embedding.weight"]
-            if self.precision == "fast":
-                # Scaled into the range that int8 activations are pinned to.
-                table = table / self._embedding_scale()
-            read = self._add("Gather", [self._constant("embedding", table), "id_in"])
+            table = self._embedding()
+        elif vocabulary <= _LOOKED_UP:
+            table = np.eye(vocabulary + self.pins, vocabulary, dtype=np.float32)
         else:
-            depth = self._constant("depth", np.array(self.config.vocabulary_size, np.int64))
+            depth = self._constant("depth", np.array(vocabulary, np.int64))
             off_on = self._constant("off_on", np.array([0, 1], np.float32))
             read = self._add("OneHot", ["id_in", depth, off_on])
-        return self._add("Unsqueeze", [read, first])
+            return self._add("Unsqueeze", [read, self._constant("axis_0", np.array([0]))])
+        return self._add("Gather", [self._constant("inputs", table[None]), "id_in"], axis=1)
+
+    def _embedding(self) -> Floats:
+        table = self.weights["embedding.weight"]
+        if not self.pins:
+            return table
+        # Scaled into the range that int8 activations are pinned to.
+        table = _wide(table / self._embedding_scale())
+        return np.concatenate([table, _span(1, table.shape[1])])
 
     def _layer(self, layer: int, read: str) -> str:
         """Adds one step of a recurrent layer and returns its new h, [1, rows, hidden]."""
@@ -153,14 +230,10 @@ class _StepGraph:
         return w, r, np.concatenate([bias_w, bias_r])
 
     def _fast_layer(self, layer: int, read: str) -> str:
-        """Adds an LSTM layer with int8 weights.
-
-        ONNX Runtime scales the activations of a batch by the largest, so rows would affect each
-        other. An additional row that always spans [−1, 1] pins the scale; it is cut off afterwards.
-        """
+        """Adds an LSTM layer with int8 weights."""
         w, r, bias = self._layer_weights(layer)
         if layer == 0 and self.config.embedding_size:
-            w = w * self._embedding_scale()
+            w = _wide(w * self._embedding_scale())
         quantised = []
         for name, matrix in (("w", w), ("r", r)):
             scale = np.maximum(np.abs(matrix).max(axis=1), 1e-12) / 127
@@ -172,103 +245,102 @@ class _StepGraph:
             ]
         w_name, w_scale, w_zero, r_name, r_scale, r_zero = quantised
         inputs = [
-            self._pinned(read, w.shape[1]),
+            read,
             w_name,
             r_name,
             self._constant(f"b{layer}", bias[None]),
             "",
-            self._pinned(f"h{layer}_in", self.config.hidden_size),
-            self._pinned(f"c{layer}_in", self.config.hidden_size),
+            f"h{layer}_in",
+            f"c{layer}_in",
             "",
             w_scale,
             w_zero,
             r_scale,
             r_zero,
         ]
-        outputs = ["", f"h{layer}_pinned", f"c{layer}_pinned"]
-        self._add(
+        new = self._add(
             "DynamicQuantizeLSTM",
             inputs,
-            *outputs,
+            "",
+            f"h{layer}_new",
+            f"c{layer}_out",
             domain=MICROSOFT,
             hidden_size=self.config.hidden_size,
         )
-        bounds = [
-            self._constant(name, np.array([value], np.int64))
-            for name, value in (("slice_from", 0), ("slice_to", -1), ("slice_axis", 1))
-        ]
-        for part in "hc":
-            self._add("Slice", [f"{part}{layer}_pinned", *bounds], f"{part}{layer}_out")
-        return f"h{layer}_out"
+        return self._pinned(self._builder, new, f"h{layer}_out")
 
-    def _pinned(self, state: str, size: int) -> str:
-        alternating = np.where(np.arange(size) % 2, np.float32(-1), np.float32(1))
-        row = self._constant(f"pinned_{size}", alternating[None, None])
-        return self._add("Concat", [state, row], axis=1)
+    def _pinned(self, builder: GraphBuilder, h: str, *name: str) -> str:
+        """Overwrites the last rows of an h, [1, rows, hidden], with what pins the scale.
+
+        The last, because ONNX Runtime forgets the largest so far where it meets NaN.
+        """
+        last = builder.constant("last_rows", np.array([[0, row] for row in range(-self.pins, 0)]))
+        span = builder.constant("span", _span(self.pins, self.config.hidden_size))
+        return builder.add("ScatterND", [h, last, span], *name)
 
     def _embedding_scale(self) -> np.float32:
         largest = np.abs(self.weights["embedding.weight"]).max()
         return np.float32(max(largest, np.float32(1e-12)))
 
     def _logits(self, hidden: str) -> str:
-        flat = self._add("Squeeze", [hidden, "axis_0"])
+        flat = self._add("Squeeze", [hidden, self._constant("axis_0", np.array([0]))])
         weight = self._constant("output.weight", self.weights["output.weight"])
         bias = self._constant("output.bias", self.weights["output.bias"])
         return self._add("Gemm", [flat, weight, bias], "scores", transB=1)
 
     def _choice(self, logits: str) -> None:
-        """Adds what ``models.decoding.sampling.choose`` does, for every row."""
+        """Adds what ``models.decoding.sampling.choose`` does, for every row.
+
+        The id is the first whose cumulative weight exceeds the uniform number's part of the total.
+        There is one: the total is at least 1 (of the likeliest), and a float32 below 1 is at most
+        1 - 2**-24, so in float32, too, its part of a total is less than that total.
+        """
         top = self._add("ReduceMax", [logits], axes=[1])
-        scaled = self._add("Div", [self._add("Sub", [logits, top]), "temperature"])
+        scaled = self._add("Div", [self._add("Sub", [logits, top]), self.divisor])
         weights = self._add("Exp", [scaled])
         if self.filtering:
             weights = self._filtered(weights)
-        axis = self._constant("axis_1", np.array(1, np.int64))
+        axis = self._constant("axis", np.array(1, np.int64))
         cumulative = self._add("CumSum", [weights, axis])
         last = self._constant("last", np.array([-1], np.int64))
         total = self._add("Gather", [cumulative, last], axis=1)
-        axes = self._constant("axes_1", np.array([1], np.int64))
-        wanted = self._add("Mul", [self._add("Unsqueeze", ["uniform", axes]), total])
-        below = self._add("LessOrEqual", [cumulative, wanted])
-        counted = self._add("Cast", [below], to=FLOAT)
-        count = self._add("ReduceSum", [counted, axes], keepdims=0)
-        highest = np.array(self.config.vocabulary_size - 1, np.int64)
-        sampled = self._add(
-            "Min",
-            [
-                self._add("Cast", [count], to=INT64),
-                self._constant("highest", highest),
-            ],
-        )
-        best = self._add("ArgMax", [logits], axis=1, keepdims=0)
-        chosen = self._add("Where", ["greedy", best, sampled])
-        zero = self._constant("zero", np.array(0, np.int64))
-        free = self._add("Less", ["force", zero])
-        self._add("Where", [free, chosen, "force"], "id_out")
-        broken = self._add("Squeeze", [self._add("IsNaN", [total]), axes])
-        marker = self._constant("not_finite", np.array(NOT_FINITE, np.int64))
-        self._add("Where", [broken, marker, "id_out"], "taken")
+        above = self._add("Greater", [cumulative, self._add("Mul", ["uniform", total])])
+        # Where a logit is not finite, no comparison need be true: then it is the first.
+        first = self._add("ArgMax", [self._add("Cast", [above], to=FLOAT)], axis=1, keepdims=0)
+        free = self._add("Less", ["force", self._constant("zero", np.array(0, np.int64))])
+        self._add("Identity", [self._add("Where", [free, first, "force"], "id_out")], "taken")
 
     def _filtered(self, weights: str) -> str:
         """Zeroes all but each row's likeliest ids, as ``keep_likeliest`` does."""
         size = self._constant("size", np.array([self.config.vocabulary_size], np.int64))
-        axis = self._constant("axis_1", np.array(1, np.int64))
-        axes = self._constant("axes_1", np.array([1], np.int64))
+        axis = self._constant("axis", np.array(1, np.int64))
+        axes = self._constant("axes", np.array([1], np.int64))
         self._add("TopK", [weights, size], "descending", "order", axis=1)
         cumulative = self._add("CumSum", ["descending", axis])
-        mass = self._add("GatherElements", [cumulative, "last_kept"], axis=1)
+        mass = self._add("GatherElements", [cumulative, self.last_kept], axis=1)
         before = self._add("Sub", [cumulative, "descending"])
-        within = self._add("Less", [before, self._add("Mul", [mass, "top_p"])])
+        within = self._add("Less", [before, self._add("Mul", [mass, self.top_p])])
         counted = self._add("Cast", [within], to=INT64)
         count = self._add("ReduceSum", [counted, axes], keepdims=1)
         one = self._constant("one", np.array(1, np.int64))
-        last = self._add("Min", [self._add("Sub", [count, one]), "last_kept"])
+        last = self._add("Min", [self._add("Sub", [count, one]), self.last_kept])
         zero = self._constant("zero", np.array(0, np.int64))
         last = self._add("Max", [last, zero])
         threshold = self._add("GatherElements", ["descending", last], axis=1)
         kept = self._add("GreaterOrEqual", [weights, threshold])
         nothing = self._constant("nothing", np.array(0, np.float32))
         return self._add("Where", [kept, weights, nothing])
+
+
+def _wide(matrix: Floats) -> Floats:
+    """Returns a matrix with at least 2 columns, so that one row can reach both ends of a range."""
+    return np.pad(matrix, ((0, 0), (0, max(0, 2 - matrix.shape[1]))))
+
+
+def _span(rows: int, size: int) -> Floats:
+    """Returns rows, [rows, size], that reach both ends of an h's range."""
+    odd = np.add.outer(np.arange(rows), np.arange(size)) % 2
+    return np.where(odd, -LARGEST_H, LARGEST_H).astype(np.float32)
 
 
 def _reorder(weight: Floats, kind: str) -> Floats:

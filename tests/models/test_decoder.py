@@ -1,6 +1,7 @@
 """The decoder says what the slow, obvious way says, for every row and whoever is beside it."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ import torch
 from models.arrays import Floats
 from models.config import NetworkConfig, NetworkKind
 from models.decoding.decoder import Choices, Decoder, Rows, fast_cost
-from models.decoding.graph import NOT_FINITE, Precision
-from models.decoding.sampling import SampleOptions
+from models.decoding.graph import LARGEST_H, NOT_FINITE, Precision
+from models.decoding.sampling import SampleOptions, choose
 from models.training.network import CharNetwork
 from tests.networks import (
     VOCABULARY,
@@ -39,9 +40,12 @@ def test_equals_the_slow_way(kind: NetworkKind, embedding_size: int) -> None:
 
 @pytest.mark.parametrize("filtered", [False, True])
 @pytest.mark.parametrize("precision", ["exact", "fast"])
-def test_batch_size_leaves_every_bit_alone(precision: Precision, filtered: bool) -> None:
+@pytest.mark.parametrize(("hidden_size", "embedding_size"), [(48, 0), (48, 5), (9, 1), (1, 0)])
+def test_batch_size_leaves_every_bit_alone(
+    precision: Precision, filtered: bool, hidden_size: int, embedding_size: int
+) -> None:
     """States and logits, not only the characters chosen from them."""
-    network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, 48))
+    network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, hidden_size, embedding_size))
     decoder = decoder_of(network, precision)
     rng = np.random.default_rng(0)
     count, steps = 130, 12
@@ -49,18 +53,121 @@ def test_batch_size_leaves_every_bit_alone(precision: Precision, filtered: bool)
     free = np.full((steps, count), -1, np.int64)
     ids = rng.integers(len(VOCABULARY), size=count)
 
-    def choices(rows: int) -> Choices:
-        return warm(rows, 5, 0.9) if filtered else warm(rows)
+    temperatures = rng.choice(np.array([0, 0.5, 1], np.float32), count)
 
-    chosen, logits, ends = decoder.advance(decoder.start(ids), free, numbers, choices(count))
+    def choices(rows: list[int]) -> Choices:
+        some = warm(len(rows), 5, 0.9) if filtered else warm(len(rows))
+        return replace(some, temperatures=temperatures[rows])
+
+    everyone = choices(list(range(count)))
+    chosen, logits, ends = decoder.advance(decoder.start(ids), free, numbers, everyone)
     for rows in ([0], [129], [3, 77], list(range(20, 97)), list(range(129, -1, -1))):
         some, their_logits, their_ends = decoder.advance(
-            decoder.start(ids[rows]), free[:, rows], numbers[:, rows], choices(len(rows))
+            decoder.start(ids[rows]), free[:, rows], numbers[:, rows], choices(rows)
         )
         assert (some == chosen[:, rows]).all()
         assert their_logits.tobytes() == logits[:, rows].tobytes()
         for mine, everyones in zip(their_ends.state, ends.state, strict=True):
             assert mine.tobytes() == everyones[:, rows].tobytes()
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_the_length_of_a_tick_leaves_every_bit_alone(precision: Precision) -> None:
+    decoder = decoder_of(trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, 48)), precision)
+    numbers = np.random.default_rng(0).random((24, 3), dtype=np.float32)
+    free = np.full((24, 3), -1, np.int64)
+    begin = decoder.start(np.arange(3))
+    _, logits, ends = decoder.advance(begin, free, numbers, warm(3))
+    found, rows = [], begin
+    for cut in (slice(1), slice(1, 8), slice(8, 24)):
+        _, some, rows = decoder.advance(rows, free[cut], numbers[cut], warm(3))
+        found.append(some)
+    assert np.concatenate(found).tobytes() == logits.tobytes()
+    assert [part.tobytes() for part in rows.state] == [part.tobytes() for part in ends.state]
+
+
+@pytest.mark.parametrize("value", [LARGEST_H, -LARGEST_H])
+def test_the_largest_h_leaves_other_rows_alone(value: float) -> None:
+    """int8 activations share a scale, and ONNX Runtime's tanh exceeds 1 a little."""
+    decoder = decoder_of(trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, 48)), "fast")
+    one, two = decoder.start(np.array([3])), decoder.start(np.array([3, 4]))
+    two.state[0][:, 1] = value
+    decoder.check(two)
+    free, numbers = np.full((8, 2), -1, np.int64), np.full((8, 2), 0.5, np.float32)
+    _, alone, _ = decoder.advance(one, free[:, :1], numbers[:, :1], warm(1))
+    _, beside, _ = decoder.advance(two, free, numbers, warm(2))
+    assert beside[:, :1].tobytes() == alone.tobytes()
+
+
+def test_a_character_is_exact_in_int8() -> None:
+    """From the zero state, only weights are rounded: 1-of-k and zeros are not."""
+    network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 1, 32))
+    with torch.no_grad():
+        weight = network.get_parameter("layers.0.weight_ih_l0")
+        scale = weight.abs().amax(dim=1, keepdim=True) / 127
+        weight.copy_((weight / scale).round() * scale)
+    ids, zeros = np.arange(len(VOCABULARY)), np.zeros((1, len(VOCABULARY)), np.float32)
+    free = np.full((1, len(ids)), -1, np.int64)
+    exact, fast = (
+        decoder.advance(decoder.start(ids), free, zeros, warm(len(ids)))[2].state
+        for decoder in (decoder_of(network, "exact"), decoder_of(network, "fast"))
+    )
+    np.testing.assert_allclose(fast, exact, atol=2e-6)
+
+
+def of_logits(logits: Floats) -> Decoder:
+    """A decoder whose logits are always these."""
+    config = NetworkConfig(len(logits), "lstm", 1, 4)
+    weights = {name: np.zeros(shape, np.float32) for name, shape in config.shapes().items()}
+    return Decoder(config, weights | {"output.bias": logits})
+
+
+EXTREME_LOGITS = {
+    "ties": [0, 2, 2, 1, 2],
+    "small differences": [1, 1 + 2**-23, 1, 1 + 2**-23],
+    "tiny": [0, 1e-30, 2e-30, 2e-30],
+    "large": [-1e35, 1e34, 1e35, 1e35, 0],
+    "negative": [-1e30, -5, -5, -6],
+    "far apart": [0, 500, -500, 499.5],
+    "one": [7],
+    "many": list(np.linspace(-3, 3, 1000)),
+}
+
+
+@pytest.mark.parametrize("name", EXTREME_LOGITS)
+def test_extreme_logits_are_chosen_from_as_in_the_slow_way(name: str) -> None:
+    """At both ends of the random numbers, whatever the temperature; greedy takes the first."""
+    logits = np.array(EXTREME_LOGITS[name], np.float32)
+    uniforms = np.array([0, 2**-24, 0.25, 0.5, 0.75, 1 - 2**-24], np.float32)
+    temperatures = np.array([0, 0.01, 1, 10], np.float32)
+    count = len(temperatures)
+    for top_k, top_p in ((0, 0.0), (2, 0.9)):
+        choices = replace(warm(count, top_k, top_p), temperatures=temperatures)
+        decoder = of_logits(logits)
+        chosen, _, _ = decoder.advance(
+            decoder.start(np.zeros(count, np.int64)),
+            np.full((len(uniforms), count), -1),
+            uniforms[:, None].repeat(count, axis=1),
+            choices,
+        )
+        expected = [
+            [choose(logits, float(t), float(uniform), top_k, top_p) for t in temperatures]
+            for uniform in uniforms
+        ]
+        assert chosen.tolist() == expected
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("greedy", [False, True])
+def test_logits_that_are_not_finite_are_said_to_be(value: float, greedy: bool) -> None:
+    """Also for an id that is forced, and the row goes on with an id of the vocabulary."""
+    decoder = of_logits(np.array([1, value, 0], np.float32))
+    forced = np.array([[-1], [2], [-1]])
+    choices = replace(warm(1), temperatures=np.full(1, not greedy, np.float32))
+    numbers = np.full((3, 1), 0.9, np.float32)
+    chosen, _, rows = decoder.advance(decoder.start(np.array([0])), forced, numbers, choices)
+    assert (chosen == NOT_FINITE).all()
+    decoder.check(rows)
 
 
 @pytest.mark.parametrize("embedding_size", [0, 5])
@@ -125,6 +232,19 @@ def test_a_filter_is_its_own_rows_affair() -> None:
     alone = run(decoder, [stream("", plain)])
     together = run(decoder, [stream("", plain), stream("", narrow)])
     assert together[0] == alone[0] != together[1]
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_broken_row_leaves_others_alone_in_fast(layer: int, value: float) -> None:
+    """Though the scale of int8 activations is made from all rows."""
+    decoder = decoder_of(trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, 48)), "fast")
+    free, numbers = np.full((8, 3), -1, np.int64), np.full((8, 3), 0.5, np.float32)
+    healthy, broken = decoder.start(np.arange(3)), decoder.start(np.arange(3))
+    broken.state[1][layer, 1] = value
+    _, expected, _ = decoder.advance(healthy, free, numbers, warm(3))
+    _, found, _ = decoder.advance(broken, free, numbers, warm(3))
+    assert found[:, [0, 2]].tobytes() == expected[:, [0, 2]].tobytes()
 
 
 def test_a_broken_row_ends_alone() -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models import onnx_graph
 from models.config import NetworkConfig, NetworkKind
+from models.decoding import graph
 from models.decoding.graph import Precision, build_graph
 from models.onnx_graph import OnnxSession
 from tests.networks import VOCABULARY, trained_like, weights_of
@@ -28,10 +29,10 @@ def config_of(kind: NetworkKind, embedding_size: int = 0) -> NetworkConfig:
     return NetworkConfig(len(VOCABULARY), kind, 2, 16, embedding_size)
 
 
-def operators(graph: onnx.GraphProto) -> set[tuple[str, str]]:
+def operators(within: onnx.GraphProto) -> set[tuple[str, str]]:
     """Domain and name of every operator, within loops too."""
     found = set()
-    for node in graph.node:
+    for node in within.node:
         found.add((node.domain, node.op_type))
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
@@ -63,6 +64,40 @@ def test_a_graph_is_sound(
     ]
     domains = {domain for domain, _ in operators(model.graph)}
     assert domains == ({"", "com.microsoft"} if precision == "fast" else {""})
+
+
+@pytest.mark.parametrize(("precision", "most"), [("exact", 18), ("fast", 20)])
+def test_a_loops_body_stays_small(precision: Precision, most: int) -> None:
+    """One stream pays for each node of it, whatever the node computes."""
+    config = config_of("lstm")
+    built = build_graph(config, weights_of(trained_like(config)), precision).graph
+    (scan,) = (node for node in built.node if node.op_type == "Scan")
+    (body,) = (attribute.g for attribute in scan.attribute if attribute.name == "body")
+    assert len(body.node) <= most
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_how_one_of_k_is_made_changes_no_bit(
+    precision: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of a large vocabulary are not looked up, since that takes its square in memory."""
+    config = config_of("lstm")
+    weights = weights_of(trained_like(config))
+    ids = np.array([0, 5, len(VOCABULARY) - 1])
+    feeds: dict[str, NDArray[Any]] = {
+        "id": ids,
+        "uniforms": np.random.default_rng(0).random((20, 3), np.float32),
+        "forced": np.full((20, 3), -1),
+        "temperature": np.ones((3, 1), np.float32),
+        "greedy": np.zeros(3, np.bool_),
+    }
+    for name in ("h0", "c0", "h1", "c1"):
+        feeds[name] = np.zeros((1, 3, 16), np.float32)
+    looked_up = OnnxSession(build_graph(config, weights, precision)).run(feeds)
+    monkeypatch.setattr(graph, "_LOOKED_UP", 1)
+    made = OnnxSession(build_graph(config, weights, precision)).run(feeds)
+    for name, values in made.items():
+        np.testing.assert_array_equal(values, looked_up[name])
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
@@ -118,9 +153,9 @@ def test_where_constants_are_kept_changes_no_bit(
         feeds |= {"last_kept": np.full((3, 1), 4), "top_p": np.full((3, 1), 2, np.float32)}
     small = OnnxSession(build_graph(config, weights, precision, filtering=filtering))
     monkeypatch.setattr(onnx_graph, "HOISTED_BYTES", 1)
-    graph = build_graph(config, weights, precision, filtering=filtering)
-    assert len(graph.graph.initializer) > 10
-    large = OnnxSession(graph)
+    model = build_graph(config, weights, precision, filtering=filtering)
+    assert len(model.graph.initializer) > 10
+    large = OnnxSession(model)
     assert large.bytes < small.bytes
     expected = small.run(feeds)
     for name, values in large.run(feeds).items():

@@ -51,3 +51,21 @@ def test_it_says_which_operators_it_is_of() -> None:
 def test_a_node_is_known_by_its_first_output_with_a_name() -> None:
     builder = GraphBuilder()
     assert builder.add("TopK", ["x", "k"], "", "places") == "places"
+
+
+def test_a_body_takes_no_name_of_the_graph_around_and_shares_its_constants() -> None:
+    around = GraphBuilder()
+    body = GraphBuilder(around)
+    assert around.constant("two", np.array([2], np.float32)) == "two"
+    assert body.constant("two", np.array([2], np.float32)) == "two"
+    assert around.add("Neg", ["x"]) != body.add("Neg", ["x"])
+    assert not body.graph("body", [], []).initializer
+
+
+def test_a_constant_keeps_its_shape() -> None:
+    builder = GraphBuilder()
+    builder.constant("number", np.array(2))
+    builder.constant("turned", np.arange(6).reshape(2, 3).T)
+    number, turned = map(onnx.numpy_helper.to_array, builder.graph("g", [], []).initializer)
+    assert number.shape == ()
+    assert turned.tolist() == [[0, 3], [1, 4], [2, 5]]
