@@ -96,12 +96,20 @@ def batch(
     return max(1, min(batch_size, characters // (2 * length))), length
 
 
-def ngram_table(options: TrainingOptions, vocabulary_size: int) -> tuple[int, int]:
-    """The longest context and the most buckets of the n-gram table; zeros without one."""
+def ngram_table(
+    options: TrainingOptions, vocabulary_size: int, characters: int
+) -> tuple[int, int]:
+    """The longest context and the most buckets of the n-gram table; zeros without one.
+
+    Args:
+        options: with the preset's.
+        vocabulary_size: symbols of the text.
+        characters: that are trained on.
+    """
     orders = NGRAM_ORDERS if options.ngram_orders is None else options.ngram_orders
     buckets = options.ngram_buckets
     if buckets is None:
-        buckets = min(MAX_BUCKETS, NGRAM_BYTES // (KEY_BYTES + vocabulary_size))
+        buckets = min(characters, MAX_BUCKETS, NGRAM_BYTES // (KEY_BYTES + vocabulary_size))
     orders = min(orders, highest_order(vocabulary_size))
     return (orders, buckets) if orders and buckets else (0, 0)
 

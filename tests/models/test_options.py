@@ -25,7 +25,7 @@ def test_what_is_open_is_not_written() -> None:
 
 
 def test_an_option_of_another_release_is_left_out() -> None:
-    assert TrainingOptions.from_json({"seed": 3, "ngram_orders": [2]}) == TrainingOptions(seed=3)
+    assert TrainingOptions.from_json({"seed": 3, "beam_width": [2]}) == TrainingOptions(seed=3)
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,8 @@ EXPLICIT = {
     "num_layers": 3,
     "hidden_size": 100,
     "embedding_size": 10,
+    "ngram_orders": 3,
+    "ngram_buckets": 500,
     "dropout": 0.25,
     "batch_size": 7,
     "sequence_length": 33,

@@ -215,11 +215,11 @@ def test_an_evaluation_needs_bounded_memory_however_large_the_vocabulary(
     class Enough(Exception):
         pass
 
-    def forward(ids: Tensor, _state: object) -> None:
+    def read(ids: Tensor, _state: object) -> None:
         assert ids.numel() * 60_000 <= 1 << 25
         raise Enough
 
-    monkeypatch.setattr(network, "forward", forward)
+    monkeypatch.setattr(network, "read", read)
     with pytest.raises(Enough):
         evaluate(network, np.zeros(100_000, np.uint16))
 

@@ -131,7 +131,9 @@ def test_what_was_decided_is_kept_and_told_once(
     assert len(notices(job.events(), "plan")) == 1
     running = job.running()
     assert running["options"] == first.options == {**options, **first.plan.resolved}
-    assert running["needs_bytes"] == 48 * first.plan.config.parameters()
+    config = first.plan.config
+    table = first.plan.training.ngram_buckets * (8 + config.vocabulary_size)
+    assert running["needs_bytes"] == 48 * config.parameters() + 3 * table
 
 
 def test_a_trainer_is_taken_up_in_the_newest_state_that_fits(

@@ -12,8 +12,6 @@ import pytest
 
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from models.config import NetworkConfig
-from models.options import Initialisation
 from models.training.network import CharNetwork
 from models.training.trainer import Diverged, Trainer, new_network
 from tests.support import TOY, MakeJob, all_events
@@ -141,13 +139,13 @@ def test_a_network_that_diverged_is_freed_before_the_next_is_made(
     made: list[weakref.ref[CharNetwork]] = []
     alive: list[int] = []
 
-    def counted(config: NetworkConfig, seed: int, initialisation: Initialisation) -> CharNetwork:
+    def counted(*values: Any) -> CharNetwork:
         alive.append(sum(network() is not None for network in made))
-        network = new_network(config, seed, initialisation)
+        network = new_network(*values)
         made.append(weakref.ref(network))
         return network
 
-    monkeypatch.setattr("worker.trainer.plan.new_network", counted)
+    monkeypatch.setattr("models.training.trainer.new_network", counted)
     job = make_job(learning_rate=8.0, schedule="constant", grad_clip=0.0)
     gc.disable()
     try:

@@ -10,6 +10,8 @@ const GROUPS = [
       num_layers: "Layers",
       hidden_size: "Cells per layer",
       embedding_size: "Embedding",
+      ngram_orders: "N-gram orders",
+      ngram_buckets: "N-gram rows",
       dropout: "Dropout",
       init_from: "Start from model",
       tokens: "Read as",
