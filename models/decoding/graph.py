@@ -10,6 +10,7 @@ import onnx
 
 from models.arrays import Floats
 from models.config import GATES, NetworkConfig, Weights
+from models.decoding.ngram_nodes import CODE, add_lookup, output_with_gates
 from models.onnx_graph import BOOL, FLOAT, INT64, MICROSOFT, GraphBuilder, model_of, value, values
 
 Precision = Literal["exact", "fast"]
@@ -51,7 +52,9 @@ def build_graph(
     layers = range(config.num_layers)
     parts = "hc" if config.kind == "lstm" else "h"
     state = [f"{part}{layer}" for layer in layers for part in parts]
+    codes = [CODE] if config.ngram_buckets else []
     ends = [f"{name}_end" for name in state]
+    code_ends = [f"{name}_end" for name in codes]
     builder = GraphBuilder()
     step = _StepGraph(config, weights, precision, filtering, builder)
     # Everything that does not change from character to character is computed here, once.
@@ -68,11 +71,13 @@ def build_graph(
         [
             step.with_pins("id", 0, 1, config.vocabulary_size),
             *(step.with_pins(name, 1, 3) for name in state),
+            *(step.with_pins(name, 0, 1) for name in codes),
             step.with_pins(columns, 1, 3),
             step.with_pins("forced", 1, 2, config.vocabulary_size),
         ],
         "id_end",
         *ends,
+        *code_ends,
         "taken_ids",
         "logits",
         body=step.graph(state),
@@ -90,6 +95,7 @@ def build_graph(
     outputs = [
         value("id_end", INT64, rows),
         *values(ends, FLOAT, 1, rows, config.hidden_size),
+        *values(code_ends, INT64, rows),
         value("chosen", INT64, "steps", rows),
         value("logits", FLOAT, "steps", rows, config.vocabulary_size),
     ]
@@ -100,6 +106,7 @@ def _inputs(config: NetworkConfig, state: list[str]) -> list[onnx.ValueInfoProto
     return [
         value("id", INT64, "rows"),
         *values(state, FLOAT, 1, "rows", config.hidden_size),
+        *values([CODE] if config.ngram_buckets else [], INT64, "rows"),
         value("uniforms", FLOAT, "steps", "rows"),
         value("forced", INT64, "steps", "rows"),
         value("temperature", FLOAT, "rows", 1),
@@ -158,15 +165,18 @@ class _StepGraph:
             read = self._layer(layer, read)
         self._choice(self._logits(read))
         hidden = self.config.hidden_size
+        codes = [CODE] if self.config.ngram_buckets else []
         inputs = [
             value("id_in", INT64, "rows"),
             *values([f"{name}_in" for name in state], FLOAT, 1, "rows", hidden),
+            *values([f"{name}_in" for name in codes], INT64, "rows"),
             value("uniform", FLOAT, "rows", 1),
             value("force", INT64, "rows"),
         ]
         outputs = [
             value("id_out", INT64, "rows"),
             *values([f"{name}_out" for name in state], FLOAT, 1, "rows", hidden),
+            *values([f"{name}_out" for name in codes], INT64, "rows"),
             value("taken", INT64, "rows"),
             value("scores", FLOAT, "rows", self.config.vocabulary_size),
         ]
@@ -194,7 +204,7 @@ class _StepGraph:
         if not self.pins:
             return table
         # Scaled into the range that int8 activations are pinned to.
-        table = _wide(table / self._embedding_scale())
+        table = _wide((table / self._embedding_scale()).astype(np.float32))
         return np.concatenate([table, _span(1, table.shape[1])])
 
     def _layer(self, layer: int, read: str) -> str:
@@ -284,9 +294,27 @@ class _StepGraph:
 
     def _logits(self, hidden: str) -> str:
         flat = self._add("Squeeze", [hidden, self._constant("axis_0", np.array([0]))])
-        weight = self._constant("output.weight", self.weights["output.weight"])
-        bias = self._constant("output.bias", self.weights["output.bias"])
-        return self._add("Gemm", [flat, weight, bias], "scores", transB=1)
+        if not self.config.ngram_buckets:
+            return self._output(
+                flat, "output", self.weights["output.weight"], self.weights["output.bias"], "scores"
+            )
+        both = self._output(flat, "mixed", *output_with_gates(self.weights))
+        sizes = self._constant("mixed_sizes", np.array([self.config.vocabulary_size, 1, 1]))
+        self._add("Split", [both, sizes], "own", "gate_own", "gate_counted", axis=1)
+        counted = add_lookup(self._builder, self.config, self.weights)
+        products = [
+            self._add("Mul", ["gate_own", "own"]),
+            self._add("Mul", ["gate_counted", counted]),
+        ]
+        return self._add("Add", products, "scores")
+
+    def _output(self, flat: str, name: str, weight: Floats, bias: Floats, *result: str) -> str:
+        inputs = [
+            flat,
+            self._constant(f"{name}.weight", weight),
+            self._constant(f"{name}.bias", bias),
+        ]
+        return self._add("Gemm", inputs, *result, transB=1)
 
     def _choice(self, logits: str) -> None:
         """Adds what ``models.decoding.sampling.choose`` does, for every row.
