@@ -37,21 +37,31 @@ def toy_checkpoint(
 
     With ``orders`` above 0 there is an n-gram table for contexts of up to so many ids.
     """
-    table = toy_table(len(vocabulary), orders) if orders else None
     config = NetworkConfig(len(vocabulary), kind, 2, hidden_size)
-    config = replace(config, ngram_buckets=table.sizes if table else ())
     rng = np.random.default_rng(seed)
-    weights: Weights = {
+    weights = {
         name: rng.normal(0, 1.5 if name.startswith("output") else 0.4, shape).astype(np.float32)
         for name, shape in config.shapes().items()
     }
-    if table:
-        weights["gates.bias"] += np.array([1, 0.5], np.float32)
-        weights |= {NGRAM_KEYS: table.keys, NGRAM_ROWS: table.rows}
     text = b"the quick fox\n"
     known = text if set(text) <= set(vocabulary.symbols.tolist()) else b""
     told = cast(Card, {"val_loss": 2.0} | card)
-    return Checkpoint(config, vocabulary, weights, told, [], known)
+    checkpoint = Checkpoint(config, vocabulary, weights, told, [], known)
+    return with_table(checkpoint, orders) if orders else checkpoint
+
+
+def with_table(checkpoint: Checkpoint, orders: int = 3) -> Checkpoint:
+    """The same network beside a ``toy_table``, with gates that depend on what it read."""
+    table = toy_table(len(checkpoint.vocabulary), orders)
+    config = replace(checkpoint.config, ngram_buckets=table.sizes)
+    gates = np.random.default_rng(0).normal(0, 0.4, (2, config.hidden_size + 1)).astype(np.float32)
+    weights: Weights = {
+        "gates.weight": gates[:, 1:],
+        "gates.bias": gates[:, 0] + np.array([1, 0.5], np.float32),
+        NGRAM_KEYS: table.keys,
+        NGRAM_ROWS: table.rows,
+    }
+    return replace(checkpoint, config=config, weights=checkpoint.weights | weights)
 
 
 def toy_table(vocabulary_size: int, orders: int = 3) -> NGramTable:

@@ -27,8 +27,9 @@ BLOCK = 512
 """Characters of all rows that a layer reads at once: enough for large products, few enough that
 layers wait little for each other."""
 
-_LOGITS = 1 << 22
-"""Maximum number of logits in memory at once, whatever the vocabulary: 16 MiB."""
+_LOGITS = 1 << 20
+"""Maximum number of logits in memory at once, whatever the vocabulary: 4 MiB. With four times as
+many, most of the time of a large vocabulary goes into memory that is mapped anew for each block."""
 
 Seen = Callable[[int, int, Floats, Floats], None]
 """Receives a layer, the first step of a block, h, and the activations of the cells.
