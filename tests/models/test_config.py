@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from models.config import NetworkConfig, NetworkKind
+from tests.toys import toy_checkpoint
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,9 @@ def test_shapes_follow_the_gates(kind: NetworkKind, gates: int) -> None:
         "output.weight": (9, 5),
         "output.bias": (9,),
     }
+
+
+def test_bytes_of_the_weights_are_those_of_their_arrays() -> None:
+    for checkpoint in (toy_checkpoint(), toy_checkpoint(orders=3)):
+        stored = sum(weight.nbytes for weight in checkpoint.weights.values())
+        assert checkpoint.config.weight_bytes() == stored
