@@ -13,7 +13,7 @@ from a temporary git worktree; the recipes of ``char-rnn``, ``makemore`` (lists 
 the same split, the product's own: the end of a text is held out, of a list, lines drawn at random;
 and all are judged on the same characters.
 
-``--quick`` trains each for two seconds, to see that it runs.
+``--quick`` trains each for a second, to see that it runs.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from bench.learning.picture import draw
 from bench.learning.runs import RIVALS, Run, System, commit, product, rival, run
 from bench.learning.table import table
 
-QUICK = 2.0
+QUICK = 1.0
 
 
 def main() -> None:
@@ -50,8 +50,9 @@ def main() -> None:
             parser.error(f"there is no file {text}")
     if asked.quick:
         asked.seconds = QUICK
-    # Like Ctrl+C: worktrees and processes go with this one.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Worktrees and processes go with this one, also where a shell lets it ignore Ctrl+C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     sys.exit(compare(asked))
 
 

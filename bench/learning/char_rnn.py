@@ -2,8 +2,8 @@
 
 2×128 LSTM with 1-of-k input; all weights from U(−0.08, 0.08), the forget bias 1; batches of 50×50,
 the state carried; RMSProp with rate 2e-3 and decay 0.95, the rate times 0.97 after each pass from
-the tenth; the gradient, of the loss summed over time, clipped to ±5 element by element. It trains for
-as long as it may, even past 50 passes. A list is a running text to it.
+the tenth; the gradient, of the loss summed over time, clipped to ±5 element by element. It trains
+for as long as it may, even past 50 passes. A list is a running text to it.
 """
 
 import math

@@ -14,7 +14,7 @@ from bench.learning.runs import Run
 WIDTH, HEIGHT = 760, 380
 """Of a panel, in pixels."""
 
-LEFT, RIGHT, TOP, BOTTOM = 58, 170, 62, 52
+LEFT, RIGHT, TOP, BOTTOM = 58, 186, 62, 52
 LABEL_DISTANCE = 17
 
 STYLE = """
@@ -114,22 +114,24 @@ def _panel(text: str, runs: list[Run], seconds: float, number: int) -> Iterator[
     )
     systems = dict.fromkeys(run.system for run in runs)
     labels = {s: y(mean(run.end[1] for run in runs if run.system == s)) for s in systems}
-    places = spread(labels, TOP + 6, HEIGHT - BOTTOM - 4)
+    places = spread(labels, TOP, HEIGHT - BOTTOM)
     # The first, ours, is drawn last and so on top.
     for system in reversed(systems):
         same = [run for run in runs if run.system == system]
         yield f'<g class="{_kind(system)}"><g clip-path="url(#inside{number})">'
         yield from (_curve(run, x, y) for run in same)
         yield "</g>"
-        yield from _label(system, same, x.end, labels[system], places[system])
+        # The n-gram model's line does not end where it was counted.
+        last = max(x(run.end[0]) for run in same) if len(same[0].points) > 1 else x.end
+        yield from _label(system, same, (last, labels[system]), (x.end + 18, places[system]))
         yield "</g>"
     yield "</g>"
 
 
 def _range(runs: list[Run], seconds: float) -> tuple[float, float]:
-    """The losses to show: from the best to what was reached after a twelfth of the time."""
+    """The losses to show: from the best to what was reached after a sixth of the time."""
     low = min(loss for run in runs for _, loss in run.points)
-    early = [run.at(seconds / 12) for run in runs]
+    early = [run.at(seconds / 6) for run in runs]
     known = [loss for loss in early if not math.isnan(loss)]
     high = max([*known, *(run.end[1] for run in runs)])
     room = max(0.05 * (high - low), 0.01)
@@ -137,7 +139,7 @@ def _range(runs: list[Run], seconds: float) -> tuple[float, float]:
 
 
 def _axes(x: Scale, y: Scale) -> Iterator[str]:
-    for value in y.ticks((1, 2, 5), 6):
+    for value in y.ticks((1, 2, 2.5, 5), 7):
         at = y(value)
         yield f'<path class="grid" d="M{x.begin} {at:.1f}H{x.end}"/>'
         yield _text(x.begin - 10, at + 4, f"{value:.2f}", anchor="end")
@@ -155,11 +157,16 @@ def _curve(run: Run, x: Scale, y: Scale) -> str:
     return f'<path class="curve" d="M{path}"/>{end}'
 
 
-def _label(system: str, runs: list[Run], edge: float, at: float, place: float) -> Iterator[str]:
+def _label(
+    system: str, runs: list[Run], line: tuple[float, float], place: tuple[float, float]
+) -> Iterator[str]:
+    """The label of a line that ends at a point, and what leads from there to its place."""
+    (end, at), (left, middle) = line, place
+    if abs(at - middle) > 1 or left - end > 20:
+        path = f"M{end + 5:.1f} {at:.1f}H{left - 14:.1f}L{left - 4:.1f} {middle:.1f}"
+        yield f'<path class="lead" d="{path}"/>'
     loss = mean(run.end[1] for run in runs)
-    if abs(at - place) > 1:
-        yield f'<path class="lead" d="M{edge + 4:.1f} {at:.1f}L{edge + 14:.1f} {place:.1f}"/>'
-    yield _text(edge + 18, place + 4.5, f"{system}  {loss:.3f}", "label")
+    yield _text(left, middle + 4.5, f"{system}  {loss:.3f}", "label")
 
 
 def spread(wanted: dict[str, float], top: float, bottom: float) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
     python -m bench.learning.rivals SYSTEM TEXT --seconds 180 [--held-out 0.1] [--seed 0]
 
-Its time begins when the text is open: finding out what a text is, is no part of these recipes. Nor
-is the time counted in which its loss is measured.
+Its time begins when the text is open and the network is made: finding out what a text is, is not a
+part of these recipes. Nor is the time counted in which its loss is measured.
 """
 
 import argparse
@@ -45,9 +45,11 @@ LEARNERS: dict[str, Callable[[Text, torch.device], Learner]] = {
 def learn(learner: Learner, watch: Watch, seconds: float) -> None:
     """Trains for some seconds and prints the losses on the way."""
     rounds = Rounds(seconds, watch, learner.loss)
-    while watch.seconds < seconds:
+    over = False
+    while not over:
         learner.step(watch.seconds / seconds)
-        if rounds.is_due:
+        over = watch.seconds >= seconds
+        if over or rounds.is_due:
             rounds.take()
 
 
@@ -76,8 +78,7 @@ def main() -> None:
             decline(UNSUITED)
         else:
             torch.manual_seed(asked.seed)
-            watch = Watch()
-            learn(LEARNERS[asked.system](text, device), watch, asked.seconds)
+            learn(LEARNERS[asked.system](text, device), Watch(), asked.seconds)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[2]
 
 RIVALS = ("char-rnn", "makemore", "nanoGPT", "n-gram")
@@ -57,13 +59,9 @@ class Run:
 
         Before the first point it is NaN, after the last one the last.
         """
-        before = (math.nan, math.nan)
-        for point in self.points:
-            if point[0] >= seconds:
-                share = (seconds - before[0]) / (point[0] - before[0])
-                return before[1] + share * (point[1] - before[1])
-            before = point
-        return before[1]
+        times = [at for at, _ in self.points]
+        losses = [loss for _, loss in self.points]
+        return float(np.interp(seconds, times, losses, left=math.nan))
 
 
 def run(system: System, text: Path, seconds: float, held_out: float, seed: int) -> Run:
