@@ -147,6 +147,7 @@ class _Planner:
             "plan",
             f"{config.num_layers}×{config.hidden_size} {config.kind.upper()}, "
             f"{config.parameters():,} parameters, dropout {config.dropout:g}, "
+            f"n-gram features {f'of up to {orders} characters' if orders else 'off'}, "
             f"batches of {batch_size}×{sequence_length}, about {per_step / seconds:,.0f} "
             f"characters a second here in {precision}: about {epochs:.1f} passes over the text",
         )
