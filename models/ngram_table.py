@@ -111,13 +111,18 @@ class NGramTable:
         Args:
             codes: the ids read last, as ``codes`` packs them, of any shape.
         """
-        moduli, multipliers, counts, offsets = lookup_constants(self.vocabulary_size, self.sizes)
-        if not len(moduli):
-            return np.zeros(codes.shape, np.int64)
-        keys = codes[..., None] % moduli
-        places = (keys * multipliers) % counts + offsets
-        found: Ids = np.where(self.keys[places] == keys, places, 0).max(axis=-1)
+        found = np.zeros(codes.shape, np.int64)
+        # Length by length: places of all at once take 200 bytes for each code.
+        each = [part.reshape(-1, PLACES) for part in self._constants()]
+        for moduli, multipliers, counts, offsets in zip(*each, strict=True):
+            keys = codes[..., None] % moduli
+            places = (keys * multipliers) % counts + offsets
+            at = np.where(self.keys[places] == keys, places, 0).max(axis=-1)
+            np.maximum(found, at, out=found)
         return found
+
+    def _constants(self) -> tuple[Ids, Ids, Ids, Ids]:
+        return lookup_constants(self.vocabulary_size, self.sizes)
 
     def log_probabilities(self, buckets: AnyInts) -> Floats:
         """Returns the rows of buckets, in nats, with one more axis of the vocabulary's size."""
@@ -177,4 +182,4 @@ def _placed(keys: Ids) -> NDArray[np.int64]:
             won = buckets[wanted] == waiting
             driven_out = before[won]
             waiting = np.concatenate([waiting[~won], driven_out[driven_out >= 0]])
-        size = int(size * 1.1) | 1
+        size = max(size + 2, int(size * 1.1) | 1)

@@ -96,9 +96,7 @@ def batch(
     return max(1, min(batch_size, characters // (2 * length))), length
 
 
-def ngram_table(
-    options: TrainingOptions, vocabulary_size: int, characters: int
-) -> tuple[int, int]:
+def ngram_table(options: TrainingOptions, vocabulary_size: int, characters: int) -> tuple[int, int]:
     """The longest context and the most buckets of the n-gram table; zeros without one.
 
     Args:

@@ -130,9 +130,7 @@ class _Planner:
         epochs = min(steps, self._affordable_steps(seconds)) * per_step / self.characters
         if self.options.dropout is None:
             config = replace(config, dropout=self._dropout(config, epochs))
-        orders, buckets = sizing.ngram_table(
-            self.options, self.vocabulary_size, self.characters
-        )
+        orders, buckets = sizing.ngram_table(self.options, self.vocabulary_size, self.characters)
         training = Hyperparameters(
             batch_size=batch_size,
             sequence_length=sequence_length,
