@@ -171,14 +171,14 @@ class _Smoothed:
 
     Attributes:
         rows: number of the row of each pair of the longest contexts, [pairs].
-        gains: of the contexts of each length, in nats, [contexts].
-        kept: which of them have a row, [contexts].
+        kept: which contexts of each length have a row, [contexts].
+        gains: of these, in nats, [kept].
         parents: for these, the row of the longest shorter context that has one, [kept].
     """
 
     rows: NDArray[np.int32]
-    gains: list[Doubles]
     kept: list[NDArray[np.bool_]]
+    gains: list[Doubles]
     parents: list[NDArray[np.int32]]
 
 
@@ -238,14 +238,15 @@ class _Levels:
         least = LEAST_GAIN
         for number in itertools.count():
             smoothed = self._smooth(least)
-            gains = np.concatenate([[0.0], *smoothed.gains])
-            if np.count_nonzero(gains > least) <= most_rows:
+            gains = np.concatenate([[least], *smoothed.gains])
+            if len(gains) - 1 <= most_rows:
                 return smoothed
-            # What a context gains depends on which shorter ones are kept, so this takes some passes,
-            # and might take many to be exact.
+            del smoothed
+            # What a context gains depends on which shorter ones are kept, so this takes some
+            # passes, and might take many to be exact.
             highest = len(gains) - 1 - most_rows
-            least = float(np.partition(gains, highest)[highest])
-            least *= 1.0 if number < _PASSES else 1.1
+            gains.partition(highest)
+            least = float(gains[highest]) * (1.0 if number < _PASSES else 1.1)
         raise AssertionError
 
     def _smooth(self, least: float) -> _Smoothed:
@@ -264,8 +265,11 @@ class _Levels:
             saved = longer / shorter
             np.log(saved, out=saved)
             saved *= level.occurrences
-            gains.append(np.bincount(level.of, saved) * level.is_repeated)
-            kept = gains[-1] > least
+            gain = np.bincount(level.of, saved) * level.is_repeated
+            del saved
+            kept = gain > least
+            gains.append(gain[kept])
+            del gain
             every_kept.append(kept)
             rows = rows[level.parents]
             below.append(rows[level.first[kept]])
@@ -274,7 +278,7 @@ class _Levels:
             is_kept = kept[level.of]
             rows = np.where(is_kept, numbers[level.of], rows)
             whole = np.where(is_kept, longer, shorter)
-        return _Smoothed(rows, gains, every_kept, below)
+        return _Smoothed(rows, every_kept, gains, below)
 
     def rows(self, smoothed: _Smoothed) -> tuple[list[Ids], Rows]:
         """Returns the keys of the contexts of each length, and all rows, that of no context first.
@@ -371,7 +375,7 @@ class _Levels:
     def _below(
         self, slots: NDArray[np.int32], occurrences: NDArray[np.int32]
     ) -> tuple[Ids, NDArray[np.int32], NDArray[np.uint8]]:
-        """Returns the sorted positions of the pairs that have a slot, these slots, and the folds."""
+        """Returns the sorted positions of the pairs with a slot, these slots, and the folds."""
         every = np.repeat(slots, occurrences)
         at = np.flatnonzero(every >= 0)
         return at, every[at], self._folds[at]
