@@ -23,9 +23,6 @@ from models.ngram_table import LOAD, STEP, NGramTable, Rows, highest_order
 
 FOLDS = 8
 
-MAX_COUNTED = 1 << 24
-"""Characters of a text, its first, that are counted."""
-
 LEAST_GAIN = 1.0
 """Nats that a context must save over the text to be kept."""
 
@@ -95,6 +92,7 @@ def count(
     orders: int,
     most_buckets: int,
     newline: int | None = None,
+    characters: int | None = None,
 ) -> NGramFeatures:
     """Counts a text.
 
@@ -106,8 +104,9 @@ def count(
         most_buckets: maximum size of the table, at least 1.
         newline: the line end of a list, whose lines have nothing to do with each other: no context
             reaches beyond the end of the line before.
+        characters: of the text, its first, to count; all if not given.
     """
-    counted = np.asarray(ids[:MAX_COUNTED])
+    counted = np.asarray(ids[:characters])
     orders = min(orders, highest_order(vocabulary_size))
     levels = _Levels(counted, vocabulary_size, orders, newline)
     # Each length has up to one bucket more than its share of the load asks for.

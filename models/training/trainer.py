@@ -445,7 +445,8 @@ def count_features(corpus: Corpus, options: Hyperparameters) -> NGramFeatures | 
     newline = corpus.vocabulary.start_id if options.shuffle_lines else None
     ids = batches(corpus, options).ids
     size = len(corpus.vocabulary)
-    return count(ids, size, options.ngram_orders, options.ngram_buckets, newline)
+    asked = options.ngram_orders, options.ngram_buckets, newline, options.ngram_characters
+    return count(ids, size, *asked)
 
 
 def new_trainer(

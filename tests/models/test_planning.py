@@ -158,7 +158,7 @@ def test_what_was_asked_for_is_kept(preset: str) -> None:
     """Whatever the preset; a zero is a value."""
     plan = planned({"preset": preset, **EXPLICIT})
     own: dict[str, Any] = {"precision": "fp32", "clip": "norm", "initialisation": "normal"}
-    own["shuffle_lines"] = False
+    own |= {"shuffle_lines": False, "ngram_characters": 892_315}
     if preset == "char-rnn":
         own |= {"clip": "elements", "initialisation": "uniform"}
     assert plan.resolved == EXPLICIT | own

@@ -30,7 +30,7 @@ from models.training.trainer import Trainer, count_features, new_trainer
 from worker import logs
 from worker.clock import timestamp
 from worker.corpora import CorpusStore
-from worker.devices import Device, DeviceStore
+from worker.devices import Device, DeviceStore, machine_memory
 from worker.events import NoticeData
 from worker.jobs import Job
 from worker.records import RECORD, Records
@@ -219,7 +219,7 @@ def _decided(path: Path) -> tuple[Mapping[str, Any], Plan, str | None] | None:
 def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Plan, str | None]:
     memory = device_memory(place.device)
     try:
-        plan = make_plan(asked, scan, place.device, memory=memory)
+        plan = make_plan(asked, scan, place.device, memory=memory, main_memory=machine_memory())
     except TooLarge as error:
         raise Failure("Not enough memory", str(error)) from None
     if plan.chars_per_second:
