@@ -264,9 +264,9 @@ class _Levels:
             saved = longer / shorter
             np.log(saved, out=saved)
             saved *= level.occurrences
-            gain = np.bincount(level.of, saved) * level.is_repeated
+            gain: Doubles = np.bincount(level.of, saved).astype(np.float64, copy=False)
             del saved
-            kept = gain > least
+            kept = (gain > least) & level.is_repeated
             gains.append(gain[kept])
             del gain
             every_kept.append(kept)
@@ -310,7 +310,8 @@ class _Levels:
     def _keys_of(self, order: int, pairs: Any = slice(None)) -> Ids:
         level = self._levels[order]
         keys: Ids = self._keys[level.starts[pairs]]
-        return keys // self._base ** (len(self._levels) - 1 - order)
+        keys //= self._base ** (len(self._levels) - 1 - order)
+        return keys
 
     def features(
         self, ids: AnyInts, smoothed: _Smoothed, table: NGramTable, keys: list[Ids], rows: Rows

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from models import ngram_table
 from models.arrays import Ids
 from models.ngram_table import (
+    KEY_BYTES,
     LOAD,
     STEP,
     NGramTable,
@@ -86,8 +87,11 @@ def test_every_key_is_found_where_it_stands() -> None:
     assert len(table.keys) == len(table.rows) == 1 + sum(table.sizes)
 
 
-def all_digits(keys: Ids, base: int, length: int) -> np.ndarray:
-    return np.all([keys // base**place % base > 0 for place in range(length)], axis=0)
+def all_digits(keys: Ids, base: int, length: int) -> NDArray[np.bool_]:
+    full: NDArray[np.bool_] = np.all(
+        [keys // base**place % base > 0 for place in range(length)], axis=0
+    )
+    return full
 
 
 def test_few_keys_have_room_however_they_clash() -> None:
@@ -159,4 +163,4 @@ def test_a_step_is_exact_in_every_precision() -> None:
     assert found.dtype == np.float32
     assert (found == -np.arange(256) / 16).all()
     assert (found.astype(np.float16) == found).all()
-    assert ngram_table.KEY_BYTES == table.keys.itemsize
+    assert table.keys.itemsize == KEY_BYTES
