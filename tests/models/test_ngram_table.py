@@ -1,6 +1,7 @@
 """A table finds the longest context that it knows, and no other."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from models.arrays import Ids
 from models.ngram_table import (
     KEY_BYTES,
     LOAD,
+    PLACES,
     STEP,
     NGramTable,
     codes,
@@ -111,6 +113,44 @@ def test_equal_contexts_are_an_equal_table() -> None:
     assert first.keys.tobytes() == again.keys.tobytes()
     assert first.rows.tobytes() == again.rows.tobytes()
     assert (first.rows[first.find(keys), 0] == np.arange(5000) % 251).all()
+
+
+def test_a_table_knows_whether_its_keys_are_in_place() -> None:
+    rng = np.random.default_rng(3)
+    keys = [np.arange(1, 65), rng.choice(np.arange(66, 4000), 300, replace=False)]
+    rows = rng.integers(0, 256, size=(364, 64)).astype(np.uint8)
+    table = NGramTable.of(64, keys, rows, rows[0])
+    assert table.is_sound()
+    filled, empty = np.flatnonzero(table.keys >= 0), np.flatnonzero(table.keys < 0)
+    second = filled[filled > table.sizes[0]][0]
+    for bucket, key in (
+        (0, 5),
+        (filled[0], -2),
+        (filled[0], 65),
+        (filled[0], 1 << 62),
+        (second, 65**2),
+        (empty[1], table.keys[filled[0]]),
+        (empty[-1], 1 << 40),
+    ):
+        changed = table.keys.copy()
+        changed[bucket] = key
+        assert not replace(table, keys=changed).is_sound()
+    for wrong in (np.roll(table.keys, 1), table.keys[::-1].copy()):
+        assert not replace(table, keys=wrong).is_sound()
+    # The same key in two of its places: which row is meant?
+    one = NGramTable((9,), np.full(10, -1), np.zeros((10, 64), np.uint8))
+    places = [at for at in range(1, 10) if replace(one, keys=only(7, at)).is_sound()]
+    assert 1 < len(places) <= PLACES
+    twice = only(7, places[0])
+    twice[places[1]] = 7
+    assert not replace(one, keys=twice).is_sound()
+    assert one.is_sound()
+
+
+def only(key: int, bucket: int) -> Ids:
+    keys = np.full(10, -1)
+    keys[bucket] = key
+    return keys
 
 
 def test_lengths_without_contexts_have_none_found() -> None:
