@@ -19,13 +19,18 @@ _LOGITS = 1 << 23
 """Maximum number of logits in memory, however large the vocabulary: 32 MB."""
 
 BALANCED = 1 << 15
-"""Characters on which the gates are balanced."""
+"""Characters on which the gates are balanced; fewer if the vocabulary is large."""
 
 BALANCES = (0.25, 4.0)
 """Range of the factors."""
 
-_NEWTON_STEPS = 10
-_DAMPING = 1e-4
+_NEWTON_STEPS = 30
+_DAMPING = 1e-6
+_CLOSE = 1e-4
+"""Steps of this size change nothing that matters."""
+
+_DOUBLES = 1 << 19
+"""Logits in fp64 in memory at a time."""
 
 
 class HeldOut:
@@ -75,7 +80,8 @@ class HeldOut:
         device = _device(network)
         parts, targets = [], []
         with _Evaluating(network):
-            steps = max(1, BALANCED // self.targets.shape[1])
+            characters = min(BALANCED, _LOGITS // network.config.vocabulary_size)
+            steps = max(1, characters // self.targets.shape[1])
             for hidden, logits, wanted, counted in self._read(network, min(steps, self.length)):
                 gates = network.gates(hidden.float())
                 parts.append(torch.stack([gates[..., :1] * logits, gates[..., 1:] * counted]))
@@ -123,26 +129,51 @@ def _device(network: CharNetwork) -> torch.device:
 def _best_factors(parts: Tensor, targets: Tensor) -> Tensor:
     """Returns the factors of two summands of logits that minimise the cross-entropy, [2].
 
-    It is convex in them; damped Newton steps find the minimum.
+    It is convex in them: Newton steps, halved where they would overshoot, find the minimum. A
+    factor at the end of its range stays there while the gradient points out of it.
 
     Args:
         parts: [2, n, vocabulary].
         targets: [n].
     """
-    parts = parts.double()
-    answers = parts.gather(2, targets.expand(GATED, -1).unsqueeze(2)).squeeze(2)
-    factors = torch.ones(GATED, dtype=torch.float64, device=parts.device)
+    low, high = BALANCES
+    factors = best = torch.ones(GATED, dtype=torch.float64, device=parts.device)
+    found = _derivatives(parts, targets, factors)
+    step = torch.zeros_like(factors)
     for _ in range(_NEWTON_STEPS):
-        shares = torch.einsum("k,knv->nv", factors, parts).softmax(dim=1)
-        means = torch.einsum("nv,knv->kn", shares, parts)
-        gradient = (means - answers).mean(dim=1)
-        second = torch.einsum("nv,jnv,knv->jk", shares, parts, parts) / len(targets)
-        curvature = second - means @ means.t() / len(targets)
-        curvature += _DAMPING * torch.eye(GATED, dtype=torch.float64, device=parts.device)
-        factors = (factors - torch.linalg.solve(curvature, gradient)).clamp(*BALANCES)
-    if not factors.isfinite().all():
+        loss, gradient, curvature = _derivatives(parts, targets, factors)
+        if loss <= found[0]:
+            best, found = factors, (loss, gradient, curvature)
+            free = ~(((best <= low) & (gradient > 0)) | ((best >= high) & (gradient < 0)))
+            # What is not free has a gradient of 0, and a row and a column of the identity.
+            curvature = torch.where(free[:, None] & free, curvature, 0) + torch.diag(~free + 0.0)
+            damping = _DAMPING * torch.eye(GATED, dtype=torch.float64, device=parts.device)
+            step = torch.linalg.solve_ex(curvature + damping, gradient * free).result
+        else:
+            step = step / 2
+        factors = (best - step).clamp(low, high)
+        if not step.abs().max() > _CLOSE:
+            break
+    if not found[0].isfinite():
         return torch.ones(GATED)
-    return factors.float()
+    return best.float()
+
+
+def _derivatives(parts: Tensor, targets: Tensor, factors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the cross-entropy, and its first and second derivatives by the factors."""
+    loss, gradient, curvature = factors.new_zeros(()), 0 * factors, torch.diag(0 * factors)
+    count = max(1, _DOUBLES // parts.shape[2])
+    for begin in range(0, len(targets), count):
+        part = parts[:, begin : begin + count].double()
+        wanted = targets[begin : begin + count]
+        logits = torch.einsum("k,knv->nv", factors, part)
+        loss = loss + nn.functional.cross_entropy(logits, wanted, reduction="sum")
+        weighed = logits.softmax(dim=1) * part
+        means = weighed.sum(dim=2)
+        answers = part.gather(2, wanted.expand(GATED, -1).unsqueeze(2)).squeeze(2)
+        gradient = gradient + (means - answers).sum(dim=1)
+        curvature = curvature + torch.einsum("jnv,knv->jk", weighed, part) - means @ means.t()
+    return loss / len(targets), gradient / len(targets), curvature / len(targets)
 
 
 def evaluate(network: CharNetwork, ids: AnyIds) -> float:
