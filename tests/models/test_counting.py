@@ -1,9 +1,13 @@
 """What is counted is what a slow twin counts, and no position knows its own fold."""
 
 import math
+import re
 import tracemalloc
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +17,8 @@ from models.ngram import NGram
 from models.ngram_table import KEY_BYTES, STEP, Rows, codes
 from models.sizing import COUNTING_BYTES, TABLE_BYTES
 from models.training import counting
-from models.training.counting import FOLDS, NGramFeatures, count
+from models.training.counting import FOLDS, count
+from models.training.ngram_features import NGramFeatures
 from tests.toys import babble
 
 Context = tuple[int, ...]
@@ -300,26 +305,6 @@ def test_a_context_that_gains_nothing_has_no_row() -> None:
     assert count(np.arange(50), 50, 8, 1000).table.sizes == (1,)
 
 
-def test_positions_beyond_those_counted_are_looked_up() -> None:
-    ids = babble(30_000)
-    found = count(ids, 29, 8, 3000, characters=20_000)
-    alone = count(ids[:20_000], 29, 8, 3000)
-    assert found.table.rows.tobytes() == alone.table.rows.tobytes()
-    assert len(found.buckets) == 20_000
-    positions = np.array([[5, 19_999], [20_000, 29_999], [0, 20_007]])
-    rows = found.log_probabilities(positions)
-    assert rows.shape == (3, 2, 29)
-    read = found.table.find(codes(ids, 29, 8))
-    for index in np.ndindex(3, 2):
-        at = int(positions[index])
-        looked_up = found.table.log_probabilities(read[at - 1 : at] if at else np.zeros(1, int))[0]
-        if at < 20_000:
-            looked_up[ids[at]] = found.answers[at]
-        assert (rows[index] == looked_up).all()
-    within = np.array([5, 19_999])
-    assert (found.log_probabilities(within) == alone.log_probabilities(within)).all()
-
-
 def test_equal_texts_are_counted_equally() -> None:
     ids = babble(20_000)
     first, again = (count(of, 29, 8, 2000) for of in (ids, ids.astype(np.uint16)))
@@ -328,6 +313,27 @@ def test_equal_texts_are_counted_equally() -> None:
         assert getattr(first.table, name).tobytes() == getattr(again.table, name).tobytes()
     assert first.answers.tobytes() == again.answers.tobytes()
     assert first.buckets.tobytes() == again.buckets.tobytes()
+
+
+def test_the_page_that_explains_it_counts_the_same() -> None:
+    """The example's rows, by other means; and no target is in its own."""
+    page = (Path(__file__).parents[2] / "docs" / "how-it-works.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    shown: dict[str, Any] = {}
+    exec(compile(code, "how-it-works.md", "exec"), shown)
+    ids, k, folds = some_text(120, 5, 0), 5, 4
+    pairs = list(pairwise(ids.tolist()))
+    cut = np.array_split(np.arange(len(pairs)), folds)
+    found = shown["unseen"](ids, k, folds)
+    for at, (before, target) in enumerate(pairs):
+        (fold,) = (part for part in cut if at in part)
+        others = [pair for number, pair in enumerate(pairs) if number not in fold]
+        for id_ in range(k):
+            among = others if id_ == target else pairs
+            follows = [after for context, after in among if context == before]
+            share = (follows.count(id_) + 1) / (len(follows) + k)
+            assert found[at, id_] == pytest.approx(math.log(share))
+    assert shown["mixed"]([2.0, 0.5], np.ones(5), np.arange(5.0)).tolist() == [2, 2.5, 3, 3.5, 4]
 
 
 def test_counting_needs_bounded_memory() -> None:

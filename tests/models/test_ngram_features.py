@@ -14,6 +14,7 @@ from models.ngram_table import codes
 from models.options import Hyperparameters
 from models.text.corpus import Corpus
 from models.text.vocab import Vocabulary
+from models.training.counting import count
 from models.training.held_out import HeldOut, evaluate
 from models.training.network import GATES_AT_FIRST, CharNetwork
 from models.training.trainer import (
@@ -113,7 +114,8 @@ def test_nothing_is_counted_unless_it_is_asked_for() -> None:
     trainer = new_trainer(SMALL, CORPUS, options)
     plain = new_network(SMALL, options.seed)
     assert trainer.network.config == SMALL
-    assert trainer.network.table is trainer.network.gates is None
+    assert trainer.network.table is None
+    assert trainer.network.gates is None
     for name, weight in trainer.network.state_dict().items():
         assert torch.equal(weight, plain.state_dict()[name])
     tensors, _ = trainer.state_dict()
@@ -250,3 +252,23 @@ def test_char_rnns_start_leaves_the_gates() -> None:
     assert network.gates is not None
     assert network.gates.bias.tolist() == list(GATES_AT_FIRST)
     assert float(network.output.weight.detach().abs().max()) <= 0.08
+
+
+def test_positions_beyond_those_counted_are_looked_up() -> None:
+    ids = babble(30_000)
+    found = count(ids, 29, 8, 3000, characters=20_000)
+    alone = count(ids[:20_000], 29, 8, 3000)
+    assert found.table.rows.tobytes() == alone.table.rows.tobytes()
+    assert len(found.buckets) == 20_000
+    positions = np.array([[5, 19_999], [20_000, 29_999], [0, 20_007]])
+    rows = found.log_probabilities(positions)
+    assert rows.shape == (3, 2, 29)
+    read = found.table.find(codes(ids, 29, 8))
+    for index in np.ndindex(3, 2):
+        at = int(positions[index])
+        looked_up = found.table.log_probabilities(read[at - 1 : at] if at else np.zeros(1, int))[0]
+        if at < 20_000:
+            looked_up[ids[at]] = found.answers[at]
+        assert (rows[index] == looked_up).all()
+    within = np.array([5, 19_999])
+    assert (found.log_probabilities(within) == alone.log_probabilities(within)).all()

@@ -24,7 +24,7 @@ from models.files import CheckpointError, write_durably
 from models.ngram_table import KEY_BYTES
 from models.options import TrainingOptions
 from models.text.corpus import Corpus, Scan, ScanReport
-from models.training.counting import NGramFeatures
+from models.training.ngram_features import NGramFeatures
 from models.training.planning import Plan, TooLarge, make_plan
 from models.training.trainer import Trainer, count_features, new_trainer
 from worker import logs
