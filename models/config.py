@@ -60,6 +60,8 @@ class NetworkConfig:
                 raise ValueError(f"{name} must be an integer from {low} to {high}")
         if not 0 <= self.dropout < 1:
             raise ValueError("dropout must be from 0 to below 1")
+        if not isinstance(self.ngram_buckets, tuple | list):
+            raise ValueError("ngram_buckets must be a list of integers")
         # JSON has lists.
         object.__setattr__(self, "ngram_buckets", tuple(self.ngram_buckets))
         self._check_ngram()

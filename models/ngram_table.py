@@ -14,7 +14,7 @@ no context at all.
 Knows numpy; no text and no network.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,19 +105,38 @@ class NGramTable:
         """Returns the table among a checkpoint's tensors; None if there is none."""
         return cls(sizes, weights["ngram.keys"], weights["ngram.rows"]) if sizes else None
 
+    def is_sound(self) -> bool:
+        """Whether each key is one that a look-up finds, and finds only where it stands."""
+        if self.keys[0] != _EMPTY:
+            return False
+        for moduli, multipliers, counts, offsets in self._constants():
+            modulus, begin = moduli[0], int(offsets[0])
+            keys = self.keys[begin : begin + int(counts[0])]
+            standing = np.flatnonzero(keys != _EMPTY)
+            keys = keys[standing]
+            if not ((keys >= 0) & (keys < modulus)).all():
+                return False
+            if (_found(self.keys, keys, multipliers, counts, offsets) != begin + standing).any():
+                return False
+        return True
+
     def find(self, codes: AnyInts) -> Ids:
         """Returns the bucket of the longest known context at the end of each code.
 
         Args:
             codes: the ids read last, as ``codes`` packs them, of any shape.
         """
-        moduli, multipliers, counts, offsets = lookup_constants(self.vocabulary_size, self.sizes)
-        if not len(moduli):
-            return np.zeros(codes.shape, np.int64)
-        keys = codes[..., None] % moduli
-        places = (keys * multipliers) % counts + offsets
-        found: Ids = np.where(self.keys[places] == keys, places, 0).max(axis=-1)
+        found = np.zeros(codes.shape, np.int64)
+        # Length by length: places of all at once take 200 bytes for each code.
+        for moduli, multipliers, counts, offsets in self._constants():
+            at = _found(self.keys, codes % moduli[0], multipliers, counts, offsets)
+            np.maximum(found, at, out=found)
         return found
+
+    def _constants(self) -> Iterator[tuple[Ids, ...]]:
+        """Yields what keys are looked up with, length by length."""
+        constants = lookup_constants(self.vocabulary_size, self.sizes)
+        return zip(*(part.reshape(-1, PLACES) for part in constants), strict=True)
 
     def log_probabilities(self, buckets: AnyInts) -> Floats:
         """Returns the rows of buckets, in nats, with one more axis of the vocabulary's size."""
@@ -136,6 +155,13 @@ def lookup_constants(vocabulary_size: int, sizes: Sequence[int]) -> tuple[Ids, I
     offsets = 1 + np.cumsum(counts) - counts
     each = [np.repeat(values, PLACES) for values in (moduli, counts, offsets)]
     return each[0], np.tile(MULTIPLIERS, len(sizes)), each[1], each[2]
+
+
+def _found(all_keys: Ids, keys: Ids, multipliers: Ids, counts: Ids, offsets: Ids) -> Ids:
+    """Returns the last bucket in which each key stands, 0 if in none."""
+    places = (keys[..., None] * multipliers) % counts + offsets
+    found: Ids = np.where(all_keys[places] == keys[..., None], places, 0).max(axis=-1)
+    return found
 
 
 def codes(ids: AnyInts, vocabulary_size: int, orders: int) -> Ids:
@@ -177,4 +203,4 @@ def _placed(keys: Ids) -> NDArray[np.int64]:
             won = buckets[wanted] == waiting
             driven_out = before[won]
             waiting = np.concatenate([waiting[~won], driven_out[driven_out >= 0]])
-        size = (int(size * 1.1) + 2) | 1
+        size = max(size + 2, int(size * 1.1) | 1)

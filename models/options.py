@@ -34,6 +34,9 @@ MAX_SAMPLE_STEPS = 1000
 MAX_SNAPSHOTS = 100
 MAX_NGRAM_ORDERS = 16
 
+MAX_COUNTED = 1 << 24
+"""Most characters that are counted for the n-gram features."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -206,7 +209,8 @@ class Hyperparameters:
     seconds are used up, whichever comes first. ``grad_clip`` bounds the gradient's norm, or each
     of its elements, of a loss summed over time as char-rnn's is; 0 is off. ``patience`` is in
     evaluations without a better loss, 0 is off. ``shuffle_lines`` is for a list. ``ngram_orders``
-    and ``ngram_buckets`` limit the n-gram table; 0 is none.
+    and ``ngram_buckets`` limit the n-gram table, 0 is none; so many of the text's characters, its
+    first, are counted for it.
     """
 
     batch_size: int
@@ -227,3 +231,4 @@ class Hyperparameters:
     shuffle_lines: bool = False
     ngram_orders: int = 0
     ngram_buckets: int = 0
+    ngram_characters: int = MAX_COUNTED

@@ -5,10 +5,11 @@ same code that the worker plans with.
 """
 
 import math
+from typing import Any
 
 from models.config import GATES, MAX_BUCKETS, NetworkConfig
 from models.ngram_table import KEY_BYTES, highest_order
-from models.options import TrainingOptions
+from models.options import MAX_COUNTED, TrainingOptions
 
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
@@ -35,6 +36,12 @@ NGRAM_ORDERS = 8
 
 NGRAM_BYTES = 16 << 20
 """Most bytes of an n-gram table that ``auto`` makes: a checkpoint stays quick to load and send."""
+
+COUNTING_BYTES = 500
+"""Peak memory of counting for each character, of a random text; of English 130, of code 80."""
+
+TABLE_BYTES = 8
+"""Peak memory of making an n-gram table for each of its bytes: its rows are fp32 at first."""
 
 DEFAULT_BATCH = (32, 32)
 WIDE_BATCH = (64, 128)
@@ -96,20 +103,33 @@ def batch(
     return max(1, min(batch_size, characters // (2 * length))), length
 
 
-def ngram_table(options: TrainingOptions, vocabulary_size: int, characters: int) -> tuple[int, int]:
-    """The longest context and the most buckets of the n-gram table; zeros without one.
+def ngram_table(
+    options: TrainingOptions, vocabulary_size: int, characters: int, memory: int | None = None
+) -> dict[str, Any]:
+    """The hyperparameters of the n-gram table: zeros without one.
+
+    Counting is over before the network is made, so both may take the same memory.
 
     Args:
         options: with the preset's.
         vocabulary_size: symbols of the text.
         characters: that are trained on.
+        memory: of the machine, in bytes; unlimited if not given.
     """
     orders = NGRAM_ORDERS if options.ngram_orders is None else options.ngram_orders
-    buckets = options.ngram_buckets
-    if buckets is None:
-        buckets = min(characters, MAX_BUCKETS, NGRAM_BYTES // (KEY_BYTES + vocabulary_size))
     orders = min(orders, highest_order(vocabulary_size))
-    return (orders, buckets) if orders and buckets else (0, 0)
+    buckets = options.ngram_buckets
+    bucket = KEY_BYTES + vocabulary_size
+    if buckets is None:
+        buckets = min(characters, MAX_BUCKETS, NGRAM_BYTES // bucket)
+    counted = min(characters, MAX_COUNTED)
+    if memory is not None:
+        half = max(0, memory - PROCESS_BYTES) // 2
+        buckets = min(buckets, half // (TABLE_BYTES * bucket))
+        counted = min(counted, half // COUNTING_BYTES)
+    if not (orders and buckets and counted):
+        orders = buckets = counted = 0
+    return {"ngram_orders": orders, "ngram_buckets": buckets, "ngram_characters": counted}
 
 
 def network(options: TrainingOptions, vocabulary_size: int, hidden_size: int) -> NetworkConfig:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from models.config import NetworkConfig
+from models.config import NGRAM_KEYS, NGRAM_ROWS, NetworkConfig
+from models.ngram_table import NGramTable
 from models.text.vocab import Vocabulary
 
 CONFIG = NetworkConfig(vocabulary_size=3, num_layers=1, hidden_size=2)
@@ -38,6 +40,18 @@ def a_checkpoint(step: int = 500, history: int = 2) -> Checkpoint:
         validation="aé\n".encode(),
         lines=np.array([1, 2**63, 2**64 - 1], np.uint64),
     )
+
+
+def a_counted_checkpoint() -> Checkpoint:
+    """The same beside an n-gram table, of the contexts n, é and né."""
+    rows = np.array([[16, 32, 48], [40, 30, 20], [1, 2, 255]], np.uint8)
+    keys = [np.array([1, 3]), np.array([1 * 4 + 3])]
+    table = NGramTable.of(3, keys, rows, np.array([17, 18, 19], np.uint8))
+    config = replace(CONFIG, ngram_buckets=table.sizes)
+    plain = a_checkpoint()
+    gates = {n: np.ones(s, np.float32) for n, s in config.shapes().items() if n[0] == "g"}
+    weights = plain.weights | gates | {NGRAM_KEYS: table.keys, NGRAM_ROWS: table.rows}
+    return replace(plain, config=config, weights=weights)
 
 
 def forged(sound: Path, tmp_path: Path, name: str, data: bytes) -> Path:

@@ -14,7 +14,8 @@
 The digest is the sha256 of the manifest, so a directory's name identifies its contents.
 
 Reading trusts nothing: the manifest must match, sizes are bounded, shapes are compared with the
-config before a weight is read, weights must be finite, and files are read, not memory-mapped
+config before a weight is read, weights must be finite, each key of the n-gram table must stand
+where it is looked up, and files are read, not memory-mapped
 (truncating a mapped file kills the process). Knows no name and no tag.
 """
 
@@ -49,6 +50,7 @@ from models.files import (
     read_tensor_header,
     sync_directory,
 )
+from models.ngram_table import NGramTable
 from models.text.vocab import Vocabulary
 
 VALIDATION_BYTES = 100_000
@@ -258,6 +260,9 @@ def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
         raise CheckpointError(f"model.safetensors: {error}") from None
     if not all(np.isfinite(weights[name]).all() for name in config.shapes()):
         raise CheckpointError("a weight is not finite")
+    table = NGramTable.in_weights(config.ngram_buckets, weights)
+    if table is not None and not table.is_sound():
+        raise CheckpointError("model.safetensors has an n-gram table with keys out of place")
     return weights
 
 

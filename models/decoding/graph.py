@@ -77,11 +77,7 @@ def build_graph(
         body=step.graph(),
         num_scan_inputs=2,
     )
-    # A sum less itself is 0, or not a number if anything in it is infinite or not a number.
-    total = add("ReduceSum", ["logits", "axis_2"], keepdims=0)
-    broken = add("IsNaN", [add("Sub", [total, total])])
-    marker = constant("not_finite", np.array(NOT_FINITE, np.int64))
-    add("Where", [broken, marker, "taken_ids"], "chosen")
+    _mark_broken(builder)
     inputs = [
         *_carried(config),
         value("uniforms", FLOAT, "steps", "rows"),
@@ -97,6 +93,16 @@ def build_graph(
         value("logits", FLOAT, "steps", rows, config.vocabulary_size),
     ]
     return model_of(builder.graph("decoder", inputs, outputs), microsoft=precision == "fast")
+
+
+def _mark_broken(builder: GraphBuilder) -> None:
+    """Adds the ids taken, or ``NOT_FINITE`` where any of the logits is not finite."""
+    add = builder.add
+    # A sum less itself is 0, or not a number if anything in it is infinite or not a number.
+    total = add("ReduceSum", ["logits", "axis_2"], keepdims=0)
+    broken = add("IsNaN", [add("Sub", [total, total])])
+    marker = builder.constant("not_finite", np.array(NOT_FINITE, np.int64))
+    add("Where", [broken, marker, "taken_ids"], "chosen")
 
 
 def _state(config: NetworkConfig) -> list[str]:

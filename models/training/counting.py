@@ -11,6 +11,7 @@ that the other folds alone give to the id that follows.
 Knows numpy; no network and no file.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,9 @@ from numpy.typing import NDArray
 
 from models.arrays import AnyInts, Doubles, Floats, Ids
 from models.ngram_table import LOAD, STEP, NGramTable, Rows, highest_order
+from models.training.ngram_features import NGramFeatures
 
 FOLDS = 8
-
-MAX_COUNTED = 1 << 24
-"""Characters of a text, its first, that are counted."""
 
 LEAST_GAIN = 1.0
 """Nats that a context must save over the text to be kept."""
@@ -34,54 +33,12 @@ _SUREST = 1e-4
 """Least probability that all other ids have together."""
 
 _PASSES = 8
+"""After so many, contexts are dropped faster than is needed."""
+
+_BLOCK = 1 << 20
+"""Numbers that are computed with at a time where not all need be."""
 
 Counts = NDArray[np.signedinteger[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class NGramFeatures:
-    """A table, and what each position of the text it was counted from may know of it.
-
-    Attributes:
-        table: of the whole text.
-        ids: of the text, [characters].
-        buckets: of the context before each position that was counted, [counted].
-        answers: log-probability of the id at each of these by the other folds, to stand in its row
-            in place of the one there, [counted].
-    """
-
-    table: NGramTable
-    ids: AnyInts
-    buckets: Counts
-    answers: NDArray[np.float16]
-
-    def log_probabilities(self, positions: Ids) -> Floats:
-        """Returns what counting expects at some positions, without having seen their folds.
-
-        Args:
-            positions: of any shape.
-
-        Returns:
-            Log-probabilities, not normalised, with one more axis, [vocabulary].
-        """
-        counted = positions < len(self.buckets)
-        if counted.all():
-            rows = self.table.log_probabilities(self.buckets[positions])
-        else:
-            rows = self.table.log_probabilities(self._find(positions))
-        at = positions[counted]
-        rows[counted, self.ids[at]] = self.answers[at]
-        return rows
-
-    def _find(self, positions: Ids) -> Ids:
-        code = np.zeros(positions.shape, np.int64)
-        power = 1
-        for distance in range(1, self.table.orders + 1):
-            before = positions - distance
-            digits = np.where(before >= 0, self.ids[before].astype(np.int64) + 1, 0)
-            code += digits * power
-            power *= self.table.vocabulary_size + 1
-        return self.table.find(code)
 
 
 def count(
@@ -90,81 +47,76 @@ def count(
     orders: int,
     most_buckets: int,
     newline: int | None = None,
+    characters: int | None = None,
 ) -> NGramFeatures:
     """Counts a text.
 
     Args:
         ids: the training part, [characters].
         vocabulary_size: number of distinct ids.
-        orders: the most ids in a context; fewer if so many do not fit into a key.
-        most_buckets: maximum size of the table.
+        orders: the most ids in a context; fewer if so many do not fit into a key, or if none of so
+            many is worth a row.
+        most_buckets: maximum size of the table, at least 1.
         newline: the line end of a list, whose lines have nothing to do with each other: no context
             reaches beyond the end of the line before.
+        characters: of the text, its first, to count; all if not given.
     """
-    counted = np.asarray(ids[:MAX_COUNTED]).astype(np.int64)
+    counted = np.asarray(ids[:characters])
     orders = min(orders, highest_order(vocabulary_size))
     levels = _Levels(counted, vocabulary_size, orders, newline)
-    most_rows = max(1, int(most_buckets * LOAD))
-    return levels.features(ids, _least_gain(levels, most_rows))
-
-
-def _least_gain(levels: "_Levels", most_rows: int) -> float:
-    """Returns what a context must gain so that no more rows than these are kept."""
-    least = LEAST_GAIN
-    for _ in range(_PASSES):
-        # What a context gains depends on which shorter ones are kept, so this takes some passes.
-        gains = np.concatenate([[0.0], *levels.smooth(least).gains])
-        if np.count_nonzero(gains > least) < most_rows:
-            break
-        least = float(np.partition(gains, len(gains) - most_rows)[len(gains) - most_rows])
-    return least
+    # Each length has up to one bucket more than its share of the load asks for.
+    most_rows = max(0, int((most_buckets - orders) * LOAD))
+    while True:
+        smoothed = levels.worth(most_rows)
+        keys, rows = levels.rows(smoothed)
+        table = NGramTable.of(vocabulary_size, keys, rows[1:], rows[0])
+        excess = sum(table.sizes) - most_buckets
+        if excess <= 0:
+            return levels.features(ids, smoothed, table, keys, rows)
+        # A few keys may need more room than many: the hashes decide.
+        most_rows = max(0, most_rows - excess)
 
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """The pairs of a context of one length and the id after it, sorted, and sums over contexts.
+    """The pairs of a context of one length and the id after it, and the contexts.
 
-    The key of a pair has the id after the context as its first digit, then the context, the nearest
-    id first. What is ``outside`` is counted without each fold, [.., folds].
+    Pairs are sorted by a key that has the id after the context as its first digit, then the
+    context, the nearest id first. So pairs of one length that begin alike are one pair of the next
+    shorter.
 
     Attributes:
-        keys: of the pairs, [pairs].
-        starts: of the pairs among the sorted positions, [pairs].
+        starts: index of each pair's first among the pairs of the longest contexts, [pairs].
         occurrences: [pairs].
-        in_folds: occurrences in each fold, [pairs, folds].
+        folds: in which a pair occurs, ``FOLDS`` if in more than one, [pairs].
         counts: of Kneser & Ney: occurrences for the longest contexts, else distinct ids before.
-        outside: the same, [pairs, folds].
-    """
-
-    keys: Ids
-    starts: Ids
-    occurrences: Counts
-    in_folds: Counts
-    counts: Counts
-    outside: Counts
-
-
-@dataclass(frozen=True, slots=True)
-class _Contexts:
-    """The contexts of a level of pairs.
-
-    Attributes:
+        parents: index of the pair of the next shorter context, [pairs].
+        discounts: of counts 0, 1, 2 and more, [4].
         of: index of each pair's context, [pairs].
         first: a pair of each context, [contexts].
+        totals: of the counts after each context, [contexts].
         left: the share that discounts leave to shorter contexts, [contexts].
-        left_outside: the same, [contexts, folds].
-        seen: each pair's own share, [pairs].
-        seen_outside: the same, [pairs, folds].
         is_repeated: whether a context occurs twice and has all its ids, [contexts].
     """
 
-    of: Ids
-    first: Ids
+    starts: NDArray[np.int32]
+    occurrences: NDArray[np.int32]
+    folds: NDArray[np.uint8]
+    counts: NDArray[np.int32]
+    parents: NDArray[np.int32]
+    discounts: Doubles
+    of: NDArray[np.int32]
+    first: NDArray[np.int32]
+    totals: NDArray[np.int32]
     left: Doubles
-    left_outside: Floats
-    seen: Doubles
-    seen_outside: Floats
     is_repeated: NDArray[np.bool_]
+
+    def seen(self, pairs: Any = slice(None)) -> Doubles:
+        """Returns each pair's own share of its context."""
+        counts = self.counts[pairs]
+        own: Doubles = counts - self.discounts[np.minimum(counts, 3)]
+        own /= self.totals[self.of[pairs]]
+        return own
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,157 +125,241 @@ class _Smoothed:
 
     Attributes:
         rows: number of the row of each pair of the longest contexts, [pairs].
-        gains: of the contexts of each length, in nats, [contexts].
-        kept: which of them have a row, [contexts].
+        kept: which contexts of each length have a row, [contexts].
+        gains: of these, in nats, [kept].
         parents: for these, the row of the longest shorter context that has one, [kept].
     """
 
-    rows: Counts
-    gains: list[Doubles]
+    rows: NDArray[np.int32]
     kept: list[NDArray[np.bool_]]
-    parents: list[Counts]
+    gains: list[Doubles]
+    parents: list[NDArray[np.int32]]
 
 
 class _Levels:
-    """The pairs of all lengths in one text."""
+    """The pairs of all lengths in one text.
 
-    def __init__(self, ids: Ids, vocabulary_size: int, orders: int, newline: int | None) -> None:
+    All is in the order of the sorted positions: of their pairs' keys.
+    """
+
+    def __init__(
+        self, ids: AnyInts, vocabulary_size: int, orders: int, newline: int | None
+    ) -> None:
         self._ids = ids
         self._size = vocabulary_size
         self._base = vocabulary_size + 1
         keys = _pair_keys(ids, self._base, orders, newline)
-        self._sorted = np.argsort(keys)
-        self._folds = self._sorted * FOLDS // len(ids)
-        self._pairs = self._counted(keys[self._sorted], orders)
-        self._contexts = [
-            _contexts(level, order, self._base) for order, level in enumerate(self._pairs)
-        ]
-        self._parents = [
-            np.searchsorted(shorter.starts, level.starts, side="right") - 1
-            for shorter, level in zip(self._pairs, self._pairs[1:], strict=False)
-        ]
+        self._positions = np.argsort(keys).astype(np.int32)
+        keys = keys[self._positions]
+        self._folds = (self._positions.astype(np.int64) * FOLDS // len(ids)).astype(np.uint8)
+        begins = np.flatnonzero(_is_new(keys))
+        self._keys = keys[begins]
+        del keys
+        self._levels = self._counted(begins, orders)
 
-    def _counted(self, keys: Ids, orders: int) -> list[_Level]:
-        """Returns the levels from the shortest contexts, given every position's key, sorted."""
+    def _counted(self, begins: Ids, orders: int) -> list[_Level]:
+        """Returns the levels from the shortest contexts, given where the longest ones' pairs begin.
+
+        ``begins`` are indices of sorted positions.
+        """
         levels: list[_Level] = []
+        occurrences = np.diff(np.append(begins, len(self._ids))).astype(np.int32)
+        counts = occurrences
+        starts = np.arange(len(begins), dtype=np.int32)
+        keys = self._keys
+        least = np.minimum.reduceat(self._folds, begins)
+        most = np.maximum.reduceat(self._folds, begins)
         for order in range(orders, -1, -1):
-            own = keys // self._base ** (orders - order)
-            new = np.append(True, own[1:] != own[:-1])
-            starts = np.flatnonzero(new)
-            pairs = np.cumsum(new) - 1
-            in_folds = np.bincount(pairs * FOLDS + self._folds, minlength=len(starts) * FOLDS)
-            in_folds = in_folds.reshape(-1, FOLDS).astype(np.int32)
-            occurrences = np.diff(np.append(starts, len(keys))).astype(np.int32)
-            counts, outside = occurrences, occurrences[:, None] - in_folds
-            if levels:
-                # Each pair of the next longer contexts adds an id before it; each occurrence counts
-                # where there is nothing before.
-                longer = levels[-1]
-                children = np.searchsorted(longer.starts, starts)
-                is_first = longer.keys % self._base == 0
-                adds = np.where(is_first, longer.occurrences, np.int32(1))
-                counts = np.add.reduceat(adds, children)
-                remains = longer.occurrences[:, None] - longer.in_folds
-                np.minimum(remains, adds[:, None], out=remains)
-                outside = np.add.reduceat(remains, children, axis=0)
-            levels.append(_Level(own[starts], starts, occurrences, in_folds, counts, outside))
+            below = keys // self._base
+            children = np.flatnonzero(_is_new(below)) if order else np.zeros(1, np.int64)
+            sizes = np.diff(np.append(children, len(keys)))
+            parents = np.repeat(np.arange(len(children), dtype=np.int32), sizes)
+            folds = np.where(least == most, least, np.uint8(FOLDS))
+            contexts = _contexts(keys, occurrences, counts, self._base, order)
+            levels.append(_Level(starts, occurrences, folds, counts, parents, *contexts))
+            # Each pair of the next longer contexts adds an id before it; each occurrence counts
+            # where there is nothing before.
+            adds = np.where(keys % self._base == 0, occurrences, np.int32(1))
+            counts = np.add.reduceat(adds, children)
+            occurrences = np.add.reduceat(occurrences, children)
+            least = np.minimum.reduceat(least, children)
+            most = np.maximum.reduceat(most, children)
+            starts, keys = starts[children], below[children]
         return levels[::-1]
 
-    def smooth(self, least: float) -> _Smoothed:
-        """Returns the probabilities of all pairs if contexts that gain more have a row."""
-        first = self._contexts[0]
-        whole = first.seen + first.left[first.of] / self._size
+    def worth(self, most_rows: int) -> _Smoothed:
+        """Smooths with the contexts that gain most, at most so many."""
+        least = LEAST_GAIN
+        for number in itertools.count():
+            smoothed = self._smooth(least)
+            gains = np.concatenate([[least], *smoothed.gains])
+            if len(gains) - 1 <= most_rows:
+                return smoothed
+            del smoothed
+            # What a context gains depends on which shorter ones are kept, so this takes some
+            # passes, and might take many to be exact.
+            highest = len(gains) - 1 - most_rows
+            gains.partition(highest)
+            least = float(gains[highest]) * (1.0 if number < _PASSES else 1.1)
+        raise AssertionError
+
+    def _smooth(self, least: float) -> _Smoothed:
+        """Computes the probabilities of all pairs if contexts that gain more have a row."""
+        first = self._levels[0]
+        whole = first.seen() + first.left[0] / self._size
         rows = np.zeros(len(whole), np.int32)
         gains: list[Doubles] = []
         every_kept, below = [], []
         count = 1
-        for level, contexts, parents in zip(
-            self._pairs[1:], self._contexts[1:], self._parents, strict=True
-        ):
-            shorter = whole[parents]
-            longer = contexts.seen + contexts.left[contexts.of] * shorter
-            saved = level.occurrences * np.log(longer / shorter)
-            gain = np.bincount(contexts.of, saved) * contexts.is_repeated
-            gains.append(gain.astype(np.float64))
-            kept = gains[-1] > least
+        for level in self._levels[1:]:
+            shorter = whole[level.parents]
+            longer = level.left[level.of]
+            longer *= shorter
+            longer += level.seen()
+            saved = longer / shorter
+            np.log(saved, out=saved)
+            saved *= level.occurrences
+            gain: Doubles = np.bincount(level.of, saved).astype(np.float64, copy=False)
+            del saved
+            kept = (gain > least) & level.is_repeated
+            gains.append(gain[kept])
+            del gain
             every_kept.append(kept)
-            rows = rows[parents]
-            below.append(rows[contexts.first[kept]])
-            is_kept = kept[contexts.of]
-            numbers = count + np.cumsum(kept) - 1
+            rows = rows[level.parents]
+            below.append(rows[level.first[kept]])
+            numbers = (count + np.cumsum(kept) - 1).astype(np.int32)
             count += int(np.count_nonzero(kept))
-            rows = np.where(is_kept, numbers[contexts.of], rows).astype(np.int32)
+            is_kept = kept[level.of]
+            rows = np.where(is_kept, numbers[level.of], rows)
             whole = np.where(is_kept, longer, shorter)
-        return _Smoothed(rows, gains, every_kept, below)
+        return _Smoothed(rows, every_kept, gains, below)
 
-    def _outside(self, smoothed: _Smoothed) -> Floats:
-        """Returns the probabilities of the pairs of the longest contexts without each fold.
-
-        Shape [pairs, folds].
-        """
-        first = self._contexts[0]
-        outside = first.seen_outside + first.left_outside[first.of] / np.float32(self._size)
-        for contexts, parents, kept in zip(
-            self._contexts[1:], self._parents, smoothed.kept, strict=True
-        ):
-            outside = outside[parents]
-            at = np.flatnonzero(kept[contexts.of])
-            outside[at] *= contexts.left_outside[contexts.of[at]]
-            outside[at] += contexts.seen_outside[at]
-        return outside
-
-    def features(self, ids: AnyInts, least: float) -> NGramFeatures:
-        """Returns the features with the contexts that gain more than ``least``."""
-        smoothed = self.smooth(least)
-        keys, rows = self._table(smoothed)
-        table = NGramTable.of(self._size, keys, rows[1:], rows[0])
-        top = self._pairs[-1]
-        pairs = np.repeat(np.arange(len(top.keys)), top.occurrences)
-        numbers = np.empty(len(self._ids), np.int32)
-        numbers[self._sorted] = smoothed.rows[pairs]
-        expected = np.empty(len(self._ids), np.float32)
-        expected[self._sorted] = self._outside(smoothed)[pairs, self._folds]
-        found = np.concatenate([[0], *(table.find(own) for own in keys)]).astype(np.int32)
-        answers = _answers(rows, numbers, self._ids, expected)
-        return NGramFeatures(table, ids, found[numbers], answers)
-
-    def _table(self, smoothed: _Smoothed) -> tuple[list[Ids], Rows]:
+    def rows(self, smoothed: _Smoothed) -> tuple[list[Ids], Rows]:
         """Returns the keys of the contexts of each length, and all rows, that of no context first.
 
         A longer context's row is made of the row below it, in fp32, before either is rounded.
         """
-        first = self._contexts[0]
-        root = np.full(self._size, first.left[0] / self._size, np.float32)
-        root[self._pairs[0].keys] += first.seen.astype(np.float32)
-        rows, keys = root[None], []
-        for order, kept in enumerate(smoothed.kept, 1):
-            level, contexts = self._pairs[order], self._contexts[order]
-            own = rows[smoothed.parents[order - 1]] * contexts.left[kept][:, None].astype(
-                np.float32
-            )
-            is_kept = kept[contexts.of]
+        first = self._levels[0]
+        counts = [1, *(int(np.count_nonzero(kept)) for kept in smoothed.kept)]
+        rows = np.empty((sum(counts), self._size), np.float32)
+        rows[0] = first.left[0] / self._size
+        rows[0, self._keys_of(0)] += first.seen().astype(np.float32)
+        keys: list[Ids] = []
+        begin = 1
+        for order, (kept, parents) in enumerate(
+            zip(smoothed.kept, smoothed.parents, strict=True), 1
+        ):
+            level = self._levels[order]
+            own = rows[begin : begin + len(parents)]
+            np.multiply(rows[parents], level.left[kept, None].astype(np.float32), out=own)
+            pairs = np.flatnonzero(kept[level.of])
             numbers = np.cumsum(kept) - 1
-            symbols = level.keys[is_kept] // self._base**order
-            own[numbers[contexts.of[is_kept]], symbols] += contexts.seen[is_kept].astype(np.float32)
-            rows = np.concatenate([rows, own])
-            keys.append(_by_recency(level.keys[contexts.first[kept]], self._base, order))
-        return keys, np.clip(np.rint(-np.log(rows) / STEP), 0, 255).astype(np.uint8)
+            symbols = self._keys_of(order, pairs) // self._base**order
+            own[numbers[level.of[pairs]], symbols] += level.seen(pairs).astype(np.float32)
+            keys.append(_by_recency(self._keys_of(order, level.first[kept]), self._base, order))
+            begin += len(parents)
+        while len(keys) > 1 and not len(keys[-1]):
+            keys.pop()
+        return keys, _rounded(rows)
+
+    def _keys_of(self, order: int, pairs: Any = slice(None)) -> Ids:
+        level = self._levels[order]
+        keys: Ids = self._keys[level.starts[pairs]]
+        keys //= self._base ** (len(self._levels) - 1 - order)
+        return keys
+
+    def features(
+        self, ids: AnyInts, smoothed: _Smoothed, table: NGramTable, keys: list[Ids], rows: Rows
+    ) -> NGramFeatures:
+        """Returns the features with a table of the keys and rows that ``rows`` returned."""
+        numbers = np.empty(len(self._ids), np.int32)
+        numbers[self._positions] = np.repeat(smoothed.rows, self._levels[-1].occurrences)
+        expected = np.empty(len(self._ids), np.float32)
+        expected[self._positions] = self._outside(smoothed)
+        answers = _answers(rows, numbers, self._ids, expected)
+        buckets = np.concatenate([[0], *(table.find(own) for own in keys)]).astype(np.int32)
+        return NGramFeatures(table, ids, buckets[numbers], answers)
+
+    def _outside(self, smoothed: _Smoothed) -> Floats:
+        """Returns the probability at each sorted position by the other folds, [characters].
+
+        Only of the contexts that have a row it is counted what is outside each fold: the others
+        take no part.
+        """
+        expected = np.full(len(self._ids), 1 / self._size, np.float32)
+        for order, kept in enumerate([np.ones(1, bool), *smoothed.kept]):
+            level = self._levels[order]
+            pairs = np.flatnonzero(kept[level.of])
+            if not len(pairs):
+                continue
+            slots = np.full(len(level.of), -1, np.int32)
+            slots[pairs] = np.arange(len(pairs))
+            numbers = np.cumsum(kept) - 1
+            contexts = numbers[level.of[pairs]]
+            seen, left = _outside_shares(
+                level.counts[pairs, None] - self._inside(order, slots, len(pairs)),
+                contexts,
+                level.discounts,
+            )
+            at, slot, fold = self._below(slots, level.occurrences)
+            expected[at] = expected[at] * left[contexts[slot], fold] + seen[slot, fold]
+        return expected
+
+    def _inside(self, order: int, slots: NDArray[np.int32], count: int) -> Ids:
+        """Returns how much less some pairs count without each fold, [count, folds].
+
+        Args:
+            order: of the contexts.
+            slots: which pairs, and where; −1 for others, [pairs].
+            count: number of slots.
+        """
+        if order == len(self._levels) - 1:
+            _, slot, fold = self._below(slots, self._levels[order].occurrences)
+        else:
+            # A distinct id before is missing if it is in one fold only.
+            longer = self._levels[order + 1]
+            slots = slots[longer.parents]
+            is_first = self._keys_of(order + 1) % self._base == 0
+            once = np.flatnonzero(~is_first & (slots >= 0) & (longer.folds < FOLDS))
+            _, slot, fold = self._below(np.where(is_first, slots, -1), longer.occurrences)
+            slot = np.concatenate([slot, slots[once]])
+            fold = np.concatenate([fold, longer.folds[once]])
+        missing = np.bincount(slot.astype(np.int64) * FOLDS + fold, minlength=count * FOLDS)
+        return missing.reshape(count, FOLDS)
+
+    def _below(
+        self, slots: NDArray[np.int32], occurrences: NDArray[np.int32]
+    ) -> tuple[Ids, NDArray[np.int32], NDArray[np.uint8]]:
+        """Returns the sorted positions of the pairs with a slot, these slots, and the folds."""
+        every = np.repeat(slots, occurrences)
+        at = np.flatnonzero(every >= 0)
+        return at, every[at], self._folds[at]
 
 
-def _pair_keys(ids: Ids, base: int, orders: int, newline: int | None) -> Ids:
+def _is_new(keys: Ids) -> NDArray[np.bool_]:
+    """Returns where a run of equal keys begins."""
+    new = np.empty(len(keys), bool)
+    new[0] = True
+    np.not_equal(keys[1:], keys[:-1], out=new[1:])
+    return new
+
+
+def _pair_keys(ids: AnyInts, base: int, orders: int, newline: int | None) -> Ids:
     """Returns the key of each position's pair, with a context of ``orders`` ids, [characters].
 
     A digit is an id plus 1; 0 is nothing, before the text or before the line of a list.
     """
-    keys = ids.copy()
+    keys = ids.astype(np.int64)
     open_ = np.ones(len(ids), bool)
     for distance in range(1, orders + 1):
         digits = np.zeros(len(ids), np.int64)
-        digits[distance:] = ids[:-distance] + 1
+        digits[distance:] = ids[:-distance]
+        digits[distance:] += 1
         if newline is not None:
             digits *= open_
             open_ &= digits != newline + 1
-        keys = keys * base + digits
+        keys *= base
+        keys += digits
     return keys
 
 
@@ -337,44 +373,62 @@ def _by_recency(keys: Ids, base: int, order: int) -> Ids:
     return turned
 
 
-def _contexts(level: _Level, order: int, base: int) -> _Contexts:
-    context_keys = level.keys % base**order
-    by_context = np.argsort(context_keys, kind="stable")
-    ordered = context_keys[by_context]
-    new = np.append(True, ordered[1:] != ordered[:-1])
+def _contexts(
+    keys: Ids, occurrences: NDArray[np.int32], counts: NDArray[np.int32], base: int, order: int
+) -> tuple[
+    Doubles,
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.int32],
+    Doubles,
+    NDArray[np.bool_],
+]:
+    """Returns the discounts, and the contexts of pairs: from ``of`` on what a level has."""
+    contexts = keys % base**order
+    by_context = np.argsort(contexts, kind="stable")
+    contexts = contexts[by_context]
+    new = _is_new(contexts)
     starts = np.flatnonzero(new)
-    of = np.empty(len(ordered), np.int64)
+    of = np.empty(len(contexts), np.int32)
     of[by_context] = np.cumsum(new) - 1
-
-    def summed(values: NDArray[np.float64] | Floats | Counts) -> NDArray[np.float64]:
-        sums: Doubles = np.add.reduceat(values[by_context], starts, axis=0)
-        return sums
-
-    discounts = _discounts(level.counts)
-    taken = discounts[np.minimum(level.counts, 3)]
-    taken_outside = discounts.astype(np.float32)[np.minimum(level.outside, 3)]
-    total = summed(level.counts).astype(np.float64)
-    # Outside a fold a context may not occur at all: then all is left to shorter ones.
-    total_outside = summed(level.outside).astype(np.float32)
-    left_outside = np.where(
-        total_outside > 0, summed(taken_outside) / np.maximum(total_outside, 1), 1
-    ).astype(np.float32)
-    return _Contexts(
-        of=of,
-        first=by_context[starts],
-        left=summed(taken) / total,
-        left_outside=left_outside,
-        seen=(level.counts - taken) / total[of],
-        seen_outside=((level.outside - taken_outside) / np.maximum(total_outside, 1)[of]).astype(
-            np.float32
-        ),
-        is_repeated=(summed(level.occurrences) > 1) & (ordered[starts] % base > 0),
+    discounts = _discounts(counts)
+    taken = discounts[np.minimum(counts, 3)]
+    totals = np.add.reduceat(counts[by_context], starts)
+    return (
+        discounts,
+        of,
+        by_context[starts].astype(np.int32),
+        totals,
+        np.add.reduceat(taken[by_context], starts) / totals,
+        (np.add.reduceat(occurrences[by_context], starts) > 1) & (contexts[starts] % base > 0),
     )
+
+
+def _outside_shares(outside: Ids, contexts: Ids, discounts: Doubles) -> tuple[Floats, Floats]:
+    """Returns what is seen of pairs without each fold, and what their contexts leave.
+
+    Args:
+        outside: counts, [pairs, folds].
+        contexts: of the pairs, from 0 without gaps, [pairs].
+        discounts: [4].
+
+    Returns:
+        Shares, [pairs, folds] and [contexts, folds].
+    """
+    by_context = np.argsort(contexts, kind="stable")
+    starts = np.flatnonzero(_is_new(contexts[by_context]))
+    taken = discounts.astype(np.float32)[np.minimum(outside, 3)]
+    totals = np.add.reduceat(outside[by_context], starts, axis=0)
+    # Outside a fold a context may not occur at all: then all is left to shorter ones.
+    left = np.where(totals, np.add.reduceat(taken[by_context], starts, axis=0), 1)
+    totals = np.maximum(totals, 1).astype(np.float32)
+    seen = (outside - taken) / totals[contexts]
+    return seen.astype(np.float32), (left / totals).astype(np.float32)
 
 
 def _discounts(counts: Counts) -> Doubles:
     """Returns the discounts of counts 0, 1, 2 and more, shape [4] (Chen & Goodman 1998, eq. 26)."""
-    n = [int(np.count_nonzero(counts == count)) for count in range(5)]
+    n = np.bincount(np.minimum(counts, 5), minlength=5).tolist()
     discounts = list(_FALLBACK_DISCOUNTS)
     for count in (1, 2, 3):
         if n[1] and n[count] and n[count + 1]:
@@ -384,11 +438,28 @@ def _discounts(counts: Counts) -> Doubles:
     return np.array(discounts, np.float64)
 
 
-def _answers(rows: Rows, numbers: Counts, ids: Ids, expected: Floats) -> NDArray[np.float16]:
+def _rounded(rows: Floats) -> Rows:
+    """Returns probabilities as a table has them, [contexts, vocabulary]."""
+    rounded = np.empty(rows.shape, np.uint8)
+    block = max(1, _BLOCK // rows.shape[1])
+    for begin in range(0, len(rows), block):
+        steps = np.rint(-np.log(rows[begin : begin + block]) / STEP)
+        rounded[begin : begin + block] = np.clip(steps, 0, 255)
+    return rounded
+
+
+def _answers(rows: Rows, numbers: Counts, ids: AnyInts, expected: Floats) -> NDArray[np.float16]:
     """Returns the log-probability that makes an id's share of its row the expected one, [n]."""
-    shares = np.exp(rows.astype(np.float32) * np.float32(-STEP))
-    others = shares.sum(axis=1)[numbers] - shares[numbers, ids]
-    share = np.clip(expected, _SUREST**2, 1 - _SUREST)
-    answers = np.log(share / (1 - share) * np.maximum(others, _SUREST))
-    halves: NDArray[np.float16] = answers.astype(np.float16)
-    return halves
+    shares = np.exp(np.arange(256, dtype=np.float32) * np.float32(-STEP))
+    sums = np.empty(len(rows), np.float32)
+    block = max(1, _BLOCK // rows.shape[1])
+    for begin in range(0, len(rows), block):
+        sums[begin : begin + block] = shares[rows[begin : begin + block]].sum(axis=1)
+    answers = np.empty(len(ids), np.float16)
+    for begin in range(0, len(ids), _BLOCK):
+        part = slice(begin, begin + _BLOCK)
+        own = shares[rows[numbers[part], ids[part]]]
+        others = np.maximum(sums[numbers[part]] - own, _SUREST)
+        share = np.clip(expected[part], _SUREST**2, 1 - _SUREST)
+        answers[part] = np.log(share / (1 - share) * others)
+    return answers

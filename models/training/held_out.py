@@ -1,5 +1,6 @@
 """The held-out text, and what a network loses on it. Knows no optimiser and no schedule."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,13 +20,18 @@ _LOGITS = 1 << 23
 """Maximum number of logits in memory, however large the vocabulary: 32 MB."""
 
 BALANCED = 1 << 15
-"""Characters on which the gates are balanced."""
+"""Characters on which the gates are balanced; fewer if the vocabulary is large."""
 
 BALANCES = (0.25, 4.0)
 """Range of the factors."""
 
-_NEWTON_STEPS = 10
-_DAMPING = 1e-4
+_NEWTON_STEPS = 30
+_DAMPING = 1e-6
+_CLOSE = 1e-3
+"""Steps of this size change nothing that matters."""
+
+_AT_ONCE = 1 << 19
+"""Logits that are balanced at a time: they fit into a cache."""
 
 
 class HeldOut:
@@ -75,13 +81,15 @@ class HeldOut:
         device = _device(network)
         parts, targets = [], []
         with _Evaluating(network):
-            steps = max(1, BALANCED // self.targets.shape[1])
+            characters = min(BALANCED, _LOGITS // network.config.vocabulary_size)
+            steps = max(1, characters // self.targets.shape[1])
             for hidden, logits, wanted, counted in self._read(network, min(steps, self.length)):
                 gates = network.gates(hidden.float())
                 parts.append(torch.stack([gates[..., :1] * logits, gates[..., 1:] * counted]))
                 targets.append(wanted)
         both = torch.cat(parts, dim=1).flatten(1, 2)
-        return _best_factors(both, torch.cat(targets).flatten()).to(device)
+        start = network.balance.cpu()
+        return _best_factors(both, torch.cat(targets).flatten(), start).to(device)
 
     def _read(
         self, network: CharNetwork, steps: int
@@ -120,29 +128,62 @@ def _device(network: CharNetwork) -> torch.device:
     return next(network.parameters()).device
 
 
-def _best_factors(parts: Tensor, targets: Tensor) -> Tensor:
+def _best_factors(parts: Tensor, targets: Tensor, start: Tensor | None = None) -> Tensor:
     """Returns the factors of two summands of logits that minimise the cross-entropy, [2].
 
-    It is convex in them; damped Newton steps find the minimum.
+    It is convex in them: Newton steps, halved where they would overshoot, find the minimum. A
+    factor at the end of its range stays there while the gradient points out of it.
 
     Args:
         parts: [2, n, vocabulary].
         targets: [n].
+        start: factors to start from, on the CPU; ones if not given.
     """
-    parts = parts.double()
-    answers = parts.gather(2, targets.expand(GATED, -1).unsqueeze(2)).squeeze(2)
-    factors = torch.ones(GATED, dtype=torch.float64, device=parts.device)
+    low, high = BALANCES
+    answers = parts.gather(2, targets.expand(GATED, -1).unsqueeze(2)).double().mean(dim=(1, 2))
+    factors = best = torch.ones(GATED, dtype=torch.float64) if start is None else start.double()
+    least = math.inf
+    step = torch.zeros_like(factors)
     for _ in range(_NEWTON_STEPS):
-        shares = torch.einsum("k,knv->nv", factors, parts).softmax(dim=1)
-        means = torch.einsum("nv,knv->kn", shares, parts)
-        gradient = (means - answers).mean(dim=1)
-        second = torch.einsum("nv,jnv,knv->jk", shares, parts, parts) / len(targets)
-        curvature = second - means @ means.t() / len(targets)
-        curvature += _DAMPING * torch.eye(GATED, dtype=torch.float64, device=parts.device)
-        factors = (factors - torch.linalg.solve(curvature, gradient)).clamp(*BALANCES)
-    if not factors.isfinite().all():
-        return torch.ones(GATED)
-    return factors.float()
+        loss, gradient, curvature = _derivatives(parts, answers.cpu(), factors)
+        if loss < least:
+            best, least = factors, loss
+            free = ~(((best <= low) & (gradient > 0)) | ((best >= high) & (gradient < 0)))
+            # What is not free has a gradient of 0, and a row and a column of the identity.
+            curvature = torch.where(free[:, None] & free, curvature, 0) + torch.diag(~free + 0.0)
+            damping = _DAMPING * torch.eye(GATED, dtype=torch.float64)
+            step = torch.linalg.solve_ex(curvature + damping, gradient * free).result
+        else:
+            step = step / 2
+        factors = (best - step).clamp(low, high)
+        if not step.abs().max() > _CLOSE:
+            break
+    return best.float() if math.isfinite(least) else torch.ones(GATED)
+
+
+def _derivatives(parts: Tensor, answers: Tensor, factors: Tensor) -> tuple[float, Tensor, Tensor]:
+    """Returns the cross-entropy, and its first and second derivatives by the factors.
+
+    ``answers`` are the means of the targets' logits in each part, [2].
+    """
+    loss, means, second = 0.0, torch.zeros_like(answers), torch.zeros(GATED, GATED).double()
+    own, counted = factors.tolist()
+    count = max(1, _AT_ONCE // parts.shape[2])
+    for begin in range(0, parts.shape[1], count):
+        part = parts[:, begin : begin + count]
+        logits = own * part[0] + counted * part[1]
+        sums = logits.logsumexp(dim=1, keepdim=True)
+        weighed = (logits - sums).exp_() * part
+        mean = weighed.sum(dim=2).double()
+        loss += float(sums.double().sum())
+        means += mean.sum(dim=1).cpu()
+        products = torch.stack(
+            [(weighed[0] * part[0]), (weighed[0] * part[1]), weighed[1] * part[1]]
+        )
+        a, b, c = products.sum(dim=2).double().sum(dim=1).tolist()
+        second += torch.tensor([[a, b], [b, c]]) - (mean @ mean.t()).cpu()
+    n = parts.shape[1]
+    return loss / n - float(factors @ answers), means / n - answers, second / n
 
 
 def evaluate(network: CharNetwork, ids: AnyIds) -> float:

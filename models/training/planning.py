@@ -80,6 +80,7 @@ def make_plan(
     device: torch.device,
     measure: Measure | None = None,
     memory: int | None = None,
+    main_memory: int | None = None,
 ) -> Plan:
     """Decides what ``options`` leave open.
 
@@ -89,11 +90,13 @@ def make_plan(
         device: that will train.
         measure: how long a step takes; measured on the device if not given.
         memory: bytes that training may take; unlimited if not given.
+        main_memory: bytes that counting may take, which no GPU does; unlimited if not given.
 
     Raises:
-        TooLarge: it would take more.
+        TooLarge: training would take more.
     """
-    return _Planner(options, scan, device, measure or step_timer(device), memory).plan()
+    measure = measure or step_timer(device)
+    return _Planner(options, scan, device, measure, memory, main_memory).plan()
 
 
 class _Planner:
@@ -104,6 +107,7 @@ class _Planner:
         device: torch.device,
         measure: Measure,
         memory: int | None,
+        main_memory: int | None,
     ) -> None:
         self.options = with_preset(options)
         self.vocabulary_size = len(scan.vocabulary)
@@ -115,6 +119,7 @@ class _Planner:
         self.device = device
         self.measure = measure
         self.memory = memory
+        self.main_memory = main_memory
         self.notices: list[dict[str, str]] = []
         self.batch_size, self.sequence_length = self._batch()
 
@@ -130,7 +135,6 @@ class _Planner:
         epochs = min(steps, self._affordable_steps(seconds)) * per_step / self.characters
         if self.options.dropout is None:
             config = replace(config, dropout=self._dropout(config, epochs))
-        orders, buckets = sizing.ngram_table(self.options, self.vocabulary_size, self.characters)
         training = Hyperparameters(
             batch_size=batch_size,
             sequence_length=sequence_length,
@@ -138,8 +142,9 @@ class _Planner:
             max_seconds=self._max_seconds(),
             precision=precision,
             shuffle_lines=self.is_list,
-            ngram_orders=orders,
-            ngram_buckets=buckets,
+            **sizing.ngram_table(
+                self.options, self.vocabulary_size, self.characters, self.main_memory
+            ),
             **self._asked(),
         )
         training = replace(training, **self._decided(config, training, seconds))
@@ -147,7 +152,7 @@ class _Planner:
             "plan",
             f"{config.num_layers}×{config.hidden_size} {config.kind.upper()}, "
             f"{config.parameters():,} parameters, dropout {config.dropout:g}, "
-            f"n-gram features {f'of up to {orders} characters' if orders else 'off'}, "
+            f"{_counted_in_words(training)}"
             f"batches of {batch_size}×{sequence_length}, about {per_step / seconds:,.0f} "
             f"characters a second here in {precision}: about {epochs:.1f} passes over the text",
         )
@@ -260,6 +265,11 @@ class _Planner:
             if pressure <= limit:
                 return dropout
         return 0.5
+
+
+def _counted_in_words(training: Hyperparameters) -> str:
+    orders = training.ngram_orders
+    return f"contexts of up to {orders} characters counted beside it, " if orders else ""
 
 
 def auto_rate(config: NetworkConfig, per_step: int) -> float:

@@ -19,9 +19,10 @@ from models.ngram_table import NGramTable
 from models.options import ComputeType, Hyperparameters, Initialisation
 from models.text.corpus import Corpus
 from models.training.batches import Batches, ShuffledLines
-from models.training.counting import NGramFeatures, count
+from models.training.counting import count
 from models.training.held_out import HeldOut
 from models.training.network import CharNetwork, State
+from models.training.ngram_features import NGramFeatures
 
 WARMUP = 0.03
 """Share of the run in which the rate of the cosine schedule rises from 0."""
@@ -445,7 +446,8 @@ def count_features(corpus: Corpus, options: Hyperparameters) -> NGramFeatures | 
     newline = corpus.vocabulary.start_id if options.shuffle_lines else None
     ids = batches(corpus, options).ids
     size = len(corpus.vocabulary)
-    return count(ids, size, options.ngram_orders, options.ngram_buckets, newline)
+    asked = options.ngram_orders, options.ngram_buckets, newline, options.ngram_characters
+    return count(ids, size, *asked)
 
 
 def new_trainer(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from models.checkpoints.archive import unzipped, zipped, zipped_size
 from models.checkpoints.format import FILES, MANIFEST
@@ -28,6 +29,7 @@ from tests.archives import (
     sealed,
     sound_archive,
 )
+from tests.forgery import a_counted_checkpoint
 from tests.toys import toy_checkpoint
 
 
@@ -45,6 +47,24 @@ def test_a_checkpoint_comes_back_from_its_zip(sound: bytes) -> None:
     assert (found.card, found.history) == (published.card, published.history)
     assert found.validation == published.validation
     assert np.array_equal(found.lines, published.lines)
+
+
+def test_an_ngram_table_comes_back_from_its_zip_and_a_forged_one_does_not(tmp_path: Path) -> None:
+    registry, written = Registry(tmp_path), a_counted_checkpoint()
+    digest = registry.publish(Reference("toy"), written)
+    with registry.opened("toy", digest) as files:
+        zip_ = b"".join(zipped(files))
+    found = unzipped(io.BytesIO(zip_), LIMIT)
+    assert found.config == written.config
+    for name in ("ngram.keys", "ngram.rows", "gates.weight"):
+        assert found.weights[name].tobytes() == written.weights[name].tobytes()
+    weights = written.weights | {"ngram.keys": np.roll(written.weights["ngram.keys"], 1)}
+    forged = sealed(contents(zip_), model=save(weights))
+    with pytest.raises(CheckpointError, match="keys out of place"):
+        unzipped(io.BytesIO(forged), LIMIT)
+    config = written.config.to_json() | {"format": 1, "ngram_buckets": [1 << 22]}
+    with pytest.raises(CheckpointError, match="does not contain the weights"):
+        unzipped(io.BytesIO(sealed(contents(zip_), config=config)), LIMIT)
 
 
 def test_equal_checkpoints_make_equal_zips(sound: bytes, tmp_path: Path) -> None:

@@ -72,3 +72,22 @@ def test_a_shuffled_batch_is_a_function_of_its_step_and_the_seed() -> None:
     assert (same == again).all()
     assert (same != other).any()
     assert (same[1][:-1] == same[0][1:]).all()
+
+
+def test_positions_say_where_a_batch_stands_in_the_text() -> None:
+    plain = Batches(IDS, 4, 20)
+    shuffled = ShuffledLines(IDS, VOCABULARY.start_id, 4, 20, seed=1)
+    per_pass = len(shuffled.ids) // 80
+    for batches in (plain, shuffled):
+        for step in (0, 1, per_pass - 1, per_pass, 3 * per_pass + 7):
+            positions = batches.positions(step)
+            assert positions.shape == (21, 4)
+            assert positions.dtype == np.int64
+            inputs, targets = batches.batch(step)
+            assert (batches.ids[positions[:-1]] == inputs).all()
+            assert (batches.ids[positions[1:]] == targets).all()
+    # In a list each character's line comes before it, whatever the order.
+    positions = shuffled.positions(5)
+    follows = positions[1:] == positions[:-1] + 1
+    assert (follows | (shuffled.ids[positions[:-1]] == VOCABULARY.start_id)).all()
+    assert not follows.all()

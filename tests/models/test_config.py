@@ -1,5 +1,6 @@
 """A config is checked, and knows the shape of every tensor."""
 
+import json
 from typing import Any
 
 import pytest
@@ -30,8 +31,23 @@ def test_it_counts_the_parameters_that_char_rnn_prints(
         {"dropout": 1.0},
         {"dropout": float("nan")},
         {"kind": "transformer"},
+        {"ngram_buckets": 5},
+        {"ngram_buckets": None},
+        {"ngram_buckets": "5"},
+        {"ngram_buckets": {"5": 5}},
+        {"ngram_buckets": [0]},
+        {"ngram_buckets": [5, -1]},
+        {"ngram_buckets": [5.0]},
+        {"ngram_buckets": [True]},
+        {"ngram_buckets": [[5]]},
+        {"ngram_buckets": [(1 << 22) + 1]},
+        {"ngram_buckets": [1 << 64]},
+        {"ngram_buckets": [1 << 21, 1 << 21, 1]},
+        # 6 to the power of 24 fits into 63 bits: an id, and 23 before it.
+        {"ngram_buckets": [1] * 24},
+        {"ngram_buckets": [1] * 1_000_000},
     ],
-    ids=str,
+    ids=lambda sizes: str(sizes)[:60],
 )
 def test_sizes_out_of_range_are_refused(sizes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(sizes)).replace("kind", "network")):
@@ -42,6 +58,8 @@ def test_sizes_up_to_their_bounds_are_taken() -> None:
     config = NetworkConfig(65_536, "rnn", 8, 4096, 1024, dropout=0.99)
     assert config.input_size == 1024
     assert NetworkConfig(1, "gru", 1, 1, 0).input_size == 1
+    assert NetworkConfig(5, ngram_buckets=(1,) * 23).ngram_orders == 23
+    assert NetworkConfig(5, ngram_buckets=(1 << 21, 1 << 21)).table_bytes() == (1 + (1 << 22)) * 13
 
 
 @pytest.mark.parametrize(("kind", "gates"), [("lstm", 4), ("gru", 3), ("rnn", 1)])
@@ -66,3 +84,22 @@ def test_bytes_of_the_weights_are_those_of_their_arrays() -> None:
     for checkpoint in (toy_checkpoint(), toy_checkpoint(orders=3)):
         stored = sum(weight.nbytes for weight in checkpoint.weights.values())
         assert checkpoint.config.weight_bytes() == stored
+
+
+def test_a_table_has_gates_and_tensors_beside() -> None:
+    plain, counted = NetworkConfig(9), NetworkConfig(9, ngram_buckets=(4, 7))
+    assert counted.table_shapes() == {"ngram.keys": (12,), "ngram.rows": (12, 9)}
+    gates = {"gates.weight": (2, 128), "gates.bias": (2,)}
+    assert counted.shapes() == plain.shapes() | gates
+    assert counted.parameters() == plain.parameters() + 2 * 128 + 2
+    assert counted.table_bytes() == 12 * (8 + 9)
+    assert plain.table_shapes() == {}
+    assert plain.table_bytes() == plain.ngram_orders == 0
+
+
+def test_json_of_a_network_without_a_table_is_as_it_was() -> None:
+    """Earlier releases read it, and name it the same."""
+    plain, counted = NetworkConfig(9), NetworkConfig(9, ngram_buckets=(4, 7))
+    assert "ngram_buckets" not in plain.to_json()
+    for config in (plain, counted):
+        assert NetworkConfig(**json.loads(json.dumps(config.to_json()))) == config

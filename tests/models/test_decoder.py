@@ -301,9 +301,9 @@ def test_a_history_of_other_than_ids_is_refused() -> None:
     rows = decoder.start(np.array([3]))
     for value in (-1, 0, len(VOCABULARY) - 1):
         decoder.check(changed(rows, -1, value))
-    for value in (-2, 0.5, len(VOCABULARY), math.nan):
+    for wrong in (-2, 0.5, len(VOCABULARY), math.nan):
         with pytest.raises(ValueError, match="a state"):
-            decoder.check(changed(rows, -1, value))
+            decoder.check(changed(rows, -1, wrong))
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])

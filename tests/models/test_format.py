@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from models.checkpoints.format import MAX_LINES, Checkpoint, read
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.files import CheckpointError
-from tests.forgery import CONFIG, VOCABULARY, a_checkpoint, forged
+from tests.forgery import CONFIG, VOCABULARY, a_checkpoint, a_counted_checkpoint, forged
 
 
 @pytest.fixture
@@ -236,6 +237,113 @@ def test_hostile_contents_are_refused(
     """Their sha256 is right: a checkpoint may come from anywhere."""
     with pytest.raises(CheckpointError, match=reason):
         read(forged(sound, tmp_path, name, data))
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a checkpoint with an n-gram table; not to be changed."""
+    registry = Registry(tmp_path_factory.mktemp("counted"))
+    return registry.root / "linux" / registry.publish(Reference("linux"), a_counted_checkpoint())
+
+
+def test_a_table_comes_back(counted: Path) -> None:
+    found, written = read(counted), a_counted_checkpoint()
+    assert found.config == written.config
+    assert found.config.ngram_orders == 2
+    assert found.weights.keys() == written.weights.keys()
+    for name, tensor in written.weights.items():
+        assert found.weights[name].dtype == tensor.dtype
+        assert np.array_equal(found.weights[name], tensor)
+    sizes = json.loads((counted / "config.json").read_text())
+    assert sizes["ngram_buckets"] == list(written.config.ngram_buckets)
+
+
+def counted_weights(**changed: Any) -> bytes:
+    tensors = a_counted_checkpoint().weights | changed
+    return save({name: tensor for name, tensor in tensors.items() if tensor is not None})
+
+
+TABLE = a_counted_checkpoint()
+KEYS, ROWS = (TABLE.weights[f"ngram.{name}"] for name in ("keys", "rows"))
+
+
+def with_key(bucket: int, key: int) -> bytes:
+    keys = KEYS.copy()
+    keys[bucket] = key
+    return counted_weights(**{"ngram.keys": keys})
+
+
+IN_PLACE = int(np.flatnonzero(KEYS >= 0)[0])
+
+HOSTILE_TABLES = {
+    "no keys": counted_weights(**{"ngram.keys": None}),
+    "no rows": counted_weights(**{"ngram.rows": None}),
+    "no gates": counted_weights(**{"gates.weight": None}),
+    "no biases of the gates": counted_weights(**{"gates.bias": None}),
+    "one gate": counted_weights(**{"gates.bias": np.ones(1, np.float32)}),
+    "gates not finite": counted_weights(**{"gates.bias": np.array([1, np.nan], np.float32)}),
+    "keys of 32 bits": counted_weights(**{"ngram.keys": KEYS.astype(np.int32)}),
+    "keys without sign": counted_weights(**{"ngram.keys": KEYS.astype(np.uint64)}),
+    "keys in fp64": counted_weights(**{"ngram.keys": KEYS.astype(np.float64)}),
+    "rows with a sign": counted_weights(**{"ngram.rows": ROWS.astype(np.int8)}),
+    "rows in fp32": counted_weights(**{"ngram.rows": ROWS.astype(np.float32)}),
+    "rows too short": counted_weights(**{"ngram.rows": ROWS[:, :2].copy()}),
+    "rows too long": counted_weights(**{"ngram.rows": np.hstack([ROWS, ROWS])}),
+    "a row missing": counted_weights(**{"ngram.rows": ROWS[:-1]}),
+    "a row more": counted_weights(**{"ngram.rows": np.vstack([ROWS, ROWS[:1]])}),
+    "a key missing": counted_weights(**{"ngram.keys": KEYS[:-1]}),
+    "keys in a column": counted_weights(**{"ngram.keys": KEYS[:, None]}),
+    "a key for no context": with_key(0, 1),
+    "a negative key": with_key(IN_PLACE, -2),
+    "the least key": with_key(IN_PLACE, -(1 << 63)),
+    "a key of more ids": with_key(IN_PLACE, 4 + int(KEYS[IN_PLACE])),
+    "the largest key": with_key(len(KEYS) - 1, (1 << 63) - 1),
+    "keys turned around": counted_weights(**{"ngram.keys": KEYS[::-1].copy()}),
+    "a table without a config": counted_weights(),
+    "a config without a table": weights(),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE_TABLES)
+def test_hostile_tables_are_refused(kind: str, sound: Path, counted: Path, tmp_path: Path) -> None:
+    of = sound if kind == "a table without a config" else counted
+    hostile = forged(of, tmp_path, "model.safetensors", HOSTILE_TABLES[kind])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors|a weight is not finite"):
+        read(hostile)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (1 << 22,),
+        (1 << 22, 1),
+        (-1,),
+        (1.5,),
+        (True,),
+        ([1],),
+        (1 << 200,),
+        (1,) * 100,
+        None,
+        3,
+        "33",
+        {"3": 3},
+        *([3 + more, 3] for more in (-2, 1)),
+        [],
+    ],
+    ids=lambda sizes: str(sizes)[:40],
+)
+def test_a_config_that_lies_about_its_table_is_refused(
+    sizes: Any, counted: Path, tmp_path: Path
+) -> None:
+    """Before anything is allocated that is as large as it says."""
+    hostile = forged(counted, tmp_path, "config.json", config(ngram_buckets=sizes))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match=r"ngram_buckets|does not contain|out of place"):
+            read(hostile)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_forgery_of_sound_contents_is_a_checkpoint(sound: Path, tmp_path: Path) -> None:

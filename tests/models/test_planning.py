@@ -158,7 +158,7 @@ def test_what_was_asked_for_is_kept(preset: str) -> None:
     """Whatever the preset; a zero is a value."""
     plan = planned({"preset": preset, **EXPLICIT})
     own: dict[str, Any] = {"precision": "fp32", "clip": "norm", "initialisation": "normal"}
-    own["shuffle_lines"] = False
+    own |= {"shuffle_lines": False, "ngram_characters": 892_315}
     if preset == "char-rnn":
         own |= {"clip": "elements", "initialisation": "uniform"}
     assert plan.resolved == EXPLICIT | own
@@ -314,6 +314,8 @@ def test_the_choice_is_told_in_words() -> None:
     assert notice["text"].startswith(
         "2×128 LSTM, 240,321 parameters, dropout 0.5, batches of 50×50, about 208,055 characters"
     )
+    counted = plan_for(preset="auto", ngram_orders=5).notices[-1]["text"]
+    assert "contexts of up to 5 characters counted beside it" in counted
 
 
 @pytest.mark.parametrize(

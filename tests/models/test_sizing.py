@@ -1,6 +1,7 @@
 """What a text, a time and a machine allow: sums that the server and the worker share."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -167,6 +168,35 @@ def test_without_a_limit_there_is_one_nevertheless() -> None:
 
 def test_steps_without_seconds_may_take_for_ever() -> None:
     assert estimated(replace(SIZED, max_epochs=1_000_000)) > 10 * sizing.DEFAULT_SECONDS
+
+
+# N-grams
+
+
+def ngram_table(vocabulary: int, characters: int, memory: int | None = None, **asked: Any) -> Any:
+    found = sizing.ngram_table(TrainingOptions(**asked), vocabulary, characters, memory)
+    return tuple(found[f"ngram_{name}"] for name in ("orders", "buckets", "characters"))
+
+
+def test_a_table_is_as_large_as_was_asked_or_the_text_allows() -> None:
+    assert ngram_table(65, 1000) == (8, 1000, 1000)
+    assert ngram_table(65, 10**9) == (8, (16 << 20) // 73, 1 << 24)
+    assert ngram_table(65, 1000, ngram_orders=3, ngram_buckets=5000) == (3, 5000, 1000)
+    # As many ids as one integer holds.
+    assert ngram_table(65_536, 10**9) == (2, (16 << 20) // 65_544, 1 << 24)
+    for none in ("ngram_orders", "ngram_buckets"):
+        assert ngram_table(65, 1000, **{none: 0}) == (0, 0, 0)
+
+
+def test_counting_takes_at_most_half_of_the_memory() -> None:
+    memory = sizing.PROCESS_BYTES + (2 << 30)
+    orders, buckets, characters = ngram_table(100, 10**9, memory, ngram_buckets=1 << 22)
+    assert orders == 8
+    assert characters * sizing.COUNTING_BYTES <= 1 << 30 < (characters + 1) * sizing.COUNTING_BYTES
+    assert buckets * 108 * sizing.TABLE_BYTES <= 1 << 30 < (buckets + 1) * 108 * sizing.TABLE_BYTES
+    assert ngram_table(100, 1000, memory) == ngram_table(100, 1000)
+    for little in (0, sizing.PROCESS_BYTES):
+        assert ngram_table(100, 1000, little) == (0, 0, 0)
 
 
 # Memory

@@ -19,14 +19,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.checkpoints.format import read
+from models.checkpoints.format import Checkpoint, read
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.files import CheckpointError
 from models.text.cleaning import CorpusError
 from models.text.corpus import encode, scan
 from models.text.vocab import Tokens
-from tests.forgery import forged
+from tests.forgery import a_counted_checkpoint, forged
 from tests.serving import TEXT, serve
 from tests.toys import toy_checkpoint
 
@@ -100,12 +100,13 @@ def damage(draw: st.DrawFn, sound: dict[str, bytes]) -> tuple[str, bytes]:
 
 
 @BRIEFLY_OR_LONG
+@pytest.mark.parametrize("make", [toy_checkpoint, a_counted_checkpoint])
 def test_no_checkpoint_breaks_who_reads_it(
-    tmp_path: Path, request: pytest.FixtureRequest, long: bool
+    make: Callable[[], Checkpoint], tmp_path: Path, request: pytest.FixtureRequest, long: bool
 ) -> None:
     """It is sound, or refused in words; and what is sound can be published again."""
     registry = Registry(tmp_path / "models")
-    sound = tmp_path / "models" / "toy" / registry.publish(Reference("toy"), toy_checkpoint())
+    sound = tmp_path / "models" / "toy" / registry.publish(Reference("toy"), make())
     contents = {name: (sound / name).read_bytes() for name in FILES}
 
     def claim(damaged: tuple[str, bytes]) -> None:
@@ -116,7 +117,7 @@ def test_no_checkpoint_breaks_who_reads_it(
                 assert str(error)
                 return
             shapes = {name: weight.shape for name, weight in found.weights.items()}
-            assert shapes == dict(found.config.shapes())
+            assert shapes == found.config.shapes() | found.config.table_shapes()
             assert all(np.isfinite(weight).all() for weight in found.weights.values())
             Registry(Path(directory) / "models").publish(Reference("again"), found)
 

@@ -45,3 +45,26 @@ def test_validation_text_of_bytes_is_the_bytes(tmp_path: Path) -> None:
     ids.tofile(tmp_path / "ids")
     corpus = Corpus.open(tmp_path / "ids", vocabulary, 0.1)
     assert publisher.validation_text(corpus) == b"\xffA\n" * 4
+
+
+def test_an_ngram_table_is_published_with_the_network_that_was_measured(
+    make_job: MakeJob, settings: WorkerSettings
+) -> None:
+    """None unless it was asked for."""
+    from models.training.held_out import evaluate
+    from models.training.network import CharNetwork
+
+    registry = Registry(settings.data.models)
+    first = make_job(ngram_orders=4, ngram_buckets=300)
+    attempt.run(first.id)
+    checkpoint = registry.load("toy", registry.resolve(Reference("toy")))
+    assert checkpoint.config.ngram_orders > 1
+    assert sum(checkpoint.config.ngram_buckets) <= 300
+    network = CharNetwork.of(checkpoint.config, checkpoint.weights)
+    ids = checkpoint.vocabulary.encode(checkpoint.validation.decode()).astype("u1")
+    measured = checkpoint.card["val_loss"]
+    assert measured is not None
+    assert abs(evaluate(network, ids) - measured) < 1e-4
+    plain = make_job("plain")
+    attempt.run(plain.id)
+    assert registry.load("plain", registry.resolve(Reference("plain"))).config.ngram_buckets == ()

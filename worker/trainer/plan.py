@@ -24,13 +24,13 @@ from models.files import CheckpointError, write_durably
 from models.ngram_table import KEY_BYTES
 from models.options import TrainingOptions
 from models.text.corpus import Corpus, Scan, ScanReport
-from models.training.counting import NGramFeatures
+from models.training.ngram_features import NGramFeatures
 from models.training.planning import Plan, TooLarge, make_plan
 from models.training.trainer import Trainer, count_features, new_trainer
 from worker import logs
 from worker.clock import timestamp
 from worker.corpora import CorpusStore
-from worker.devices import Device, DeviceStore
+from worker.devices import Device, DeviceStore, machine_memory
 from worker.events import NoticeData
 from worker.jobs import Job
 from worker.records import RECORD, Records
@@ -219,7 +219,7 @@ def _decided(path: Path) -> tuple[Mapping[str, Any], Plan, str | None] | None:
 def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Plan, str | None]:
     memory = device_memory(place.device)
     try:
-        plan = make_plan(asked, scan, place.device, memory=memory)
+        plan = make_plan(asked, scan, place.device, memory=memory, main_memory=machine_memory())
     except TooLarge as error:
         raise Failure("Not enough memory", str(error)) from None
     if plan.chars_per_second:
