@@ -1,8 +1,10 @@
 """Looking inside in process: ``models.inside.reader.trace`` against torch a character at a time.
 
     python -m bench.inspect [--hidden 512] [--layers 2] [--kind lstm] [--characters 20000]
+        [--buckets 50000]
 
-Prints the seconds for a text with five guesses and eight cells, and how far the cells are apart.
+With ``--buckets`` there is an n-gram table of about as many. Prints the seconds for a text with
+five guesses and eight cells, and how far the cells are apart.
 """
 
 import argparse
@@ -16,25 +18,41 @@ from bench.onednn import use_onednn
 from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig
 from models.inside.reader import trace
+from models.ngram_table import NGramTable, codes
 from models.text.vocab import Vocabulary
+from models.training.network import CharNetwork
 from models.training.trainer import new_network
 
 VOCABULARY = Vocabulary("characters", [0x0A, *range(0x20, 0x7F), *range(0xE0, 0xE4)])
 CELLS = range(8)
+ORDERS = 8
 TORCH_CHARACTERS = 1000
 """Read with torch at most: it takes its time."""
+
+
+def random_table(buckets: int) -> NGramTable:
+    """A table for contexts of up to ``ORDERS`` characters, none of which it finds."""
+    size = max(1, buckets // ORDERS)
+    total = 1 + ORDERS * size
+    rows = np.random.default_rng(0).integers(256, size=(total, len(VOCABULARY)), dtype=np.uint8)
+    return NGramTable((size,) * ORDERS, np.full(total, -1), rows)
 
 
 @torch.no_grad()
 def with_torch(checkpoint: Checkpoint, text: str) -> tuple[np.ndarray, float]:
     """Activations of the last layer's cells, and the seconds that it took."""
-    network = new_network(checkpoint.config, 0).eval()
-    network.load_state_dict({k: torch.from_numpy(v) for k, v in checkpoint.weights.items()})
+    network = CharNetwork.of(checkpoint.config, checkpoint.weights)
     vocabulary = checkpoint.vocabulary
     shown, state = [], None
     began = time.perf_counter()
-    for id_ in [vocabulary.start_id, *vocabulary.encode(text).tolist()]:
-        logits, state = network(torch.tensor([[id_]]), state)
+    read = np.concatenate([[vocabulary.start_id], vocabulary.encode(text)])
+    rows = None
+    if table := network.table:
+        buckets = table.find(codes(read, len(vocabulary), table.orders))
+        rows = torch.from_numpy(table.log_probabilities(buckets))
+    for at, id_ in enumerate(read.tolist()):
+        counted = None if rows is None else rows[at : at + 1, None]
+        logits, state = network(torch.tensor([[id_]]), state, counted)
         torch.softmax(logits[0, 0], 0).topk(5)
         cells = torch.tanh(state[1]) if checkpoint.config.kind == "lstm" else state[0]
         shown.append(cells[-1, 0, list(CELLS)])
@@ -47,10 +65,18 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--kind", choices=("lstm", "gru", "rnn"), default="lstm")
     parser.add_argument("--characters", type=int, default=20_000)
+    parser.add_argument("--buckets", type=int, default=0)
     parser.add_argument("--runs", type=int, default=3)
     asked = parser.parse_args()
-    config = NetworkConfig(len(VOCABULARY), asked.kind, asked.layers, asked.hidden)
-    weights = {k: v.numpy() for k, v in new_network(config, 0).state_dict().items()}
+    table = random_table(asked.buckets) if asked.buckets else None
+    config = NetworkConfig(
+        len(VOCABULARY),
+        asked.kind,
+        asked.layers,
+        asked.hidden,
+        ngram_buckets=table.sizes if table else (),
+    )
+    weights = new_network(config, 0, table=table).export()
     checkpoint = Checkpoint(config, VOCABULARY, weights, {}, [], b"")
     points = np.random.default_rng(0).choice(VOCABULARY.symbols, asked.characters)
     text = "".join(map(chr, points))

@@ -15,21 +15,24 @@ import numpy as np
 from app.engine.loaded import LoadedNetwork
 from app.engine.memory import resident_bytes
 from models.checkpoints.format import Checkpoint
-from models.config import NetworkConfig, NetworkKind
+from models.config import NGRAM_KEYS, NetworkConfig, NetworkKind, Weights
 from models.decoding.decoder import Choices
 from models.decoding.graph import Precision
 from models.text.vocab import Vocabulary
 
-SIZES: tuple[tuple[NetworkKind, int, int, int], ...] = (
-    ("lstm", 1, 16, 70),
-    ("lstm", 1, 128, 70),
-    ("lstm", 2, 256, 70),
-    ("lstm", 2, 512, 70),
-    ("lstm", 3, 1024, 70),
-    ("lstm", 1, 128, 5000),
-    ("gru", 2, 512, 70),
+SIZES: tuple[tuple[NetworkKind, int, int, int, int], ...] = (
+    ("lstm", 1, 16, 70, 0),
+    ("lstm", 1, 128, 70, 0),
+    ("lstm", 2, 256, 70, 0),
+    ("lstm", 2, 256, 70, 200_000),
+    ("lstm", 2, 512, 70, 0),
+    ("lstm", 3, 1024, 70, 0),
+    ("lstm", 1, 128, 5000, 0),
+    ("gru", 2, 512, 70, 0),
 )
-"""Kind, layers, hidden size, vocabulary."""
+"""Kind, layers, hidden size, vocabulary, buckets of the n-gram table."""
+
+ORDERS = 5
 
 ROWS, STEPS = 8, 32
 
@@ -44,10 +47,14 @@ def resident() -> int:
 def loaded(config: NetworkConfig, precisions: tuple[Precision, ...], top_k: int) -> LoadedNetwork:
     """A model of random weights that has written some text in each precision."""
     rng = np.random.default_rng(0)
-    weights = {
+    weights: Weights = {
         name: rng.normal(0, 0.05, shape).astype(np.float32)
         for name, shape in config.shapes().items()
     }
+    # The table knows no context, which costs as much.
+    for name, shape in config.table_shapes().items():
+        empty = np.full(shape, -1) if name == NGRAM_KEYS else rng.integers(256, size=shape)
+        weights[name] = empty.astype(np.int64 if name == NGRAM_KEYS else np.uint8)
     vocabulary = Vocabulary(
         "characters", [0x0A, *range(0x4E00, 0x4E00 + config.vocabulary_size - 1)]
     )
@@ -86,16 +93,17 @@ def main() -> None:
     # What the libraries load once is no model's.
     measure(NetworkConfig(70, "lstm", 1, 16), ("exact", "fast"), 5, 1)
     print(f"{'model':>18} {'precisions':>11} {'top_k':>5} {'MB':>8} {'estimate':>8} {'left':>6}")
-    for kind, layers, hidden, vocabulary in SIZES:
+    for kind, layers, hidden, vocabulary, buckets in SIZES:
         if only not in (None, f"{layers}x{hidden}"):
             continue
-        config = NetworkConfig(vocabulary, kind, layers, hidden)
-        count = max(2, min(20, (64 << 20) // (4 * config.parameters())))
+        sizes = (buckets // ORDERS,) * ORDERS if buckets else ()
+        config = NetworkConfig(vocabulary, kind, layers, hidden, ngram_buckets=sizes)
+        count = max(2, min(20, (64 << 20) // config.weight_bytes()))
         ways: tuple[tuple[Precision, ...], ...] = (("exact",), ("fast",), ("exact", "fast"))
         for precisions in ways if kind == "lstm" else ways[:1]:
             for top_k in (0, 5):
                 taken, estimated, left = measure(config, precisions, top_k, count)
-                name = f"{kind} {layers}x{hidden} of {vocabulary}"
+                name = f"{kind} {layers}x{hidden} of {vocabulary}" + "+n" * bool(buckets)
                 print(
                     f"{name:>18} {'+'.join(precisions):>11} {top_k:>5} {taken / 1e6:>8.2f} "
                     f"{estimated / taken:>8.2f} {left / 1e6:>6.2f}",

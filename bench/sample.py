@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     asked = parser.parse_args()
     network = network_of(asked.hidden, asked.layers, VOCABULARY)
-    weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    weights = network.export()
     print(f"{asked.layers}×{asked.hidden}, V={VOCABULARY}")
     base = best_plain(asked.hidden, asked.layers, asked.seconds)
     print(f"{'nn.LSTM, a character at a time':34} {base:12,.0f} characters/s")

@@ -177,7 +177,7 @@ def server(command: list[str], port: int, environment: dict[str, str]) -> Iterat
 def charloom(hidden_size: int, *, worker: bool = False) -> Iterator[tuple[int, int]]:
     """Our server with one model, ``toy``, and maybe a worker and Redis; its port and pid."""
     network = network_of(hidden_size, vocabulary_size=VOCABULARY)
-    weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    weights = network.export()
     vocabulary = Vocabulary("characters", [0x0A, *range(0x1C, 0x7F)])
     card: Card = {"val_loss": 1.0, "precision": {"exact": 1.0, "fast": 1.0}}
     with tempfile.TemporaryDirectory() as data:
@@ -254,7 +254,7 @@ def many(hidden_size: int, seconds: float) -> None:
 def decoders_alone(hidden_size: int, seconds: float) -> float:
     """Characters a second of 128 rows, dealt to a thread for each core."""
     network = network_of(hidden_size, vocabulary_size=VOCABULARY)
-    weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    weights = network.export()
     threads = os.cpu_count() or 1
     works = [
         decoding(Decoder(network.config, weights, "fast"), 128 // threads) for _ in range(threads)

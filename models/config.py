@@ -117,6 +117,10 @@ class NetworkConfig:
         buckets = 1 + sum(self.ngram_buckets) if self.ngram_buckets else 0
         return buckets * (KEY_BYTES + self.vocabulary_size)
 
+    def weight_bytes(self) -> int:
+        """Returns the size of a checkpoint's tensors."""
+        return 4 * self.parameters() + self.table_bytes()
+
     def to_json(self) -> dict[str, Any]:
         """As the constructor takes it; without an n-gram table as earlier releases read it."""
         values = asdict(self)

@@ -62,8 +62,9 @@ def _constant_bytes(graph: onnx.GraphProto, copies: int = HOISTED_COPIES) -> int
 
 
 HOISTED_BYTES = 1 << 20
-"""Size from which a body's constant moves to the graph around it. A loop pays about a microsecond
-per round for each one, which a small network would notice and a large one does not."""
+"""Size from which a body's constant moves to the graph around it. A loop pays for each one in every
+round, 20 of them about a microsecond, which a small network would notice and a large one does not.
+"""
 
 
 class GraphBuilder:

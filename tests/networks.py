@@ -1,5 +1,7 @@
 """Torch networks with opinions, their decoders, and what these write."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -11,22 +13,30 @@ from models.decoding.sampling import SampleOptions
 from models.text.vocab import Vocabulary
 from models.training.generate import generate
 from models.training.network import CharNetwork
+from tests.toys import toy_table
 
 VOCABULARY = Vocabulary("characters", [0x0A, *range(0x61, 0x7B), 0x3042])
 
 
-def trained_like(config: NetworkConfig) -> CharNetwork:
-    """A network with opinions: a fresh one's are too flat to tell temperatures apart."""
+def trained_like(config: NetworkConfig, orders: int = 0) -> CharNetwork:
+    """A network with opinions: a fresh one's are too flat to tell temperatures apart.
+
+    With ``orders`` above 0 it has an n-gram table for contexts of up to so many ids, and gates that
+    depend on what it read.
+    """
     torch.manual_seed(1)
-    network = CharNetwork(config)
+    table = toy_table(config.vocabulary_size, orders) if orders else None
+    network = CharNetwork(replace(config, ngram_buckets=table.sizes if table else ()), table)
     with torch.no_grad():
         extent = 8 / config.hidden_size**0.5
         network.output.weight.uniform_(-extent, extent)
+        if network.gates is not None:
+            network.gates.weight.uniform_(-extent / 8, extent / 8)
     return network
 
 
 def weights_of(network: CharNetwork) -> Weights:
-    return {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    return network.export()
 
 
 def decoder_of(network: CharNetwork, precision: Precision = "exact") -> Decoder:

@@ -1,20 +1,23 @@
 """Small networks with opinions, made without training."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import AnyInts
+from models.arrays import AnyInts, Ids
 from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
-from models.config import NetworkConfig, NetworkKind
+from models.config import NGRAM_KEYS, NGRAM_ROWS, NetworkConfig, NetworkKind, Weights
 from models.decoding.decoder import Decoder
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions, choose, uniforms
 from models.ngram import NGram
+from models.ngram_table import NGramTable
 from models.text.vocab import Vocabulary
+from models.training.counting import count
 
 ALPHABET = Vocabulary("characters", [0x0A, 0x20, *range(0x61, 0x7B), 0x3042])
 
@@ -27,9 +30,13 @@ def toy_checkpoint(
     hidden_size: int = 24,
     vocabulary: Vocabulary = ALPHABET,
     seed: int = 0,
+    orders: int = 0,
     **card: Any,
 ) -> Checkpoint:
-    """Random weights, the output's drawn large: flat guesses would not tell temperatures apart."""
+    """Random weights, the output's drawn large: flat guesses would not tell temperatures apart.
+
+    With ``orders`` above 0 there is an n-gram table for contexts of up to so many ids.
+    """
     config = NetworkConfig(len(vocabulary), kind, 2, hidden_size)
     rng = np.random.default_rng(seed)
     weights = {
@@ -39,7 +46,36 @@ def toy_checkpoint(
     text = b"the quick fox\n"
     known = text if set(text) <= set(vocabulary.symbols.tolist()) else b""
     told = cast(Card, {"val_loss": 2.0} | card)
-    return Checkpoint(config, vocabulary, weights, told, [], known)
+    checkpoint = Checkpoint(config, vocabulary, weights, told, [], known)
+    return with_table(checkpoint, orders) if orders else checkpoint
+
+
+def with_table(checkpoint: Checkpoint, orders: int = 3) -> Checkpoint:
+    """The same network beside a ``toy_table``, with gates that depend on what it read."""
+    table = toy_table(len(checkpoint.vocabulary), orders)
+    config = replace(checkpoint.config, ngram_buckets=table.sizes)
+    gates = np.random.default_rng(0).normal(0, 0.4, (2, config.hidden_size + 1)).astype(np.float32)
+    weights: Weights = {
+        "gates.weight": gates[:, 1:],
+        "gates.bias": gates[:, 0] + np.array([1, 0.5], np.float32),
+        NGRAM_KEYS: table.keys,
+        NGRAM_ROWS: table.rows,
+    }
+    return replace(checkpoint, config=config, weights=checkpoint.weights | weights)
+
+
+def toy_table(vocabulary_size: int, orders: int = 3) -> NGramTable:
+    """An n-gram table counted from ``wordy`` ids: contexts of each length, and many unknown."""
+    ids = wordy(vocabulary_size, 4000)
+    return count(ids, vocabulary_size, orders, most_buckets=500).table
+
+
+def wordy(vocabulary_size: int, length: int, seed: int = 0) -> Ids:
+    """Ids that a ``toy_table`` knows much about: the same forty words in an order by the seed."""
+    language = np.random.default_rng(0)
+    words = [language.integers(vocabulary_size, size=2 + at % 7) for at in range(40)]
+    drawn = np.random.default_rng(seed).integers(len(words), size=length)
+    return np.concatenate([words[at] for at in drawn])[:length]
 
 
 def toy_decoder(checkpoint: Checkpoint, precision: Precision = "exact") -> Decoder:

@@ -4,7 +4,7 @@ Weights are read only for an import. Knows no training and no sampling.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import IO, Annotated
 
 from anyio.to_thread import run_sync
@@ -182,9 +182,11 @@ def view(entry: Entry) -> ModelView:
         digest=entry.digest,
         tags=entry.tags,
         network=entry.config.kind,
-        config=asdict(entry.config),
+        config=entry.config.to_json(),
         vocabulary_size=entry.config.vocabulary_size,
         parameters=entry.config.parameters(),
+        ngram_orders=entry.config.ngram_orders,
+        table_bytes=entry.config.table_bytes(),
         val_loss=loss,
         bpc=None if loss is None else bits(loss),
         baseline=None if baseline is None else BaselineView.model_validate(baseline),

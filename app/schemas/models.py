@@ -40,6 +40,8 @@ class ModelView(BaseModel):
                 "config": {"num_layers": 2, "hidden_size": 256, "embedding_size": 0},
                 "vocabulary_size": 98,
                 "parameters": 915554,
+                "ngram_orders": 0,
+                "table_bytes": 0,
                 "val_loss": 1.21,
                 "bpc": 1.746,
                 "baseline": None,
@@ -62,6 +64,12 @@ class ModelView(BaseModel):
     config: dict[str, object]
     vocabulary_size: int
     parameters: int
+    ngram_orders: int = Field(
+        0, description="The longest context in the n-gram table beside the network; 0 without one."
+    )
+    table_bytes: int = Field(
+        0, description="Size of that table, which is counted: `parameters` leaves it out."
+    )
     val_loss: float | None
     bpc: float | None
     baseline: BaselineView | None

@@ -196,6 +196,7 @@ def readme(config: NetworkConfig, tokens: Tokens, card: Card) -> str:
         f"{config.hidden_size} cells ({config.parameters():,} parameters) over "
         f"{config.vocabulary_size} {tokens}.",
         "",
+        *_table(config, tokens),
         f"- corpus: sha256 {corpus.get('id')}, {corpus.get('characters')} characters",
         f"- trained: {card.get('step')} steps by job {card.get('job_id')}, "
         f"{card.get('created_at')}",
@@ -206,6 +207,15 @@ def readme(config: NetworkConfig, tokens: Tokens, card: Card) -> str:
     lines += _comparisons(card)
     options = "".join(f"- {k}: {v}\n" for k, v in sorted((card.get("options") or {}).items()))
     return "\n".join(lines) + "\n\n## Options\n\n" + options
+
+
+def _table(config: NetworkConfig, tokens: Tokens) -> Iterator[str]:
+    """Yields a line about the n-gram table, if there is one."""
+    if config.ngram_buckets:
+        yield (
+            f"- n-gram table beside it: {sum(config.ngram_buckets):,} buckets for contexts of up "
+            f"to {config.ngram_orders} {tokens} ({config.table_bytes() / 1e6:.1f} MB)"
+        )
 
 
 def _figure(value: float | None) -> str:

@@ -170,7 +170,7 @@ def _validation(checkpoint: Checkpoint) -> bytes:
 def _limit(name: str, config: NetworkConfig) -> int:
     """Returns the maximum size of a file in bytes."""
     if name == WEIGHTS:
-        return 4 * config.parameters() + config.table_bytes() + _MAX_HEADER
+        return config.weight_bytes() + _MAX_HEADER
     return _LIMITS[name]
 
 

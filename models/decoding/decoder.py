@@ -18,12 +18,21 @@ from numpy.typing import NDArray
 from models.arrays import Floats, Ids
 from models.config import NetworkConfig, Weights
 from models.decoding.graph import LARGEST_H, Precision, build_graph
+from models.decoding.ngram_nodes import CODE
+from models.ngram_table import codes
 from models.onnx_graph import OnnxSession
+
+NOTHING = -1
+"""In a state: no id was read so long ago."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The positions of rows: their last ids [rows] and state parts, [layers, rows, hidden] each."""
+    """The positions of rows: their last ids [rows] and state parts, [layers, rows, hidden] each.
+
+    The last part of a network with an n-gram table has the ids before the last one, [1, rows,
+    orders], −1 where there are none.
+    """
 
     ids: Ids
     state: tuple[Floats, ...]
@@ -68,7 +77,7 @@ class Decoder:
             raise ValueError("only an LSTM has a fast precision")
         self.config = config
         self.precision = precision
-        self.parts = 2 if config.kind == "lstm" else 1
+        self._parts = "hc" if config.kind == "lstm" else "h"
         self._weights = weights
         self._plain = OnnxSession(build_graph(config, weights, precision))
 
@@ -87,7 +96,11 @@ class Decoder:
     def start(self, ids: Ids) -> Rows:
         """Returns rows in the zero state that are about to read ``ids``, [rows]."""
         shape = (self.config.num_layers, len(ids), self.config.hidden_size)
-        return Rows(ids, tuple(np.zeros(shape, np.float32) for _ in range(self.parts)))
+        state = [np.zeros(shape, np.float32) for _ in self._parts]
+        if self.config.ngram_orders:
+            nothing = np.full((1, len(ids), self.config.ngram_orders), NOTHING, np.float32)
+            state.append(nothing)
+        return Rows(ids, tuple(state))
 
     def check(self, rows: Rows) -> None:
         """Raises ValueError for rows that this decoder cannot have reached."""
@@ -95,6 +108,7 @@ class Decoder:
         # h is a tanh, or between two. It must not exceed what int8 activations are pinned to.
         if any(np.abs(part).max(initial=0) > LARGEST_H for part in rows.state[:1]):
             raise ValueError(f"a state's h must be from -{LARGEST_H} to {LARGEST_H}")
+        check_history(rows.state[len(self._parts) :], self.config.vocabulary_size)
 
     def advance(
         self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
@@ -119,9 +133,11 @@ class Decoder:
             "temperature": choices.temperatures[:, None],
             "greedy": choices.temperatures == 0,
         }
-        for part, values in zip("hc", rows.state, strict=False):
+        for part, values in zip(self._parts, rows.state, strict=False):
             for layer in range(self.config.num_layers):
                 feeds[f"{part}{layer}"] = values[layer : layer + 1]
+        if self.config.ngram_orders:
+            feeds[CODE] = self._codes(rows)
         session = self._plain
         if choices.top_k.any() or choices.top_p.any():
             session = self._filtering
@@ -131,14 +147,38 @@ class Decoder:
             # 2 keeps all ids; at 1, rounding of the sum could drop the least likely.
             feeds["top_p"] = np.where(choices.top_p == 0, np.float32(2), choices.top_p)[:, None]
         results = session.run(feeds)
-        state = tuple(
+        chosen = results["chosen"][:, :count]
+        state = [
             np.concatenate(
                 [results[f"{part}{layer}_end"][:, :count] for layer in range(len(values))]
             )
-            for part, values in zip("hc", rows.state, strict=False)
-        )
-        end = Rows(results["id_end"][:count], state)
-        return results["chosen"][:, :count], results["logits"][:, :count], end
+            for part, values in zip(self._parts, rows.state, strict=False)
+        ]
+        if self.config.ngram_orders:
+            state.append(_history(rows, chosen))
+        end = Rows(results["id_end"][:count], tuple(state))
+        return chosen, results["logits"][:, :count], end
+
+    def _codes(self, rows: Rows) -> Ids:
+        """Returns the ids before the last ones, packed, [rows]."""
+        before = rows.state[-1][0].T.astype(np.int64)
+        packed: Ids = codes(before, self.config.vocabulary_size, self.config.ngram_orders)[-1]
+        return packed
+
+
+def _history(rows: Rows, chosen: Ids) -> Floats:
+    """Returns the ids before the last one after a call, [1, rows, orders]."""
+    before = rows.state[-1][0]
+    read = np.concatenate([before, rows.ids[:, None], chosen[:-1].T], axis=1)
+    latest: Floats = read[None, :, -before.shape[1] :].astype(np.float32)
+    return latest
+
+
+def check_history(parts: tuple[Floats, ...], vocabulary_size: int) -> None:
+    """Raises ValueError unless state parts hold ids, or ``NOTHING``."""
+    for part in parts:
+        if not np.isin(part, np.arange(NOTHING, vocabulary_size)).all():
+            raise ValueError(f"a state must hold ids from {NOTHING} to {vocabulary_size - 1}")
 
 
 def check_form(rows: Rows, like: Rows, vocabulary_size: int) -> None:

@@ -23,7 +23,7 @@ def onnx_file(
     Raises:
         ValueError: the weights are larger than ``MAX_ONNX`` bytes.
     """
-    if 4 * config.parameters() > MAX_ONNX:
+    if 4 * config.parameters() + config.table_bytes() > MAX_ONNX:
         raise ValueError("is not available for this model: an ONNX file is limited to 2 GiB")
     made = build_graph(config, weights)
     made.producer_name = "charloom"
@@ -50,6 +50,8 @@ _DESCRIPTIONS = {
     "forced": "Ids to take instead of choosing, for a prime; -1 to choose.",
     "temperature": "The temperature of each row, above 0.",
     "greedy": "Whether a row takes the likeliest id, whatever its temperature.",
+    "ngram": "The ids that each row read before, as digits of a number; 0 before a text.",
+    "ngram_end": "The same after the call: the ngram of the next call.",
     "id_end": "The id that each row took last: the id of the next call.",
     "chosen": "The ids taken; -1 where a row's logits are not finite.",
     "logits": "The scores from which each id was chosen.",

@@ -10,6 +10,7 @@ import onnx
 
 from models.arrays import Floats
 from models.config import GATES, NetworkConfig, Weights
+from models.decoding.ngram_nodes import CODE, add_lookup, output_with_gates
 from models.onnx_graph import BOOL, FLOAT, INT64, MICROSOFT, GraphBuilder, model_of, value, values
 
 Precision = Literal["exact", "fast"]
@@ -48,10 +49,6 @@ def build_graph(
     In ``fast``, outputs have some more rows at the end, which pin the scale of int8 activations:
     cut them off (an array's slice is no copy, the graph's would be).
     """
-    layers = range(config.num_layers)
-    parts = "hc" if config.kind == "lstm" else "h"
-    state = [f"{part}{layer}" for layer in layers for part in parts]
-    ends = [f"{name}_end" for name in state]
     builder = GraphBuilder()
     step = _StepGraph(config, weights, precision, filtering, builder)
     # Everything that does not change from character to character is computed here, once.
@@ -63,19 +60,21 @@ def build_graph(
     step.divisor = step.with_pins(add("Where", [cold, coldest, "temperature"]), 0, 2)
     if filtering:
         step.last_kept, step.top_p = (step.with_pins(name, 0, 2) for name in ("last_kept", "top_p"))
+    rows = "rows_and_pins" if step.pins else "rows"
+    ends = _carried(config, "_end", rows)
     add(
         "Scan",
         [
             step.with_pins("id", 0, 1, config.vocabulary_size),
-            *(step.with_pins(name, 1, 3) for name in state),
+            *(step.with_pins(name, 1, 3) for name in _state(config)),
+            *(step.with_pins(name, 0, 1) for name in _codes(config)),
             step.with_pins(columns, 1, 3),
             step.with_pins("forced", 1, 2, config.vocabulary_size),
         ],
-        "id_end",
-        *ends,
+        *(end.name for end in ends),
         "taken_ids",
         "logits",
-        body=step.graph(state),
+        body=step.graph(),
         num_scan_inputs=2,
     )
     # A sum less itself is 0, or not a number if anything in it is infinite or not a number.
@@ -83,27 +82,41 @@ def build_graph(
     broken = add("IsNaN", [add("Sub", [total, total])])
     marker = constant("not_finite", np.array(NOT_FINITE, np.int64))
     add("Where", [broken, marker, "taken_ids"], "chosen")
-    inputs = _inputs(config, state)
+    inputs = [
+        *_carried(config),
+        value("uniforms", FLOAT, "steps", "rows"),
+        value("forced", INT64, "steps", "rows"),
+        value("temperature", FLOAT, "rows", 1),
+        value("greedy", BOOL, "rows"),
+    ]
     if filtering:
         inputs += [value("last_kept", INT64, "rows", 1), value("top_p", FLOAT, "rows", 1)]
-    rows = "rows_and_pins" if step.pins else "rows"
     outputs = [
-        value("id_end", INT64, rows),
-        *values(ends, FLOAT, 1, rows, config.hidden_size),
+        *ends,
         value("chosen", INT64, "steps", rows),
         value("logits", FLOAT, "steps", rows, config.vocabulary_size),
     ]
     return model_of(builder.graph("decoder", inputs, outputs), microsoft=precision == "fast")
 
 
-def _inputs(config: NetworkConfig, state: list[str]) -> list[onnx.ValueInfoProto]:
+def _state(config: NetworkConfig) -> list[str]:
+    parts = "hc" if config.kind == "lstm" else "h"
+    return [f"{part}{layer}" for layer in range(config.num_layers) for part in parts]
+
+
+def _codes(config: NetworkConfig) -> list[str]:
+    return [CODE] if config.ngram_buckets else []
+
+
+def _carried(
+    config: NetworkConfig, suffix: str = "", rows: str = "rows"
+) -> list[onnx.ValueInfoProto]:
+    """Describes what goes from character to character: the id read next, and the state."""
+    state = [f"{name}{suffix}" for name in _state(config)]
     return [
-        value("id", INT64, "rows"),
-        *values(state, FLOAT, 1, "rows", config.hidden_size),
-        value("uniforms", FLOAT, "steps", "rows"),
-        value("forced", INT64, "steps", "rows"),
-        value("temperature", FLOAT, "rows", 1),
-        value("greedy", BOOL, "rows"),
+        value(f"id{suffix}", INT64, rows),
+        *values(state, FLOAT, 1, rows, config.hidden_size),
+        *values([f"{name}{suffix}" for name in _codes(config)], INT64, rows),
     ]
 
 
@@ -152,21 +165,18 @@ class _StepGraph:
         extended = self._around.add("Pad", inputs)
         return self._pinned(self._around, extended) if name[0] == "h" else extended
 
-    def graph(self, state: list[str]) -> onnx.GraphProto:
+    def graph(self) -> onnx.GraphProto:
         read = self._input()
         for layer in range(self.config.num_layers):
             read = self._layer(layer, read)
         self._choice(self._logits(read))
-        hidden = self.config.hidden_size
         inputs = [
-            value("id_in", INT64, "rows"),
-            *values([f"{name}_in" for name in state], FLOAT, 1, "rows", hidden),
+            *_carried(self.config, "_in"),
             value("uniform", FLOAT, "rows", 1),
             value("force", INT64, "rows"),
         ]
         outputs = [
-            value("id_out", INT64, "rows"),
-            *values([f"{name}_out" for name in state], FLOAT, 1, "rows", hidden),
+            *_carried(self.config, "_out"),
             value("taken", INT64, "rows"),
             value("scores", FLOAT, "rows", self.config.vocabulary_size),
         ]
@@ -194,7 +204,7 @@ class _StepGraph:
         if not self.pins:
             return table
         # Scaled into the range that int8 activations are pinned to.
-        table = _wide(table / self._embedding_scale())
+        table = _wide((table / self._embedding_scale()).astype(np.float32))
         return np.concatenate([table, _span(1, table.shape[1])])
 
     def _layer(self, layer: int, read: str) -> str:
@@ -284,9 +294,27 @@ class _StepGraph:
 
     def _logits(self, hidden: str) -> str:
         flat = self._add("Squeeze", [hidden, self._constant("axis_0", np.array([0]))])
-        weight = self._constant("output.weight", self.weights["output.weight"])
-        bias = self._constant("output.bias", self.weights["output.bias"])
-        return self._add("Gemm", [flat, weight, bias], "scores", transB=1)
+        if not self.config.ngram_buckets:
+            return self._output(
+                flat, "output", self.weights["output.weight"], self.weights["output.bias"], "scores"
+            )
+        both = self._output(flat, "mixed", *output_with_gates(self.weights))
+        sizes = self._constant("mixed_sizes", np.array([self.config.vocabulary_size, 1, 1]))
+        self._add("Split", [both, sizes], "own", "gate_own", "gate_counted", axis=1)
+        counted = add_lookup(self._builder, self.config, self.weights)
+        products = [
+            self._add("Mul", ["gate_own", "own"]),
+            self._add("Mul", ["gate_counted", counted]),
+        ]
+        return self._add("Add", products, "scores")
+
+    def _output(self, flat: str, name: str, weight: Floats, bias: Floats, *result: str) -> str:
+        inputs = [
+            flat,
+            self._constant(f"{name}.weight", weight),
+            self._constant(f"{name}.bias", bias),
+        ]
+        return self._add("Gemm", inputs, *result, transB=1)
 
     def _choice(self, logits: str) -> None:
         """Adds what ``models.decoding.sampling.choose`` does, for every row.

@@ -8,12 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Floats, Ids
-from models.decoding.decoder import Choices, Rows, check_form
+from models.decoding.decoder import NOTHING, Choices, Rows, check_form, check_history
 from models.decoding.sampling import choose
 from models.ngram import NGram
-
-_NOTHING = -1
-"""In a state: no id was read that long ago."""
 
 
 class NGramDecoder:
@@ -24,15 +21,13 @@ class NGramDecoder:
 
     def start(self, ids: Ids) -> Rows:
         """Returns rows that have read nothing and are about to read ``ids``, [rows]."""
-        return Rows(ids, (np.full((1, len(ids), self.model.order), _NOTHING, np.float32),))
+        return Rows(ids, (np.full((1, len(ids), self.model.order), NOTHING, np.float32),))
 
     def check(self, rows: Rows) -> None:
         """Raises ValueError for rows that this decoder cannot have reached."""
         size = self.model.vocabulary_size
         check_form(rows, self.start(rows.ids), size)
-        read = rows.state[0]
-        if not np.isin(read, np.arange(_NOTHING, size)).all():
-            raise ValueError(f"a state must hold ids from {_NOTHING} to {size - 1}")
+        check_history(rows.state, size)
 
     def advance(
         self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
@@ -41,10 +36,10 @@ class NGramDecoder:
         steps, count = forced.shape
         chosen = np.empty((steps, count), np.int64)
         logits = np.zeros((steps, count, self.model.vocabulary_size), np.float32)
-        remembered = np.full((1, count, self.model.order), _NOTHING, np.float32)
+        remembered = np.full((1, count, self.model.order), NOTHING, np.float32)
         for row in range(count):
             before = rows.state[0][0, row]
-            read = [*before[before != _NOTHING].astype(np.int64).tolist(), int(rows.ids[row])]
+            read = [*before[before != NOTHING].astype(np.int64).tolist(), int(rows.ids[row])]
             how = (
                 float(choices.temperatures[row]),
                 int(choices.top_k[row]),
@@ -67,7 +62,7 @@ class NGramDecoder:
         """Returns the ids of one row and fills in its logits."""
         temperature, top_k, top_p = how
         # The probabilities of a prime are not needed: only its end is looked up.
-        written: list[int] = forced[: np.argmin(np.append(forced, _NOTHING) >= 0)].tolist()
+        written: list[int] = forced[: np.argmin(np.append(forced, NOTHING) >= 0)].tolist()
         runs = self.model.index.read([*read, *written])
         for step in range(len(written), len(forced)):
             id_ = int(forced[step])

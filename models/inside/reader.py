@@ -18,7 +18,8 @@ import onnx
 
 from models.arrays import Floats, Ids
 from models.checkpoints.format import Checkpoint
-from models.config import GATES, NetworkConfig, Weights
+from models.config import GATED, GATES, NetworkConfig, Weights
+from models.ngram_table import NGramTable, codes
 from models.onnx_graph import FLOAT, INT64, GraphBuilder, OnnxSession, model_of, value, values
 from models.text.vocab import Vocabulary
 
@@ -26,8 +27,9 @@ BLOCK = 512
 """Characters of all rows that a layer reads at once: enough for large products, few enough that
 layers wait little for each other."""
 
-_LOGITS = 1 << 22
-"""Maximum number of logits in memory at once, whatever the vocabulary: 16 MiB."""
+_LOGITS = 1 << 20
+"""Maximum number of logits in memory at once, whatever the vocabulary: 4 MiB. With four times as
+many, most of the time of a large vocabulary goes into memory that is mapped anew for each block."""
 
 Seen = Callable[[int, int, Floats, Floats], None]
 """Receives a layer, the first step of a block, h, and the activations of the cells.
@@ -216,7 +218,10 @@ class StateReader:
 
 
 class _Guesses:
-    """Losses of a text's ids and the likeliest next ids, from the last layer's h."""
+    """Losses of a text's ids and the likeliest next ids, from the last layer's h.
+
+    A network with an n-gram table also needs the row of what was read up to each id.
+    """
 
     def __init__(self, checkpoint: Checkpoint, ids: Ids, top: int) -> None:
         self.losses = np.empty(len(ids), np.float32)
@@ -224,8 +229,11 @@ class _Guesses:
         self.top = np.empty((len(ids), top), np.float32)
         # The id after the last step is unknown, and its loss is not used.
         self._next = np.append(ids[1:], 0)
+        config = checkpoint.config
+        self._table = NGramTable.in_weights(config.ngram_buckets, checkpoint.weights)
+        self._codes = codes(ids, config.vocabulary_size, config.ngram_orders)
         self._session = OnnxSession(_output_graph(checkpoint.weights))
-        self._block = max(1, _LOGITS // checkpoint.config.vocabulary_size)
+        self._block = max(1, _LOGITS // config.vocabulary_size)
 
     def take(self, begin: int, h: Floats) -> None:
         """Records the guesses of the steps from ``begin`` on; ``h`` is [steps, hidden]."""
@@ -239,6 +247,9 @@ class _Guesses:
                 # At least one; the rest is cut off below.
                 "count": np.array([max(1, count)]),
             }
+            if self._table:
+                buckets = self._table.find(self._codes[place])
+                feeds["counted"] = self._table.log_probabilities(buckets)
             found = self._session.run(feeds)
             self.losses[place] = -found["of_next"][:, 0]
             self.top[place] = np.exp(found["best"][:, :count])
@@ -340,22 +351,38 @@ def _step_graph(config: NetworkConfig, weights: Weights, layer: int) -> onnx.Gra
 
 
 def _output_graph(weights: Weights) -> onnx.ModelProto:
-    """Builds h, [steps, hidden], to log-probabilities of ``next`` and of the likeliest ids."""
+    """Builds h, [steps, hidden], to log-probabilities of ``next`` and of the likeliest ids.
+
+    With an n-gram table there is one more input, ``counted``: its rows, [steps, vocabulary].
+    """
     builder = GraphBuilder()
-    weight = builder.constant("weight", weights["output.weight"])
-    bias = builder.constant("bias", weights["output.bias"])
-    logits = builder.add("Gemm", ["h", weight, bias], transB=1)
-    logarithms = builder.add("LogSoftmax", [logits], axis=1)
-    builder.add("GatherElements", [logarithms, "next"], "of_next", axis=1)
-    builder.add("TopK", [logarithms, "count"], "best", "order", axis=1)
+    size, hidden = weights["output.weight"].shape
     inputs = [
-        value("h", FLOAT, "steps", weights["output.weight"].shape[1]),
+        value("h", FLOAT, "steps", hidden),
         value("next", INT64, "steps", 1),
         value("count", INT64, 1),
     ]
+    logits = _product(builder, weights, "output")
+    if "gates.weight" in weights:
+        inputs.append(value("counted", FLOAT, "steps", size))
+        each = builder.constant("each", np.ones(GATED, np.int64))
+        builder.add("Split", [_product(builder, weights, "gates"), each], "own", "other", axis=1)
+        parts = [builder.add("Mul", ["own", logits]), builder.add("Mul", ["other", "counted"])]
+        logits = builder.add("Add", parts)
+    logarithms = builder.add("LogSoftmax", [logits], axis=1)
+    builder.add("GatherElements", [logarithms, "next"], "of_next", axis=1)
+    builder.add("TopK", [logarithms, "count"], "best", "order", axis=1)
     outputs = [
         value("of_next", FLOAT, "steps", 1),
         value("best", FLOAT, "steps", "top"),
         value("order", INT64, "steps", "top"),
     ]
     return model_of(builder.graph("graph", inputs, outputs))
+
+
+def _product(builder: GraphBuilder, weights: Weights, name: str) -> str:
+    """Adds what a linear layer makes of h."""
+    weight, bias = (
+        builder.constant(f"{name}.{part}", weights[f"{name}.{part}"]) for part in ("weight", "bias")
+    )
+    return builder.add("Gemm", ["h", weight, bias], transB=1)

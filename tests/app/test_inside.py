@@ -23,7 +23,7 @@ from models.inside.results import analyse, keep_cells, read_cells
 from models.text.vocab import Vocabulary
 from tests.planted import made, planted, quoting_text
 from tests.serving import eventually, problem, serve, wrong_fields
-from tests.toys import ALPHABET, toy_checkpoint
+from tests.toys import ALPHABET, toy_checkpoint, with_table, wordy
 
 TEXT = "the quick fox\nand あ cat"
 BYTES = Vocabulary("bytes", list(range(256)))
@@ -35,6 +35,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     registry = Registry(data / "models")
     registry.publish(Reference("toy"), toy_checkpoint())
     registry.publish(Reference("toy", "gru"), toy_checkpoint("gru", seed=1))
+    registry.publish(Reference("counted"), toy_checkpoint(orders=3))
     registry.publish(Reference("bytes"), toy_checkpoint(vocabulary=BYTES))
     letters = dataclasses.replace(toy_checkpoint(vocabulary=LETTERS), validation=b"letters\n")
     registry.publish(Reference("letters"), letters)
@@ -61,7 +62,7 @@ def registry(data: Path) -> Registry:
 # Inspecting
 
 
-@pytest.mark.parametrize("model", ["toy", "toy:gru"])
+@pytest.mark.parametrize("model", ["toy", "toy:gru", "counted"])
 def test_tells_what_the_network_expects_and_its_cells_show(
     client: httpx2.Client, registry: Registry, model: str
 ) -> None:
@@ -89,6 +90,17 @@ def test_tells_what_the_network_expects_and_its_cells_show(
             expected.activations[place].tolist(), abs=1e-5
         )
         assert all(-1 <= value <= 1 for value in character["activations"])
+
+
+def test_a_table_is_part_of_what_a_network_expects(client: httpx2.Client) -> None:
+    """The same network with it and without: the same cells, other guesses."""
+    text = "".join(map(chr, ALPHABET.symbols[wordy(len(ALPHABET), 100)]))
+    asked = {"text": text, "cells": [0]}
+    both = [client.post(f"/models/{model}/inspect", json=asked) for model in ("toy", "counted")]
+    alone, beside = (response.json() for response in both)
+    assert beside["loss"] < alone["loss"] - 0.5
+    shown = [[c["activations"] for c in told["characters"]] for told in (alone, beside)]
+    assert shown[0] == shown[1]
 
 
 def test_five_guesses_and_no_cells_unless_asked(client: httpx2.Client) -> None:
@@ -242,6 +254,13 @@ def test_cells_are_searched_once(client: httpx2.Client, registry: Registry) -> N
     assert not (registry.root / "planted").exists()
 
 
+def test_cells_beside_a_table_are_searched_too(client: httpx2.Client, registry: Registry) -> None:
+    checkpoint = made(planted(), quoting_text(5000))
+    registry.publish(Reference("planted-beside"), with_table(checkpoint))
+    assert ranking(client, "planted-beside") == find_cells(checkpoint)
+    client.delete("/models/planted-beside")
+
+
 def test_a_model_replaced_meanwhile_is_searched_anew(
     client: httpx2.Client, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,7 +323,7 @@ def test_a_search_that_fails_says_so_and_is_tried_again(
 
 
 def test_the_best_model_has_the_fewest_bits(client: httpx2.Client, registry: Registry) -> None:
-    models = ["toy", "toy:gru", "bytes"]
+    models = ["toy", "toy:gru", "counted", "bytes"]
     told = client.post("/score", json={"text": TEXT, "models": models}).json()
     assert [score["model"] for score in told["scores"]] == models
     for score in told["scores"]:

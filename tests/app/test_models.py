@@ -19,6 +19,7 @@ from models.config import NetworkConfig
 from models.text.vocab import Vocabulary
 from tests.forgery import plant
 from tests.serving import problem, serve, wrong_fields
+from tests.toys import toy_checkpoint
 
 CONFIG = NetworkConfig(vocabulary_size=3, num_layers=1, hidden_size=4)
 HISTORY: list[HistoryPoint] = [
@@ -86,6 +87,19 @@ def test_a_model_is_what_its_checkpoint_says(client: httpx2.Client, registry: Re
     assert model["job_id"] == "0" * 22
     assert model["pretrained"] is False
     assert client.get("/models/linux:a.1").json()["model"] == "linux:a.1"
+
+
+def test_a_model_may_have_an_ngram_table(client: httpx2.Client, registry: Registry) -> None:
+    beside = toy_checkpoint(orders=3)
+    registry.publish(Reference("names"), beside)
+    model, without = (client.get(f"/models/{name}").json() for name in ("names", "linux"))
+    assert (without["ngram_orders"], without["table_bytes"]) == (0, 0)
+    assert without["config"].keys() == CONFIG.to_json().keys()
+    assert model["ngram_orders"] == 3
+    assert model["config"]["ngram_buckets"] == list(beside.config.ngram_buckets)
+    assert model["parameters"] == beside.config.parameters()
+    table = [beside.weights[name].nbytes for name in ("ngram.keys", "ngram.rows")]
+    assert model["table_bytes"] == sum(table)
 
 
 def test_tags_of_one_checkpoint_name_each_other(client: httpx2.Client, registry: Registry) -> None:

@@ -9,8 +9,11 @@ import httpx2
 import ollama
 import pytest
 
+from models.checkpoints.reference import Reference
+from models.checkpoints.registry import Registry
 from tests.dialects import sampled
 from tests.serving import serve
+from tests.toys import toy_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +87,21 @@ def test_ollama_lists_shows_and_tells_its_version(
     toy = models[1]
     assert toy.digest == client.get("/models/toy").json()["digest"]
     assert toy.modified_at and toy.modified_at.year == 2026
-    assert toy.details and toy.details.family == "lstm" and toy.size
+    assert toy.details and toy.details.family == "lstm"
+    assert toy.size == toy_checkpoint().config.weight_bytes()
     shown = llama.show("toy:v1")
     assert shown.capabilities == ["completion"]
     assert shown.modelinfo and shown.modelinfo["lstm.block_count"] == 2
     version = client.get("/api/version").json()["version"]
     assert version == client.get("/openapi.json").json()["info"]["version"]
+
+
+def test_an_ngram_table_counts_in_a_models_size(dated: Path, llama: ollama.Client) -> None:
+    beside = toy_checkpoint(orders=3)
+    Registry(dated / "models").publish(Reference("beside"), beside)
+    sizes = {model.model: model.size for model in llama.list().models}
+    assert sizes["beside:latest"] == sum(weight.nbytes for weight in beside.weights.values())
+    Registry(dated / "models").delete_name("beside")
 
 
 def test_ollamas_errors(llama: ollama.Client) -> None:

@@ -1,5 +1,6 @@
 """A card is what its type says once it was read, and tells people what the model is."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -179,3 +180,13 @@ def test_the_model_card_tells_people_all_of_it() -> None:
         "- device: None\n\n"
         "## Options\n\n"
     )
+
+
+def test_the_model_card_tells_of_an_ngram_table() -> None:
+    """Word for word, too; the rest of the card is as without one."""
+    beside = dataclasses.replace(CONFIG, ngram_buckets=(1001, 20_000))
+    line = "- n-gram table beside it: 21,001 buckets for contexts of up to 2 characters (0.2 MB)\n"
+    told = readme(beside, "characters", FULL)
+    assert told.count(line) == 1
+    with_its_gates = readme(CONFIG, "characters", FULL).replace("(65 ", "(71 ")
+    assert told.replace(line, "") == with_its_gates

@@ -14,6 +14,7 @@ from models.inside.reader import Stopped, trace
 from models.text.vocab import Vocabulary
 from models.training.trainer import new_network
 from tests.planted import COLUMN, HIDDEN, QUOTES, VOCABULARY, made, planted, quoting_text
+from tests.toys import with_table
 
 
 @pytest.mark.parametrize("upside_down", [False, True])
@@ -42,6 +43,12 @@ def test_finds_what_was_planted_and_names_it(upside_down: bool) -> None:
     assert best["score"] > 0.98
     assert found["share"] is not None
     assert 2 / HIDDEN <= found["share"] <= 4 / HIDDEN
+
+
+def test_a_table_beside_the_network_changes_nothing() -> None:
+    """Cells are the network's, and so is chance."""
+    checkpoint = made(planted(), quoting_text(20_000))
+    assert find_cells(with_table(checkpoint)) == find_cells(checkpoint)
 
 
 def test_the_same_network_gives_the_same_ranking() -> None:

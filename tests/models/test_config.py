@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from models.config import NetworkConfig, NetworkKind
+from tests.toys import toy_checkpoint
 
 
 @pytest.mark.parametrize(
@@ -96,3 +97,9 @@ def test_json_of_a_network_without_a_table_is_as_it_was() -> None:
     assert "ngram_buckets" not in plain.to_json()
     for config in (plain, counted):
         assert NetworkConfig(**json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_bytes_of_the_weights_are_those_of_their_arrays() -> None:
+    for checkpoint in (toy_checkpoint(), toy_checkpoint(orders=3)):
+        stored = sum(weight.nbytes for weight in checkpoint.weights.values())
+        assert checkpoint.config.weight_bytes() == stored

@@ -22,15 +22,15 @@ from tests.networks import (
     trained_like,
     warm,
 )
-from tests.toys import ALPHABET, toy_checkpoint, toy_decoder
+from tests.toys import ALPHABET, toy_checkpoint, toy_decoder, wordy
 
 torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
-@pytest.mark.parametrize("embedding_size", [0, 5])
-def test_equals_the_slow_way(kind: NetworkKind, embedding_size: int) -> None:
-    network = trained_like(NetworkConfig(len(VOCABULARY), kind, 2, 24, embedding_size))
+@pytest.mark.parametrize(("embedding_size", "orders"), [(0, 0), (5, 0), (0, 3), (5, 6)])
+def test_equals_the_slow_way(kind: NetworkKind, embedding_size: int, orders: int) -> None:
+    network = trained_like(NetworkConfig(len(VOCABULARY), kind, 2, 24, embedding_size), orders)
     for temperature in (0.0, 0.5, 1.0, 2.0):
         options = SampleOptions(seed=5, temperature=temperature, length=120)
         for prime in ("", "abc\nthe"):
@@ -40,12 +40,16 @@ def test_equals_the_slow_way(kind: NetworkKind, embedding_size: int) -> None:
 
 @pytest.mark.parametrize("filtered", [False, True])
 @pytest.mark.parametrize("precision", ["exact", "fast"])
-@pytest.mark.parametrize(("hidden_size", "embedding_size"), [(48, 0), (48, 5), (9, 1), (1, 0)])
+@pytest.mark.parametrize(
+    ("hidden_size", "embedding_size", "orders"),
+    [(48, 0, 0), (48, 5, 0), (9, 1, 0), (1, 0, 0), (48, 0, 4), (9, 5, 2)],
+)
 def test_batch_size_leaves_every_bit_alone(
-    precision: Precision, filtered: bool, hidden_size: int, embedding_size: int
+    precision: Precision, filtered: bool, hidden_size: int, embedding_size: int, orders: int
 ) -> None:
     """States and logits, not only the characters chosen from them."""
-    network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, hidden_size, embedding_size))
+    config = NetworkConfig(len(VOCABULARY), "lstm", 2, hidden_size, embedding_size)
+    network = trained_like(config, orders)
     decoder = decoder_of(network, precision)
     rng = np.random.default_rng(0)
     count, steps = 130, 12
@@ -71,9 +75,12 @@ def test_batch_size_leaves_every_bit_alone(
             assert mine.tobytes() == everyones[:, rows].tobytes()
 
 
+@pytest.mark.parametrize("orders", [0, 1, 5])
 @pytest.mark.parametrize("precision", ["exact", "fast"])
-def test_the_length_of_a_tick_leaves_every_bit_alone(precision: Precision) -> None:
-    decoder = decoder_of(trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, 48)), precision)
+def test_the_length_of_a_tick_leaves_every_bit_alone(precision: Precision, orders: int) -> None:
+    """Shorter ones than the contexts of an n-gram table too."""
+    config = NetworkConfig(len(VOCABULARY), "lstm", 2, 48)
+    decoder = decoder_of(trained_like(config, orders), precision)
     numbers = np.random.default_rng(0).random((24, 3), dtype=np.float32)
     free = np.full((24, 3), -1, np.int64)
     begin = decoder.start(np.arange(3))
@@ -91,6 +98,7 @@ def test_the_largest_h_leaves_other_rows_alone(value: float) -> None:
     """int8 activations share a scale, and ONNX Runtime's tanh exceeds 1 a little."""
     decoder = decoder_of(trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, 48)), "fast")
     one, two = decoder.start(np.array([3])), decoder.start(np.array([3, 4]))
+    one.state[0][:] = two.state[0][:] = np.linspace(-0.9, 0.9, 48)
     two.state[0][:, 1] = value
     decoder.check(two)
     free, numbers = np.full((8, 2), -1, np.int64), np.full((8, 2), 0.5, np.float32)
@@ -196,7 +204,7 @@ def test_fast_is_close_to_exact(embedding_size: int) -> None:
 def test_the_cost_of_fast_is_its_loss_less_the_exact_one() -> None:
     """Over a text's rows, each from the zero state, as torch computes the exact one."""
     network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, 64))
-    weights = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    weights = network.export()
     ids = np.random.default_rng(4).integers(len(VOCABULARY), size=129)
     cost = fast_cost(network.config, weights, ids)
     losses = []
@@ -219,7 +227,7 @@ def test_only_an_lstm_is_fast(kind: NetworkKind) -> None:
 
 @pytest.mark.parametrize(("top_k", "top_p"), [(1, 0), (3, 0), (0, 0.5), (4, 0.8), (99, 1.0)])
 def test_top_k_and_top_p_equal_the_slow_way(top_k: int, top_p: float) -> None:
-    network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 1, 24))
+    network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 1, 24), orders=2)
     options = SampleOptions(9, 1.5, 150, top_k, top_p)
     [text] = run(decoder_of(network), [stream("ab", options)])
     assert text == slowly(network, "ab", options)
@@ -269,6 +277,33 @@ def changed(rows: Rows, part: int = 0, value: float = 0.0) -> Rows:
     state = tuple(values.copy() for values in rows.state)
     state[part][0, 0, 0] = value
     return Rows(rows.ids, state)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_an_n_gram_table_counts_what_was_read_before(kind: NetworkKind) -> None:
+    """Each id moves the logits, after a state from elsewhere too, and ids it does not know do not
+    end up as others."""
+    network = trained_like(NetworkConfig(len(VOCABULARY), kind, 1, 8), orders=3)
+    decoder = decoder_of(network)
+    begin = decoder.start(np.array([5]))
+    read = wordy(len(VOCABULARY), 8)[:, None]
+    _, _, rows = decoder.advance(begin, read, np.zeros((8, 1), np.float32), warm(1))
+    assert rows.state[-1].tolist() == [[read[-4:-1, 0].tolist()]]
+    free, number = np.full((1, 1), -1), np.full((1, 1), 0.5, np.float32)
+    state = (*rows.state[:-1], decoder.start(rows.ids).state[-1])
+    _, with_history, _ = decoder.advance(rows, free, number, warm(1))
+    _, without, _ = decoder.advance(Rows(rows.ids, state), free, number, warm(1))
+    assert (with_history != without).any()
+
+
+def test_a_history_of_other_than_ids_is_refused() -> None:
+    decoder = decoder_of(trained_like(NetworkConfig(len(VOCABULARY), "lstm", 1, 8), orders=3))
+    rows = decoder.start(np.array([3]))
+    for value in (-1, 0, len(VOCABULARY) - 1):
+        decoder.check(changed(rows, -1, value))
+    for value in (-2, 0.5, len(VOCABULARY), math.nan):
+        with pytest.raises(ValueError, match="a state"):
+            decoder.check(changed(rows, -1, value))
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])

@@ -27,9 +27,12 @@ def onnx_of(checkpoint: Checkpoint) -> bytes:
     return onnx_file(config, weights, vocabulary, "toy", "0" * 64)
 
 
+@pytest.mark.parametrize("orders", [0, 3])
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
-def test_an_onnx_file_is_of_standard_operators_and_says_what_it_is(kind: NetworkKind) -> None:
-    checkpoint = toy_checkpoint(kind)
+def test_an_onnx_file_is_of_standard_operators_and_says_what_it_is(
+    kind: NetworkKind, orders: int
+) -> None:
+    checkpoint = toy_checkpoint(kind, orders=orders)
     model = onnx.load_from_string(onnx_of(checkpoint))
     onnx.checker.check_model(model)
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
@@ -44,11 +47,15 @@ def test_an_onnx_file_is_of_standard_operators_and_says_what_it_is(kind: Network
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
-@pytest.mark.parametrize("vocabulary", [ALPHABET, BYTES], ids=["characters", "bytes"])
+@pytest.mark.parametrize(
+    ("vocabulary", "orders"),
+    [(ALPHABET, 0), (BYTES, 0), (ALPHABET, 3)],
+    ids=["characters", "bytes", "counted"],
+)
 def test_the_documents_own_program_writes_a_text(
-    tmp_path: Path, kind: NetworkKind, vocabulary: Vocabulary
+    tmp_path: Path, kind: NetworkKind, vocabulary: Vocabulary, orders: int
 ) -> None:
-    checkpoint = toy_checkpoint(kind, vocabulary=vocabulary)
+    checkpoint = toy_checkpoint(kind, vocabulary=vocabulary, orders=orders)
     (tmp_path / "toy.onnx").write_bytes(onnx_of(checkpoint))
     (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     done = subprocess.run(

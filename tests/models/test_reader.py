@@ -10,9 +10,11 @@ from models.arrays import Floats, Ids
 from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig, NetworkKind
 from models.inside.reader import BLOCK, StateReader, character_ends, trace
+from models.ngram_table import NGramTable
 from models.text.vocab import UnknownCharacters, Vocabulary
 from models.training.network import CharNetwork
-from tests.networks import VOCABULARY, weights_of
+from tests.networks import VOCABULARY, trained_like, weights_of
+from tests.toys import wordy
 
 torch.set_num_threads(1)
 BYTES = Vocabulary("bytes", list(range(256)))
@@ -28,13 +30,11 @@ def opinionated(
     layers: int = 2,
     embedding_size: int = 0,
     vocabulary: Vocabulary = VOCABULARY,
+    orders: int = 0,
 ) -> CharNetwork:
-    torch.manual_seed(1)
     config = NetworkConfig(len(vocabulary), kind, layers, HIDDEN, embedding_size)
-    network = CharNetwork(config).eval()
+    network = trained_like(config, orders).eval()
     with torch.no_grad():
-        extent = 8 / HIDDEN**0.5
-        network.output.weight.uniform_(-extent, extent)
         for name, parameter in network.named_parameters():
             if "bias" in name:
                 parameter.add_(0.3 * torch.randn_like(parameter))
@@ -46,24 +46,49 @@ def text_of(length: int) -> str:
     return "".join(map(chr, points))
 
 
+def text_with_words(length: int) -> str:
+    """Half of it is what an n-gram table knows, and half is not."""
+    ids = wordy(len(VOCABULARY), length // 2)
+    return "".join(map(chr, VOCABULARY.symbols[ids])) + text_of(length - len(ids))
+
+
 @torch.no_grad()
 def slowly(network: CharNetwork, ids: Ids) -> tuple[Floats, Floats]:
     """After each id: log-probabilities [ids, vocabulary], activations [ids, layers, hidden]."""
     state, logarithms, shown = None, [], []
-    for id_ in ids.tolist():
-        logits, state = network(torch.tensor([[id_]]), state)
+    read = ids.tolist()
+    for at, id_ in enumerate(read):
+        counted = None
+        if network.table:
+            row = network.table.rows[longest(network.table, read[: at + 1])]
+            counted = torch.from_numpy(row / np.float32(-16))[None, None]
+        logits, state = network(torch.tensor([[id_]]), state, counted)
         logarithms.append(torch.log_softmax(logits[0, 0], 0))
         cells = torch.tanh(state[1]) if network.config.kind == "lstm" else state[0]
         shown.append(cells[:, 0])
     return torch.stack(logarithms).numpy(), torch.stack(shown).numpy()
 
 
+def longest(table: NGramTable, read: list[int]) -> int:
+    """The bucket of the longest context that the last ids are, found without the hashes."""
+    for order in range(min(table.orders, len(read)), 0, -1):
+        key = 0
+        for id_ in read[-order:]:
+            key = key * (table.vocabulary_size + 1) + id_ + 1
+        if len(found := np.flatnonzero(table.keys == key)):
+            return int(found[0])
+    return 0
+
+
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("embedding_size", [0, 5])
 @pytest.mark.parametrize("layers", [1, 3])
-def test_equals_torch_step_by_step(kind: NetworkKind, embedding_size: int, layers: int) -> None:
-    network = opinionated(kind, layers, embedding_size)
-    text = text_of(BLOCK + 100)
+@pytest.mark.parametrize("orders", [0, 4])
+def test_equals_torch_step_by_step(
+    kind: NetworkKind, embedding_size: int, layers: int, orders: int
+) -> None:
+    network = opinionated(kind, layers, embedding_size, orders=orders)
+    text = text_with_words(BLOCK + 100)
     ids = VOCABULARY.encode(text)
     logarithms, shown = slowly(network, np.concatenate([[VOCABULARY.start_id], ids]))
     for layer in range(layers):
@@ -78,9 +103,11 @@ def test_equals_torch_step_by_step(kind: NetworkKind, embedding_size: int, layer
     np.testing.assert_allclose(told, found.top, atol=1e-5)
 
 
-def test_threads_change_nothing() -> None:
+@pytest.mark.parametrize("orders", [0, 3])
+def test_threads_change_nothing(orders: int) -> None:
     """Nor does how long the text goes on: what is told of a character needs none after it."""
-    checkpoint, text = checkpoint_of(opinionated(layers=3)), text_of(3 * BLOCK)
+    checkpoint = checkpoint_of(opinionated(layers=3, orders=orders))
+    text = text_with_words(3 * BLOCK)
     alone = trace(checkpoint, text, cells=[0, 1])
     together = trace(checkpoint, text, cells=[0, 1], threads=3)
     shorter = trace(checkpoint, text[:700], cells=[0, 1])
@@ -103,11 +130,45 @@ def test_as_many_guesses_as_there_are(top: int) -> None:
     assert found.top.shape == found.top_ids.shape == (3, min(top, len(VOCABULARY)))
 
 
+@pytest.mark.parametrize("length", range(1, 8))
+def test_a_table_knows_the_beginning_of_a_text(length: int) -> None:
+    """Nothing is before it, so the contexts are shorter than the longest in the table."""
+    network = opinionated(orders=5)
+    ids = wordy(len(VOCABULARY), length)
+    logarithms, _ = slowly(network, np.concatenate([[VOCABULARY.start_id], ids]))
+    text = "".join(map(chr, VOCABULARY.symbols[ids]))
+    found = trace(checkpoint_of(network), text)
+    before = np.take_along_axis(logarithms[:-1], ids[:, None], axis=1)[:, 0]
+    np.testing.assert_allclose(found.losses, -before, atol=1e-5)
+    np.testing.assert_array_equal(found.top_ids[:, 0], logarithms[1:].argmax(axis=1))
+
+
+def test_contexts_of_all_lengths_and_none() -> None:
+    """The texts here say something about each of them."""
+    table = opinionated(orders=4).table
+    assert table
+    ids = VOCABULARY.encode(text_with_words(BLOCK + 100)).tolist()
+    found = {longest(table, ids[: end + 1]) for end in range(len(ids))}
+    begins = np.cumsum((1, *table.sizes))
+    assert set(np.searchsorted(begins, sorted(found), side="right")) == {1, 2, 3, 4}
+
+
+def test_a_table_that_knows_no_context() -> None:
+    network = opinionated(orders=2)
+    assert network.table
+    network.table.keys[:] = -1
+    text = text_of(50)
+    ids = np.concatenate([[VOCABULARY.start_id], VOCABULARY.encode(text)])
+    logarithms, _ = slowly(network, ids)
+    before = np.take_along_axis(logarithms[:-1], ids[1:, None], axis=1)[:, 0]
+    np.testing.assert_allclose(trace(checkpoint_of(network), text).losses, -before, atol=1e-5)
+
+
 def test_a_large_vocabulary_costs_what_the_text_has_of_it() -> None:
     """Thirty thousand characters: a dense 1-of-k would be 1.2 GB for this text."""
     vocabulary = Vocabulary("characters", [0x0A, *range(0x4E00, 0x9FFF), *range(0xAC00, 0xD000)])
     text = "".join(map(chr, np.random.default_rng(0).choice(vocabulary.symbols, 10_000)))
-    network = opinionated(layers=1, vocabulary=vocabulary)
+    network = opinionated(layers=1, vocabulary=vocabulary, orders=2)
     found = trace(checkpoint_of(network, vocabulary), text, cells=[0])
     ids = np.concatenate([[vocabulary.start_id], vocabulary.encode(text[:100])])
     logarithms, shown = slowly(network, ids)
@@ -116,10 +177,12 @@ def test_a_large_vocabulary_costs_what_the_text_has_of_it() -> None:
     np.testing.assert_allclose(found.losses[:100], -before, atol=1e-4)
 
 
-def test_bytes_are_told_by_character() -> None:
+@pytest.mark.parametrize("orders", [0, 4])
+def test_bytes_are_told_by_character(orders: int) -> None:
     """The probability is the product; activations and guesses are those after the last byte."""
-    network = opinionated(vocabulary=BYTES)
-    text = "a\r\né漢😀z"
+    network = opinionated(vocabulary=BYTES, orders=orders)
+    words = wordy(256, 60).astype(np.uint8).tobytes().decode("utf-8", "replace")
+    text = "a\r\né漢😀z" + words
     data = text.encode()
     logarithms, shown = slowly(network, np.array([BYTES.start_id, *data]))
     found = trace(checkpoint_of(network, BYTES), text, cells=range(HIDDEN))
@@ -153,10 +216,15 @@ def test_unknown_characters_are_named() -> None:
         trace(checkpoint_of(opinionated()), "abÜc")
 
 
-def test_numbers_that_are_none_are_no_answer() -> None:
-    checkpoint = checkpoint_of(opinionated())
-    weights = checkpoint.weights | {"output.bias": np.full(len(VOCABULARY), 3e38, np.float32)}
-    weights["output.weight"] = np.full((len(VOCABULARY), HIDDEN), 3e38, np.float32)
+@pytest.mark.parametrize("name", ["output", "gates"])
+def test_numbers_that_are_none_are_no_answer(name: str) -> None:
+    checkpoint = checkpoint_of(opinionated(orders=2))
+    huge = {
+        part: np.full_like(weight, 3e38)
+        for part, weight in checkpoint.weights.items()
+        if part.startswith(name)
+    }
+    weights = checkpoint.weights | huge
     with pytest.raises(FloatingPointError):
         trace(dataclasses.replace(checkpoint, weights=weights), "abc")
 

@@ -189,7 +189,7 @@ def _model(entry: Entry) -> OllamaModel:
         "name": entry.reference.full,
         "model": entry.reference.full,
         "modified_at": entry.card.get("created_at") or _NEVER,
-        "size": 4 * entry.config.parameters(),
+        "size": entry.config.weight_bytes(),
         "digest": entry.digest,
         "details": _details(entry),
     }
