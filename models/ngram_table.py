@@ -203,4 +203,4 @@ def _placed(keys: Ids) -> NDArray[np.int64]:
             won = buckets[wanted] == waiting
             driven_out = before[won]
             waiting = np.concatenate([waiting[~won], driven_out[driven_out >= 0]])
-        size = max(size + 2, int(size * 1.1) | 1)
+        size = (int(size * 1.1) + 2) | 1

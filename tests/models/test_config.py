@@ -80,12 +80,6 @@ def test_shapes_follow_the_gates(kind: NetworkKind, gates: int) -> None:
     }
 
 
-def test_bytes_of_the_weights_are_those_of_their_arrays() -> None:
-    for checkpoint in (toy_checkpoint(), toy_checkpoint(orders=3)):
-        stored = sum(weight.nbytes for weight in checkpoint.weights.values())
-        assert checkpoint.config.weight_bytes() == stored
-
-
 def test_a_table_has_gates_and_tensors_beside() -> None:
     plain, counted = NetworkConfig(9), NetworkConfig(9, ngram_buckets=(4, 7))
     assert counted.table_shapes() == {"ngram.keys": (12,), "ngram.rows": (12, 9)}
@@ -103,3 +97,9 @@ def test_json_of_a_network_without_a_table_is_as_it_was() -> None:
     assert "ngram_buckets" not in plain.to_json()
     for config in (plain, counted):
         assert NetworkConfig(**json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_bytes_of_the_weights_are_those_of_their_arrays() -> None:
+    for checkpoint in (toy_checkpoint(), toy_checkpoint(orders=3)):
+        stored = sum(weight.nbytes for weight in checkpoint.weights.values())
+        assert checkpoint.config.weight_bytes() == stored
