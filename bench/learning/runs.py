@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -68,17 +69,13 @@ def run(system: System, text: Path, seconds: float, held_out: float, seed: int) 
     """Trains a system on a text and waits for its end.
 
     Raises:
-        RuntimeError: it failed; it has said why on standard error.
+        RuntimeError: it failed; with what it wrote to standard error.
     """
     command = [sys.executable, "-m", *system.command, str(text.resolve())]
     command += ["--seconds", str(seconds), "--held-out", str(held_out), "--seed", str(seed)]
     result = Run(text.name, system.name)
-    # In a session of its own, it does not get the Ctrl+C that ends this process, but is killed.
-    process = subprocess.Popen(
-        command, cwd=system.directory, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    with process:
-        try:
+    with tempfile.TemporaryFile("w+") as complaints:
+        with _process(command, system.directory, complaints) as process:
             assert process.stdout
             for line in process.stdout:
                 said = json.loads(line)
@@ -86,12 +83,35 @@ def run(system: System, text: Path, seconds: float, held_out: float, seed: int) 
                     result.declined = said["declined"]
                 else:
                     result.points.append((said["seconds"], said["loss"]))
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode or not (result.points or result.declined):
-        raise RuntimeError(f"{system.name} failed on {text.name}")
+        if process.returncode or not (result.points or result.declined):
+            complaints.seek(0)
+            raise RuntimeError(f"{complaints.read()}{system.name} failed on {text.name}")
     return result
+
+
+@contextmanager
+def _process(
+    command: list[str], directory: Path, complaints: IO[str]
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that has ended, or is killed, at the end of the block.
+
+    In a session of its own, it does not get the Ctrl+C that ends this process. Should that come
+    before it can be killed, it ends at its first loss, which nobody reads.
+    """
+    process = subprocess.Popen(
+        command,
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=complaints,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+        process.wait()
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @contextmanager

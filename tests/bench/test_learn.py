@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import signal
 import subprocess
@@ -45,14 +46,14 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "bench.learn", *map(str, arguments)]
 
 
-def worktrees() -> list[str]:
+def worktrees(under: Path) -> list[str]:
     listed = subprocess.run(
         ["git", "-C", str(ROOT), "worktree", "list", "--porcelain"],
         capture_output=True,
         text=True,
         check=True,
     )
-    return [line for line in listed.stdout.splitlines() if "charloom-learn-" in line]
+    return [line for line in listed.stdout.splitlines() if str(under) in line]
 
 
 def rows(markdown: str) -> dict[str, list[str]]:
@@ -83,24 +84,25 @@ def test_every_system_learns_for_a_moment(names: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not IN_GIT, reason="not a clone")
-def test_ctrl_c_prints_what_is_there_and_leaves_no_worktree(names: Path) -> None:
+def test_ctrl_c_prints_what_is_there_and_leaves_no_worktree(names: Path, tmp_path: Path) -> None:
     """The system that runs, too, ends: else its pipe would stay open, and this would hang."""
     with subprocess.Popen(
         command(names, "--only", "n-gram", "--against", "HEAD", "--quick", "--repeats", 1000),
         cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stderr
         assert "ours@HEAD" in process.stderr.readline()
-        assert worktrees() != []
+        assert worktrees(tmp_path) != []
         process.send_signal(signal.SIGINT)
         printed, complaints = process.communicate()
     assert process.returncode == 130, complaints
     assert "Traceback" not in complaints
     assert "ours@HEAD" in rows(printed)
-    assert worktrees() == []
+    assert worktrees(tmp_path) == []
 
 
 def test_without_a_text_it_says_how_to_call_it(tmp_path: Path) -> None:
