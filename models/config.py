@@ -86,6 +86,18 @@ class NetworkConfig:
         """The most ids in a context of the n-gram table; 0 without one."""
         return len(self.ngram_buckets)
 
+    def state_shapes(self, rows: int = 1) -> list[tuple[int, ...]]:
+        """Returns the shapes of a state: h, for an LSTM c, and with an n-gram table the last ids.
+
+        [layers, rows, hidden] each; the ids are [1, rows, orders].
+        """
+        shapes: list[tuple[int, ...]] = [(self.num_layers, rows, self.hidden_size)]
+        if self.kind == "lstm":
+            shapes *= 2
+        if self.ngram_orders:
+            shapes.append((1, rows, self.ngram_orders))
+        return shapes
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Returns every weight's name and shape; layers are named as in ``torch.nn.LSTM``."""
         gates = GATES[self.kind] * self.hidden_size

@@ -209,8 +209,8 @@ class Hyperparameters:
     seconds are used up, whichever comes first. ``grad_clip`` bounds the gradient's norm, or each
     of its elements, of a loss summed over time as char-rnn's is; 0 is off. ``patience`` is in
     evaluations without a better loss, 0 is off. ``shuffle_lines`` is for a list. ``ngram_orders``
-    and ``ngram_buckets`` limit the n-gram table, 0 is none; so many of the text's characters, its
-    first, are counted for it.
+    and ``ngram_buckets`` limit the n-gram table, 0 is none; ``ngram_characters`` of the text, its
+    first, are counted for it, 0 is as many as may be.
     """
 
     batch_size: int
@@ -231,4 +231,4 @@ class Hyperparameters:
     shuffle_lines: bool = False
     ngram_orders: int = 0
     ngram_buckets: int = 0
-    ngram_characters: int = MAX_COUNTED
+    ngram_characters: int = 0

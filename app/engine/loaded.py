@@ -93,9 +93,7 @@ class LoadedNetwork:
 
     @property
     def state_shapes(self) -> list[tuple[int, ...]]:
-        config = self.checkpoint.config
-        shape = (config.num_layers, 1, config.hidden_size)
-        return [shape] * (2 if config.kind == "lstm" else 1)
+        return self.checkpoint.config.state_shapes()
 
     @property
     def precisions(self) -> tuple[Precision, ...]:

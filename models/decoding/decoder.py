@@ -95,11 +95,9 @@ class Decoder:
 
     def start(self, ids: Ids) -> Rows:
         """Returns rows in the zero state that are about to read ``ids``, [rows]."""
-        shape = (self.config.num_layers, len(ids), self.config.hidden_size)
-        state = [np.zeros(shape, np.float32) for _ in self._parts]
+        state = [np.zeros(shape, np.float32) for shape in self.config.state_shapes(len(ids))]
         if self.config.ngram_orders:
-            nothing = np.full((1, len(ids), self.config.ngram_orders), NOTHING, np.float32)
-            state.append(nothing)
+            state[-1].fill(NOTHING)
         return Rows(ids, tuple(state))
 
     def check(self, rows: Rows) -> None:

@@ -57,7 +57,13 @@ class Plan:
         return config | asdict(self.training) | {"validation_fraction": self.validation_fraction}
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """As ``from_json`` takes it; without an n-gram table as earlier releases do, too."""
+        data = asdict(self)
+        data["config"] = self.config.to_json()
+        if not self.training.ngram_orders:
+            for name in ("ngram_orders", "ngram_buckets", "ngram_characters"):
+                del data["training"][name]
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Plan":

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models.config import NetworkConfig
 from models.ngram_table import NGramTable
-from models.options import ComputeType, Hyperparameters, Initialisation
+from models.options import MAX_COUNTED, ComputeType, Hyperparameters, Initialisation
 from models.text.corpus import Corpus
 from models.training.batches import Batches, ShuffledLines
 from models.training.counting import count
@@ -446,7 +446,12 @@ def count_features(corpus: Corpus, options: Hyperparameters) -> NGramFeatures | 
     newline = corpus.vocabulary.start_id if options.shuffle_lines else None
     ids = batches(corpus, options).ids
     size = len(corpus.vocabulary)
-    asked = options.ngram_orders, options.ngram_buckets, newline, options.ngram_characters
+    asked = (
+        options.ngram_orders,
+        options.ngram_buckets,
+        newline,
+        options.ngram_characters or MAX_COUNTED,
+    )
     return count(ids, size, *asked)
 
 

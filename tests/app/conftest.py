@@ -22,7 +22,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory whose ``toy`` is best fast, and ``toy:rough`` exact."""
+    """``toy`` is best fast, ``toy:rough`` exact, and ``counted`` has an n-gram table."""
     data = tmp_path_factory.mktemp("data")
     registry = Registry(data / "models")
     registry.publish(Reference("toy"), toy_checkpoint(precision={"exact": 2.0, "fast": 2.005}))
@@ -30,6 +30,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Reference("toy", "rough"), toy_checkpoint(precision={"exact": 2.0, "fast": 2.02})
     )
     registry.publish(Reference("gru"), toy_checkpoint("gru"))
+    registry.publish(Reference("counted"), toy_checkpoint(orders=5))
     registry.publish(Reference("bytes"), toy_checkpoint(vocabulary=BYTES))
     return data
 

@@ -97,13 +97,14 @@ def test_events_carry_probabilities(client: httpx2.Client) -> None:
     assert "Accept" in wrong_fields(refused)["probabilities"]
 
 
-def test_json_at_once_and_on_from_its_state(client: httpx2.Client) -> None:
-    fields: Query = {"model": "toy", "seed": 5, "temperature": 0.9}
+@pytest.mark.parametrize("model", ["toy", "counted"])
+def test_json_at_once_and_on_from_its_state(client: httpx2.Client, model: str) -> None:
+    fields: Query = {"model": model, "seed": 5, "temperature": 0.9}
     whole = client.get("/sample", params=fields | {"length": 900}).text
     first = client.post("/sample", json=fields | {"length": 400}, headers=AS_JSON).json()
     assert first["text"] == whole[:400]
-    assert first["finish_reason"] == "length" and first["model"] == "toy"
-    on = {"model": "toy", "temperature": 0.9, "continue_from": first["state"]}
+    assert first["finish_reason"] == "length" and first["model"] == model
+    on = {"model": model, "temperature": 0.9, "continue_from": first["state"]}
     rest = client.post("/sample", json=on | {"length": 500})
     assert rest.text == whole[400:] and rest.headers["x-seed"] == "5"
     branch = client.post("/sample", json=on | {"length": 500, "seed": 6})

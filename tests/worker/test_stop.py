@@ -78,7 +78,7 @@ def test_a_cancel_interrupts_what_does_not_look(
         while True:
             time.sleep(0.01)
 
-    monkeypatch.setattr("models.training.trainer.evaluate", endless)
+    monkeypatch.setattr("models.training.held_out.HeldOut.loss", endless)
     assert attempt.run(job.id) is None
     assert time.monotonic() - asked[0] < 2
     assert job.status() == "cancelled"
