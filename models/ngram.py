@@ -204,7 +204,7 @@ class NGram:
             for raw in (False, True):
                 if raw or order < self.order:
                     _, counts = self.index.pairs(order, raw=raw)
-                    discounts[order, int(raw)] = _discounts(counts)
+                    discounts[order, int(raw)] = estimated_discounts(counts)
         return discounts
 
     def _backoff_sums(self, order: int, *, raw: bool) -> Doubles:
@@ -296,7 +296,7 @@ def _id_type(vocabulary_size: int) -> np.dtype[Any]:
     return np.dtype("u1") if vocabulary_size <= 256 else np.dtype("<u2")
 
 
-def _discounts(counts: RowIds) -> Doubles:
+def estimated_discounts(counts: AnyInts) -> Doubles:
     """Returns the discounts of counts 0, 1, 2 and more, shape [4] (Chen & Goodman 1998, eq. 26).
 
     They are above 0, so every probability is, and multiples of 2⁻²⁰, so that their sums are exact

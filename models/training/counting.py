@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import AnyInts, Doubles, Floats, Ids
+from models.ngram import estimated_discounts
 from models.ngram_table import LOAD, STEP, NGramTable, Rows, highest_order
 from models.training.ngram_features import NGramFeatures
 
@@ -26,8 +27,6 @@ FOLDS = 8
 
 LEAST_GAIN = 1.0
 """Nats that a context must save over the text to be kept."""
-
-_FALLBACK_DISCOUNTS = (0.0, 0.5, 1.0, 1.5)
 
 _SUREST = 1e-4
 """Least probability that all other ids have together."""
@@ -391,7 +390,7 @@ def _contexts(
     starts = np.flatnonzero(new)
     of = np.empty(len(contexts), np.int32)
     of[by_context] = np.cumsum(new) - 1
-    discounts = _discounts(counts)
+    discounts = estimated_discounts(counts)
     taken = discounts[np.minimum(counts, 3)]
     totals = np.add.reduceat(counts[by_context], starts)
     return (
@@ -424,18 +423,6 @@ def _outside_shares(outside: Ids, contexts: Ids, discounts: Doubles) -> tuple[Fl
     totals = np.maximum(totals, 1).astype(np.float32)
     seen = (outside - taken) / totals[contexts]
     return seen.astype(np.float32), (left / totals).astype(np.float32)
-
-
-def _discounts(counts: Counts) -> Doubles:
-    """Returns the discounts of counts 0, 1, 2 and more, shape [4] (Chen & Goodman 1998, eq. 26)."""
-    n = np.bincount(np.minimum(counts, 5), minlength=5).tolist()
-    discounts = list(_FALLBACK_DISCOUNTS)
-    for count in (1, 2, 3):
-        if n[1] and n[count] and n[count + 1]:
-            y = n[1] / (n[1] + 2 * n[2])
-            estimate = count - (count + 1) * y * n[count + 1] / n[count]
-            discounts[count] = min(max(estimate, 0.01), count - 0.001)
-    return np.array(discounts, np.float64)
 
 
 def _rounded(rows: Floats) -> Rows:
