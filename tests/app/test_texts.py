@@ -78,7 +78,7 @@ def test_which_model(client: httpx2.Client) -> None:
     assert (
         "GET /models" in problem(client.get("/sample?model=nobody"), 404, "unknown_model")["detail"]
     )
-    assert "bytes, gru, toy" in wrong_fields(client.get("/sample"))["model"]
+    assert "bytes, counted, gru, toy" in wrong_fields(client.get("/sample"))["model"]
     refused = client.get("/sample?model=toy", headers={"Accept": "image/png"})
     assert "text/plain" in problem(refused, 406, "not_acceptable")["detail"]
 
