@@ -47,7 +47,7 @@ def main() -> None:
         parser.error("name one or more text files to learn from")
     for text in asked.texts:
         if not text.is_file():
-            parser.error(f"there is no file {text}")
+            parser.error(f"file not found: {text}")
     if asked.quick:
         asked.seconds = QUICK
     # Worktrees and processes go with this one, also where a shell lets it ignore Ctrl+C.

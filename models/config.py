@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from numpy.typing import NDArray
 
-from models.ngram_table import KEY_BYTES, highest_order
+from models.ngram_table import KEY_BYTES, NGRAM_KEYS, NGRAM_ROWS, highest_order
 
 NetworkKind = Literal["lstm", "gru", "rnn"]
 
@@ -21,9 +21,6 @@ MAX_BUCKETS = 1 << 22
 
 GATED = 2
 """What the gates weigh: the network's own logits, and the log-probabilities of the n-gram table."""
-
-NGRAM_KEYS, NGRAM_ROWS = "ngram.keys", "ngram.rows"
-"""Names of the n-gram table's tensors: int64 and uint8."""
 
 
 @dataclass(frozen=True, slots=True)

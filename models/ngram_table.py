@@ -28,6 +28,9 @@ STEP = 1 / 16
 
 KEY_BYTES = 8
 
+NGRAM_KEYS, NGRAM_ROWS = "ngram.keys", "ngram.rows"
+"""Names of the table's tensors in a checkpoint: int64 and uint8."""
+
 PLACES = 3
 """Buckets in which a key may stand."""
 
@@ -103,7 +106,7 @@ class NGramTable:
         cls, sizes: tuple[int, ...], weights: Mapping[str, NDArray[Any]]
     ) -> "NGramTable | None":
         """Returns the table among a checkpoint's tensors; None if there is none."""
-        return cls(sizes, weights["ngram.keys"], weights["ngram.rows"]) if sizes else None
+        return cls(sizes, weights[NGRAM_KEYS], weights[NGRAM_ROWS]) if sizes else None
 
     def is_sound(self) -> bool:
         """Whether each key is one that a look-up finds, and finds only where it stands."""

@@ -12,8 +12,8 @@ from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from models.config import NGRAM_KEYS, NGRAM_ROWS, NetworkConfig
-from models.ngram_table import NGramTable
+from models.config import NetworkConfig
+from models.ngram_table import NGRAM_KEYS, NGRAM_ROWS, NGramTable
 from models.text.vocab import Vocabulary
 
 CONFIG = NetworkConfig(vocabulary_size=3, num_layers=1, hidden_size=2)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from models.arrays import AnyInts, Ids
 from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
-from models.config import NGRAM_KEYS, NGRAM_ROWS, NetworkConfig, NetworkKind, Weights
+from models.config import NetworkConfig, NetworkKind, Weights
 from models.decoding.decoder import Decoder
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions, choose, uniforms
 from models.ngram import NGram
-from models.ngram_table import NGramTable
+from models.ngram_table import NGRAM_KEYS, NGRAM_ROWS, NGramTable
 from models.text.vocab import Vocabulary
 from models.training.counting import count
 

@@ -119,7 +119,7 @@ def commit(revision: str) -> Iterator[Path]:
     """A temporary worktree of an earlier commit, with today's ``bench`` in it.
 
     Raises:
-        RuntimeError: there is no such commit here.
+        RuntimeError: the commit does not exist in this repository.
     """
     with tempfile.TemporaryDirectory(prefix="charloom-learn-") as directory:
         tree = Path(directory) / "tree"

@@ -42,7 +42,7 @@ from models.checkpoints.history import (
     read_history,
     thinned,
 )
-from models.config import NGRAM_KEYS, NGRAM_ROWS, NetworkConfig, Weights
+from models.config import NetworkConfig, Weights
 from models.files import (
     CheckpointError,
     parse_object,
@@ -50,7 +50,7 @@ from models.files import (
     read_tensor_header,
     sync_directory,
 )
-from models.ngram_table import NGramTable
+from models.ngram_table import NGRAM_KEYS, NGRAM_ROWS, NGramTable
 from models.text.vocab import Vocabulary
 
 VALIDATION_BYTES = 100_000

@@ -23,7 +23,7 @@ def onnx_file(
     Raises:
         ValueError: the weights are larger than ``MAX_ONNX`` bytes.
     """
-    if 4 * config.parameters() + config.table_bytes() > MAX_ONNX:
+    if config.weight_bytes() > MAX_ONNX:
         raise ValueError("is not available for this model: an ONNX file is limited to 2 GiB")
     made = build_graph(config, weights)
     made.producer_name = "charloom"

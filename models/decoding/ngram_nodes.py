@@ -3,8 +3,8 @@
 import numpy as np
 
 from models.arrays import Floats
-from models.config import NGRAM_KEYS, NGRAM_ROWS, NetworkConfig, Weights
-from models.ngram_table import STEP, lookup_constants
+from models.config import NetworkConfig, Weights
+from models.ngram_table import NGRAM_KEYS, NGRAM_ROWS, STEP, lookup_constants
 from models.onnx_graph import FLOAT, GraphBuilder
 
 CODE = "ngram"

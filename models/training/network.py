@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.config import GATED, NGRAM_KEYS, NGRAM_ROWS, NetworkConfig, Weights
-from models.ngram_table import NGramTable
+from models.config import GATED, NetworkConfig, Weights
+from models.ngram_table import NGRAM_KEYS, NGRAM_ROWS, NGramTable
 
 State = tuple[Tensor, ...]
 """``(h, c)`` for an LSTM, ``(h,)`` otherwise; each [layers, batch, hidden]."""

@@ -89,7 +89,7 @@ def faults():
 for _ in range(2):
     before = faults()
     for _ in range(100):
-        # Made at the heap's end, in pages that are new unless what was freed is still there.
+        # At the heap's end: the pages are new unless the allocator kept the freed ones.
         del [np.ones(1 << 17) for _ in range(2)][:]
     found = faults() - before
 assert found < 100, found

@@ -168,7 +168,7 @@ def test_extreme_logits_are_chosen_from_as_in_the_slow_way(name: str) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("greedy", [False, True])
 def test_logits_that_are_not_finite_are_said_to_be(value: float, greedy: bool) -> None:
-    """Also for an id that is forced, and the row goes on with an id of the vocabulary."""
+    """Also for a forced id; the row continues with an id of the vocabulary."""
     decoder = of_logits(np.array([1, value, 0], np.float32))
     forced = np.array([[-1], [2], [-1]])
     choices = replace(warm(1), temperatures=np.full(1, not greedy, np.float32))
