@@ -106,7 +106,7 @@ def test_ctrl_c_prints_what_is_there_and_leaves_no_worktree(names: Path, tmp_pat
 
 
 def test_without_a_text_it_says_how_to_call_it(tmp_path: Path) -> None:
-    for arguments, problem in (([], "name one or more"), ([tmp_path / "no"], "there is no file")):
+    for arguments, problem in (([], "name one or more"), ([tmp_path / "no"], "file not found")):
         done = subprocess.run(
             command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False
         )
