@@ -9,7 +9,17 @@ from typing import Any, Literal, get_args
 
 from numpy.typing import NDArray
 
-from models.ngram_table import KEY_BYTES, NGRAM_KEYS, NGRAM_ROWS, highest_order
+from models.ngram_table import (
+    FOLLOWERS,
+    FURTHER,
+    KEY_BYTES,
+    LIST_BYTES,
+    NGRAM_BOOSTS,
+    NGRAM_FOLLOWERS,
+    NGRAM_KEYS,
+    NGRAM_ROWS,
+    context_lengths,
+)
 
 NetworkKind = Literal["lstm", "gru", "rnn"]
 
@@ -18,6 +28,8 @@ GATES: dict[str, int] = {"lstm": 4, "gru": 3, "rnn": 1}
 
 MAX_VOCABULARY = 65_536
 MAX_BUCKETS = 1 << 22
+MAX_ROW_LENGTHS = 16
+"""Most lengths of contexts that have rows in the n-gram table."""
 
 GATED = 2
 """What the gates weigh: the network's own logits, and the log-probabilities of the n-gram table."""
@@ -29,7 +41,8 @@ class NetworkConfig:
 
     ``embedding_size`` 0 is 1-of-k input. ``dropout`` acts between layers and before the output,
     only during training. ``ngram_buckets`` are the sizes of the n-gram table, for contexts of 1, 2,
-    … ids (``models.ngram_table``); without any the network is purely recurrent.
+    … ids, and ``ngram_long_buckets`` those for longer ones (``models.ngram_table``); without any
+    the network is purely recurrent.
 
     Raises:
         ValueError: a size is out of range.
@@ -42,6 +55,7 @@ class NetworkConfig:
     embedding_size: int = 0
     dropout: float = 0.0
     ngram_buckets: tuple[int, ...] = ()
+    ngram_long_buckets: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(NetworkKind):
@@ -57,31 +71,40 @@ class NetworkConfig:
                 raise ValueError(f"{name} must be an integer from {low} to {high}")
         if not 0 <= self.dropout < 1:
             raise ValueError("dropout must be from 0 to below 1")
-        if not isinstance(self.ngram_buckets, tuple | list):
-            raise ValueError("ngram_buckets must be a list of integers")
-        # JSON has lists.
-        object.__setattr__(self, "ngram_buckets", tuple(self.ngram_buckets))
-        self._check_ngram()
+        self._check_table("ngram_buckets", MAX_ROW_LENGTHS)
+        self._check_table("ngram_long_buckets", len(FURTHER) if self.ngram_buckets else 0)
 
-    def _check_ngram(self) -> None:
-        sizes = self.ngram_buckets
-        if len(sizes) > highest_order(self.vocabulary_size):
-            raise ValueError(
-                f"ngram_buckets has more than {highest_order(self.vocabulary_size)} sizes"
-            )
+    def _check_table(self, name: str, most: int) -> None:
+        sizes = getattr(self, name)
+        if not isinstance(sizes, tuple | list):
+            raise ValueError(f"{name} must be a list of integers")
+        # JSON has lists.
+        object.__setattr__(self, name, tuple(sizes))
+        if len(sizes) > most:
+            raise ValueError(f"{name} has more than {most} sizes")
         if not all(type(size) is int and 1 <= size <= MAX_BUCKETS for size in sizes):
-            raise ValueError(f"ngram_buckets must be integers from 1 to {MAX_BUCKETS:,}")
+            raise ValueError(f"{name} must be integers from 1 to {MAX_BUCKETS:,}")
         if sum(sizes) > MAX_BUCKETS:
-            raise ValueError(f"ngram_buckets must be {MAX_BUCKETS:,} together at most")
+            raise ValueError(f"{name} must be {MAX_BUCKETS:,} together at most")
 
     @property
     def input_size(self) -> int:
         return self.embedding_size or self.vocabulary_size
 
     @property
+    def table_sizes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The sizes of the n-gram table, as it has them."""
+        return self.ngram_buckets, self.ngram_long_buckets
+
+    @property
+    def ngram_lengths(self) -> tuple[int, ...]:
+        """The numbers of ids in contexts of the n-gram table."""
+        return context_lengths(*map(len, self.table_sizes))
+
+    @property
     def ngram_orders(self) -> int:
         """The most ids in a context of the n-gram table; 0 without one."""
-        return len(self.ngram_buckets)
+        return max(self.ngram_lengths, default=0)
 
     def state_shapes(self, rows: int = 1) -> list[tuple[int, ...]]:
         """Returns the shapes of a state: h, for an LSTM c, and with an n-gram table the last ids.
@@ -118,13 +141,19 @@ class NetworkConfig:
         """Returns the names and shapes of the n-gram table's tensors, which are counted."""
         if not self.ngram_buckets:
             return {}
-        buckets = 1 + sum(self.ngram_buckets)
-        return {NGRAM_KEYS: (buckets,), NGRAM_ROWS: (buckets, self.vocabulary_size)}
+        rows, lists = (1 + sum(sizes) for sizes in self.table_sizes)
+        shapes: dict[str, tuple[int, ...]] = {
+            NGRAM_KEYS: (rows + lists - 1,),
+            NGRAM_ROWS: (rows, self.vocabulary_size),
+        }
+        if self.ngram_long_buckets:
+            shapes[NGRAM_FOLLOWERS] = shapes[NGRAM_BOOSTS] = (lists, FOLLOWERS)
+        return shapes
 
     def table_bytes(self) -> int:
-        """Returns the size of the n-gram table: a key, and a byte for each symbol, in a bucket."""
-        buckets = 1 + sum(self.ngram_buckets) if self.ngram_buckets else 0
-        return buckets * (KEY_BYTES + self.vocabulary_size)
+        """Returns the size of the n-gram table, but for what it has of no context."""
+        rows, lists = map(sum, self.table_sizes)
+        return rows * (KEY_BYTES + self.vocabulary_size) + lists * LIST_BYTES
 
     def weight_bytes(self) -> int:
         """Returns the size of a checkpoint's tensors."""
@@ -133,8 +162,9 @@ class NetworkConfig:
     def to_json(self) -> dict[str, Any]:
         """As the constructor takes it; without an n-gram table as earlier releases read it."""
         values = asdict(self)
-        if not self.ngram_buckets:
-            del values["ngram_buckets"]
+        for name in ("ngram_buckets", "ngram_long_buckets"):
+            if not values[name]:
+                del values[name]
         return values
 
     def parameters(self) -> int:

@@ -1,11 +1,11 @@
 """The n-gram features of a network: what followed the ids that were read last, by counting.
 
-A context is up to ``orders`` ids. It is packed into one integer, a digit for each id in base
-``vocabulary_size + 1``, the last id in the lowest place; a digit is the id plus 1, so 0 is nothing,
-and a context of any length has a key of its own. The contexts worth keeping have a row each: the
-log-probabilities of every id that may follow, in steps of ``STEP`` nats.
+A context is the last n ids, for several lengths n; its key is a hash of them. The contexts worth
+keeping are in the table. A short one has a row: the log-probabilities of every id that may follow,
+in steps of ``STEP`` nats. A long one has few followers, so it has a list: the ids that followed
+most, and what is to be added to the row of the longest short context for each of them.
 
-Rows stand in a hash table by cuckoo hashing (Pagh & Rodler 2004) with three places for each key
+Keys stand in a hash table by cuckoo hashing (Pagh & Rodler 2004) with three places for each key
 (Fotakis et al. 2005), so looking a key up compares three numbers, and a graph does it for the
 contexts of all lengths at once. Contexts of one length have buckets of their own, after those of
 the next shorter one, so the longest context found is the last bucket that matches. Bucket 0 is for
@@ -28,8 +28,20 @@ STEP = 1 / 16
 
 KEY_BYTES = 8
 
+FOLLOWERS = 6
+"""Ids in a list: a long context rarely has more that matter (docs/log.md)."""
+
+LIST_BYTES = KEY_BYTES + 3 * FOLLOWERS
+"""Bytes of a bucket with a list: for each follower an id of two bytes and what is added."""
+
+FURTHER = (1, 2, 4, 7, 12)
+"""Lengths of the contexts with lists, less that of the longest with rows."""
+
 NGRAM_KEYS, NGRAM_ROWS = "ngram.keys", "ngram.rows"
 """Names of the table's tensors in a checkpoint: int64 and uint8."""
+
+NGRAM_FOLLOWERS, NGRAM_BOOSTS = "ngram.followers", "ngram.boosts"
+"""Names of those of the lists: uint16 and uint8."""
 
 PLACES = 3
 """Buckets in which a key may stand."""
@@ -40,151 +52,266 @@ MULTIPLIERS = np.array([0x1E3779B97F4A7C15, 0x3F58476D1CE4E5B9, 0x14D049BB133111
 LOAD = 0.85
 """Share of the buckets that are filled. Three places allow 0.918 at most."""
 
+NOTHING = -1
+"""In place of an id: none was read so long ago."""
+
+_BASE = 0x27D4EB2F165667C5
+"""Odd factor of an id for each id that was read after it; products wrap around at 64 bits."""
+
 _EMPTY = -1
 _ROUNDS = 500
 
 Rows = NDArray[np.uint8]
+Lists = tuple[NDArray[np.uint16], NDArray[np.uint8]]
+"""Followers, and what is added to their log-probabilities, in units of ``STEP``; [lists,
+FOLLOWERS] each. What is unused is id 0 with nothing to add."""
 
 
-def highest_order(vocabulary_size: int) -> int:
-    """Returns the most ids in a context so that it, and an id after it, fit into 63 bits."""
-    order = 0
-    while (vocabulary_size + 1) ** (order + 2) < 1 << 63:
-        order += 1
-    return order
+def context_lengths(rows: int, lists: int) -> tuple[int, ...]:
+    """Returns the numbers of ids in contexts: of ``rows`` lengths with rows, then of others."""
+    return (*range(1, rows + 1), *(rows + further for further in FURTHER[:lists]))
 
 
 @dataclass(frozen=True, slots=True)
 class NGramTable:
-    """Rows of log-probabilities by context.
+    """Log-probabilities by context.
 
     Attributes:
-        sizes: numbers of buckets, for contexts of 1, 2, … ids.
+        sizes: numbers of buckets with rows, for contexts of 1, 2, … ids.
+        long_sizes: numbers of buckets with lists, for contexts longer by ``FURTHER``.
         keys: of the contexts, −1 in an empty bucket, [buckets].
-        rows: log-probabilities in units of −``STEP``, [buckets, vocabulary].
+        rows: log-probabilities in units of −``STEP``, that of no context first, [rows, vocabulary].
+        lists: an empty one first.
     """
 
     sizes: tuple[int, ...]
+    long_sizes: tuple[int, ...]
     keys: Ids
     rows: Rows
+    lists: Lists
 
     @property
     def vocabulary_size(self) -> int:
         return int(self.rows.shape[1])
 
     @property
+    def lengths(self) -> tuple[int, ...]:
+        return context_lengths(len(self.sizes), len(self.long_sizes))
+
+    @property
     def orders(self) -> int:
         """The most ids in a context."""
-        return len(self.sizes)
+        return max(self.lengths, default=0)
 
     @classmethod
-    def of(cls, vocabulary_size: int, keys: Sequence[Ids], rows: Rows, root: Rows) -> "NGramTable":
+    def of(
+        cls,
+        keys: Sequence[Ids],
+        rows: Rows,
+        long_keys: Sequence[Ids] = (),
+        lists: Lists | None = None,
+    ) -> "NGramTable":
         """Places contexts in buckets.
 
         Args:
-            vocabulary_size: number of distinct ids.
-            keys: of the contexts of each length from 1, [contexts].
-            rows: theirs, in the same order, [all contexts, vocabulary].
-            root: the row for no context, [vocabulary].
+            keys: of the contexts of 1, 2, … ids, [contexts].
+            rows: that of no context, then theirs in the same order, [1 + contexts, vocabulary].
+            long_keys: of the contexts that are longer by ``FURTHER``.
+            lists: theirs in the same order.
         """
-        placed = [_placed(own) for own in keys]
-        begins = np.cumsum([0, *(len(own) for own in keys)])
-        numbers = np.concatenate(
-            [np.where(at < 0, at, at + begin) for at, begin in zip(placed, begins, strict=False)]
-            or [np.zeros(0, np.int64)]
+        short, long = ([_placed(own) for own in each] for each in (keys, long_keys))
+        # Where no key stands, the index is −1: that of what is appended.
+        standing = [
+            np.append(own, _EMPTY)[at]
+            for own, at in zip([*keys, *long_keys], [*short, *long], strict=True)
+        ]
+        followers, boosts = lists or (np.zeros((0, FOLLOWERS)), np.zeros((0, FOLLOWERS)))
+        of_rows = np.concatenate([[0], _numbers(short, 1)])
+        of_lists = np.concatenate([[_EMPTY], _numbers(long, 0)])
+        return cls(
+            tuple(len(at) for at in short),
+            tuple(len(at) for at in long),
+            np.concatenate([[_EMPTY], *standing]).astype(np.int64),
+            _spread(rows, of_rows, np.uint8),
+            (_spread(followers, of_lists, np.uint16), _spread(boosts, of_lists, np.uint8)),
         )
-        filled = numbers >= 0
-        all_keys = np.full(len(numbers) + 1, _EMPTY, np.int64)
-        all_rows = np.zeros((len(numbers) + 1, vocabulary_size), np.uint8)
-        all_rows[0] = root
-        all_keys[1:][filled] = np.concatenate([np.zeros(0, np.int64), *keys])[numbers[filled]]
-        all_rows[1:][filled] = rows[numbers[filled]]
-        return cls(tuple(len(at) for at in placed), all_keys, all_rows)
 
     @classmethod
     def in_weights(
-        cls, sizes: tuple[int, ...], weights: Mapping[str, NDArray[Any]]
+        cls,
+        sizes: tuple[int, ...],
+        long_sizes: tuple[int, ...],
+        weights: Mapping[str, NDArray[Any]],
     ) -> "NGramTable | None":
         """Returns the table among a checkpoint's tensors; None if there is none."""
-        return cls(sizes, weights[NGRAM_KEYS], weights[NGRAM_ROWS]) if sizes else None
+        if not sizes:
+            return None
+        lists = _no_lists()
+        if long_sizes:
+            lists = weights[NGRAM_FOLLOWERS], weights[NGRAM_BOOSTS]
+        return cls(sizes, long_sizes, weights[NGRAM_KEYS], weights[NGRAM_ROWS], lists)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Returns a checkpoint's tensors, as ``in_weights`` takes them."""
+        tensors: dict[str, NDArray[Any]] = {NGRAM_KEYS: self.keys, NGRAM_ROWS: self.rows}
+        if self.long_sizes:
+            tensors[NGRAM_FOLLOWERS], tensors[NGRAM_BOOSTS] = self.lists
+        return tensors
 
     def is_sound(self) -> bool:
-        """Whether each key is one that a look-up finds, and finds only where it stands."""
-        if self.keys[0] != _EMPTY:
+        """Whether a look-up finds each key, and only where it stands, and each list has ids."""
+        if self.keys[0] != _EMPTY or (self.lists[0] >= self.vocabulary_size).any():
             return False
-        for moduli, multipliers, counts, offsets in self._constants():
-            modulus, begin = moduli[0], int(offsets[0])
-            keys = self.keys[begin : begin + int(counts[0])]
+        begin = 1
+        for size in (*self.sizes, *self.long_sizes):
+            keys = self.keys[begin : begin + size]
             standing = np.flatnonzero(keys != _EMPTY)
-            keys = keys[standing]
-            if not ((keys >= 0) & (keys < modulus)).all():
+            if (_found(self.keys, keys[standing], size, begin) != begin + standing).any():
                 return False
-            if (_found(self.keys, keys, multipliers, counts, offsets) != begin + standing).any():
-                return False
+            begin += size
         return True
 
-    def find(self, codes: AnyInts) -> Ids:
-        """Returns the bucket of the longest known context at the end of each code.
+    def hashes(self, ids: AnyInts) -> Ids:
+        """Returns the keys of the contexts at each position, [steps, …, lengths]."""
+        return hashes(ids, self.lengths, self.vocabulary_size)
+
+    def find(self, keys: Ids) -> Ids:
+        """Returns the row and the list of the longest known contexts, [steps, …, 2].
 
         Args:
-            codes: the ids read last, as ``codes`` packs them, of any shape.
+            keys: of the contexts of all lengths, [steps, …, lengths].
         """
-        found = np.zeros(codes.shape, np.int64)
-        # Length by length: places of all at once take 200 bytes for each code.
-        for moduli, multipliers, counts, offsets in self._constants():
-            at = _found(self.keys, codes % moduli[0], multipliers, counts, offsets)
-            np.maximum(found, at, out=found)
+        found = np.zeros((*keys.shape[:-1], 2), np.int64)
+        # Length by length: places of all at once take 200 bytes for each position.
+        for index in range(len(self.lengths)):
+            best = found[..., int(index >= len(self.sizes))]
+            np.maximum(best, self.numbers(index, keys[..., index]), out=best)
         return found
 
-    def _constants(self) -> Iterator[tuple[Ids, ...]]:
-        """Yields what keys are looked up with, length by length."""
-        constants = lookup_constants(self.vocabulary_size, self.sizes)
-        return zip(*(part.reshape(-1, PLACES) for part in constants), strict=True)
+    def numbers(self, index: int, keys: Ids) -> Ids:
+        """Returns the rows or lists of contexts of one length, 0 for those that have none.
 
-    def log_probabilities(self, buckets: AnyInts) -> Floats:
-        """Returns the rows of buckets, in nats, with one more axis of the vocabulary's size."""
-        return self.rows[buckets] * np.float32(-STEP)
+        Args:
+            index: of the length.
+            keys: of any shape.
+        """
+        sizes = (*self.sizes, *self.long_sizes)
+        at = _found(self.keys, keys, sizes[index], 1 + sum(sizes[:index]))
+        if index >= len(self.sizes):
+            at = np.maximum(at - sum(self.sizes), 0)
+        return at
+
+    def log_probabilities(self, found: AnyInts) -> Floats:
+        """Returns what follows contexts, in nats, not normalised, [steps, …, vocabulary].
+
+        Args:
+            found: rows and lists, as ``find`` returns them, [steps, …, 2].
+        """
+        logs = self.rows[found[..., 0]] * np.float32(-STEP)
+        if self.long_sizes:
+            self.add_lists(logs, found[..., 1])
+        return logs
+
+    def add_lists(self, logs: Floats, numbers: AnyInts) -> None:
+        """Adds lists to log-probabilities in place.
+
+        Args:
+            logs: [steps, …, vocabulary].
+            numbers: of the lists; 0 is none, [steps, …].
+        """
+        at = np.nonzero(numbers)
+        followers, boosts = (part[numbers[at]] for part in self.lists)
+        rows = logs[at]
+        added = boosts * np.float32(STEP)
+        # Unused followers are all id 0, which may be a follower, too: so one by one.
+        every = np.arange(len(rows))
+        for column in range(FOLLOWERS):
+            rows[every, followers[:, column]] += added[:, column]
+        logs[at] = rows
 
 
-def lookup_constants(vocabulary_size: int, sizes: Sequence[int]) -> tuple[Ids, Ids, Ids, Ids]:
-    """Returns what to look a code up with, one number for each place of each length.
+def lookup_constants(sizes: Sequence[int]) -> tuple[Ids, Ids, Ids]:
+    """Returns what to look keys up with, one number for each place of each length.
 
-    A code modulo the first is the key; times the second, modulo the third, plus the fourth is a
-    bucket in which it may stand.
+    A key times the first, modulo the second, plus the third is a bucket in which it may stand.
     """
-    base = vocabulary_size + 1
-    moduli = np.array([base ** (order + 1) for order in range(len(sizes))], np.int64)
     counts = np.array(sizes, np.int64)
     offsets = 1 + np.cumsum(counts) - counts
-    each = [np.repeat(values, PLACES) for values in (moduli, counts, offsets)]
-    return each[0], np.tile(MULTIPLIERS, len(sizes)), each[1], each[2]
+    return np.tile(MULTIPLIERS, len(sizes)), np.repeat(counts, PLACES), np.repeat(offsets, PLACES)
 
 
-def _found(all_keys: Ids, keys: Ids, multipliers: Ids, counts: Ids, offsets: Ids) -> Ids:
+def hash_constants(vocabulary_size: int, length: int) -> tuple[Ids, Ids]:
+    """Returns the numbers of ids, that of ``NOTHING`` last, and the factors by age, newest first.
+
+    The key of a context is the sum of its ids' numbers, each times its factor. It wraps around.
+    """
+    # SplitMix64 (Steele, Lea & Flood 2014).
+    z = np.arange(1, vocabulary_size + 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    numbers = (z ^ (z >> np.uint64(31))).view(np.int64)
+    factors = np.cumprod(np.array([1] + [_BASE] * (length - 1), np.int64)[:length])
+    return numbers, factors
+
+
+def hashes(ids: AnyInts, lengths: Sequence[int], vocabulary_size: int) -> Ids:
+    """Returns the keys of the ids up to each position, that one included; [steps, …, lengths].
+
+    Args:
+        ids: [steps, …]; before the first there is ``NOTHING``.
+        lengths: numbers of ids, ascending.
+        vocabulary_size: number of distinct ids.
+    """
+    keys = np.empty((*ids.shape, len(lengths)), np.int64)
+    for index, each in enumerate(each_hash(ids, lengths, vocabulary_size)):
+        keys[..., index] = each
+    return keys
+
+
+def each_hash(ids: AnyInts, lengths: Sequence[int], vocabulary_size: int) -> Iterator[Ids]:
+    """Yields the keys of one length after the other, [steps, …]; they must not be changed."""
+    numbers, factors = hash_constants(vocabulary_size, max(lengths, default=0))
+    of_ids = numbers[ids]
+    sums = np.zeros_like(of_ids)
+    age = 0
+    for length in lengths:
+        while age < length:
+            sums[age:] += of_ids[: max(0, len(ids) - age)] * factors[age]
+            sums[:age] += numbers[NOTHING] * factors[age]
+            age += 1
+        yield sums
+
+
+def _found(all_keys: Ids, keys: Ids, size: int, begin: int) -> Ids:
     """Returns the last bucket in which each key stands, 0 if in none."""
-    places = (keys[..., None] * multipliers) % counts + offsets
+    places = (keys[..., None] * MULTIPLIERS) % size + begin
     found: Ids = np.where(all_keys[places] == keys[..., None], places, 0).max(axis=-1)
     return found
 
 
-def codes(ids: AnyInts, vocabulary_size: int, orders: int) -> Ids:
-    """Returns the code of the ids up to each position, that one included; [steps, …].
-
-    Args:
-        ids: [steps, …]; before the first there is nothing. −1 is nothing, too.
-        vocabulary_size: number of distinct ids.
-        orders: number of ids to pack.
-    """
-    digits = ids.astype(np.int64) + 1
-    packed = digits.copy()
-    power = 1
-    for distance in range(1, min(orders, len(ids))):
-        power *= vocabulary_size + 1
-        packed[distance:] += digits[:-distance] * power
-    return packed
+def _no_lists() -> Lists:
+    """Returns the empty list, which stands first in any table."""
+    return np.zeros((1, FOLLOWERS), np.uint16), np.zeros((1, FOLLOWERS), np.uint8)
 
 
-def _placed(keys: Ids) -> NDArray[np.int64]:
+def _numbers(placed: Sequence[Ids], begin: int) -> Ids:
+    """Returns what stands in the buckets of all lengths, numbered from ``begin``; −1 if nothing."""
+    numbers = [np.zeros(0, np.int64)]
+    for at in placed:
+        numbers.append(np.where(at < 0, _EMPTY, at + begin))
+        begin += int(np.count_nonzero(at >= 0))
+    return np.concatenate(numbers)
+
+
+def _spread(values: NDArray[Any], numbers: Ids, dtype: Any) -> NDArray[Any]:
+    """Returns the values that stand in buckets, zeros where none does, [buckets, …]."""
+    spread = np.zeros((len(numbers), values.shape[1]), dtype)
+    filled = numbers >= 0
+    spread[filled] = values[numbers[filled]]
+    return spread
+
+
+def _placed(keys: Ids) -> Ids:
     """Returns the index of the key in each bucket, −1 where there is none.
 
     All keys without a bucket move at once: each into its next place, from which it drives out what

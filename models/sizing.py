@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from models.config import GATES, MAX_BUCKETS, NetworkConfig
-from models.ngram_table import KEY_BYTES, highest_order
+from models.ngram_table import KEY_BYTES, LIST_BYTES
 from models.options import MAX_COUNTED, TrainingOptions
 
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -31,7 +31,7 @@ PARAMETERS_PER_CHARACTER = 3.5
 EMBEDDING_FROM = 1000
 """Vocabulary size from which ``auto`` embeds: 1-of-k input costs time for each symbol."""
 
-NGRAM_ORDERS = 8
+NGRAM_ORDERS = 16
 """Longest context that ``auto`` counts."""
 
 NGRAM_BYTES = 16 << 20
@@ -117,9 +117,9 @@ def ngram_table(
         memory: of the machine, in bytes; unlimited if not given.
     """
     orders = NGRAM_ORDERS if options.ngram_orders is None else options.ngram_orders
-    orders = min(orders, highest_order(vocabulary_size))
     buckets = options.ngram_buckets
-    bucket = KEY_BYTES + vocabulary_size
+    # As many rows as lists: what either lacks of them is not made up for by the other.
+    bucket = KEY_BYTES + vocabulary_size + LIST_BYTES
     if buckets is None:
         buckets = min(characters, MAX_BUCKETS, NGRAM_BYTES // bucket)
     counted = min(characters, MAX_COUNTED)

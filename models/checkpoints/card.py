@@ -213,7 +213,7 @@ def _table(config: NetworkConfig, tokens: Tokens) -> Iterator[str]:
     """Yields a line about the n-gram table, if there is one."""
     if config.ngram_buckets:
         yield (
-            f"- n-gram table beside it: {sum(config.ngram_buckets):,} buckets for contexts of up "
+            f"- n-gram table beside it: {sum(map(sum, config.table_sizes)):,} buckets for contexts of up "
             f"to {config.ngram_orders} {tokens} ({config.table_bytes() / 1e6:.1f} MB)"
         )
 

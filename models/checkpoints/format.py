@@ -50,7 +50,13 @@ from models.files import (
     read_tensor_header,
     sync_directory,
 )
-from models.ngram_table import NGRAM_KEYS, NGRAM_ROWS, NGramTable
+from models.ngram_table import (
+    NGRAM_BOOSTS,
+    NGRAM_FOLLOWERS,
+    NGRAM_KEYS,
+    NGRAM_ROWS,
+    NGramTable,
+)
 from models.text.vocab import Vocabulary
 
 VALIDATION_BYTES = 100_000
@@ -86,7 +92,7 @@ _LIMITS = {
 """Most bytes of each file but the weights, whose size follows from the config."""
 
 WEIGHTS = "model.safetensors"
-_TABLE_TYPES = {NGRAM_KEYS: "I64", NGRAM_ROWS: "U8"}
+_TABLE_TYPES = {NGRAM_KEYS: "I64", NGRAM_ROWS: "U8", NGRAM_FOLLOWERS: "U16", NGRAM_BOOSTS: "U8"}
 _BLOCK = 1 << 20
 
 
@@ -260,7 +266,7 @@ def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
         raise CheckpointError(f"model.safetensors: {error}") from None
     if not all(np.isfinite(weights[name]).all() for name in config.shapes()):
         raise CheckpointError("a weight is not finite")
-    table = NGramTable.in_weights(config.ngram_buckets, weights)
+    table = NGramTable.in_weights(*config.table_sizes, weights)
     if table is not None and not table.is_sound():
         raise CheckpointError("model.safetensors has an n-gram table with keys out of place")
     return weights

@@ -18,12 +18,9 @@ from numpy.typing import NDArray
 from models.arrays import Floats, Ids
 from models.config import NetworkConfig, Weights
 from models.decoding.graph import LARGEST_H, Precision, build_graph
-from models.decoding.ngram_nodes import CODE
-from models.ngram_table import codes
+from models.decoding.ngram_nodes import HISTORY
+from models.ngram_table import NOTHING
 from models.onnx_graph import OnnxSession
-
-NOTHING = -1
-"""In a state: no id was read so long ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +132,7 @@ class Decoder:
             for layer in range(self.config.num_layers):
                 feeds[f"{part}{layer}"] = values[layer : layer + 1]
         if self.config.ngram_orders:
-            feeds[CODE] = self._codes(rows)
+            feeds[HISTORY] = rows.state[-1][0].astype(np.int64)
         session = self._plain
         if choices.top_k.any() or choices.top_p.any():
             session = self._filtering
@@ -156,12 +153,6 @@ class Decoder:
             state.append(_history(rows, chosen))
         end = Rows(results["id_end"][:count], tuple(state))
         return chosen, results["logits"][:, :count], end
-
-    def _codes(self, rows: Rows) -> Ids:
-        """Returns the ids before the last ones, packed, [rows]."""
-        before = rows.state[-1][0].T.astype(np.int64)
-        packed: Ids = codes(before, self.config.vocabulary_size, self.config.ngram_orders)[-1]
-        return packed
 
 
 def _history(rows: Rows, chosen: Ids) -> Floats:

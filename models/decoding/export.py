@@ -50,7 +50,7 @@ _DESCRIPTIONS = {
     "forced": "Ids to take instead of choosing, for a prime; -1 to choose.",
     "temperature": "The temperature of each row, above 0.",
     "greedy": "Whether a row takes the likeliest id, whatever its temperature.",
-    "ngram": "The ids that each row read before, as digits of a number; 0 before a text.",
+    "ngram": "The ids that each row read before, the last one last; -1 before a text.",
     "ngram_end": "The same after the call: the ngram of the next call.",
     "id_end": "The id that each row took last: the id of the next call.",
     "chosen": "The ids taken; -1 where a row's logits are not finite.",

@@ -10,7 +10,7 @@ import onnx
 
 from models.arrays import Floats
 from models.config import GATES, NetworkConfig, Weights
-from models.decoding.ngram_nodes import CODE, add_lookup, output_with_gates
+from models.decoding.ngram_nodes import HISTORY, NGramNodes, output_with_gates
 from models.onnx_graph import BOOL, FLOAT, INT64, MICROSOFT, GraphBuilder, model_of, value, values
 
 Precision = Literal["exact", "fast"]
@@ -67,7 +67,7 @@ def build_graph(
         [
             step.with_pins("id", 0, 1, config.vocabulary_size),
             *(step.with_pins(name, 1, 3) for name in _state(config)),
-            *(step.with_pins(name, 0, 1) for name in _codes(config)),
+            *(step.with_pins(name, 0, 2) for name in _history(config)),
             step.with_pins(columns, 1, 3),
             step.with_pins("forced", 1, 2, config.vocabulary_size),
         ],
@@ -110,8 +110,8 @@ def _state(config: NetworkConfig) -> list[str]:
     return [f"{part}{layer}" for layer in range(config.num_layers) for part in parts]
 
 
-def _codes(config: NetworkConfig) -> list[str]:
-    return [CODE] if config.ngram_buckets else []
+def _history(config: NetworkConfig) -> list[str]:
+    return [HISTORY] if config.ngram_buckets else []
 
 
 def _carried(
@@ -122,7 +122,7 @@ def _carried(
     return [
         value(f"id{suffix}", INT64, rows),
         *values(state, FLOAT, 1, rows, config.hidden_size),
-        *values([f"{name}{suffix}" for name in _codes(config)], INT64, rows),
+        *values([f"{n}{suffix}" for n in _history(config)], INT64, rows, config.ngram_orders),
     ]
 
 
@@ -307,7 +307,7 @@ class _StepGraph:
         both = self._output(flat, "mixed", *output_with_gates(self.weights))
         sizes = self._constant("mixed_sizes", np.array([self.config.vocabulary_size, 1, 1]))
         self._add("Split", [both, sizes], "own", "gate_own", "gate_counted", axis=1)
-        counted = add_lookup(self._builder, self.config, self.weights)
+        counted = NGramNodes(self._builder, self.config, self.weights).add()
         products = [
             self._add("Mul", ["gate_own", "own"]),
             self._add("Mul", ["gate_counted", counted]),

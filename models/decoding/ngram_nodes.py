@@ -1,45 +1,97 @@
-"""The nodes of a decoder's graph that look a row of the n-gram table up. Knows no choice."""
+"""The nodes of a decoder's graph that look the n-gram table up. Knows no choice."""
 
 import numpy as np
 
-from models.arrays import Floats
+from models.arrays import Floats, Ids
 from models.config import NetworkConfig, Weights
-from models.ngram_table import NGRAM_KEYS, NGRAM_ROWS, STEP, lookup_constants
+from models.ngram_table import (
+    NGRAM_BOOSTS,
+    NGRAM_FOLLOWERS,
+    NGRAM_KEYS,
+    NGRAM_ROWS,
+    PLACES,
+    STEP,
+    hash_constants,
+    lookup_constants,
+)
 from models.onnx_graph import FLOAT, GraphBuilder
 
-CODE = "ngram"
-"""Name of the state: the ids read before, packed by ``models.ngram_table.codes``, [rows]."""
+HISTORY = "ngram"
+"""Name of the state: the ids read before the last one, [rows, ids]; −1 where there are none."""
 
 
-def add_lookup(builder: GraphBuilder, config: NetworkConfig, weights: Weights) -> str:
-    """Adds what ``NGramTable.find`` does after ``id_in`` was read, and returns the row's name.
+class NGramNodes:
+    """Adds to a graph what ``models.ngram_table`` does after ``id_in`` was read."""
 
-    The row is [rows, vocabulary], in units of −``STEP`` nats. The state after it is ``ngram_out``.
-    """
-    add, constant = builder.add, builder.constant
+    def __init__(self, builder: GraphBuilder, config: NetworkConfig, weights: Weights) -> None:
+        self._builder, self._add = builder, builder.add
+        self._config, self._weights = config, weights
 
-    def number(name: str, value: int) -> str:
-        return constant(name, np.array(value, np.int64))
+    def add(self) -> str:
+        """Adds the look-up, and returns the name of what follows, [rows, vocabulary].
 
-    base = config.vocabulary_size + 1
-    shifted = add("Mul", [f"{CODE}_in", number("ngram_base", base)])
-    digit = add("Add", ["id_in", number("ngram_one", 1)])
-    longest = number("ngram_longest", base**config.ngram_orders)
-    code = add("Mod", [add("Add", [shifted, digit]), longest], f"{CODE}_out")
-    names = ("ngram_moduli", "ngram_multipliers", "ngram_sizes", "ngram_offsets")
-    values = lookup_constants(config.vocabulary_size, config.ngram_buckets)
-    moduli, multipliers, sizes, offsets = map(constant, names, values)
-    axis = constant("axis_1", np.array([1], np.int64))
-    keys = add("Mod", [add("Unsqueeze", [code, axis]), moduli])
-    places = add("Mod", [add("Mul", [keys, multipliers]), sizes])
-    buckets = add("Add", [places, offsets])
-    found = add(
-        "Equal", [add("Gather", [constant(NGRAM_KEYS, weights[NGRAM_KEYS]), buckets]), keys]
-    )
-    known = add("Where", [found, buckets, number("ngram_root", 0)])
-    bucket = add("ReduceMax", [known], axes=[1], keepdims=0)
-    row = add("Gather", [constant(NGRAM_ROWS, weights[NGRAM_ROWS]), bucket])
-    return add("Cast", [row], to=FLOAT)
+        It is in units of −``STEP`` nats. The state after it is ``ngram_out``.
+        """
+        known = self._known(self._keys())
+        if not self._config.ngram_long_buckets:
+            return self._row(known)
+        by_length = PLACES * np.array([len(sizes) for sizes in self._config.table_sizes])
+        parts = [f"{HISTORY}_known_rows", f"{HISTORY}_known_lists"]
+        self._add("Split", [known, self._ints("parts", by_length)], *parts, axis=1)
+        number = self._add("ReduceMax", [parts[1]], axes=[1], keepdims=0)
+        followers = self._weights[NGRAM_FOLLOWERS].astype(np.int64)
+        # In the units of a row, where less is likelier.
+        boosts = -self._weights[NGRAM_BOOSTS].astype(np.float32)
+        lists = [
+            self._add("Gather", [self._builder.constant(name, values), number])
+            for name, values in ((NGRAM_FOLLOWERS, followers), (NGRAM_BOOSTS, boosts))
+        ]
+        inputs = [self._row(parts[0]), *lists]
+        return self._add("ScatterElements", inputs, axis=1, reduction="add")
+
+    def _keys(self) -> str:
+        """Adds the keys of the contexts of all lengths, each ``PLACES`` times."""
+        longest = self._config.ngram_orders
+        numbers, factors = hash_constants(self._config.vocabulary_size, longest)
+        axis = self._ints("axis", np.array([1]))
+        last = self._add("Unsqueeze", ["id_in", axis])
+        ends = [self._ints("second", np.array([1])), self._ints("end", np.array([longest]))]
+        later = self._add("Slice", [f"{HISTORY}_in", *ends, axis])
+        read = self._add("Concat", [later, last], f"{HISTORY}_out", axis=1)
+        terms = self._add(
+            "Mul",
+            [
+                self._add("Gather", [self._ints("numbers", numbers), read]),
+                self._ints("factors", factors[::-1]),
+            ],
+        )
+        column = self._builder.constant(f"{HISTORY}_column", np.array(1, np.int64))
+        sums = self._add("CumSum", [terms, column], reverse=1)
+        columns = np.repeat([longest - length for length in self._config.ngram_lengths], PLACES)
+        return self._add("Gather", [sums, self._ints("columns", columns)], axis=1)
+
+    def _known(self, keys: str) -> str:
+        """Adds, for each place of each key, the row or list that stands there, else 0."""
+        rows, lists = self._config.table_sizes
+        multipliers, sizes, offsets = lookup_constants([*rows, *lists])
+        places = self._add("Mul", [keys, self._ints("multipliers", multipliers)])
+        places = self._add("Mod", [places, self._ints("sizes", sizes)])
+        places = self._add("Add", [places, self._ints("offsets", offsets)])
+        table = self._builder.constant(NGRAM_KEYS, self._weights[NGRAM_KEYS])
+        found = self._add("Equal", [self._add("Gather", [table, places]), keys])
+        if lists:
+            before = np.repeat([0, sum(rows)], [PLACES * len(rows), PLACES * len(lists)])
+            places = self._add("Sub", [places, self._ints("before", before)])
+        nothing = self._builder.constant(f"{HISTORY}_nothing", np.array(0, np.int64))
+        return self._add("Where", [found, places, nothing])
+
+    def _row(self, known: str) -> str:
+        number = self._add("ReduceMax", [known], axes=[1], keepdims=0)
+        rows = self._builder.constant(NGRAM_ROWS, self._weights[NGRAM_ROWS])
+        return self._add("Cast", [self._add("Gather", [rows, number])], to=FLOAT)
+
+    def _ints(self, name: str, values: Ids) -> str:
+        return self._builder.constant(f"{HISTORY}_{name}", values.astype(np.int64))
 
 
 def output_with_gates(weights: Weights) -> tuple[Floats, Floats]:

@@ -19,7 +19,7 @@ import onnx
 from models.arrays import Floats, Ids
 from models.checkpoints.format import Checkpoint
 from models.config import GATED, GATES, NetworkConfig, Weights
-from models.ngram_table import NGramTable, codes
+from models.ngram_table import NGramTable
 from models.onnx_graph import FLOAT, INT64, GraphBuilder, OnnxSession, model_of, value, values
 from models.text.vocab import Vocabulary
 
@@ -230,8 +230,8 @@ class _Guesses:
         # The id after the last step is unknown, and its loss is not used.
         self._next = np.append(ids[1:], 0)
         config = checkpoint.config
-        self._table = NGramTable.in_weights(config.ngram_buckets, checkpoint.weights)
-        self._codes = codes(ids, config.vocabulary_size, config.ngram_orders)
+        self._table = NGramTable.in_weights(*config.table_sizes, checkpoint.weights)
+        self._ids = ids
         self._session = OnnxSession(_output_graph(checkpoint.weights))
         self._block = max(1, _LOGITS // config.vocabulary_size)
 
@@ -248,12 +248,17 @@ class _Guesses:
                 "count": np.array([max(1, count)]),
             }
             if self._table:
-                buckets = self._table.find(self._codes[place])
-                feeds["counted"] = self._table.log_probabilities(buckets)
+                feeds["counted"] = self._counted(self._table, place)
             found = self._session.run(feeds)
             self.losses[place] = -found["of_next"][:, 0]
             self.top[place] = np.exp(found["best"][:, :count])
             self.top_ids[place] = found["order"][:, :count]
+
+    def _counted(self, table: NGramTable, place: slice) -> Floats:
+        """Returns what the table has for what was read up to each step, [steps, vocabulary]."""
+        before = max(0, place.start - table.orders)
+        keys = table.hashes(self._ids[before : place.stop])[place.start - before :]
+        return table.log_probabilities(table.find(keys))
 
 
 def _steps(rows: int) -> int:

@@ -2,7 +2,8 @@
 
 The model is interpolated modified Kneser-Ney, as in ``models.ngram`` (Chen & Goodman 1998). Of all
 contexts only those are kept that improve most on the next shorter one that is (Stolcke 1998): each
-costs a row of the table.
+costs a row of the table. Longer contexts cost less and are counted after these
+(``models.training.long_contexts``).
 
 A network must not be trained beside counts that have seen the answer: it would trust them too much.
 So the text is cut into folds, and each position has, beside the row of its context, the probability
@@ -20,13 +21,23 @@ from numpy.typing import NDArray
 
 from models.arrays import AnyInts, Doubles, Floats, Ids
 from models.ngram import estimated_discounts
-from models.ngram_table import LOAD, STEP, NGramTable, Rows, highest_order
+from models.ngram_table import (
+    FURTHER,
+    LOAD,
+    STEP,
+    NGramTable,
+    Rows,
+    hash_constants,
+)
+from models.training.folds import FOLDS, folds_of, is_new
+from models.training.long_contexts import Counted, LongContexts, count_long
 from models.training.ngram_features import NGramFeatures
-
-FOLDS = 8
 
 LEAST_GAIN = 1.0
 """Nats that a context must save over the text to be kept."""
+
+LONGEST_IN_LINES = 8
+"""Most ids in a context of a list."""
 
 _SUREST = 1e-4
 """Least probability that all other ids have together."""
@@ -53,27 +64,47 @@ def count(
     Args:
         ids: the training part, [characters].
         vocabulary_size: number of distinct ids.
-        orders: the most ids in a context; fewer if so many do not fit into a key, or if none of so
-            many is worth a row.
-        most_buckets: maximum size of the table, at least 1.
+        orders: the most ids in a context; fewer if none of so many is worth its place.
+        most_buckets: maximum number of rows, and of lists, at least 1.
         newline: the line end of a list, whose lines have nothing to do with each other: no context
-            reaches beyond the end of the line before.
+            reaches beyond the end of the line before, and all have rows.
         characters: of the text, its first, to count; all if not given.
     """
     counted = np.asarray(ids[:characters])
-    orders = min(orders, highest_order(vocabulary_size))
-    levels = _Levels(counted, vocabulary_size, orders, newline)
+    longest = LONGEST_IN_LINES if newline is not None else longest_with_row(vocabulary_size)
+    with_row = min(orders, longest, highest_order(vocabulary_size) - 1)
+    lengths = [length for f in FURTHER if (length := with_row + f) <= orders]
+    if newline is not None:
+        lengths = []
+    levels = _Levels(counted, vocabulary_size, with_row, newline)
     # Each length has up to one bucket more than its share of the load asks for.
-    most_rows = max(0, int((most_buckets - orders) * LOAD))
+    most_rows = max(0, int((most_buckets - with_row) * LOAD))
+    most_lists = max(0, int((most_buckets - len(lengths)) * LOAD))
     while True:
         smoothed = levels.worth(most_rows)
         keys, rows = levels.rows(smoothed)
-        table = NGramTable.of(vocabulary_size, keys, rows[1:], rows[0])
-        excess = sum(table.sizes) - most_buckets
+        expected, numbers = levels.expected(smoothed)
+        known = Counted(counted, vocabulary_size, levels.folds, expected, rows, numbers)
+        long = count_long(known, levels.repeated(), lengths, most_lists)
+        table = NGramTable.of(keys, rows, long.keys, long.lists)
+        excess = max(sum(sizes) - most_buckets for sizes in (table.sizes, table.long_sizes))
         if excess <= 0:
-            return levels.features(ids, smoothed, table, keys, rows)
+            return _features(ids, known, long, table, keys)
         # A few keys may need more room than many: the hashes decide.
-        most_rows = max(0, most_rows - excess)
+        most_rows, most_lists = (max(0, most - excess) for most in (most_rows, most_lists))
+
+
+def highest_order(vocabulary_size: int) -> int:
+    """Returns the most ids in a context so that it, and an id after it, fit into 63 bits."""
+    order = 0
+    while (vocabulary_size + 1) ** (order + 2) < 1 << 63:
+        order += 1
+    return order
+
+
+def longest_with_row(vocabulary_size: int) -> int:
+    """Returns the most ids in a context that has a row: a row for a large vocabulary is dear."""
+    return 4 if vocabulary_size < 256 else 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +154,7 @@ class _Smoothed:
     """What a text's contexts are worth, and which of them have a row.
 
     Attributes:
-        rows: number of the row of each pair of the longest contexts, [pairs].
+        rows: number of the row of each pair of the longest contexts that may have one, [pairs].
         kept: which contexts of each length have a row, [contexts].
         gains: of these, in nats, [kept].
         parents: for these, the row of the longest shorter context that has one, [kept].
@@ -138,7 +169,14 @@ class _Smoothed:
 class _Levels:
     """The pairs of all lengths in one text.
 
-    All is in the order of the sorted positions: of their pairs' keys.
+    All is in the order of the sorted positions: of their pairs' keys. The longest pairs, longer
+    than any that has a row, tell how many ids are before the others.
+
+    Args:
+        ids: [characters].
+        vocabulary_size: number of distinct ids.
+        orders: the most ids in a context that may have a row.
+        newline: as for ``count``.
     """
 
     def __init__(
@@ -147,14 +185,16 @@ class _Levels:
         self._ids = ids
         self._size = vocabulary_size
         self._base = vocabulary_size + 1
-        keys = _pair_keys(ids, self._base, orders, newline)
+        self._orders = orders
+        keys = _pair_keys(ids, self._base, orders + 1, newline)
         self._positions = np.argsort(keys).astype(np.int32)
         keys = keys[self._positions]
-        self._folds = (self._positions.astype(np.int64) * FOLDS // len(ids)).astype(np.uint8)
-        begins = np.flatnonzero(_is_new(keys))
+        self.folds = folds_of(len(ids))
+        self._folds = self.folds[self._positions]
+        begins = np.flatnonzero(is_new(keys))
         self._keys = keys[begins]
         del keys
-        self._levels = self._counted(begins, orders)
+        self._levels = self._counted(begins, orders + 1)
 
     def _counted(self, begins: Ids, orders: int) -> list[_Level]:
         """Returns the levels from the shortest contexts, given where the longest ones' pairs begin.
@@ -170,7 +210,7 @@ class _Levels:
         most = np.maximum.reduceat(self._folds, begins)
         for order in range(orders, -1, -1):
             below = keys // self._base
-            children = np.flatnonzero(_is_new(below)) if order else np.zeros(1, np.int64)
+            children = np.flatnonzero(is_new(below)) if order else np.zeros(1, np.int64)
             sizes = np.diff(np.append(children, len(keys)))
             parents = np.repeat(np.arange(len(children), dtype=np.int32), sizes)
             folds = np.where(least == most, least, np.uint8(FOLDS))
@@ -210,7 +250,7 @@ class _Levels:
         gains: list[Doubles] = []
         every_kept, below = [], []
         count = 1
-        for level in self._levels[1:]:
+        for level in self._levels[1 : self._orders + 1]:
             shorter = whole[level.parents]
             longer = level.left[level.of]
             longer *= shorter
@@ -255,10 +295,8 @@ class _Levels:
             numbers = np.cumsum(kept) - 1
             symbols = self._keys_of(order, pairs) // self._base**order
             own[numbers[level.of[pairs]], symbols] += level.seen(pairs).astype(np.float32)
-            keys.append(_by_recency(self._keys_of(order, level.first[kept]), self._base, order))
+            keys.append(_hashed(self._keys_of(order, level.first[kept]), self._base, order))
             begin += len(parents)
-        while len(keys) > 1 and not len(keys[-1]):
-            keys.pop()
         return keys, _rounded(rows)
 
     def _keys_of(self, order: int, pairs: Any = slice(None)) -> Ids:
@@ -267,17 +305,22 @@ class _Levels:
         keys //= self._base ** (len(self._levels) - 1 - order)
         return keys
 
-    def features(
-        self, ids: AnyInts, smoothed: _Smoothed, table: NGramTable, keys: list[Ids], rows: Rows
-    ) -> NGramFeatures:
-        """Returns the features with a table of the keys and rows that ``rows`` returned."""
+    def expected(self, smoothed: _Smoothed) -> tuple[Floats, NDArray[np.int32]]:
+        """Returns each position's probability by the other folds and its row, [characters] each."""
         numbers = np.empty(len(self._ids), np.int32)
-        numbers[self._positions] = np.repeat(smoothed.rows, self._levels[-1].occurrences)
+        longest = self._levels[self._orders]
+        numbers[self._positions] = np.repeat(smoothed.rows, longest.occurrences)
         expected = np.empty(len(self._ids), np.float32)
         expected[self._positions] = self._outside(smoothed)
-        answers = _answers(rows, numbers, self._ids, expected)
-        buckets = np.concatenate([[0], *(table.find(own) for own in keys)]).astype(np.int32)
-        return NGramFeatures(table, ids, buckets[numbers], answers)
+        return expected, numbers
+
+    def repeated(self) -> Ids:
+        """Returns the positions, above 0, whose longest context with a row is no new one."""
+        level = self._levels[self._orders]
+        is_repeated = np.empty(len(self._ids), bool)
+        is_repeated[self._positions] = np.repeat(level.is_repeated[level.of], level.occurrences)
+        is_repeated[0] = False
+        return np.flatnonzero(is_repeated)
 
     def _outside(self, smoothed: _Smoothed) -> Floats:
         """Returns the probability at each sorted position by the other folds, [characters].
@@ -335,14 +378,6 @@ class _Levels:
         return at, every[at], self._folds[at]
 
 
-def _is_new(keys: Ids) -> NDArray[np.bool_]:
-    """Returns where a run of equal keys begins."""
-    new = np.empty(len(keys), bool)
-    new[0] = True
-    np.not_equal(keys[1:], keys[:-1], out=new[1:])
-    return new
-
-
 def _pair_keys(ids: AnyInts, base: int, orders: int, newline: int | None) -> Ids:
     """Returns the key of each position's pair, with a context of ``orders`` ids, [characters].
 
@@ -362,14 +397,15 @@ def _pair_keys(ids: AnyInts, base: int, orders: int, newline: int | None) -> Ids
     return keys
 
 
-def _by_recency(keys: Ids, base: int, order: int) -> Ids:
-    """Returns contexts, given in pairs' keys, as codes: their last id in the lowest place."""
+def _hashed(keys: Ids, base: int, order: int) -> Ids:
+    """Returns contexts, given in pairs' keys, as a table's keys."""
+    numbers, factors = hash_constants(base - 1, order)
     contexts = keys % base**order
-    turned: Ids = np.zeros_like(contexts)
-    for _ in range(order):
-        turned = turned * base + contexts % base
+    hashed: Ids = np.zeros_like(contexts)
+    for age in reversed(range(order)):
+        hashed += numbers[contexts % base - 1] * factors[age]
         contexts //= base
-    return turned
+    return hashed
 
 
 def _contexts(
@@ -386,7 +422,7 @@ def _contexts(
     contexts = keys % base**order
     by_context = np.argsort(contexts, kind="stable")
     contexts = contexts[by_context]
-    new = _is_new(contexts)
+    new = is_new(contexts)
     starts = np.flatnonzero(new)
     of = np.empty(len(contexts), np.int32)
     of[by_context] = np.cumsum(new) - 1
@@ -415,7 +451,7 @@ def _outside_shares(outside: Ids, contexts: Ids, discounts: Doubles) -> tuple[Fl
         Shares, [pairs, folds] and [contexts, folds].
     """
     by_context = np.argsort(contexts, kind="stable")
-    starts = np.flatnonzero(_is_new(contexts[by_context]))
+    starts = np.flatnonzero(is_new(contexts[by_context]))
     taken = discounts.astype(np.float32)[np.minimum(outside, 3)]
     totals = np.add.reduceat(outside[by_context], starts, axis=0)
     # Outside a fold a context may not occur at all: then all is left to shorter ones.
@@ -435,18 +471,48 @@ def _rounded(rows: Floats) -> Rows:
     return rounded
 
 
-def _answers(rows: Rows, numbers: Counts, ids: AnyInts, expected: Floats) -> NDArray[np.float16]:
+def _features(
+    ids: AnyInts, known: Counted, long: LongContexts, table: NGramTable, keys: list[Ids]
+) -> NGramFeatures:
+    """Returns the features with a table of what was counted."""
+    lists = [np.zeros(1, np.int64)]
+    rows = [np.zeros(1, np.int64)]
+    for index, own in enumerate([*keys, *long.keys]):
+        (rows if index < len(keys) else lists).append(table.numbers(index, own))
+    return NGramFeatures(
+        table,
+        ids,
+        np.concatenate(rows).astype(np.int32)[known.numbers],
+        np.concatenate(lists).astype(np.int32)[long.numbers] if long.keys else None,
+        _answers(known, long),
+    )
+
+
+def _answers(known: Counted, long: LongContexts) -> NDArray[np.float16]:
     """Returns the log-probability that makes an id's share of its row the expected one, [n]."""
     shares = np.exp(np.arange(256, dtype=np.float32) * np.float32(-STEP))
-    sums = np.empty(len(rows), np.float32)
-    block = max(1, _BLOCK // rows.shape[1])
-    for begin in range(0, len(rows), block):
-        sums[begin : begin + block] = shares[rows[begin : begin + block]].sum(axis=1)
-    answers = np.empty(len(ids), np.float16)
-    for begin in range(0, len(ids), _BLOCK):
+    sums = np.empty(len(known.rows), np.float32)
+    block = max(1, _BLOCK // known.rows.shape[1])
+    for begin in range(0, len(sums), block):
+        sums[begin : begin + block] = shares[known.rows[begin : begin + block]].sum(axis=1)
+    answers = np.empty(len(known.ids), np.float16)
+    for begin in range(0, len(answers), _BLOCK):
         part = slice(begin, begin + _BLOCK)
-        own = shares[rows[numbers[part], ids[part]]]
-        others = np.maximum(sums[numbers[part]] - own, _SUREST)
-        share = np.clip(expected[part], _SUREST**2, 1 - _SUREST)
+        own = shares[known.rows[known.numbers[part], known.ids[part]]]
+        others = sums[known.numbers[part]] - own + _boosted(known, long, shares, part)
+        others = np.maximum(others, _SUREST)
+        share = np.clip(long.expected[part], _SUREST**2, 1 - _SUREST)
         answers[part] = np.log(share / (1 - share) * others)
     return answers
+
+
+def _boosted(known: Counted, long: LongContexts, shares: Floats, part: slice) -> Floats:
+    """Returns what lists add to the shares of the ids that do not follow, [positions]."""
+    at = np.flatnonzero(long.numbers[part])
+    added = np.zeros(len(long.numbers[part]), np.float32)
+    followers, boosts = (values[long.numbers[part][at] - 1] for values in long.lists)
+    in_row = shares[known.rows[known.numbers[part][at][:, None], followers]]
+    more = in_row * np.expm1(boosts * np.float32(STEP))
+    more[followers == known.ids[part][at][:, None]] = 0
+    added[at] = more.sum(axis=1)
+    return added

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.decoding.sampling import SampleOptions, choose, uniforms
-from models.ngram_table import NGramTable, codes
+from models.ngram_table import NGramTable
 from models.training.network import CharNetwork
 
 
@@ -51,5 +51,5 @@ def _counted(table: NGramTable | None, read: list[int]) -> torch.Tensor | None:
     if table is None:
         return None
     latest = np.array(read[-table.orders :])
-    code = codes(latest, table.vocabulary_size, table.orders)[-1:]
-    return torch.from_numpy(table.log_probabilities(table.find(code)))[None]
+    found = table.find(table.hashes(latest)[-1:])
+    return torch.from_numpy(table.log_probabilities(found))[None]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.arrays import AnyIds
 from models.config import GATED
-from models.ngram_table import NGramTable, codes
+from models.ngram_table import NGramTable
 from models.training.network import CharNetwork, State
 
 ROWS = 64
@@ -51,10 +51,10 @@ class HeldOut:
         self.inputs = torch.from_numpy(flat[:-1]).view(rows, self.length).t()
         self.targets = torch.from_numpy(flat[1:]).view(rows, self.length).t()
         self.table = table
-        self._buckets = np.zeros((0, 0), np.int64)
+        self._found = np.zeros((0, 0, 2), np.int64)
         if table:
-            found = table.find(codes(flat[:-1], table.vocabulary_size, table.orders))
-            self._buckets = found.reshape(rows, self.length).T
+            self._found = table.find(table.hashes(flat[:-1]))
+            self._found = self._found.reshape(rows, self.length, 2).transpose(1, 0, 2)
 
     @torch.no_grad()
     def loss(self, network: CharNetwork) -> float:
@@ -105,7 +105,7 @@ class HeldOut:
             state = tuple(s.float() for s in state)
             counted = None
             if self.table:
-                rows_read = self.table.log_probabilities(self._buckets[part])
+                rows_read = self.table.log_probabilities(self._found[part])
                 counted = torch.from_numpy(rows_read).to(device)
             yield hidden, network.logits(hidden), self.targets[part].to(device), counted
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import GATED, NetworkConfig, Weights
-from models.ngram_table import NGRAM_KEYS, NGRAM_ROWS, NGramTable
+from models.ngram_table import NGramTable
 
 State = tuple[Tensor, ...]
 """``(h, c)`` for an LSTM, ``(h,)`` otherwise; each [layers, batch, hidden]."""
@@ -67,7 +67,7 @@ class CharNetwork(nn.Module):
 
     def __init__(self, config: NetworkConfig, table: NGramTable | None = None) -> None:
         super().__init__()
-        if config.ngram_buckets != (table.sizes if table else ()):
+        if config.table_sizes != ((table.sizes, table.long_sizes) if table else ((), ())):
             raise ValueError("the n-gram table has other sizes than the config")
         self.config = config
         self.embedding = (
@@ -170,12 +170,12 @@ class CharNetwork(nn.Module):
         tensors["gates.weight"] = tensors["gates.weight"] * balance[:, None]
         tensors["gates.bias"] = tensors["gates.bias"] * balance
         weights = {name: value.numpy() for name, value in tensors.items()}
-        return weights | {NGRAM_KEYS: self.table.keys, NGRAM_ROWS: self.table.rows}
+        return weights | self.table.tensors()
 
     @classmethod
     def of(cls, config: NetworkConfig, weights: Weights) -> "CharNetwork":
         """Returns the network of a checkpoint, not in training."""
-        network = cls(config, NGramTable.in_weights(config.ngram_buckets, weights))
+        network = cls(config, NGramTable.in_weights(*config.table_sizes, weights))
         network.load_weights(weights)
         return network.eval()
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import AnyInts, Floats, Ids
-from models.ngram_table import NGramTable
+from models.ngram_table import NOTHING, NGramTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +20,16 @@ class NGramFeatures:
     Attributes:
         table: of the whole text.
         ids: of the text, [characters].
-        buckets: of the context before each position that was counted, [counted].
+        rows: that of the context before each position that was counted, [counted].
+        lists: likewise; None if the table has none.
         answers: log-probability of the id at each of these by the other folds, to stand in its row
             in place of the one there, [counted].
     """
 
     table: NGramTable
     ids: AnyInts
-    buckets: NDArray[np.int32]
+    rows: NDArray[np.int32]
+    lists: NDArray[np.int32] | None
     answers: NDArray[np.float16]
 
     def log_probabilities(self, positions: Ids) -> Floats:
@@ -39,21 +41,21 @@ class NGramFeatures:
         Returns:
             Log-probabilities, not normalised, with one more axis, [vocabulary].
         """
-        counted = positions < len(self.buckets)
-        if counted.all():
-            rows = self.table.log_probabilities(self.buckets[positions])
-        else:
-            rows = self.table.log_probabilities(self._find(positions))
+        counted = positions < len(self.rows)
+        found = np.zeros((*positions.shape, 2), np.int64)
         at = positions[counted]
-        rows[counted, self.ids[at]] = self.answers[at]
-        return rows
+        found[counted, 0] = self.rows[at]
+        if self.lists is not None:
+            found[counted, 1] = self.lists[at]
+        if not counted.all():
+            found[~counted] = self._find(positions[~counted])
+        logs = self.table.log_probabilities(found)
+        logs[counted, self.ids[at]] = self.answers[at]
+        return logs
 
     def _find(self, positions: Ids) -> Ids:
-        code = np.zeros(positions.shape, np.int64)
-        power = 1
-        for distance in range(1, self.table.orders + 1):
-            before = positions - distance
-            digits = np.where(before >= 0, self.ids[before].astype(np.int64) + 1, 0)
-            code += digits * power
-            power *= self.table.vocabulary_size + 1
-        return self.table.find(code)
+        """Returns what the table has of the contexts before positions, [positions, 2]."""
+        ages = np.arange(self.table.orders, 0, -1)[:, None]
+        before = positions - ages
+        ids = np.where(before >= 0, self.ids[before].astype(np.int64), NOTHING)
+        return self.table.find(self.table.hashes(ids)[-1])

@@ -464,6 +464,7 @@ def new_trainer(
 ) -> Trainer:
     """Returns a trainer with a new network, and with the features that ``count_features`` gave."""
     table = features.table if features else None
-    config = replace(config, ngram_buckets=table.sizes if table else ())
+    sizes = (table.sizes, table.long_sizes) if table else ((), ())
+    config = replace(config, ngram_buckets=sizes[0], ngram_long_buckets=sizes[1])
     network = new_network(config, options.seed, options.initialisation, table)
     return Trainer(network, corpus, options, device, features)

@@ -21,7 +21,7 @@ from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.config import Weights
 from models.files import CheckpointError, write_durably
-from models.ngram_table import KEY_BYTES
+from models.ngram_table import KEY_BYTES, LIST_BYTES
 from models.options import TrainingOptions
 from models.text.corpus import Corpus, Scan, ScanReport
 from models.training.ngram_features import NGramFeatures
@@ -169,7 +169,8 @@ def prepare(job: Job, place: Workplace, journal: Journal) -> JobPlan:
     plan, origin = _decide(job, asked, scan, place, journal)
     options = {**job.spec["options"], **plan.resolved}
     needed = BYTES_PER_PARAMETER * plan.config.parameters()
-    needed += TABLES * plan.training.ngram_buckets * (KEY_BYTES + plan.config.vocabulary_size)
+    bucket = KEY_BYTES + plan.config.vocabulary_size + LIST_BYTES
+    needed += TABLES * plan.training.ngram_buckets * bucket
     journal.update(options=options, needs_bytes=needed)
     corpus = place.corpora.open(
         corpus_id,
@@ -238,7 +239,8 @@ def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Pla
             "The model to continue from cannot be read", "It may have been deleted."
         ) from None
     # The table is counted anew, from the text of this job.
-    config = replace(config, dropout=plan.config.dropout, ngram_buckets=())
+    dropout = plan.config.dropout
+    config = replace(config, dropout=dropout, ngram_buckets=(), ngram_long_buckets=())
     return replace(plan, config=config), digest
 
 
