@@ -34,6 +34,9 @@ FOLLOWERS = 6
 LIST_BYTES = KEY_BYTES + 3 * FOLLOWERS
 """Bytes of a bucket with a list: for each follower an id of two bytes and what is added."""
 
+LISTS_PER_ROW = 2
+"""Lists for which there is room beside each row: they cost a quarter (docs/log.md)."""
+
 FURTHER = (1, 2, 4, 7, 12)
 """Lengths of the contexts with lists, less that of the longest with rows."""
 
@@ -277,7 +280,7 @@ def each_hash(ids: AnyInts, lengths: Sequence[int], vocabulary_size: int) -> Ite
     for length in lengths:
         while age < length:
             sums[age:] += of_ids[: max(0, len(ids) - age)] * factors[age]
-            sums[:age] += numbers[NOTHING] * factors[age]
+            sums[:age] += numbers[NOTHING:] * factors[age]
             age += 1
         yield sums
 

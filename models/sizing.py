@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from models.config import GATES, MAX_BUCKETS, NetworkConfig
-from models.ngram_table import KEY_BYTES, LIST_BYTES
+from models.ngram_table import KEY_BYTES, LIST_BYTES, LISTS_PER_ROW
 from models.options import MAX_COUNTED, TrainingOptions
 
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -118,8 +118,7 @@ def ngram_table(
     """
     orders = NGRAM_ORDERS if options.ngram_orders is None else options.ngram_orders
     buckets = options.ngram_buckets
-    # As many rows as lists: what either lacks of them is not made up for by the other.
-    bucket = KEY_BYTES + vocabulary_size + LIST_BYTES
+    bucket = bucket_bytes(vocabulary_size)
     if buckets is None:
         buckets = min(characters, MAX_BUCKETS, NGRAM_BYTES // bucket)
     counted = min(characters, MAX_COUNTED)
@@ -130,6 +129,11 @@ def ngram_table(
     if not (orders and buckets and counted):
         orders = buckets = counted = 0
     return {"ngram_orders": orders, "ngram_buckets": buckets, "ngram_characters": counted}
+
+
+def bucket_bytes(vocabulary_size: int) -> int:
+    """Returns the bytes of an n-gram table for each row, with the lists that may go with it."""
+    return KEY_BYTES + vocabulary_size + LISTS_PER_ROW * LIST_BYTES
 
 
 def network(options: TrainingOptions, vocabulary_size: int, hidden_size: int) -> NetworkConfig:

@@ -212,9 +212,10 @@ def readme(config: NetworkConfig, tokens: Tokens, card: Card) -> str:
 def _table(config: NetworkConfig, tokens: Tokens) -> Iterator[str]:
     """Yields a line about the n-gram table, if there is one."""
     if config.ngram_buckets:
+        buckets = sum(map(sum, config.table_sizes))
         yield (
-            f"- n-gram table beside it: {sum(map(sum, config.table_sizes)):,} buckets for contexts of up "
-            f"to {config.ngram_orders} {tokens} ({config.table_bytes() / 1e6:.1f} MB)"
+            f"- n-gram table beside it: {buckets:,} buckets for contexts of up to "
+            f"{config.ngram_orders} {tokens} ({config.table_bytes() / 1e6:.1f} MB)"
         )
 
 

@@ -13,6 +13,7 @@ Knows numpy; no network and no file.
 """
 
 import itertools
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from models.arrays import AnyInts, Doubles, Floats, Ids
 from models.ngram import estimated_discounts
 from models.ngram_table import (
     FURTHER,
+    LISTS_PER_ROW,
     LOAD,
     STEP,
     NGramTable,
@@ -30,14 +32,30 @@ from models.ngram_table import (
     hash_constants,
 )
 from models.training.folds import FOLDS, folds_of, is_new
-from models.training.long_contexts import Counted, LongContexts, count_long
+from models.training.long_contexts import (
+    Counted,
+    CountedLength,
+    LongContexts,
+    count_lengths,
+    count_long,
+)
 from models.training.ngram_features import NGramFeatures
 
 LEAST_GAIN = 1.0
 """Nats that a context must save over the text to be kept."""
 
-LONGEST_IN_LINES = 8
-"""Most ids in a context of a list."""
+LISTS_FROM = 1 << 19
+"""Characters of a text whose long contexts have lists.
+
+In a shorter one they do not occur often enough to be told from chance: 198 kB of tunes lost 1.78
+nats with lists, 1.72 with rows for up to 8 ids (docs/log.md).
+"""
+
+LARGE = 256
+"""Vocabulary size from which rows are dear: then even short contexts have lists."""
+
+LONGEST_WITH_ROW, LONGEST_IF_ALL, LONGEST_IF_LARGE = 4, 8, 2
+"""Most ids in a context with a row: beside lists, without any, and of a large vocabulary."""
 
 _SUREST = 1e-4
 """Least probability that all other ids have together."""
@@ -65,33 +83,67 @@ def count(
         ids: the training part, [characters].
         vocabulary_size: number of distinct ids.
         orders: the most ids in a context; fewer if none of so many is worth its place.
-        most_buckets: maximum number of rows, and of lists, at least 1.
+        most_buckets: maximum number of rows, at least 1; of lists there are up to ``LISTS_PER_ROW``
+            times as many.
         newline: the line end of a list, whose lines have nothing to do with each other: no context
             reaches beyond the end of the line before, and all have rows.
         characters: of the text, its first, to count; all if not given.
     """
     counted = np.asarray(ids[:characters])
-    longest = LONGEST_IN_LINES if newline is not None else longest_with_row(vocabulary_size)
-    with_row = min(orders, longest, highest_order(vocabulary_size) - 1)
-    lengths = [length for f in FURTHER if (length := with_row + f) <= orders]
-    if newline is not None:
-        lengths = []
-    levels = _Levels(counted, vocabulary_size, with_row, newline)
+    is_simple = newline is not None or (len(counted) < LISTS_FROM and vocabulary_size < LARGE)
+    most = LONGEST_IN_LINES if is_simple else 2 if vocabulary_size >= LARGE else 4
+    with_row = min(orders, most, highest_order(vocabulary_size))
+    lengths = [] if is_simple else [n for f in FURTHER if (n := with_row + f) <= orders]
+    folds = folds_of(len(counted))
+    # Most of the time goes into sorting, which leaves the interpreter to other threads.
+    with ThreadPoolExecutor(1) as beside:
+        long = beside.submit(count_lengths, counted, vocabulary_size, folds, lengths)
+        levels = _Levels(counted, vocabulary_size, with_row, newline, folds)
+        return _fitting(ids, levels, long, most_buckets, len(lengths))
+
+
+def _fitting(
+    ids: AnyInts,
+    levels: "_Levels",
+    counted: Future[list[CountedLength]],
+    most_buckets: int,
+    long_lengths: int,
+) -> NGramFeatures:
+    """Returns the features with as large a table as there may be."""
     # Each length has up to one bucket more than its share of the load asks for.
-    most_rows = max(0, int((most_buckets - with_row) * LOAD))
-    most_lists = max(0, int((most_buckets - len(lengths)) * LOAD))
+    most_rows = max(0, int((most_buckets - levels.orders) * LOAD))
+    most_long = LISTS_PER_ROW * most_buckets
+    most_lists = max(0, int((most_long - long_lengths) * LOAD))
     while True:
         smoothed = levels.worth(most_rows)
         keys, rows = levels.rows(smoothed)
-        expected, numbers = levels.expected(smoothed)
-        known = Counted(counted, vocabulary_size, levels.folds, expected, rows, numbers)
-        long = count_long(known, levels.repeated(), lengths, most_lists)
+        known = levels.known(smoothed, rows)
+        long = count_long(known, counted.result(), most_lists)
         table = NGramTable.of(keys, rows, long.keys, long.lists)
-        excess = max(sum(sizes) - most_buckets for sizes in (table.sizes, table.long_sizes))
-        if excess <= 0:
+        excess = sum(table.sizes) - most_buckets
+        long_excess = sum(table.long_sizes) - most_long
+        if max(excess, long_excess) <= 0:
             return _features(ids, known, long, table, keys)
         # A few keys may need more room than many: the hashes decide.
-        most_rows, most_lists = (max(0, most - excess) for most in (most_rows, most_lists))
+        most_rows = max(0, most_rows - max(0, excess))
+        most_lists = max(0, most_lists - max(0, long_excess))
+
+
+def _split(
+    orders: int, vocabulary_size: int, characters: int, is_list: bool
+) -> tuple[int, list[int]]:
+    """Returns the most ids in a context with a row, and the lengths of contexts with lists.
+
+    Of a list of lines, all contexts that matter are short.
+    """
+    is_large = vocabulary_size >= LARGE
+    has_lists = not is_list and (is_large or characters >= LISTS_FROM)
+    most = LONGEST_IF_ALL
+    if has_lists:
+        most = LONGEST_IF_LARGE if is_large else LONGEST_WITH_ROW
+    with_row = min(orders, most, highest_order(vocabulary_size))
+    lengths = [with_row + further for further in FURTHER] if has_lists else []
+    return with_row, [length for length in lengths if length <= orders]
 
 
 def highest_order(vocabulary_size: int) -> int:
@@ -100,11 +152,6 @@ def highest_order(vocabulary_size: int) -> int:
     while (vocabulary_size + 1) ** (order + 2) < 1 << 63:
         order += 1
     return order
-
-
-def longest_with_row(vocabulary_size: int) -> int:
-    """Returns the most ids in a context that has a row: a row for a large vocabulary is dear."""
-    return 4 if vocabulary_size < 256 else 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +201,7 @@ class _Smoothed:
     """What a text's contexts are worth, and which of them have a row.
 
     Attributes:
-        rows: number of the row of each pair of the longest contexts that may have one, [pairs].
+        rows: number of the row of each pair of the longest contexts, [pairs].
         kept: which contexts of each length have a row, [contexts].
         gains: of these, in nats, [kept].
         parents: for these, the row of the longest shorter context that has one, [kept].
@@ -169,32 +216,36 @@ class _Smoothed:
 class _Levels:
     """The pairs of all lengths in one text.
 
-    All is in the order of the sorted positions: of their pairs' keys. The longest pairs, longer
-    than any that has a row, tell how many ids are before the others.
+    All is in the order of the sorted positions: of their pairs' keys.
 
     Args:
         ids: [characters].
         vocabulary_size: number of distinct ids.
-        orders: the most ids in a context that may have a row.
+        orders: the most ids in a context.
         newline: as for ``count``.
+        folds: part of the text in which each position is, [characters].
     """
 
     def __init__(
-        self, ids: AnyInts, vocabulary_size: int, orders: int, newline: int | None
+        self,
+        ids: AnyInts,
+        vocabulary_size: int,
+        orders: int,
+        newline: int | None,
+        folds: NDArray[np.uint8],
     ) -> None:
         self._ids = ids
         self._size = vocabulary_size
         self._base = vocabulary_size + 1
-        self._orders = orders
-        keys = _pair_keys(ids, self._base, orders + 1, newline)
+        keys = _pair_keys(ids, self._base, orders, newline)
         self._positions = np.argsort(keys).astype(np.int32)
         keys = keys[self._positions]
-        self.folds = folds_of(len(ids))
-        self._folds = self.folds[self._positions]
+        self._every_fold = folds
+        self._folds = folds[self._positions]
         begins = np.flatnonzero(is_new(keys))
         self._keys = keys[begins]
         del keys
-        self._levels = self._counted(begins, orders + 1)
+        self._levels = self._counted(begins, orders)
 
     def _counted(self, begins: Ids, orders: int) -> list[_Level]:
         """Returns the levels from the shortest contexts, given where the longest ones' pairs begin.
@@ -250,7 +301,7 @@ class _Levels:
         gains: list[Doubles] = []
         every_kept, below = [], []
         count = 1
-        for level in self._levels[1 : self._orders + 1]:
+        for level in self._levels[1:]:
             shorter = whole[level.parents]
             longer = level.left[level.of]
             longer *= shorter
@@ -305,22 +356,18 @@ class _Levels:
         keys //= self._base ** (len(self._levels) - 1 - order)
         return keys
 
-    def expected(self, smoothed: _Smoothed) -> tuple[Floats, NDArray[np.int32]]:
-        """Returns each position's probability by the other folds and its row, [characters] each."""
+    @property
+    def orders(self) -> int:
+        """The most ids in a context."""
+        return len(self._levels) - 1
+
+    def known(self, smoothed: _Smoothed, rows: Rows) -> Counted:
+        """Returns what the contexts with the rows say of each position."""
         numbers = np.empty(len(self._ids), np.int32)
-        longest = self._levels[self._orders]
-        numbers[self._positions] = np.repeat(smoothed.rows, longest.occurrences)
+        numbers[self._positions] = np.repeat(smoothed.rows, self._levels[-1].occurrences)
         expected = np.empty(len(self._ids), np.float32)
         expected[self._positions] = self._outside(smoothed)
-        return expected, numbers
-
-    def repeated(self) -> Ids:
-        """Returns the positions, above 0, whose longest context with a row is no new one."""
-        level = self._levels[self._orders]
-        is_repeated = np.empty(len(self._ids), bool)
-        is_repeated[self._positions] = np.repeat(level.is_repeated[level.of], level.occurrences)
-        is_repeated[0] = False
-        return np.flatnonzero(is_repeated)
+        return Counted(self._ids, self._every_fold, expected, rows, numbers)
 
     def _outside(self, smoothed: _Smoothed) -> Floats:
         """Returns the probability at each sorted position by the other folds, [characters].

@@ -44,7 +44,6 @@ class Counted:
 
     Attributes:
         ids: of the text, [characters].
-        vocabulary_size: number of distinct ids.
         folds: part of the text in which each position is, [characters].
         expected: probability of the id there by the other folds, [characters].
         rows: log-probabilities in units of −``STEP``, [rows, vocabulary].
@@ -52,7 +51,6 @@ class Counted:
     """
 
     ids: AnyInts
-    vocabulary_size: int
     folds: NDArray[np.uint8]
     expected: Floats
     rows: Rows
@@ -76,34 +74,35 @@ class LongContexts:
     expected: Floats
 
 
-def count_long(
-    counted: Counted, repeated: Ids, lengths: Sequence[int], most_lists: int
-) -> LongContexts:
-    """Counts the contexts of some lengths.
+def count_long(counted: Counted, lengths: "list[CountedLength]", most_lists: int) -> LongContexts:
+    """Chooses the contexts that have lists.
 
     Args:
         counted: what is known without them.
-        repeated: positions, above 0, at which the longest of the short contexts is no new one.
-        lengths: numbers of ids, ascending.
+        lengths: what ``count_lengths`` returned.
         most_lists: maximum number of lists.
     """
-    lengths_counted = _counted_lengths(counted, repeated, lengths)
-    least = LEAST_GAIN
-    while True:
-        choice = _Choice(counted)
-        for length in lengths_counted:
-            choice.extend(length, least)
-        gains = np.concatenate([np.zeros(0), *choice.gains])
-        if len(gains) <= most_lists:
-            return choice.done()
-        # What a list saves depends on which shorter contexts have one.
+    choice = _Choice(counted)
+    for length in lengths:
+        choice.extend(length, np.ones(len(length.pairs.first), bool), LEAST_GAIN)
+    gains = np.concatenate([np.zeros(0), *choice.gains])
+    while len(gains) > most_lists:
         surplus = len(gains) - most_lists
-        least = float(max(np.partition(gains, surplus)[surplus], 1.01 * least))
+        least = float(max(np.partition(gains, surplus)[surplus], 1.01 * LEAST_GAIN))
+        # What a list saves depends on which shorter contexts have one.
+        again = _Choice(counted)
+        for length, chosen, before in zip(lengths, choice.chosen, choice.gains, strict=True):
+            among = np.zeros(len(length.pairs.first), bool)
+            among[chosen[before >= least]] = True
+            again.extend(length, among, LEAST_GAIN)
+        choice = again
+        gains = np.concatenate(choice.gains)
+    return choice.done()
 
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """The contexts of one length at some positions, and their pairs with the id that follows.
+    """The contexts of one length that occur more than once, and the pairs with the id that follows.
 
     Attributes:
         at: positions of the ids, by context and then by id, [positions].
@@ -117,7 +116,7 @@ class _Pairs:
     at: NDArray[np.int32]
     starts: Ids
     occurrences: Ids
-    of: Ids
+    of: NDArray[np.int32]
     first: Ids
     keys: Ids
 
@@ -129,29 +128,44 @@ class _Pairs:
         """Returns for each context the sum over its pairs."""
         return np.add.reduceat(of_pairs, self.first)
 
-    def repeated(self) -> Ids:
-        """Returns the positions whose context occurs more than once, ascending."""
-        is_repeated = (self.sums(self.occurrences) > 1)[self.of]
-        return np.sort(self.at[self.spread(is_repeated)]).astype(np.int64)
-
 
 @dataclass(frozen=True, slots=True)
-class _Length:
-    """Pairs, and what each counts: the ids before it, or for the longest contexts how often it is.
+class CountedLength:
+    """The contexts of one length, and what their pairs count.
+
+    A pair of the longest contexts counts as often as it occurs. Another counts for each id before
+    it, as in Kneser & Ney's, but once in each fold where it has that id before it: most of these
+    longer contexts get no list, so what they would have told must not be missing. Text that is
+    repeated nearby counts once.
 
     Attributes:
         pairs: of one length.
-        counted: pair that each of these counts for, [units].
-        folds: the fold it is in, ``FOLDS`` if it is in several, [units].
+        counting: pair that each of these counts for, [units].
+        folds: the fold it is in, [units].
+        counts: [pairs].
+        discounts: of counts 0, 1, 2 and more, [4].
+        slots: each pair's place in its context's list, −1 if it has none, [pairs].
+        shares: each pair's own share of its context; 0 without a place, [pairs].
     """
 
     pairs: _Pairs
-    counted: Ids
+    counting: NDArray[np.int32]
     folds: NDArray[np.uint8]
+    counts: Ids
+    discounts: Doubles
+    slots: Ids
+    shares: Floats
 
-    def counts(self) -> Ids:
-        """Returns what each pair counts, [pairs]."""
-        return np.bincount(self.counted, minlength=len(self.pairs.of))
+    @classmethod
+    def of(
+        cls, pairs: _Pairs, counting: NDArray[np.int32], folds: NDArray[np.uint8]
+    ) -> "CountedLength":
+        counts = np.bincount(counting, minlength=len(pairs.of))
+        discounts = estimated_discounts(counts)
+        slots = _slots(counts, pairs)
+        shares = (counts - discounts[np.minimum(counts, 3)]) / pairs.sums(counts)[pairs.of]
+        shares[slots < 0] = 0
+        return cls(pairs, counting, folds, counts, discounts, slots, shares.astype(np.float32))
 
     def outside(self, cells: Ids, count: int) -> Ids:
         """Returns what some pairs count without each fold, [count, FOLDS].
@@ -160,58 +174,79 @@ class _Length:
             cells: which pairs, and where; −1 for others, [pairs].
             count: number of cells.
         """
-        at = cells[self.counted]
-        whole = np.bincount(at[at >= 0], minlength=count)
-        once = (at >= 0) & (self.folds < FOLDS)
-        inside = np.bincount(at[once] * FOLDS + self.folds[once], minlength=count * FOLDS)
-        return whole[:, None] - inside.reshape(count, FOLDS)
+        at = cells[self.counting]
+        own = np.flatnonzero(at >= 0)
+        inside = np.bincount(at[own] * FOLDS + self.folds[own], minlength=count * FOLDS)
+        inside = inside.reshape(count, FOLDS)
+        outside: Ids = inside.sum(axis=1, keepdims=True) - inside
+        return outside
 
 
-def _counted_lengths(counted: Counted, repeated: Ids, lengths: Sequence[int]) -> list[_Length]:
-    if not len(repeated):
-        return []
-    groups = []
-    for keys in each_hash(counted.ids, lengths, counted.vocabulary_size):
-        groups.append(_pairs(counted.ids, keys, repeated))
-        repeated = groups[-1].repeated()
-        if not len(repeated):
-            break
-    followed = zip(groups, [*groups[1:], None], strict=True)
-    return [_length(group, longer, counted.folds) for group, longer in followed]
+def count_lengths(
+    ids: AnyInts, vocabulary_size: int, folds: NDArray[np.uint8], lengths: Sequence[int]
+) -> list[CountedLength]:
+    """Counts the contexts of some lengths.
+
+    Args:
+        ids: of the text, [characters].
+        vocabulary_size: number of distinct ids.
+        folds: part of the text in which each position is, [characters].
+        lengths: numbers of ids, ascending.
+    """
+    every: list[_Pairs] = []
+    at = np.arange(1, len(ids), dtype=np.int32)
+    for keys in each_hash(ids, lengths, vocabulary_size):
+        every.append(_pairs(ids, keys, at))
+        at = every[-1].at
+    while every and not len(every[-1].at):
+        every.pop()
+    after = [*every[1:], None][: len(every)]
+    return [_counted(own, longer, folds) for own, longer in zip(every, after, strict=True)]
 
 
-def _pairs(ids: AnyInts, keys: Ids, at: Ids) -> _Pairs:
+def _pairs(ids: AnyInts, keys: Ids, at: NDArray[np.int32]) -> _Pairs:
     """Sorts positions by context and then by id. Contexts whose hashes share 48 bits are one."""
     before = keys[at - 1]
-    mixed = (before.view(np.uint64) * _MIX) >> _ID_BITS << _ID_BITS
-    mixed |= ids[at].astype(np.uint64)
+    mixed = before.view(np.uint64) * _MIX
+    mixed >>= _ID_BITS
+    mixed <<= _ID_BITS
+    mixed |= ids[at]
     order = np.argsort(mixed)
     mixed = mixed[order]
+    runs = np.flatnonzero(is_new(mixed >> _ID_BITS))
+    sizes = np.diff(np.append(runs, len(mixed)))
+    is_repeated = np.repeat(sizes > 1, sizes)
+    mixed, order = mixed[is_repeated], order[is_repeated]
     starts = np.flatnonzero(is_new(mixed))
-    occurrences = np.diff(np.append(starts, len(mixed)))
     new = is_new(mixed[starts] >> _ID_BITS)
     first = np.flatnonzero(new)
-    own = before[order[starts[first]]]
-    return _Pairs(at[order].astype(np.int32), starts, occurrences, np.cumsum(new) - 1, first, own)
+    return _Pairs(
+        at[order],
+        starts,
+        np.diff(np.append(starts, len(mixed))),
+        (np.cumsum(new) - 1).astype(np.int32),
+        first,
+        before[order[starts[first]]],
+    )
 
 
-def _length(pairs: _Pairs, longer: _Pairs | None, folds: NDArray[np.uint8]) -> _Length:
-    numbers = pairs.spread(np.arange(len(pairs.of)))
+def _counted(pairs: _Pairs, longer: _Pairs | None, folds: NDArray[np.uint8]) -> CountedLength:
+    numbers = pairs.spread(np.arange(len(pairs.of), dtype=np.int32))
     if longer is None:
-        return _Length(pairs, numbers, folds[pairs.at])
+        return CountedLength.of(pairs, numbers, folds[pairs.at])
     of_position = np.full(len(folds), -1, np.int32)
     of_position[pairs.at] = numbers
-    theirs = of_position[longer.at[longer.starts]].astype(np.int64)
-    in_folds = folds[longer.at]
-    least = np.minimum.reduceat(in_folds, longer.starts)
-    most = np.maximum.reduceat(in_folds, longer.starts)
-    # A context that occurs once is not among the longer ones: it is one more id before.
+    theirs = of_position[longer.at[longer.starts]]
+    in_folds = np.bitwise_or.reduceat(np.uint8(1) << folds[longer.at], longer.starts)
+    # A context that occurs once is not among the longer ones, and is in one fold.
     of_position[longer.at] = -1
     alone = pairs.at[of_position[pairs.at] >= 0]
-    return _Length(
+    units = [theirs[in_folds >> fold & 1 > 0] for fold in range(FOLDS)]
+    of_units = np.repeat(np.arange(FOLDS, dtype=np.uint8), [len(each) for each in units])
+    return CountedLength.of(
         pairs,
-        np.concatenate([theirs, of_position[alone].astype(np.int64)]),
-        np.concatenate([np.where(least == most, least, np.uint8(FOLDS)), folds[alone]]),
+        np.concatenate([*units, of_position[alone]]),
+        np.concatenate([of_units, folds[alone]]),
     )
 
 
@@ -222,6 +257,7 @@ class _Choice:
         self._counted = counted
         self._expected = counted.expected.copy()
         self._numbers = np.zeros(len(counted.ids), np.int32)
+        self.chosen: list[Ids] = []
         self.gains: list[Doubles] = []
         self._keys: list[Ids] = []
         # The empty list comes first: what it says of no context is what its row says.
@@ -236,83 +272,77 @@ class _Choice:
         lists = self._followers[1:].astype(np.uint16), self._boosts[1:]
         return LongContexts(self._keys, lists, self._numbers, self._expected)
 
-    def extend(self, length: _Length, least: float) -> None:
-        """Adds the contexts of one length that save more than so many nats."""
-        pairs = length.pairs
-        counts = length.counts()
-        discounts = estimated_discounts(counts)
-        shares = (counts - discounts[np.minimum(counts, 3)]) / pairs.sums(counts)[pairs.of]
-        slots = _slots(counts, pairs)
-        shares[slots < 0] = 0
-        expected = self._expected[pairs.at]
-        left = 1 - pairs.sums(shares)
-        saved = np.log(pairs.spread(shares) / expected + pairs.spread(left[pairs.of]))
-        # This is too good, since each position was counted, but spares looking closer at most.
-        hopeful = np.bincount(pairs.spread(pairs.of), saved) > least
-        hopeful &= pairs.sums(pairs.occurrences) > 1
-        if not hopeful.any():
-            self._keys.append(np.zeros(0, np.int64))
-            return
-        proof = self._proof(length, hopeful, slots, discounts, expected)
+    def extend(self, length: CountedLength, among: NDArray[np.bool_], least: float) -> None:
+        """Adds the contexts of one length, of some, that save more than so many nats.
+
+        Args:
+            length: all contexts.
+            among: which to choose from, [contexts].
+            least: nats.
+        """
+        proof = self._proof(length, self._hopeful(length, among, least))
         good = proof.gains > least + DEVIATIONS * proof.deviations
-        chosen = np.flatnonzero(hopeful)[good]
-        self._add_lists(pairs, chosen, slots, shares)
-        self._keys.append(pairs.keys[chosen])
+        chosen = proof.contexts[good]
+        self._add_lists(length, chosen)
+        self.chosen.append(chosen)
         self.gains.append(proof.gains[good])
+        self._keys.append(length.pairs.keys[chosen])
         kept = good[proof.of]
-        at = pairs.at[proof.at[kept]]
+        at = proof.at[kept]
         numbers = len(self._followers) - len(chosen) + np.cumsum(good) - 1
         self._numbers[at] = numbers[proof.of[kept]]
         self._expected[at] = proof.expected[kept]
 
-    def _proof(
-        self,
-        length: _Length,
-        hopeful: NDArray[np.bool_],
-        slots: Ids,
-        discounts: Doubles,
-        before: Floats,
-    ) -> "_Proof":
-        """Returns what lists for some contexts save where they were not counted.
+    def _hopeful(self, length: CountedLength, among: NDArray[np.bool_], least: float) -> Ids:
+        """Returns the contexts that save so much where each position was counted itself.
 
-        Args:
-            length: all contexts.
-            hopeful: which of them, [contexts].
-            slots: of each pair in a list; −1 in none, [pairs].
-            discounts: of counts 0, 1, 2 and more, [4].
-            before: the expected probabilities without these lists, [positions].
+        That is too good to be true, and spares looking closer at most.
         """
         pairs = length.pairs
-        own = np.flatnonzero(hopeful[pairs.of])
-        of = (np.cumsum(hopeful) - 1)[pairs.of[own]]
+        if not among.all():
+            return np.flatnonzero(among)
+        left = (1 - pairs.sums(length.shares))[pairs.of]
+        saved = pairs.spread(length.shares)
+        saved /= self._expected[pairs.at]
+        saved += pairs.spread(left)
+        np.log(saved, out=saved)
+        return np.flatnonzero(pairs.sums(np.add.reduceat(saved, pairs.starts)) > least)
+
+    def _proof(self, length: CountedLength, contexts: Ids) -> "_Proof":
+        """Returns what lists for some contexts save where they were not counted."""
+        pairs = length.pairs
+        if not len(contexts):
+            return _Proof.nothing()
+        rank = np.full(len(pairs.first), -1)
+        rank[contexts] = np.arange(len(contexts))
+        of = rank[pairs.of]
+        own = np.flatnonzero(of >= 0)
+        of = of[own]
         cells = np.full(len(pairs.of), -1)
         cells[own] = np.arange(len(own))
-        # Pairs whose contexts' hashes are the same may count less than nothing.
-        counts = np.maximum(length.outside(cells, len(own)), 0)
+        counts = length.outside(cells, len(own))
         starts = np.flatnonzero(is_new(of))
         totals = np.maximum(np.add.reduceat(counts, starts, axis=0), 1)
-        shares = (counts - discounts[np.minimum(counts, 3)]) / totals[of]
-        shares[slots[own] < 0] = 0
+        shares = (counts - length.discounts[np.minimum(counts, 3)]) / totals[of]
+        shares[length.slots[own] < 0] = 0
         left = 1 - np.add.reduceat(shares, starts, axis=0)
         every = pairs.spread(cells)
-        at = np.flatnonzero(every >= 0)
-        cell, before = every[at], before[at]
-        fold = self._counted.folds[pairs.at[at]]
-        expected = shares[cell, fold] + left[of[cell], fold] * before
+        among = np.flatnonzero(every >= 0)
+        cell, at = every[among], pairs.at[among]
+        of_at = of[cell]
+        fold = self._counted.folds[at]
+        before = self._expected[at]
+        expected = left.astype(np.float32).take(of_at * FOLDS + fold)
+        expected *= before
+        expected += shares.astype(np.float32).take(cell * FOLDS + fold)
         saved = np.log(expected / before)
-        gains: Doubles = np.bincount(of[cell], saved).astype(np.float64)
-        squares = np.bincount(of[cell], saved * saved)
-        return _Proof(at, of[cell], expected, gains, np.sqrt(squares))
+        gains: Doubles = np.bincount(of_at, saved).astype(np.float64)
+        deviations = np.sqrt(np.bincount(of_at, saved * saved))
+        return _Proof(contexts, gains, deviations, at, of_at, expected)
 
-    def _add_lists(self, pairs: _Pairs, chosen: Ids, slots: Ids, shares: Doubles) -> None:
-        """Adds the lists of some contexts.
-
-        Args:
-            pairs: of all contexts of the length.
-            chosen: which contexts.
-            slots: of each pair in a list; −1 in none, [pairs].
-            shares: each pair's own share of its context, [pairs].
-        """
+    def _add_lists(self, length: CountedLength, chosen: Ids) -> None:
+        """Adds the lists of some contexts."""
+        pairs, slots = length.pairs, length.slots
         counted = self._counted
         rank = np.full(len(pairs.first), -1)
         rank[chosen] = np.arange(len(chosen))
@@ -321,7 +351,7 @@ class _Choice:
         followers = np.zeros((len(chosen), FOLLOWERS), np.int64)
         followers[place] = counted.ids[pairs.at[pairs.starts[listed]]]
         own = np.zeros(followers.shape)
-        own[place] = shares[listed]
+        own[place] = length.shares[listed]
         is_used = own > 0
         some = pairs.at[pairs.starts[pairs.first[chosen]]]
         in_row = np.exp(-STEP * counted.rows[counted.numbers[some][:, None], followers]) * is_used
@@ -353,18 +383,25 @@ class _Proof:
     """What lists for some contexts save where they were not counted.
 
     Attributes:
-        at: index of each position with such a context, among all of the length, [n].
-        of: the context, [n].
-        expected: probability of the id there by the other folds, [n].
+        contexts: which, [contexts].
         gains: in nats, [contexts].
         deviations: standard deviations of these, [contexts].
+        at: positions with such a context, [positions].
+        of: which of them, [positions].
+        expected: probability of the id there by the other folds, [positions].
     """
 
-    at: Ids
-    of: Ids
-    expected: Doubles
+    contexts: Ids
     gains: Doubles
     deviations: Doubles
+    at: AnyInts
+    of: Ids
+    expected: Floats
+
+    @classmethod
+    def nothing(cls) -> "_Proof":
+        ids, figures = np.zeros(0, np.int64), np.zeros(0)
+        return cls(ids, figures, figures, ids, ids, np.zeros(0, np.float32))
 
 
 def _slots(counts: Ids, pairs: _Pairs) -> Ids:

@@ -21,8 +21,8 @@ from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.config import Weights
 from models.files import CheckpointError, write_durably
-from models.ngram_table import KEY_BYTES, LIST_BYTES
 from models.options import TrainingOptions
+from models.sizing import bucket_bytes
 from models.text.corpus import Corpus, Scan, ScanReport
 from models.training.ngram_features import NGramFeatures
 from models.training.planning import Plan, TooLarge, make_plan
@@ -169,8 +169,7 @@ def prepare(job: Job, place: Workplace, journal: Journal) -> JobPlan:
     plan, origin = _decide(job, asked, scan, place, journal)
     options = {**job.spec["options"], **plan.resolved}
     needed = BYTES_PER_PARAMETER * plan.config.parameters()
-    bucket = KEY_BYTES + plan.config.vocabulary_size + LIST_BYTES
-    needed += TABLES * plan.training.ngram_buckets * bucket
+    needed += TABLES * plan.training.ngram_buckets * bucket_bytes(plan.config.vocabulary_size)
     journal.update(options=options, needs_bytes=needed)
     corpus = place.corpora.open(
         corpus_id,
