@@ -90,10 +90,7 @@ def count(
         characters: of the text, its first, to count; all if not given.
     """
     counted = np.asarray(ids[:characters])
-    is_simple = newline is not None or (len(counted) < LISTS_FROM and vocabulary_size < LARGE)
-    most = LONGEST_IN_LINES if is_simple else 2 if vocabulary_size >= LARGE else 4
-    with_row = min(orders, most, highest_order(vocabulary_size))
-    lengths = [] if is_simple else [n for f in FURTHER if (n := with_row + f) <= orders]
+    with_row, lengths = _split(orders, vocabulary_size, len(counted), newline is not None)
     folds = folds_of(len(counted))
     # Most of the time goes into sorting, which leaves the interpreter to other threads.
     with ThreadPoolExecutor(1) as beside:
