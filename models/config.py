@@ -4,7 +4,7 @@ The server reads checkpoints and decodes with them without importing torch, so s
 share this module. Knows no files.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from models.ngram_table import (
     NGRAM_FOLLOWERS,
     NGRAM_KEYS,
     NGRAM_ROWS,
+    NGramTable,
     context_lengths,
 )
 
@@ -106,6 +107,11 @@ class NetworkConfig:
         """The most ids in a context of the n-gram table; 0 without one."""
         return max(self.ngram_lengths, default=0)
 
+    def beside(self, table: NGramTable | None) -> "NetworkConfig":
+        """Returns the same sizes with those of an n-gram table, or without any."""
+        sizes = (table.sizes, table.long_sizes) if table else ((), ())
+        return replace(self, ngram_buckets=sizes[0], ngram_long_buckets=sizes[1])
+
     def state_shapes(self, rows: int = 1) -> list[tuple[int, ...]]:
         """Returns the shapes of a state: h, for an LSTM c, and with an n-gram table the last ids.
 
@@ -151,9 +157,12 @@ class NetworkConfig:
         return shapes
 
     def table_bytes(self) -> int:
-        """Returns the size of the n-gram table, but for what it has of no context."""
+        """Returns the size of the n-gram table: of its keys, rows and lists."""
+        if not self.ngram_buckets:
+            return 0
         rows, lists = map(sum, self.table_sizes)
-        return rows * (KEY_BYTES + self.vocabulary_size) + lists * LIST_BYTES
+        size = (1 + rows) * (KEY_BYTES + self.vocabulary_size) + lists * LIST_BYTES
+        return size + (LIST_BYTES - KEY_BYTES if lists else 0)
 
     def weight_bytes(self) -> int:
         """Returns the size of a checkpoint's tensors."""

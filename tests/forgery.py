@@ -13,7 +13,7 @@ from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.config import NetworkConfig
-from models.ngram_table import NGRAM_KEYS, NGRAM_ROWS, NGramTable
+from models.ngram_table import NGramTable, hashes
 from models.text.vocab import Vocabulary
 
 CONFIG = NetworkConfig(vocabulary_size=3, num_layers=1, hidden_size=2)
@@ -43,14 +43,16 @@ def a_checkpoint(step: int = 500, history: int = 2) -> Checkpoint:
 
 
 def a_counted_checkpoint() -> Checkpoint:
-    """The same beside an n-gram table, of the contexts n, é and né."""
-    rows = np.array([[16, 32, 48], [40, 30, 20], [1, 2, 255]], np.uint8)
-    keys = [np.array([1, 3]), np.array([1 * 4 + 3])]
-    table = NGramTable.of(3, keys, rows, np.array([17, 18, 19], np.uint8))
-    config = replace(CONFIG, ngram_buckets=table.sizes)
+    """The same beside an n-gram table: the contexts n, é and né have rows, néa has a list."""
+    rows = np.array([[17, 18, 19], [16, 32, 48], [40, 30, 20], [1, 2, 255]], np.uint8)
+    n, e, ne = hashes(np.array([0, 2]), [1, 2], 3)[[0, 1, 1], [0, 0, 1]]
+    lists = np.array([[2, 1, 0, 0, 0, 0]], np.uint16), np.array([[9, 255, 0, 0, 0, 0]], np.uint8)
+    longer = hashes(np.array([0, 2, 1]), [3], 3)[-1]
+    table = NGramTable.of([np.array([n, e]), np.array([ne])], rows, [longer], lists)
+    config = CONFIG.beside(table)
     plain = a_checkpoint()
     gates = {n: np.ones(s, np.float32) for n, s in config.shapes().items() if n[0] == "g"}
-    weights = plain.weights | gates | {NGRAM_KEYS: table.keys, NGRAM_ROWS: table.rows}
+    weights = plain.weights | gates | table.tensors()
     return replace(plain, config=config, weights=weights)
 
 

@@ -26,7 +26,7 @@ def trained_like(config: NetworkConfig, orders: int = 0) -> CharNetwork:
     """
     torch.manual_seed(1)
     table = toy_table(config.vocabulary_size, orders) if orders else None
-    network = CharNetwork(replace(config, ngram_buckets=table.sizes if table else ()), table)
+    network = CharNetwork(config.beside(table), table)
     with torch.no_grad():
         extent = 8 / config.hidden_size**0.5
         network.output.weight.uniform_(-extent, extent)

@@ -15,7 +15,7 @@ from models.decoding.decoder import Decoder
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions, choose, uniforms
 from models.ngram import NGram
-from models.ngram_table import NGRAM_KEYS, NGRAM_ROWS, NGramTable
+from models.ngram_table import NGramTable
 from models.text.vocab import Vocabulary
 from models.training.counting import count
 
@@ -53,21 +53,24 @@ def toy_checkpoint(
 def with_table(checkpoint: Checkpoint, orders: int = 3) -> Checkpoint:
     """The same network beside a ``toy_table``, with gates that depend on what it read."""
     table = toy_table(len(checkpoint.vocabulary), orders)
-    config = replace(checkpoint.config, ngram_buckets=table.sizes)
+    config = checkpoint.config.beside(table)
     gates = np.random.default_rng(0).normal(0, 0.4, (2, config.hidden_size + 1)).astype(np.float32)
     weights: Weights = {
         "gates.weight": gates[:, 1:],
         "gates.bias": gates[:, 0] + np.array([1, 0.5], np.float32),
-        NGRAM_KEYS: table.keys,
-        NGRAM_ROWS: table.rows,
     }
-    return replace(checkpoint, config=config, weights=checkpoint.weights | weights)
+    return replace(
+        checkpoint, config=config, weights=checkpoint.weights | weights | table.tensors()
+    )
 
 
 def toy_table(vocabulary_size: int, orders: int = 3) -> NGramTable:
-    """An n-gram table counted from ``wordy`` ids: contexts of each length, and many unknown."""
+    """An n-gram table counted from ``wordy`` ids: contexts of each length, and many unknown.
+
+    Those of more than 4 ids have lists, and those of more than 2 if there are many ids.
+    """
     ids = wordy(vocabulary_size, 4000)
-    return count(ids, vocabulary_size, orders, most_buckets=500).table
+    return count(ids, vocabulary_size, orders, most_buckets=500, lists_from=0).table
 
 
 def wordy(vocabulary_size: int, length: int, seed: int = 0) -> Ids:

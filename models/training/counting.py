@@ -76,6 +76,7 @@ def count(
     most_buckets: int,
     newline: int | None = None,
     characters: int | None = None,
+    lists_from: int = LISTS_FROM,
 ) -> NGramFeatures:
     """Counts a text.
 
@@ -88,9 +89,13 @@ def count(
         newline: the line end of a list, whose lines have nothing to do with each other: no context
             reaches beyond the end of the line before, and all have rows.
         characters: of the text, its first, to count; all if not given.
+        lists_from: characters of a text whose long contexts have lists.
     """
     counted = np.asarray(ids[:characters])
-    with_row, lengths = _split(orders, vocabulary_size, len(counted), newline is not None)
+    is_large = vocabulary_size >= LARGE
+    has_lists = newline is None and (is_large or len(counted) >= lists_from)
+    # Each length takes a bucket at least.
+    with_row, lengths = _split(min(orders, most_buckets), vocabulary_size, has_lists)
     folds = folds_of(len(counted))
     # Most of the time goes into sorting, which leaves the interpreter to other threads.
     with ThreadPoolExecutor(1) as beside:
@@ -116,6 +121,8 @@ def _fitting(
         keys, rows = levels.rows(smoothed)
         known = levels.known(smoothed, rows)
         long = count_long(known, counted.result(), most_lists)
+        while len(keys) > 1 and not len(keys[-1]) and not long.keys:
+            keys.pop()
         table = NGramTable.of(keys, rows, long.keys, long.lists)
         excess = sum(table.sizes) - most_buckets
         long_excess = sum(table.long_sizes) - most_long
@@ -126,18 +133,11 @@ def _fitting(
         most_lists = max(0, most_lists - max(0, long_excess))
 
 
-def _split(
-    orders: int, vocabulary_size: int, characters: int, is_list: bool
-) -> tuple[int, list[int]]:
-    """Returns the most ids in a context with a row, and the lengths of contexts with lists.
-
-    Of a list of lines, all contexts that matter are short.
-    """
-    is_large = vocabulary_size >= LARGE
-    has_lists = not is_list and (is_large or characters >= LISTS_FROM)
+def _split(orders: int, vocabulary_size: int, has_lists: bool) -> tuple[int, list[int]]:
+    """Returns the most ids in a context with a row, and the lengths of contexts with lists."""
     most = LONGEST_IF_ALL
     if has_lists:
-        most = LONGEST_IF_LARGE if is_large else LONGEST_WITH_ROW
+        most = LONGEST_IF_LARGE if vocabulary_size >= LARGE else LONGEST_WITH_ROW
     with_row = min(orders, most, highest_order(vocabulary_size))
     lengths = [with_row + further for further in FURTHER] if has_lists else []
     return with_row, [length for length in lengths if length <= orders]

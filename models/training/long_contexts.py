@@ -87,8 +87,7 @@ def count_long(counted: Counted, lengths: "list[CountedLength]", most_lists: int
         choice.extend(length, np.ones(len(length.pairs.first), bool), LEAST_GAIN)
     gains = np.concatenate([np.zeros(0), *choice.gains])
     while len(gains) > most_lists:
-        surplus = len(gains) - most_lists
-        least = float(max(np.partition(gains, surplus)[surplus], 1.01 * LEAST_GAIN))
+        least = 1.01 * np.sort(gains)[-most_lists - 1]
         # What a list saves depends on which shorter contexts have one.
         again = _Choice(counted)
         for length, chosen, before in zip(lengths, choice.chosen, choice.gains, strict=True):
@@ -210,7 +209,7 @@ def _pairs(ids: AnyInts, keys: Ids, at: NDArray[np.int32]) -> _Pairs:
     mixed = before.view(np.uint64) * _MIX
     mixed >>= _ID_BITS
     mixed <<= _ID_BITS
-    mixed |= ids[at]
+    mixed |= ids[at].astype(np.uint64)
     order = np.argsort(mixed)
     mixed = mixed[order]
     runs = np.flatnonzero(is_new(mixed >> _ID_BITS))

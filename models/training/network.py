@@ -67,7 +67,7 @@ class CharNetwork(nn.Module):
 
     def __init__(self, config: NetworkConfig, table: NGramTable | None = None) -> None:
         super().__init__()
-        if config.table_sizes != ((table.sizes, table.long_sizes) if table else ((), ())):
+        if config != config.beside(table):
             raise ValueError("the n-gram table has other sizes than the config")
         self.config = config
         self.embedding = (

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
 import torch
@@ -464,7 +464,5 @@ def new_trainer(
 ) -> Trainer:
     """Returns a trainer with a new network, and with the features that ``count_features`` gave."""
     table = features.table if features else None
-    sizes = (table.sizes, table.long_sizes) if table else ((), ())
-    config = replace(config, ngram_buckets=sizes[0], ngram_long_buckets=sizes[1])
-    network = new_network(config, options.seed, options.initialisation, table)
+    network = new_network(config.beside(table), options.seed, options.initialisation, table)
     return Trainer(network, corpus, options, device, features)

@@ -43,9 +43,13 @@ def test_it_counts_the_parameters_that_char_rnn_prints(
         {"ngram_buckets": [(1 << 22) + 1]},
         {"ngram_buckets": [1 << 64]},
         {"ngram_buckets": [1 << 21, 1 << 21, 1]},
-        # 6 to the power of 24 fits into 63 bits: an id, and 23 before it.
-        {"ngram_buckets": [1] * 24},
+        {"ngram_buckets": [1] * 17},
         {"ngram_buckets": [1] * 1_000_000},
+        {"ngram_long_buckets": [1]},
+        {"ngram_long_buckets": [1] * 6, "ngram_buckets": [1]},
+        {"ngram_long_buckets": [0], "ngram_buckets": [1]},
+        {"ngram_long_buckets": 1, "ngram_buckets": [1]},
+        {"ngram_long_buckets": [1 << 21, 1 << 21, 1], "ngram_buckets": [1]},
     ],
     ids=lambda sizes: str(sizes)[:60],
 )
@@ -58,7 +62,8 @@ def test_sizes_up_to_their_bounds_are_taken() -> None:
     config = NetworkConfig(65_536, "rnn", 8, 4096, 1024, dropout=0.99)
     assert config.input_size == 1024
     assert NetworkConfig(1, "gru", 1, 1, 0).input_size == 1
-    assert NetworkConfig(5, ngram_buckets=(1,) * 23).ngram_orders == 23
+    assert NetworkConfig(5, ngram_buckets=(1,) * 16).ngram_orders == 16
+    assert NetworkConfig(5, ngram_buckets=(1,) * 4, ngram_long_buckets=(1,) * 5).ngram_orders == 16
     assert NetworkConfig(5, ngram_buckets=(1 << 21, 1 << 21)).table_bytes() == (1 + (1 << 22)) * 13
 
 
@@ -87,6 +92,15 @@ def test_a_table_has_gates_and_tensors_beside() -> None:
     assert counted.shapes() == plain.shapes() | gates
     assert counted.parameters() == plain.parameters() + 2 * 128 + 2
     assert counted.table_bytes() == 12 * (8 + 9)
+    longer = NetworkConfig(9, ngram_buckets=(4, 7), ngram_long_buckets=(5, 3))
+    assert longer.table_shapes() == {
+        "ngram.keys": (20,),
+        "ngram.rows": (12, 9),
+        "ngram.followers": (9, 6),
+        "ngram.boosts": (9, 6),
+    }
+    assert longer.table_bytes() == 20 * 8 + 12 * 9 + 9 * 6 * 3
+    assert longer.ngram_lengths == (1, 2, 3, 4)
     assert plain.table_shapes() == {}
     assert plain.table_bytes() == plain.ngram_orders == 0
 
@@ -94,12 +108,13 @@ def test_a_table_has_gates_and_tensors_beside() -> None:
 def test_json_of_a_network_without_a_table_is_as_it_was() -> None:
     """Earlier releases read it, and name it the same."""
     plain, counted = NetworkConfig(9), NetworkConfig(9, ngram_buckets=(4, 7))
-    assert "ngram_buckets" not in plain.to_json()
-    for config in (plain, counted):
+    longer = NetworkConfig(9, ngram_buckets=(4, 7), ngram_long_buckets=(5, 3))
+    assert not any("ngram" in name for name in plain.to_json())
+    for config in (plain, counted, longer):
         assert NetworkConfig(**json.loads(json.dumps(config.to_json()))) == config
 
 
 def test_bytes_of_the_weights_are_those_of_their_arrays() -> None:
-    for checkpoint in (toy_checkpoint(), toy_checkpoint(orders=3)):
+    for checkpoint in (toy_checkpoint(), toy_checkpoint(orders=3), toy_checkpoint(orders=8)):
         stored = sum(weight.nbytes for weight in checkpoint.weights.values())
         assert checkpoint.config.weight_bytes() == stored

@@ -14,10 +14,11 @@ import pytest
 
 from models.arrays import AnyInts, Floats, Ids
 from models.ngram import NGram
-from models.ngram_table import KEY_BYTES, STEP, Rows, codes
+from models.ngram_table import KEY_BYTES, STEP, NGramTable, Rows, hashes
 from models.sizing import COUNTING_BYTES, TABLE_BYTES
 from models.training import counting
-from models.training.counting import FOLDS, count
+from models.training.counting import count, highest_order
+from models.training.folds import FOLDS
 from models.training.ngram_features import NGramFeatures
 from tests.toys import babble
 
@@ -144,26 +145,35 @@ class Twin:
 
 
 def contexts_of(features: NGramFeatures) -> set[Context]:
-    """Those with a row, read from the keys."""
-    table = features.table
-    base = table.vocabulary_size + 1
-    found = set()
-    begin = 1
-    for length, size in enumerate(table.sizes, 1):
-        for key in table.keys[begin : begin + size].tolist():
-            if key >= 0:
-                found.add(tuple(key // base**place % base - 1 for place in range(length)))
-        begin += size
+    """Those of the text that have a row."""
+    table, ids = features.table, features.ids.astype(np.int64)
+    found: set[Context] = set()
+    for index, length in enumerate(table.lengths[: len(table.sizes)]):
+        keys = hashes(ids, [length], table.vocabulary_size)[..., 0]
+        for at in np.flatnonzero(table.numbers(index, keys)).tolist():
+            found.add(tuple(ids[max(0, at + 1 - length) : at + 1][::-1].tolist()))
+    assert len(found) == rows_of(table) - 1
     return found
+
+
+def rows_of(table: NGramTable) -> int:
+    """How many there are, with that of no context."""
+    return 1 + int(np.count_nonzero(table.keys[: 1 + sum(table.sizes)] != -1))
 
 
 def expected(features: NGramFeatures) -> Floats:
     """The probability that each position's row has for what follows."""
-    positions = np.arange(len(features.buckets))
+    positions = np.arange(len(features.rows))
     logits = features.log_probabilities(positions).astype(np.float64)
     shares = np.exp(logits)
     own = shares[positions, features.ids[: len(positions)]]
     return np.asarray(own / shares.sum(axis=1), np.float32)
+
+
+def both(features: NGramFeatures) -> Ids:
+    """The row and the list of each position."""
+    lists = np.zeros_like(features.rows) if features.lists is None else features.lists
+    return np.stack([features.rows, lists], axis=-1).astype(np.int64)
 
 
 def some_text(length: int, vocabulary: int, seed: int) -> Ids:
@@ -192,8 +202,7 @@ def test_it_counts_as_dictionaries_do(ids: Ids, vocabulary: int, orders: int, li
     twin = Twin(ids.tolist(), vocabulary, orders, counting.LEAST_GAIN, lines=lines)
     found = count(ids.astype(np.uint8), vocabulary, orders, 5000, NEWLINE if lines else None)
     assert contexts_of(found) == twin.kept
-    assert found.table.orders == max([1, *map(len, twin.kept)])
-    rows = found.table.log_probabilities(found.buckets)
+    rows = found.table.log_probabilities(both(found))
     for position in range(len(ids)):
         row = [
             math.log(twin.probability(twin.longest(position), id_, twin.counts, twin.kept))
@@ -222,11 +231,12 @@ def test_no_position_knows_its_own_fold(
 @pytest.mark.parametrize("newline", [None, NEWLINE])
 def test_a_position_has_the_row_that_a_reader_would_look_up(newline: int | None) -> None:
     ids = babble(30_000)
-    found = count(ids, 29, 8, 3000, newline)
-    read = codes(ids[:-1], 29, 8)
-    assert (found.buckets[1:] == found.table.find(read)).all()
-    assert found.buckets[0] == 0
-    assert len(found.buckets) == len(found.answers) == len(ids)
+    found = count(ids, 29, 16, 3000, newline, lists_from=0)
+    table = found.table
+    assert (both(found)[1:] == table.find(table.hashes(ids[:-1]))).all()
+    assert (both(found)[0] == 0).all()
+    assert (found.lists is None) == (newline is not None)
+    assert len(found.rows) == len(found.answers) == len(ids)
 
 
 def test_all_contexts_together_are_the_model_that_counts_beside_networks(
@@ -246,8 +256,8 @@ def test_all_contexts_together_are_the_model_that_counts_beside_networks(
     assert len(compared) > 1000
     for context in compared:
         ids_read = np.array(context[::-1])
-        bucket = found.table.find(codes(ids_read, 29, order))[-1:]
-        told = found.table.log_probabilities(bucket)[0]
+        table = found.table
+        told = table.log_probabilities(table.find(table.hashes(ids_read))[-1:])[0]
         true = np.log(model.next_distribution(ids_read))
         assert np.abs(told - np.maximum(true, -255 * STEP)).max() <= STEP / 2 + 0.005
 
@@ -301,18 +311,17 @@ def test_what_gains_most_is_kept() -> None:
 def test_a_context_that_gains_nothing_has_no_row() -> None:
     ids = np.random.default_rng(0).integers(0, 4, size=20_000)
     assert len(contexts_of(count(ids, 4, 8, 1 << 16))) < 1500
-    # Lengths without a row are not looked up.
-    assert count(np.arange(50), 50, 8, 1000).table.sizes == (1,)
 
 
 def test_equal_texts_are_counted_equally() -> None:
     ids = babble(20_000)
-    first, again = (count(of, 29, 8, 2000) for of in (ids, ids.astype(np.uint16)))
+    first, again = (count(of, 29, 16, 2000, lists_from=0) for of in (ids, ids.astype(np.uint16)))
     assert first.table.sizes == again.table.sizes
-    for name in ("keys", "rows"):
-        assert getattr(first.table, name).tobytes() == getattr(again.table, name).tobytes()
+    assert first.table.long_sizes == again.table.long_sizes
+    for name, tensor in first.table.tensors().items():
+        assert tensor.tobytes() == again.table.tensors()[name].tobytes()
     assert first.answers.tobytes() == again.answers.tobytes()
-    assert first.buckets.tobytes() == again.buckets.tobytes()
+    assert both(first).tobytes() == both(again).tobytes()
 
 
 def test_the_page_that_explains_it_counts_the_same() -> None:
@@ -336,13 +345,21 @@ def test_the_page_that_explains_it_counts_the_same() -> None:
     assert shown["mixed"]([2.0, 0.5], np.ones(5), np.arange(5.0)).tolist() == [2, 2.5, 3, 3.5, 4]
 
 
-def test_counting_needs_bounded_memory() -> None:
+@pytest.mark.parametrize("vocabulary", [1, 2, 65, 256, 65_536])
+def test_the_longest_context_and_an_id_after_it_fit_into_a_number(vocabulary: int) -> None:
+    order = highest_order(vocabulary)
+    base = vocabulary + 1
+    assert base ** (order + 1) < 1 << 63 <= base ** (order + 2)
+
+
+@pytest.mark.parametrize("lists_from", [0, 1 << 30])
+def test_counting_needs_bounded_memory(lists_from: int) -> None:
     """Of a random text, which has the most distinct contexts."""
     ids: AnyInts = np.random.default_rng(0).integers(0, 64, size=300_000).astype(np.uint8)
     buckets = 20_000
     tracemalloc.start()
     try:
-        count(ids, 64, 8, buckets)
+        count(ids, 64, 16, buckets, lists_from=lists_from)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from models.arrays import AnyInts
 from models.config import NetworkConfig
-from models.ngram_table import codes
 from models.training import held_out as module
 from models.training.counting import count
 from models.training.held_out import BALANCES, HeldOut, evaluate
@@ -22,12 +21,12 @@ torch.set_num_threads(1)
 
 TEXT = babble(12_000)
 TRAIN, HELD = TEXT[:9_000], TEXT[9_000:]
-FEATURES = count(TRAIN, 29, 5, 1500)
+FEATURES = count(TRAIN, 29, 6, 1500, lists_from=0)
 
 
 def counted_network(seed: int = 0) -> CharNetwork:
     """One whose gates depend on what it has read."""
-    config = NetworkConfig(29, "lstm", 2, 8, ngram_buckets=FEATURES.table.sizes)
+    config = NetworkConfig(29, "lstm", 2, 8).beside(FEATURES.table)
     network = new_network(config, seed, table=FEATURES.table)
     assert network.gates is not None
     nn.init.normal_(network.gates.weight, std=0.2)
@@ -42,8 +41,8 @@ def slow_loss(network: CharNetwork, ids: AnyInts) -> float:
             counted = None
             if network.table is not None:
                 table = network.table
-                read = codes(ids[max(0, at - 20) : at + 1], table.vocabulary_size, table.orders)
-                counted = torch.from_numpy(table.log_probabilities(table.find(read[-1:])))[None]
+                found = table.find(table.hashes(ids[max(0, at - 20) : at + 1])[-1:])
+                counted = torch.from_numpy(table.log_probabilities(found))[None]
             logits, state = network(torch.tensor([[int(ids[at])]]), state, counted)
             total -= float(logits[0, 0].log_softmax(0)[int(ids[at + 1])])
     return total / (len(ids) - 1)
@@ -156,7 +155,7 @@ def test_a_network_is_balanced_on_what_it_did_not_read() -> None:
 @pytest.mark.parametrize("vocabulary", [29, 3000, 60_000])
 def test_balancing_needs_bounded_memory(vocabulary: int, monkeypatch: pytest.MonkeyPatch) -> None:
     features = count(HELD, vocabulary, 1, 5)
-    config = NetworkConfig(vocabulary, "rnn", 1, 4, ngram_buckets=features.table.sizes)
+    config = NetworkConfig(vocabulary, "rnn", 1, 4).beside(features.table)
     network = new_network(config, 0, table=features.table)
     seen: list[int] = []
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from models.config import NetworkConfig
-from models.ngram_table import codes
 from models.options import Hyperparameters
 from models.text.corpus import Corpus
 from models.text.vocab import Vocabulary
@@ -126,7 +125,7 @@ def test_a_plan_of_a_table_becomes_the_sizes_of_the_one_that_was_counted() -> No
     features = count_features(CORPUS, OPTIONS)
     assert features is not None
     trainer = new_trainer(SMALL, CORPUS, OPTIONS, features=features)
-    assert trainer.network.config == replace(SMALL, ngram_buckets=features.table.sizes)
+    assert trainer.network.config == SMALL.beside(features.table)
     assert sum(features.table.sizes) <= 800
     with pytest.raises(ValueError, match="other sizes"):
         CharNetwork(SMALL, features.table)
@@ -140,15 +139,15 @@ def test_each_target_has_the_row_of_what_comes_before_it(shuffle: bool) -> None:
     options = replace(OPTIONS, shuffle_lines=shuffle)
     features, cut = count_features(CORPUS, options), batches(CORPUS, options)
     assert features is not None
-    read = features.table.find(codes(cut.ids, 29, 5))
+    read = features.table.find(features.table.hashes(cut.ids))
     for step in (0, 3, 1000):
         _, targets = cut.batch(step)
         positions = cut.positions(step)[1:]
         rows = features.log_probabilities(positions)
         for at in np.ndindex(positions.shape):
             position = int(positions[at])
-            bucket = read[position - 1] if position else 0
-            row = features.table.log_probabilities(np.array(bucket))
+            before = read[position - 1] if position else np.zeros(2, int)
+            row = features.table.log_probabilities(before[None])[0]
             row[targets[at]] = features.answers[position]
             assert (rows[at] == row).all()
 
@@ -254,19 +253,22 @@ def test_char_rnns_start_leaves_the_gates() -> None:
     assert float(network.output.weight.detach().abs().max()) <= 0.08
 
 
-def test_positions_beyond_those_counted_are_looked_up() -> None:
+@pytest.mark.parametrize("lists_from", [0, 1 << 30])
+def test_positions_beyond_those_counted_are_looked_up(lists_from: int) -> None:
     ids = babble(30_000)
-    found = count(ids, 29, 8, 3000, characters=20_000)
-    alone = count(ids[:20_000], 29, 8, 3000)
+    found = count(ids, 29, 8, 3000, characters=20_000, lists_from=lists_from)
+    alone = count(ids[:20_000], 29, 8, 3000, lists_from=lists_from)
     assert found.table.rows.tobytes() == alone.table.rows.tobytes()
-    assert len(found.buckets) == 20_000
+    assert found.table.lists[1].tobytes() == alone.table.lists[1].tobytes()
+    assert len(found.rows) == 20_000
     positions = np.array([[5, 19_999], [20_000, 29_999], [0, 20_007]])
     rows = found.log_probabilities(positions)
     assert rows.shape == (3, 2, 29)
-    read = found.table.find(codes(ids, 29, 8))
+    read = found.table.find(found.table.hashes(ids))
     for index in np.ndindex(3, 2):
         at = int(positions[index])
-        looked_up = found.table.log_probabilities(read[at - 1 : at] if at else np.zeros(1, int))[0]
+        nothing = np.zeros((1, 2), np.int64)
+        looked_up = found.table.log_probabilities(read[at - 1 : at] if at else nothing)[0]
         if at < 20_000:
             looked_up[ids[at]] = found.answers[at]
         assert (rows[index] == looked_up).all()

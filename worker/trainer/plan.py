@@ -238,8 +238,7 @@ def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Pla
             "The model to continue from cannot be read", "It may have been deleted."
         ) from None
     # The table is counted anew, from the text of this job.
-    dropout = plan.config.dropout
-    config = replace(config, dropout=dropout, ngram_buckets=(), ngram_long_buckets=())
+    config = replace(config, dropout=plan.config.dropout).beside(None)
     return replace(plan, config=config), digest
 
 
