@@ -8,7 +8,12 @@ import math
 from typing import Any
 
 from models.config import GATES, MAX_BUCKETS, NetworkConfig
-from models.ngram_table import KEY_BYTES, LIST_BYTES, LISTS_PER_ROW
+from models.ngram_table import (
+    KEY_BYTES,
+    LIST_BYTES,
+    LISTS_PER_ROW,
+    split_lengths,
+)
 from models.options import MAX_COUNTED, TrainingOptions
 
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -104,7 +109,12 @@ def batch(
 
 
 def ngram_table(
-    options: TrainingOptions, vocabulary_size: int, characters: int, memory: int | None = None
+    options: TrainingOptions,
+    vocabulary_size: int,
+    characters: int,
+    memory: int | None = None,
+    *,
+    is_list: bool = False,
 ) -> dict[str, Any]:
     """The hyperparameters of the n-gram table: zeros without one.
 
@@ -115,6 +125,7 @@ def ngram_table(
         vocabulary_size: symbols of the text.
         characters: that are trained on.
         memory: of the machine, in bytes; unlimited if not given.
+        is_list: whether the text is a list.
     """
     orders = NGRAM_ORDERS if options.ngram_orders is None else options.ngram_orders
     buckets = options.ngram_buckets
@@ -126,6 +137,8 @@ def ngram_table(
         half = max(0, memory - PROCESS_BYTES) // 2
         buckets = min(buckets, half // (TABLE_BYTES * bucket))
         counted = min(counted, half // COUNTING_BYTES)
+    with_row, lengths = split_lengths(orders, vocabulary_size, 0 if is_list else counted)
+    orders = max([with_row, *lengths])
     if not (orders and buckets and counted):
         orders = buckets = counted = 0
     return {"ngram_orders": orders, "ngram_buckets": buckets, "ngram_characters": counted}

@@ -1,7 +1,5 @@
 """Torch networks with opinions, their decoders, and what these write."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 

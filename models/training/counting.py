@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 from models.arrays import AnyInts, Doubles, Floats, Ids
 from models.ngram import estimated_discounts
 from models.ngram_table import (
-    FURTHER,
+    LISTS_FROM,
     LISTS_PER_ROW,
     LOAD,
     STEP,
     NGramTable,
     Rows,
     hash_constants,
+    split_lengths,
 )
 from models.training.folds import FOLDS, folds_of, is_new
 from models.training.long_contexts import (
@@ -43,19 +44,6 @@ from models.training.ngram_features import NGramFeatures
 
 LEAST_GAIN = 1.0
 """Nats that a context must save over the text to be kept."""
-
-LISTS_FROM = 1 << 19
-"""Characters of a text whose long contexts have lists.
-
-In a shorter one they do not occur often enough to be told from chance: 198 kB of tunes lost 1.78
-nats with lists, 1.72 with rows for up to 8 ids (docs/log.md).
-"""
-
-LARGE = 256
-"""Vocabulary size from which rows are dear: then even short contexts have lists."""
-
-LONGEST_WITH_ROW, LONGEST_IF_ALL, LONGEST_IF_LARGE = 4, 8, 2
-"""Most ids in a context with a row: beside lists, without any, and of a large vocabulary."""
 
 _SUREST = 1e-4
 """Least probability that all other ids have together."""
@@ -92,10 +80,10 @@ def count(
         lists_from: characters of a text whose long contexts have lists.
     """
     counted = np.asarray(ids[:characters])
-    is_large = vocabulary_size >= LARGE
-    has_lists = newline is None and (is_large or len(counted) >= lists_from)
     # Each length takes a bucket at least.
-    with_row, lengths = _split(min(orders, most_buckets), vocabulary_size, has_lists)
+    orders = min(orders, most_buckets)
+    connected = len(counted) if newline is None else 0
+    with_row, lengths = split_lengths(orders, vocabulary_size, connected, lists_from)
     folds = folds_of(len(counted))
     # Most of the time goes into sorting, which leaves the interpreter to other threads.
     with ThreadPoolExecutor(1) as beside:
@@ -131,24 +119,6 @@ def _fitting(
         # A few keys may need more room than many: the hashes decide.
         most_rows = max(0, most_rows - max(0, excess))
         most_lists = max(0, most_lists - max(0, long_excess))
-
-
-def _split(orders: int, vocabulary_size: int, has_lists: bool) -> tuple[int, list[int]]:
-    """Returns the most ids in a context with a row, and the lengths of contexts with lists."""
-    most = LONGEST_IF_ALL
-    if has_lists:
-        most = LONGEST_IF_LARGE if vocabulary_size >= LARGE else LONGEST_WITH_ROW
-    with_row = min(orders, most, highest_order(vocabulary_size))
-    lengths = [with_row + further for further in FURTHER] if has_lists else []
-    return with_row, [length for length in lengths if length <= orders]
-
-
-def highest_order(vocabulary_size: int) -> int:
-    """Returns the most ids in a context so that it, and an id after it, fit into 63 bits."""
-    order = 0
-    while (vocabulary_size + 1) ** (order + 2) < 1 << 63:
-        order += 1
-    return order
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,8 @@ class Plan:
         """The options as a job shows them."""
         config = asdict(self.config)
         config["network"] = config.pop("kind")
-        del config["vocabulary_size"]
+        for name in ("vocabulary_size", "ngram_buckets", "ngram_long_buckets"):
+            del config[name]
         return config | asdict(self.training) | {"validation_fraction": self.validation_fraction}
 
     def to_json(self) -> dict[str, Any]:
@@ -149,7 +150,11 @@ class _Planner:
             precision=precision,
             shuffle_lines=self.is_list,
             **sizing.ngram_table(
-                self.options, self.vocabulary_size, self.characters, self.main_memory
+                self.options,
+                self.vocabulary_size,
+                self.characters,
+                self.main_memory,
+                is_list=self.is_list,
             ),
             **self._asked(),
         )

@@ -17,7 +17,7 @@ from models.ngram import NGram
 from models.ngram_table import KEY_BYTES, STEP, NGramTable, Rows, hashes
 from models.sizing import COUNTING_BYTES, TABLE_BYTES
 from models.training import counting
-from models.training.counting import count, highest_order
+from models.training.counting import count
 from models.training.folds import FOLDS
 from models.training.ngram_features import NGramFeatures
 from tests.toys import babble
@@ -343,13 +343,6 @@ def test_the_page_that_explains_it_counts_the_same() -> None:
             share = (follows.count(id_) + 1) / (len(follows) + k)
             assert found[at, id_] == pytest.approx(math.log(share))
     assert shown["mixed"]([2.0, 0.5], np.ones(5), np.arange(5.0)).tolist() == [2, 2.5, 3, 3.5, 4]
-
-
-@pytest.mark.parametrize("vocabulary", [1, 2, 65, 256, 65_536])
-def test_the_longest_context_and_an_id_after_it_fit_into_a_number(vocabulary: int) -> None:
-    order = highest_order(vocabulary)
-    base = vocabulary + 1
-    assert base ** (order + 1) < 1 << 63 <= base ** (order + 2)
 
 
 @pytest.mark.parametrize("lists_from", [0, 1 << 30])

@@ -19,6 +19,7 @@ from models.checkpoints.format import MAX_LINES, Checkpoint, read
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.files import CheckpointError
+from models.ngram_table import PLACES, lookup_constants
 from tests.forgery import CONFIG, VOCABULARY, a_checkpoint, a_counted_checkpoint, forged
 
 
@@ -249,7 +250,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_table_comes_back(counted: Path) -> None:
     found, written = read(counted), a_counted_checkpoint()
     assert found.config == written.config
-    assert found.config.ngram_orders == 2
+    assert found.config.ngram_lengths == (1, 2, 3)
     assert found.weights.keys() == written.weights.keys()
     for name, tensor in written.weights.items():
         assert found.weights[name].dtype == tensor.dtype
@@ -264,7 +265,7 @@ def counted_weights(**changed: Any) -> bytes:
 
 
 TABLE = a_counted_checkpoint()
-KEYS, ROWS = (TABLE.weights[f"ngram.{name}"] for name in ("keys", "rows"))
+KEYS, ROWS, LISTS = (TABLE.weights[f"ngram.{name}"] for name in ("keys", "rows", "followers"))
 
 
 def with_key(bucket: int, key: int) -> bytes:
@@ -273,7 +274,24 @@ def with_key(bucket: int, key: int) -> bytes:
     return counted_weights(**{"ngram.keys": keys})
 
 
-IN_PLACE = int(np.flatnonzero(KEYS >= 0)[0])
+IN_PLACE = int(np.flatnonzero(KEYS != -1)[0])
+
+
+def elsewhere() -> int:
+    """The first key that may not stand there."""
+    multipliers, sizes, offsets = lookup_constants(TABLE.config.ngram_buckets)
+    return next(
+        key
+        for key in range(1000)
+        if IN_PLACE not in ((np.int64(key) * multipliers) % sizes + offsets)[:PLACES]
+    )
+
+
+def followers(id_: int) -> bytes:
+    lists = LISTS.copy()
+    lists[-1, -1] = id_
+    return counted_weights(**{"ngram.followers": lists})
+
 
 HOSTILE_TABLES = {
     "no keys": counted_weights(**{"ngram.keys": None}),
@@ -294,10 +312,14 @@ HOSTILE_TABLES = {
     "a key missing": counted_weights(**{"ngram.keys": KEYS[:-1]}),
     "keys in a column": counted_weights(**{"ngram.keys": KEYS[:, None]}),
     "a key for no context": with_key(0, 1),
-    "a negative key": with_key(IN_PLACE, -2),
-    "the least key": with_key(IN_PLACE, -(1 << 63)),
-    "a key of more ids": with_key(IN_PLACE, 4 + int(KEYS[IN_PLACE])),
-    "the largest key": with_key(len(KEYS) - 1, (1 << 63) - 1),
+    "a key out of place": with_key(IN_PLACE, elsewhere()),
+    "a follower that is no id": followers(3),
+    "a follower that is far from one": followers(65_535),
+    "followers of 32 bits": counted_weights(**{"ngram.followers": LISTS.astype(np.uint32)}),
+    "followers with a sign": counted_weights(**{"ngram.followers": LISTS.astype(np.int16)}),
+    "boosts with a sign": counted_weights(**{"ngram.boosts": LISTS.astype(np.int8)}),
+    "boosts too long": counted_weights(**{"ngram.boosts": np.hstack([LISTS] * 2).astype("u1")}),
+    "a list missing": counted_weights(**{"ngram.followers": LISTS[:-1]}),
     "keys turned around": counted_weights(**{"ngram.keys": KEYS[::-1].copy()}),
     "a table without a config": counted_weights(),
     "a config without a table": weights(),

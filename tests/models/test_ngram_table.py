@@ -20,7 +20,9 @@ from models.ngram_table import (
     context_lengths,
     each_hash,
     hashes,
+    highest_order,
     lookup_constants,
+    split_lengths,
 )
 
 Context = tuple[int, ...]
@@ -244,3 +246,23 @@ def test_a_step_is_exact_in_every_precision() -> None:
     assert (found == -np.arange(256) / 16).all()
     assert (found.astype(np.float16) == found).all()
     assert table.keys.itemsize == KEY_BYTES
+
+
+@pytest.mark.parametrize("vocabulary", [1, 2, 65, 256, 65_536])
+def test_the_longest_context_and_an_id_after_it_fit_into_a_number(vocabulary: int) -> None:
+    order = highest_order(vocabulary)
+    base = vocabulary + 1
+    assert base ** (order + 1) < 1 << 63 <= base ** (order + 2)
+
+
+def test_long_contexts_of_long_texts_have_lists() -> None:
+    assert split_lengths(16, 65, 1 << 20) == (4, [5, 6, 8, 11, 16])
+    assert split_lengths(9, 65, 1 << 20) == (4, [5, 6, 8])
+    assert split_lengths(3, 65, 1 << 20) == (3, [])
+    # A short text, and one whose lines have nothing to do with each other.
+    assert split_lengths(16, 65, 1000) == (8, [])
+    assert split_lengths(16, 65, 0) == (8, [])
+    # Many ids make rows dear.
+    assert split_lengths(16, 2063, 1000) == (2, [3, 4, 6, 9, 14])
+    assert split_lengths(16, 2063, 0) == (4, [])
+    assert split_lengths(16, 65_536, 1000)[0] == 2

@@ -10,7 +10,7 @@ from models.arrays import Floats, Ids
 from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig, NetworkKind
 from models.inside.reader import BLOCK, StateReader, character_ends, trace
-from models.ngram_table import NGramTable
+from models.ngram_table import NGramTable, hashes
 from models.text.vocab import UnknownCharacters, Vocabulary
 from models.training.network import CharNetwork
 from tests.networks import VOCABULARY, trained_like, weights_of
@@ -60,8 +60,11 @@ def slowly(network: CharNetwork, ids: Ids) -> tuple[Floats, Floats]:
     for at, id_ in enumerate(read):
         counted = None
         if network.table:
-            row = network.table.rows[longest(network.table, read[: at + 1])]
-            counted = torch.from_numpy(row / np.float32(-16))[None, None]
+            row, number = longest(network.table, read[: at + 1])
+            logs = network.table.rows[row] / np.float32(-16)
+            followers, boosts = (values[number] for values in network.table.lists)
+            np.add.at(logs, followers, boosts / np.float32(16))
+            counted = torch.from_numpy(logs)[None, None]
         logits, state = network(torch.tensor([[id_]]), state, counted)
         logarithms.append(torch.log_softmax(logits[0, 0], 0))
         cells = torch.tanh(state[1]) if network.config.kind == "lstm" else state[0]
@@ -69,21 +72,25 @@ def slowly(network: CharNetwork, ids: Ids) -> tuple[Floats, Floats]:
     return torch.stack(logarithms).numpy(), torch.stack(shown).numpy()
 
 
-def longest(table: NGramTable, read: list[int]) -> int:
-    """The bucket of the longest context that the last ids are, found without the hashes."""
-    for order in range(min(table.orders, len(read)), 0, -1):
-        key = 0
-        for id_ in read[-order:]:
-            key = key * (table.vocabulary_size + 1) + id_ + 1
-        if len(found := np.flatnonzero(table.keys == key)):
-            return int(found[0])
-    return 0
+def longest(table: NGramTable, read: list[int]) -> tuple[int, int]:
+    """The row and the list of the longest contexts that the last ids are, by looking at all."""
+    found = [0, 0]
+    begin = 1
+    for index, (length, size) in enumerate(
+        zip(table.lengths, (*table.sizes, *table.long_sizes), strict=True)
+    ):
+        key = hashes(np.array([-1] * length + read)[-length:], [length], table.vocabulary_size)[-1]
+        at = begin + np.flatnonzero(table.keys[begin : begin + size] == key)
+        is_long = index >= len(table.sizes)
+        found[is_long] = max(found[is_long], *at.tolist(), 0)
+        begin += size
+    return found[0], max(0, found[1] - sum(table.sizes))
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("embedding_size", [0, 5])
 @pytest.mark.parametrize("layers", [1, 3])
-@pytest.mark.parametrize("orders", [0, 4])
+@pytest.mark.parametrize("orders", [0, 4, 8])
 def test_equals_torch_step_by_step(
     kind: NetworkKind, embedding_size: int, layers: int, orders: int
 ) -> None:
@@ -150,7 +157,8 @@ def test_contexts_of_all_lengths_and_none() -> None:
     ids = VOCABULARY.encode(text_with_words(BLOCK + 100)).tolist()
     found = {longest(table, ids[: end + 1]) for end in range(len(ids))}
     begins = np.cumsum((1, *table.sizes))
-    assert set(np.searchsorted(begins, sorted(found), side="right")) == {1, 2, 3, 4}
+    rows = sorted(row for row, _ in found)
+    assert set(np.searchsorted(begins, rows, side="right")) == {1, 2, 3, 4}
 
 
 def test_a_table_that_knows_no_context() -> None:

@@ -179,11 +179,12 @@ def ngram_table(vocabulary: int, characters: int, memory: int | None = None, **a
 
 
 def test_a_table_is_as_large_as_was_asked_or_the_text_allows() -> None:
+    # With two lists of 26 bytes for each row.
     assert ngram_table(65, 1000) == (8, 1000, 1000)
-    assert ngram_table(65, 10**9) == (8, (16 << 20) // 73, 1 << 24)
+    assert ngram_table(65, 10**9) == (16, (16 << 20) // 125, 1 << 24)
     assert ngram_table(65, 1000, ngram_orders=3, ngram_buckets=5000) == (3, 5000, 1000)
-    # As many ids as one integer holds.
-    assert ngram_table(65_536, 10**9) == (2, (16 << 20) // 65_544, 1 << 24)
+    assert ngram_table(2063, 1000) == (14, 1000, 1000)
+    assert ngram_table(65_536, 10**9) == (14, (16 << 20) // 65_596, 1 << 24)
     for none in ("ngram_orders", "ngram_buckets"):
         assert ngram_table(65, 1000, **{none: 0}) == (0, 0, 0)
 
@@ -191,9 +192,10 @@ def test_a_table_is_as_large_as_was_asked_or_the_text_allows() -> None:
 def test_counting_takes_at_most_half_of_the_memory() -> None:
     memory = sizing.PROCESS_BYTES + (2 << 30)
     orders, buckets, characters = ngram_table(100, 10**9, memory, ngram_buckets=1 << 22)
-    assert orders == 8
+    assert orders == 16
     assert characters * sizing.COUNTING_BYTES <= 1 << 30 < (characters + 1) * sizing.COUNTING_BYTES
-    assert buckets * 108 * sizing.TABLE_BYTES <= 1 << 30 < (buckets + 1) * 108 * sizing.TABLE_BYTES
+    bucket = sizing.bucket_bytes(100) * sizing.TABLE_BYTES
+    assert buckets * bucket <= 1 << 30 < (buckets + 1) * bucket
     assert ngram_table(100, 1000, memory) == ngram_table(100, 1000)
     for little in (0, sizing.PROCESS_BYTES):
         assert ngram_table(100, 1000, little) == (0, 0, 0)
