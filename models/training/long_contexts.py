@@ -295,7 +295,7 @@ class _Choice:
     def _hopeful(self, length: CountedLength, among: NDArray[np.bool_], least: float) -> Ids:
         """Returns the contexts that save so much where each position was counted itself.
 
-        That is too good to be true, and spares looking closer at most.
+        That is too good to be true, but few others are worth a closer look.
         """
         pairs = length.pairs
         if not among.all():
