@@ -13,6 +13,7 @@ Knows numpy; no network and no file.
 """
 
 import itertools
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -35,10 +36,11 @@ from models.ngram_table import (
 from models.training.folds import FOLDS, folds_of, is_new
 from models.training.long_contexts import (
     Counted,
-    CountedLength,
     LongContexts,
+    Pairs,
     count_lengths,
     count_long,
+    sort_beside,
 )
 from models.training.ngram_features import NGramFeatures
 
@@ -85,30 +87,28 @@ def count(
     connected = len(counted) if newline is None else 0
     with_row, lengths = split_lengths(orders, vocabulary_size, connected, lists_from)
     folds = folds_of(len(counted))
-    # Most of the time goes into sorting, which leaves the interpreter to other threads.
     with ThreadPoolExecutor(1) as beside:
-        long = beside.submit(count_lengths, counted, vocabulary_size, folds, lengths)
+        pairs = sort_beside(beside, counted, vocabulary_size, lengths)
         levels = _Levels(counted, vocabulary_size, with_row, newline, folds)
-        return _fitting(ids, levels, long, most_buckets, len(lengths))
+        return _fitting(ids, levels, pairs, most_buckets)
 
 
 def _fitting(
     ids: AnyInts,
     levels: "_Levels",
-    counted: Future[list[CountedLength]],
+    pairs: Sequence[Future[Pairs | None]],
     most_buckets: int,
-    long_lengths: int,
 ) -> NGramFeatures:
     """Returns the features with as large a table as there may be."""
     # Each length has up to one bucket more than its share of the load asks for.
     most_rows = max(0, int((most_buckets - levels.orders) * LOAD))
     most_long = LISTS_PER_ROW * most_buckets
-    most_lists = max(0, int((most_long - long_lengths) * LOAD))
+    most_lists = max(0, int((most_long - len(pairs)) * LOAD))
     while True:
         smoothed = levels.worth(most_rows)
         keys, rows = levels.rows(smoothed)
         known = levels.known(smoothed, rows)
-        long = count_long(known, counted.result(), most_lists)
+        long = count_long(known, count_lengths(pairs, known.folds), most_lists)
         while len(keys) > 1 and not len(keys[-1]) and not long.keys:
             keys.pop()
         table = NGramTable.of(keys, rows, long.keys, long.lists)

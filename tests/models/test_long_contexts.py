@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,13 @@ from models.ngram import estimated_discounts
 from models.ngram_table import FOLLOWERS, STEP, hashes
 from models.training import long_contexts
 from models.training.folds import folds_of
-from models.training.long_contexts import Counted, count_lengths, count_long
+from models.training.long_contexts import (
+    Counted,
+    CountedLength,
+    count_lengths,
+    count_long,
+    sort_beside,
+)
 
 Context = tuple[int, ...]
 LENGTHS = [2, 3, 5]
@@ -37,6 +44,12 @@ def known(ids: Ids, seed: int) -> Counted:
     before = np.concatenate([[SIZE], ids[:-1]]).astype(np.int32)
     expected = rng.uniform(0.02, 0.6, size=len(ids)).astype(np.float32)
     return Counted(ids, folds_of(len(ids)), expected, rows, before)
+
+
+def counted_lengths(counted: Counted, size: int = SIZE) -> list[CountedLength]:
+    with ThreadPoolExecutor(1) as beside:
+        pairs = sort_beside(beside, counted.ids, size, LENGTHS)
+        return list(count_lengths(pairs, counted.folds))
 
 
 @dataclass
@@ -149,7 +162,7 @@ def test_lists_are_those_of_dictionaries(seed: int) -> None:
     ids = some_text(500, seed)
     counted = known(ids, seed)
     twin = Twin(counted)
-    found = count_long(counted, count_lengths(ids, SIZE, counted.folds, LENGTHS), 10_000)
+    found = count_long(counted, counted_lengths(counted), 10_000)
     assert len({made.context for made in twin.lists.values()}) > 10
     keys = np.concatenate(found.keys).tolist()
     assert len(set(keys)) == len(keys) == len(found.lists[0])
@@ -175,7 +188,7 @@ def test_lists_are_those_of_dictionaries(seed: int) -> None:
 def test_there_are_no_more_lists_than_asked(most: int) -> None:
     ids = some_text(2000, 0)
     counted = known(ids, 0)
-    lengths = count_lengths(ids, SIZE, counted.folds, LENGTHS)
+    lengths = counted_lengths(counted)
     every = count_long(counted, lengths, 10_000)
     found = count_long(counted, lengths, most)
     assert most // 2 <= len(found.lists[0]) <= most < len(every.lists[0])
@@ -191,7 +204,7 @@ def test_a_text_without_repetition_has_no_lists() -> None:
         np.zeros((1, 40), np.uint8),
         np.zeros(40, np.int32),
     )
-    assert count_lengths(ids, 40, counted.folds, LENGTHS) == []
+    assert counted_lengths(counted, 40) == []
     found = count_long(counted, [], 10)
     assert found.keys == []
     assert not found.numbers.any()
@@ -210,7 +223,7 @@ def test_what_seems_to_predict_by_chance_rarely_gets_a_list(
         np.full((1, SIZE), round(math.log(SIZE) / STEP), np.uint8),
         np.zeros(len(ids), np.int32),
     )
-    lengths = count_lengths(ids, SIZE, counted.folds, LENGTHS)
+    lengths = counted_lengths(counted)
     found = len(count_long(counted, lengths, 10_000).lists[0])
     monkeypatch.setattr(long_contexts, "DEVIATIONS", 0.0)
     hasty = len(count_long(counted, lengths, 10_000).lists[0])
