@@ -4,6 +4,7 @@ An empty variable counts as unset. Knows nothing of the application that uses th
 """
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,17 +19,17 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.access.hosts import is_address, name_of
 from app.access.keys import KeyRing
 from app.access.table import FIRST_SEGMENTS
 from app.http.validation import in_our_words
 from app.supervisor import loopback
 from worker.data import DataDirectory
 from worker.devices import machine_memory
-from worker.settings import DATA, checked_redis_url, data_directory
+from worker.settings import DATA, checked_log, checked_redis_url, data_directory, misset
 
-_ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+", re.ASCII)
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII)
 _ROOT = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
-_HOST = re.compile(r"[a-z0-9.:_-]+", re.ASCII)
 
 
 def _split(value: Any) -> Any:
@@ -57,7 +58,9 @@ class ServerSettings(BaseSettings):
         cors_origins: origins whose pages may sample, such as ``https://example.org``; ``*`` is any.
         root_path: path that a proxy puts before ours, such as ``/loom``, where it passes it on.
         hosts: host names besides ``localhost`` by which clients call this server.
-        trusted_proxies: IP addresses or networks whose ``X-Forwarded-For`` is believed.
+        trusted_proxies: IP addresses or networks whose ``X-Forwarded-For`` is believed; only ``*``
+            is any.
+        log: form of the log, ``json`` or ``text``.
     """
 
     model_config = SettingsConfigDict(env_prefix="CHARLOOM_", env_ignore_empty=True, frozen=True)
@@ -85,6 +88,7 @@ class ServerSettings(BaseSettings):
     root_path: str = ""
     hosts: Words = ()
     trusted_proxies: Words = ()
+    log: Annotated[str, AfterValidator(checked_log)] = ""
 
     @field_validator("api_keys")
     @classmethod
@@ -96,10 +100,11 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _sound_rate(cls, rate: str) -> str:
         try:
-            if rate:
-                limits.parse(rate)
+            is_sound = not rate or len(limits.parse_many(rate)) == 1
         except ValueError:
-            raise ValueError("must be a rate such as 60/minute") from None
+            is_sound = False
+        if not is_sound:
+            raise ValueError("must be a rate such as 60/minute")
         return rate
 
     @field_validator("cors_origins")
@@ -123,17 +128,37 @@ class ServerSettings(BaseSettings):
     @field_validator("hosts")
     @classmethod
     def _sound_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(_HOST.fullmatch(host) for host in hosts):
+        if not all(is_address(host) if ":" in host else name_of(host) == host for host in hosts):
             raise ValueError("must be host names, without ports")
         return hosts
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _sound_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        if proxies == ("*",):
+            return proxies
+        try:
+            for proxy in proxies:
+                ip_network(proxy)
+        except ValueError:
+            raise ValueError(
+                "must be IP addresses or networks such as 127.0.0.1,10.0.0.0/8, or only *"
+            ) from None
+        return proxies
+
 
 def explained(error: ValidationError) -> str:
-    """Explains the first error in one line that names the variable."""
+    """Explains the first error in one line that names the variable and, if no secret, its value."""
     first = error.errors()[0]
     name = str(first["loc"][0])
     fields = ServerSettings.model_fields
-    return f"CHARLOOM_{name.upper()}: {in_our_words(first, fields.get(name), fields)}"
+    words = in_our_words(first, fields[name], fields)
+    is_secret = not fields[name].repr or fields[name].annotation is SecretStr
+    return misset(f"CHARLOOM_{name.upper()}", words, None if is_secret else _as_set(first["input"]))
+
+
+def _as_set(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def refusal(settings: ServerSettings) -> str | None:

@@ -15,7 +15,9 @@ from typing import Any, TextIO
 from worker.clock import timestamp
 
 VARIABLE = "CHARLOOM_LOG"
-"""``json`` or ``text``; by default text on a terminal and JSON everywhere else."""
+"""One of the forms; by default text on a terminal and JSON everywhere else."""
+
+FORMS = ("json", "text")
 
 _subject: ContextVar[dict[str, str] | None] = ContextVar("subject", default=None)
 

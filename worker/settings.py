@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Self
+from urllib.parse import urlsplit
 
 from models.errors import Invalid
+from worker import logs
 from worker.data import DataDirectory
 
 DATA = "data"
@@ -54,9 +56,22 @@ class WorkerSettings:
         try:
             checked_redis_url(url)
         except ValueError as error:
-            raise SettingsError(f"CHARLOOM_REDIS_URL {error}") from None
+            raise SettingsError(misset("CHARLOOM_REDIS_URL", str(error))) from None
+        _check_log(environment.get(logs.VARIABLE, ""))
         data = data_directory(environment.get("CHARLOOM_DATA") or DATA)
         return cls(data, url, _threads(environment.get("CHARLOOM_THREADS")))
+
+
+def misset(name: str, words: str, value: str | None = None) -> str:
+    """Explains a variable in one line; without its value where that may hold a secret."""
+    return f"{name}: {words}" if value is None else f"{name}={value!r}: {words}"
+
+
+def checked_log(form: str) -> str:
+    """Raises ValueError for a form of logs that there is not; empty is the default."""
+    if form and form not in logs.FORMS:
+        raise ValueError(f"must be {' or '.join(logs.FORMS)}")
+    return form
 
 
 def data_directory(path: str | Path) -> DataDirectory:
@@ -65,10 +80,30 @@ def data_directory(path: str | Path) -> DataDirectory:
 
 
 def checked_redis_url(url: str) -> str:
-    """Raises ValueError for a URL that redis-py takes for none."""
+    """Raises ValueError for a URL that redis-py takes for none, or of which it ignores a part."""
+    # Commands of the terminal import this module, and need no Redis.
+    import redis
+
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must start with redis://, rediss:// or unix://")
+    try:
+        # It connects to nothing.
+        redis.ConnectionPool.from_url(url).make_connection()
+        # redis-py takes database 0 for any other word.
+        is_sound = url.startswith("unix://") or not urlsplit(url).path.strip("/0123456789")
+    except (ValueError, TypeError, redis.RedisError):
+        is_sound = False
+    if not is_sound:
+        # Not redis-py's words, which may quote a password.
+        raise ValueError("must be a URL such as redis://localhost:6379/0, with a number at its end")
     return url
+
+
+def _check_log(form: str) -> None:
+    try:
+        checked_log(form)
+    except ValueError as error:
+        raise SettingsError(misset(logs.VARIABLE, str(error), form)) from None
 
 
 def _threads(text: str | None) -> int | None:
@@ -79,5 +114,6 @@ def _threads(text: str | None) -> int | None:
     except ValueError:
         threads = 0
     if threads < 1:
-        raise SettingsError("CHARLOOM_THREADS must be a whole number, at least 1")
+        words = "must be a whole number, at least 1"
+        raise SettingsError(misset("CHARLOOM_THREADS", words, text))
     return threads

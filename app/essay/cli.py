@@ -107,7 +107,7 @@ def pack_corpus(
     """Pack many files into one text, shuffled, as the essay did with Linux."""
     with reported():
         try:
-            _write_packed(fetch.pack_files(patterns, Path.cwd(), besides=to), to)
+            _write_packed(fetch.pack_files(patterns, Path.cwd(), to=to), to)
         except OSError as error:
             place = error.filename or to
             raise UserError(f"cannot pack: {error.strerror}: {place}") from None

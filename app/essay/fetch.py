@@ -231,7 +231,7 @@ def _untar(archive: Path, members: tuple[str, ...]) -> Packed:
     return packed
 
 
-def pack_files(patterns: Iterable[str], root: Path, besides: Path | None = None) -> Packed:
+def pack_files(patterns: Iterable[str], root: Path, to: Path | None = None) -> Packed:
     """Packs all files that patterns such as ``src/**/*.c`` match into one text.
 
     Links are followed only where a pattern names them, so a file is packed once, and none from
@@ -240,14 +240,17 @@ def pack_files(patterns: Iterable[str], root: Path, besides: Path | None = None)
     Args:
         patterns: as of ``glob``, or folders, with all files in them.
         root: the folder that they are relative to.
-        besides: a file to skip, which is the one to write.
+        to: the file that will be written.
 
     Raises:
-        UserError: no file matches.
+        UserError: no file matches, or the one to write does and would be lost.
     """
     found = {path for pattern in patterns for path in _matches(pattern, root)}
-    if besides is not None:
-        found = {path for path in found if not _is_same(path, besides)}
+    if to is not None and any(_is_same(path, to) for path in found):
+        raise UserError(
+            f"{to} is one of the files to pack, and would be overwritten: choose another name "
+            "with --to, or delete it if it is an earlier pack"
+        )
     base = os.path.realpath(root)
     packed = pack((os.path.relpath(path, base), path.read_bytes()) for path in found)
     if not packed.files:

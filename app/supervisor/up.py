@@ -25,7 +25,7 @@ from app.supervisor.lock import data_lock
 from app.supervisor.processes import Program, Supervisor, say
 from worker import logs
 from worker.data import DataDirectory, DataError, open_data
-from worker.settings import NICENESS, VARIABLES
+from worker.settings import NICENESS, VARIABLES, SettingsError, WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: the children's working directory, and by default the place of the data."""
@@ -54,6 +54,7 @@ def bring_up(
 ) -> None:
     """Runs until a signal stops it. Raises UserError before anything has been started."""
     host, data = options.host, options.data
+    _check_settings()
     keys = bool(os.environ.get("CHARLOOM_API_KEYS"))
     if reason := loopback.refusal(host, keys=keys, insecure=options.insecure):
         raise UserError(reason)
@@ -104,6 +105,15 @@ def bring_up(
             ]
         )
         asyncio.run(Supervisor(stages, ROOT).run(lambda: announce(url, data, options.open_page)))
+
+
+def _check_settings() -> None:
+    """Raises UserError for what no worker would start with, and the service would do without."""
+    url = os.environ.get("CHARLOOM_REDIS_URL") or "unix://"
+    try:
+        WorkerSettings.from_environment({**os.environ, "CHARLOOM_REDIS_URL": url})
+    except SettingsError as error:
+        raise UserError(str(error)) from None
 
 
 def _inherited(needs: Callable[[str], bool]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from rich.filesize import decimal
 from rich.text import Text
 
 from app.http.problems import Problem
@@ -101,6 +102,7 @@ def models(client: Client, only: str | None = None) -> None:
                 model["model"],
                 f"{model['network']} {config['num_layers']}x{config['hidden_size']}",
                 f"{model['parameters']:,}",
+                _counted(model),
                 number(model["val_loss"]),
                 number(model["bpc"]),
                 day(model["created_at"]),
@@ -117,8 +119,19 @@ def models(client: Client, only: str | None = None) -> None:
         note(f"note: {one['model']} is damaged: {one['detail']}")
     if only is not None and not rows and not damaged:
         raise UserError(WORDS["unknown_model"])
-    head = ("MODEL", "NETWORK", "PARAMETERS", "LOSS", "BPC", "CREATED")
+    head = ("MODEL", "NETWORK", "PARAMETERS", "N-GRAMS", "LOSS", "BPC", "CREATED")
     table(head, rows, "no models yet; ./charloom train FILE --model NAME trains one")
+
+
+def _counted(model: Mapping[str, Any]) -> str:
+    """Describes the n-gram table beside a network: lengths of its contexts, and its size.
+
+    In few words: a line for each model of those that ship fits into 80 columns.
+    """
+    # A service of an earlier release knows of none.
+    if not (orders := model.get("ngram_orders")):
+        return "-"
+    return f"1-{orders} {decimal(model['table_bytes'])}"
 
 
 def download(client: Client, model: str, file: Path) -> None:

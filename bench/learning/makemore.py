@@ -1,8 +1,15 @@
-"""makemore's recipe for a list of names: its transformer, with the defaults of its script.
+"""makemore's recipe for a list of names: ``python makemore.py -i names.txt``, all by default.
 
-4 layers of 64 with 4 heads; a line is an example, from its beginning to its end, padded to the
-longest line; 32 a batch, drawn with replacement; AdamW with rate 5e-4, β 0.9 and 0.99 and weight
-decay 0.01. The loss is that of each character and of each line's end.
+That is its transformer, compared with makemore.py of karpathy/makemore at commit 988aa59: 4 layers
+of 64 with 4 heads, weights as torch draws them, no dropout; a line is an example, from its
+beginning to its end, padded to the longest line; 32 a batch, drawn with replacement; AdamW with
+rate 5e-4, β 0.9 and 0.99 and weight decay 0.01 on all weights; no schedule, no clipping. The loss
+is that of each character and of each line's end.
+
+What differs changes no step: attention is fused and examples are all encoded before the time
+begins, so that it is a little faster here; and the loss is the mean over all characters held out,
+of the network as it is, where the script takes the mean of its batches' means and keeps the best
+network so far. Its README expects about 1.92 nats on names.txt.
 """
 
 import numpy as np

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from bench.learning.arguments import add_arguments, find_device
 from bench.learning.clock import Rounds, Watch, say
 
 _PLACES = {
@@ -124,12 +125,9 @@ def train(trainer: Any, watch: Watch, seconds: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("text", type=Path)
-    parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--held-out", type=float, default=0.1)
-    parser.add_argument("--seed", type=int, default=0)
+    add_arguments(parser)
     asked = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = find_device()
     options = {
         "max_seconds": asked.seconds,
         "validation_fraction": asked.held_out,

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import torch
 
+from bench.learning.arguments import add_arguments, find_device
 from bench.learning.char_rnn import CharRNNLearner
 from bench.learning.clock import Rounds, Watch, decline, say
 from bench.learning.makemore import UNSUITED, MakemoreLearner
@@ -64,12 +65,9 @@ def count(text: Text) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("system", choices=[*LEARNERS, "n-gram"])
-    parser.add_argument("text", type=Path)
-    parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--held-out", type=float, default=0.1)
-    parser.add_argument("--seed", type=int, default=0)
+    add_arguments(parser)
     asked = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = find_device()
     with tempfile.TemporaryDirectory() as directory:
         text = open_text(asked.text, Path(directory), asked.held_out)
         if asked.system == "n-gram":

@@ -13,6 +13,9 @@ from worker.settings import SettingsError, WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
+PROXIES = "must be IP addresses or networks such as 127.0.0.1,10.0.0.0/8, or only *"
+ORIGINS = "must be origins such as https://example.org, without paths"
+
 
 # What a worker reads too
 
@@ -31,7 +34,11 @@ def test_the_data_directory_is_the_workers(
     assert server.data.models == worker.data.models
 
 
-@pytest.mark.parametrize("url", ["redis://localhost:1", "rediss://:secret@x/3", "unix:///run/x"])
+@pytest.mark.parametrize(
+    "url",
+    ["redis://localhost:1", "rediss://:secret@x/3", "unix:///run/x", "redis://localhost?db=2",
+     "redis://x/0?socket_timeout=5"],
+)  # fmt: skip
 def test_a_redis_url_is_the_workers(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHARLOOM_REDIS_URL", url)
     assert ServerSettings().redis_url == WorkerSettings.from_environment().redis_url == url
@@ -46,6 +53,14 @@ def test_a_redis_url_is_the_workers(url: str, monkeypatch: pytest.MonkeyPatch) -
         ("PUBLIC", "yes", "must be empty or sample"),
         ("INSECURE", "perhaps", "must be true or false"),
         ("PUBLIC_RATE", "60", "must be a rate such as 60/minute"),
+        ("KEY_RATE", "60/minute;5/second", "must be a rate such as 60/minute"),
+        ("LOG", "xml", "must be json or text"),
+        ("TRUSTED_PROXIES", "foo", PROXIES),
+        ("TRUSTED_PROXIES", "127.0.0.1,10.0.0.1/8", PROXIES),
+        ("TRUSTED_PROXIES", "*,127.0.0.1", PROXIES),
+        ("HOSTS", "example.org:8000", "must be host names, without ports"),
+        ("HOSTS", "abc:80", "must be host names, without ports"),
+        ("CORS_ORIGINS", "https://site.example:web", ORIGINS),
     ],
 )
 def test_a_wrong_setting_is_told_in_our_words(
@@ -54,7 +69,25 @@ def test_a_wrong_setting_is_told_in_our_words(
     monkeypatch.setenv(f"CHARLOOM_{name}", value)
     with pytest.raises(ValidationError) as refused:
         ServerSettings()
-    assert explained(refused.value) == f"CHARLOOM_{name}: {words}"
+    assert explained(refused.value) == f"CHARLOOM_{name}={value!r}: {words}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LOG", "json"),
+        ("LOG", "text"),
+        ("TRUSTED_PROXIES", "*"),
+        ("TRUSTED_PROXIES", "127.0.0.1, ::1, 10.0.0.0/8,fd00::/8"),
+        ("HOSTS", "example.org,my_host,192.0.2.1,::1"),
+        ("CORS_ORIGINS", "https://site.example:8443,http://[::1]:80,*"),
+        ("KEY_RATE", "1000 per 2 hours"),
+    ],
+)
+def test_a_right_setting_is_taken(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"CHARLOOM_{name}", value)
+    taken = getattr(ServerSettings(), name.lower())
+    assert taken == (value if isinstance(taken, str) else tuple(value.replace(" ", "").split(",")))
 
 
 def test_a_redis_url_that_is_none_is_refused_in_the_workers_words(
@@ -65,7 +98,7 @@ def test_a_redis_url_that_is_none_is_refused_in_the_workers_words(
         ServerSettings()
     words = "must start with redis://, rediss:// or unix://"
     assert explained(refused.value) == f"CHARLOOM_REDIS_URL: {words}"
-    with pytest.raises(SettingsError, match=f"CHARLOOM_REDIS_URL {words}"):
+    with pytest.raises(SettingsError, match=f"CHARLOOM_REDIS_URL: {words}"):
         WorkerSettings.from_environment()
 
 
@@ -116,16 +149,18 @@ def test_words_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CORS_ORIGINS", "site.example"),
         ("CORS_ORIGINS", "https://site.example/page"),
         ("HOSTS", "http://x"),
+        ("LOG", "xml"),
         ("PUBLIC", "train"),
         ("PUBLIC_RATE", "often"),
         ("PORT", "70000"),
+        ("TRUSTED_PROXIES", "foo"),
     ],
 )
 def test_what_an_operator_got_wrong_is_one_line(variable: str, value: str, tmp_path: Path) -> None:
     name = f"CHARLOOM_{variable}"
     run = start(name, value, tmp_path)
     assert (run.returncode, run.stdout) == (os.EX_CONFIG, "")
-    assert run.stderr.startswith(f"{name}: ") and run.stderr.count("\n") == 1
+    assert run.stderr.startswith(f"{name}={value!r}: ") and run.stderr.count("\n") == 1
     assert "Value error" not in run.stderr
 
 

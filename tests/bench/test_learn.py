@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from bench.learning.clock import Watch, marks, moments
-from bench.learning.makemore import examples
+from bench.learning.makemore import MakemoreLearner, examples
 from bench.learning.nanogpt import LEAST_RATE, RATE, rate, windows
 from bench.learning.picture import HEIGHT, LABEL_DISTANCE, draw, spread
 from bench.learning.product import prepare, train
@@ -131,6 +131,22 @@ def test_each_recipe_learns(name: str, names: Path, tmp_path: Path) -> None:
     for number in range(30):
         learner.step(number / 30)
     assert learner.loss() < before - 0.1
+
+
+def test_makemores_network_is_the_size_of_its_own_and_drawn_alike(tmp_path: Path) -> None:
+    """On names.txt, with 26 letters and at most 15 a name, makemore.py says 204544 parameters."""
+    lines = ["abcdefghijklmno", "pqrstuvwxyz", *random.Random(0).choices(["emma", "ava"], k=200)]
+    (tmp_path / "names.txt").write_text("\n".join(lines) + "\n")
+    text = open_text(tmp_path / "names.txt", tmp_path, 0.1)
+    torch.manual_seed(0)
+    network = MakemoreLearner(text, torch.device("cpu"))._network
+    assert sum(weight.numel() for weight in network.parameters()) == 204_544
+    for name, weight in network.named_parameters():
+        if name.startswith(("symbols", "positions")):
+            assert float(weight.detach().std()) == pytest.approx(1, abs=0.1), name
+        elif weight.dim() == 2:
+            bound = weight.shape[1] ** -0.5
+            assert float(weight.detach().abs().max()) == pytest.approx(bound, rel=0.02), name
 
 
 def test_makemore_declines_a_running_text(tmp_path: Path) -> None:

@@ -54,6 +54,20 @@ def test_a_folder_is_packed(tmp_path: Path) -> None:
     assert (full.returncode, full.stderr) == (1, words)
 
 
+def test_a_pack_overwrites_none_of_its_sources(tmp_path: Path) -> None:
+    for name in ("a.c", "b.c"):
+        (tmp_path / name).write_text(f"int {name};\n")
+    (tmp_path / "link.txt").symlink_to("a.c")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for name in ("a.c", "../" + tmp_path.name + "/a.c", "link.txt"):
+        target = f"{tmp_path}/{name}"
+        done = charloom("corpus", "pack", f"{tmp_path}/*.c", "--to", target)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert done.stderr.startswith(f"charloom: {target} is one of the files to pack")
+        assert "--to" in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_they_are_listed_with_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "names.txt").write_text("anna\n")

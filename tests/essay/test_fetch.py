@@ -278,7 +278,7 @@ def test_files_are_found_below_a_directory(tmp_path: Path) -> None:
     assert pack_files(["src/**/*.c"], tmp_path).files == 2
     assert pack_files(["**/*.c", "*.c"], tmp_path).files == 3
     assert pack_files([f"{tmp_path}/**/*.[ch]"], Path("/")).files == 4
-    assert pack_files(["**/*.c"], tmp_path, besides=tmp_path / "a.c").files == 2
+    assert pack_files(["**/*.c"], tmp_path, to=tmp_path / "a.h").files == 3
     assert pack_files(["src"], tmp_path).files == pack_files([f"{tmp_path}/src"], Path("/")).files
     assert pack_files(["src", "*.c"], tmp_path).files == 4
     with pytest.raises(UserError, match="no text file matches"):

@@ -141,7 +141,7 @@ test("the title says how far it is while it runs", () => {
 test("the figures of a job that runs", () => {
   assert.deepEqual(figuresOf(running, progress), [
     ["Validation loss", "1.600", "2.308 bpc"],
-    ["n-gram baseline", "2.000", "network 20% below"],
+    ["n-gram baseline", "2.000", "the network is 20% better"],
     ["Training loss", "1.500", ""],
     ["Step", "150", "of 600"],
     ["Characters per second", "28.3K", "CPU, 2 threads"],
@@ -151,7 +151,7 @@ test("the figures of a job that runs", () => {
 
 test("the figures of a job that ended, and of one that is worse than counting", () => {
   const figures = figuresOf(finished, { ...progress, best_val_loss: 2.5 });
-  assert.deepEqual(figures[1], ["n-gram baseline", "2.000", "network 25% above"]);
+  assert.deepEqual(figures[1], ["n-gram baseline", "2.000", "the n-gram model is 20% better"]);
   assert.deepEqual(figures.at(-1), ["Took", "40 sec", ""]);
 });
 

@@ -2,22 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { comparison, lossCurve, pathOf } from "../../app/static/js/views/models/card.js";
+import { lossCurve, pathOf } from "../../app/static/js/views/models/card.js";
 import { nameFrom } from "../../app/static/js/views/models.js";
 
 test("a path holds the tag", () => {
   assert.equal(pathOf({ model: "toy:v1.2" }), "/models/toy%3Av1.2");
-});
-
-test("a baseline is so much higher or lower, if both are known", () => {
-  assert.equal(comparison(2.5, 2), "25% higher");
-  assert.equal(comparison(1.9, 2), "5% lower");
-  for (const pair of [
-    [null, 2],
-    [2, null],
-    [undefined, 2],
-  ])
-    assert.equal(comparison(...pair), "");
 });
 
 test("the curve is the training's loss, or the validation's where there is hardly any", () => {

@@ -132,6 +132,9 @@ def assert_is_whole(page: Page) -> None:
     expect(samples).to_have_count(3)
     expect(page.locator(".figures").first).to_contain_text("2,000")
     expect(page.locator(".figures").first).to_contain_text("n-gram baseline")
+    expect(page.locator(".figures").first).to_contain_text(re.compile(r"the .+ is .+ better"))
+    counted = r"Beside the network it counts contexts of up to \d+ characters, [\d.]+ [kM]B\."
+    expect(page.get_by_text(re.compile(counted))).to_be_visible()
     expect(page.locator(".legend")).to_contain_text("-gram baseline")
     lines = page.locator(".chart .val-line path")
     assert (lines.get_attribute("d") or "").count("L") >= 10

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Locator, Route, expect
 
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -56,6 +56,30 @@ def test_models_and_their_end(client: httpx2.Client, toys: Path, window: Window)
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator(".model")).to_have_count(3)
     problem(client.get("/models/unloved"), 404)
+
+
+def test_a_card_says_what_is_counted_and_who_won(
+    client: httpx2.Client, toys: Path, window: Window
+) -> None:
+    baseline = {"ngram_order": 5, "val_loss": 1.5, "bpc": 2.16}
+    counting = toy_checkpoint(vocabulary=ASCII, orders=3, baseline=baseline)
+    Registry(toys / "models").publish(Reference("counting"), counting)
+    megabytes = counting.config.table_bytes() / 1e6
+    page = window.open(client, "/models")
+
+    def figure(model: str, label: str) -> Locator:
+        heading = page.get_by_role("heading", name=model, exact=True)
+        card = page.locator(".model", has=heading)
+        return card.locator(".figures div", has=page.get_by_text(label, exact=True))
+
+    table = figure("counting", "n-gram table")
+    expect(table).to_contain_text("contexts of up to 3 characters")
+    expect(table).to_contain_text(re.compile(rf"{1000 * megabytes:.3g} kB"))
+    expect(figure("toy", "n-gram table")).to_have_count(0)
+    # Losses of 2.0 nats.
+    expect(figure("toy", "5-gram")).to_contain_text("the network is 20% better")
+    expect(figure("counting", "5-gram")).to_contain_text("the n-gram model is 25% better")
+    client.delete("/models/counting")
 
 
 ODD: list[dict[str, Any]] = [

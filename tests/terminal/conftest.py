@@ -28,7 +28,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "precision": {"exact": 2.0, "fast": 2.0},
     }
     registry.publish(Reference("toy"), replace(toy_checkpoint(**card), lines=np.array([1], "u8")))
-    registry.publish(Reference("toy", "v1"), toy_checkpoint(seed=1, **card))
+    registry.publish(Reference("toy", "v1"), toy_checkpoint(seed=1, orders=3, **card))
     return data
 
 

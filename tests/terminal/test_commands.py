@@ -170,11 +170,14 @@ def test_a_terminal_has_colours_and_needs_no_service(models: Path, tmp_path: Pat
 def test_models_are_listed(url: str) -> None:
     done = charloom("models", "--url", url)
     head, *lines = done.stdout.splitlines()
-    assert head.split() == ["MODEL", "NETWORK", "PARAMETERS", "LOSS", "BPC", "CREATED"]
+    losses = ["LOSS", "BPC", "CREATED"]
+    assert head.split() == ["MODEL", "NETWORK", "PARAMETERS", "N-GRAMS", *losses]
     assert [line.split()[0] for line in lines] == ["toy", "toy:v1"]
     parameters = f"{toy_checkpoint().config.parameters():,}"
     figures = ["2.000", "2.885", "2026-01-02", "03:04"]
-    assert lines[0].split()[1:] == ["lstm", "2x24", parameters, *figures]
+    assert lines[0].split()[1:] == ["lstm", "2x24", parameters, "-", *figures]
+    table = toy_checkpoint(seed=1, orders=3).config.table_bytes()
+    assert f" 1-3 {table / 1e3:.1f} kB " in lines[1]
 
 
 def test_a_model_is_carried_away_and_brought_back(

@@ -137,6 +137,22 @@ def test_with_keys_or_told_to_it_listens_elsewhere(tmp_path: Path, leave: dict[s
     assert "cannot listen on 192.0.2.1, port 8000" in said
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("CHARLOOM_LOG", "xml", "CHARLOOM_LOG='xml': must be json or text"),
+        ("CHARLOOM_THREADS", "0", "CHARLOOM_THREADS='0': must be a whole number, at least 1"),
+        ("CHARLOOM_REDIS_URL", "localhost", "CHARLOOM_REDIS_URL: must start with redis://"),
+    ],
+)
+def test_a_wrong_setting_is_said_before_anything_starts(
+    tmp_path: Path, name: str, value: str, words: str
+) -> None:
+    data = tmp_path / "data"
+    assert refused("--data", data, **{name: value}).startswith(f"charloom: {words}")
+    assert not data.exists()
+
+
 def test_a_data_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     said = refused("--data", tmp_path / "file" / "data")

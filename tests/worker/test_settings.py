@@ -11,6 +11,8 @@ from worker.trainer import handover
 
 URL = {"CHARLOOM_REDIS_URL": "redis://:sesame@localhost:6379"}
 
+NUMBER = "must be a whole number, at least 1"
+
 
 def test_a_url_of_redis_is_all_it_needs() -> None:
     settings = WorkerSettings.from_environment(URL)
@@ -39,9 +41,10 @@ def test_a_password_is_not_shown_where_settings_are() -> None:
     [
         ({}, "CHARLOOM_REDIS_URL is not set"),
         ({"CHARLOOM_REDIS_URL": ""}, "CHARLOOM_REDIS_URL is not set"),
-        ({"CHARLOOM_REDIS_URL": "localhost"}, "CHARLOOM_REDIS_URL must start with redis://"),
-        (URL | {"CHARLOOM_THREADS": "0"}, "CHARLOOM_THREADS must be a whole number, at least 1"),
-        (URL | {"CHARLOOM_THREADS": "two"}, "CHARLOOM_THREADS must be a whole number, at least 1"),
+        ({"CHARLOOM_REDIS_URL": "localhost"}, "CHARLOOM_REDIS_URL: must start with redis://"),
+        (URL | {"CHARLOOM_THREADS": "0"}, f"CHARLOOM_THREADS='0': {NUMBER}"),
+        (URL | {"CHARLOOM_THREADS": "two"}, f"CHARLOOM_THREADS='two': {NUMBER}"),
+        (URL | {"CHARLOOM_LOG": "xml"}, "CHARLOOM_LOG='xml': must be json or text"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(environment: dict[str, str], words: str) -> None:
@@ -50,6 +53,19 @@ def test_what_is_wrong_is_said_in_a_line(environment: dict[str, str], words: str
     assert str(error.value).startswith(words)
     assert "\n" not in str(error.value)
     assert isinstance(error.value, Invalid)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://:sesame@localhost:http", "redis://:ses/ame@localhost", "redis://localhost/jobs",
+     "redis://localhost/-1", "redis://localhost?database=sesame", "redis://localhost:99999",
+     "redis://[::1", "rediss://localhost?ssl_cert_reqs=sesame", "redis://localhost?db=sesame"],
+)  # fmt: skip
+def test_a_url_that_redis_would_not_take_as_it_is_meant_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        WorkerSettings.from_environment({"CHARLOOM_REDIS_URL": url})
+    assert str(error.value).startswith("CHARLOOM_REDIS_URL: must be a URL such as redis://")
+    assert "ame" not in str(error.value)
 
 
 def test_all_that_a_worker_reads_is_handed_on_to_it() -> None:

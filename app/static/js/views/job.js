@@ -2,6 +2,7 @@
 
 import { events, get, Problem, pause, post, remove, request, wasAborted } from "../api.js";
 import { Chart } from "../parts/chart.js";
+import { countedSentence } from "../parts/ngram.js";
 import { isCancellable, isEnded } from "../parts/progress.js";
 import { ask, el, field, message, sentence } from "../ui.js";
 import { Record } from "./job/record.js";
@@ -34,6 +35,7 @@ export class JobPage {
   #said = message();
   #bar = el("progress", { max: "1", value: 0, "aria-label": "Progress" });
   #figures = el("dl", { class: "figures wide" });
+  #table = el("p", { class: "soft small" });
   #notices = el("div", { class: "notices" });
   #chart = new Chart("Loss over steps");
   #samples = new Samples();
@@ -55,6 +57,7 @@ export class JobPage {
       this.#said.place,
       this.#bar,
       this.#figures,
+      this.#table,
       el("div", { class: "actions" }, this.#write, this.#cancel, this.#resume, this.#remove),
       this.#notices,
       el("div", { class: "job-body" }, this.#lossCard(), this.#samples.root),
@@ -148,6 +151,7 @@ export class JobPage {
     }
     if (event.event === "sample") this.#samples.show(data);
     if (event.event === "notice") this.#notice(data);
+    if (event.event === "checkpoint" && !this.#table.textContent) this.#describeTable();
     if (this.#isOutdatedBy(event.event)) this.#refresh();
     this.#drawSoon();
   }
@@ -174,6 +178,13 @@ export class JobPage {
     else if (damaged.length) this.#said.say(`Damaged: ${damaged.join("; ")}.`, kind);
     else this.#said.clear();
     this.#drawSoon();
+  }
+
+  /** Says how large the n-gram table is, which only the model knows: the plan is a limit. */
+  async #describeTable() {
+    const model = await get(`/models/${encodeURIComponent(this.#job.model)}`).catch(() => null);
+    // It may be another job's by now.
+    if (model?.job_id === this.#job.id) this.#table.textContent = countedSentence(model);
   }
 
   // Drawing

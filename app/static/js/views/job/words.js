@@ -1,6 +1,7 @@
 // Numbers and words about a job. `job` is null until it is loaded; `progress` may be newer than the
 // job's own. Knows no element and no request.
 
+import { comparison } from "../../parts/ngram.js";
 import { bestOf, isEnded, shareOf } from "../../parts/progress.js";
 import { duration, loss, number, percent, short } from "../../ui.js";
 
@@ -45,12 +46,6 @@ export function figuresOf(job, progress) {
     ["Characters per second", short(progress?.chars_per_second), job?.device ?? ""],
     job && isEnded(job) ? ["Took", duration(progress?.elapsed_seconds), ""] : timeLeft(progress),
   ];
-}
-
-function comparison(best, baseline) {
-  if (!best || !baseline) return "";
-  const difference = percent(Math.abs(1 - best / baseline));
-  return `network ${difference} ${best < baseline ? "below" : "above"}`;
 }
 
 function timeLeft(progress) {

@@ -3,7 +3,8 @@
 
 import { get } from "../../api.js";
 import { sparkline } from "../../parts/chart.js";
-import { el, loss, number, percent, short, when } from "../../ui.js";
+import { comparison, counted } from "../../parts/ngram.js";
+import { bytes, el, loss, number, short, when } from "../../ui.js";
 
 export const pathOf = ({ model }) => `/models/${encodeURIComponent(model)}`;
 
@@ -58,27 +59,22 @@ function title({ name, tag, pretrained }) {
   );
 }
 
-function figures({ bpc, val_loss: value, baseline, parameters, config, network }) {
+function figures(model) {
+  const { bpc, val_loss: value, baseline, parameters, config, network } = model;
   const size = `${config.num_layers}×${config.hidden_size} ${network.toUpperCase()}`;
   const ngram = `${baseline?.ngram_order ?? "n"}-gram`;
   return el(
     "dl",
     { class: "figures" },
     figure("bpc", loss(bpc), `${loss(value)} nats`),
-    baseline?.bpc ? figure(ngram, loss(baseline.bpc), comparison(baseline.val_loss, value)) : null,
+    baseline?.bpc ? figure(ngram, loss(baseline.bpc), comparison(value, baseline.val_loss)) : null,
     figure("parameters", short(parameters), size),
+    model.ngram_orders ? figure("n-gram table", bytes(model.table_bytes), counted(model)) : null,
   );
 }
 
 const figure = (label, value, more) =>
   el("div", {}, el("dt", {}, label), el("dd", {}, value), el("dd", { class: "soft" }, more));
-
-/** How far a loss is above another: "12% higher"; empty if one is unknown. */
-export function comparison(one, other) {
-  if (!one || !other) return "";
-  const above = one / other - 1;
-  return `${percent(Math.abs(above))} ${above > 0 ? "higher" : "lower"}`;
-}
 
 function about({ vocabulary_size: size, corpus, created_at: created }) {
   const facts = [
