@@ -12,6 +12,7 @@ import time
 import redis
 
 from models.places import tell_once
+from worker import turns
 from worker.jobs import Job, JobStore, UnknownJob
 from worker.queue import Queue
 
@@ -26,9 +27,11 @@ LONGEST_PAUSE = 300.0
 class Reconciler:
     """Remembers between two looks since when a job has been lost."""
 
-    def __init__(self, queue: Queue, store: JobStore) -> None:
+    def __init__(self, queue: Queue, store: JobStore, most_running: int | None = None) -> None:
+        """``most_running`` is how many jobs of one owner may be worked on at once."""
         self._queue = queue
         self._store = store
+        self._most_running = most_running
         self._lost_since: dict[str, float] = {}
 
     def reconcile(self, grace: float) -> list[str]:
@@ -57,6 +60,7 @@ class Reconciler:
             except Exception as error:
                 tell_once(f"job {job.id} cannot be queued again: {error!r}")
         self._lost_since = lost
+        turns.take(self._queue, self._store)
         self._forget_ended()
         return put_back
 
@@ -73,7 +77,8 @@ class Reconciler:
             self._finish(job)
             return False
         # Asked again: another process may have put it back since the first look.
-        return is_due(job) and not self._queue.is_queued(job.id) and self._put_back(job)
+        may_begin = is_due(job) and turns.may_begin(job, self._store, self._most_running)
+        return may_begin and not self._queue.is_queued(job.id) and self._put_back(job)
 
     def _put_back(self, job: Job) -> bool:
         running = job.running()

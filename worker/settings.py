@@ -16,7 +16,13 @@ from worker.data import DataDirectory
 DATA = "data"
 """Where everything is kept, unless ``CHARLOOM_DATA`` says otherwise."""
 
-VARIABLES = ("CHARLOOM_DATA", "CHARLOOM_LOG", "CHARLOOM_REDIS_URL", "CHARLOOM_THREADS")
+VARIABLES = (
+    "CHARLOOM_DATA",
+    "CHARLOOM_LOG",
+    "CHARLOOM_QUOTA_RUNNING",
+    "CHARLOOM_REDIS_URL",
+    "CHARLOOM_THREADS",
+)
 """All that a worker reads: nothing else of ``CHARLOOM_…`` is handed on to it, such as keys."""
 
 NICENESS = 10
@@ -35,12 +41,16 @@ def exit_misconfigured(reason: str) -> NoReturn:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """``threads`` is the number that torch computes with; None is one for each core."""
+    """``threads`` is the number that torch computes with; None is one for each core.
+
+    ``quota_running`` is how many jobs of one owner may be worked on at once; None is any number.
+    """
 
     data: DataDirectory
     # Not shown where settings are printed: it may hold a password.
     redis_url: str = field(repr=False)
     threads: int | None = None
+    quota_running: int | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -56,7 +66,8 @@ class WorkerSettings:
         except ValueError as error:
             raise SettingsError(f"CHARLOOM_REDIS_URL {error}") from None
         data = data_directory(environment.get("CHARLOOM_DATA") or DATA)
-        return cls(data, url, _threads(environment.get("CHARLOOM_THREADS")))
+        threads, running = (_count(environment, name) for name in ("THREADS", "QUOTA_RUNNING"))
+        return cls(data, url, threads, running)
 
 
 def data_directory(path: str | Path) -> DataDirectory:
@@ -71,13 +82,14 @@ def checked_redis_url(url: str) -> str:
     return url
 
 
-def _threads(text: str | None) -> int | None:
+def _count(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(f"CHARLOOM_{name}")
     if not text:
         return None
     try:
-        threads = int(text)
+        count = int(text)
     except ValueError:
-        threads = 0
-    if threads < 1:
-        raise SettingsError("CHARLOOM_THREADS must be a whole number, at least 1")
-    return threads
+        count = 0
+    if count < 1:
+        raise SettingsError(f"CHARLOOM_{name} must be a whole number, at least 1")
+    return count
