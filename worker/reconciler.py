@@ -8,6 +8,7 @@ stays out until its time comes; one that cannot be read disturbs no other. Knows
 
 import shutil
 import time
+from collections import Counter
 
 import redis
 
@@ -33,6 +34,7 @@ class Reconciler:
         self._store = store
         self._most_running = most_running
         self._lost_since: dict[str, float] = {}
+        self._running: Counter[str] = Counter()
 
     def reconcile(self, grace: float) -> list[str]:
         """Looks once.
@@ -50,6 +52,7 @@ class Reconciler:
         waiting = set(self._queue.waiting())
         lost: dict[str, float] = {}
         put_back = []
+        self._running = turns.running(self._store.unended()) if self._most_running else Counter()
         for job in self._store.unended():
             try:
                 if self._is_back(job, waiting, lost, grace):
@@ -77,7 +80,7 @@ class Reconciler:
             self._finish(job)
             return False
         # Asked again: another process may have put it back since the first look.
-        may_begin = is_due(job) and turns.may_begin(job, self._store, self._most_running)
+        may_begin = is_due(job) and turns.is_below(job, self._running, self._most_running)
         return may_begin and not self._queue.is_queued(job.id) and self._put_back(job)
 
     def _put_back(self, job: Job) -> bool:

@@ -43,10 +43,16 @@ def in_turn(waiting: Iterable[Job], running: Counter[str]) -> list[str]:
 
 def may_begin(job: Job, store: JobStore, most: int | None) -> bool:
     """Whether fewer than ``most`` other jobs of the owner are being worked on."""
-    owner = owner_of(job)
-    if most is None or not owner:
+    if most is None or not owner_of(job):
         return True
-    return running(other for other in store.unended() if other.id != job.id)[owner] < most
+    others = (other for other in store.unended() if other.id != job.id)
+    return is_below(job, running(others), most)
+
+
+def is_below(job: Job, running: Counter[str], most: int | None) -> bool:
+    """As ``may_begin``, where it is known what runs."""
+    owner = owner_of(job)
+    return most is None or not owner or running[owner] < most
 
 
 def owner_of(job: Job) -> str:

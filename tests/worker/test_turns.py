@@ -1,5 +1,6 @@
 """Owners take turns in the queue, and disk says whose turn it is."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -7,6 +8,8 @@ from contextlib import ExitStack
 import pytest
 import redis
 
+from tests.serving import eventually
+from tests.support import MakeJob, StartWorker, all_events
 from worker import turns
 from worker.jobs import Job, JobStore
 from worker.queue import NAME, Queue
@@ -132,3 +135,24 @@ def test_an_owner_may_have_a_bound_of_running_jobs(
         back = Reconciler(queue, store, 2).reconcile(0)
         assert set(back) == {other.id, nobodys.id}
     assert set(Reconciler(queue, store, 2).reconcile(0)) == {one.id, two.id, three.id}
+
+
+def test_a_worker_passes_over_a_job_beyond_its_owners_bound(
+    queue: Queue,
+    make_job: MakeJob,
+    start_worker: StartWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CHARLOOM_QUOTA_RUNNING", "1")
+    one, two, other = (make_job(name, max_steps=20) for name in ("one", "two", "other"))
+    for job, owner in ((one, "a"), (two, "a"), (other, "b")):
+        path = job.directory / "spec.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"owner": owner}))
+    with one.lock():
+        for job in (two, other):
+            queue.enqueue(job.id)
+        start_worker()
+        assert all_events(queue, other)[-1].data["status"] == "finished"
+        eventually(lambda: not queue.is_queued(two.id) and not two.is_locked(), 60)
+        assert two.running() == {} and two.result() is None
+    assert all_events(queue, two)[-1].data["status"] == "finished"
