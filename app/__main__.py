@@ -59,7 +59,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup([])
         settings: ServerSettings = self._app.state.settings
-        admission = Admission(most_connections(open_files()), settings.trusted_proxies)
+        most = most_connections(open_files())
+        admission = Admission(most, settings.trusted_proxies, settings.quota_connections)
         turns = Turns()
 
         def connect(address: str) -> Connection:

@@ -19,6 +19,7 @@ from redis import RedisError
 from app import __version__
 from app.access.guard import Guard
 from app.access.keys import KeyRing
+from app.access.rates import Rates
 from app.access.table import needed_for
 from app.http import handlers, problems
 from app.http.bodiless import Bodiless
@@ -39,6 +40,8 @@ from app.routes import (
 )
 from app.routes.dialects import ollama, openai
 from app.routes.services import Services, open_services
+from app.server.admission import most_connections, share_of
+from app.server.sockets import open_files
 from app.settings import ServerSettings
 from models import pretrained
 from models.places import sweep_written
@@ -65,11 +68,12 @@ log = logs.logger(__name__)
 
 def create_app(settings: ServerSettings) -> FastAPI:
     """Makes the server for a data directory and a Redis, which need not answer yet."""
+    rates = Rates(settings.redis_url)
     app = _Application(
         title="charloom",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=_lifespan(settings),
+        lifespan=_lifespan(settings, rates),
         # FastAPI's pages load scripts from a CDN.
         docs_url=None,
         redoc_url=None,
@@ -107,6 +111,9 @@ def create_app(settings: ServerSettings) -> FastAPI:
         public_rate=settings.public_rate,
         public_streams=settings.public_streams,
         key_rate=settings.key_rate,
+        streams=settings.quota_streams,
+        connections=share_of(most_connections(open_files()), settings.quota_connections),
+        rates=rates,
     )
     app.add_middleware(Mounted, root=settings.root_path)
     app.add_middleware(Envelope)
@@ -155,7 +162,7 @@ def _with_problems(
     return schema
 
 
-def _lifespan(settings: ServerSettings) -> Any:
+def _lifespan(settings: ServerSettings, rates: Rates) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = app.state.services = await _opened(settings)
@@ -175,6 +182,7 @@ def _lifespan(settings: ServerSettings) -> Any:
             await run_in_threadpool(reconciler.join)
             await run_in_threadpool(services.streams.stop)
             await run_in_threadpool(services.background.close)
+            await rates.close()
 
     return lifespan
 
@@ -204,7 +212,7 @@ def _do_without(name: str, error: Exception) -> None:
 
 
 def _reconcile(services: Services, stopped: threading.Event) -> None:
-    reconciler = Reconciler(services.queue, services.jobs)
+    reconciler = Reconciler(services.queue, services.jobs, services.settings.quota_running)
     swept = time.monotonic()
     while not stopped.wait(RECONCILE_SECONDS):
         if time.monotonic() - swept > SWEEP_SECONDS:

@@ -58,6 +58,10 @@ class ServerSettings(BaseSettings):
         cors_origins: origins whose pages may sample, such as ``https://example.org``; ``*`` is any.
         root_path: path that a proxy puts before ours, such as ``/loom``, where it passes it on.
         hosts: host names besides ``localhost`` by which clients call this server.
+        quota_…: what one key, or one IP address where there are no keys, may have at most of each:
+            texts at once, by default half of what others leave; open requests, by default a quarter
+            of the connections; jobs that wait; jobs that run; bytes of corpora; models and tags.
+            They do not hold for this machine's own clients without a key.
         trusted_proxies: IP addresses or networks whose ``X-Forwarded-For`` is believed; only ``*``
             is any.
         log: form of the log, ``json`` or ``text``.
@@ -84,6 +88,12 @@ class ServerSettings(BaseSettings):
     public_rate: str = "60/minute"
     public_streams: int = Field(default=8, ge=1)
     key_rate: str = ""
+    quota_streams: int | None = Field(default=None, ge=1)
+    quota_connections: int | None = Field(default=None, ge=1)
+    quota_queued: int = Field(default=100, ge=1)
+    quota_running: int | None = Field(default=None, ge=1)
+    quota_corpora_bytes: int = Field(default=16 << 30, ge=1)
+    quota_models: int = Field(default=1000, ge=1)
     cors_origins: Words = ()
     root_path: str = ""
     hosts: Words = ()

@@ -146,6 +146,16 @@ class Upload:
         return self._hash.hexdigest()
 
 
+Admit = Callable[[str, int], None]
+
+
+def _admitted(upload: Upload, admit: Admit | None) -> str:
+    corpus_id = upload.close()
+    if admit:
+        admit(corpus_id, upload.bytes)
+    return corpus_id
+
+
 class CorpusStore:
     """The corpora below one directory."""
 
@@ -161,7 +171,11 @@ class CorpusStore:
             yield Upload(place / "original", file)
 
     def add(
-        self, upload: Upload, tokens: Tokens, check: Callable[[Scan], None] | None = None
+        self,
+        upload: Upload,
+        tokens: Tokens,
+        check: Callable[[Scan], None] | None = None,
+        admit: Admit | None = None,
     ) -> tuple[str, ScanReport]:
         """Scans an upload and keeps it; the same bytes are kept once.
 
@@ -169,6 +183,7 @@ class CorpusStore:
             upload: the text.
             tokens: how to read it.
             check: raises if the text must not be kept.
+            admit: as for ``add_any``.
 
         Returns:
             The corpus's id, and the report of the scan.
@@ -176,7 +191,7 @@ class CorpusStore:
         Raises:
             CorpusError: it cannot be trained on; nothing is kept.
         """
-        corpus_id = upload.close()
+        corpus_id = _admitted(upload, admit)
         if self._renew(upload.path, corpus_id):
             found = self.scan(corpus_id, tokens)
             if check:
@@ -189,9 +204,12 @@ class CorpusStore:
         self._place(upload.path, corpus_id)
         return corpus_id, found.report
 
-    def add_any(self, upload: Upload) -> str:
-        """Keeps an upload, whatever it is, and returns its id; the report lists what is wrong."""
-        corpus_id = upload.close()
+    def add_any(self, upload: Upload, admit: Admit | None = None) -> str:
+        """Keeps an upload, whatever it is, and returns its id; the report lists what is wrong.
+
+        ``admit`` gets its id and bytes, and raises if it must not be kept.
+        """
+        corpus_id = _admitted(upload, admit)
         self._place(upload.path, corpus_id)
         return corpus_id
 

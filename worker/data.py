@@ -43,6 +43,11 @@ class DataDirectory:
         return self.root / "models"
 
     @property
+    def owners(self) -> Path:
+        """``worker.owners.Owners``."""
+        return self.root / "owners"
+
+    @property
     def devices(self) -> Path:
         """``worker.devices.DeviceStore``."""
         return self.root / "devices"

@@ -26,7 +26,8 @@ from worker.records import RECORD, Count, DamagedRecord, Number, Records
 class JobSpec(TypedDict):
     """``spec.json``; ``options`` are ``models.options.TrainingOptions`` as JSON.
 
-    ``asked`` are the first ones, once a resume has raised some.
+    ``asked`` are the first ones, once a resume has raised some. ``owner`` is whose it is, as
+    ``worker.owners`` has it; jobs of earlier releases are nobody's.
     """
 
     id: str
@@ -34,6 +35,7 @@ class JobSpec(TypedDict):
     corpus_id: str
     options: Mapping[str, Any]
     asked: NotRequired[Mapping[str, Any]]
+    owner: NotRequired[str]
     created_at: str
 
 

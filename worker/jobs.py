@@ -65,6 +65,9 @@ from worker.job_files import (
 
 Written = TypeVar("Written")
 
+Admit = Callable[[], str]
+"""Says whose a new job is, or raises; no other job is made meanwhile. Empty is nobody's."""
+
 Status = Literal["queued", "running", "paused", "cancelling", "finished", "cancelled", "failed"]
 
 JOB_ID = re.compile(r"[0-9a-f]{22}", re.ASCII)
@@ -142,9 +145,14 @@ class JobStore:
         make_directory(root / ".keys")
 
     def create(
-        self, model: str, corpus_id: str, options: Mapping[str, Any], idempotency_key: str | None
+        self,
+        model: str,
+        corpus_id: str,
+        options: Mapping[str, Any],
+        idempotency_key: str | None,
+        admit: Admit = str,
     ) -> tuple["Job", bool]:
-        """Makes a durable job.
+        """Makes a durable job, unless ``admit`` raises.
 
         Returns:
             The job, and whether it is new: a known key gives the first job again.
@@ -157,6 +165,7 @@ class JobStore:
             if key_file and (earlier := self._keyed(key_file)):
                 return earlier, False
             self.check_name(model)
+            owner = admit()
             job_id = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(5)}"
             if key_file:
                 # Before the job: a key that names no job is ignored, but a job whose key was
@@ -167,6 +176,7 @@ class JobStore:
                 "model": model,
                 "corpus_id": corpus_id,
                 "options": options,
+                "owner": owner,
                 "created_at": timestamp(),
             }
             staged = self.root / f".stage-{job_id}"
@@ -259,8 +269,8 @@ class JobStore:
         for path in (*left, *self.root.glob(".gone-*")):
             remove(path)
 
-    def resume(self, job_id: str, raised: Mapping[str, Any]) -> "Job":
-        """Makes an ended job continue from its last state.
+    def resume(self, job_id: str, raised: Mapping[str, Any], admit: Admit = str) -> "Job":
+        """Makes an ended job continue from its last state, unless ``admit`` raises.
 
         Args:
             job_id: the job.
@@ -279,6 +289,7 @@ class JobStore:
             if job.result() is None:
                 raise NotEnded("the job has not ended: it needs no resume")
             self.check_name(job.model)
+            admit()
             reserve(job.directory)
             if raised:
                 spec = JobSpec(**job.spec)

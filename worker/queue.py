@@ -6,6 +6,7 @@ only, so it imports no torch.
 """
 
 import socket
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -107,6 +108,23 @@ class Queue:
     def waiting(self) -> list[str]:
         """Ids of the jobs in the queue, the next one first."""
         return [_text(job_id) for job_id in self._redis.lrange(self._queue.key, 0, -1)]
+
+    def arrange(self, wanted: list[str]) -> None:
+        """Puts these jobs of the queue in this order, in front of others. Does nothing where the
+        queue changes meanwhile: whoever changed it, or the reconciler, asks again."""
+        key = self._queue.key
+        with self._redis.pipeline() as pipe, suppress(redis.WatchError):
+            pipe.watch(key)  # type: ignore[no-untyped-call]
+            now = [_text(job_id) for job_id in pipe.lrange(key, 0, -1)]
+            known = set(wanted)
+            then = [job_id for job_id in wanted if job_id in set(now)]
+            then += [job_id for job_id in now if job_id not in known]
+            if then == now:
+                return
+            pipe.multi()
+            pipe.delete(key)
+            pipe.rpush(key, *then)
+            pipe.execute()
 
     def is_queued(self, job_id: str) -> bool:
         return self._redis.lpos(self._queue.key, job_id) is not None

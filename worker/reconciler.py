@@ -8,10 +8,12 @@ stays out until its time comes; one that cannot be read disturbs no other. Knows
 
 import shutil
 import time
+from collections import Counter
 
 import redis
 
 from models.places import tell_once
+from worker import turns
 from worker.jobs import Job, JobStore, UnknownJob
 from worker.queue import Queue
 
@@ -26,10 +28,13 @@ LONGEST_PAUSE = 300.0
 class Reconciler:
     """Remembers between two looks since when a job has been lost."""
 
-    def __init__(self, queue: Queue, store: JobStore) -> None:
+    def __init__(self, queue: Queue, store: JobStore, most_running: int | None = None) -> None:
+        """``most_running`` is how many jobs of one owner may be worked on at once."""
         self._queue = queue
         self._store = store
+        self._most_running = most_running
         self._lost_since: dict[str, float] = {}
+        self._running: Counter[str] = Counter()
 
     def reconcile(self, grace: float) -> list[str]:
         """Looks once.
@@ -47,6 +52,7 @@ class Reconciler:
         waiting = set(self._queue.waiting())
         lost: dict[str, float] = {}
         put_back = []
+        self._running = turns.running(self._store.unended()) if self._most_running else Counter()
         for job in self._store.unended():
             try:
                 if self._is_back(job, waiting, lost, grace):
@@ -57,6 +63,7 @@ class Reconciler:
             except Exception as error:
                 tell_once(f"job {job.id} cannot be queued again: {error!r}")
         self._lost_since = lost
+        turns.take(self._queue, self._store)
         self._forget_ended()
         return put_back
 
@@ -73,7 +80,8 @@ class Reconciler:
             self._finish(job)
             return False
         # Asked again: another process may have put it back since the first look.
-        return is_due(job) and not self._queue.is_queued(job.id) and self._put_back(job)
+        may_begin = is_due(job) and turns.is_below(job, self._running, self._most_running)
+        return may_begin and not self._queue.is_queued(job.id) and self._put_back(job)
 
     def _put_back(self, job: Job) -> bool:
         running = job.running()

@@ -18,7 +18,13 @@ from worker.data import DataDirectory
 DATA = "data"
 """Where everything is kept, unless ``CHARLOOM_DATA`` says otherwise."""
 
-VARIABLES = ("CHARLOOM_DATA", "CHARLOOM_LOG", "CHARLOOM_REDIS_URL", "CHARLOOM_THREADS")
+VARIABLES = (
+    "CHARLOOM_DATA",
+    "CHARLOOM_LOG",
+    "CHARLOOM_QUOTA_RUNNING",
+    "CHARLOOM_REDIS_URL",
+    "CHARLOOM_THREADS",
+)
 """All that a worker reads: nothing else of ``CHARLOOM_…`` is handed on to it, such as keys."""
 
 NICENESS = 10
@@ -37,12 +43,16 @@ def exit_misconfigured(reason: str) -> NoReturn:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """``threads`` is the number that torch computes with; None is one for each core."""
+    """``threads`` is the number that torch computes with; None is one for each core.
+
+    ``quota_running`` is how many jobs of one owner may be worked on at once; None is any number.
+    """
 
     data: DataDirectory
     # Not shown where settings are printed: it may hold a password.
     redis_url: str = field(repr=False)
     threads: int | None = None
+    quota_running: int | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -59,7 +69,8 @@ class WorkerSettings:
             raise SettingsError(misset("CHARLOOM_REDIS_URL", str(error))) from None
         _check_log(environment.get(logs.VARIABLE, ""))
         data = data_directory(environment.get("CHARLOOM_DATA") or DATA)
-        return cls(data, url, _threads(environment.get("CHARLOOM_THREADS")))
+        threads, running = (_count(environment, name) for name in ("THREADS", "QUOTA_RUNNING"))
+        return cls(data, url, threads, running)
 
 
 def misset(name: str, words: str, value: str | None = None) -> str:
@@ -106,14 +117,15 @@ def _check_log(form: str) -> None:
         raise SettingsError(misset(logs.VARIABLE, str(error), form)) from None
 
 
-def _threads(text: str | None) -> int | None:
+def _count(environment: Mapping[str, str], name: str) -> int | None:
+    variable = f"CHARLOOM_{name}"
+    text = environment.get(variable)
     if not text:
         return None
     try:
-        threads = int(text)
+        count = int(text)
     except ValueError:
-        threads = 0
-    if threads < 1:
-        words = "must be a whole number, at least 1"
-        raise SettingsError(misset("CHARLOOM_THREADS", words, text))
-    return threads
+        count = 0
+    if count < 1:
+        raise SettingsError(misset(variable, "must be a whole number, at least 1", text))
+    return count

@@ -3,15 +3,11 @@
 Knows keys, origins, host names and rates; ``app.access.table`` knows what an endpoint needs.
 """
 
-import math
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import limits
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -20,10 +16,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.access.deadlines import BODY_PACE, Body
 from app.access.hosts import address_of, is_address, name_of
 from app.access.keys import Key, KeyRing, KeyScope, bearer
+from app.access.rates import Rates, Window
 from app.access.table import need, needed_for
 from app.engine.callers import SCOPE_KEY, Caller
-from app.http import problems
-from app.http.problems import Problem
+from app.http import allowances, problems
+from app.http.allowances import Allowance
+from app.http.problems import Problem, too_many
 from app.supervisor.loopback import is_loopback
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -32,7 +30,17 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 PROBES = ("/healthz", "/readyz")
 """Monitors ask them in HTTP/1.0 too, without a Host header; a browser always sends one."""
 
-EXPOSED = "X-Model, X-Model-Digest, X-Seed, X-Precision, X-Request-ID, Retry-After"
+EXPOSED = ", ".join(
+    (
+        "X-Model",
+        "X-Model-Digest",
+        "X-Seed",
+        "X-Precision",
+        "X-Request-ID",
+        "Retry-After",
+        *allowances.FIELDS,
+    )
+)
 """Headers that pages of other origins may read."""
 
 PREFLIGHT_SECONDS = 600
@@ -61,8 +69,8 @@ class Guard:
        another origin may change nothing, and read only what the operator opens for sampling. From
        here on answers carry CORS headers: an error must be as readable as a text.
     4. The key. Where there are keys, an unclassified endpoint needs an ``admin``'s.
-    5. The rate of the key, or of the IP address without one. It comes after the key, so that
-       strangers cannot use up the rate of a key.
+    5. The rate of the key, or of the IP address without one, and how many requests it has open. It
+       comes after the key, so that strangers cannot use up the rate of a key.
     6. The body's pace, for admitted requests; the route that reads a body counts its size.
     7. HEAD becomes GET without a body (``app.http.bodiless``).
     8. The application: exception handlers, then routes.
@@ -80,8 +88,12 @@ class Guard:
         public_rate: str = "",
         public_streams: int = 1,
         key_rate: str = "",
+        streams: int | None = None,
+        connections: int | None = None,
+        rates: Rates | None = None,
     ) -> None:
-        """``bound_to`` is the host that the server listens on; ``app.settings`` has the rest."""
+        """``bound_to`` is the host that the server listens on, ``streams`` and ``connections`` are
+        quotas of a key, and ``rates`` counts requests; ``app.settings`` has the rest."""
         self.app = app
         self._keys = keys
         self._is_public = is_public
@@ -89,10 +101,12 @@ class Guard:
         self._hosts = frozenset(hosts)
         self._bound_to = bound_to.lower()
         self._is_local = is_loopback(bound_to)
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._rates = rates or Rates()
         self._public_rate = _rate(public_rate)
         self._key_rate = _rate(key_rate)
         self._public_streams = public_streams
+        self._streams = streams
+        self._connections = connections
         self._open: Counter[str] = Counter()
         self._met: dict[tuple[str, bytes], None] = {}
 
@@ -109,7 +123,9 @@ class Guard:
                 return
             send = self._marked(scope, headers, origin, send)
             self._check_origin(scope, headers, origin)
-            with self._admitted(scope, headers.get("authorization", "")):
+            allowances.begin(scope)
+            send = _telling(scope, send)
+            async with self._admitted(scope, headers.get("authorization", "")):
                 await self._let_in(scope, receive, send)
         except Problem as problem:
             await problems.response(scope, problem)(scope, receive, send)
@@ -190,8 +206,8 @@ class Guard:
 
     # The key and the rate
 
-    @contextmanager
-    def _admitted(self, scope: Scope, authorization: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def _admitted(self, scope: Scope, authorization: str) -> AsyncIterator[None]:
         needed = need(scope)
         secret = bearer(authorization)
         address = address_of(scope)
@@ -199,26 +215,30 @@ class Guard:
         if needed == "nothing":
             yield
         elif needed == "public" and self._is_public and not (secret and self._keys):
-            self._count(self._public_rate, "IP address", address)
+            await self._count(scope, self._public_rate, "IP address", address)
             # Its requests are counted here and its texts where they are opened: one may have many.
-            scope[SCOPE_KEY] = Caller(name, self._public_streams)
-            with self._one_more(address):
+            scope[SCOPE_KEY] = Caller(name, self._public_streams, shares=True)
+            with self._one_more(address, self._public_streams, "too_many_streams", "texts"):
                 yield
         elif self._keys:
-            key = self._key("sample" if needed == "public" else needed, secret, address)
-            self._count(self._key_rate, "key", key.digest.hex())
-            scope[SCOPE_KEY] = Caller(f"key {key.digest.hex()}")
-            yield
+            key = await self._key("sample" if needed == "public" else needed, secret, address)
+            name = f"key {key.digest.hex()}"
+            await self._count(scope, self._key_rate, "key", key.digest.hex())
+            scope[SCOPE_KEY] = Caller(name, self._streams, shares=True)
+            with self._one_more(name, self._connections, "too_many_connections", "answers"):
+                yield
         else:
-            scope[SCOPE_KEY] = Caller(name)
+            # This machine's own may have all of it.
+            shares = not is_loopback((scope.get("client") or ("",))[0])
+            scope[SCOPE_KEY] = Caller(name, self._streams if shares else None, shares)
             yield
 
-    def _key(self, wanted: KeyScope, secret: str | None, address: str) -> Key:
+    async def _key(self, wanted: KeyScope, secret: str | None, address: str) -> Key:
         if secret is None:
             raise _unauthorized(
                 "missing_key", "this endpoint needs an API key: send Authorization: Bearer KEY"
             )
-        key = self._found(secret, address)
+        key = await self._found(secret, address)
         if not key.may(wanted):
             raise Problem(
                 403,
@@ -231,7 +251,7 @@ class Guard:
             )
         return key
 
-    def _found(self, secret: str, address: str) -> Key:
+    async def _found(self, secret: str, address: str) -> Key:
         """The key; who sends wrong ones from an IP address makes it wait, right or wrong.
 
         A key that was right from there before is let in at once: a stranger behind the same proxy
@@ -241,44 +261,63 @@ class Guard:
         met = key and (address, key.digest)
         if key is not None and met in self._met:
             return key
-        if not self._limiter.test(WRONG_KEYS, "wrong key", address):
+        window = await self._rates.look(WRONG_KEYS, "wrong key", address)
+        if not window.fits:
             words = f"too many wrong API keys from this IP address: {WRONG_KEYS.amount} a minute"
-            raise self._limited(WRONG_KEYS, "wrong key", address, words)
+            raise too_many("rate_limited", words, window.seconds)
         if key is None:
-            self._limiter.hit(WRONG_KEYS, "wrong key", address)
+            await self._rates.hit(WRONG_KEYS, "wrong key", address)
             raise _unauthorized("invalid_key", "invalid API key", 'error="invalid_token"')
         self._met[address, key.digest] = None
         if len(self._met) > MET:
             del self._met[next(iter(self._met))]
         return key
 
-    def _count(self, rate: limits.RateLimitItem | None, kind: str, whose: str) -> None:
-        if rate is None or self._limiter.hit(rate, kind, whose):
+    async def _count(
+        self, scope: Scope, rate: limits.RateLimitItem | None, kind: str, whose: str
+    ) -> None:
+        if rate is None:
             return
-        words = f"rate limit exceeded for this {kind}: {_words(rate)}"
-        raise self._limited(rate, kind, whose, words)
-
-    def _limited(self, rate: limits.RateLimitItem, kind: str, whose: str, words: str) -> Problem:
-        reset = self._limiter.get_window_stats(rate, kind, whose).reset_time
-        wait = max(1, math.ceil(reset - time.time()))
-        return _too_many("rate_limited", words, wait)
+        window = await self._rates.hit(rate, kind, whose)
+        allowances.tell(scope, lambda: _requests(rate, window))
+        if not window.fits:
+            words = f"rate limit exceeded for this {kind}: {_words(rate)}"
+            raise too_many("rate_limited", words, window.seconds)
 
     @contextmanager
-    def _one_more(self, address: str) -> Iterator[None]:
-        """Counts the streams of an IP address: slow readers must not hold every row."""
-        if self._open[address] >= self._public_streams:
-            raise _too_many(
-                "too_many_streams",
-                f"this IP address is reading {self._public_streams} texts already, the limit",
-                BUSY_SECONDS,
-            )
-        self._open[address] += 1
+    def _one_more(self, whose: str, most: int | None, code: str, what: str) -> Iterator[None]:
+        """Counts the requests of a caller: slow readers must not hold every row or connection."""
+        if most is not None and self._open[whose] >= most:
+            kind = "key" if whose.startswith("key ") else "IP address"
+            words = f"this {kind} is reading {most} {what} already, the limit: wait for one to end"
+            raise too_many(code, words, BUSY_SECONDS)
+        self._open[whose] += 1
         try:
             yield
         finally:
-            self._open[address] -= 1
-            if not self._open[address]:
-                del self._open[address]
+            self._open[whose] -= 1
+            if not self._open[whose]:
+                del self._open[whose]
+
+
+def _telling(scope: Scope, send: Send) -> Send:
+    """Adds to an answer what its client may still do."""
+
+    async def telling(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            sent = MutableHeaders(scope=message)
+            for name, value in allowances.told(scope).items():
+                # A refusal has told of its own limit already.
+                sent[name] = ", ".join(filter(None, (value, sent.get(name))))
+        await send(message)
+
+    return telling
+
+
+def _requests(rate: limits.RateLimitItem, window: Window) -> Allowance:
+    return Allowance(
+        "requests", rate.amount, window.left, window=rate.get_expiry(), seconds=window.seconds
+    )
 
 
 async def _preflight(allowed: str | None, send: Send) -> None:
@@ -302,10 +341,6 @@ async def _nothing() -> Message:
 def _unauthorized(code: str, detail: str, *more: str) -> Problem:
     challenge = ", ".join(('Bearer realm="charloom"', *more))
     return Problem(401, code, detail, headers={"WWW-Authenticate": challenge})
-
-
-def _too_many(code: str, detail: str, seconds: int) -> Problem:
-    return Problem(429, code, detail, headers={"Retry-After": str(seconds)})
 
 
 def _words(rate: limits.RateLimitItem) -> str:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from app.engine.callers import NOBODY, Caller
+from app.engine.fairness import Sharing
 from models.decoding.batch import Batch, FinishReason, Piece, Stream
 from models.decoding.decoder import RowDecoder
 from models.errors import TooMany, Unavailable
@@ -60,8 +61,8 @@ class TooManyStreams(TooMany):
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"the server is writing {limit} texts for this IP address already, the limit: "
-            "try again in a moment"
+            f"the server is writing {limit} texts for you already, the limit of a key or an IP "
+            "address: try again in a moment"
         )
 
 
@@ -202,6 +203,7 @@ class Lane:
         self._left: list[StreamReader] = []
         self._stopping = False
         self._batches: dict[RowDecoder, _LiveBatch] = {}
+        self._sharing = Sharing()
         self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
         self._thread.start()
 
@@ -244,14 +246,17 @@ class Lane:
         self._end_all("shutdown")
 
     def _turn(self) -> None:
-        """Waits for something to do, and ticks each batch once."""
+        """Waits for something to do, and ticks each batch once, as far as callers' shares go."""
         with self._changed:
             while not (self._stopping or self._arrived or self._left or self._runnable()):
                 self.ticking = 0
                 self._changed.wait()
             self._settle()
         if not self._stopping:
-            self.ticking = sum(self._tick(batch) for batch in self._batches.values())
+            active = {batch: batch.active() for batch in self._batches.values()}
+            self.ticking = sum(
+                self._tick(batch, rows) for batch, rows in self._sharing.turn(active)
+            )
 
     def _runnable(self) -> bool:
         return any(reader.wants_more() for b in self._batches.values() for reader in b.readers)
@@ -273,11 +278,8 @@ class Lane:
         self._left.clear()
         self._batches = {d: batch for d, batch in self._batches.items() if batch.readers}
 
-    def _tick(self, batch: "_LiveBatch") -> int:
-        """Advances the rows whose readers want more; returns their number."""
-        active = [reader for reader in batch.readers if reader.wants_more()]
-        if not active:
-            return 0
+    def _tick(self, batch: "_LiveBatch", active: list[StreamReader]) -> int:
+        """Advances rows whose readers want more; returns their number."""
         began = time.perf_counter()
         try:
             pieces = batch.tick(active)
@@ -294,7 +296,7 @@ class Lane:
             if piece.text or reader.stream.finish_reason
         ]
         self._report([r.stream.error for r in active if r.stream.error is not None])
-        batch.readers = [r for r in batch.readers if r.stream.finish_reason is None]
+        batch.ticked(active)
         self._post(news)
         return len(active)
 
@@ -334,6 +336,17 @@ class _LiveBatch:
         self._batch = Batch(decoder)
         self._step_seconds = 0.0
         self._rows = 1
+
+    def active(self) -> list[StreamReader]:
+        """Those that want more; who waited longest comes first."""
+        return [reader for reader in self.readers if reader.wants_more()]
+
+    def ticked(self, active: list[StreamReader]) -> None:
+        """Drops those whose texts have ended, and puts the others that advanced to the end."""
+        if len(active) < len(self.readers):
+            advanced = set(active)
+            self.readers = [reader for reader in self.readers if reader not in advanced] + active
+        self.readers = [r for r in self.readers if r.stream.finish_reason is None]
 
     def tick(self, active: list[StreamReader]) -> list[Piece]:
         began = time.perf_counter()
@@ -382,6 +395,10 @@ class Streams:
         """The number of streams that a caller has."""
         return sum(reader.caller == caller for lane in self.lanes for reader in lane.readers)
 
+    def most(self, caller: Caller) -> int:
+        """The number of streams that a caller may have now."""
+        return caller.most(self.limit, self.running - self.held(caller))
+
     def open(
         self,
         decoder: RowDecoder,
@@ -406,8 +423,9 @@ class Streams:
         """
         if stream.rows is not None:
             decoder.check(stream.rows)
-        if caller.streams is not None and self.held(caller) >= _most(caller.streams, ahead):
-            raise TooManyStreams(caller.streams)
+        most = self.most(caller)
+        if most < self.limit and self.held(caller) >= _most(most, ahead):
+            raise TooManyStreams(most)
         if self.stopped or not self._has_room(ahead):
             self.refused += not ahead
             raise ServerFull(self.limit)

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from app.http.allowances import Allowance, fields
+
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
 
@@ -61,7 +63,11 @@ CODES = {
     "server_full": "The server writes as many texts as it can.",
     "shutting_down": "The server is shutting down.",
     "state_of_another_checkpoint": "continue_from belongs to another checkpoint.",
-    "too_many_streams": "One IP address is being sent as many texts as it may.",
+    "too_many_bytes": "One key or IP address keeps as many bytes of corpora as it may.",
+    "too_many_connections": "One key has as many requests open as it may.",
+    "too_many_jobs": "One key or IP address has as many jobs waiting as it may.",
+    "too_many_models": "One key or IP address keeps as many models as it may.",
+    "too_many_streams": "One key or IP address is being sent as many texts as it may.",
     "unknown_characters": "A text has characters that the model does not know.",
     "unknown_corpus": "No corpus has this id.",
     "unknown_endpoint": "Nothing is at this URL.",
@@ -158,6 +164,11 @@ def invalid_fields(errors: list[FieldError], code: str = "invalid_fields") -> Pr
     """422 for several fields."""
     detail = "; ".join(f"{error.field} {error.message}" for error in errors)
     return Problem(422, code, detail, errors=errors)
+
+
+def too_many(code: str, detail: str, seconds: int, *limits: Allowance) -> Problem:
+    """429: whoever asks has as much as one may."""
+    return Problem(429, code, detail, headers={"Retry-After": str(seconds)} | fields(*limits))
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

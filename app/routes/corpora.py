@@ -7,6 +7,8 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from app.engine.callers import caller_of
+from app.http.allowances import tell
 from app.http.bodies import CORPUS, receive_text
 from app.http.problems import responses
 from app.http.queries import known_query
@@ -53,10 +55,15 @@ _QUERY = [Depends(known_query)]
 )
 async def add_corpus(request: Request, response: Response, services: ServicesDep) -> CorpusReport:
     """Keeps a text without training on it. Problems with the text are warnings in the report."""
+    caller = caller_of(request.scope)
     async with receive_text(
         request, services.corpora, services.settings.max_upload_bytes, (), lambda _fields: None
     ) as received:
-        corpus_id = await run_in_threadpool(services.corpora.add_any, received.upload)
+        with services.quotas.corpus(caller) as admit:
+            corpus_id = await run_in_threadpool(services.corpora.add_any, received.upload, admit)
+    if caller.shares:
+        left = await run_in_threadpool(services.quotas.corpus_bytes, caller)
+        tell(request.scope, lambda: left)
     report = await run_sync(
         _report, services.corpora, services.devices, corpus_id, limiter=services.scans
     )
@@ -114,3 +121,4 @@ def show_corpus(corpus_id: PathCorpus, services: ServicesDep) -> CorpusReport:
 def delete_corpus(corpus_id: PathCorpus, services: ServicesDep) -> None:
     """Deletes a corpus that no unfinished job needs."""
     services.corpora.delete(corpus_id, services.jobs.needing)
+    services.quotas.corpus_is_gone(corpus_id)

@@ -10,18 +10,18 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
 
+from app.engine.callers import Caller, caller_of
 from app.http.bodies import json_body, read_json
 from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import known_query
 from app.http.validation import validated
-from app.routes.services import JobDep, ServicesDep, a_moment, in_redis
+from app.routes.services import JobDep, Services, ServicesDep, a_moment, enqueue, in_redis
 from app.schemas.common import PathJob, page
 from app.schemas.training import JobList, JobQuery, JobView, ResumeRequest
 from models.json_lines import one_line
 from models.options import TrainingOptions
-from worker.corpora import CorpusStore
 from worker.events import JobEvent, ProgressData
-from worker.jobs import Job, JobDamaged, JobStore, UnknownJob
+from worker.jobs import Job, JobDamaged, UnknownJob
 from worker.live import is_all
 
 router = APIRouter(tags=["training"], dependencies=[Depends(known_query)])
@@ -101,13 +101,14 @@ async def resume_job(
     """
     values = await read_json(request, optional=True)
     raised = validated(ResumeRequest, values).model_dump(exclude_none=True)
-    job = await run_in_threadpool(_resume, services.jobs, services.corpora, job_id, raised)
-    background.add_task(in_redis, services, services.queue.enqueue, job.id)
+    caller = caller_of(request.scope)
+    job = await run_in_threadpool(_resume, services, caller, job_id, raised)
+    background.add_task(in_redis, services, enqueue, services, job.id)
     return await run_in_threadpool(_view, job)
 
 
-def _resume(jobs: JobStore, corpora: CorpusStore, job_id: str, raised: dict[str, float]) -> Job:
-    job = jobs.get(job_id)
+def _resume(services: Services, caller: Caller, job_id: str, raised: dict[str, float]) -> Job:
+    job = services.jobs.get(job_id)
     view = job.view()
     try:
         options = TrainingOptions.from_json(job.spec["options"])
@@ -120,11 +121,11 @@ def _resume(jobs: JobStore, corpora: CorpusStore, job_id: str, raised: dict[str,
             raise unprocessable(name, f"can only be raised: it is {before:g} already")
     if raised and (left := reached - raised.keys()):
         raise unprocessable(min(left), "has been reached too: raise it as well")
-    if not job.spec_damage and not corpora.has(job.spec["corpus_id"]):
+    if not job.spec_damage and not services.corpora.has(job.spec["corpus_id"]):
         raise Problem(
             409, "corpus_deleted", "the job's corpus was deleted, so it cannot be resumed"
         )
-    return jobs.resume(job_id, raised)
+    return services.jobs.resume(job_id, raised, services.quotas.admit_job(caller, job.model))
 
 
 def _limits_reached(progress: ProgressData | None, options: TrainingOptions) -> set[str]:

@@ -1,7 +1,8 @@
 """``/metrics``: figures for operators, in Prometheus' text format.
 
 Figures are read on request, from where they are kept anyway. Those that only Redis knows are left
-out while Redis is away. Knows no other endpoint.
+out while Redis is away. Over several servers they add up, but for those that ``SHARED`` ends: they
+are of the data directory and of Redis, and each server tells the same. Knows no other endpoint.
 """
 
 from collections import Counter
@@ -28,6 +29,8 @@ from app.http.queries import known_query
 from app.routes.services import ServicesDep
 from worker.jobs import JobStore, Status, UnknownJob
 from worker.queue import Queue
+
+SHARED = "; every server tells the same."
 
 router = APIRouter(tags=["health"])
 
@@ -108,7 +111,7 @@ class ServerCollector(Collector):
 
     def _job_figures(self) -> Metric:
         counts = Counter(_statuses(self._jobs))
-        metric = GaugeMetricFamily("charloom_jobs", "Jobs on disk.", labels=["status"])
+        metric = GaugeMetricFamily("charloom_jobs", f"Jobs on disk{SHARED}", labels=["status"])
         for status in get_args(Status):
             metric.add_metric([status], counts[status])
         return metric
@@ -121,8 +124,8 @@ class ServerCollector(Collector):
             yield _gauge("redis_up", "Whether Redis answers.", 0)
             return
         yield _gauge("redis_up", "Whether Redis answers.", 1)
-        yield _gauge("queue_length", "Jobs that wait for a worker.", waiting)
-        yield _gauge("workers", "Workers with a recent sign of life.", workers)
+        yield _gauge("queue_length", f"Jobs that wait for a worker{SHARED}", waiting)
+        yield _gauge("workers", f"Workers with a recent sign of life{SHARED}", workers)
 
 
 def _statuses(store: JobStore) -> Iterator[Status]:

@@ -11,10 +11,12 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from app.engine.callers import Caller, caller_of
+from app.http.allowances import tell
 from app.http.bodies import receive_file
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
-from app.routes.services import ServicesDep
+from app.routes.services import Services, ServicesDep
 from app.schemas.common import BaselineView, PathModel, page
 from app.schemas.models import (
     DamagedModel,
@@ -31,7 +33,7 @@ from models.checkpoints.card import CorpusFacts
 from models.checkpoints.current import read_current
 from models.checkpoints.history import HistoryPoint
 from models.checkpoints.reference import Reference, UnknownModel
-from models.checkpoints.registry import Entry, Registry, check_publishable
+from models.checkpoints.registry import Entry, check_publishable
 from models.files import CheckpointError, unnamed_file
 from models.units import bits
 
@@ -133,26 +135,31 @@ async def import_model(
         check_publishable(reference)
     except ValueError as error:
         raise unprocessable("model", f"is not a valid target name: {error}") from None
+    caller = caller_of(request.scope)
     # A job that publishes under the name would take the tag back.
     await run_in_threadpool(services.jobs.check_name, reference.name)
     with await run_in_threadpool(unnamed_file, services.models.root) as file:
-        limit = services.settings.max_upload_bytes
-        await receive_file(request, file, limit)
+        await receive_file(request, file, services.settings.max_upload_bytes)
         entry = await run_sync(
-            _publish, services.models, reference, file, limit, limiter=services.bundles
+            _publish, services, caller, reference, file, limiter=services.bundles
         )
+    if caller.shares:
+        left = await run_in_threadpool(services.quotas.models, caller)
+        tell(request.scope, lambda: left)
     response.headers["Location"] = f"/models/{model}"
     return view(entry)
 
 
-def _publish(models: Registry, reference: Reference, file: IO[bytes], limit: int) -> Entry:
+def _publish(services: Services, caller: Caller, reference: Reference, file: IO[bytes]) -> Entry:
+    models = services.models
     try:
-        checkpoint = unzipped(file, limit)
+        checkpoint = unzipped(file, services.settings.max_upload_bytes)
         # A client does not decide which models this server ships, and the zip has no n-gram model.
         card = checkpoint.card.copy()
         card.pop("pretrained", None)
         card.pop("ngram", None)
-        models.publish(reference, replace(checkpoint, card=card), keep_before=True)
+        with services.quotas.model(caller, reference.name):
+            models.publish(reference, replace(checkpoint, card=card), keep_before=True)
     except CheckpointError as error:
         raise unprocessable("body", f"is not a checkpoint: {error}") from None
     return models.entry(reference)

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
-from app.engine.callers import Caller, caller_of
+from app.engine.callers import Caller
 from app.engine.loaded import LoadedModel
 from app.engine.streams import ServerFull, StreamReader, Streams, TooManyStreams
 from app.http.bodies import schema_of
@@ -25,7 +25,7 @@ from app.http.negotiation import JSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
 from app.http.streaming import BrokenOff, ClosingResponse
-from app.routes.services import ServicesDep
+from app.routes.services import ServicesDep, writing_for
 from app.routes.texts import KnownText, derived_seed, draw_seed, sample_headers
 from app.schemas.texts import NamesQuery, NamesResult
 from models.decoding.batch import Stream
@@ -97,7 +97,7 @@ async def names(
     if wants_no_body(request):
         return headers_only(headers, media_type)
     decoder = await run_in_threadpool(model.decoder, precision)
-    caller = caller_of(request.scope)
+    caller = writing_for(request, services)
     search = Search(services.streams, model, decoder, fields, starts_with, seed, caller)
     search.begin()
     chunks = _at_once(search) if kind == JSON else _lines(search)

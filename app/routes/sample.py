@@ -11,7 +11,6 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
-from app.engine.callers import caller_of
 from app.http.bodies import json_body, read_json, schema_of
 from app.http.bodiless import headers_only, wants_no_body
 from app.http.negotiation import EVENTS, JSON, TEXT, accepted
@@ -19,7 +18,7 @@ from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
 from app.http.streaming import BrokenOff, ClosingResponse, compact, event, parts_response
 from app.http.validation import validated
-from app.routes.services import Services, ServicesDep
+from app.routes.services import Services, ServicesDep, writing_for
 from app.routes.texts import MAX_LISTED, Opened, Texts, listed
 from app.schemas.texts import (
     MAX_BODY,
@@ -115,7 +114,7 @@ async def _answer(
     if wants_no_body(request):
         return headers_only(await services.texts.headers(fields), media_type)
     opened = await services.texts.open(
-        fields, continue_from, caller=caller_of(request.scope), keep_state=kind != TEXT
+        fields, continue_from, caller=writing_for(request, services), keep_state=kind != TEXT
     )
     if kind == JSON:
         return await _at_once(request, services.texts, opened)

@@ -17,15 +17,18 @@ from fastapi import Depends, Request
 from redis import RedisError
 
 from app.engine.background import Background
+from app.engine.callers import Caller, caller_of
 from app.engine.loaded import LoadedModels
 from app.engine.states import StateSigner
 from app.engine.streams import Streams
+from app.http.allowances import tell
 from app.routes.probes import Probe
+from app.routes.quotas import Quotas
 from app.routes.texts import Texts
 from app.schemas.common import PathJob
 from app.settings import ServerSettings
 from models.checkpoints.registry import Registry
-from worker import logs
+from worker import logs, turns
 from worker.corpora import CorpusStore
 from worker.devices import DeviceStore
 from worker.jobs import Job, JobStore
@@ -64,6 +67,7 @@ class Services:
     streams: Streams
     background: Background
     texts: Texts
+    quotas: Quotas
     scans: anyio.CapacityLimiter
     bundles: anyio.CapacityLimiter
     downloads: anyio.CapacityLimiter
@@ -91,6 +95,7 @@ def open_services(settings: ServerSettings) -> Services:
         streams=streams,
         background=Background(models),
         texts=Texts(loaded, streams, StateSigner(data.secret)),
+        quotas=Quotas(settings, jobs, corpora, models, streams),
         scans=anyio.CapacityLimiter(SCANS),
         bundles=anyio.CapacityLimiter(BUNDLES),
         downloads=anyio.CapacityLimiter(DOWNLOADS),
@@ -134,6 +139,20 @@ def _job(job_id: PathJob, services: ServicesDep) -> Job:
 
 JobDep = Annotated[Job, Depends(_job)]
 """The job that the path names; 404 without one."""
+
+
+def writing_for(request: Request, services: Services) -> Caller:
+    """Who asks for texts; the answer tells how many more there may be."""
+    caller = caller_of(request.scope)
+    if caller.shares:
+        tell(request.scope, lambda: services.quotas.streams(caller))
+    return caller
+
+
+def enqueue(services: Services, job_id: str) -> None:
+    """Puts a job in the queue where its turn is. Raises redis.RedisError."""
+    if services.queue.enqueue(job_id):
+        turns.take(services.queue, services.jobs)
 
 
 async def in_redis(services: Services, call: Callable[..., object], *args: object) -> None:

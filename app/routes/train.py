@@ -8,18 +8,20 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, BackgroundTasks, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from app.engine.callers import caller_of
+from app.http.allowances import tell
 from app.http.bodies import CORPUS, is_json, read_json, receive_text, schema_of
 from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import query_fields
 from app.http.validation import repeated_fields, validated
 from app.routes import feasibility
-from app.routes.services import Services, ServicesDep, in_redis
+from app.routes.services import Services, ServicesDep, enqueue, in_redis
 from app.schemas.training import StartedJob, TrainForm, TrainRequest
 from models.options import TrainingOptions
 from worker import logs
 from worker.corpora import CorpusDamaged, CorpusStore, UnknownCorpus
 from worker.devices import DeviceStore
-from worker.jobs import Job, JobStore
+from worker.jobs import Admit, Job, JobStore
 
 log = logs.logger(__name__)
 
@@ -92,6 +94,7 @@ async def train(
     else:
         asked, warnings = await _take_text(request, services)
     model, options, corpus_id = asked
+    caller = caller_of(request.scope)
     job, is_new = await run_in_threadpool(
         _create_job,
         services.jobs,
@@ -100,12 +103,16 @@ async def train(
         options,
         corpus_id,
         idempotency_key or None,
+        services.quotas.admit_job(caller, model),
     )
+    if caller.shares:
+        left = await run_in_threadpool(services.quotas.queued, caller)
+        tell(request.scope, lambda: left)
     if is_new:
         with logs.about(job_id=job.id):
             log.info("job %s: accepted", job.id)
         # After the answer: a job on disk is safe, and Redis may take its time.
-        background.add_task(in_redis, services, services.queue.enqueue, job.id)
+        background.add_task(in_redis, services, enqueue, services, job.id)
     response.headers["Location"] = f"/jobs/{job.id}"
     started = await run_in_threadpool(_started, services.corpora, services.devices, job)
     if started.corpus is not None:
@@ -124,13 +131,15 @@ async def _take_text(request: Request, services: Services) -> tuple[Asked, list[
     ) as received:
         asked = received.options
         options = asked.options()
-        corpus_id, _report = await run_sync(
-            services.corpora.add,
-            received.upload,
-            options.symbols,
-            lambda scan: feasibility.check(services.models, services.devices, options, scan),
-            limiter=services.scans,
-        )
+        with services.quotas.corpus(caller_of(request.scope)) as admit:
+            corpus_id, _report = await run_sync(
+                services.corpora.add,
+                received.upload,
+                options.symbols,
+                lambda scan: feasibility.check(services.models, services.devices, options, scan),
+                admit,
+                limiter=services.scans,
+            )
     return (asked.model, options, corpus_id), received.warnings
 
 
@@ -164,10 +173,11 @@ def _create_job(
     options: TrainingOptions,
     corpus_id: str,
     key: str | None,
+    admit: Admit,
 ) -> tuple[Job, bool]:
     try:
         with corpora.kept(corpus_id):
-            job, is_new = jobs.create(model, corpus_id, options.to_json(), key)
+            job, is_new = jobs.create(model, corpus_id, options.to_json(), key, admit)
             if not is_new and job.spec_damage is None:
                 _check_same(job, (model, options, corpus_id))
             return job, is_new

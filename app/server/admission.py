@@ -42,12 +42,18 @@ def most_connections(files: int) -> int:
     return max(1, min(MOST, files - min(RESERVED, files * 3 // 8)))
 
 
+def share_of(most: int, quota: int | None = None) -> int:
+    """How many of ``most`` connections one IP address or key may have."""
+    return quota or max(1, most // SHARE)
+
+
 class Admission:
     """Counts connections, and drops one for another."""
 
-    def __init__(self, most: int, proxies: Iterable[str] = ()) -> None:
+    def __init__(self, most: int, proxies: Iterable[str] = (), quota: int | None = None) -> None:
+        """``quota`` is how many an IP address may have, instead of its share."""
         self._most = most
-        self._share = max(1, most // SHARE)
+        self._share = share_of(most, quota)
         self._proxies = tuple(proxies)
         self.count = 0
         self._count: Counter[str] = Counter()

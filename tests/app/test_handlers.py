@@ -66,7 +66,7 @@ ERRORS: list[tuple[CharloomError, int, str, str]] = [
         "the text is not UTF-8",
     ),
     (UnknownCharacters(["é"]), 422, "unknown_characters", "'é'"),
-    (TooManyStreams(7), 429, "too_many_streams", "writing 7 texts for this IP address"),
+    (TooManyStreams(7), 429, "too_many_streams", "writing 7 texts for you"),
     (ServerFull(7), 503, "server_full", "writing 7 texts"),
     (ServerBusy(), 503, "server_busy", "waiting to be read"),
     (OutOfTime(9), 503, "out_of_time", "within 9 seconds"),

@@ -187,7 +187,7 @@ def raised(tree: ast.Module) -> Iterator[str]:
         "unprocessable": 2,
         "invalid_fields": 1,
         "_unauthorized": 0,
-        "_too_many": 0,
+        "too_many": 0,
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):

@@ -104,6 +104,7 @@ from worker.trainer import handover, stop
 from worker.trainer.aftermath import Aftermath
 from worker.trainer.failures import Death
 from worker.trainer.overseer import Overseer
+from worker.turns import may_begin
 
 SPIN = "2000"
 """How long torch's threads spin while they wait for each other, unless the environment says.
@@ -184,7 +185,8 @@ class TrainingWorker(SpawnWorker):
         )
         self._store = JobStore(settings.data.jobs)
         self._charloom = Queue(settings.redis_url)
-        self._reconciler = Reconciler(self._charloom, self._store)
+        self._most_running = settings.quota_running
+        self._reconciler = Reconciler(self._charloom, self._store, self._most_running)
         self._redis_away = False
         self._lock: int | None = None
         self._overseer: Overseer | None = None
@@ -214,7 +216,8 @@ class TrainingWorker(SpawnWorker):
         try:
             job = self._store.get(job_id)
             self._lock = held.enter_context(job.lock_file())
-            if self._lock is not None and is_due(job):
+            is_next = is_due(job) and may_begin(job, self._store, self._most_running)
+            if self._lock is not None and is_next:
                 if job.result() is None:
                     return job
                 self._charloom.forget(job_id)

@@ -14,7 +14,6 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field, field_validator
 
-from app.engine.callers import caller_of
 from app.http.bodies import json_body, read_json
 from app.http.problems import Problem, unprocessable
 from app.http.streaming import ClosingResponse
@@ -34,7 +33,7 @@ from app.routes.dialects.common import (
     status,
     warmth,
 )
-from app.routes.services import ServicesDep
+from app.routes.services import ServicesDep, writing_for
 from app.routes.texts import Opened
 from app.schemas.common import Unknown
 from app.schemas.texts import MAX_BODY, MAX_PRIME, MAX_STOP, MAX_STOPS, SampleQuery
@@ -260,7 +259,7 @@ async def generate(request: Request, services: ServicesDep) -> Response:
         reference = Reference.from_client(fields.model)
         await services.loaded.get(reference)
         return JSONResponse(_last_line(reference.full, "load"))
-    query, caller = fields.sample(options), caller_of(request.scope)
+    query, caller = fields.sample(options), writing_for(request, services)
     (opened,) = await open_texts(services.texts, query, 1, caller)
     generation = Generation(opened, began)
     if fields.stream:

@@ -16,7 +16,6 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field, field_validator
 
-from app.engine.callers import caller_of
 from app.http.bodies import json_body
 from app.http.negotiation import EVENTS
 from app.http.problems import Problem, unprocessable
@@ -37,7 +36,7 @@ from app.routes.dialects.common import (
     status,
     warmth,
 )
-from app.routes.services import ServicesDep
+from app.routes.services import ServicesDep, writing_for
 from app.routes.texts import MAX_LISTED, Opened, listed
 from app.schemas.common import PathModel, Unknown
 from app.schemas.texts import MAX_PRIME, MAX_STOP, MAX_STOPS, SampleQuery
@@ -218,7 +217,7 @@ async def complete(request: Request, services: ServicesDep) -> Response:
     """`max_tokens` counts characters; the default is 1000. Unsupported fields are ignored."""
     fields = await received(request, CompletionRequest)
     _check_size(fields)
-    caller = caller_of(request.scope)
+    caller = writing_for(request, services)
     opened = await open_texts(services.texts, fields.sample(), fields.n, caller)
     completion = Completion(fields, opened)
     if fields.stream:

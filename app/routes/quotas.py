@@ -1,0 +1,161 @@
+"""What one key, or one IP address where there are no keys, may keep and have waiting.
+
+Jobs know whose they are, and ``worker.owners`` knows it of corpora and models. Knows no endpoint.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from app.engine.callers import Caller
+from app.engine.streams import Streams
+from app.http.allowances import Allowance, Unit
+from app.http.problems import too_many
+from app.settings import ServerSettings
+from models.checkpoints.registry import Registry
+from worker.corpora import CorpusStore
+from worker.jobs import Job, JobStore
+from worker.owners import Owners, owner_named
+from worker.turns import owner_of
+
+JOBS_SECONDS, KEPT_SECONDS = 30, 300
+"""After which to try again: when a job may have begun, and when something may have been deleted."""
+
+
+class Quotas:
+    """Says what a caller has, and refuses more."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        jobs: JobStore,
+        corpora: CorpusStore,
+        models: Registry,
+        streams: Streams,
+    ) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._corpora = corpora
+        self._models = models
+        self._streams = streams
+        self._owners = Owners(settings.data.owners)
+
+    # Texts
+
+    def streams(self, caller: Caller) -> Allowance:
+        """The texts that a caller may have at once, and how many more there may be."""
+        most = self._streams.most(caller)
+        left = most - self._streams.held(caller)
+        return Allowance("streams", most, left, "concurrent-requests")
+
+    # Jobs
+
+    def queued(self, caller: Caller) -> Allowance:
+        """The jobs that a caller may have waiting."""
+        return self._queued(self._own(caller))
+
+    def _queued(self, own: list[Job]) -> Allowance:
+        waiting = sum(not job.is_locked() for job in own)
+        return _allowance("jobs", self._settings.quota_queued, waiting)
+
+    def admit_job(self, caller: Caller, model: str) -> Callable[[], str]:
+        """A check for ``JobStore.create`` and ``resume``, which raises Problem, 429."""
+
+        def admit() -> str:
+            if not caller.shares:
+                return ""
+            own = self._own(caller)
+            queued = self._queued(own)
+            if queued.left <= 0:
+                words = f"{queued.quota} jobs of yours wait already, the limit: wait for one"
+                raise too_many("too_many_jobs", words, JOBS_SECONDS, queued)
+            # Each of these is to publish one more.
+            self._check_models(caller, len(own))
+            owner = owner_named(caller.name)
+            self._owners.note(owner, "models", model)
+            return owner
+
+        return admit
+
+    def _own(self, caller: Caller) -> list[Job]:
+        owner = owner_named(caller.name)
+        return [job for job in self._jobs.unended() if owner_of(job) == owner]
+
+    # Corpora
+
+    @contextmanager
+    def corpus(self, caller: Caller) -> Iterator[Callable[[str, int], None] | None]:
+        """A check for ``CorpusStore.add``, which raises Problem, 429; None if nothing is to be
+        checked. The corpus is its caller's unless the block fails before it is there."""
+        if not caller.shares:
+            yield None
+            return
+        owner, noted = owner_named(caller.name), list[str]()
+
+        def admit(corpus_id: str, size: int) -> None:
+            with self._owners.changing(owner):
+                owned = self._owners.owned(owner, "corpora", self._corpora.has)
+                if corpus_id in owned:
+                    return
+                kept = self._corpus_bytes(owned)
+                if size > kept.left:
+                    words = (
+                        f"you would keep more than {kept.quota:,} bytes of corpora, the limit: "
+                        "delete some with DELETE /corpora/{id}"
+                    )
+                    raise too_many("too_many_bytes", words, KEPT_SECONDS, kept)
+                self._owners.note(owner, "corpora", corpus_id, size)
+                noted.append(corpus_id)
+
+        try:
+            yield admit
+        except BaseException:
+            for corpus_id in noted:
+                if not self._corpora.has(corpus_id):
+                    self._owners.forget("corpora", corpus_id, owner)
+            raise
+
+    def corpus_bytes(self, caller: Caller) -> Allowance:
+        """The bytes of corpora that a caller may keep."""
+        owner = owner_named(caller.name)
+        return self._corpus_bytes(self._owners.owned(owner, "corpora", self._corpora.has))
+
+    def _corpus_bytes(self, owned: Mapping[str, int]) -> Allowance:
+        most = self._settings.quota_corpora_bytes
+        return _allowance("corpora", most, sum(owned.values()), "content-bytes")
+
+    def corpus_is_gone(self, corpus_id: str) -> None:
+        self._owners.forget("corpora", corpus_id)
+
+    # Models
+
+    @contextmanager
+    def model(self, caller: Caller, name: str) -> Iterator[None]:
+        """Holds the place of a model that is published in the block. Raises Problem, 429."""
+        if not caller.shares:
+            yield
+            return
+        owner = owner_named(caller.name)
+        with self._owners.changing(owner):
+            self._check_models(caller, len(self._own(caller)))
+            self._owners.note(owner, "models", name)
+            yield
+
+    def _check_models(self, caller: Caller, coming: int) -> None:
+        kept = self.models(caller)
+        if kept.left <= coming:
+            words = (
+                f"you have {kept.quota} models already, tags and jobs to come included, the limit: "
+                "delete some with DELETE /models/{model}"
+            )
+            raise too_many("too_many_models", words, KEPT_SECONDS, kept)
+
+    def models(self, caller: Caller) -> Allowance:
+        """The models that a caller may keep, each tag counted."""
+        tags = [reference.name for reference in self._models.references()]
+        own = self._owners.owned(owner_named(caller.name), "models", set(tags).__contains__)
+        kept = sum(name in own for name in tags)
+        return _allowance("models", self._settings.quota_models, kept)
+
+
+def _allowance(name: str, quota: int, used: int, unit: Unit = "items") -> Allowance:
+    return Allowance(name, quota, quota - used, unit)

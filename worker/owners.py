@@ -1,0 +1,62 @@
+"""Whose corpora and models are, so that what one client keeps can be bounded.
+
+``<root>/<owner>/<kind>/<name>`` is a file that says how large it is, made before the thing itself.
+Corpora may have several owners, and each answers for the whole. Who cannot be told from others owns
+nothing. Knows no store: whoever asks says what is there.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from models.places import locked, names_in
+
+Kind = Literal["corpora", "models"]
+
+MAKING_SECONDS = 24 * 3600.0
+"""After which what was not made will not be: an upload takes less."""
+
+
+def owner_named(name: str) -> str:
+    """The owner that a caller's name stands for, without telling the name."""
+    return hashlib.sha256(f"owner {name}".encode()).hexdigest()[:16]
+
+
+class Owners:
+    """What clients own, below one directory. Processes may share it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @contextmanager
+    def changing(self, owner: str) -> Iterator[None]:
+        """Allows one change at a time of what an owner has, across processes."""
+        directory = self._root / owner
+        directory.mkdir(parents=True, exist_ok=True)
+        with locked(directory / "lock"):
+            yield
+
+    def note(self, owner: str, kind: Kind, name: str, size: int = 1) -> None:
+        directory = self._root / owner / kind
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(str(size))
+
+    def forget(self, kind: Kind, name: str, owner: str = "*") -> None:
+        """Forgets what is gone, for one owner or for all."""
+        for path in self._root.glob(f"{owner}/{kind}/{name}"):
+            path.unlink(missing_ok=True)
+
+    def owned(self, owner: str, kind: Kind, is_there: Callable[[str], bool]) -> dict[str, int]:
+        """The sizes of what an owner has or is about to have; forgets what never came to be."""
+        directory, found = self._root / owner / kind, {}
+        for name in names_in(directory) if directory.is_dir() else ():
+            path = directory / name
+            with suppress(OSError, ValueError):
+                if is_there(name) or time.time() - path.stat().st_mtime < MAKING_SECONDS:
+                    found[name] = int(path.read_text() or "0")
+                else:
+                    path.unlink()
+        return found
