@@ -117,13 +117,11 @@ def _partial(target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
 
 
 def _pack(taken: Snapshot, file: IO[bytes], version: str, tell: Tell) -> Amount:
-    paths = taken.files()
-    total = sum(map(taken.size, paths))
-    meter, digests = _Meter(tell, total), {}
+    names = taken.names()
+    meter, digests = _Meter(tell, sum(map(taken.size, names))), {}
     with tarfile.open(fileobj=file, mode="w") as archive:
-        for path in paths:
-            name = path.relative_to(taken.root).as_posix()
-            with taken.open(path) as content:
+        for name in names:
+            with taken.open(name) as content:
                 hashed = _Hashed(content, meter)
                 _add(archive, name, content.seek(0, os.SEEK_END), hashed)
             digests[name] = hashed.digest
@@ -135,7 +133,7 @@ def _pack(taken: Snapshot, file: IO[bytes], version: str, tell: Tell) -> Amount:
         }
         data = json.dumps(manifest).encode()
         _add(archive, MANIFEST, len(data), io.BytesIO(data))
-    return Amount(len(paths), meter.done)
+    return Amount(len(names), meter.done)
 
 
 def _add(archive: tarfile.TarFile, name: str, size: int, content: "IO[bytes] | _Hashed") -> None:

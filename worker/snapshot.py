@@ -14,12 +14,12 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import IO
 
 from models.checkpoints.registry import Registry
-from models.places import is_there, names_in, remove, staged, sweep_staged
+from models.places import is_there, names_in, staged, sweep_staged
 from worker.corpora import CorpusStore
 from worker.data import DataDirectory
 
@@ -43,55 +43,65 @@ _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOS
 """Another file system is mounted there, or this one has no links."""
 
 
-@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was taken, in a directory of its own."""
+    """What was taken: files by their names in the data directory.
 
-    root: Path
-    _ends: dict[Path, int] = field(default_factory=dict)
+    Its directory has them in a row: making directories and removing them costs far more than links.
+    """
 
-    def files(self) -> list[Path]:
-        """Every file, in order."""
-        return sorted(path for path in self.root.rglob("*") if path.is_file())
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._files: dict[str, Path] = {}
+        self._ends: dict[str, int] = {}
+        self._numbers = count()
 
-    def size(self, path: Path) -> int:
+    def names(self) -> list[str]:
+        return sorted(self._files)
+
+    def size(self, name: str) -> int:
         """The bytes of a file that count: it may have grown since."""
-        return self._ends[path] if path in self._ends else path.stat().st_size
+        return self._ends[name] if name in self._ends else self._files[name].stat().st_size
 
-    def open(self, path: Path) -> IO[bytes]:
+    def open(self, name: str) -> IO[bytes]:
         """Opens a file. Of one that grows there are the whole lines of that moment."""
-        if path not in self._ends:
-            return path.open("rb")
-        with path.open("rb") as file:
-            data = file.read(self._ends[path])
+        file = self._files[name].open("rb")
+        if name not in self._ends:
+            return file
+        with file:
+            data = file.read(self._ends[name])
         return io.BytesIO(data[: data.rfind(b"\n") + 1])
 
-    def take_jobs(self, source: Path, target: Path) -> None:
+    def take_jobs(self, source: Path) -> None:
         """Takes job by job: none is missed that is unended, none is there in part."""
-        target.mkdir()
         for name in filter(_is_kept, names_in(source)):
-            while not self.take(source / name, target / name):
+            job, path = f"{source.name}/{name}", source / name
+            while not self.take(path, job):
                 # Something went meanwhile, such as a state that a newer one replaced.
-                remove(target / name)
-            if not is_there(source / name):
+                self._drop(job)
+            if not is_there(path):
                 # It was deleted, and may lack any part.
-                remove(target / name)
+                self._drop(job)
 
-    def take(self, source: Path, target: Path) -> bool:
+    def take(self, source: Path, name: str) -> bool:
         """Links a file, or all files in a directory; returns whether no part went meanwhile."""
         try:
             if source.is_dir():
-                target.mkdir()
-                names = [path.name for path in source.iterdir() if _is_kept(path.name)]
-                taken = [self.take(source / n, target / n) for n in sorted(names, key=_order)]
+                parts = [path.name for path in source.iterdir() if _is_kept(path.name)]
+                taken = [self.take(source / n, f"{name}/{n}") for n in sorted(parts, key=_order)]
                 return all(taken)
             if source.is_file():
-                _link(source, target)
+                link = self._place / str(next(self._numbers))
+                _link(source, link)
+                self._files[name] = link
                 if source.name == GROWING:
-                    self._ends[target] = target.stat().st_size
+                    self._ends[name] = link.stat().st_size
         except FileNotFoundError:
             return False
         return True
+
+    def _drop(self, folder: str) -> None:
+        for name in [name for name in self._files if name.startswith(f"{folder}/")]:
+            del self._files[name]
 
 
 @contextmanager
@@ -108,13 +118,14 @@ def snapshot(data: DataDirectory) -> Iterator[Snapshot]:
     with staged(place):
         taken = Snapshot(place)
         with CorpusStore(data.corpora).all_kept():
-            taken.take_jobs(data.jobs, place / data.jobs.name)
-            taken.take(data.corpora, place / data.corpora.name)
+            taken.take_jobs(data.jobs)
+            taken.take(data.corpora, data.corpora.name)
             with Registry(data.models).changing():
-                taken.take(data.models, place / data.models.name)
+                taken.take(data.models, data.models.name)
+        orderly = (data.jobs.name, data.corpora.name, data.models.name)
         for name in filter(is_part, names_in(data.root)):
-            if not is_there(place / name):
-                taken.take(data.root / name, place / name)
+            if name not in orderly:
+                taken.take(data.root / name, name)
         yield taken
 
 
