@@ -95,7 +95,15 @@ use_buildah() {
     logs() { cat "$work/$1.log"; }
     inside() { (clean "$@"); }
     end() {
-        for part in "${parts[@]}"; do kill "${part%%:*}" 2> /dev/null || true; done
+        # The innermost: as another user it no longer dies with those above.
+        local pids=()
+        for part in "${parts[@]}"; do pids+=("$(pid_of "${part#*:}")"); done
+        kill "${pids[@]}" 2> /dev/null || true
+        for _ in $(seq 100); do
+            kill -0 "${pids[@]}" 2> /dev/null || break
+            sleep 0.2
+        done
+        kill -KILL "${pids[@]}" 2> /dev/null || true
         wait
         buildah rm "$container" > /dev/null
     }
@@ -141,6 +149,7 @@ say "building"
 [ -n "${SKIP_BUILD-}" ] || build "$@"
 say "size: $(size)"
 
+if curl -s --max-time 2 "$url" > /dev/null; then echo "port $port is taken: set PORT" >&2 && exit 1; fi
 say "starting"
 # shellcheck disable=SC2016
 start redis sh -c 'PATH=$PATH:$(dirname "$(python -c "from app.supervisor.valkey import server_binary as b; print(b())")")
