@@ -1,10 +1,17 @@
-# One image for server and worker. TORCH selects the build of torch, cpu or cu130; point
-# PIP_EXTRA_INDEX_URL to an index that has it. If none has it, the index's default build is installed.
+# One image for server and worker. TORCH selects the build of torch: cpu, or one with CUDA such as cu130.
+# Point PIP_EXTRA_INDEX_URL to an index that has it: where none has, the build fails, rather than install
+# the gigabytes of the index's default build. TORCH=default asks for those.
 FROM python:3.11-slim-bookworm AS build
 
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG TORCH=cpu
+
+# For strip, in slim.sh.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends binutils \
+    && rm -rf /var/lib/apt/lists/*
 
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
@@ -14,10 +21,14 @@ WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
     > requirements.txt
+COPY deploy/slim.sh ./
+# In one step with slim.sh: what a later step removes would stay in this one's layer.
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    { python -m pip install -c constraints.txt "$(grep '^torch==' requirements.txt)+${TORCH}" \
-    || echo "no index has torch's ${TORCH} build; installing the default one"; } \
-    && python -m pip install -c constraints.txt -r requirements.txt
+    torch=$(grep '^torch==' requirements.txt) \
+    && if [ "$TORCH" != default ]; then torch="$torch+$TORCH"; fi \
+    && { python -m pip install -c constraints.txt -r requirements.txt "$torch" \
+        || { echo "not installed: see above. If no index has $torch, set PIP_EXTRA_INDEX_URL" >&2; exit 1; }; } \
+    && sh slim.sh /opt/venv
 
 
 FROM python:3.11-slim-bookworm
@@ -28,7 +39,11 @@ RUN groupadd --gid 10001 charloom \
 
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv
-COPY . .
+COPY app app
+COPY worker worker
+COPY models models
+COPY pretrained pretrained
+RUN /opt/venv/bin/python -m compileall -q app worker models
 
 # To listen beyond the container's loopback, the server needs keys or CHARLOOM_INSECURE=1.
 ENV PATH=/opt/venv/bin:$PATH \

@@ -13,7 +13,7 @@ import typer
 
 from app.essay.cli import corpus, experiment
 from app.supervisor.up import UpOptions, bring_up
-from app.terminal import commands, connect
+from app.terminal import backups, commands, connect
 from app.terminal import jobs as job_commands
 from app.terminal.ending import reported, run
 from app.terminal.options import DATA, AskForKey, Data, Url, place
@@ -291,6 +291,32 @@ def jobs(
             raise typer.Exit(job_commands.resume(reached, job))
         else:
             raise typer.Exit(job_commands.follow(reached, job))
+
+
+@cli.command()
+def backup(
+    to: Annotated[Path, typer.Argument(help="File to write, such as charloom.tar.")],
+    data: Data = DATA,
+) -> None:
+    """Save models, corpora and jobs as one file, also while the service runs."""
+    with reported():
+        backups.back_up(data.resolve(), to)
+
+
+@cli.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="File that backup wrote.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Only read and check it; restore nothing.")
+    ] = False,
+    data: Data = DATA,
+) -> None:
+    """Put a backup into a data directory that is empty or does not exist."""
+    with reported():
+        if check:
+            backups.check(source)
+        else:
+            backups.restore(source, data.resolve())
 
 
 def _given(context: typer.Context, *besides: str) -> dict[str, Any]:

@@ -301,6 +301,10 @@ class CorpusStore:
             self._directory(corpus_id)
             yield
 
+    def all_kept(self) -> AbstractContextManager[None]:
+        """Keeps every corpus from being deleted during the block."""
+        return self._deleting(fcntl.LOCK_SH)
+
     def delete(self, corpus_id: str, needed_by: Callable[[str], str | None]) -> None:
         """Removes a corpus.
 

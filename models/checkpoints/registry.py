@@ -93,7 +93,7 @@ class Registry:
         check_publishable(reference)
         home, tag = self._home(reference.name), reference.tag
         place = home.directory / f".stage-{secrets.token_hex(8)}"
-        with self._changing():
+        with self.changing():
             make_directory(home.directory)
             make_directory(home.tags.directory)
             sync_directory(self.root)
@@ -101,7 +101,7 @@ class Registry:
             place.mkdir()
         with staged(place):
             digest = write(place, checkpoint)
-            with self._changing():
+            with self.changing():
                 # Before the checkpoint is in its place, where it is the only one without a tag.
                 named = home.mend().get(tag, [])
                 home.place(place, digest)
@@ -118,7 +118,7 @@ class Registry:
             remove(path)
         for name in filter(NAME.fullmatch, names_in(self.root)):
             if any((self.root / name).glob(".*-*")):
-                with self._changing():
+                with self.changing():
                     self._home(name).sweep()
 
     def tag(self, reference: Reference, digest: str) -> None:
@@ -130,7 +130,7 @@ class Registry:
         """
         check_publishable(reference)
         home = self._home(reference.name)
-        with self._changing():
+        with self.changing():
             home.checkpoint(digest)
             home.tags.write(reference.tag, digest)
 
@@ -142,7 +142,7 @@ class Registry:
             besides: the id of a job whose own checkpoint need not be kept.
         """
         home = self._home(name)
-        with self._changing():
+        with self.changing():
             for digest in home.mend().get(LATEST, [])[:1]:
                 if home.job_of(digest) != besides:
                     home.keep(digest)
@@ -154,7 +154,7 @@ class Registry:
             UnknownModel: there is no such model or tag.
         """
         home = self._home(reference.name)
-        with self._changing():
+        with self.changing():
             if reference.tag not in home.mend():
                 raise UnknownModel(reference)
             self._delete(home, [reference.tag])
@@ -167,7 +167,7 @@ class Registry:
             UnknownModel: there is no such model.
         """
         home = self._home(Reference(name).name)
-        with self._changing():
+        with self.changing():
             if not (tags := [*home.mend()]):
                 raise UnknownModel(name)
             self._delete(home, tags)
@@ -180,7 +180,7 @@ class Registry:
             sync_directory(self.root)
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def changing(self) -> Iterator[None]:
         """Allows one change at a time, across processes.
 
         Without it, one process could prune a checkpoint that another has just renamed into place
@@ -201,7 +201,7 @@ class Registry:
             ValueError: the name is invalid.
         """
         files = self._home(Reference(name).name).ngrams
-        with self._changing():
+        with self.changing():
             return files.add(data)
 
     def ngram(self, name: str) -> tuple[str, str]:
@@ -345,7 +345,7 @@ class Registry:
         if not home.lacks(naming):
             return naming
         try:
-            with self._changing():
+            with self.changing():
                 return home.mend()
         except OSError as error:
             tell_once(f"the tags of {home.name} cannot be mended: {error.strerror}")

@@ -1,0 +1,283 @@
+"""``deploy/kubernetes``: sound by Kubernetes' own schemas, and what its parts name is there.
+
+KEDA's two kinds have no schema in a package: theirs here is of the fields that KEDA documents.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+from ruamel.yaml import YAML
+
+from app.main import create_app
+from app.settings import ServerSettings
+from tests.support import ROOT
+from worker.queue import NAME
+
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+VERSION = "1.34"
+OURS = ("redis", "server", "worker")
+
+_OBJECT = {"type": "object", "additionalProperties": False}
+_NAMED = _OBJECT | {"properties": {"name": {"type": "string"}}, "required": ["name"]}
+_WHOLE = {"type": "integer", "minimum": 0}
+_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+KEDA = {
+    "TriggerAuthentication": _OBJECT
+    | {
+        "properties": {
+            "secretTargetRef": {
+                "type": "array",
+                "items": _OBJECT
+                | {
+                    "properties": {k: {"type": "string"} for k in ("parameter", "name", "key")},
+                    "required": ["parameter", "name", "key"],
+                },
+            }
+        }
+    },
+    "ScaledObject": _OBJECT
+    | {
+        "properties": {
+            "scaleTargetRef": _NAMED,
+            "minReplicaCount": _WHOLE,
+            "maxReplicaCount": _WHOLE,
+            "pollingInterval": _WHOLE,
+            "cooldownPeriod": _WHOLE,
+            "advanced": _OBJECT
+            | {
+                "properties": {
+                    "scalingModifiers": _OBJECT
+                    | {
+                        "properties": {
+                            k: {"type": "string"}
+                            for k in ("formula", "target", "activationTarget", "metricType")
+                        },
+                        "required": ["formula", "target"],
+                    },
+                    # As in a HorizontalPodAutoscaler, by whose schema it is checked.
+                    "horizontalPodAutoscalerConfig": _OBJECT
+                    | {"properties": {"behavior": {"type": "object"}}},
+                }
+            },
+            "triggers": {
+                "type": "array",
+                "minItems": 1,
+                "items": _OBJECT
+                | {
+                    "properties": {
+                        "type": {"const": "redis"},
+                        "name": {"type": "string"},
+                        "metadata": _TEXTS,
+                        "authenticationRef": _NAMED,
+                    },
+                    "required": ["type", "name", "metadata", "authenticationRef"],
+                },
+            },
+        },
+        "required": ["scaleTargetRef", "triggers"],
+    },
+}
+
+
+def load(path: Path) -> list[dict[str, Any]]:
+    return list(YAML(typ="safe").load_all(path))
+
+
+def base() -> dict[tuple[str, str], dict[str, Any]]:
+    """Every object by its kind and name."""
+    (kustomization,) = load(KUBERNETES / "base" / "kustomization.yaml")
+    found = {}
+    for name in kustomization["resources"]:
+        for item in load(KUBERNETES / "base" / name):
+            found[item["kind"], item["metadata"]["name"]] = item
+    return found
+
+
+BASE = base()
+(KUSTOMIZATION,) = load(KUBERNETES / "base" / "kustomization.yaml")
+
+
+def check(item: dict[str, Any]) -> None:
+    if item["kind"] not in KEDA:
+        kubernetes_validate.validate(item, VERSION, strict=True)
+        return
+    jsonschema.validate(item["spec"], KEDA[item["kind"]])
+    assert item["apiVersion"] == "keda.sh/v1alpha1"
+
+
+def pods() -> Iterator[tuple[str, dict[str, Any]]]:
+    for (kind, name), item in BASE.items():
+        if kind in ("Deployment", "StatefulSet"):
+            yield name, item["spec"]["template"]
+
+
+def container(name: str) -> dict[str, Any]:
+    (found,) = dict(pods())[name]["spec"]["containers"]
+    return dict(found)
+
+
+@pytest.mark.parametrize("key", BASE, ids="/".join)
+def test_each_object_is_sound(key: tuple[str, str]) -> None:
+    check(BASE[key])
+
+
+def test_the_schemas_find_what_is_misspelt() -> None:
+    item = BASE["Deployment", "server"]
+    wrong = item | {"spec": item["spec"] | {"replica": 1}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        check(wrong)
+    scaled = BASE["ScaledObject", "worker"]
+    with pytest.raises(jsonschema.ValidationError):
+        check(scaled | {"spec": scaled["spec"] | {"maxReplicas": 1}})
+
+
+def test_keda_scales_as_a_horizontal_pod_autoscaler_may() -> None:
+    advanced = BASE["ScaledObject", "worker"]["spec"]["advanced"]
+    behaviour = advanced["horizontalPodAutoscalerConfig"]["behavior"]
+    scaler = BASE["HorizontalPodAutoscaler", "server"]
+    check(scaler | {"spec": scaler["spec"] | {"behavior": behaviour}})
+
+
+def merged(item: Any, patch: Any) -> Any:
+    """As kustomize merges: lists of things with names by these, other lists are replaced."""
+    if isinstance(item, dict) and isinstance(patch, dict):
+        return item | {k: merged(item[k], v) if k in item else v for k, v in patch.items()}
+    if isinstance(item, list) and isinstance(patch, list) and "name" in patch[0]:
+        named = {part["name"]: part for part in patch}
+        return [merged(part, named.get(part["name"], {})) for part in item]
+    return patch
+
+
+def test_the_overlay_for_gpus_is_sound() -> None:
+    (overlay,) = load(KUBERNETES / "gpu" / "kustomization.yaml")
+    assert (KUBERNETES / "gpu" / overlay["resources"][0]).resolve() == KUBERNETES / "base"
+    for entry in overlay["patches"]:
+        for patch in load(KUBERNETES / "gpu" / entry["path"]):
+            found = merged(BASE[patch["kind"], patch["metadata"]["name"]], patch)
+            check(found)
+            spec = found["spec"]["template"]["spec"]
+            (one,) = spec["containers"]
+            assert one["resources"]["limits"]["nvidia.com/gpu"] == 1
+            assert one["image"] in {image["name"] for image in overlay["images"]}
+            # All else as in the base.
+            assert one["securityContext"] == container("worker")["securityContext"]
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl")
+@pytest.mark.parametrize("name", ["base", "gpu"])
+def test_what_kustomize_makes_is_sound(name: str) -> None:
+    made = subprocess.run(
+        ["kubectl", "kustomize", KUBERNETES / name], check=True, capture_output=True, timeout=60
+    ).stdout
+    found = {item["kind"]: item for item in YAML(typ="safe").load_all(made)}
+    for item in found.values():
+        check(item)
+    triggers = found["ScaledObject"]["spec"]["triggers"]
+    assert [trigger["metadata"]["listName"] for trigger in triggers] == [*queue_names()]
+
+
+# What the parts name
+
+
+def queue_names() -> Iterator[str]:
+    """What the base calls the keys of the queue, in its one place for them."""
+    (literals,) = (
+        generated["literals"]
+        for generated in KUSTOMIZATION["configMapGenerator"]
+        if generated["name"] == "queue"
+    )
+    for literal in literals:
+        yield literal.partition("=")[2]
+
+
+def test_keda_counts_the_jobs_that_wait_and_those_that_are_trained() -> None:
+    waiting, running = queue_names()
+    assert waiting.startswith(f"rq:queue:{NAME}") and running.startswith(f"rq:wip:{NAME}")
+    spec = BASE["ScaledObject", "worker"]["spec"]
+    names = [trigger["name"] for trigger in spec["triggers"]]
+    assert spec["advanced"]["scalingModifiers"]["formula"] == " + ".join(names)
+    replaced = [one["targets"][0]["fieldPaths"][0] for one in KUSTOMIZATION["replacements"]]
+    assert replaced == [f"spec.triggers.[name={name}].metadata.listName" for name in names]
+
+
+def test_what_is_scaled_and_selected_is_there() -> None:
+    for (kind, _), item in BASE.items():
+        spec = item["spec"]
+        if target := spec.get("scaleTargetRef"):
+            assert ("Deployment", target["name"]) in BASE
+            assert "replicas" not in BASE["Deployment", target["name"]]["spec"]
+        if kind in ("Deployment", "StatefulSet", "PodDisruptionBudget", "Service"):
+            selector = spec["selector"].get("matchLabels", spec["selector"])
+            assert selector["app.kubernetes.io/name"] in OURS
+
+
+def test_no_pod_may_do_more_than_it_must() -> None:
+    for name, pod in pods():
+        spec, own = pod["spec"], container(name)["securityContext"]
+        assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["runAsUser"]
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is False
+        # Its variables would include REDIS_PORT, a URL.
+        assert spec["enableServiceLinks"] is False
+        assert own["readOnlyRootFilesystem"] and own["capabilities"] == {"drop": ["ALL"]}
+        assert own["allowPrivilegeEscalation"] is False
+        assert {"memory"} <= container(name)["resources"]["limits"].keys()
+        assert {"mountPath": "/tmp", "name": "tmp"} in container(name)["volumeMounts"]
+
+
+def test_what_is_mounted_asked_for_and_probed_is_there() -> None:
+    generated = {one["name"] for one in KUSTOMIZATION["configMapGenerator"]}
+    explained = (KUBERNETES / "base" / "kustomization.yaml").read_text()
+    paths = create_app(ServerSettings()).openapi()["paths"]
+    for name, pod in pods():
+        own = container(name)
+        for source in own.get("envFrom", []):
+            assert source["configMapRef"]["name"] in generated
+        for variable in own["env"]:
+            if secret := variable.get("valueFrom", {}).get("secretKeyRef"):
+                told = f"create secret generic {secret['name']} --from-literal={secret['key']}="
+                assert told in explained
+        for volume in pod["spec"]["volumes"]:
+            if "configMap" in volume:
+                assert volume["configMap"]["name"] in generated
+            if claim := volume.get("persistentVolumeClaim"):
+                assert ("PersistentVolumeClaim", claim["claimName"]) in BASE
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            if "httpGet" in own.get(probe, {}):
+                assert own[probe]["httpGet"]["path"] in paths
+
+
+def test_no_server_is_taken_away_because_redis_is() -> None:
+    """All would be at once, and with them the texts that need no Redis."""
+    assert container("server")["readinessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_servers_and_workers_share_one_volume_and_redis_keeps_its_own() -> None:
+    claim = BASE["PersistentVolumeClaim", "charloom-data"]["spec"]
+    assert claim["accessModes"] == ["ReadWriteMany"]
+    for name in ("server", "worker"):
+        volumes = dict(pods())[name]["spec"]["volumes"]
+        shared = {"claimName": "charloom-data"}
+        assert shared in [volume.get("persistentVolumeClaim") for volume in volumes]
+    assert BASE["StatefulSet", "redis"]["spec"]["volumeClaimTemplates"]
+
+
+def test_nothing_is_reached_that_no_policy_names() -> None:
+    policies = [item for (kind, _), item in BASE.items() if kind == "NetworkPolicy"]
+    (everything,) = [p for p in policies if not {"ingress", "egress"} & p["spec"].keys()]
+    assert everything["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    label = {"app.kubernetes.io/part-of": "charloom"}
+    assert everything["spec"]["podSelector"] == {"matchLabels": label}
+    # Only then pods have the label, and not just what makes them.
+    assert {"pairs": label, "includeTemplates": True} in KUSTOMIZATION["labels"]
+    ports = {p["name"] for name in OURS for p in container(name).get("ports", [])}
+    for policy in policies:
+        for way in ("ingress", "egress"):
+            for rule in policy["spec"].get(way, []):
+                assert {p["port"] for p in rule["ports"]} <= ports | {53}
