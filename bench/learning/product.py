@@ -34,6 +34,8 @@ _PLACES = {
     "make_plan": ("models.training.planning", "models.planning"),
     "new_network": ("models.training.trainer", "models.training"),
     "Trainer": ("models.training.trainer", "models.training"),
+    "begin_features": ("models.training.trainer",),
+    "first_trainer": ("models.training.trainer",),
     "count_features": ("models.training.trainer",),
     "new_trainer": ("models.training.trainer",),
     "begin_counting": ("worker.trainer.baseline",),
@@ -80,6 +82,9 @@ def prepare(path: Path, directory: Path, asked: dict[str, Any], device: torch.de
 
 def _trainer(plan: Any, corpus: Any, device: torch.device) -> Any:
     training, new_trainer = plan.training, find("new_trainer")
+    if first_trainer := find("first_trainer"):
+        counting = find("begin_features")(corpus, training)
+        return first_trainer(plan.config, corpus, training, device, counting)
     if new_trainer is None:
         network = find("new_network")(plan.config, training.seed, training.initialisation)
         return find("Trainer")(network, corpus, training, device)

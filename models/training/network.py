@@ -83,12 +83,23 @@ class CharNetwork(nn.Module):
             for layer in range(config.num_layers)
         )
         self.output = nn.Linear(config.hidden_size, config.vocabulary_size)
-        self.table = table
-        self.gates = nn.Linear(config.hidden_size, GATED) if table else None
-        self._initialise()
+        self.table: NGramTable | None = None
+        self.gates: nn.Linear | None = None
         self.balance: Tensor
+        self._initialise()
         if table:
-            self.register_buffer("balance", torch.ones(GATED))
+            self.attach(table)
+
+    @torch.no_grad()
+    def attach(self, table: NGramTable) -> None:
+        """Puts an n-gram table beside a network that has none, with new gates."""
+        self.config = self.config.beside(table)
+        self.table = table
+        device = self.output.weight.device
+        self.gates = nn.Linear(self.config.hidden_size, GATED, device=device)
+        nn.init.zeros_(self.gates.weight)
+        self.gates.bias.copy_(torch.tensor(GATES_AT_FIRST))
+        self.register_buffer("balance", torch.ones(GATED, device=device))
 
     @torch.no_grad()
     def _initialise(self) -> None:
@@ -104,9 +115,6 @@ class CharNetwork(nn.Module):
         if self.config.kind != "rnn":
             nn.init.normal_(self.output.weight, std=deep)
         nn.init.zeros_(self.output.bias)
-        if self.gates is not None:
-            nn.init.zeros_(self.gates.weight)
-            self.gates.bias.copy_(torch.tensor(GATES_AT_FIRST))
 
     @torch.no_grad()
     def set_forget_bias(self) -> None:

@@ -4,8 +4,10 @@ Knows a network, a corpus, hyperparameters and the seconds used; no job and no f
 """
 
 import math
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
@@ -53,6 +55,28 @@ state, and samples would start badly (walls of spaces on C source); in every ste
 
 class Diverged(ArithmeticError):
     """The loss is not finite, or far above the best."""
+
+
+COUNTED_A_SECOND = 1_000_000
+"""Characters, about."""
+
+BESIDE_FROM = 0.05
+"""Share of the time that counting must take to be done beside training.
+
+It then ends later, and the network is trained meanwhile.
+"""
+
+
+class FeatureCount(Future[NGramFeatures | None]):
+    """A count for the n-gram features, which may be in progress; None if there are to be none.
+
+    Attributes:
+        began: when, by the monotonic clock.
+    """
+
+    def __init__(self, began: float) -> None:
+        super().__init__()
+        self.began = began
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +223,8 @@ class Trainer:
         self.options = options
         self.batches = batches(corpus, options)
         self.features = features
+        self._awaited: FeatureCount | None = None
+        self._threads = torch.get_num_threads()
         self.held_out = HeldOut(corpus.validation[:VALIDATION_LIMIT], network.table)
         self.optimizer = make_optimizer(self.network, options)
         self.step = 0
@@ -212,6 +238,29 @@ class Trainer:
         # Training starts from guessing.
         self.best_smoothed = math.log(max(2, network.config.vocabulary_size))
         self.carried: State | None = None
+
+    def expect(self, features: FeatureCount) -> None:
+        """Trains without n-gram features until they are counted."""
+        self._awaited = features
+        if not features.done():
+            # More would wait for each other: the cores count, too.
+            torch.set_num_threads(max(1, self._threads // 2))
+
+    def _attach_counted(self) -> None:
+        """Takes the features up if they are counted now."""
+        if self._awaited is None or not self._awaited.done():
+            return
+        features, self._awaited = self._awaited.result(), None
+        torch.set_num_threads(self._threads)
+        if features is None:
+            return
+        self.features = features
+        self.network.attach(features.table)
+        self.held_out = HeldOut(self.corpus.validation[:VALIDATION_LIMIT], features.table)
+        # The gates are the last parameters, so the others keep their numbers.
+        slots = self.optimizer.state_dict()["state"]
+        self.optimizer = make_optimizer(self.network, self.options)
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
 
     def run(self) -> Iterator[Progress | Evaluation]:
         """Yields a ``Progress`` after each step and an ``Evaluation`` when one is due.
@@ -231,6 +280,7 @@ class Trainer:
                 self.elapsed = time.monotonic() - began
             if self._over():
                 return
+            self._attach_counted()
             self._train_step()
             now = time.monotonic()
             self.elapsed = now - began
@@ -466,3 +516,58 @@ def new_trainer(
     table = features.table if features else None
     network = new_network(config.beside(table), options.seed, options.initialisation, table)
     return Trainer(network, corpus, options, device, features)
+
+
+def counts_beside(options: Hyperparameters) -> bool:
+    """Whether counting for the n-gram features would take much of the time of a run.
+
+    A run that is bounded by steps only is the same each time, so it waits for the counts.
+    """
+    if options.max_seconds is None:
+        return False
+    return options.ngram_characters > BESIDE_FROM * options.max_seconds * COUNTED_A_SECOND
+
+
+def begin_features(corpus: Corpus, options: Hyperparameters) -> "FeatureCount":
+    """Counts for the n-gram features, in a thread if ``counts_beside``, and else before it returns.
+
+    numpy releases Python's lock, and no random number is drawn.
+    """
+    counting = FeatureCount(time.monotonic())
+
+    def run() -> None:
+        try:
+            counting.set_result(count_features(corpus, options))
+        except BaseException as error:
+            counting.set_exception(error)
+
+    if counts_beside(options):
+        threading.Thread(target=run, name="n-grams", daemon=True).start()
+    else:
+        run()
+    return counting
+
+
+def first_trainer(
+    config: NetworkConfig,
+    corpus: Corpus,
+    options: Hyperparameters,
+    device: torch.device,
+    counting: FeatureCount,
+) -> Trainer:
+    """Returns a trainer with a new network at the beginning of a run.
+
+    Counting that is over took time of it.
+    """
+    features = counting.result() if counting.done() else None
+    trainer = new_trainer(config, corpus, options, device, features)
+    if features is None:
+        trainer.expect(counting)
+    else:
+        trainer.elapsed = time.monotonic() - counting.began
+    return trainer
+
+
+def has_features(tensors: dict[str, Tensor]) -> bool:
+    """Whether a saved state is of a network with an n-gram table."""
+    return "network.gates.weight" in tensors

@@ -24,6 +24,9 @@ PATIENCE = 3.0
 """Seconds that training waits for it, by which a text of a megabyte is counted. Beside training it
 would take longer, and training too."""
 
+SHORT = 1 << 21
+"""Characters of a text for which training waits at all."""
+
 _NICEST = 19
 
 log = logs.logger(__name__)
@@ -48,7 +51,7 @@ def begin_counting(corpus: Corpus) -> Counting:
         target=lambda: counting.set_result(_counted(corpus)), name="baseline", daemon=True
     )
     thread.start()
-    thread.join(PATIENCE)
+    thread.join(PATIENCE if len(corpus.train) < SHORT else 0)
     if thread.is_alive() and sys.platform == "linux" and thread.native_id:
         # On Linux a thread has a niceness of its own: training has the cores first.
         with suppress(ProcessLookupError):

@@ -5,7 +5,6 @@ of steps.
 """
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 from pydantic import with_config
+from torch import Tensor
 
 # Not typing's: before Python 3.12 pydantic cannot check those.
 from typing_extensions import TypedDict
@@ -24,9 +24,16 @@ from models.files import CheckpointError, write_durably
 from models.options import TrainingOptions
 from models.sizing import bucket_bytes
 from models.text.corpus import Corpus, Scan, ScanReport
-from models.training.ngram_features import NGramFeatures
 from models.training.planning import Plan, TooLarge, make_plan
-from models.training.trainer import Trainer, count_features, new_trainer
+from models.training.trainer import (
+    FeatureCount,
+    Trainer,
+    TrainerState,
+    begin_features,
+    first_trainer,
+    has_features,
+    new_trainer,
+)
 from worker import logs
 from worker.clock import timestamp
 from worker.corpora import CorpusStore
@@ -112,28 +119,31 @@ class JobPlan:
             Failure: the model to continue from cannot be.
         """
         damaged = 0
-        began = time.monotonic()
-        features = count_features(self.corpus, self.plan.training)
-        counted_seconds = time.monotonic() - began
+        training, device = self.plan.training, self.place.device
+        counting = begin_features(self.corpus, training)
         for state in generations.load_all(self.job.state_directory):
-            trainer = self._new_trainer(features)
             try:
                 if state is not None:
-                    trainer.load_state_dict(*state)
-                    return trainer, damaged
+                    return self._resumed(counting, *state), damaged
             except (KeyError, TypeError, ValueError, RuntimeError):
                 # Of another network, as a hand may leave it.
                 pass
             damaged += 1
-        trainer = self._new_trainer(features)
-        trainer.elapsed = counted_seconds
+        trainer = first_trainer(self.plan.config, self.corpus, training, device, counting)
         if self.origin is not None:
             trainer.network.load_weights(self._weights_of(self.origin))
         return trainer, damaged
 
-    def _new_trainer(self, features: NGramFeatures | None) -> Trainer:
-        training = self.plan.training
-        return new_trainer(self.plan.config, self.corpus, training, self.place.device, features)
+    def _resumed(
+        self, counting: FeatureCount, tensors: dict[str, Tensor], rest: TrainerState
+    ) -> Trainer:
+        features = counting.result() if has_features(tensors) else None
+        training, device = self.plan.training, self.place.device
+        trainer = new_trainer(self.plan.config, self.corpus, training, device, features)
+        trainer.load_state_dict(tensors, rest)
+        if features is None:
+            trainer.expect(counting)
+        return trainer
 
     def _weights_of(self, origin: str) -> Weights:
         try:
