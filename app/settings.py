@@ -24,7 +24,13 @@ from app.http.validation import in_our_words
 from app.supervisor import loopback
 from worker.data import DataDirectory
 from worker.devices import machine_memory
-from worker.settings import DATA, checked_redis_url, data_directory
+from worker.settings import (
+    DATA,
+    LEASE_SECONDS,
+    checked_lease,
+    checked_redis_url,
+    data_directory,
+)
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+", re.ASCII)
 _ROOT = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
@@ -69,6 +75,7 @@ class ServerSettings(BaseSettings):
     redis_url: Annotated[str, AfterValidator(checked_redis_url)] = Field(
         default="redis://127.0.0.1:6379/0", repr=False
     )
+    lease_seconds: Annotated[float, AfterValidator(checked_lease)] = LEASE_SECONDS
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     max_upload_bytes: int = Field(default=1 << 30, ge=1)

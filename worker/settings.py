@@ -16,7 +16,16 @@ from worker.data import DataDirectory
 DATA = "data"
 """Where everything is kept, unless ``CHARLOOM_DATA`` says otherwise."""
 
-VARIABLES = ("CHARLOOM_DATA", "CHARLOOM_LOG", "CHARLOOM_REDIS_URL", "CHARLOOM_THREADS")
+LEASE_SECONDS = 10.0
+"""For which the lease of a job is valid, unless it is renewed (``worker.leases``)."""
+
+VARIABLES = (
+    "CHARLOOM_DATA",
+    "CHARLOOM_LEASE_SECONDS",
+    "CHARLOOM_LOG",
+    "CHARLOOM_REDIS_URL",
+    "CHARLOOM_THREADS",
+)
 """All that a worker reads: nothing else of ``CHARLOOM_…`` is handed on to it, such as keys."""
 
 NICENESS = 10
@@ -41,6 +50,7 @@ class WorkerSettings:
     # Not shown where settings are printed: it may hold a password.
     redis_url: str = field(repr=False)
     threads: int | None = None
+    lease_seconds: float = LEASE_SECONDS
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -56,7 +66,12 @@ class WorkerSettings:
         except ValueError as error:
             raise SettingsError(f"CHARLOOM_REDIS_URL {error}") from None
         data = data_directory(environment.get("CHARLOOM_DATA") or DATA)
-        return cls(data, url, _threads(environment.get("CHARLOOM_THREADS")))
+        return cls(
+            data,
+            url,
+            _threads(environment.get("CHARLOOM_THREADS")),
+            _lease_seconds(environment.get("CHARLOOM_LEASE_SECONDS")),
+        )
 
 
 def data_directory(path: str | Path) -> DataDirectory:
@@ -69,6 +84,22 @@ def checked_redis_url(url: str) -> str:
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must start with redis://, rediss:// or unix://")
     return url
+
+
+def checked_lease(seconds: float) -> float:
+    """Raises ValueError for a lease that is too short to be renewed or too long to wait for."""
+    if not 0.5 <= seconds <= 600:
+        raise ValueError("must be from 0.5 to 600 seconds")
+    return seconds
+
+
+def _lease_seconds(text: str | None) -> float:
+    if not text:
+        return LEASE_SECONDS
+    try:
+        return checked_lease(float(text))
+    except ValueError:
+        raise SettingsError("CHARLOOM_LEASE_SECONDS must be from 0.5 to 600 seconds") from None
 
 
 def _threads(text: str | None) -> int | None:
