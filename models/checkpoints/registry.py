@@ -145,8 +145,7 @@ class Registry:
             home.tags.write(reference.tag, digest)
 
     def keep_latest(self, name: str, besides: str) -> None:
-        """Keeps the checkpoint that ``latest`` names, tagged with its job's id, unless that is
-        ``besides``."""
+        """Tags the checkpoint that ``latest`` names with its job's id, unless that is ``besides``."""
         home = self._home(name)
         with self._changing():
             for digest in home.mend().get(LATEST, [])[:1]:
