@@ -145,7 +145,7 @@ class Registry:
             home.tags.write(reference.tag, digest)
 
     def keep_latest(self, name: str, besides: str) -> None:
-        """Tags the checkpoint that ``latest`` names with its job's id, unless that is ``besides``."""
+        """Tags what ``latest`` names with the id of its job, unless that is ``besides``."""
         home = self._home(name)
         with self._changing():
             for digest in home.mend().get(LATEST, [])[:1]:

@@ -26,7 +26,7 @@ from worker.queue import FOREVER, Queue
 from worker.settings import WorkerSettings
 from worker.trainer import stop, tally
 from worker.trainer.failures import Death, Failure
-from worker.trainer.handover import LEASE, LOCK
+from worker.trainer.handover import LEASE, LOCK, WORKER_PID
 
 log = logs.logger(__name__)
 
@@ -74,6 +74,9 @@ def _run(job_id: str) -> Retry | None:
                 job.check()
             except Fenced as fenced:
                 log.error("job %s: %s", job.id, fenced)
+                if WORKER_PID in os.environ:
+                    # RQ would end the job in Redis, where it is another's now.
+                    os._exit(os.EX_OK)
                 return None
             raise
 
