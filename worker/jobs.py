@@ -384,11 +384,22 @@ class Job:
         """Whether a process works on it right now, on any host that shares the disk."""
         return locks.is_held(self.lock_file)
 
-    def begin_turn(self, epoch: int, owner: str) -> None:
-        """Fences off all earlier owners; the caller has taken the job (``worker.ownership``)."""
-        self._fence = fence.begin(self.directory, epoch, owner)
+    def begin_turn(self, epoch: int, owner: str, *, is_forced: bool = True) -> None:
+        """Fences off all earlier owners; the caller has taken the job (``worker.ownership``).
+
+        Args:
+            epoch: the number of the turn.
+            owner: whose it is.
+            is_forced: an earlier owner may live. Else the lock says that it died, and a disk that
+                is too full for a copy of the events need not keep the job from its end.
+        """
+        self._fence = self._with_room(lambda: fence.begin(self.directory, epoch, owner))
         fence.sweep(self.directory)
-        detach(self.directory)
+        try:
+            detach(self.directory)
+        except OSError as error:
+            if is_forced or not is_disk_full(error):
+                raise
 
     def join_turn(self, epoch: int) -> None:
         """Makes this process share the turn of another, which started it."""

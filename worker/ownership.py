@@ -41,6 +41,7 @@ def taken(job: Job, leases: Leases, worker: str) -> Iterator[Owned | None]:
     with ExitStack() as held:
         lock = held.enter_context(locks.held(job.lock_file, LOCK_PATIENCE))
         holder = Holder(worker, fence.next_epoch(job.directory), Process.this())
+        is_forced = lock is None
         if lock is not None:
             if not leases.is_free(job.id, worker):
                 yield None
@@ -53,7 +54,7 @@ def taken(job: Job, leases: Leases, worker: str) -> Iterator[Owned | None]:
             lock = held.enter_context(locks.replaced(job.lock_file))
             log.warning("job %s: its owner does not answer any more: it is taken over", job.id)
         held.callback(_release, leases, job.id, worker)
-        job.begin_turn(holder.epoch, worker)
+        job.begin_turn(holder.epoch, worker, is_forced=is_forced)
         yield Owned(lock, holder)
 
 
