@@ -71,7 +71,7 @@ def test_the_order_survives_an_empty_redis_and_a_restart(
     assert owners(store, before) == "ababaaa"
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
-    Reconciler(Queue(redis_url), JobStore(store.root)).reconcile(0)
+    Reconciler(queue, JobStore(store.root)).reconcile(0)
     assert queue.waiting() == before
 
 

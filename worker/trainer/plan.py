@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.config import Weights
-from models.files import CheckpointError, write_durably
+from models.files import CheckpointError
 from models.options import TrainingOptions
 from models.sizing import bucket_bytes
 from models.text.corpus import Corpus, Scan, ScanReport
@@ -200,7 +200,7 @@ def _decide(
             return plan, origin
         plan = _raise_limits(plan, options, scan, place.device)
     kept: _PlanFile = {"asked": options, "plan": plan.to_json(), "init_from": origin}
-    write_durably(path, json.dumps(kept).encode())
+    job.write(path.name, json.dumps(kept).encode())
     for notice in plan.notices:
         journal.notice(NoticeData(code=notice["code"], text=notice["text"]))
     return plan, origin
