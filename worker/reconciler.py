@@ -16,7 +16,8 @@ import redis
 
 from models.places import tell_once
 from worker import turns
-from worker.jobs import Job, JobStore, UnknownJob
+from worker.job_errors import UnknownJob
+from worker.jobs import Job, JobStore
 from worker.ownership import taken
 from worker.queue import Queue
 

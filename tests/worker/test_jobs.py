@@ -11,7 +11,8 @@ import pytest
 
 from worker import locks
 from worker.events import EventLog
-from worker.jobs import Ended, JobStore, NameTaken, NotEnded, UnknownJob
+from worker.job_errors import Ended, NameTaken, NotEnded, UnknownJob
+from worker.jobs import JobStore
 
 CORPUS = "c" * 64
 

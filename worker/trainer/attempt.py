@@ -18,7 +18,8 @@ from models.files import is_disk_full
 from worker import locks, logs
 from worker.events import ErrorText
 from worker.fence import Fenced
-from worker.jobs import Job, JobStore, UnknownJob, reserve
+from worker.job_errors import UnknownJob
+from worker.jobs import Job, JobStore, reserve
 from worker.leases import Holder, Leases, Renewal
 from worker.live import LiveEvents
 from worker.ownership import taken

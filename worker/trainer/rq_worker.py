@@ -96,7 +96,8 @@ from rq.utils import import_attribute, now
 from models.errors import CharloomError, Invalid
 from models.places import tell_once
 from worker import logs
-from worker.jobs import Job, JobStore, UnknownJob
+from worker.job_errors import UnknownJob
+from worker.jobs import Job, JobStore
 from worker.ownership import Owned, taken
 from worker.queue import FORMER_FUNCTIONS, FUNCTION, Queue
 from worker.reconciler import LOST_SECONDS, Reconciler, is_due
