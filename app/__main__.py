@@ -25,6 +25,7 @@ from app.server.sockets import allow_many_files, listen_all, open_files
 from app.settings import ServerSettings, explained, refusal
 from worker import logs
 from worker.data import DataError, open_data
+from worker.hosts import LocksStayHere, present
 from worker.settings import exit_misconfigured
 
 GRACE_SECONDS = 5
@@ -120,7 +121,10 @@ def main() -> None:
     for listener in listeners:
         log.info("listening on %s port %d", *listener.getsockname()[:2])
     try:
-        Server(create_app(settings)).run(sockets=listeners)
+        with present(settings.data, settings.redis_url):
+            Server(create_app(settings)).run(sockets=listeners)
+    except LocksStayHere as error:
+        exit_misconfigured(str(error))
     except KeyboardInterrupt:
         return
 

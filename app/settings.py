@@ -26,7 +26,15 @@ from app.http.validation import in_our_words
 from app.supervisor import loopback
 from worker.data import DataDirectory
 from worker.devices import machine_memory
-from worker.settings import DATA, checked_log, checked_redis_url, data_directory, misset
+from worker.settings import (
+    DATA,
+    LEASE_SECONDS,
+    checked_lease,
+    checked_log,
+    checked_redis_url,
+    data_directory,
+    misset,
+)
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII)
 _ROOT = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
@@ -76,6 +84,7 @@ class ServerSettings(BaseSettings):
     redis_url: Annotated[str, AfterValidator(checked_redis_url)] = Field(
         default="redis://127.0.0.1:6379/0", repr=False
     )
+    lease_seconds: Annotated[float, AfterValidator(checked_lease)] = LEASE_SECONDS
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     max_upload_bytes: int = Field(default=1 << 30, ge=1)

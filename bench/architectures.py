@@ -33,9 +33,10 @@ import torch
 from bench.train import open_text
 from models.config import GATES, NetworkConfig, NetworkKind
 from models.options import Hyperparameters
+from models.training.beginning import new_network
 from models.training.held_out import evaluate
 from models.training.planning import auto_rate, faster_precision, step_timer
-from models.training.trainer import Trainer, new_network
+from models.training.trainer import Trainer
 
 BATCH, LENGTH = 32, 64
 

@@ -18,10 +18,10 @@ from bench.onednn import use_onednn
 from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig
 from models.inside.reader import trace
-from models.ngram_table import NGramTable, codes
+from models.ngram_table import FOLLOWERS, NGramTable
 from models.text.vocab import Vocabulary
+from models.training.beginning import new_network
 from models.training.network import CharNetwork
-from models.training.trainer import new_network
 
 VOCABULARY = Vocabulary("characters", [0x0A, *range(0x20, 0x7F), *range(0xE0, 0xE4)])
 CELLS = range(8)
@@ -35,7 +35,8 @@ def random_table(buckets: int) -> NGramTable:
     size = max(1, buckets // ORDERS)
     total = 1 + ORDERS * size
     rows = np.random.default_rng(0).integers(256, size=(total, len(VOCABULARY)), dtype=np.uint8)
-    return NGramTable((size,) * ORDERS, np.full(total, -1), rows)
+    lists = np.zeros((1, FOLLOWERS), np.uint16), np.zeros((1, FOLLOWERS), np.uint8)
+    return NGramTable((size,) * ORDERS, (), np.full(total, -1), rows, lists)
 
 
 @torch.no_grad()
@@ -48,8 +49,7 @@ def with_torch(checkpoint: Checkpoint, text: str) -> tuple[np.ndarray, float]:
     read = np.concatenate([[vocabulary.start_id], vocabulary.encode(text)])
     rows = None
     if table := network.table:
-        buckets = table.find(codes(read, len(vocabulary), table.orders))
-        rows = torch.from_numpy(table.log_probabilities(buckets))
+        rows = torch.from_numpy(table.log_probabilities(table.find(table.hashes(read))))
     for at, id_ in enumerate(read.tolist()):
         counted = None if rows is None else rows[at : at + 1, None]
         logits, state = network(torch.tensor([[id_]]), state, counted)

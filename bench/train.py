@@ -28,14 +28,11 @@ from models.config import NetworkConfig
 from models.options import ComputeType, Hyperparameters
 from models.text.corpus import Corpus, encode, scan
 from models.training.batches import Batches
+from models.training.beginning import new_network
 from models.training.held_out import evaluate
 from models.training.network import CharNetwork, State
 from models.training.planning import faster_precision, step_timer
-from models.training.trainer import (
-    make_optimizer,
-    new_network,
-    train_batch,
-)
+from models.training.trainer import make_optimizer, train_batch
 
 ROOT = Path(__file__).resolve().parent.parent
 ESSAY_SECONDS = 0.46

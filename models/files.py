@@ -11,7 +11,7 @@ import secrets
 import stat
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -28,8 +28,14 @@ class CheckpointError(Damaged):
     code = "damaged_model"
 
 
-def write_durably(path: Path, data: bytes, mode: int = 0o666) -> None:
-    """Replaces a file as a whole; once this returns, a power cut cannot undo it."""
+def write_durably(
+    path: Path, data: bytes, mode: int = 0o666, check: Callable[[], None] | None = None
+) -> None:
+    """Replaces a file as a whole; once this returns, a power cut cannot undo it.
+
+    Args:
+        check: raises an error if it must not be replaced; asked once all is written.
+    """
     staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -37,6 +43,8 @@ def write_durably(path: Path, data: bytes, mode: int = 0o666) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if check:
+            check()
         try:
             staged.replace(path)
         except IsADirectoryError:

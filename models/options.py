@@ -77,8 +77,8 @@ class TrainingOptions:
     )
     ngram_buckets: int | None = _option(
         None,
-        "Most rows of the n-gram table, of a byte for each symbol, and half as many as there may be "
-        "lists; 0 is none.",
+        "Most rows of the n-gram table, of a byte for each symbol; up to twice as many lists may "
+        "be beside them. 0 is none.",
         at_least=0,
         at_most=MAX_BUCKETS,
     )

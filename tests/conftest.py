@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,15 @@ import redis
 
 from app.supervisor.valkey import EmbeddedRedis
 from models.config import NetworkConfig
-from tests.support import TOY, Horses, MakeJob, SmallDisk, StartWorker, WorkerProcess
+from tests.support import (
+    TOY,
+    Horses,
+    MakeJob,
+    SmallDisk,
+    StartWorker,
+    WorkerProcess,
+    queue_at,
+)
 from worker.corpora import CorpusStore
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
@@ -78,8 +86,8 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 @pytest.fixture
-def queue(redis_url: str) -> Queue:
-    return Queue(redis_url)
+def queue(redis_url: str, data: Path) -> Queue:
+    return queue_at(redis_url, data)
 
 
 @pytest.fixture
@@ -138,8 +146,9 @@ def start_worker(settings: WorkerSettings, tmp_path: Path) -> Iterator[StartWork
     """Starts workers; those that still run after the test are ended."""
     workers: list[WorkerProcess] = []
 
-    def start() -> WorkerProcess:
-        workers.append(WorkerProcess(settings, tmp_path / f"worker-{len(workers)}.log"))
+    def start(prefix: Sequence[str] = ()) -> WorkerProcess:
+        log = tmp_path / f"worker-{len(workers)}.log"
+        workers.append(WorkerProcess(settings, log, prefix))
         return workers[-1]
 
     yield start

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +16,13 @@ from pathlib import Path
 import redis
 from rq.executions import Execution
 
+from worker.data import DataDirectory
 from worker.events import JobEvent
 from worker.jobs import Job
-from worker.queue import NAME, Queue
-from worker.settings import WorkerSettings
+from worker.leases import Holder
+from worker.machine import Process
+from worker.queue import Queue
+from worker.settings import LEASE_SECONDS, WorkerSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,6 +36,11 @@ NOWHERE = "unix:///nowhere/redis.sock"
 """A Redis that is away."""
 
 MakeJob = Callable[..., Job]
+
+
+def queue_at(redis_url: str, data: Path, lease_seconds: float = LEASE_SECONDS) -> Queue:
+    """The queue of a data directory."""
+    return Queue(redis_url, DataDirectory(data).store_id(), lease_seconds)
 
 
 def events_until(
@@ -66,13 +74,13 @@ class WorkerProcess:
 
     settings: WorkerSettings
     log: Path
+    prefix: Sequence[str] = ()
     process: subprocess.Popen[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker"], cwd=ROOT, stdout=output, stderr=output
-            )
+            command = [*self.prefix, sys.executable, "-m", "worker"]
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
 
     @property
     def pid(self) -> int:
@@ -151,7 +159,7 @@ class SmallDisk:
         (self.root / "ballast").unlink()
 
 
-StartWorker = Callable[[], WorkerProcess]
+StartWorker = Callable[..., WorkerProcess]
 
 Say = Callable[[str], None]
 """Prints a line while tests run."""
@@ -166,13 +174,12 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-def start_elsewhere(client: "redis.Redis", job_id: str, host: str) -> str:
-    """Writes what RQ writes when a worker of a host begins a job; returns the execution's key."""
+def start_elsewhere(client: "redis.Redis", queue: Queue, job_id: str) -> None:
+    """Writes what a worker of another host writes when it begins a job."""
     name = "theirs"
-    client.hset(f"rq:worker:{name}", "hostname", host)
+    assert queue.leases.claim(job_id, Holder(name, 1, Process("another machine", 1)))
     execution = Execution("e" * 32, job_id, client, name)
     with client.pipeline() as pipe:
         execution.save(60, pipe)
-        pipe.zadd(f"rq:wip:{NAME}", {execution.composite_key: time.time() + 60})
+        pipe.zadd(f"rq:wip:{queue.name}", {execution.composite_key: time.time() + 60})
         pipe.execute()
-    return execution.key

@@ -10,6 +10,7 @@ import redis
 
 from worker import logs
 from worker.data import DataError, open_data
+from worker.hosts import LocksStayHere, present
 from worker.queue import Queue
 from worker.settings import NICENESS, SettingsError, WorkerSettings, exit_misconfigured
 from worker.trainer.rq_worker import TrainingWorker, configure_logging
@@ -36,7 +37,13 @@ def main() -> None:
     except DataError as error:
         sys.exit(f"worker: {error}")
     be_nice(NICENESS)
-    keep_working(settings)
+    _listen()
+    wait_for_redis(settings)
+    try:
+        with present(settings.data, settings.redis_url):
+            keep_working(settings)
+    except LocksStayHere as error:
+        exit_misconfigured(f"worker: {error}")
     log.info("stopped")
 
 
@@ -44,8 +51,7 @@ def keep_working(settings: WorkerSettings) -> None:
     """Works until a signal, across outages of Redis and errors that end RQ's loop."""
     pause = FIRST_PAUSE
     while True:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _leave)
+        _listen()
         wait_for_redis(settings)
         began = time.monotonic()
         worker = None
@@ -64,11 +70,13 @@ def keep_working(settings: WorkerSettings) -> None:
 
 
 def wait_for_redis(settings: WorkerSettings) -> None:
-    queue = Queue(settings.redis_url)
+    queue = Queue.of(settings)
     pause = FIRST_PAUSE
-    while not queue.ping():
-        if pause == FIRST_PAUSE:
-            log.warning("waiting for Redis")
+    told = None
+    while trouble := queue.trouble():
+        if trouble != told:
+            told = trouble
+            log.warning("waiting for Redis: %s", trouble)
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_WAIT)
 
@@ -76,6 +84,11 @@ def wait_for_redis(settings: WorkerSettings) -> None:
 def be_nice(niceness: int) -> None:
     """Raises this process's niceness, unless it is that high already."""
     os.nice(max(0, niceness - os.nice(0)))
+
+
+def _listen() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Connections to Redis for short commands, and one log line at each end of an outage.
+"""Connections to Redis for short commands, outages in the log, refusals in words.
 
 Knows no command.
 """
@@ -25,18 +25,54 @@ def connect(url: str) -> "redis.Redis":
     )
 
 
+def refusal(error: BaseException) -> str | None:
+    """What to do where Redis answers, but refuses us; None where it is away."""
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return (
+            f"Redis does not let its user do enough ({error}): SECURITY.md has the rules it needs"
+        )
+    if isinstance(error, redis.AuthenticationError):
+        # The latter where a connection begins with HELLO.
+        if "required" in str(error) or "HELLO" in str(error):
+            return "Redis wants a password: put the user and the password into CHARLOOM_REDIS_URL"
+        return (
+            f"Redis refuses the user or the password in CHARLOOM_REDIS_URL ({error}): correct it "
+            "there, with characters such as @ : / % written as %40 %3A %2F %25, or in Redis"
+        )
+    return None
+
+
+def refusal_at(url: str) -> str | None:
+    """What to do where the Redis at a URL refuses us; None where it does not, or is away."""
+    try:
+        with connect(url) as client:
+            client.exists("rq:queues")
+    except redis.RedisError as error:
+        return refusal(error)
+    return None
+
+
 class Outage:
-    """Logs when Redis goes away and when it is back, once each."""
+    """Logs when Redis goes away or refuses us, and when it is back, once each.
+
+    ``refusal`` says what to do while it refuses us.
+    """
 
     def __init__(self) -> None:
-        self._away = False
+        self._is_away = False
+        self.refusal: str | None = None
 
     def began(self, error: redis.RedisError) -> None:
-        if not self._away:
-            self._away = True
+        reason = refusal(error)
+        if reason and reason != self.refusal:
+            log.error("%s", reason)
+        elif not reason and not self._is_away:
             log.warning("Redis is away: %s", error)
+        self._is_away = True
+        self.refusal = reason
 
     def ended(self) -> None:
-        if self._away:
-            self._away = False
+        if self._is_away:
+            self._is_away = False
+            self.refusal = None
             log.warning("Redis is back")

@@ -1,6 +1,8 @@
 """Where things lie below the data directory, and how it is opened. Knows no file's content."""
 
 import os
+import re
+import secrets
 import stat
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import Invalid
+from models.files import CheckpointError, read_bounded, write_durably
+from models.places import is_there, make_directory, set_aside
 
 FORMAT = 1
 """Of what lies there; raised where a release before could not read it any more.
@@ -15,6 +19,10 @@ FORMAT = 1
 A file ``format-1`` says it, by its name, which no damage to its content can change. It contains the
 version that wrote it. Releases up to 0.1.0 left none.
 """
+
+
+_STORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{3,63}", re.ASCII)
+"""An operator may choose one, before the first start."""
 
 
 class DataError(Invalid):
@@ -67,6 +75,36 @@ class DataDirectory:
         """The file that a running service holds."""
         return self.root / "charloom.lock"
 
+    @property
+    def hosts(self) -> Path:
+        """``worker.hosts``: a locked file for each process that works here, on any host."""
+        return self.root / "hosts"
+
+    def store_id(self) -> str:
+        """What tells this directory from others, wherever it is mounted; made at the first call.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        path = self.root / "store-id"
+        while (found := _read_store_id(path)) is None:
+            if is_there(path):
+                set_aside(path)
+            make_directory(self.root)
+            made = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+            write_durably(made, f"{secrets.token_hex(8)}\n".encode())
+            try:
+                # Unlike a rename, a link replaces nothing: all processes get the first one's.
+                os.link(made, path)
+            except FileExistsError:
+                pass
+            except OSError:
+                # A file system without links.
+                made.replace(path)
+            finally:
+                made.unlink(missing_ok=True)
+        return found
+
     def text(self, name: str) -> Path:
         """The file of a fetched text."""
         return self.root / "texts" / f"{name}.txt"
@@ -74,6 +112,14 @@ class DataDirectory:
     def experiment(self, name: str) -> Path:
         """The directory of an experiment's report."""
         return self.root / "experiments" / name
+
+
+def _read_store_id(path: Path) -> str | None:
+    try:
+        found = read_bounded(path, 100).decode("ascii").strip()
+    except (CheckpointError, UnicodeDecodeError):
+        return None
+    return found if _STORE_ID.fullmatch(found) else None
 
 
 def open_data(root: Path, tell: Callable[[str], None], version: str | None = None) -> None:

@@ -4,7 +4,7 @@ A line that is damaged hides only itself. Knows no job but its directory, and no
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ from pydantic import with_config
 # Not typing's: before Python 3.12 pydantic cannot check those.
 from typing_extensions import TypedDict
 
-from models.files import CheckpointError, open_file
+from models.files import CheckpointError, open_file, write_durably
 from models.json_lines import one_line
 from models.places import is_there, set_aside
 from worker.clock import timestamp
@@ -208,26 +208,47 @@ def last_event(directory: Path) -> JobEvent | None:
     return next(_events(lines[-1]), None) if lines and lines[-1].endswith(b"\n") else None
 
 
+def detach(directory: Path) -> None:
+    """Puts a copy in the place of a job's events: a former owner may have the old file open.
+
+    Raises:
+        OSError: there is no room for it; the events are as they were.
+    """
+    path = directory / "events.jsonl"
+    try:
+        with open_file(path) as file:
+            data = file.read()
+    except CheckpointError:
+        # There are none, or whoever appends sets aside what is in their place.
+        return
+    write_durably(path, data[: data.rfind(b"\n") + 1])
+
+
+def _may() -> None:
+    """Of a log that nobody is kept from."""
+
+
 def _is_writable(path: Path) -> bool:
     is_plain = not path.is_symlink() and path.is_file()
     return is_plain and os.access(path, os.R_OK | os.W_OK)
 
 
 class EventLog:
-    """Appends events to a job; the caller holds the job's lock."""
+    """Appends events to a job; the caller holds the job's lock.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: the job's.
+        check: raises an error if this process may not write any more (``worker.fence``).
+    """
+
+    def __init__(self, directory: Path, check: Callable[[], None] | None = None) -> None:
         self.path = directory / "events.jsonl"
+        self._check = check or _may
         if is_there(self.path) and not _is_writable(self.path):
             set_aside(self.path)
         tail = EventTail(directory)
         self.last_id = max((event.id for event in tail.read()), default=0)
         self._end = tail.offset
-
-    def _cut(self) -> None:
-        """Removes a line that a crash or a full disk left incomplete."""
-        if self.path.exists() and self.path.stat().st_size > self._end:
-            os.truncate(self.path, self._end)
 
     def append(self, event: str, data: Mapping[str, Any]) -> JobEvent:
         """Writes an event; an end is synced to disk.
@@ -238,16 +259,20 @@ class EventLog:
         at = timestamp()
         record = {"id": self.last_id + 1, "at": at, "event": event, "data": data}
         line = one_line(record).encode() + b"\n"
-        self._cut()
-        try:
-            with self.path.open("ab") as file:
+        with self.path.open("ab") as file:
+            # Not before it is open: see worker.fence.
+            self._check()
+            if os.fstat(file.fileno()).st_size > self._end:
+                # A crash or a full disk left a line incomplete.
+                file.truncate(self._end)
+            try:
                 file.write(line)
+                file.flush()
                 if event == "end":
-                    file.flush()
                     os.fsync(file.fileno())
-        except BaseException:
-            self._cut()
-            raise
+            except BaseException:
+                file.truncate(self._end)
+                raise
         self._end += len(line)
         self.last_id += 1
         return JobEvent(self.last_id, event, data, at)

@@ -14,11 +14,11 @@ A job is a directory ``<root>/<id>/``:
     result.json    the terminal state; a job that has one never changes by itself
     resumed        the id of the last event before the newest resume
     lock           held (flock) by the process that works on it: the kernel says so, not a clock
+    epoch.json     the number of the newest turn at it, and whose that is: others may not write
 
 Any of them may be damaged (``worker.job_files``). Knows no Redis, no torch and no HTTP.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -30,17 +30,16 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
 
-from models.errors import Conflict, NotFound
 from models.files import is_disk_full, sync_directory, write_durably
 from models.places import (
     is_there,
     locked,
     make_directory,
     names_in,
-    open_lock,
     remove,
     tell_once,
 )
+from worker import fence, locks
 from worker.clock import timestamp
 from worker.events import (
     EndData,
@@ -50,7 +49,9 @@ from worker.events import (
     EventTail,
     JobEvent,
     ProgressData,
+    detach,
 )
+from worker.job_errors import Ended, JobDamaged, NameTaken, NotEnded, UnknownJob
 from worker.job_files import (
     JobResult,
     JobSpec,
@@ -71,7 +72,7 @@ Admit = Callable[[], str]
 Status = Literal["queued", "running", "paused", "cancelling", "finished", "cancelled", "failed"]
 
 JOB_ID = re.compile(r"[0-9a-f]{22}", re.ASCII)
-_LOCK_PATIENCE = 2.0
+LOCK_PATIENCE = 2.0
 """Seconds that a worker waits for a lock: reading a status holds it for an instant."""
 _CANCEL_PATIENCE = 0.2
 """The same for a client, who waits for the answer."""
@@ -97,43 +98,6 @@ class JobSummary(TypedDict):
     error: ErrorText | None
     damaged: list[str]
     links: Mapping[str, str]
-
-
-class UnknownJob(NotFound):
-    """No job has this id."""
-
-    code = "unknown_job"
-
-
-class NameTaken(Conflict):
-    """An unended job has that model name; ``job_id`` names it."""
-
-    code = "name_taken"
-
-    def __init__(self, model: str, job_id: str) -> None:
-        self.job_id = job_id
-        super().__init__(f"job {job_id} is still training {model}: cancel it or wait for its end")
-
-
-class Ended(Conflict):
-    """The job has ended already."""
-
-    code = "job_ended"
-
-
-class NotEnded(Conflict):
-    """The job has not ended yet."""
-
-    code = "job_not_ended"
-
-
-class JobDamaged(Conflict):
-    """The job's spec cannot be read, so it can only be deleted."""
-
-    code = "damaged_job"
-
-    def __init__(self, damage: str) -> None:
-        super().__init__(f"the job's files are damaged ({damage}): delete it and start a new one")
 
 
 class JobStore:
@@ -315,6 +279,7 @@ class Job:
         self.directory = directory
         self.spec = spec
         self.spec_damage = spec_damage
+        self._fence: fence.Fence | None = None
 
     @property
     def id(self) -> str:
@@ -327,6 +292,10 @@ class Job:
     @property
     def state_directory(self) -> Path:
         return self.directory / "state"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.directory / "lock"
 
     def result(self) -> JobResult | None:
         """The terminal state, once the job has ended."""
@@ -380,43 +349,53 @@ class Job:
         }
 
     @contextmanager
-    def lock(self, patience: float = _LOCK_PATIENCE) -> Iterator[bool]:
+    def lock(self, patience: float = LOCK_PATIENCE) -> Iterator[bool]:
         """Holds the job's lock during the block; False if another process has it."""
-        with self.lock_file(patience) as descriptor:
+        with locks.held(self.lock_file, patience) as descriptor:
             yield descriptor is not None
-
-    @contextmanager
-    def lock_file(self, patience: float = _LOCK_PATIENCE) -> Iterator[int | None]:
-        """As ``lock``, but gives the descriptor that holds it; None if another process has it.
-
-        A process that inherits the descriptor holds the lock too, even after the block.
-        """
-        descriptor = open_lock(self.directory / "lock")
-        try:
-            yield descriptor if _try_lock(descriptor, patience) else None
-        finally:
-            os.close(descriptor)
-
-    def is_lock_file(self, descriptor: int) -> bool:
-        """Whether a descriptor is of this job's lock."""
-        try:
-            return os.path.samestat(os.fstat(descriptor), (self.directory / "lock").stat())
-        except OSError:
-            return False
 
     def is_locked(self) -> bool:
         """Whether a process works on it right now, on any host that shares the disk."""
+        return locks.is_held(self.lock_file)
+
+    def begin_turn(self, epoch: int, owner: str, *, is_forced: bool = True) -> None:
+        """Fences off all earlier owners; the caller has taken the job (``worker.ownership``).
+
+        Args:
+            epoch: the number of the turn.
+            owner: whose it is.
+            is_forced: an earlier owner may live. Else the lock says that it died, and a disk that
+                is too full for a copy of the events need not keep the job from its end.
+        """
+        self._fence = self._with_room(lambda: fence.begin(self.directory, epoch, owner))
+        fence.sweep(self.directory)
         try:
-            descriptor = os.open(self.directory / "lock", os.O_RDONLY | os.O_NONBLOCK)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+            detach(self.directory)
+        except OSError as error:
+            if is_forced or not is_disk_full(error):
+                raise
+
+    def join_turn(self, epoch: int) -> None:
+        """Makes this process share the turn of another, which started it."""
+        self._fence = fence.Fence(self.directory, epoch)
+
+    def check(self) -> None:
+        """Raises Fenced if another process has taken the job since."""
+        if self._fence:
+            self._fence.check()
+
+    @property
+    def epoch(self) -> int:
+        """The number of this process's turn; 0 without one."""
+        return self._fence.epoch if self._fence else 0
+
+    def event_log(self) -> EventLog:
+        """The log for who has the job."""
+        return EventLog(self.directory, self.check)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replaces one of its files, unless another process has taken the job."""
+        write_durably(self.directory / name, data, check=self.check)
 
     def cancel_requested(self) -> bool:
         return is_there(self.directory / "cancel")
@@ -440,6 +419,7 @@ class Job:
             self._with_room(lambda: (self.directory / "cancel").touch())
             with self.lock(_CANCEL_PATIENCE) as held:
                 if held and self.result() is None:
+                    self._with_room(self._end_turns)
                     return self.finish("cancelled")
         except FileNotFoundError:
             raise UnknownJob(self.id) from None
@@ -448,13 +428,16 @@ class Job:
                 raise
         return None
 
+    def _end_turns(self) -> None:
+        self._fence = fence.begin(self.directory, fence.next_epoch(self.directory), "a client")
+
     def finish(self, status: EndStatus, error: ErrorText | None = None) -> JobEvent:
         """Writes the terminal state, on a full disk too; the caller holds the lock."""
         end: EndData = {"status": status, "error": error}
-        event = self._with_room(lambda: EventLog(self.directory).append("end", end))
+        event = self._with_room(lambda: self.event_log().append("end", end))
         result: JobResult = {"status": status, "error": error, "finished_at": event.at}
         data = json.dumps(result).encode()
-        self._with_room(lambda: write_durably(self.directory / "result.json", data))
+        self._with_room(lambda: self.write("result.json", data))
         remove(self.directory / "reserve")
         return event
 
@@ -470,8 +453,9 @@ class Job:
 
     def set_running(self, values: Running) -> None:
         """Replaces ``running()``. Not synced: after a power cut it may be older."""
-        staged = self.directory / ".running.json"
+        staged = self.directory / f".running.{self.epoch}.json"
         staged.write_text(json.dumps(values, allow_nan=False))
+        self.check()
         staged.replace(self.directory / "running.json")
 
     def events(self, after: int = 0) -> list[JobEvent]:
@@ -485,16 +469,3 @@ class Job:
 def reserve(directory: Path) -> None:
     """Takes the room for a job's end, in bytes that no file system stores in less."""
     (directory / "reserve").write_bytes(os.urandom(RESERVE))
-
-
-def _try_lock(descriptor: int, patience: float) -> bool:
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.01)
-        else:
-            return True

@@ -5,9 +5,8 @@ Redis lost, and an outage never stops a training. Knows the one function that is
 only, so it imports no torch.
 """
 
-import socket
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import redis
 import redis.asyncio
@@ -19,11 +18,17 @@ from rq.executions import ExecutionRegistry
 from rq.job import Job as RQJob
 from rq.results import Result
 
-from worker.connection import Outage, connect
+from worker.connection import Outage, connect, refusal
+from worker.leases import Leases
 from worker.live import LiveEvents
+from worker.settings import LEASE_SECONDS, WorkerSettings
 
 NAME = "training"
-"""The one queue: from several, RQ takes jobs in a way that loses them when a worker is killed."""
+"""The queue's name but for the store's id.
+
+A worker takes from one queue only: from several, RQ takes jobs in a way that loses them when a
+worker is killed.
+"""
 
 FUNCTION = "worker.trainer.attempt.run"
 """The only function that a worker runs."""
@@ -37,18 +42,41 @@ FOREVER = 10**6
 _FAILURE_TTL = 24 * 3600
 
 
+def queue_name(store_id: str) -> str:
+    """The name of a store's queue: disks that are not shared share no queue either."""
+    return f"{NAME}:{store_id}"
+
+
 class Queue:
     """Jobs that wait for a worker. Methods block; ``events`` has those for an event loop.
 
     While Redis is away or refuses, ``enqueue`` and ``events.publish`` do without it. All others but
     ``ping`` raise ``redis.RedisError``.
+
+    Args:
+        url: where Redis is.
+        store_id: that of the data directory (``DataDirectory.store_id``).
+        lease_seconds: for which a lease is valid.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, store_id: str, lease_seconds: float = LEASE_SECONDS) -> None:
         self._redis = connect(url)
+        self.leases = Leases(self._redis, lease_seconds)
         self._outage = Outage()
         self.events = LiveEvents(url, self._redis, self._outage)
-        self._queue = RQQueue(NAME, connection=self._redis, serializer="json")
+        name = queue_name(store_id)
+        self._queue = RQQueue(name, connection=self._redis, serializer="json")
+        # The queue of former releases, which every store shared.
+        self._former = RQQueue(NAME, connection=self._redis, serializer="json")
+
+    @classmethod
+    def of(cls, settings: WorkerSettings) -> Self:
+        """The queue that a worker takes from."""
+        return cls(settings.redis_url, settings.data.store_id(), settings.lease_seconds)
+
+    @property
+    def name(self) -> str:
+        return self._queue.name
 
     def enqueue(self, job_id: str, *, front: bool = False) -> bool:
         """Puts a job in the queue, unless it is queued or being worked on already.
@@ -93,6 +121,7 @@ class Queue:
         keys += [_execution_key(member) for member in executions]
         with self._redis.pipeline() as pipe:
             pipe.lrem(self._queue.key, 0, job_id)
+            pipe.lrem(self._former.key, 0, job_id)
             pipe.lrem(self._queue.intermediate_queue_key, 0, job_id)
             for registry in (self._queue.failed_job_registry, self._queue.canceled_job_registry):
                 pipe.zrem(registry.key, job_id)
@@ -131,38 +160,36 @@ class Queue:
 
     def workers(self) -> int:
         """The number of workers with a heartbeat: a killed one counts for 80 s more."""
-        keys = worker_registration.get_keys(queue=self._queue)
-        return int(self._redis.exists(*keys)) if keys else 0
+        try:
+            keys = worker_registration.get_keys(queue=self._queue)
+            return int(self._redis.exists(*keys)) if keys else 0
+        except redis.RedisError as error:
+            self._outage.began(error)
+            raise
 
     def ping(self) -> bool:
         """Whether Redis answers."""
+        return self.trouble() is None
+
+    def trouble(self) -> str | None:
+        """Why Redis cannot be used, in words for people; None if it answers."""
         try:
-            return bool(self._redis.ping())
-        except redis.RedisError:
-            return False
+            # Not PING, which a user may send who may do nothing else.
+            self._redis.llen(self._queue.key)
+        except redis.RedisError as error:
+            return refusal(error) or "Redis does not answer"
+        return None
+
+    @property
+    def trouble_told(self) -> str:
+        """Why the last call failed, in words for people."""
+        return self._outage.refusal or "Redis does not answer"
 
     def unfinished_business(self) -> set[str]:
         """Ids of jobs that RQ believes are being worked on, or are between queue and worker."""
         between = self._redis.lrange(self._queue.intermediate_queue_key, 0, -1)
         started = (member.partition(":")[0] for member in self._started())
         return {*started, *(_text(job_id) for job_id in between)}
-
-    def is_leased_elsewhere(self, job_id: str) -> bool:
-        """Whether a worker of another host holds the job's lease.
-
-        A lock is seen only by hosts that share the disk with their locks; the lease, which runs
-        out by the clock of Redis, by all.
-        """
-        for member in self._started():
-            if member.partition(":")[0] != job_id:
-                continue
-            name = self._redis.hget(_execution_key(member), "worker_name")
-            if name is None:
-                continue
-            host = self._redis.hget(f"{RQ_KEY_PREFIX}:worker:{_text(name)}", "hostname")
-            if host is not None and _text(host) != socket.gethostname():
-                return True
-        return False
 
     def _started(self) -> list[str]:
         """``<job id>:<execution id>`` of the jobs that RQ believes are being worked on."""

@@ -1,11 +1,13 @@
-"""Puts lost jobs back into the queue: those unended on disk that are not queued and not locked.
+"""Puts lost jobs back into the queue: those unended on disk that are not queued and not worked on.
 
 It runs in the server and in every worker. The server looks while all workers are busy, since a
 worker looks between two jobs only; a worker that starts finds the job of a killed one, whether a
 server runs or not. Two that look at once do no harm: a job is queued once. A job that is paused
-stays out until its time comes; one that cannot be read disturbs no other. Knows no training.
+stays out until its time comes; one that cannot be read disturbs no other. A job whose lock is held
+is lost too where nobody renews its lease any more. Knows no training.
 """
 
+import secrets
 import shutil
 import time
 from collections import Counter
@@ -14,7 +16,9 @@ import redis
 
 from models.places import tell_once
 from worker import turns
-from worker.jobs import Job, JobStore, UnknownJob
+from worker.job_errors import UnknownJob
+from worker.jobs import Job, JobStore
+from worker.ownership import taken
 from worker.queue import Queue
 
 LOST_SECONDS = 2.0
@@ -33,8 +37,9 @@ class Reconciler:
         self._queue = queue
         self._store = store
         self._most_running = most_running
-        self._lost_since: dict[str, float] = {}
+        self._lost_since: dict[tuple[str, bool], float] = {}
         self._running: Counter[str] = Counter()
+        self._name = f"reconciler-{secrets.token_hex(8)}"
 
     def reconcile(self, grace: float) -> list[str]:
         """Looks once.
@@ -49,14 +54,23 @@ class Reconciler:
         Raises:
             redis.RedisError: Redis is away.
         """
+        # Whoever cannot reach Redis cannot say that a lease is missing.
+        before, self._lost_since = self._lost_since, {}
         waiting = set(self._queue.waiting())
-        lost: dict[str, float] = {}
+        lost: dict[tuple[str, bool], float] = {}
         put_back = []
         self._running = turns.running(self._store.unended()) if self._most_running else Counter()
         for job in self._store.unended():
             try:
-                if self._is_back(job, waiting, lost, grace):
-                    del lost[job.id]
+                is_locked = job.is_locked()
+                if not self._is_lost(job, waiting, is_locked):
+                    continue
+                now = time.monotonic()
+                since = lost[job.id, is_locked] = before.get((job.id, is_locked), now)
+                if now - since < (self._queue.leases.watch if is_locked else grace):
+                    continue
+                if self._is_back(job):
+                    del lost[job.id, is_locked]
                     put_back.append(job.id)
             except redis.RedisError:
                 raise
@@ -67,16 +81,21 @@ class Reconciler:
         self._forget_ended()
         return put_back
 
-    def _is_back(self, job: Job, waiting: set[str], lost: dict[str, float], grace: float) -> bool:
-        """Whether a job was lost and is put back; notes in ``lost`` since when it is."""
-        is_cancelled = job.cancel_requested()
-        if job.is_locked() or (job.id in waiting and not is_cancelled):
+    def _is_lost(self, job: Job, waiting: set[str], is_locked: bool) -> bool:
+        """Whether nobody works on a job and nobody is going to.
+
+        A process that is frozen keeps its lock but not its lease; one that has died has lost its
+        lock, and its lease runs out unless it died on this machine.
+        """
+        if job.id in waiting and not job.cancel_requested():
             return False
-        now = time.monotonic()
-        since = lost[job.id] = self._lost_since.get(job.id, now)
-        if now - since < grace or self._queue.is_leased_elsewhere(job.id):
-            return False
-        if is_cancelled:
+        if is_locked:
+            return self._queue.leases.holder(job.id) is None
+        return self._queue.leases.is_free(job.id)
+
+    def _is_back(self, job: Job) -> bool:
+        """Puts a lost job back, or ends it if it is cancelled; whether it is in the queue."""
+        if job.cancel_requested():
             self._finish(job)
             return False
         # Asked again: another process may have put it back since the first look.
@@ -93,10 +112,10 @@ class Reconciler:
 
     def _finish(self, job: Job) -> None:
         """Ends a cancelled job whose worker died before it could act on the cancel."""
-        with job.lock() as held:
-            if held and job.result() is None:
+        with taken(job, self._queue.leases, self._name) as owned:
+            if owned and job.result() is None:
                 self._queue.events.publish(job.id, job.finish("cancelled"))
-        if held:
+        if owned:
             self._queue.forget(job.id)
 
     def _forget_ended(self) -> None:

@@ -18,8 +18,12 @@ from worker.data import DataDirectory
 DATA = "data"
 """Where everything is kept, unless ``CHARLOOM_DATA`` says otherwise."""
 
+LEASE_SECONDS = 10.0
+"""For which the lease of a job is valid, unless it is renewed (``worker.leases``)."""
+
 VARIABLES = (
     "CHARLOOM_DATA",
+    "CHARLOOM_LEASE_SECONDS",
     "CHARLOOM_LOG",
     "CHARLOOM_QUOTA_RUNNING",
     "CHARLOOM_REDIS_URL",
@@ -53,6 +57,7 @@ class WorkerSettings:
     redis_url: str = field(repr=False)
     threads: int | None = None
     quota_running: int | None = None
+    lease_seconds: float = LEASE_SECONDS
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -70,7 +75,8 @@ class WorkerSettings:
         _check_log(environment.get(logs.VARIABLE, ""))
         data = data_directory(environment.get("CHARLOOM_DATA") or DATA)
         threads, running = (_count(environment, name) for name in ("THREADS", "QUOTA_RUNNING"))
-        return cls(data, url, threads, running)
+        lease = _lease_seconds(environment.get("CHARLOOM_LEASE_SECONDS"))
+        return cls(data, url, threads, running, lease)
 
 
 def misset(name: str, words: str, value: str | None = None) -> str:
@@ -115,6 +121,23 @@ def _check_log(form: str) -> None:
         checked_log(form)
     except ValueError as error:
         raise SettingsError(misset(logs.VARIABLE, str(error), form)) from None
+
+
+def checked_lease(seconds: float) -> float:
+    """Raises ValueError for a lease that is too short to be renewed or too long to wait for."""
+    if not 0.5 <= seconds <= 600:
+        raise ValueError("must be from 0.5 to 600 seconds")
+    return seconds
+
+
+def _lease_seconds(text: str | None) -> float:
+    if not text:
+        return LEASE_SECONDS
+    try:
+        return checked_lease(float(text))
+    except ValueError:
+        words = "must be from 0.5 to 600 seconds"
+        raise SettingsError(misset("CHARLOOM_LEASE_SECONDS", words, text)) from None
 
 
 def _count(environment: Mapping[str, str], name: str) -> int | None:

@@ -31,11 +31,10 @@ async def readyz(services: ServicesDep) -> Readiness:
     )
     readiness = Readiness(redis=workers is not None, workers=workers, models=models)
     if workers is None or models is None:
-        silent = "Redis" if workers is None else "the storage"
         raise Problem(
             503,
             "not_ready",
-            f"{silent} does not answer",
+            services.queue.trouble_told if workers is None else "the storage does not answer",
             headers={"Retry-After": RETRY_SECONDS},
             more=readiness.model_dump(),
         )

@@ -21,7 +21,8 @@ from app.schemas.training import JobList, JobQuery, JobView, ResumeRequest
 from models.json_lines import one_line
 from models.options import TrainingOptions
 from worker.events import JobEvent, ProgressData
-from worker.jobs import Job, JobDamaged, UnknownJob
+from worker.job_errors import JobDamaged, UnknownJob
+from worker.jobs import Job
 from worker.live import is_all
 
 router = APIRouter(tags=["training"], dependencies=[Depends(known_query)])

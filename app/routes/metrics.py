@@ -27,7 +27,8 @@ from app.engine.loaded import LoadedModels
 from app.engine.streams import Streams, Tally
 from app.http.queries import known_query
 from app.routes.services import ServicesDep
-from worker.jobs import JobStore, Status, UnknownJob
+from worker.job_errors import UnknownJob
+from worker.jobs import JobStore, Status
 from worker.queue import Queue
 
 SHARED = "; every server tells the same."

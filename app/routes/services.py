@@ -83,7 +83,8 @@ def open_services(settings: ServerSettings) -> Services:
     models = Registry(data.models)
     loaded = LoadedModels(models, settings.model_memory_bytes)
     streams = Streams(settings.max_streams)
-    queue, jobs, corpora = Queue(settings.redis_url), JobStore(data.jobs), CorpusStore(data.corpora)
+    queue = Queue(settings.redis_url, data.store_id(), settings.lease_seconds)
+    jobs, corpora = JobStore(data.jobs), CorpusStore(data.corpora)
     return Services(
         settings=settings,
         queue=queue,

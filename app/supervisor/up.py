@@ -24,6 +24,7 @@ from app.supervisor.errors import UserError
 from app.supervisor.lock import data_lock
 from app.supervisor.processes import Program, Supervisor, say
 from worker import logs
+from worker.connection import refusal_at
 from worker.data import DataDirectory, DataError, open_data
 from worker.settings import NICENESS, VARIABLES, SettingsError, WorkerSettings
 
@@ -70,6 +71,8 @@ def bring_up(
             held.callback(redis.stop)
             stages.append([redis_program(redis)])
             redis_url = redis.url
+        elif reason := refusal_at(redis_url):
+            raise UserError(reason)
         shared = {
             "CHARLOOM_DATA": str(data),
             "CHARLOOM_REDIS_URL": redis_url,

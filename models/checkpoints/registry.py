@@ -10,7 +10,7 @@ Knows no torch, no Redis and no HTTP.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,10 @@ class Entry:
     damaged: list[str]
 
 
+def _may() -> None:
+    """Of whoever may publish."""
+
+
 class Registry:
     """The models in one directory. Processes may share it.
 
@@ -75,13 +79,18 @@ class Registry:
         return self._soundness.damaged
 
     def publish(
-        self, reference: Reference, checkpoint: Checkpoint, *, keep_before: bool = False
+        self,
+        reference: Reference,
+        checkpoint: Checkpoint,
+        *,
+        keep_before: bool = False,
+        check: Callable[[], None] = _may,
     ) -> str:
         """Writes a checkpoint and points the tag at it.
 
         The checkpoint that the tag named until now is kept, the one before that is removed unless
         another tag names it. With ``keep_before`` the former gets its own tag, as in
-        ``keep_latest``.
+        ``keep_latest``. ``check`` raises an error where nothing may be published any more.
 
         Returns:
             The digest.
@@ -102,6 +111,7 @@ class Registry:
         with staged(place):
             digest = write(place, checkpoint)
             with self.changing():
+                check()
                 # Before the checkpoint is in its place, where it is the only one without a tag.
                 named = home.mend().get(tag, [])
                 home.place(place, digest)
@@ -135,12 +145,7 @@ class Registry:
             home.tags.write(reference.tag, digest)
 
     def keep_latest(self, name: str, besides: str) -> None:
-        """Keeps the checkpoint that ``latest`` names: its job's id becomes a tag of it.
-
-        Args:
-            name: the model's name.
-            besides: the id of a job whose own checkpoint need not be kept.
-        """
+        """Tags what ``latest`` names with the id of its job, unless that is ``besides``."""
         home = self._home(name)
         with self.changing():
             for digest in home.mend().get(LATEST, [])[:1]:

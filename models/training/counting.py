@@ -36,19 +36,15 @@ from models.ngram_table import (
 from models.training.folds import FOLDS, folds_of, is_new
 from models.training.long_contexts import (
     Counted,
-    LongContexts,
     Pairs,
     count_lengths,
     count_long,
     sort_beside,
 )
-from models.training.ngram_features import NGramFeatures
+from models.training.ngram_features import NGramFeatures, features_of
 
 LEAST_GAIN = 1.0
 """Nats that a context must save over the text to be kept."""
-
-_SUREST = 1e-4
-"""Least probability that all other ids have together."""
 
 _PASSES = 8
 """After so many, contexts are dropped faster than is needed."""
@@ -115,7 +111,7 @@ def _fitting(
         excess = sum(table.sizes) - most_buckets
         long_excess = sum(table.long_sizes) - most_long
         if max(excess, long_excess) <= 0:
-            return _features(ids, known, long, table, keys)
+            return features_of(ids, known, long, table, keys)
         # A few keys may need more room than many: the hashes decide.
         most_rows = max(0, most_rows - max(0, excess))
         most_lists = max(0, most_lists - max(0, long_excess))
@@ -483,50 +479,3 @@ def _rounded(rows: Floats) -> Rows:
         steps = np.rint(-np.log(rows[begin : begin + block]) / STEP)
         rounded[begin : begin + block] = np.clip(steps, 0, 255)
     return rounded
-
-
-def _features(
-    ids: AnyInts, known: Counted, long: LongContexts, table: NGramTable, keys: list[Ids]
-) -> NGramFeatures:
-    """Returns the features with a table of what was counted."""
-    lists = [np.zeros(1, np.int64)]
-    rows = [np.zeros(1, np.int64)]
-    for index, own in enumerate([*keys, *long.keys]):
-        (rows if index < len(keys) else lists).append(table.numbers(index, own))
-    return NGramFeatures(
-        table,
-        ids,
-        np.concatenate(rows).astype(np.int32)[known.numbers],
-        np.concatenate(lists).astype(np.int32)[long.numbers] if long.keys else None,
-        _answers(known, long),
-    )
-
-
-def _answers(known: Counted, long: LongContexts) -> NDArray[np.float16]:
-    """Returns the log-probability that makes an id's share of its row the expected one, [n]."""
-    shares = np.exp(np.arange(256, dtype=np.float32) * np.float32(-STEP))
-    sums = np.empty(len(known.rows), np.float32)
-    block = max(1, _BLOCK // known.rows.shape[1])
-    for begin in range(0, len(sums), block):
-        sums[begin : begin + block] = shares[known.rows[begin : begin + block]].sum(axis=1)
-    answers = np.empty(len(known.ids), np.float16)
-    for begin in range(0, len(answers), _BLOCK):
-        part = slice(begin, begin + _BLOCK)
-        own = shares[known.rows[known.numbers[part], known.ids[part]]]
-        others = sums[known.numbers[part]] - own + _boosted(known, long, shares, part)
-        others = np.maximum(others, _SUREST)
-        share = np.clip(long.expected[part], _SUREST**2, 1 - _SUREST)
-        answers[part] = np.log(share / (1 - share) * others)
-    return answers
-
-
-def _boosted(known: Counted, long: LongContexts, shares: Floats, part: slice) -> Floats:
-    """Returns what lists add to the shares of the ids that do not follow, [positions]."""
-    at = np.flatnonzero(long.numbers[part])
-    added = np.zeros(len(long.numbers[part]), np.float32)
-    followers, boosts = (values[long.numbers[part][at] - 1] for values in long.lists)
-    in_row = shares[known.rows[known.numbers[part][at][:, None], followers]]
-    more = in_row * np.expm1(boosts * np.float32(STEP))
-    more[followers == known.ids[part][at][:, None]] = 0
-    added[at] = more.sum(axis=1)
-    return added

@@ -34,7 +34,8 @@ from models.text.vocab import UnknownCharacters
 from tests.serving import TEXT, problem, serve
 from worker.corpora import CorpusDamaged, CorpusInUse, CorpusStore, UnknownCorpus, Upload
 from worker.data import DataError
-from worker.jobs import Ended, JobDamaged, JobStore, NameTaken, NotEnded, UnknownJob
+from worker.job_errors import Ended, JobDamaged, NameTaken, NotEnded, UnknownJob
+from worker.jobs import JobStore
 from worker.records import DamagedRecord
 from worker.settings import SettingsError
 

@@ -15,11 +15,11 @@ import redis
 
 from app.routes.jobs import _until
 from tests.serving import TEXT, eventually, problem, serve, wrong_fields
+from tests.support import queue_at
 from tests.uploads import names
 from worker.corpora import CorpusStore
 from worker.events import EventLog, JobEvent
 from worker.jobs import Job, JobStore
-from worker.queue import Queue
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +317,7 @@ def test_events_of_a_server_whose_redis_is_away(
 
 
 def test_events_as_they_come(data: Path, redis_url: str) -> None:
-    queue = Queue(redis_url)
+    queue = queue_at(redis_url, data)
     with serve(data, redis_url) as client:
         job = start(client, data)
         with following(client, job) as events, job.lock():
@@ -392,7 +392,7 @@ def test_what_runs_in_the_events_is_over_when_they_are_closed() -> None:
 
 
 def test_a_job_reaches_the_queue(data: Path, redis_url: str) -> None:
-    queue = Queue(redis_url)
+    queue = queue_at(redis_url, data)
     with serve(data, redis_url) as client:
         job = start(client, data)
         eventually(lambda: queue.is_queued(job.id))

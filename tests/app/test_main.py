@@ -16,8 +16,8 @@ from app.main import create_app
 from app.server.sockets import listen
 from app.settings import ServerSettings
 from tests.serving import NOWHERE, TEXT, eventually, serve
+from tests.support import queue_at
 from worker.data import DataDirectory
-from worker.queue import Queue
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -137,7 +137,7 @@ def test_a_job_that_redis_lost_is_put_back(
     monkeypatch.setattr(main, "LOST_SECONDS", 0.0)
     with serve(tmp_path, NOWHERE) as client:
         job_id = client.post("/train?model=lost", content=TEXT).json()["id"]
-    queue = Queue(redis_url)
+    queue = queue_at(redis_url, tmp_path)
     with serve(tmp_path, redis_url):
         eventually(lambda: queue.is_queued(job_id))
         with redis.Redis.from_url(redis_url) as server:

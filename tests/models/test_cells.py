@@ -12,7 +12,7 @@ from models.inside import cells
 from models.inside.cells import find_cells
 from models.inside.reader import Stopped, trace
 from models.text.vocab import Vocabulary
-from models.training.trainer import new_network
+from models.training.beginning import new_network
 from tests.planted import COLUMN, HIDDEN, QUOTES, VOCABULARY, made, planted, quoting_text
 from tests.toys import with_table
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from models.arrays import AnyInts
 from models.config import NetworkConfig
 from models.training import held_out as module
+from models.training.beginning import new_network
 from models.training.counting import count
 from models.training.held_out import BALANCES, HeldOut, evaluate
 from models.training.network import CharNetwork
-from models.training.trainer import new_network
 from tests.toys import babble
 
 torch.set_num_threads(1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import NetworkConfig, NetworkKind
+from models.training.beginning import new_network
 from models.training.network import (
     COMPACT_FROM,
     DEEP_STD,
@@ -16,7 +17,6 @@ from models.training.network import (
     State,
     byte_mask,
 )
-from models.training.trainer import new_network
 
 torch.set_num_threads(1)
 KINDS: list[NetworkKind] = ["lstm", "gru", "rnn"]

@@ -13,19 +13,11 @@ from models.config import NetworkConfig
 from models.options import Hyperparameters
 from models.text.corpus import Corpus
 from models.text.vocab import Vocabulary
+from models.training.beginning import count_features, new_network, new_trainer
 from models.training.counting import count
 from models.training.held_out import HeldOut, evaluate
 from models.training.network import GATES_AT_FIRST, CharNetwork
-from models.training.trainer import (
-    Evaluation,
-    Progress,
-    Trainer,
-    batches,
-    count_features,
-    new_network,
-    new_trainer,
-    train_batch,
-)
+from models.training.trainer import Evaluation, Progress, Trainer, batches, train_batch
 from tests.toys import babble
 
 torch.set_num_threads(1)

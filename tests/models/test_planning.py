@@ -14,6 +14,7 @@ from models.options import MAX_STEPS, ComputeType, TrainingOptions
 from models.text.corpus import Corpus, Scan, ScanReport
 from models.text.vocab import Vocabulary
 from models.training.batches import Batches
+from models.training.beginning import new_network
 from models.training.planning import (
     Measure,
     Plan,
@@ -22,7 +23,7 @@ from models.training.planning import (
     make_plan,
     step_timer,
 )
-from models.training.trainer import Evaluation, new_network, train
+from models.training.trainer import Evaluation, train
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")

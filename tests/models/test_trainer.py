@@ -16,6 +16,7 @@ from models.options import ComputeType, Hyperparameters, Optimizer
 from models.text.corpus import Corpus
 from models.text.vocab import Vocabulary
 from models.training import trainer as trainer_module
+from models.training.beginning import new_network
 from models.training.held_out import evaluate
 from models.training.network import CharNetwork
 from models.training.trainer import (
@@ -25,7 +26,6 @@ from models.training.trainer import (
     Progress,
     Trainer,
     learning_rate,
-    new_network,
     train,
     train_batch,
 )

@@ -17,7 +17,8 @@ from ruamel.yaml import YAML
 from app.main import create_app
 from app.settings import ServerSettings
 from tests.support import ROOT
-from worker.queue import NAME
+from worker.data import DataDirectory
+from worker.queue import queue_name
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 VERSION = "1.34"
@@ -185,6 +186,23 @@ def test_what_kustomize_makes_is_sound(name: str) -> None:
 # What the parts name
 
 
+STORE_ID = "charloom"
+"""What the pods write into an empty volume."""
+
+
+def test_an_empty_volume_gets_the_id_that_the_queue_is_named_after(tmp_path: Path) -> None:
+    for name in ("server", "worker"):
+        (init,) = BASE["Deployment", name]["spec"]["template"]["spec"]["initContainers"]
+        folder = tmp_path / name
+        folder.mkdir()
+        command = [part.replace("/data", str(folder)) for part in init["command"]]
+        subprocess.run(command, check=True)
+        assert DataDirectory(folder).store_id() == STORE_ID
+        (folder / "store-id").write_text("another")
+        subprocess.run(command, check=True)
+        assert DataDirectory(folder).store_id() == "another"
+
+
 def queue_names() -> Iterator[str]:
     """What the base calls the keys of the queue, in its one place for them."""
     (literals,) = (
@@ -198,7 +216,8 @@ def queue_names() -> Iterator[str]:
 
 def test_keda_counts_the_jobs_that_wait_and_those_that_are_trained() -> None:
     waiting, running = queue_names()
-    assert waiting.startswith(f"rq:queue:{NAME}") and running.startswith(f"rq:wip:{NAME}")
+    queue = queue_name(STORE_ID)
+    assert (waiting, running) == (f"rq:queue:{queue}", f"rq:wip:{queue}")
     spec = BASE["ScaledObject", "worker"]["spec"]
     names = [trigger["name"] for trigger in spec["triggers"]]
     assert spec["advanced"]["scalingModifiers"]["formula"] == " + ".join(names)

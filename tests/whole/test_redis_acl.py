@@ -47,7 +47,7 @@ def redis_url(tmp_path: Path, port: int) -> Iterator[str]:
     process = start(tmp_path / "redis", port)
     url = f"redis://charloom:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/0"
     try:
-        eventually(Queue(url).ping, 30)
+        eventually(Queue(url, "store").ping, 30)
         yield url
     finally:
         process.terminate()
@@ -103,14 +103,14 @@ def test_what_it_was_told_survives_a_kill(tmp_path: Path, port: int) -> None:
     url = f"redis://charloom:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/0"
     process = start(folder, port)
     try:
-        eventually(Queue(url).ping, 30)
+        eventually(Queue(url, "store").ping, 30)
         with redis.Redis.from_url(url) as ours:
             ours.rpush("rq:queue:training", "one")
         # Written at once, synced within a second: only a power cut loses that second.
         process.kill()
         process.wait(20)
         process = start(folder, port)
-        eventually(Queue(url).ping, 30)
+        eventually(Queue(url, "store").ping, 30)
         with redis.Redis.from_url(url) as ours:
             assert ours.llen("rq:queue:training") == 1
     finally:

@@ -202,6 +202,6 @@ def test_an_attempt_that_cannot_be_counted_does_not_begin(
     def refused(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(tally, "write_durably", refused)
+    monkeypatch.setattr(job, "write", refused)
     assert not aftermath.begin()
     assert job.status() == status

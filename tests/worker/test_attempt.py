@@ -93,7 +93,7 @@ def test_a_full_disk_pauses_a_job_until_there_is_room(
 ) -> None:
     job = make_job(max_steps=40, evaluate_every=20)
 
-    def full(*_arguments: object) -> None:
+    def full(*_arguments: object, **_named: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:

@@ -12,9 +12,8 @@ import redis
 
 from app.supervisor.valkey import EmbeddedRedis
 from tests.serving import eventually, serve
-from tests.support import MakeJob, WorkerProcess, all_events
+from tests.support import MakeJob, WorkerProcess, all_events, queue_at
 from worker.connection import connect
-from worker.queue import Queue
 from worker.settings import WorkerSettings
 
 PASSWORD = "open/sesame@now?"
@@ -106,7 +105,7 @@ def test_a_job_goes_its_way_over_tls_and_nobody_sees_the_password(
             # Between its fork and its exec, a horse still has its parent's command line.
             eventually(lambda: "worker.trainer.horse" in command_lines(), 60)
             seen = command_lines()
-            events = all_events(Queue(foreign), job)
+            events = all_events(queue_at(foreign, data), job)
         assert events[-1].data == {"status": "finished", "error": None}
     finally:
         worker.terminate()

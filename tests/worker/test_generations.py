@@ -8,6 +8,7 @@ import torch
 
 from tests.support import MakeJob
 from tests.training import rest_at, state
+from worker import fence
 from worker.jobs import JobStore
 from worker.trainer import attempt, generations
 
@@ -81,6 +82,8 @@ def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path: Path) -> None:
     assert steps(root) == []
     assert generations.newest_step(root) == 0
     generations.save(root, {}, rest_at(1))
+    assert steps(root) == [1]
+    fence.sweep(tmp_path)
     assert steps(root) == [1]
     assert not left.exists()
 

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from worker.events import EventLog
+from worker.job_errors import JobDamaged
 from worker.job_files import DAMAGED
-from worker.jobs import Job, JobDamaged, JobStore
+from worker.jobs import Job, JobStore
 
 UNREADABLE = [b"", b"{", b"[]", b"null", b'{"status": "odd"}', b'{"status": 1}', b"\xff"]
 

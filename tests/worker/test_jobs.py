@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from worker import locks
 from worker.events import EventLog
-from worker.jobs import Ended, JobStore, NameTaken, NotEnded, UnknownJob
+from worker.job_errors import Ended, NameTaken, NotEnded, UnknownJob
+from worker.jobs import JobStore
 
 CORPUS = "c" * 64
 
@@ -61,9 +63,9 @@ def test_one_holds_the_lock_and_all_see_it(store: JobStore) -> None:
 
 def test_the_lock_lives_as_long_as_the_process_that_inherited_it(store: JobStore) -> None:
     job, _ = store.create("linux", CORPUS, {}, None)
-    with job.lock_file() as descriptor:
+    with locks.held(job.lock_file, 0) as descriptor:
         assert descriptor is not None
-        assert job.is_lock_file(descriptor)
+        assert locks.is_current(job.lock_file, descriptor)
         child = subprocess.Popen(
             [sys.executable, "-c", "print(flush=True); input()"],
             stdin=subprocess.PIPE,

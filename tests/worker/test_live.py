@@ -1,6 +1,7 @@
 """Followers get each event once and in order, from disk and from Redis, whichever is away."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import redis
 
 import worker.live
 from app.supervisor.valkey import EmbeddedRedis
-from tests.support import NOWHERE, all_events, events_until
+from tests.support import NOWHERE, all_events, events_until, queue_at
 from worker.events import EventLog, JobEvent
 from worker.jobs import Job, JobStore
 from worker.live import STREAM_LENGTH
@@ -83,8 +84,8 @@ def test_what_redis_never_heard_of_comes_from_the_disk(queue: Queue, job: Job) -
     assert asyncio.run(follow()) == [2, 3, 4]
 
 
-def test_an_outage_is_bridged_from_the_disk(own_redis: EmbeddedRedis, job: Job) -> None:
-    queue = Queue(own_redis.url)
+def test_an_outage_is_bridged_from_the_disk(own_redis: EmbeddedRedis, job: Job, data: Path) -> None:
+    queue = queue_at(own_redis.url, data)
     told(queue, job, "progress", {"step": 1})
 
     async def follow() -> list[int]:
@@ -104,10 +105,13 @@ def test_an_outage_is_bridged_from_the_disk(own_redis: EmbeddedRedis, job: Job) 
     assert asyncio.run(follow()) == [1, 2, 3, 4]
 
 
-def test_without_redis_a_follower_still_gets_all(job: Job) -> None:
+def test_without_redis_a_follower_still_gets_all(job: Job, data: Path) -> None:
     EventLog(job.directory).append("progress", {"step": 1})
     job.finish("failed", {"title": "No", "detail": "no"})
-    assert [event.event for event in all_events(Queue(NOWHERE), job)] == ["progress", "end"]
+    assert [event.event for event in all_events(queue_at(NOWHERE, data), job)] == [
+        "progress",
+        "end",
+    ]
 
 
 def test_an_end_that_a_resume_followed_is_not_replayed(

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from app.supervisor.valkey import EmbeddedRedis
+from tests.serving import eventually
 from tests.support import (
     NOWHERE,
     ROOT,
@@ -18,6 +19,7 @@ from tests.support import (
     WorkerProcess,
     all_events,
     events_until,
+    queue_at,
 )
 from tests.training import LONG, is_at
 from worker.jobs import JobStore
@@ -94,10 +96,11 @@ def test_an_outage_of_redis_is_none_of_training(
     own_redis: EmbeddedRedis,
     make_job: MakeJob,
     start_worker: StartWorker,
+    data: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CHARLOOM_REDIS_URL", own_redis.url)
-    queue = Queue(own_redis.url)
+    queue = queue_at(own_redis.url, data)
     job = make_job(**LONG)
     queue.enqueue(job.id)
     worker = start_worker()
@@ -131,6 +134,7 @@ def test_a_redis_that_forgets_everything_takes_no_job_along(
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
     assert Reconciler(queue, store).reconcile(0) == [waiting.id]
+    assert eventually(lambda: queue.leases.holder(running.id), 60)
     events_until(queue, running, is_at(1), after=seen[-1].id)
     assert worker.horses() == horses
     running.request_cancel()

@@ -27,7 +27,7 @@ def test_what_was_latest_stays_under_its_jobs_id(
 
 def test_a_sample_leaves_out_of_its_prime_what_it_has_never_seen() -> None:
     from models.config import NetworkConfig
-    from models.training.trainer import new_network
+    from models.training.beginning import new_network
 
     vocabulary = Vocabulary("characters", sorted(map(ord, "ab\n")))
     network = new_network(NetworkConfig(3, num_layers=1, hidden_size=4), seed=0)

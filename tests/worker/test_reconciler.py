@@ -1,6 +1,6 @@
 """Lost jobs are put back into the queue, and no others."""
 
-import os
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +12,9 @@ from worker import reconciler
 from worker.events import ErrorText
 from worker.job_files import Running
 from worker.jobs import Job, JobStore
-from worker.queue import NAME, Queue
+from worker.leases import Holder
+from worker.machine import Process, machine
+from worker.queue import Queue
 from worker.reconciler import Reconciler
 
 
@@ -32,7 +34,7 @@ def test_what_a_killed_worker_took_from_the_queue_is_put_back(
 ) -> None:
     queue.enqueue(job.id)
     with redis.Redis.from_url(redis_url) as client:
-        client.lmove(f"rq:queue:{NAME}", f"rq:queue:{NAME}:intermediate")
+        client.lmove(f"rq:queue:{queue.name}", f"rq:queue:{queue.name}:intermediate")
     assert Reconciler(queue, store).reconcile(0) == [job.id]
     assert queue.waiting() == [job.id]
 
@@ -83,17 +85,18 @@ def test_a_job_of_another_host_is_left_to_its_lease(
     queue: Queue, store: JobStore, job: Job, redis_url: str
 ) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        execution = start_elsewhere(client, job.id, host="elsewhere")
+        start_elsewhere(client, queue, job.id)
         assert Reconciler(queue, store).reconcile(0) == []
-        client.delete(execution)
+        client.delete(f"charloom:lease:{job.id}")
         assert Reconciler(queue, store).reconcile(0) == [job.id]
 
 
-def test_a_job_of_a_worker_killed_on_this_host_needs_no_lease(
-    queue: Queue, store: JobStore, job: Job, redis_url: str
+def test_a_job_of_a_worker_killed_on_this_host_waits_for_no_lease(
+    queue: Queue, store: JobStore, job: Job
 ) -> None:
-    with redis.Redis.from_url(redis_url) as client:
-        start_elsewhere(client, job.id, host=os.uname().nodename)
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    assert queue.leases.claim(job.id, Holder("w", 1, Process(machine(), process.pid)))
     assert Reconciler(queue, store).reconcile(0) == [job.id]
 
 
@@ -102,11 +105,11 @@ def test_what_a_job_left_in_redis_goes_when_it_has_ended(
 ) -> None:
     queue.enqueue(job.id)
     with redis.Redis.from_url(redis_url) as client:
-        client.lmove(f"rq:queue:{NAME}", f"rq:queue:{NAME}:intermediate")
+        client.lmove(f"rq:queue:{queue.name}", f"rq:queue:{queue.name}:intermediate")
         job.finish("finished")
         Reconciler(queue, store).reconcile(0)
         assert not client.exists(f"rq:job:{job.id}")
-        assert client.llen(f"rq:queue:{NAME}:intermediate") == 0
+        assert client.llen(f"rq:queue:{queue.name}:intermediate") == 0
 
 
 def test_a_paused_job_comes_back_when_there_is_room(

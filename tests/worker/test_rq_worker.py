@@ -14,7 +14,7 @@ from rq.executions import Execution
 from rq.job import Job as RQJob
 
 from tests.support import MakeJob, WorkerProcess, all_events
-from worker.queue import FORMER_FUNCTIONS, FUNCTION, NAME, Queue
+from worker.queue import FORMER_FUNCTIONS, FUNCTION, Queue
 from worker.settings import WorkerSettings
 from worker.trainer import attempt, rq_worker
 from worker.trainer.rq_worker import ForeignFunction, TrainingJob, TrainingWorker
@@ -117,7 +117,7 @@ def test_a_function_of_somebody_elses_is_refused(
     worker: WorkerProcess, make_job: MakeJob, queue: Queue, redis_url: str, tmp_path: Path
 ) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        foreign = RQQueue(NAME, connection=client, serializer="json")
+        foreign = RQQueue(queue.name, connection=client, serializer="json")
         files = [tmp_path / name for name in ("function", "callback")]
         refused = foreign.enqueue("os.system", f"touch {files[0]}")
         job = make_job()
@@ -140,7 +140,7 @@ def test_a_pickle_is_not_opened(
     make_job: MakeJob, queue: Queue, redis_url: str, tmp_path: Path
 ) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        foreign = RQQueue(NAME, connection=client, serializer="pickle")
+        foreign = RQQueue(queue.name, connection=client, serializer="pickle")
         foreign.enqueue("os.system", f"touch {tmp_path / 'pickled'}")
         job = make_job()
         queue.enqueue(job.id)

@@ -12,8 +12,9 @@ import pytest
 
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
+from models.training.beginning import new_network
 from models.training.network import CharNetwork
-from models.training.trainer import Diverged, Trainer, new_network
+from models.training.trainer import Diverged, Trainer
 from tests.support import TOY, MakeJob, all_events
 from tests.training import error_of, history, notices, progress_of, state
 from worker.jobs import JobStore

@@ -12,7 +12,7 @@ from tests.serving import eventually
 from tests.support import MakeJob, StartWorker, all_events
 from worker import turns
 from worker.jobs import Job, JobStore
-from worker.queue import NAME, Queue
+from worker.queue import Queue
 from worker.reconciler import Reconciler
 
 Send = Callable[[str, int], list[Job]]
@@ -71,7 +71,7 @@ def test_the_order_survives_an_empty_redis_and_a_restart(
     assert owners(store, before) == "ababaaa"
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
-    Reconciler(Queue(redis_url), JobStore(store.root)).reconcile(0)
+    Reconciler(queue, JobStore(store.root)).reconcile(0)
     assert queue.waiting() == before
 
 
@@ -108,7 +108,7 @@ def test_a_job_taken_while_it_is_arranged_is_not_put_back(
 
     def taken(pipe: "redis.client.Pipeline") -> None:
         with redis.Redis.from_url(redis_url) as client:
-            assert client.lpop(f"rq:queue:{NAME}") == b"one"
+            assert client.lpop(f"rq:queue:{queue.name}") == b"one"
         multi(pipe)
 
     monkeypatch.setattr(redis.client.Pipeline, "multi", taken)

@@ -10,6 +10,7 @@ from models.files import is_disk_full
 from models.places import tell_once
 from worker import logs
 from worker.events import EndStatus, ErrorText
+from worker.fence import Fenced
 from worker.jobs import Job
 from worker.queue import Queue
 from worker.trainer import handover, tally
@@ -57,7 +58,11 @@ class Aftermath:
         """
         try:
             if self._job.result() is None and tally.is_open(self._job):
+                # Its new owner records what comes of it.
+                self._job.check()
                 self._settle(is_excused)
+        except Fenced as error:
+            log.error("job %s: %s", self._job.id, error)
         except OSError as error:
             self._cannot_write(error)
 

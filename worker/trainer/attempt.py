@@ -5,25 +5,29 @@ so that an error of the import is counted too. Knows nothing of training.
 """
 
 import os
+import secrets
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 from rq.job import Retry
 
 from models.files import is_disk_full
-from models.places import remove
-from worker import logs
+from worker import locks, logs
 from worker.events import ErrorText
-from worker.jobs import Job, JobStore, UnknownJob, reserve
+from worker.fence import Fenced
+from worker.job_errors import UnknownJob
+from worker.jobs import Job, JobStore, reserve
+from worker.leases import Holder, Leases, Renewal
 from worker.live import LiveEvents
+from worker.ownership import taken
 from worker.queue import FOREVER, Queue
 from worker.settings import WorkerSettings
 from worker.trainer import stop, tally
 from worker.trainer.failures import Death, Failure
-from worker.trainer.handover import LOCK
+from worker.trainer.handover import LEASE, LOCK, WORKER_PID
 
 log = logs.logger(__name__)
 
@@ -59,38 +63,64 @@ def _run(job_id: str) -> Retry | None:
     except UnknownJob:
         log.warning("a job that is not on this disk was in the queue")
         return None
-    with _lock(job) as held:
-        if not held or job.result() is not None:
+    queue = Queue.of(settings)
+    with _owned(job, queue.leases) as is_owned:
+        if not is_owned or job.result() is not None:
             return None
-        live = Queue(settings.redis_url).events
         try:
-            outcome = _attempt(job, live, settings)
-            retry = _conclude(job, live, outcome)
-        except OSError as error:
-            if not is_disk_full(error):
-                raise
-            retry = _conclude(job, live, Outcome("full"))
-        if job.result() is not None:
-            _look_inside(job, settings)
-        return retry
+            return _work_on(job, queue.events, settings)
+        except Exception:
+            # Whatever it is: an owner that has been replaced may find its files gone.
+            try:
+                job.check()
+            except Fenced as fenced:
+                log.error("job %s: %s", job.id, fenced)
+                if WORKER_PID in os.environ:
+                    # RQ would end the job in Redis, where it is another's now.
+                    os._exit(os.EX_OK)
+                return None
+            raise
+
+
+def _work_on(job: Job, live: LiveEvents, settings: WorkerSettings) -> Retry | None:
+    try:
+        outcome = _attempt(job, live, settings)
+        retry = _conclude(job, live, outcome)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        retry = _conclude(job, live, Outcome("full"))
+    if job.result() is not None:
+        _look_inside(job, settings)
+    return retry
 
 
 @contextmanager
-def _lock(job: Job) -> Iterator[bool]:
-    """The job's lock, inherited from the worker or taken here; False if another process has it."""
-    inherited = int(os.environ.pop(LOCK, -1))
-    if inherited >= 0 and job.is_lock_file(inherited):
-        os.set_inheritable(inherited, False)
+def _owned(job: Job, leases: Leases) -> Iterator[bool]:
+    """Owns the job during the block, through the worker or by itself; False if another does.
+
+    The lease is renewed meanwhile.
+    """
+    with ExitStack() as held:
+        inherited, lease = int(os.environ.pop(LOCK, -1)), os.environ.pop(LEASE, None)
+        if lease and locks.is_current(job.lock_file, inherited):
+            os.set_inheritable(inherited, False)
+            holder = Holder.parse(lease)
+            job.join_turn(holder.epoch)
+        else:
+            owned = held.enter_context(taken(job, leases, f"attempt-{secrets.token_hex(8)}"))
+            if owned is None:
+                yield False
+                return
+            holder = owned.holder
+        # What was not saved is lost to the next owner anyway.
+        held.enter_context(Renewal(leases, job.id, holder, stop.shut_down))
         yield True
-    else:
-        with job.lock() as held:
-            yield held
 
 
 def _attempt(job: Job, live: LiveEvents, settings: WorkerSettings) -> Outcome:
     if job.cancel_requested():
         return Outcome("cancelled")
-    _tidy(job)
     reserve(job.directory)
     with stop.Stop(job) as stopping:
         try:
@@ -99,6 +129,9 @@ def _attempt(job: Job, live: LiveEvents, settings: WorkerSettings) -> Outcome:
             reason = train(job, live, settings, stopping)
             if reason is None:
                 return Outcome("finished")
+        except Fenced:
+            stopping.acknowledge()
+            raise
         except stop.PutDown:
             stopping.acknowledge()
             reason = stopping.reason
@@ -106,12 +139,6 @@ def _attempt(job: Job, live: LiveEvents, settings: WorkerSettings) -> Outcome:
             stopping.acknowledge()
             return _outcome_of(error, job)
     return Outcome("cancelled" if reason == "cancel" else "again")
-
-
-def _tidy(job: Job) -> None:
-    """Removes files that a killed attempt left half written: only the lock's holder writes."""
-    for left in (*job.directory.glob(".*"), *job.state_directory.glob(".*")):
-        remove(left)
 
 
 def _outcome_of(error: Exception, job: Job) -> Outcome:

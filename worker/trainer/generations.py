@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +34,27 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionErr
 """What reading a damaged file may raise: JSON has infinity, and may be nested without end."""
 
 
-def save(root: Path, tensors: dict[str, "Tensor"], rest: "TrainerState") -> None:
-    """Adds a generation and removes all but the newest two. The caller is the only writer."""
+def save(
+    root: Path,
+    tensors: dict[str, "Tensor"],
+    rest: "TrainerState",
+    *,
+    epoch: int = 0,
+    check: Callable[[], None] | None = None,
+) -> None:
+    """Adds a generation and removes all but the newest two.
+
+    Args:
+        root: the directory of all.
+        tensors: what is saved.
+        rest: the values beside them.
+        epoch: the number of the caller's turn (``worker.fence``): no other writes under it.
+        check: raises an error if another has taken over; asked once all is written.
+    """
     from safetensors.torch import save_file
 
     root.mkdir(exist_ok=True)
-    staged = root / _STAGED
+    staged = root / f"{_STAGED}-{epoch}"
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir()
     try:
@@ -49,6 +64,8 @@ def save(root: Path, tensors: dict[str, "Tensor"], rest: "TrainerState") -> None
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
         write_durably(staged / "rest.json", json.dumps({"sha256": digest, "rest": rest}).encode())
+        if check:
+            check()
         before = _numbers(root)
         staged.rename(root / f"{max(before, default=0) + 1:08d}")
         sync_directory(root)

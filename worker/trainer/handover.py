@@ -3,6 +3,9 @@
 LOCK = "CHARLOOM_LOCK"
 """The descriptor of the job's lock, which the horse inherits."""
 
+LEASE = "CHARLOOM_LEASE"
+"""The job's lease, which the horse renews: the worker's id and the epoch among others."""
+
 WORKER_PID = "CHARLOOM_WORKER_PID"
 """The worker's process id."""
 

@@ -14,7 +14,6 @@ from worker.clock import timestamp
 from worker.events import (
     CheckpointData,
     EvaluationData,
-    EventLog,
     NoticeData,
     ProgressData,
     SampleData,
@@ -36,7 +35,7 @@ class Journal:
         self.history = TrainingHistory()
         self._job = job
         self._live = live
-        self._events = EventLog(job.directory)
+        self._events = job.event_log()
         self._first_id = self._events.last_id
         # Without ``paused``: the job runs again.
         self._running: Running = {
@@ -115,4 +114,7 @@ class Journal:
         self._tell("notice", notice)
 
     def _tell(self, event: str, data: Mapping[str, Any]) -> None:
-        self._live.publish(self._job.id, self._events.append(event, data))
+        told = self._events.append(event, data)
+        # Followers may hear it from Redis only.
+        self._job.check()
+        self._live.publish(self._job.id, told)

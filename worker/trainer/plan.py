@@ -20,20 +20,13 @@ from typing_extensions import TypedDict
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.config import Weights
-from models.files import CheckpointError, write_durably
+from models.files import CheckpointError
 from models.options import TrainingOptions
 from models.sizing import bucket_bytes
 from models.text.corpus import Corpus, Scan, ScanReport
+from models.training.beginning import begin_features, first_trainer, has_features, new_trainer
 from models.training.planning import Plan, TooLarge, make_plan
-from models.training.trainer import (
-    FeatureCount,
-    Trainer,
-    TrainerState,
-    begin_features,
-    first_trainer,
-    has_features,
-    new_trainer,
-)
+from models.training.trainer import FeatureCount, Trainer, TrainerState
 from worker import logs
 from worker.clock import timestamp
 from worker.corpora import CorpusStore
@@ -210,7 +203,7 @@ def _decide(
             return plan, origin
         plan = _raise_limits(plan, options, scan, place.device)
     kept: _PlanFile = {"asked": options, "plan": plan.to_json(), "init_from": origin}
-    write_durably(path, json.dumps(kept).encode())
+    job.write(path.name, json.dumps(kept).encode())
     for notice in plan.notices:
         journal.notice(NoticeData(code=notice["code"], text=notice["text"]))
     return plan, origin

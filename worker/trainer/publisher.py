@@ -19,7 +19,7 @@ from models.checkpoints.format import MAX_LINES, VALIDATION_BYTES, Checkpoint
 from models.checkpoints.reference import LATEST, NGRAM, Reference, UnknownModel
 from models.decoding.decoder import fast_cost
 from models.decoding.sampling import SampleOptions
-from models.files import CheckpointError, write_durably
+from models.files import CheckpointError
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
 from models.text.vocab import Vocabulary
@@ -74,7 +74,7 @@ class Publisher:
         figures = counted.figures
         digest = self._models.publish_ngram(self._job.model, counted.model.to_bytes())
         kept: Card = {"baseline": figures, "ngram": digest}
-        write_durably(self._baseline_file, json.dumps(kept).encode())
+        self._job.write(self._baseline_file.name, json.dumps(kept).encode())
         self._card |= kept
         self._journal.update(baseline=figures)
         text = (
@@ -92,6 +92,7 @@ class Publisher:
         """
         if val_loss > self._floor:
             return
+        self._job.check()
         self._models.keep_latest(self._job.model, besides=self._job.id)
         self._publish(LATEST, self._checkpoint(network, step, val_loss))
 
@@ -181,7 +182,7 @@ class Publisher:
 
     def _publish(self, tag: str, checkpoint: Checkpoint) -> None:
         reference = Reference(self._job.model, tag)
-        digest = self._models.publish(reference, checkpoint)
+        digest = self._models.publish(reference, checkpoint, check=self._job.check)
         step, val_loss = checkpoint.card["step"], checkpoint.card["val_loss"]
         self._journal.checkpoint(
             {"step": step, "model": reference.full, "digest": digest, "val_loss": val_loss}

@@ -96,8 +96,10 @@ from rq.utils import import_attribute, now
 from models.errors import CharloomError, Invalid
 from models.places import tell_once
 from worker import logs
-from worker.jobs import Job, JobStore, UnknownJob
-from worker.queue import FORMER_FUNCTIONS, FUNCTION, NAME, Queue
+from worker.job_errors import UnknownJob
+from worker.jobs import Job, JobStore
+from worker.ownership import Owned, taken
+from worker.queue import FORMER_FUNCTIONS, FUNCTION, Queue
 from worker.reconciler import LOST_SECONDS, Reconciler, is_due
 from worker.settings import WorkerSettings
 from worker.trainer import handover, stop
@@ -170,7 +172,10 @@ class TrainingWorker(SpawnWorker):
             settings.redis_url,
             retry=ConnectionRetry(ExponentialBackoff(cap=0.5, base=0.05), 3),
         )
-        queue = RQQueue(NAME, connection=connection, job_class=TrainingJob, serializer="json")
+        self._charloom = Queue.of(settings)
+        queue = RQQueue(
+            self._charloom.name, connection=connection, job_class=TrainingJob, serializer="json"
+        )
         super().__init__(
             [queue],
             name=name,
@@ -184,11 +189,10 @@ class TrainingWorker(SpawnWorker):
             prepare_for_work=not is_horse,
         )
         self._store = JobStore(settings.data.jobs)
-        self._charloom = Queue(settings.redis_url)
         self._most_running = settings.quota_running
         self._reconciler = Reconciler(self._charloom, self._store, self._most_running)
         self._redis_away = False
-        self._lock: int | None = None
+        self._owned: Owned | None = None
         self._overseer: Overseer | None = None
 
     @property
@@ -208,16 +212,18 @@ class TrainingWorker(SpawnWorker):
 
     @contextmanager
     def _taken(self, job_id: str) -> Iterator[Job | None]:
-        """A job whose lock is held during the block; None if it is not to be worked on now."""
+        """A job that is ours during the block; None if it is not to be worked on now."""
         with ExitStack() as held:
             yield self._take(job_id, held)
 
     def _take(self, job_id: str, held: ExitStack) -> Job | None:
+        self._owned = None
         try:
             job = self._store.get(job_id)
-            self._lock = held.enter_context(job.lock_file())
-            is_next = is_due(job) and may_begin(job, self._store, self._most_running)
-            if self._lock is not None and is_next:
+            if is_due(job):
+                self._owned = held.enter_context(taken(job, self._charloom.leases, self.name))
+            # Asked while it is ours, so that of two workers one sees the other's job.
+            if self._owned is not None and may_begin(job, self._store, self._most_running):
                 if job.result() is None:
                     return job
                 self._charloom.forget(job_id)
@@ -259,9 +265,9 @@ class TrainingWorker(SpawnWorker):
             log.info("job %s: %s after %.0f s", job.id, ours.status(), time.monotonic() - began)
 
     def fork_work_horse(self, job: RQJob, queue: RQQueue) -> None:
-        """Starts the horse, which inherits the job's lock."""
-        assert self.execution is not None and self._lock is not None
-        os.set_inheritable(self._lock, True)
+        """Starts the horse, which inherits the job's lock and renews its lease."""
+        assert self.execution is not None and self._owned is not None
+        os.set_inheritable(self._owned.lock, True)
         environment = (
             {"GOMP_SPINCOUNT": SPIN}
             | os.environ
@@ -270,7 +276,8 @@ class TrainingWorker(SpawnWorker):
                 "RQ_JOB_ID": job.id,
                 "RQ_EXECUTION_ID": self.execution.id,
                 handover.WORKER_PID: str(os.getpid()),
-                handover.LOCK: str(self._lock),
+                handover.LOCK: str(self._owned.lock),
+                handover.LEASE: str(self._owned.holder),
             }
         )
         ours = self._store.get(job.id)

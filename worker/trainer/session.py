@@ -7,7 +7,6 @@ that it was, an event is on disk before followers hear of it. Knows no queue but
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from models.text.cleaning import CorpusError
 from models.training.trainer import Diverged, Evaluation, Progress, Trainer
@@ -99,7 +98,7 @@ class TrainingSession:
             self._journal.notice({"code": "record_lost", "text": text})
 
     def _train(self, trainer: Trainer) -> Reason | None:
-        saver = _StateSaver(self._states)
+        saver = _StateSaver(self._plan.job)
         progress: Progress | None = None
         self._stop.looks = True
         for happened in trainer.run():
@@ -175,6 +174,7 @@ class TrainingSession:
                 "lower learning_rate, a lower grad_clip, or another seed.",
             )
         # The newest state may hold the beginning of it.
+        self._plan.job.check()
         generations.discard_newest(self._states)
         trainer, _ = self._plan.take_up()
         step = trainer.step
@@ -185,7 +185,7 @@ class TrainingSession:
         # The time stays used up, and the best that was published stays the best.
         trainer.elapsed = diverged.elapsed
         trainer.best_loss = min(diverged.best_loss, trainer.best_loss)
-        generations.save(self._states, *trainer.state_dict())
+        _save(self._plan.job, trainer)
         return trainer
 
 
@@ -208,8 +208,8 @@ class _Diverged:
 class _StateSaver:
     """Saves a trainer's state, and says when it is time to."""
 
-    def __init__(self, states: Path) -> None:
-        self._states = states
+    def __init__(self, job: Job) -> None:
+        self._job = job
         self._saved_at = time.monotonic()
         self._seconds = 0.0
 
@@ -220,6 +220,12 @@ class _StateSaver:
 
     def save(self, trainer: Trainer) -> None:
         began = time.monotonic()
-        generations.save(self._states, *trainer.state_dict())
+        _save(self._job, trainer)
         self._saved_at = time.monotonic()
         self._seconds = self._saved_at - began
+
+
+def _save(job: Job, trainer: Trainer) -> None:
+    """Saves a state, unless another process has taken the job."""
+    tensors, rest = trainer.state_dict()
+    generations.save(job.state_directory, tensors, rest, epoch=job.epoch, check=job.check)

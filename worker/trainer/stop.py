@@ -49,6 +49,11 @@ def is_shutdown() -> bool:
     return _shutdown.is_set()
 
 
+def shut_down() -> None:
+    """Does as a ``SHUTDOWN`` signal."""
+    _shutdown.set()
+
+
 def _ask(_number: int, _frame: FrameType | None) -> None:
     _shutdown.set()
 

@@ -17,10 +17,10 @@ import json
 import time
 from dataclasses import asdict, dataclass, replace
 
-from models.files import is_disk_full, write_durably
+from models.files import is_disk_full
 from models.places import remove
 from worker import logs
-from worker.events import ErrorText, EventLog
+from worker.events import ErrorText
 from worker.job_files import Running
 from worker.jobs import Job
 from worker.live import LiveEvents
@@ -66,7 +66,7 @@ class Attempts:
         path = job.directory / "attempts.json"
         if path.is_dir():
             remove(path)
-        write_durably(path, json.dumps(asdict(self)).encode())
+        job.write(path.name, json.dumps(asdict(self)).encode())
 
     def at(self, step: int) -> "Attempts":
         """The count at a saved step: that of a later one begins anew."""
@@ -137,7 +137,7 @@ def count(job: Job, live: LiveEvents, death: Death) -> bool:
     next_one = f"attempt {tally.deaths + 1} of {MAX_DEATHS}"
     text = f"{death.cause}: training resumes by itself after {pause:.0f} s, {next_one}"
     log.warning("job %s: %s", job.id, text)
-    event = EventLog(job.directory).append("notice", {"code": SETBACK, "text": text})
+    event = job.event_log().append("notice", {"code": SETBACK, "text": text})
     live.publish(job.id, event)
     detail = f"{death.sentence} Training resumes by itself after {pause:.0f} s: {next_one}."
     running = job.running()

@@ -1,0 +1,85 @@
+"""The fence around a job: of all the processes that worked on it, only the last may write.
+
+Each turn at a job has a number, its epoch, which rises and is kept in the job's directory, since
+Redis may lose everything. A process that was frozen or cut off while another took its job finds a
+later epoch there, and writes nothing more.
+
+Looking and then writing leaves a moment between the two, in which a process may be frozen. So a
+writer first prepares: it writes beside the place, or opens the file to append to. Then it looks;
+then it renames, or appends. A new turn raises the epoch first and then takes away what others
+prepared (``sweep``, ``worker.events.detach``). What a former owner still does misses its place.
+
+Knows no lock and no Redis.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from models.errors import CharloomError
+from models.files import write_durably
+from models.places import remove
+from worker.records import Count, DamagedRecord, Records
+
+NAME = "epoch.json"
+
+
+class Fenced(CharloomError):
+    """Another process has taken the job since: this one may not write any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The content of ``epoch.json``: the newest turn at a job, and the id of who has it."""
+
+    epoch: Count
+    owner: Annotated[str, Field(max_length=100)]
+
+
+_TURNS = Records(Turn)
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """One turn at the job in a directory."""
+
+    directory: Path
+    epoch: int
+
+    def check(self) -> None:
+        """Raises Fenced if there was a later turn. A file that is damaged or gone says nothing."""
+        try:
+            newest = _TURNS.read(self.directory / NAME)
+        except DamagedRecord:
+            return
+        if newest and newest.epoch != self.epoch:
+            raise Fenced(
+                f"{newest.owner} has taken over with epoch {newest.epoch}: "
+                f"this process, with epoch {self.epoch}, writes nothing more"
+            )
+
+
+def next_epoch(directory: Path) -> int:
+    """The number of the turn after the newest."""
+    try:
+        newest = _TURNS.read(directory / NAME)
+    except DamagedRecord:
+        # One that nobody can have had.
+        return int(time.time())
+    return newest.epoch + 1 if newest else 1
+
+
+def begin(directory: Path, epoch: int, owner: str) -> Fence:
+    """Begins a turn; the caller has taken the job."""
+    write_durably(directory / NAME, json.dumps(asdict(Turn(epoch, owner))).encode())
+    return Fence(directory, epoch)
+
+
+def sweep(directory: Path) -> None:
+    """Takes away what former owners were about to put into place."""
+    for staged in (*directory.glob(".*"), *(directory / "state").glob(".*")):
+        remove(staged)
