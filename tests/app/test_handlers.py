@@ -32,6 +32,7 @@ from models.text.cleaning import CorpusError, NotUtf8
 from models.text.encodings import Explanation
 from models.text.vocab import UnknownCharacters
 from tests.serving import TEXT, problem, serve
+from worker.backups import BackupError
 from worker.corpora import CorpusDamaged, CorpusInUse, CorpusStore, UnknownCorpus, Upload
 from worker.data import DataError
 from worker.job_errors import Ended, JobDamaged, NameTaken, NotEnded, UnknownJob
@@ -40,8 +41,8 @@ from worker.records import DamagedRecord
 from worker.settings import SettingsError
 
 BRANCHES = {CharloomError, Conflict, Damaged, Invalid, NotFound, TooMany, Unavailable}
-BEFORE_HTTP = {DataError, SettingsError}
-"""Errors that end a process before it serves."""
+BEFORE_HTTP = {BackupError, DataError, SettingsError}
+"""Errors that end a process before it serves, or a command that serves nothing."""
 
 CAUGHT = {DamagedRecord}
 """Errors that the stores take for themselves: what they read is unknown then, or damaged."""

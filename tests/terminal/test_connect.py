@@ -36,7 +36,9 @@ def test_without_a_service_one_is_there_for_the_command(models: Path) -> None:
 def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
     done = charloom("models", "--data", tmp_path / "data", CHARLOOM_MAX_STREAMS="none")
     assert done.returncode == 1
-    assert re.match("charloom: the service does not start: CHARLOOM_MAX_STREAMS: ", done.stderr)
+    assert re.match(
+        "charloom: the service does not start: CHARLOOM_MAX_STREAMS='none': ", done.stderr
+    )
 
 
 def test_a_data_directory_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
