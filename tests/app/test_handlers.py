@@ -35,17 +35,20 @@ from tests.serving import TEXT, problem, serve
 from worker.backups import BackupError
 from worker.corpora import CorpusDamaged, CorpusInUse, CorpusStore, UnknownCorpus, Upload
 from worker.data import DataError
+from worker.fence import Fenced
+from worker.hosts import LocksStayHere
 from worker.job_errors import Ended, JobDamaged, NameTaken, NotEnded, UnknownJob
 from worker.jobs import JobStore
 from worker.records import DamagedRecord
 from worker.settings import SettingsError
 
 BRANCHES = {CharloomError, Conflict, Damaged, Invalid, NotFound, TooMany, Unavailable}
-BEFORE_HTTP = {BackupError, DataError, SettingsError}
+BEFORE_HTTP = {BackupError, DataError, LocksStayHere, SettingsError}
 """Errors that end a process before it serves, or a command that serves nothing."""
 
-CAUGHT = {DamagedRecord}
-"""Errors that the stores take for themselves: what they read is unknown then, or damaged."""
+CAUGHT = {DamagedRecord, Fenced}
+"""Errors that the stores take for themselves: what they read is unknown then, or damaged, or for
+another process to write."""
 
 ERRORS: list[tuple[CharloomError, int, str, str]] = [
     (UnknownModel("x"), 404, "unknown_model", "GET /models lists all models"),

@@ -146,7 +146,7 @@ def test_a_network_that_diverged_is_freed_before_the_next_is_made(
         made.append(weakref.ref(network))
         return network
 
-    monkeypatch.setattr("models.training.trainer.new_network", counted)
+    monkeypatch.setattr("models.training.beginning.new_network", counted)
     job = make_job(learning_rate=8.0, schedule="constant", grad_clip=0.0)
     gc.disable()
     try:
