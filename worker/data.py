@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import Invalid
-from models.files import CheckpointError, read_bounded, write_durably
+from models.files import CheckpointError, is_disk_full, read_bounded, write_durably
 from models.places import is_there, make_directory, set_aside
 
 FORMAT = 1
@@ -91,18 +91,7 @@ class DataDirectory:
             if is_there(path):
                 set_aside(path)
             make_directory(self.root)
-            made = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-            write_durably(made, f"{secrets.token_hex(8)}\n".encode())
-            try:
-                # Unlike a rename, a link replaces nothing: all processes get the first one's.
-                os.link(made, path)
-            except FileExistsError:
-                pass
-            except OSError:
-                # A file system without links.
-                made.replace(path)
-            finally:
-                made.unlink(missing_ok=True)
+            _make_store_id(path)
         return found
 
     def text(self, name: str) -> Path:
@@ -114,7 +103,32 @@ class DataDirectory:
         return self.root / "experiments" / name
 
 
+def _make_store_id(path: Path) -> None:
+    """Writes an id, unless another process has written one."""
+    made = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    found = secrets.token_hex(8)
+    try:
+        write_durably(made, f"{found}\n".encode())
+        # Unlike a rename, a link replaces nothing: all processes get the first one's.
+        os.link(made, path)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if is_disk_full(error):
+            # A symbolic link holds its target without a block of its own.
+            with suppress(FileExistsError):
+                path.symlink_to(found)
+        else:
+            # A file system without links.
+            made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
+
+
 def _read_store_id(path: Path) -> str | None:
+    if path.is_symlink():
+        found = str(path.readlink())
+        return found if _STORE_ID.fullmatch(found) else None
     try:
         found = read_bounded(path, 100).decode("ascii").strip()
     except (CheckpointError, UnicodeDecodeError):

@@ -5,10 +5,12 @@ import re
 import stat
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.support import SmallDisk
 from worker.data import DataDirectory, DataError, open_data
 
 
@@ -128,3 +130,31 @@ def test_one_on_a_read_only_file_system_is_said(tmp_path: Path) -> None:
             opened(tmp_path)
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_store_has_one_id_whoever_asks_first(tmp_path: Path) -> None:
+    asked = [DataDirectory(tmp_path).store_id() for _ in range(3)]
+    with ThreadPoolExecutor(8) as pool:
+        other = tmp_path / "other"
+        found = set(pool.map(lambda _: DataDirectory(other).store_id(), range(40)))
+    assert len(set(asked)) == len(found) == 1
+    assert set(asked) != found
+    assert [path.name for path in other.iterdir()] == ["store-id"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no/id", b"\xff\xfe", b"x" * 200])
+def test_a_damaged_id_is_set_aside(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "store-id").write_bytes(content)
+    found = DataDirectory(tmp_path).store_id()
+    assert re.fullmatch("[0-9a-f]{16}", found)
+    assert DataDirectory(tmp_path).store_id() == found
+
+
+def test_a_full_disk_has_room_for_an_id(small_disk: SmallDisk) -> None:
+    data = DataDirectory(small_disk.root / "data")
+    data.root.mkdir()
+    small_disk.fill()
+    found = data.store_id()
+    assert re.fullmatch("[0-9a-f]{16}", found)
+    assert DataDirectory(data.root).store_id() == found
+    assert [path.name for path in data.root.iterdir()] == ["store-id"]
