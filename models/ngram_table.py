@@ -16,6 +16,7 @@ Knows numpy; no text and no network.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,12 +36,12 @@ LIST_BYTES = KEY_BYTES + 3 * FOLLOWERS
 """Bytes of a bucket with a list: for each follower an id of two bytes and what is added."""
 
 LISTS_PER_ROW = 2
-"""Lists for which there is room beside each row: they cost a quarter (docs/log.md)."""
+"""Lists for which there is room beside each row: at 100 symbols a list takes a quarter of one."""
 
 FURTHER = (1, 2, 4, 7, 12)
 """Lengths of the contexts with lists, less that of the longest with rows."""
 
-NGRAM_KEYS, NGRAM_ROWS = "ngram.keys", "ngram.rows"
+NGRAM_KEYS, NGRAM_ROWS = "ngram.hashes", "ngram.rows"
 """Names of the table's tensors in a checkpoint: int64 and uint8."""
 
 NGRAM_FOLLOWERS, NGRAM_BOOSTS = "ngram.followers", "ngram.boosts"
@@ -72,7 +73,7 @@ LONGEST_WITH_ROW, LONGEST_IF_ALL, LONGEST_IF_LARGE = 4, 8, 2
 """Most ids in a context with a row: beside lists, without any, and of a large vocabulary."""
 
 _BASE = 0x27D4EB2F165667C5
-"""Odd factor of an id for each id that was read after it; products wrap around at 64 bits."""
+"""Odd base of the polynomial hash, modulo 2^64."""
 
 _EMPTY = -1
 _ROUNDS = 500
@@ -80,7 +81,7 @@ _ROUNDS = 500
 Rows = NDArray[np.uint8]
 Lists = tuple[NDArray[np.uint16], NDArray[np.uint8]]
 """Followers, and what is added to their log-probabilities, in units of ``STEP``; [lists,
-FOLLOWERS] each. What is unused is id 0 with nothing to add."""
+FOLLOWERS] each. Where a context has fewer, there is id 0 with nothing to add."""
 
 
 def context_lengths(rows: int, lists: int) -> tuple[int, ...]:
@@ -202,8 +203,13 @@ class NGramTable:
         return tensors
 
     def is_sound(self) -> bool:
-        """Whether a look-up finds each key, and only where it stands, and each list has ids."""
+        """Whether a look-up finds each key, and only where it stands, and lists are of ids.
+
+        The first list must be empty: it is for no context.
+        """
         if self.keys[0] != _EMPTY or (self.lists[0] >= self.vocabulary_size).any():
+            return False
+        if self.lists[1][0].any():
             return False
         begin = 1
         for size in (*self.sizes, *self.long_sizes):
@@ -262,15 +268,13 @@ class NGramTable:
             logs: [steps, …, vocabulary].
             numbers: of the lists; 0 is none, [steps, …].
         """
-        at = np.nonzero(numbers)
-        followers, boosts = (part[numbers[at]] for part in self.lists)
-        rows = logs[at]
+        at = np.flatnonzero(numbers)
+        followers, boosts = (part[numbers.reshape(-1)[at]] for part in self.lists)
+        rows = logs.reshape(-1, logs.shape[-1])
         added = boosts * np.float32(STEP)
         # Unused followers are all id 0, which may be a follower, too: so one by one.
-        every = np.arange(len(rows))
         for column in range(FOLLOWERS):
-            rows[every, followers[:, column]] += added[:, column]
-        logs[at] = rows
+            rows[at, followers[:, column]] += added[:, column]
 
 
 def lookup_constants(sizes: Sequence[int]) -> tuple[Ids, Ids, Ids]:
@@ -283,10 +287,12 @@ def lookup_constants(sizes: Sequence[int]) -> tuple[Ids, Ids, Ids]:
     return np.tile(MULTIPLIERS, len(sizes)), np.repeat(counts, PLACES), np.repeat(offsets, PLACES)
 
 
+@lru_cache(maxsize=32)
 def hash_constants(vocabulary_size: int, length: int) -> tuple[Ids, Ids]:
     """Returns the numbers of ids, that of ``NOTHING`` last, and the factors by age, newest first.
 
-    The key of a context is the sum of its ids' numbers, each times its factor. It wraps around.
+    The key of a context is the sum of its ids' numbers, each times its factor. It wraps around. The
+    arrays must not be changed.
     """
     # SplitMix64 (Steele, Lea & Flood 2014).
     z = np.arange(1, vocabulary_size + 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -308,6 +314,20 @@ def hashes(ids: AnyInts, lengths: Sequence[int], vocabulary_size: int) -> Ids:
     keys = np.empty((*ids.shape, len(lengths)), np.int64)
     for index, each in enumerate(each_hash(ids, lengths, vocabulary_size)):
         keys[..., index] = each
+    return keys
+
+
+def last_hashes(ids: AnyInts, lengths: Sequence[int], vocabulary_size: int) -> Ids:
+    """Returns the keys of contexts that end alike: of the last of ``hashes``, [n, lengths].
+
+    Args:
+        ids: [longest length, n], the newest last.
+        lengths: numbers of ids, ascending.
+        vocabulary_size: number of distinct ids.
+    """
+    numbers, factors = hash_constants(vocabulary_size, len(ids))
+    sums = np.cumsum(numbers[ids[::-1]] * factors[:, None], axis=0)
+    keys: Ids = sums[np.array(lengths, np.int64) - 1].T
     return keys
 
 

@@ -77,8 +77,8 @@ class TrainingOptions:
     )
     ngram_buckets: int | None = _option(
         None,
-        "Most rows of the n-gram table, of a byte for each symbol; up to twice as many lists may "
-        "be beside them. 0 is none.",
+        "Maximum number of rows in the n-gram table; a row has one byte per symbol. There may be "
+        "up to twice as many lists of followers. 0 disables the table.",
         at_least=0,
         at_most=MAX_BUCKETS,
     )

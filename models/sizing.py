@@ -39,7 +39,7 @@ EMBEDDING_FROM = 1000
 NGRAM_ORDERS = 16
 """Longest context that ``auto`` counts."""
 
-NGRAM_BYTES = 16 << 20
+NGRAM_BYTES = 16_000_000
 """Most bytes of an n-gram table that ``auto`` makes: a checkpoint stays quick to load and send."""
 
 COUNTING_BYTES = 500
@@ -118,35 +118,34 @@ def ngram_table(
 ) -> dict[str, Any]:
     """The hyperparameters of the n-gram table: zeros without one.
 
-    Counting is over before the network is made, so both may take the same memory.
-
     Args:
         options: with the preset's.
         vocabulary_size: symbols of the text.
         characters: that are trained on.
-        memory: of the machine, in bytes; unlimited if not given.
+        memory: that counting may take, besides the process, in bytes; unlimited if not given.
         is_list: whether the text is a list.
     """
     orders = NGRAM_ORDERS if options.ngram_orders is None else options.ngram_orders
+    counted = min(characters, MAX_COUNTED)
+    with_row, lengths = split_lengths(orders, vocabulary_size, 0 if is_list else counted)
+    orders = max([with_row, *lengths])
     buckets = options.ngram_buckets
-    bucket = bucket_bytes(vocabulary_size)
+    bucket = bucket_bytes(vocabulary_size, has_lists=bool(lengths))
     if buckets is None:
         buckets = min(characters, MAX_BUCKETS, NGRAM_BYTES // bucket)
-    counted = min(characters, MAX_COUNTED)
     if memory is not None:
         half = max(0, memory - PROCESS_BYTES) // 2
         buckets = min(buckets, half // (TABLE_BYTES * bucket))
         counted = min(counted, half // COUNTING_BYTES)
-    with_row, lengths = split_lengths(orders, vocabulary_size, 0 if is_list else counted)
-    orders = max([with_row, *lengths])
     if not (orders and buckets and counted):
         orders = buckets = counted = 0
     return {"ngram_orders": orders, "ngram_buckets": buckets, "ngram_characters": counted}
 
 
-def bucket_bytes(vocabulary_size: int) -> int:
+def bucket_bytes(vocabulary_size: int, *, has_lists: bool = True) -> int:
     """Returns the bytes of an n-gram table for each row, with the lists that may go with it."""
-    return KEY_BYTES + vocabulary_size + LISTS_PER_ROW * LIST_BYTES
+    lists = LISTS_PER_ROW * LIST_BYTES if has_lists else 0
+    return KEY_BYTES + vocabulary_size + lists
 
 
 def network(options: TrainingOptions, vocabulary_size: int, hidden_size: int) -> NetworkConfig:

@@ -1,6 +1,9 @@
 """The nodes of a decoder's graph that look the n-gram table up. Knows no choice."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from models.arrays import Floats, Ids
 from models.config import NetworkConfig, Weights
@@ -14,7 +17,7 @@ from models.ngram_table import (
     hash_constants,
     lookup_constants,
 )
-from models.onnx_graph import FLOAT, GraphBuilder
+from models.onnx_graph import FLOAT, INT64, GraphBuilder
 
 HISTORY = "ngram"
 """Name of the state: the ids read before the last one, [rows, ids]; −1 where there are none."""
@@ -39,14 +42,10 @@ class NGramNodes:
         parts = [f"{HISTORY}_known_rows", f"{HISTORY}_known_lists"]
         self._add("Split", [known, self._ints("parts", by_length)], *parts, axis=1)
         number = self._add("ReduceMax", [parts[1]], axes=[1], keepdims=0)
-        followers = self._weights[NGRAM_FOLLOWERS].astype(np.int64)
-        # In the units of a row, where less is likelier.
-        boosts = -self._weights[NGRAM_BOOSTS].astype(np.float32)
-        lists = [
-            self._add("Gather", [self._builder.constant(name, values), number])
-            for name, values in ((NGRAM_FOLLOWERS, followers), (NGRAM_BOOSTS, boosts))
-        ]
-        inputs = [self._row(parts[0]), *lists]
+        # In the units of a row, where less is likelier. The graph casts: it holds copies of these.
+        lowered = -self._weights[NGRAM_BOOSTS].astype(np.int16)
+        followers = self._of(number, NGRAM_FOLLOWERS, self._weights[NGRAM_FOLLOWERS], INT64)
+        inputs = [self._row(parts[0]), followers, self._of(number, NGRAM_BOOSTS, lowered, FLOAT)]
         return self._add("ScatterElements", inputs, axis=1, reduction="add")
 
     def _keys(self) -> str:
@@ -55,7 +54,7 @@ class NGramNodes:
         numbers, factors = hash_constants(self._config.vocabulary_size, longest)
         axis = self._ints("axis", np.array([1]))
         last = self._add("Unsqueeze", ["id_in", axis])
-        ends = [self._ints("second", np.array([1])), self._ints("end", np.array([longest]))]
+        ends = [axis, self._ints("end", np.array([longest]))]
         later = self._add("Slice", [f"{HISTORY}_in", *ends, axis])
         read = self._add("Concat", [later, last], f"{HISTORY}_out", axis=1)
         terms = self._add(
@@ -87,8 +86,11 @@ class NGramNodes:
 
     def _row(self, known: str) -> str:
         number = self._add("ReduceMax", [known], axes=[1], keepdims=0)
-        rows = self._builder.constant(NGRAM_ROWS, self._weights[NGRAM_ROWS])
-        return self._add("Cast", [self._add("Gather", [rows, number])], to=FLOAT)
+        return self._of(number, NGRAM_ROWS, self._weights[NGRAM_ROWS], FLOAT)
+
+    def _of(self, number: str, name: str, values: NDArray[Any], to: int) -> str:
+        gathered = self._add("Gather", [self._builder.constant(name, values), number])
+        return self._add("Cast", [gathered], to=to)
 
     def _ints(self, name: str, values: Ids) -> str:
         return self._builder.constant(f"{HISTORY}_{name}", values.astype(np.int64))

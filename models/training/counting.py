@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import AnyInts, Doubles, Floats, Ids
+from models.config import MAX_BUCKETS
 from models.ngram import estimated_discounts
 from models.ngram_table import (
     LISTS_FROM,
@@ -33,6 +34,7 @@ from models.ngram_table import (
     hash_constants,
     split_lengths,
 )
+from models.options import MAX_COUNTED
 from models.training.folds import FOLDS, folds_of, is_new
 from models.training.long_contexts import (
     Counted,
@@ -51,8 +53,6 @@ _PASSES = 8
 
 _BLOCK = 1 << 20
 """Numbers that are computed with at a time where not all need be."""
-
-Counts = NDArray[np.signedinteger[Any]]
 
 
 def count(
@@ -74,19 +74,23 @@ def count(
             times as many.
         newline: the line end of a list, whose lines have nothing to do with each other: no context
             reaches beyond the end of the line before, and all have rows.
-        characters: of the text, its first, to count; all if not given.
+        characters: of the text, its first, to count, at most ``MAX_COUNTED``; that if not given.
         lists_from: characters of a text whose long contexts have lists.
     """
-    counted = np.asarray(ids[:characters])
+    counted = np.asarray(ids[: min(characters or MAX_COUNTED, MAX_COUNTED)])
     # Each length takes a bucket at least.
     orders = min(orders, most_buckets)
     connected = len(counted) if newline is None else 0
     with_row, lengths = split_lengths(orders, vocabulary_size, connected, lists_from)
     folds = folds_of(len(counted))
-    with ThreadPoolExecutor(1) as beside:
+    beside = ThreadPoolExecutor(1)
+    try:
         pairs = sort_beside(beside, counted, vocabulary_size, lengths)
         levels = _Levels(counted, vocabulary_size, with_row, newline, folds)
         return _fitting(ids, levels, pairs, most_buckets)
+    finally:
+        # After an error nobody wants the rest.
+        beside.shutdown(cancel_futures=True)
 
 
 def _fitting(
@@ -98,7 +102,7 @@ def _fitting(
     """Returns the features with as large a table as there may be."""
     # Each length has up to one bucket more than its share of the load asks for.
     most_rows = max(0, int((most_buckets - levels.orders) * LOAD))
-    most_long = LISTS_PER_ROW * most_buckets
+    most_long = min(MAX_BUCKETS, LISTS_PER_ROW * most_buckets)
     most_lists = max(0, int((most_long - len(pairs)) * LOAD))
     while True:
         smoothed = levels.worth(most_rows)

@@ -39,6 +39,8 @@ GATES_AT_FIRST = (1.0, 0.5)
 COMPACT_FROM = 128
 """Vocabulary size from which 1-of-k input on a CPU covers only the symbols of a batch."""
 
+_GATES = ("gates.weight", "gates.bias")
+
 _KINDS: dict[str, Callable[[int, int], nn.RNNBase]] = {
     "lstm": nn.LSTM,
     "gru": nn.GRU,
@@ -85,6 +87,7 @@ class CharNetwork(nn.Module):
         self.output = nn.Linear(config.hidden_size, config.vocabulary_size)
         self.table: NGramTable | None = None
         self.gates: nn.Linear | None = None
+        self._learned_gates: Weights = {}
         self.balance: Tensor
         self._initialise()
         if table:
@@ -92,13 +95,15 @@ class CharNetwork(nn.Module):
 
     @torch.no_grad()
     def attach(self, table: NGramTable) -> None:
-        """Puts an n-gram table beside a network that has none, with new gates."""
+        """Puts an n-gram table beside a network that has none, with gates."""
         self.config = self.config.beside(table)
         self.table = table
         device = self.output.weight.device
         self.gates = nn.Linear(self.config.hidden_size, GATED, device=device)
         nn.init.zeros_(self.gates.weight)
         self.gates.bias.copy_(torch.tensor(GATES_AT_FIRST))
+        for name, value in self._learned_gates.items():
+            self.get_parameter(name).copy_(torch.from_numpy(value))
         self.register_buffer("balance", torch.ones(GATED, device=device))
 
     @torch.no_grad()
@@ -191,11 +196,14 @@ class CharNetwork(nn.Module):
     def load_weights(self, weights: Weights) -> None:
         """Copies trained weights, but no n-gram table; gates without weights stay as they are.
 
+        Gates that the network does not have yet are kept for ``attach``.
+
         Raises:
             KeyError, RuntimeError: they belong to another network.
         """
+        self._learned_gates = {name: weights[name] for name in _GATES if name in weights}
         for name, parameter in self.named_parameters():
-            if name in weights or not name.startswith("gates."):
+            if name in weights or name not in _GATES:
                 parameter.copy_(torch.from_numpy(weights[name]))
 
     def _inputs(self, ids: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import AnyInts, Floats, Ids
-from models.ngram_table import NOTHING, STEP, NGramTable
+from models.ngram_table import NOTHING, STEP, NGramTable, last_hashes
 from models.training.long_contexts import Counted, LongContexts
 
 _SUREST = 1e-4
@@ -65,7 +65,8 @@ class NGramFeatures:
         ages = np.arange(self.table.orders, 0, -1)[:, None]
         before = positions - ages
         ids = np.where(before >= 0, self.ids[before].astype(np.int64), NOTHING)
-        return self.table.find(self.table.hashes(ids)[-1])
+        table = self.table
+        return table.find(last_hashes(ids, table.lengths, table.vocabulary_size))
 
 
 def features_of(

@@ -153,7 +153,7 @@ class _Planner:
                 self.options,
                 self.vocabulary_size,
                 self.characters,
-                self.main_memory,
+                self._memory_to_count_in(config),
                 is_list=self.is_list,
             ),
             **self._asked(),
@@ -200,6 +200,13 @@ class _Planner:
             )
             if refusal:
                 raise TooLarge(f"The network {refusal}.")
+
+    def _memory_to_count_in(self, config: NetworkConfig) -> int | None:
+        """Main memory that a network leaves, which may be trained meanwhile."""
+        if self.main_memory is None or self.device.type == "cuda":
+            return self.main_memory
+        needed = sizing.training_bytes(config, self.batch_size, self.sequence_length)
+        return self.main_memory - (needed - sizing.PROCESS_BYTES)
 
     def _batch(self) -> tuple[int, int]:
         default = sizing.WIDE_BATCH if self.device.type == "cuda" else sizing.DEFAULT_BATCH

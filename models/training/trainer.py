@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
@@ -210,7 +210,7 @@ class Trainer:
         self.batches = batches(corpus, options)
         self.features = features
         self._awaited: FeatureCount | None = None
-        self._threads = torch.get_num_threads()
+        self._threads: int | None = None
         self.held_out = HeldOut(corpus.validation[:VALIDATION_LIMIT], network.table)
         self.optimizer = make_optimizer(self.network, options)
         self.step = 0
@@ -228,16 +228,32 @@ class Trainer:
     def expect(self, features: FeatureCount) -> None:
         """Trains without n-gram features until they are counted."""
         self._awaited = features
-        if not features.done():
-            # More would wait for each other: the cores count, too.
+
+    @contextmanager
+    def _sharing_cores(self) -> Iterator[None]:
+        """Takes half of torch's threads in the block, until features that are awaited are there.
+
+        The other cores count. Threads of which one has no core are waited for by all.
+        """
+        if self._awaited is not None and not self._awaited.done():
+            self._threads = torch.get_num_threads()
             torch.set_num_threads(max(1, self._threads // 2))
+        try:
+            yield
+        finally:
+            self._take_cores_back()
+
+    def _take_cores_back(self) -> None:
+        if self._threads is not None:
+            torch.set_num_threads(self._threads)
+            self._threads = None
 
     def _attach_counted(self) -> None:
         """Takes the features up if they are counted now."""
         if self._awaited is None or not self._awaited.done():
             return
         features, self._awaited = self._awaited.result(), None
-        torch.set_num_threads(self._threads)
+        self._take_cores_back()
         if features is None:
             return
         self.features = features
@@ -256,6 +272,10 @@ class Trainer:
         Raises:
             Diverged: the loss is not finite, or far above the best.
         """
+        with self._sharing_cores():
+            yield from self._run()
+
+    def _run(self) -> Iterator[Progress | Evaluation]:
         first_step = self.step
         began = time.monotonic() - self.elapsed
         session_began = time.monotonic()
@@ -360,6 +380,8 @@ class Trainer:
 
     def state_dict(self) -> tuple[dict[str, Tensor], TrainerState]:
         """Returns everything that ``load_state_dict`` needs to resume to the bit.
+
+        Where counts are taken up on the way, the clock decides at which step.
 
         Returns:
             Tensors by name, and the rest as JSON values.

@@ -98,7 +98,7 @@ def test_a_model_may_have_an_ngram_table(client: httpx2.Client, registry: Regist
     assert model["ngram_orders"] == 3
     assert model["config"]["ngram_buckets"] == list(beside.config.ngram_buckets)
     assert model["parameters"] == beside.config.parameters()
-    table = [beside.weights[name].nbytes for name in ("ngram.keys", "ngram.rows")]
+    table = [beside.weights[name].nbytes for name in ("ngram.hashes", "ngram.rows")]
     assert model["table_bytes"] == sum(table)
 
 

@@ -56,9 +56,9 @@ def test_an_ngram_table_comes_back_from_its_zip_and_a_forged_one_does_not(tmp_pa
         zip_ = b"".join(zipped(files))
     found = unzipped(io.BytesIO(zip_), LIMIT)
     assert found.config == written.config
-    for name in ("ngram.keys", "ngram.rows", "gates.weight"):
+    for name in ("ngram.hashes", "ngram.rows", "gates.weight"):
         assert found.weights[name].tobytes() == written.weights[name].tobytes()
-    weights = written.weights | {"ngram.keys": np.roll(written.weights["ngram.keys"], 1)}
+    weights = written.weights | {"ngram.hashes": np.roll(written.weights["ngram.hashes"], 1)}
     forged = sealed(contents(zip_), model=save(weights))
     with pytest.raises(CheckpointError, match="keys out of place"):
         unzipped(io.BytesIO(forged), LIMIT)

@@ -1,5 +1,6 @@
 """A run begins with the counts, or takes them up on its way."""
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from models.training.beginning import (
     new_trainer,
 )
 from models.training.ngram_features import NGramFeatures
-from models.training.trainer import Evaluation, FeatureCount, Progress, Trainer
+from models.training.trainer import Diverged, Evaluation, FeatureCount, Progress, Trainer
 from tests.models.test_ngram_features import CORPUS, OPTIONS, SMALL
 
 CPU = torch.device("cpu")
@@ -98,7 +99,12 @@ def test_counts_are_taken_up_on_the_way() -> None:
     counting = FeatureCount(time.monotonic())
     torch.set_num_threads(2)
     trainer = first_trainer(SMALL, CORPUS, OPTIONS, CPU, counting)
+    running = trainer.run()
+    next(running)
+    # The other half of the cores counts.
     assert torch.get_num_threads() == 1
+    running.close()
+    assert torch.get_num_threads() == 2
     steps(trainer, 5)
     assert trainer.network.table is None
     assert not has_features(trainer.state_dict()[0])
@@ -107,7 +113,6 @@ def test_counts_are_taken_up_on_the_way() -> None:
     features = counted()
     counting.set_result(features)
     trainer._attach_counted()
-    assert torch.get_num_threads() == 2
     assert trainer.network.table is features.table
     assert trainer.network.config == SMALL.beside(features.table)
     # What it has learned stays, and how it learns.
@@ -163,3 +168,27 @@ def test_a_network_without_features_needs_no_counts() -> None:
     trainer = first_trainer(config, CORPUS, options, CPU, begin_features(CORPUS, options))
     list(trainer.run())
     assert trainer.network.table is None
+
+
+def test_a_run_that_fails_gives_the_cores_back() -> None:
+    torch.set_num_threads(2)
+    for _ in range(3):
+        trainer = first_trainer(SMALL, CORPUS, OPTIONS, CPU, FeatureCount(time.monotonic()))
+        with torch.no_grad():
+            trainer.network.output.bias.fill_(math.nan)
+        with pytest.raises(Diverged):
+            list(trainer.run())
+        assert torch.get_num_threads() == 2
+
+
+def test_gates_of_another_model_are_kept_for_the_counts() -> None:
+    learned = new_trainer(SMALL, CORPUS, OPTIONS, CPU, counted()).network
+    assert learned.gates is not None
+    torch.nn.init.normal_(learned.gates.weight)
+    counting = FeatureCount(time.monotonic())
+    trainer = first_trainer(SMALL, CORPUS, OPTIONS, CPU, counting)
+    trainer.network.load_weights(learned.export())
+    counting.set_result(counted())
+    trainer._attach_counted()
+    assert trainer.network.gates is not None
+    assert torch.equal(trainer.network.gates.weight, learned.gates.weight)

@@ -87,14 +87,14 @@ def test_shapes_follow_the_gates(kind: NetworkKind, gates: int) -> None:
 
 def test_a_table_has_gates_and_tensors_beside() -> None:
     plain, counted = NetworkConfig(9), NetworkConfig(9, ngram_buckets=(4, 7))
-    assert counted.table_shapes() == {"ngram.keys": (12,), "ngram.rows": (12, 9)}
+    assert counted.table_shapes() == {"ngram.hashes": (12,), "ngram.rows": (12, 9)}
     gates = {"gates.weight": (2, 128), "gates.bias": (2,)}
     assert counted.shapes() == plain.shapes() | gates
     assert counted.parameters() == plain.parameters() + 2 * 128 + 2
     assert counted.table_bytes() == 12 * (8 + 9)
     longer = NetworkConfig(9, ngram_buckets=(4, 7), ngram_long_buckets=(5, 3))
     assert longer.table_shapes() == {
-        "ngram.keys": (20,),
+        "ngram.hashes": (20,),
         "ngram.rows": (12, 9),
         "ngram.followers": (9, 6),
         "ngram.boosts": (9, 6),

@@ -265,13 +265,14 @@ def counted_weights(**changed: Any) -> bytes:
 
 
 TABLE = a_counted_checkpoint()
-KEYS, ROWS, LISTS = (TABLE.weights[f"ngram.{name}"] for name in ("keys", "rows", "followers"))
+BOOSTS = TABLE.weights["ngram.boosts"]
+KEYS, ROWS, LISTS = (TABLE.weights[f"ngram.{name}"] for name in ("hashes", "rows", "followers"))
 
 
 def with_key(bucket: int, key: int) -> bytes:
     keys = KEYS.copy()
     keys[bucket] = key
-    return counted_weights(**{"ngram.keys": keys})
+    return counted_weights(**{"ngram.hashes": keys})
 
 
 IN_PLACE = int(np.flatnonzero(KEYS != -1)[0])
@@ -294,33 +295,34 @@ def followers(id_: int) -> bytes:
 
 
 HOSTILE_TABLES = {
-    "no keys": counted_weights(**{"ngram.keys": None}),
+    "no keys": counted_weights(**{"ngram.hashes": None}),
     "no rows": counted_weights(**{"ngram.rows": None}),
     "no gates": counted_weights(**{"gates.weight": None}),
     "no biases of the gates": counted_weights(**{"gates.bias": None}),
     "one gate": counted_weights(**{"gates.bias": np.ones(1, np.float32)}),
     "gates not finite": counted_weights(**{"gates.bias": np.array([1, np.nan], np.float32)}),
-    "keys of 32 bits": counted_weights(**{"ngram.keys": KEYS.astype(np.int32)}),
-    "keys without sign": counted_weights(**{"ngram.keys": KEYS.astype(np.uint64)}),
-    "keys in fp64": counted_weights(**{"ngram.keys": KEYS.astype(np.float64)}),
+    "keys of 32 bits": counted_weights(**{"ngram.hashes": KEYS.astype(np.int32)}),
+    "keys without sign": counted_weights(**{"ngram.hashes": KEYS.astype(np.uint64)}),
+    "keys in fp64": counted_weights(**{"ngram.hashes": KEYS.astype(np.float64)}),
     "rows with a sign": counted_weights(**{"ngram.rows": ROWS.astype(np.int8)}),
     "rows in fp32": counted_weights(**{"ngram.rows": ROWS.astype(np.float32)}),
     "rows too short": counted_weights(**{"ngram.rows": ROWS[:, :2].copy()}),
     "rows too long": counted_weights(**{"ngram.rows": np.hstack([ROWS, ROWS])}),
     "a row missing": counted_weights(**{"ngram.rows": ROWS[:-1]}),
     "a row more": counted_weights(**{"ngram.rows": np.vstack([ROWS, ROWS[:1]])}),
-    "a key missing": counted_weights(**{"ngram.keys": KEYS[:-1]}),
-    "keys in a column": counted_weights(**{"ngram.keys": KEYS[:, None]}),
+    "a key missing": counted_weights(**{"ngram.hashes": KEYS[:-1]}),
+    "keys in a column": counted_weights(**{"ngram.hashes": KEYS[:, None]}),
     "a key for no context": with_key(0, 1),
     "a key out of place": with_key(IN_PLACE, elsewhere()),
     "a follower that is no id": followers(3),
     "a follower that is far from one": followers(65_535),
+    "boosts for no context": counted_weights(**{"ngram.boosts": np.full_like(BOOSTS, 1)}),
     "followers of 32 bits": counted_weights(**{"ngram.followers": LISTS.astype(np.uint32)}),
     "followers with a sign": counted_weights(**{"ngram.followers": LISTS.astype(np.int16)}),
     "boosts with a sign": counted_weights(**{"ngram.boosts": LISTS.astype(np.int8)}),
     "boosts too long": counted_weights(**{"ngram.boosts": np.hstack([LISTS] * 2).astype("u1")}),
     "a list missing": counted_weights(**{"ngram.followers": LISTS[:-1]}),
-    "keys turned around": counted_weights(**{"ngram.keys": KEYS[::-1].copy()}),
+    "keys turned around": counted_weights(**{"ngram.hashes": KEYS[::-1].copy()}),
     "a table without a config": counted_weights(),
     "a config without a table": weights(),
 }

@@ -21,6 +21,7 @@ from models.ngram_table import (
     each_hash,
     hashes,
     highest_order,
+    last_hashes,
     lookup_constants,
     split_lengths,
 )
@@ -178,7 +179,8 @@ def test_a_table_knows_whether_its_keys_are_in_place() -> None:
     twice[places[1]] = 7
     assert not replace(one, keys=twice).is_sound()
     assert one.is_sound()
-    assert not replace(table, lists=(np.full_like(table.lists[0], 64), lists[1])).is_sound()
+    assert not replace(table, lists=(np.full_like(table.lists[0], 64), table.lists[1])).is_sound()
+    assert not replace(table, lists=(table.lists[0], table.lists[1] | 1)).is_sound()
 
 
 def places_of(key: int, table: NGramTable) -> list[int]:
@@ -220,6 +222,8 @@ def test_a_key_is_of_the_ids_read_last_and_of_no_others() -> None:
     assert columns[1, 1] == hashes(np.array([2, 2]), [2], 3)[1]
     assert hashes(ids[:0], [1, 9], 3).shape == (0, 2)
     assert [each[-1] for each in each_hash(ids, [1, 2, 5], 3)] == keys[-1].tolist()
+    windows_of_five = np.stack([ids[at : at + 5] for at in range(20)], axis=1)
+    assert last_hashes(windows_of_five, [1, 2, 5], 3).tolist() == keys[4:24].tolist()
 
 
 def test_long_contexts_are_longer_than_those_with_rows() -> None:

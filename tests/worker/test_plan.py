@@ -141,7 +141,7 @@ def test_a_trainer_is_taken_up_in_the_newest_state_that_fits(
 ) -> None:
     """A state of another network, as a bug or a hand may leave, is not taken up in part."""
     plan = prepared(make_job(), settings, queue)
-    fresh, _ = plan.take_up()
+    fresh, _ = plan.take_up(plan.begin_counting())
     assert fresh.step == 0
     tensors, _ = fresh.state_dict()
     generations.save(plan.job.state_directory, tensors, {**rest_at(7), "evaluated": 5})
@@ -149,7 +149,7 @@ def test_a_trainer_is_taken_up_in_the_newest_state_that_fits(
     last = next(name for name in reversed(list(wrong)) if name.startswith("network."))
     wrong[last] = torch.zeros(1)
     generations.save(plan.job.state_directory, wrong, rest_at(8))
-    taken_up, damaged = plan.take_up()
+    taken_up, damaged = plan.take_up(plan.begin_counting())
     assert damaged == 1
     assert (taken_up.step, taken_up.evaluated) == (7, 5)
     for name, weight in fresh.network.state_dict().items():
@@ -167,13 +167,13 @@ def test_a_model_to_continue_from_gives_its_sizes(
     origin = models.load("first", models.resolve(Reference("first")))
     config = plan.plan.config
     assert (config.num_layers, config.hidden_size, config.dropout) == (2, 16, 0.3)
-    weights = plan.take_up()[0].network.state_dict()
+    weights = plan.take_up(plan.begin_counting())[0].network.state_dict()
     for name, weight in origin.weights.items():
         assert torch.equal(weights[name], torch.from_numpy(weight)), name
 
     shutil.rmtree(settings.data.models / "first")
     with pytest.raises(Failure, match="The model to continue from cannot be read"):
-        plan.take_up()
+        plan.take_up(plan.begin_counting())
     (job.directory / "plan.json").unlink()
     with pytest.raises(Failure, match="The model to continue from cannot be read") as failure:
         prepared(job, settings, queue)
@@ -192,7 +192,7 @@ def test_a_model_to_continue_from_must_have_the_corpuss_vocabulary(
     job, _ = store.create("second", corpus_id, options, None)
     plan = prepared(job, settings, queue)
     with pytest.raises(Failure, match="has another vocabulary"):
-        plan.take_up()
+        plan.take_up(plan.begin_counting())
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,15 @@ class JobPlan:
     def seed(self) -> int:
         return self.plan.training.seed
 
-    def take_up(self) -> tuple[Trainer, int]:
+    def begin_counting(self) -> FeatureCount:
+        """Counts the text for n-gram features; once is enough for all trainers of the job."""
+        return begin_features(self.corpus, self.plan.training)
+
+    def take_up(self, counting: FeatureCount) -> tuple[Trainer, int]:
         """A trainer in the newest sound state of the job, else at its beginning.
+
+        Args:
+            counting: what ``begin_counting`` returned.
 
         Returns:
             The trainer, and the number of newer states, which are damaged.
@@ -113,7 +120,6 @@ class JobPlan:
         """
         damaged = 0
         training, device = self.plan.training, self.place.device
-        counting = begin_features(self.corpus, training)
         for state in generations.load_all(self.job.state_directory):
             try:
                 if state is not None:

@@ -70,7 +70,8 @@ class TrainingSession:
 
     def run(self) -> Reason | None:
         """Trains from the newest state, as ``train`` does; raises what it raises."""
-        trainer, damaged = self._plan.take_up()
+        self._features = self._plan.begin_counting()
+        trainer, damaged = self._plan.take_up(self._features)
         self._tell_damage(trainer.step, damaged)
         self._journal.rewind(trainer.step)
         self._begin_baseline()
@@ -176,7 +177,7 @@ class TrainingSession:
         # The newest state may hold the beginning of it.
         self._plan.job.check()
         generations.discard_newest(self._states)
-        trainer, _ = self._plan.take_up()
+        trainer, _ = self._plan.take_up(self._features)
         step = trainer.step
         text = f"{diverged.error}: back to step {step:,}, with half the rate"
         self._journal.notice({"code": DIVERGED, "text": text, "step": step})
