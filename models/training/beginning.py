@@ -21,7 +21,7 @@ from models.training.trainer import FeatureCount, Trainer, batches
 COUNTED_A_SECOND = 650_000
 """Characters, about: 16 MB of LaTeX took 25 s."""
 
-BESIDE_FROM = 0.05
+BESIDE_FROM = 0.15
 """Share of the time that counting must take to be done beside training.
 
 It then ends later, and the network is trained meanwhile.

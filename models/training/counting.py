@@ -38,12 +38,11 @@ from models.options import MAX_COUNTED
 from models.training.folds import FOLDS, folds_of, is_new
 from models.training.long_contexts import (
     Counted,
-    Pairs,
     count_lengths,
     count_long,
-    sort_beside,
 )
 from models.training.ngram_features import NGramFeatures, features_of
+from models.training.sorted_contexts import Pairs, sort_beside
 
 LEAST_GAIN = 1.0
 """Nats that a context must save over the text to be kept."""

@@ -12,17 +12,17 @@ Knows numpy; no network and no file.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import AnyInts, Doubles, Floats, Ids
 from models.ngram import estimated_discounts
-from models.ngram_table import FOLLOWERS, STEP, Lists, Rows, each_hash
+from models.ngram_table import FOLLOWERS, STEP, Lists, Rows
 from models.training.folds import FOLDS, is_new
+from models.training.sorted_contexts import Pairs
 
 LEAST_GAIN = 1.0
 """Nats that a list must save over the text."""
@@ -34,11 +34,6 @@ With 0.6 instead of none, kernel source lost 0.002 nats less, prose 0.003, with 
 lists; 1 did no better (docs/log.md).
 """
 
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-_AT_BITS, _ID_BITS = np.uint64(24), np.uint64(16)
-"""Bits of a position and of an id: 24 are left for the number of a context."""
-
-_AT = np.uint64((1 << 24) - 1)
 _RAREST, _SUREST = 1e-7, 1e-4
 """Least probability of a follower, and of all ids that are none."""
 
@@ -70,12 +65,14 @@ class LongContexts:
         keys: of the contexts of each length, [contexts].
         lists: theirs, in the same order.
         numbers: list of the longest context before each position, from 1; 0 is none, [characters].
+        shown: likewise, but none that only the position's own fold makes worth it, [characters].
         expected: probability of the id at each position by the other folds, [characters].
     """
 
     keys: list[Ids]
     lists: Lists
     numbers: NDArray[np.int32]
+    shown: NDArray[np.int32]
     expected: Floats
 
 
@@ -99,42 +96,13 @@ def count_long(
         least = 1.01 * np.sort(gains)[-most_lists - 1]
         # What a list saves depends on which shorter contexts have one.
         again = _Choice(counted)
-        for length, chosen, before in zip(every, choice.chosen, choice.gains, strict=True):
+        for length, contexts, best in zip(every, choice.considered, choice.best, strict=True):
             among = np.zeros(len(length.pairs.first), bool)
-            among[chosen[before >= least]] = True
+            among[contexts[best >= least]] = True
             again.extend(length, among)
         choice = again
         gains = np.concatenate(choice.gains)
     return choice.done()
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """The contexts of one length that occur more than once, and the pairs with the id that follows.
-
-    Attributes:
-        at: positions of the ids, by context and then by id, [positions].
-        starts: index among these of each pair's first, [pairs].
-        occurrences: [pairs].
-        of: index of each pair's context, [pairs].
-        first: a pair of each context, [contexts].
-        keys: [contexts].
-    """
-
-    at: NDArray[np.int32]
-    starts: Ids
-    occurrences: Ids
-    of: NDArray[np.int32]
-    first: Ids
-    keys: Ids
-
-    def spread(self, of_pairs: NDArray[Any]) -> NDArray[Any]:
-        """Returns for each position what its pair has."""
-        return np.repeat(of_pairs, self.occurrences)
-
-    def sums(self, of_pairs: NDArray[Any]) -> NDArray[Any]:
-        """Returns for each context the sum over its pairs."""
-        return np.add.reduceat(of_pairs, self.first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,33 +158,6 @@ class CountedLength:
         return outside
 
 
-def sort_beside(
-    executor: Executor, ids: AnyInts, vocabulary_size: int, lengths: Sequence[int]
-) -> "list[Future[Pairs | None]]":
-    """Sorts the contexts of some lengths, the shortest first, while the caller does other things.
-
-    Most of the time goes into sorting, which leaves the interpreter to other threads.
-
-    Args:
-        executor: of one thread.
-        ids: of the text, at most ``MAX_COUNTED``, [characters].
-        vocabulary_size: number of distinct ids.
-        lengths: numbers of ids, ascending.
-    """
-    sorting = _each_pairs(ids, vocabulary_size, lengths)
-    return [executor.submit(next, sorting, None) for _ in lengths]
-
-
-def _each_pairs(ids: AnyInts, vocabulary_size: int, lengths: Sequence[int]) -> Iterator[Pairs]:
-    at = np.arange(1, len(ids), dtype=np.int32)
-    for keys in each_hash(ids, lengths, vocabulary_size):
-        pairs = _pairs(ids, keys, at)
-        at = pairs.at
-        if not len(at):
-            return
-        yield pairs
-
-
 def count_lengths(
     pairs: "Sequence[Future[Pairs | None]]", folds: NDArray[np.uint8]
 ) -> Iterator[CountedLength]:
@@ -233,43 +174,6 @@ def count_lengths(
         longer = after.result() if after else None
         yield _counted(own, longer, folds)
         own = longer
-
-
-def _pairs(ids: AnyInts, keys: Ids, at: NDArray[np.int32]) -> Pairs:
-    """Sorts positions by context and then by id. Contexts whose hashes share 40 bits are one.
-
-    What is sorted has the position in its lowest bits, which takes a fifth of the time of sorting
-    indices.
-    """
-    mixed = keys[at - 1].view(np.uint64) * _MIX
-    mixed >>= _AT_BITS
-    mixed <<= _AT_BITS
-    mixed |= at.astype(np.uint64)
-    mixed.sort()
-    new = is_new(mixed >> _AT_BITS)
-    # A context occurs again if the next one or the one before is the same.
-    is_repeated = ~new
-    is_repeated[:-1] |= ~new[1:]
-    mixed, new = mixed[is_repeated], new[is_repeated]
-    at = (mixed & _AT).astype(np.int32)
-    mixed = np.cumsum(new, dtype=np.uint64) << _ID_BITS
-    mixed |= ids[at].astype(np.uint64)
-    mixed <<= _AT_BITS
-    mixed |= at.astype(np.uint64)
-    mixed.sort()
-    at = (mixed & _AT).astype(np.int32)
-    mixed >>= _AT_BITS
-    starts = np.flatnonzero(is_new(mixed))
-    new = is_new(mixed[starts] >> _ID_BITS)
-    first = np.flatnonzero(new)
-    return Pairs(
-        at,
-        starts,
-        np.diff(np.append(starts, len(at))),
-        (np.cumsum(new) - 1).astype(np.int32),
-        first,
-        keys[at[starts[first]] - 1],
-    )
 
 
 def _counted(pairs: Pairs, longer: Pairs | None, folds: NDArray[np.uint8]) -> CountedLength:
@@ -299,7 +203,11 @@ class _Choice:
         self._counted = counted
         self._expected = counted.expected.copy()
         self._numbers = np.zeros(len(counted.ids), np.int32)
-        self.chosen: list[Ids] = []
+        # What the folds are shown: their probabilities and their lists.
+        self._shown = counted.expected.copy()
+        self._listed = np.zeros(len(counted.ids), np.int32)
+        self.considered: list[Ids] = []
+        self.best: list[Doubles] = []
         self.gains: list[Doubles] = []
         self._keys: list[Ids] = []
         # The empty list comes first: what it says of no context is what its row says.
@@ -312,7 +220,7 @@ class _Choice:
         while self._keys and not len(self._keys[-1]):
             self._keys.pop()
         lists = self._followers[1:].astype(np.uint16), self._boosts[1:]
-        return LongContexts(self._keys, lists, self._numbers, self._expected)
+        return LongContexts(self._keys, lists, self._numbers, self._listed, self._shown)
 
     def extend(self, length: CountedLength, among: NDArray[np.bool_]) -> None:
         """Adds the contexts of one length that save enough.
@@ -322,17 +230,26 @@ class _Choice:
             among: which to choose from, [contexts].
         """
         proof = self._proof(length, self._hopeful(length, among))
-        good = proof.gains > LEAST_GAIN + DEVIATIONS * proof.deviations
+        good = proof.is_worth()
         chosen = proof.contexts[good]
         self._add_lists(length, chosen)
-        self.chosen.append(chosen)
         self.gains.append(proof.gains[good])
         self._keys.append(length.pairs.keys[chosen])
+        numbers = len(self._followers) - len(chosen) + np.cumsum(good) - 1
         kept = good[proof.of]
         at = proof.at[kept]
-        numbers = len(self._followers) - len(chosen) + np.cumsum(good) - 1
         self._numbers[at] = numbers[proof.of[kept]]
         self._expected[at] = proof.expected[kept]
+        # What a fold is shown must not depend on how well a list did in it, or lists would seem
+        # better than they are: each was chosen because it did well.
+        by_others = proof.is_worth_without_fold()
+        self.considered.append(proof.contexts[good | by_others.any(axis=1)])
+        self.best.append(proof.best(by_others)[good | by_others.any(axis=1)])
+        shown = by_others.take(proof.of * FOLDS + proof.folds)
+        at = proof.at[shown]
+        self._shown[at] = proof.shares[shown] + proof.left[shown] * self._shown[at]
+        both = shown & kept
+        self._listed[proof.at[both]] = numbers[proof.of[both]]
 
     def _hopeful(self, length: CountedLength, among: NDArray[np.bool_]) -> Ids:
         """Returns the contexts that save so much where each position was counted itself.
@@ -373,13 +290,16 @@ class _Choice:
         of_at = of[cell]
         fold = self._counted.folds[at]
         before = self._expected[at]
-        expected = left.astype(np.float32).take(of_at * FOLDS + fold)
-        expected *= before
-        expected += shares.astype(np.float32).take(cell * FOLDS + fold)
+        left_at = left.astype(np.float32).take(of_at * FOLDS + fold)
+        shares_at = shares.astype(np.float32).take(cell * FOLDS + fold)
+        expected = left_at * before + shares_at
         saved = np.log(expected / before)
-        gains: Doubles = np.bincount(of_at, saved).astype(np.float64)
-        deviations = np.sqrt(np.bincount(of_at, saved * saved))
-        return _Proof(contexts, gains, deviations, at, of_at, expected)
+        count = len(contexts) * FOLDS
+        gains, squares = (
+            np.bincount(of_at * FOLDS + fold, values, count).astype(np.float64).reshape(-1, FOLDS)
+            for values in (saved, saved * saved)
+        )
+        return _Proof(contexts, gains, squares, at, of_at, fold, expected, shares_at, left_at)
 
     def _add_lists(self, length: CountedLength, chosen: Ids) -> None:
         """Adds the lists of some contexts."""
@@ -425,24 +345,61 @@ class _Proof:
 
     Attributes:
         contexts: which, [contexts].
-        gains: in nats, [contexts].
-        deviations: standard deviations of these, [contexts].
+        gains_in_folds: in nats, [contexts, FOLDS].
+        squares: sums of the squares of these at each position, [contexts, FOLDS].
         at: positions with such a context, [positions].
         of: which of them, [positions].
+        folds: of the positions, [positions].
         expected: probability of the id there by the other folds, [positions].
+        shares, left: a summand and a factor that make it of the one without the list, [positions].
     """
 
     contexts: Ids
-    gains: Doubles
-    deviations: Doubles
+    gains_in_folds: Doubles
+    squares: Doubles
     at: AnyInts
     of: Ids
+    folds: NDArray[np.uint8]
     expected: Floats
+    shares: Floats
+    left: Floats
 
     @classmethod
     def nothing(cls) -> "_Proof":
-        ids, figures = np.zeros(0, np.int64), np.zeros(0)
-        return cls(ids, figures, figures, ids, ids, np.zeros(0, np.float32))
+        ids, figures = np.zeros(0, np.int64), np.zeros((0, FOLDS))
+        floats = np.zeros(0, np.float32)
+        return cls(ids, figures, figures, ids, ids, ids.astype(np.uint8), floats, floats, floats)
+
+    @property
+    def gains(self) -> Doubles:
+        """In nats, [contexts]."""
+        gains: Doubles = self.gains_in_folds.sum(axis=1)
+        return gains
+
+    def is_worth(self) -> NDArray[np.bool_]:
+        """Whether each context is worth a list, [contexts]."""
+        return _is_certain(self.gains, self.squares.sum(axis=1))
+
+    def is_worth_without_fold(self) -> NDArray[np.bool_]:
+        """Whether each would be by the other folds only, [contexts, FOLDS]."""
+        squares = self.squares.sum(axis=1, keepdims=True) - self.squares
+        return _is_certain(self._gains_of_others(), np.maximum(squares, 0))
+
+    def best(self, by_others: NDArray[np.bool_]) -> Doubles:
+        """Returns the most that each gains, of all folds or of those but one, [contexts]."""
+        others = np.where(by_others, self._gains_of_others(), -np.inf)
+        best: Doubles = np.maximum(self.gains, others.max(axis=1, initial=-np.inf))
+        return best
+
+    def _gains_of_others(self) -> Doubles:
+        others: Doubles = self.gains[:, None] - self.gains_in_folds
+        return others
+
+
+def _is_certain(gains: Doubles, squares: Doubles) -> NDArray[np.bool_]:
+    """Whether gains are more than ``LEAST_GAIN`` by ``DEVIATIONS``."""
+    certain: NDArray[np.bool_] = gains > LEAST_GAIN + DEVIATIONS * np.sqrt(squares)
+    return certain
 
 
 def _slots(counts: Ids, pairs: Pairs) -> Ids:

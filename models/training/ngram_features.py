@@ -81,7 +81,7 @@ def features_of(
         table,
         ids,
         np.concatenate(rows).astype(np.int32)[known.numbers],
-        np.concatenate(lists).astype(np.int32)[long.numbers] if long.keys else None,
+        np.concatenate(lists).astype(np.int32)[long.shown] if long.keys else None,
         _answers(known, long),
     )
 
@@ -106,9 +106,9 @@ def _answers(known: Counted, long: LongContexts) -> NDArray[np.float16]:
 
 def _boosted(known: Counted, long: LongContexts, shares: Floats, part: slice) -> Floats:
     """Returns what lists add to the shares of the ids that do not follow, [positions]."""
-    at = np.flatnonzero(long.numbers[part])
-    added = np.zeros(len(long.numbers[part]), np.float32)
-    followers, boosts = (values[long.numbers[part][at] - 1] for values in long.lists)
+    at = np.flatnonzero(long.shown[part])
+    added = np.zeros(len(long.shown[part]), np.float32)
+    followers, boosts = (values[long.shown[part][at] - 1] for values in long.lists)
     in_row = shares[known.rows[known.numbers[part][at][:, None], followers]]
     more = in_row * np.expm1(boosts * np.float32(STEP))
     more[followers == known.ids[part][at][:, None]] = 0

@@ -3,8 +3,9 @@
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_counts_are_taken_up_on_the_way() -> None:
     counting = FeatureCount(time.monotonic())
     torch.set_num_threads(2)
     trainer = first_trainer(SMALL, CORPUS, OPTIONS, CPU, counting)
-    running = trainer.run()
+    running = cast("Generator[Progress | Evaluation]", trainer.run())
     next(running)
     # The other half of the cores counts.
     assert torch.get_num_threads() == 1

@@ -172,7 +172,8 @@ def test_a_table_knows_whether_its_keys_are_in_place() -> None:
     for wrong in (np.roll(table.keys, 1), table.keys[::-1].copy()):
         assert not replace(table, keys=wrong).is_sound()
     # The same key in two of its places: which row is meant?
-    one = NGramTable((9,), (), np.full(10, -1), np.zeros((10, 64), np.uint8), lists)
+    nothing = np.zeros((1, FOLLOWERS), np.uint16), np.zeros((1, FOLLOWERS), np.uint8)
+    one = NGramTable((9,), (), np.full(10, -1), np.zeros((10, 64), np.uint8), nothing)
     places = [at for at in range(1, 10) if replace(one, keys=only(7, at)).is_sound()]
     assert 1 < len(places) <= PLACES
     twice = only(7, places[0])
@@ -180,7 +181,9 @@ def test_a_table_knows_whether_its_keys_are_in_place() -> None:
     assert not replace(one, keys=twice).is_sound()
     assert one.is_sound()
     assert not replace(table, lists=(np.full_like(table.lists[0], 64), table.lists[1])).is_sound()
-    assert not replace(table, lists=(table.lists[0], table.lists[1] | 1)).is_sound()
+    not_empty = table.lists[1].copy()
+    not_empty[0, 0] = 1
+    assert not replace(table, lists=(table.lists[0], not_empty)).is_sound()
 
 
 def places_of(key: int, table: NGramTable) -> list[int]:
