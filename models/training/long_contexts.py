@@ -99,7 +99,7 @@ def count_long(
         for length, contexts, best in zip(every, choice.considered, choice.best, strict=True):
             among = np.zeros(len(length.pairs.first), bool)
             among[contexts[best >= least]] = True
-            again.extend(length, among)
+            again.extend(length, among, least)
         choice = again
         gains = np.concatenate(choice.gains)
     return choice.done()
@@ -222,15 +222,18 @@ class _Choice:
         lists = self._followers[1:].astype(np.uint16), self._boosts[1:]
         return LongContexts(self._keys, lists, self._numbers, self._listed, self._shown)
 
-    def extend(self, length: CountedLength, among: NDArray[np.bool_]) -> None:
+    def extend(
+        self, length: CountedLength, among: NDArray[np.bool_], least: float = LEAST_GAIN
+    ) -> None:
         """Adds the contexts of one length that save enough.
 
         Args:
             length: all contexts.
             among: which to choose from, [contexts].
+            least: nats that each must save.
         """
         proof = self._proof(length, self._hopeful(length, among))
-        good = proof.is_worth()
+        good = proof.is_worth(least)
         chosen = proof.contexts[good]
         self._add_lists(length, chosen)
         self.gains.append(proof.gains[good])
@@ -242,7 +245,7 @@ class _Choice:
         self._expected[at] = proof.expected[kept]
         # What a fold is shown must not depend on how well a list did in it, or lists would seem
         # better than they are: each was chosen because it did well.
-        by_others = proof.is_worth_without_fold()
+        by_others = proof.is_worth_without_fold(least)
         self.considered.append(proof.contexts[good | by_others.any(axis=1)])
         self.best.append(proof.best(by_others)[good | by_others.any(axis=1)])
         shown = by_others.take(proof.of * FOLDS + proof.folds)
@@ -376,14 +379,14 @@ class _Proof:
         gains: Doubles = self.gains_in_folds.sum(axis=1)
         return gains
 
-    def is_worth(self) -> NDArray[np.bool_]:
+    def is_worth(self, least: float) -> NDArray[np.bool_]:
         """Whether each context is worth a list, [contexts]."""
-        return _is_certain(self.gains, self.squares.sum(axis=1))
+        return _is_certain(self.gains, self.squares.sum(axis=1), least)
 
-    def is_worth_without_fold(self) -> NDArray[np.bool_]:
+    def is_worth_without_fold(self, least: float) -> NDArray[np.bool_]:
         """Whether each would be by the other folds only, [contexts, FOLDS]."""
         squares = self.squares.sum(axis=1, keepdims=True) - self.squares
-        return _is_certain(self._gains_of_others(), np.maximum(squares, 0))
+        return _is_certain(self._gains_of_others(), np.maximum(squares, 0), least)
 
     def best(self, by_others: NDArray[np.bool_]) -> Doubles:
         """Returns the most that each gains, of all folds or of those but one, [contexts]."""
@@ -396,9 +399,10 @@ class _Proof:
         return others
 
 
-def _is_certain(gains: Doubles, squares: Doubles) -> NDArray[np.bool_]:
-    """Whether gains are more than ``LEAST_GAIN`` by ``DEVIATIONS``."""
-    certain: NDArray[np.bool_] = gains > LEAST_GAIN + DEVIATIONS * np.sqrt(squares)
+def _is_certain(gains: Doubles, squares: Doubles, least: float) -> NDArray[np.bool_]:
+    """Whether gains are at least so many nats, and exceed ``LEAST_GAIN`` by ``DEVIATIONS``."""
+    certain = gains > LEAST_GAIN + DEVIATIONS * np.sqrt(squares)
+    certain &= gains >= least
     return certain
 
 
