@@ -42,8 +42,9 @@ _MAX_MANIFEST = 1 << 30
 
 _STAGES = ".restore-*"
 
-_NO_DATA = ("lost+found", "charloom.lock")
-"""Names in a directory without data: those of an empty disk, and of one that is held."""
+_NO_DATA = ("lost+found", "charloom.lock", "store-id")
+"""Names in a directory without data: of an empty disk, of one that is held, and the id that an
+operator chose for it."""
 
 
 @with_config(RECORD)
@@ -207,11 +208,15 @@ def restore(source: Path, root: Path, tell: Tell) -> Amount:
         amount = _unpack(archive, place, tell)
         for directory in (place, *(path for path in place.rglob("*") if path.is_dir())):
             sync_directory(directory)
-        # A job needs its corpus and its models, and a service its format.
-        for name in sorted(names_in(place), key=("format", "jobs").__contains__):
+        for name in sorted(names_in(place), key=_is_last):
             (place / name).rename(root / name)
         sync_directory(root)
     return amount
+
+
+def _is_last(name: str) -> bool:
+    """Jobs need what they name, and the format is that of all the rest."""
+    return name == "jobs" or name.startswith("format-")
 
 
 def verify(source: Path, tell: Tell) -> Amount:

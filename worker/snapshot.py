@@ -23,20 +23,21 @@ from models.places import is_there, names_in, staged, sweep_staged
 from worker.corpora import CorpusStore
 from worker.data import DataDirectory
 
-KEPT = ("corpora", "experiments", "jobs", "models", "secret", "texts")
+KEPT = ("corpora", "experiments", "jobs", "models", "owners", "secret", "texts")
 """What is kept of a data directory, with its format. What belongs to one installation is not:
-locks, devices, and Redis' data, whose jobs are put back from the disk."""
+locks, devices, the store's id, and Redis's data, whose jobs are put back from the disk."""
 
 _FORMAT_MARK = re.compile(r"format-\d{1,9}", re.ASCII)
 
 _STAGES = ".snapshot-*"
 
-GROWING = "events.jsonl"
+_EVENTS = re.compile(r"jobs/[^/]+/events\.jsonl")
+"""What grows. Patterns are of whole paths: a model, a tag or an experiment may have any name."""
 
 _HIDDEN = (".keys", ".pretrained")
 """All other hidden names are of what is half done, half gone, damaged or locked."""
 
-_MADE_ANEW = re.compile(r"lock|\w+\.ids|\w+\.sha256", re.ASCII)
+_MADE_ANEW = re.compile(r"(jobs|owners)/[^/]+/lock|corpora/[^/]+/[^/]+\.(ids|sha256)")
 """Locks, and encoded corpora, which are larger than their texts."""
 
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
@@ -73,8 +74,10 @@ class Snapshot:
 
     def take_jobs(self, source: Path) -> None:
         """Takes job by job: none is missed that is unended, none is there in part."""
-        for name in filter(_is_kept, names_in(source)):
+        for name in names_in(source):
             job, path = f"{source.name}/{name}", source / name
+            if not _is_kept(job):
+                continue
             while not self.take(path, job):
                 # Something went meanwhile, such as a state that a newer one replaced.
                 self._drop(job)
@@ -86,14 +89,15 @@ class Snapshot:
         """Links a file, or all files in a directory; returns whether no part went meanwhile."""
         try:
             if source.is_dir():
-                parts = [path.name for path in source.iterdir() if _is_kept(path.name)]
-                taken = [self.take(source / n, f"{name}/{n}") for n in sorted(parts, key=_order)]
+                parts = sorted((path.name for path in source.iterdir()), key=_order)
+                kept = [part for part in parts if _is_kept(f"{name}/{part}")]
+                taken = [self.take(source / part, f"{name}/{part}") for part in kept]
                 return all(taken)
             if source.is_file():
                 link = self._place / str(next(self._numbers))
                 _link(source, link)
                 self._files[name] = link
-                if source.name == GROWING:
+                if _EVENTS.fullmatch(name):
                     self._ends[name] = link.stat().st_size
         except FileNotFoundError:
             return False
@@ -144,9 +148,11 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _is_kept(name: str) -> bool:
-    return name in _HIDDEN if name.startswith(".") else not _MADE_ANEW.fullmatch(name)
+    """Whether a file or directory, by its path in the data directory, belongs into a snapshot."""
+    last = name.rpartition("/")[2]
+    return last in _HIDDEN if last.startswith(".") else not _MADE_ANEW.fullmatch(name)
 
 
 def _order(name: str) -> tuple[int, str]:
     """Of a job's files: its end is written after its last event, a state after its events."""
-    return {"result.json": 0, "state": 1, GROWING: 3}.get(name, 2), name
+    return {"result.json": 0, "state": 1, "events.jsonl": 3}.get(name, 2), name

@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.supervisor.errors import UserError
+from app.supervisor.errors import Misconfigured, UserError
 from worker import logs
 from worker.clock import timestamp
 from worker.tether import tethered
@@ -104,13 +104,14 @@ class Supervisor:
         self._directory = directory
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._failure: str | None = None
+        self._failure: UserError | None = None
 
     async def run(self, announce: Callable[[], None]) -> None:
         """Returns when all have ended. ``announce`` runs once, in a thread, when all are ready.
 
         Raises:
-            UserError: an essential program failed.
+            Misconfigured: an essential program will not start with these settings.
+            UserError: it failed.
         """
         labels = Labels([program.name for stage in self._stages for program in stage])
         kept: list[list[Keeper]] = []
@@ -126,7 +127,7 @@ class Supervisor:
                 for keepers in reversed(kept):
                     await asyncio.gather(*(keeper.stop(self._hurry) for keeper in keepers))
         if self._failure:
-            raise UserError(self._failure)
+            raise self._failure
 
     def stop(self) -> None:
         """Starts to stop; the second call hurries."""
@@ -136,7 +137,7 @@ class Supervisor:
             say("stopping; press Ctrl-C again to kill")
             self._stopping.set()
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: UserError) -> None:
         """Stops because an essential program failed."""
         if not self._stopping.is_set():
             self._failure = reason
@@ -180,7 +181,7 @@ class Keeper:
     """
 
     def __init__(
-        self, program: Program, directory: Path, labels: "Labels", lose: Callable[[str], None]
+        self, program: Program, directory: Path, labels: "Labels", lose: Callable[[UserError], None]
     ) -> None:
         self.program = program
         self.has_failed = False
@@ -242,7 +243,7 @@ class Keeper:
             delay = min(delay, LONGEST_DELAY_OF_KILLED)
             self._said.clear()
         elif (self._short_runs >= FAILURES or is_hopeless) and not self.has_failed:
-            self._fail(ending)
+            self._fail(ending, Misconfigured if is_hopeless else UserError)
             if self.program.essential:
                 return
         elif self._short_runs and self.program.repair and not self.has_failed:
@@ -253,7 +254,7 @@ class Keeper:
         self._say(f"{ending}; starting it again in {delay:g} s")
         await _wait(self._stopping, delay)
 
-    def _fail(self, ending: str) -> None:
+    def _fail(self, ending: str, error: type[UserError]) -> None:
         self.has_failed = True
         lines = list(self._last_lines) or ["(nothing)"]
         if self._short_runs > 1:
@@ -263,10 +264,8 @@ class Keeper:
             self._say(f"  {line}")
         if self.program.essential:
             self._stopping.set()
-            self._lose(
-                f"the {self.program.name} has failed: {ending}; it last said: {_gist(lines[-1])}. "
-                "Correct that and start again"
-            )
+            reason = f"{ending}; it last said: {_gist(lines[-1])}. Correct that and start again"
+            self._lose(error(f"the {self.program.name} has failed: {reason}"))
         else:
             self._say(
                 "the rest runs on without it. It is tried again less and less often, at most "

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from app import __version__
 from app.supervisor import loopback, valkey
-from app.supervisor.errors import UserError
+from app.supervisor.errors import Misconfigured, UserError
 from app.supervisor.lock import data_lock
 from app.supervisor.processes import Program, Supervisor, say
 from worker import logs
@@ -58,7 +58,7 @@ def bring_up(
     _check_settings()
     keys = bool(os.environ.get("CHARLOOM_API_KEYS"))
     if reason := loopback.refusal(host, keys=keys, insecure=options.insecure):
-        raise UserError(reason)
+        raise Misconfigured(reason)
     port = options.port or free_port(host)
     url = browser_url(host, port)
     with ExitStack() as held:
@@ -72,7 +72,7 @@ def bring_up(
             stages.append([redis_program(redis)])
             redis_url = redis.url
         elif reason := refusal_at(redis_url):
-            raise UserError(reason)
+            raise Misconfigured(reason)
         shared = {
             "CHARLOOM_DATA": str(data),
             "CHARLOOM_REDIS_URL": redis_url,
@@ -111,12 +111,12 @@ def bring_up(
 
 
 def _check_settings() -> None:
-    """Raises UserError for what no worker would start with, and the service would do without."""
+    """Raises Misconfigured for what no worker would start with, and the service do without."""
     url = os.environ.get("CHARLOOM_REDIS_URL") or "unix://"
     try:
         WorkerSettings.from_environment({**os.environ, "CHARLOOM_REDIS_URL": url})
     except SettingsError as error:
-        raise UserError(str(error)) from None
+        raise Misconfigured(str(error)) from None
 
 
 def _inherited(needs: Callable[[str], bool]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """How a command ends: its streams, its errors as one line, its exit code. Knows no command.
 
 The code is 0 for success; 1 for a failure, with a line on standard error that says why; 2 for a
-command line that cannot be meant; 130 after Ctrl-C; 141 if whoever reads the output stops, without
-a word.
+command line that cannot be meant; 78 for a service with wrong settings; 130 after Ctrl-C; 141 if
+whoever reads the output stops, without a word.
 """
 
 import io
@@ -72,7 +72,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        _fail(str(error))
+        _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         raise typer.Exit(output.INTERRUPTED) from None
     except BrokenPipeError:
@@ -94,9 +94,9 @@ def reported() -> Iterator[None]:
         _fail(f"{reason}: {os.fsdecode(error.filename)}")
 
 
-def _fail(line: str) -> None:
+def _fail(line: str, code: int = FAILURE) -> None:
     output.tell(f"charloom: {line}")
-    raise typer.Exit(FAILURE) from None
+    raise typer.Exit(code) from None
 
 
 def _misused(error: Any) -> int:

@@ -122,7 +122,8 @@ def test_wrong_settings_are_not_tried_again(supervise: Supervise) -> None:
     run = supervise(f'[[child("server", "{wrong}", essential=True)]]')
     assert run.end() == 1
     assert (
-        "the server has failed: ended with 78; it last said: THREADS must be a number" in run.said
+        "Misconfigured: the server has failed: ended with 78; it last said: THREADS must be a "
+        "number" in run.said
     )
 
 

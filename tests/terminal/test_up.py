@@ -86,8 +86,8 @@ def test_nothing_outlives_a_killed_up_and_the_next_one_starts(
     again.close()
 
 
-def refused(*arguments: str | Path, **environment: str) -> str:
-    """What `charloom up` says in its one line when it does not start."""
+def refused(*arguments: str | Path, code: int = 1, **environment: str) -> str:
+    """What `charloom up` says in its one line when it does not start, and ends with ``code``."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CHARLOOM_")}
     done = subprocess.run(
         [sys.executable, "-m", "app.cli", "up", *arguments],
@@ -97,7 +97,7 @@ def refused(*arguments: str | Path, **environment: str) -> str:
         text=True,
         timeout=20,
     )
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), done.stderr
     return done.stderr
 
 
@@ -120,7 +120,7 @@ def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_without_keys_it_listens_on_loopback_alone(tmp_path: Path, host: str) -> None:
-    said = refused("--data", tmp_path, "--host", host)
+    said = refused("--data", tmp_path, "--host", host, code=os.EX_CONFIG)
     assert said == (
         f"charloom: refusing to listen on {host} without API keys, since anyone who can reach it "
         "could train and delete models: set CHARLOOM_API_KEYS, or allow it with --insecure or "
@@ -133,7 +133,7 @@ def test_without_keys_it_listens_on_loopback_alone(tmp_path: Path, host: str) ->
 )
 def test_with_keys_or_told_to_it_listens_elsewhere(tmp_path: Path, leave: dict[str, str]) -> None:
     # An address that is reserved for documentation, hence nobody's: it gets as far as binding.
-    said = refused("--data", tmp_path, "--host", "192.0.2.1", **leave)
+    said = refused("--data", tmp_path, "--host", "192.0.2.1", code=1, **leave)
     assert "cannot listen on 192.0.2.1, port 8000" in said
 
 
@@ -149,7 +149,8 @@ def test_a_wrong_setting_is_said_before_anything_starts(
     tmp_path: Path, name: str, value: str, words: str
 ) -> None:
     data = tmp_path / "data"
-    assert refused("--data", data, **{name: value}).startswith(f"charloom: {words}")
+    said = refused("--data", data, code=os.EX_CONFIG, **{name: value})
+    assert said.startswith(f"charloom: {words}")
     assert not data.exists()
 
 

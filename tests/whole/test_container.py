@@ -15,6 +15,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from app.settings import ServerSettings
+from app.terminal import ending
+from worker.settings import VARIABLES
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 COMPOSE = (ROOT / "docker-compose.yml", ROOT / "deploy" / "compose.tls.yml")
@@ -45,6 +49,28 @@ def test_each_variable_of_compose_is_explained_and_each_explained_one_is_read() 
     example = (ROOT / ".env.example").read_text()
     assert set(re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE)) == read
     assert ".env" in (ROOT / ".gitignore").read_text().split()
+
+
+def test_each_setting_reaches_the_servers_and_the_workers(services: dict[str, Any]) -> None:
+    """From ``.env``, unless the image or ``docker-compose.yml`` itself settles it."""
+    image = (ROOT / "Dockerfile").read_text()
+    settled = set(re.findall(r"^ +(CHARLOOM_\w+)=", image, re.MULTILINE))
+    assert settled == {"CHARLOOM_DATA", "CHARLOOM_HOST", "CHARLOOM_PORT"}
+    # The image has the models.
+    settled.add("CHARLOOM_PRETRAINED")
+    own = {f"CHARLOOM_{name.upper()}" for name in ServerSettings.model_fields}
+    assert services["server"]["environment"].keys() == own - settled
+    for name in ("worker", "worker-gpu"):
+        assert services[name]["environment"].keys() == {*VARIABLES} - settled
+
+
+def test_what_must_be_set_is_not_commented_out_and_readme_sets_it() -> None:
+    example = (ROOT / ".env.example").read_text()
+    needed = set(re.findall(r"^([A-Z_]+)=$", example, re.MULTILINE))
+    assert needed == {"CHARLOOM_REDIS_PASSWORD", "PIP_EXTRA_INDEX_URL"}
+    assert set(re.findall(r"^[A-Z_]+=", example, re.MULTILINE)) == {f"{name}=" for name in needed}
+    lines = (ROOT / "README.md").read_text().partition("\n## Docker\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^    sed -i .*\^([A-Z_]+)=", lines, re.MULTILINE)) == needed
 
 
 def test_without_a_password_nothing_starts(services: dict[str, Any]) -> None:
@@ -181,3 +207,10 @@ def test_the_systemd_unit_is_one(tmp_path: Path) -> None:
         env={"PATH": os.environ["PATH"], "SYSTEMD_LOG_LEVEL": "warning"},
     )
     assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_systemd_does_not_retry_what_no_retry_mends() -> None:
+    """As ``test_up.py`` holds `./charloom up` to it."""
+    unit = (ROOT / "deploy" / "systemd" / "charloom.service").read_text()
+    codes = re.search(r"^RestartPreventExitStatus=(.*)$", unit, re.MULTILINE)
+    assert codes and {*map(int, codes[1].split())} == {ending.USAGE, os.EX_CONFIG}

@@ -21,7 +21,7 @@ from worker.data import DataDirectory
 from worker.queue import queue_name
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-VERSION = "1.34"
+OLDEST, NEWEST = "1.30", "1.34"
 OURS = ("redis", "server", "worker")
 
 _OBJECT = {"type": "object", "additionalProperties": False}
@@ -106,7 +106,8 @@ BASE = base()
 
 def check(item: dict[str, Any]) -> None:
     if item["kind"] not in KEDA:
-        kubernetes_validate.validate(item, VERSION, strict=True)
+        for version in (OLDEST, NEWEST):
+            kubernetes_validate.validate(item, version, strict=True)
         return
     jsonschema.validate(item["spec"], KEDA[item["kind"]])
     assert item["apiVersion"] == "keda.sh/v1alpha1"
@@ -166,8 +167,9 @@ def test_the_overlay_for_gpus_is_sound() -> None:
             (one,) = spec["containers"]
             assert one["resources"]["limits"]["nvidia.com/gpu"] == 1
             assert one["image"] in {image["name"] for image in overlay["images"]}
-            # All else as in the base.
-            assert one["securityContext"] == container("worker")["securityContext"]
+            # All else as in the base, such as threads for each core that it has.
+            for part in ("env", "envFrom", "securityContext"):
+                assert one[part] == container("worker")[part]
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl")
@@ -176,11 +178,35 @@ def test_what_kustomize_makes_is_sound(name: str) -> None:
     made = subprocess.run(
         ["kubectl", "kustomize", KUBERNETES / name], check=True, capture_output=True, timeout=60
     ).stdout
-    found = {item["kind"]: item for item in YAML(typ="safe").load_all(made)}
-    for item in found.values():
+    found = list(YAML(typ="safe").load_all(made))
+    for item in found:
         check(item)
-    triggers = found["ScaledObject"]["spec"]["triggers"]
-    assert [trigger["metadata"]["listName"] for trigger in triggers] == [*queue_names()]
+    (scaled,) = (item for item in found if item["kind"] == "ScaledObject")
+    address, *queues = counted()
+    for trigger, queue in zip(scaled["spec"]["triggers"], queues, strict=True):
+        assert trigger["metadata"]["address"] == address
+        assert trigger["metadata"]["listName"] == queue
+
+
+def test_the_pod_that_restores_is_like_a_server_without_one() -> None:
+    (pod,) = load(KUBERNETES / "restore.yaml")
+    check(pod)
+    (own,) = pod["spec"]["containers"]
+    server = dict(pods())["server"]["spec"]
+    for part in ("securityContext", "automountServiceAccountToken", "enableServiceLinks"):
+        assert pod["spec"][part] == server[part]
+    assert own["securityContext"] == container("server")["securityContext"]
+    assert server["volumes"][0] in pod["spec"]["volumes"]
+    assert container("server")["volumeMounts"][0] in own["volumeMounts"]
+    (image,) = KUSTOMIZATION["images"]
+    assert own["image"] == f"{image['newName']}:{image['newTag']}"
+
+
+def test_what_is_needed_of_kubernetes_is_told() -> None:
+    """``preStop.sleep``, and KEDA's formulas."""
+    told = f"Kubernetes {OLDEST} and KEDA 2.12"
+    for path in (KUBERNETES / "base" / "kustomization.yaml", ROOT / "docs" / "operations.md"):
+        assert told in path.read_text()
 
 
 # What the parts name
@@ -196,15 +222,20 @@ def test_an_empty_volume_gets_the_id_that_the_queue_is_named_after(tmp_path: Pat
         folder = tmp_path / name
         folder.mkdir()
         command = [part.replace("/data", str(folder)) for part in init["command"]]
+        # What a cut left, and another pod reads.
+        (folder / "store-id").touch()
+        (folder / "read").hardlink_to(folder / "store-id")
         subprocess.run(command, check=True)
         assert DataDirectory(folder).store_id() == STORE_ID
+        assert (folder / "read").read_text() == ""
+        assert {path.name for path in folder.iterdir()} == {"read", "store-id"}
         (folder / "store-id").write_text("another")
         subprocess.run(command, check=True)
         assert DataDirectory(folder).store_id() == "another"
 
 
-def queue_names() -> Iterator[str]:
-    """What the base calls the keys of the queue, in its one place for them."""
+def counted() -> Iterator[str]:
+    """Redis's address and the keys of the queue, as the base has them in its one place for them."""
     (literals,) = (
         generated["literals"]
         for generated in KUSTOMIZATION["configMapGenerator"]
@@ -215,14 +246,22 @@ def queue_names() -> Iterator[str]:
 
 
 def test_keda_counts_the_jobs_that_wait_and_those_that_are_trained() -> None:
-    waiting, running = queue_names()
+    address, waiting, running = counted()
+    # KEDA is in a namespace of its own, where no name without one is found.
+    explained = (KUBERNETES / "base" / "kustomization.yaml").read_text()
+    namespace = explained.partition("create namespace ")[2].split()[0]
+    (port,) = BASE["Service", "redis"]["spec"]["ports"]
+    assert address == f"redis.{namespace}.svc:{port['port']}"
     queue = queue_name(STORE_ID)
     assert (waiting, running) == (f"rq:queue:{queue}", f"rq:wip:{queue}")
     spec = BASE["ScaledObject", "worker"]["spec"]
     names = [trigger["name"] for trigger in spec["triggers"]]
     assert spec["advanced"]["scalingModifiers"]["formula"] == " + ".join(names)
     replaced = [one["targets"][0]["fieldPaths"][0] for one in KUSTOMIZATION["replacements"]]
-    assert replaced == [f"spec.triggers.[name={name}].metadata.listName" for name in names]
+    assert replaced == [
+        "spec.triggers.*.metadata.address",
+        *(f"spec.triggers.[name={name}].metadata.listName" for name in names),
+    ]
 
 
 def test_what_is_scaled_and_selected_is_there() -> None:
@@ -270,6 +309,23 @@ def test_what_is_mounted_asked_for_and_probed_is_there() -> None:
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             if "httpGet" in own.get(probe, {}):
                 assert own[probe]["httpGet"]["path"] in paths
+
+
+def test_servers_and_workers_get_the_same_settings_but_for_keys() -> None:
+    settings = {"configMapRef": {"name": "charloom"}}
+    literals = {
+        literal.partition("=")[0]
+        for generated in KUSTOMIZATION["configMapGenerator"]
+        for literal in generated.get("literals", ())
+    }
+    for name in ("server", "worker"):
+        own = container(name)
+        assert own["envFrom"] == [settings]
+        # Those of a container itself would win, without a word.
+        assert not {variable["name"] for variable in own["env"]} & literals
+    assert "CHARLOOM_API_KEYS" not in {one["name"] for one in container("worker")["env"]}
+    threads = {"resourceFieldRef": {"resource": "limits.cpu"}}
+    assert {"name": "CHARLOOM_THREADS", "valueFrom": threads} in container("worker")["env"]
 
 
 def test_no_server_is_taken_away_because_redis_is() -> None:

@@ -47,7 +47,7 @@ def test_the_launcher_does_not_start(user: str, strict: EmbeddedRedis, tmp_path:
         timeout=60,
         check=False,
     )
-    assert ended.returncode != 0
+    assert ended.returncode == os.EX_CONFIG
     assert USERS[user][1] in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert "barley" not in ended.stderr

@@ -1,7 +1,7 @@
 """A data directory that release 0.1.0 left behind works: its models, its jobs and its queue.
 
 ``tests/fixtures/data-0.1.0.tar.gz`` was made with ``./charloom up`` of commit 27fb116: two finished
-jobs, one cancelled at step 4050, and one that waits in Redis' append-only file.
+jobs, one cancelled at step 4050, and one that waits in Redis's append-only file.
 """
 
 import tarfile

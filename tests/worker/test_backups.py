@@ -20,9 +20,12 @@ from worker.backups import MANIFEST, Amount, BackupError
 from worker.corpora import CorpusStore
 from worker.data import DataDirectory
 from worker.jobs import Job, JobStore
+from worker.owners import Owners, owner_named
 from worker.queue import Queue
 from worker.settings import WorkerSettings
 from worker.trainer import generations
+
+OWNER = owner_named("somebody")
 
 
 def quiet(here: int, total: int) -> None:
@@ -46,6 +49,9 @@ def archive(data: Path, toy_corpus: str, tmp_path: Path) -> Path:
     with job.lock():
         job.finish("finished")
     (data / "secret").write_bytes(bytes(range(32)))
+    (data / "format-1").write_text("1.0\n")
+    with Owners(data / "owners").changing(OWNER):
+        Owners(data / "owners").note(OWNER, "corpora", toy_corpus, 1000)
     target = tmp_path / "backup.tar"
     back_up(data, target)
     return target
@@ -79,6 +85,28 @@ def test_a_request_that_was_accepted_before_is_known_after(
     store = JobStore(tmp_path / "new" / "jobs")
     job, is_new = store.create("m", store.get(job_id).spec["corpus_id"], {}, "a key")
     assert (job.id, is_new) == (job_id, False)
+
+
+def test_what_counts_for_a_quota_before_counts_after(archive: Path, tmp_path: Path) -> None:
+    restore(archive, tmp_path / "new")
+    found = Owners(tmp_path / "new" / "owners").owned(OWNER, "corpora", lambda _: True)
+    assert [*found.values()] == [1000]
+
+
+def test_jobs_and_the_format_come_after_what_they_are_of(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed: list[str] = []
+    rename = Path.rename
+
+    def noted(path: Path, target: Path) -> Path:
+        placed.append(target.name)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", noted)
+    restore(archive, tmp_path / "new")
+    assert {"corpora", "models", "owners"} < {*placed[:-2]}
+    assert {*placed[-2:]} == {"jobs", "format-1"}
 
 
 def test_backups_of_a_job_that_trains_are_sound_and_end_as_it_ends(
@@ -216,7 +244,10 @@ def test_nothing_is_overwritten(data: Path, archive: Path) -> None:
 def test_an_empty_disk_has_room_for_a_backup(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "new" / "lost+found").mkdir(parents=True)
     (tmp_path / "new" / ".restore-0").mkdir()
+    # As an operator chooses it, or the pods do.
+    (tmp_path / "new" / "store-id").write_text("chosen")
     restore(archive, tmp_path / "new")
+    assert DataDirectory(tmp_path / "new").store_id() == "chosen"
 
 
 def test_a_directory_without_data_has_no_backup(tmp_path: Path) -> None:

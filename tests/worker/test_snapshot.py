@@ -15,6 +15,7 @@ from worker.corpora import CorpusStore
 from worker.data import DataDirectory
 from worker.events import EventLog
 from worker.jobs import Job, JobStore
+from worker.owners import Owners, owner_named
 from worker.snapshot import snapshot
 
 CHECKPOINTS = [toy_checkpoint(seed=seed) for seed in range(3)]
@@ -70,6 +71,21 @@ def test_what_is_half_done_locked_or_made_anew_is_left_out(
     assert {name.split("/")[0] for name in names} == {"corpora", "format-1", "jobs", "models"}
     assert not [name for name in names if "/." in name or name.endswith("/lock")]
     assert list(data.glob(".snapshot-*")) == []
+
+
+def test_models_tags_and_notes_may_have_any_name(data: Path) -> None:
+    """Also those that other things have, which are left out or grow."""
+    registry, owner = Registry(data / "models"), owner_named("somebody")
+    tags = ("a.ids", "x.sha256", "lock", "events.jsonl", "result.json")
+    for tag in tags:
+        registry.publish(Reference("lock", tag), CHECKPOINTS[0])
+    with Owners(data / "owners").changing(owner):
+        Owners(data / "owners").note(owner, "models", "lock")
+    files = taken(data)
+    there = {str(p.relative_to(data)): p.read_bytes() for p in data.glob("models/lock/*/*")}
+    assert {Path(name).name for name in there} >= {*tags}
+    assert {name: files.get(name) for name in there} == there
+    assert [name for name in files if name.startswith("owners/")] == [f"owners/{owner}/models/lock"]
 
 
 def test_models_that_come_and_go_are_there_whole_or_not_at_all(data: Path) -> None:
