@@ -52,7 +52,7 @@ class DataDirectory:
 
     @property
     def owners(self) -> Path:
-        """``worker.owners.Owners``."""
+        """``worker.owners.Owners``, and below ``models`` ``worker.model_owners.ModelOwners``."""
         return self.root / "owners"
 
     @property

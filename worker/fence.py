@@ -22,7 +22,7 @@ from pydantic import Field
 
 from models.errors import CharloomError
 from models.files import write_durably
-from models.places import remove
+from models.places import is_there, remove
 from worker.records import Count, DamagedRecord, Records
 
 NAME = "epoch.json"
@@ -45,10 +45,14 @@ _TURNS = Records(Turn)
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """One turn at the job in a directory."""
+    """One turn at the job in a directory.
+
+    Two that take a job in the same moment may draw the same number: then the last to begin has it.
+    """
 
     directory: Path
     epoch: int
+    owner: str
 
     def check(self) -> None:
         """Raises Fenced if there was a later turn. A file that is damaged or gone says nothing."""
@@ -56,11 +60,16 @@ class Fence:
             newest = _TURNS.read(self.directory / NAME)
         except DamagedRecord:
             return
-        if newest and newest.epoch != self.epoch:
+        if newest and newest != Turn(self.epoch, self.owner):
             raise Fenced(
                 f"{newest.owner} has taken over with epoch {newest.epoch}: "
                 f"this process, with epoch {self.epoch}, writes nothing more"
             )
+
+
+def has_begun(directory: Path) -> bool:
+    """Whether there was a turn: releases up to 0.1.0 knew none, and their processes heed none."""
+    return is_there(directory / NAME)
 
 
 def next_epoch(directory: Path) -> int:
@@ -76,7 +85,7 @@ def next_epoch(directory: Path) -> int:
 def begin(directory: Path, epoch: int, owner: str) -> Fence:
     """Begins a turn; the caller has taken the job."""
     write_durably(directory / NAME, json.dumps(asdict(Turn(epoch, owner))).encode())
-    return Fence(directory, epoch)
+    return Fence(directory, epoch, owner)
 
 
 def sweep(directory: Path) -> None:

@@ -1,14 +1,18 @@
 """Whether the locks of the data directory reach all hosts that work there now.
 
 Each server and each worker holds a lock on a file of its own, ``hosts/<id>``, and tells Redis every
-few seconds that it is alive. One that starts tries the lock of each that is alive. If it gets one,
+few seconds that it is alive. At start, a process tries the lock of every live one. If it gets one,
 or finds no such file, the two see different disks, or a file system whose locks stay on one host:
-then nothing keeps two processes from working on one job, and it must not start.
+then nothing keeps two processes from working on one job, and it must not start. It looks again for
+some seconds once Redis answers, which may have been away, or come back without the others: then the
+younger one stops.
 
 Knows no job.
 """
 
+import os
 import secrets
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +24,7 @@ import redis
 
 from models.errors import CharloomError
 from models.places import make_directory, names_in
-from worker import locks, logs
+from worker import locks
 from worker.connection import connect
 from worker.data import DataDirectory
 from worker.machine import Process
@@ -28,11 +32,11 @@ from worker.machine import Process
 BEAT = 1.0
 """Seconds between two signs of life."""
 
+LOOKS = 4
+"""Beats after which a process knows of all others, once Redis answers."""
+
 SILENCE = 10.0
 """Seconds after the last one, until a process counts as dead or frozen."""
-
-
-log = logs.logger(__name__)
 
 
 class LocksStayHere(CharloomError):
@@ -43,7 +47,8 @@ class LocksStayHere(CharloomError):
 def present(data: DataDirectory, redis_url: str) -> Iterator[None]:
     """Shows during the block that this process works on a data directory, if it may.
 
-    While Redis is away it may: it is looked again when Redis is back.
+    While Redis is away it may: that is checked when Redis is back. If it may not then, the block is
+    interrupted as by SIGINT.
 
     Raises:
         LocksStayHere: it may not.
@@ -53,7 +58,12 @@ def present(data: DataDirectory, redis_url: str) -> Iterator[None]:
         with presence.shown():
             with suppress(redis.RedisError):
                 presence.check()
-            yield
+            presence.looks = LOOKS
+            try:
+                yield
+            finally:
+                if presence.refusal is not None:
+                    raise presence.refusal from None
 
 
 class Presence:
@@ -66,24 +76,28 @@ class Presence:
         self._all = f"charloom:hosts:{data.store_id()}"
         self._beats = 0
         self._gone = threading.Event()
-        self._is_checked = False
+        self.looks = 0
+        self.refusal: LocksStayHere | None = None
 
-    def check(self) -> None:
+    def check(self, *, only_older: bool = False) -> None:
         """Tries the lock of each process that is alive; waits to see whether one is, if need be.
+
+        Args:
+            only_older: younger ones do not count, which are refused themselves.
 
         Raises:
             LocksStayHere: a process is alive whose lock is not seen here.
             redis.RedisError: Redis is away.
         """
         for other in self._others():
-            if not locks.is_held(self._file(other)) and self._is_alive(other):
+            is_seen = locks.is_held(self._file(other))
+            if not is_seen and self._is_alive(other, self._beats if only_older else 0):
                 raise LocksStayHere(
                     f"locks in {self._data.root} do not reach all hosts: another server or worker "
                     "uses it, but its lock is not seen here. Use a file system whose locks span "
                     "hosts, mounted with them (NFS without nolock and local_lock, CephFS), or a "
                     "data directory of its own for each host"
                 )
-        self._is_checked = True
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -112,11 +126,13 @@ class Presence:
         while not self._gone.wait(BEAT):
             try:
                 self._tell()
-                if not self._is_checked:
-                    self.check()
+                if self.looks:
+                    self.check(only_older=True)
+                    self.looks -= 1
             except LocksStayHere as error:
-                self._is_checked = True
-                log.error("%s", error)
+                self.looks = 0
+                self.refusal = error
+                os.kill(os.getpid(), signal.SIGINT)
             except redis.RedisError:
                 continue
 
@@ -139,14 +155,14 @@ class Presence:
                     self._file(name).unlink()
         return sorted(names - {self._id})
 
-    def _is_alive(self, name: str) -> bool:
-        """Whether a process goes on giving signs of life; forgets it otherwise."""
+    def _is_alive(self, name: str, age: int) -> bool:
+        """Whether a process of some age keeps giving signs of life; forgets it if it does not."""
         first = self._sign(name)
         while (sign := self._sign(name)) is not None:
-            _, machine, pid = sign.split(":")
+            beats, machine, pid = sign.split(":")
             if sign != first:
                 # It may have ended in good order, or taken its lock, meanwhile.
-                return not locks.is_held(self._file(name))
+                return int(beats) >= age and not locks.is_held(self._file(name))
             if Process(machine, int(pid)).is_gone():
                 break
             time.sleep(BEAT / 20)

@@ -375,9 +375,16 @@ class Job:
             if is_forced or not is_disk_full(error):
                 raise
 
-    def join_turn(self, epoch: int) -> None:
+    def join_turn(self, epoch: int, owner: str) -> None:
         """Makes this process share the turn of another, which started it."""
-        self._fence = fence.Fence(self.directory, epoch)
+        self._fence = fence.Fence(self.directory, epoch, owner)
+
+    def heeds_fence(self) -> bool:
+        """Whether who holds the lock looks for later turns.
+
+        A process of a former release does not: what it works on is never taken from it.
+        """
+        return fence.has_begun(self.directory)
 
     def check(self) -> None:
         """Raises Fenced if another process has taken the job since."""
@@ -385,9 +392,9 @@ class Job:
             self._fence.check()
 
     @property
-    def epoch(self) -> int:
-        """The number of this process's turn; 0 without one."""
-        return self._fence.epoch if self._fence else 0
+    def turn(self) -> str:
+        """This process's turn, in names of files that no other writes; 0 without one."""
+        return f"{self._fence.epoch}-{self._fence.owner}" if self._fence else "0"
 
     def event_log(self) -> EventLog:
         """The log for who has the job."""
@@ -453,10 +460,13 @@ class Job:
 
     def set_running(self, values: Running) -> None:
         """Replaces ``running()``. Not synced: after a power cut it may be older."""
-        staged = self.directory / f".running.{self.epoch}.json"
-        staged.write_text(json.dumps(values, allow_nan=False))
-        self.check()
-        staged.replace(self.directory / "running.json")
+        staged = self.directory / f".running.{self.turn}.json"
+        try:
+            staged.write_text(json.dumps(values, allow_nan=False))
+            self.check()
+            staged.replace(self.directory / "running.json")
+        finally:
+            staged.unlink(missing_ok=True)
 
     def events(self, after: int = 0) -> list[JobEvent]:
         """Events with a greater id. An ``end`` that a resume followed is left out."""

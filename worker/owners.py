@@ -1,7 +1,7 @@
-"""Whose corpora and models are, so that what one client keeps can be bounded.
+"""Whose corpora are, so that what one client keeps can be bounded.
 
-``<root>/<owner>/<kind>/<name>`` is a file that says how large it is, made before the thing itself.
-Corpora may have several owners, and each answers for the whole. Who cannot be told from others owns
+``<root>/<owner>/corpora/<id>`` is a file that says how large one is, made before the corpus itself.
+A corpus may have several owners, and counts in full for each. Who cannot be told from others owns
 nothing. Knows no store: whoever asks says what is there.
 """
 
@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
 
 from models.places import locked, names_in
 
-Kind = Literal["corpora", "models"]
+KIND = "corpora"
 
 MAKING_SECONDS = 24 * 3600.0
 """After which what was not made will not be: an upload takes less."""
@@ -39,19 +38,19 @@ class Owners:
         with locked(directory / "lock"):
             yield
 
-    def note(self, owner: str, kind: Kind, name: str, size: int = 1) -> None:
-        directory = self._root / owner / kind
+    def note(self, owner: str, name: str, size: int) -> None:
+        directory = self._root / owner / KIND
         directory.mkdir(parents=True, exist_ok=True)
         (directory / name).write_text(str(size))
 
-    def forget(self, kind: Kind, name: str, owner: str = "*") -> None:
+    def forget(self, name: str, owner: str = "*") -> None:
         """Forgets what is gone, for one owner or for all."""
-        for path in self._root.glob(f"{owner}/{kind}/{name}"):
+        for path in self._root.glob(f"{owner}/{KIND}/{name}"):
             path.unlink(missing_ok=True)
 
-    def owned(self, owner: str, kind: Kind, is_there: Callable[[str], bool]) -> dict[str, int]:
+    def owned(self, owner: str, is_there: Callable[[str], bool]) -> dict[str, int]:
         """The sizes of what an owner has or is about to have; forgets what never came to be."""
-        directory, found = self._root / owner / kind, {}
+        directory, found = self._root / owner / KIND, {}
         for name in names_in(directory) if directory.is_dir() else ():
             path = directory / name
             with suppress(OSError, ValueError):

@@ -2,8 +2,9 @@
 
 A lock that is free says that the last owner's process has died; a lease that is still valid then
 says that another host may not know that yet, and is waited for. A lock that is held while nobody
-renews the lease is a frozen owner's: it is replaced. Whoever has taken a job has the next epoch,
-and all earlier owners are fenced off (``worker.fence``). Knows no queue and no training.
+renews the lease is a frozen owner's: it is replaced, unless no turn was written down. Then a former
+release has the job, which renews no lease and would write on. Whoever has taken a job has the next
+epoch, and all earlier owners are fenced off (``worker.fence``). Knows no queue and no training.
 """
 
 from collections.abc import Iterator
@@ -48,7 +49,8 @@ def taken(job: Job, leases: Leases, worker: str) -> Iterator[Owned | None]:
                 return
             leases.replace(job.id, holder)
         else:
-            if not leases.is_given_up(job.id) or not leases.claim(job.id, holder):
+            is_given_up = job.heeds_fence() and leases.is_given_up(job.id)
+            if not is_given_up or not leases.claim(job.id, holder):
                 yield None
                 return
             lock = held.enter_context(locks.replaced(job.lock_file))

@@ -10,7 +10,7 @@ is lost too where nobody renews its lease any more. Knows no training.
 import secrets
 import shutil
 import time
-from collections import Counter
+from collections import defaultdict
 
 import redis
 
@@ -38,7 +38,7 @@ class Reconciler:
         self._store = store
         self._most_running = most_running
         self._lost_since: dict[tuple[str, bool], float] = {}
-        self._running: Counter[str] = Counter()
+        self._taken: turns.OfOwners = defaultdict(set)
         self._name = f"reconciler-{secrets.token_hex(8)}"
 
     def reconcile(self, grace: float) -> list[str]:
@@ -59,9 +59,10 @@ class Reconciler:
         waiting = set(self._queue.waiting())
         lost: dict[tuple[str, bool], float] = {}
         put_back = []
-        self._running = turns.running(self._store.unended()) if self._most_running else Counter()
-        for job in self._store.unended():
+        for job in self._in_line():
             try:
+                if job.id in waiting:
+                    self._taken[turns.owner_of(job)].add(job.id)
                 is_locked = job.is_locked()
                 if not self._is_lost(job, waiting, is_locked):
                     continue
@@ -81,16 +82,27 @@ class Reconciler:
         self._forget_ended()
         return put_back
 
+    def _in_line(self) -> list[Job]:
+        """Unended jobs, the next ones first.
+
+        Of an owner's, no more are put back than may begin: those at work count, and those that are
+        in the queue already and come first.
+        """
+        jobs = list(self._store.unended())
+        self._taken = turns.locked(jobs if self._most_running else ())
+        return sorted(jobs, key=turns.place) if self._most_running else jobs
+
     def _is_lost(self, job: Job, waiting: set[str], is_locked: bool) -> bool:
         """Whether nobody works on a job and nobody is going to.
 
         A process that is frozen keeps its lock but not its lease; one that has died has lost its
-        lock, and its lease runs out unless it died on this machine.
+        lock, and its lease runs out unless it died on this machine. One of a former release keeps
+        its lock and never had a lease.
         """
         if job.id in waiting and not job.cancel_requested():
             return False
         if is_locked:
-            return self._queue.leases.holder(job.id) is None
+            return job.heeds_fence() and self._queue.leases.holder(job.id) is None
         return self._queue.leases.is_free(job.id)
 
     def _is_back(self, job: Job) -> bool:
@@ -99,10 +111,11 @@ class Reconciler:
             self._finish(job)
             return False
         # Asked again: another process may have put it back since the first look.
-        may_begin = is_due(job) and turns.is_below(job, self._running, self._most_running)
+        may_begin = is_due(job) and turns.is_below(job, self._taken, self._most_running)
         return may_begin and not self._queue.is_queued(job.id) and self._put_back(job)
 
     def _put_back(self, job: Job) -> bool:
+        self._taken[turns.owner_of(job)].add(job.id)
         running = job.running()
         self._queue.forget(job.id)
         # A job that has begun comes before others, but not one that waits for disk space.

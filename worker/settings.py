@@ -18,8 +18,12 @@ from worker.data import DataDirectory
 DATA = "data"
 """Where everything is kept, unless ``CHARLOOM_DATA`` says otherwise."""
 
-LEASE_SECONDS = 10.0
+LEASE_SECONDS = 8.0
 """For which the lease of a job is valid, unless it is renewed (``worker.leases``)."""
+
+SHORTEST_LEASE, LONGEST_LEASE = 5.0, 600.0
+"""A lease outlasts a command to Redis that is answered at the second try, and the start of the
+process that renews it."""
 
 VARIABLES = (
     "CHARLOOM_DATA",
@@ -125,8 +129,8 @@ def _check_log(form: str) -> None:
 
 def checked_lease(seconds: float) -> float:
     """Raises ValueError for a lease that is too short to be renewed or too long to wait for."""
-    if not 0.5 <= seconds <= 600:
-        raise ValueError("must be from 0.5 to 600 seconds")
+    if not SHORTEST_LEASE <= seconds <= LONGEST_LEASE:
+        raise ValueError(f"must be from {SHORTEST_LEASE:g} to {LONGEST_LEASE:g} seconds")
     return seconds
 
 
@@ -134,10 +138,13 @@ def _lease_seconds(text: str | None) -> float:
     if not text:
         return LEASE_SECONDS
     try:
-        return checked_lease(float(text))
+        seconds = float(text)
     except ValueError:
-        words = "must be from 0.5 to 600 seconds"
-        raise SettingsError(misset("CHARLOOM_LEASE_SECONDS", words, text)) from None
+        seconds = 0.0
+    try:
+        return checked_lease(seconds)
+    except ValueError as error:
+        raise SettingsError(misset("CHARLOOM_LEASE_SECONDS", str(error), text)) from None
 
 
 def _count(environment: Mapping[str, str], name: str) -> int | None:

@@ -6,11 +6,14 @@ oldest job is first; one that has begun comes before the others of its owner. Kn
 queue and no worker.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
+
+OfOwners = defaultdict[str, set[str]]
+"""Ids of jobs for each owner."""
 
 
 def take(queue: Queue, store: JobStore) -> None:
@@ -21,23 +24,23 @@ def take(queue: Queue, store: JobStore) -> None:
     unended = list(store.unended())
     waiting = [job for job in unended if job.id in queued]
     if len({owner_of(job) for job in waiting}) > 1:
-        queue.arrange(in_turn(waiting, running(job for job in unended if job.id not in queued)))
+        queue.arrange(in_turn(waiting, locked(job for job in unended if job.id not in queued)))
 
 
-def in_turn(waiting: Iterable[Job], running: Counter[str]) -> list[str]:
+def in_turn(waiting: Iterable[Job], at_work: OfOwners) -> list[str]:
     """Ids of the jobs that wait, the next one first.
 
     Args:
         waiting: the jobs.
-        running: how many jobs of each owner are being worked on.
+        at_work: the jobs that are being worked on.
     """
     lines: dict[str, list[Job]] = defaultdict(list)
     for job in waiting:
         lines[owner_of(job)].append(job)
     order = []
     for owner, jobs in lines.items():
-        jobs.sort(key=lambda job: (not _has_begun(job), job.id))
-        order += [(running[owner] + ahead, job.id) for ahead, job in enumerate(jobs)]
+        jobs.sort(key=place)
+        order += [(len(at_work[owner]) + ahead, job.id) for ahead, job in enumerate(jobs)]
     return [job_id for _, job_id in sorted(order)]
 
 
@@ -45,14 +48,13 @@ def may_begin(job: Job, store: JobStore, most: int | None) -> bool:
     """Whether fewer than ``most`` other jobs of the owner are being worked on."""
     if most is None or not owner_of(job):
         return True
-    others = (other for other in store.unended() if other.id != job.id)
-    return is_below(job, running(others), most)
+    return is_below(job, locked(store.unended()), most)
 
 
-def is_below(job: Job, running: Counter[str], most: int | None) -> bool:
-    """As ``may_begin``, where it is known what runs."""
+def is_below(job: Job, at_work: OfOwners, most: int | None) -> bool:
+    """As ``may_begin``, where it is known what is worked on: the job itself does not count."""
     owner = owner_of(job)
-    return most is None or not owner or running[owner] < most
+    return most is None or not owner or len(at_work[owner] - {job.id}) < most
 
 
 def owner_of(job: Job) -> str:
@@ -60,13 +62,20 @@ def owner_of(job: Job) -> str:
     return job.spec.get("owner", "")
 
 
-def running(jobs: Iterable[Job]) -> Counter[str]:
-    """How many jobs of each owner are being worked on."""
-    return Counter(owner_of(job) for job in jobs if job.is_locked())
+def locked(jobs: Iterable[Job]) -> OfOwners:
+    """The jobs that are being worked on."""
+    found: OfOwners = defaultdict(set)
+    for job in jobs:
+        if job.is_locked():
+            found[owner_of(job)].add(job.id)
+    return found
 
 
-def _has_begun(job: Job) -> bool:
-    """A job that waits for room on the disk has, but is not to hold up others."""
+def place(job: Job) -> tuple[bool, str]:
+    """What orders the jobs of one owner: those that have begun come first, then the oldest.
+
+    One that waits for room on the disk has begun, but is not to hold up others.
+    """
     state = job.running()
     waits = state.get("paused") and "needs_bytes" in state
-    return bool(state.get("started_at")) and not waits
+    return not state.get("started_at") or bool(waits), job.id

@@ -230,8 +230,11 @@ class Guard:
         else:
             # This machine's own may have all of it.
             shares = not is_loopback((scope.get("client") or ("",))[0])
-            scope[SCOPE_KEY] = Caller(name, self._streams if shares else None, shares)
-            yield
+            streams, most = (self._streams, self._connections) if shares else (None, None)
+            scope[SCOPE_KEY] = Caller(name, streams, shares)
+            # Connections are counted too, but those of a proxy are everybody's.
+            with self._one_more(name, most, "too_many_connections", "answers"):
+                yield
 
     async def _key(self, wanted: KeyScope, secret: str | None, address: str) -> Key:
         if secret is None:

@@ -158,7 +158,7 @@ def _publish(services: Services, caller: Caller, reference: Reference, file: IO[
         card = checkpoint.card.copy()
         card.pop("pretrained", None)
         card.pop("ngram", None)
-        with services.quotas.model(caller, reference.name):
+        with services.quotas.model(caller, reference):
             models.publish(reference, replace(checkpoint, card=card), keep_before=True)
     except CheckpointError as error:
         raise unprocessable("body", f"is not a checkpoint: {error}") from None
@@ -175,6 +175,7 @@ def delete_model(model: PathModel, services: ServicesDep) -> None:
         services.models.delete(reference)
     else:
         services.models.delete_name(reference.name)
+    services.quotas.models_are_gone(reference.name)
 
 
 def view(entry: Entry) -> ModelView:

@@ -1,19 +1,24 @@
 """What one key, or one IP address where there are no keys, may keep and have waiting.
 
-Jobs know whose they are, and ``worker.owners`` knows it of corpora and models. Knows no endpoint.
+Jobs know whose they are, ``worker.owners`` knows it of corpora and ``worker.model_owners`` of
+models. Knows no endpoint.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import groupby
 
 from app.engine.callers import Caller
 from app.engine.streams import Streams
 from app.http.allowances import Allowance, Unit
 from app.http.problems import too_many
 from app.settings import ServerSettings
+from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from worker.corpora import CorpusStore
 from worker.jobs import Job, JobStore
+from worker.model_owners import ModelOwners
 from worker.owners import Owners, owner_named
 from worker.turns import owner_of
 
@@ -38,6 +43,7 @@ class Quotas:
         self._models = models
         self._streams = streams
         self._owners = Owners(settings.data.owners)
+        self._model_owners = ModelOwners(settings.data.owners / "models")
 
     # Texts
 
@@ -60,8 +66,11 @@ class Quotas:
     def admit_job(self, caller: Caller, model: str) -> Callable[[], str]:
         """A check for ``JobStore.create`` and ``resume``, which raises Problem, 429."""
 
+        tags = partial(self._models.naming, model)
+
         def admit() -> str:
             if not caller.shares:
+                self._model_owners.train("", model, tags)
                 return ""
             own = self._own(caller)
             queued = self._queued(own)
@@ -71,7 +80,7 @@ class Quotas:
             # Each of these is to publish one more.
             self._check_models(caller, len(own))
             owner = owner_named(caller.name)
-            self._owners.note(owner, "models", model)
+            self._model_owners.train(owner, model, tags)
             return owner
 
         return admit
@@ -93,7 +102,7 @@ class Quotas:
 
         def admit(corpus_id: str, size: int) -> None:
             with self._owners.changing(owner):
-                owned = self._owners.owned(owner, "corpora", self._corpora.has)
+                owned = self._owners.owned(owner, self._corpora.has)
                 if corpus_id in owned:
                     return
                 kept = self._corpus_bytes(owned)
@@ -103,7 +112,7 @@ class Quotas:
                         "delete some with DELETE /corpora/{id}"
                     )
                     raise too_many("too_many_bytes", words, KEPT_SECONDS, kept)
-                self._owners.note(owner, "corpora", corpus_id, size)
+                self._owners.note(owner, corpus_id, size)
                 noted.append(corpus_id)
 
         try:
@@ -111,34 +120,40 @@ class Quotas:
         except BaseException:
             for corpus_id in noted:
                 if not self._corpora.has(corpus_id):
-                    self._owners.forget("corpora", corpus_id, owner)
+                    self._owners.forget(corpus_id, owner)
             raise
 
     def corpus_bytes(self, caller: Caller) -> Allowance:
         """The bytes of corpora that a caller may keep."""
         owner = owner_named(caller.name)
-        return self._corpus_bytes(self._owners.owned(owner, "corpora", self._corpora.has))
+        return self._corpus_bytes(self._owners.owned(owner, self._corpora.has))
 
     def _corpus_bytes(self, owned: Mapping[str, int]) -> Allowance:
         most = self._settings.quota_corpora_bytes
         return _allowance("corpora", most, sum(owned.values()), "content-bytes")
 
     def corpus_is_gone(self, corpus_id: str) -> None:
-        self._owners.forget("corpora", corpus_id)
+        self._owners.forget(corpus_id)
 
     # Models
 
     @contextmanager
-    def model(self, caller: Caller, name: str) -> Iterator[None]:
+    def model(self, caller: Caller, reference: Reference) -> Iterator[None]:
         """Holds the place of a model that is published in the block. Raises Problem, 429."""
-        if not caller.shares:
+        owner = owner_named(caller.name) if caller.shares else ""
+        with ExitStack() as held:
+            if owner:
+                held.enter_context(self._owners.changing(owner))
+                self._check_models(caller, len(self._own(caller)))
+            name, tag = reference.name, reference.tag
+            tags = partial(self._models.naming, name)
+            held.enter_context(self._model_owners.importing(owner, name, tag, tags))
             yield
-            return
-        owner = owner_named(caller.name)
-        with self._owners.changing(owner):
-            self._check_models(caller, len(self._own(caller)))
-            self._owners.note(owner, "models", name)
-            yield
+
+    def models_are_gone(self, name: str) -> None:
+        """Tags of a name were deleted: whoever uses them next answers for them."""
+        is_trained = any(job.model == name for job in self._jobs.unended())
+        self._model_owners.clean(name, self._models.naming(name), is_trained=is_trained)
 
     def _check_models(self, caller: Caller, coming: int) -> None:
         kept = self.models(caller)
@@ -151,9 +166,10 @@ class Quotas:
 
     def models(self, caller: Caller) -> Allowance:
         """The models that a caller may keep, each tag counted."""
-        tags = [reference.name for reference in self._models.references()]
-        own = self._owners.owned(owner_named(caller.name), "models", set(tags).__contains__)
-        kept = sum(name in own for name in tags)
+        owner, kept = owner_named(caller.name), 0
+        for name, found in groupby(self._models.references(), lambda one: one.name):
+            shares = self._model_owners.shares(name)
+            kept += sum(shares.owner_of(one.tag) == owner for one in found)
         return _allowance("models", self._settings.quota_models, kept)
 
 

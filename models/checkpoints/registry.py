@@ -250,7 +250,7 @@ class Registry:
             raise NotANetwork(reference)
         home, before = self._home(reference.name), None
         while True:
-            named = home.named(reference.tag) or self._naming(home).get(reference.tag)
+            named = home.named(reference.tag) or self.naming(reference.name).get(reference.tag)
             if named is None:
                 raise UnknownModel(reference)
             digest, wrong = self._soundness.first(home.directory / digest for digest in named)
@@ -337,15 +337,15 @@ class Registry:
     def references(self) -> Iterator[Reference]:
         """Yields every model and tag, by name, ``latest`` first; also damaged ones."""
         for name in self.names():
-            found = (Reference(name, tag) for tag in self._naming(self._home(name)))
+            found = (Reference(name, tag) for tag in self.naming(name))
             yield from sorted(found, key=lambda reference: reference.place)
 
     def names(self) -> list[str]:
-        found = filter(NAME.fullmatch, names_in(self.root))
-        return sorted(name for name in found if self._naming(self._home(name)))
+        return sorted(filter(self.naming, filter(NAME.fullmatch, names_in(self.root))))
 
-    def _naming(self, home: Home) -> Naming:
+    def naming(self, name: str) -> Naming:
         """What the tags of a model name, once those are mended that can be."""
+        home = self._home(name)
         naming = home.naming()
         if not home.lacks(naming):
             return naming

@@ -1,5 +1,6 @@
 """What one key or IP address may have is bounded, told, and left to others."""
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,49 @@ def test_models(data: Path) -> None:
         assert put("c").status_code == 201
 
 
+def test_a_model_is_its_makers_whoever_has_the_name(data: Path) -> None:
+    Registry(data / "models").publish(Reference("toy"), toy_checkpoint())
+    with serve(data, quota_models=2, trusted_proxies="127.0.0.1") as client:
+        package = client.get("/models/toy/download").content
+        a, b = ({"X-Forwarded-For": f"192.0.2.{number}"} for number in (1, 2))
+
+        def put(name: str, headers: Headers) -> httpx2.Response:
+            return client.post(f"/models/{name}", content=package, headers=headers)
+
+        job = train(client, "x", a).json()["id"]
+        client.post(f"/jobs/{job}/cancel")
+        Registry(data / "models").publish(Reference("x"), toy_checkpoint())
+        # Another's tags under the name are that other's.
+        for tag in ("v1", "v2"):
+            assert put(f"x:{tag}", b).status_code == 201
+        refused(put("x:v3", b), "too_many_models")
+        assert put("a", a).headers["ratelimit"] == '"models";r=0'
+        # Who deletes a name is not charged for what comes under it.
+        client.delete("/models/x")
+        job = train(client, "x", b).json()["id"]
+        client.post(f"/jobs/{job}/cancel")
+        Registry(data / "models").publish(Reference("x"), toy_checkpoint())
+        assert put("a:2", a).headers["ratelimit"] == '"models";r=0'
+        assert put("b", b).headers["ratelimit"] == '"models";r=0'
+
+
+def test_a_job_that_waits_long_publishes_for_its_owner(data: Path) -> None:
+    """Also where its model is deleted meanwhile."""
+    Registry(data / "models").publish(Reference("toy"), toy_checkpoint())
+    with serve(data, api_keys=KEYS, quota_models=2) as client:
+        package = client.get("/models/toy/download", headers=CHIEF).content
+        job = train(client, "x", CHIEF).json()["id"]
+        for path in (data / "owners").rglob("*"):
+            os.utime(path, (1, 1))
+        registry = Registry(data / "models")
+        registry.publish(Reference("x"), toy_checkpoint())
+        assert client.delete("/models/x", headers=CHIEF).status_code == 204
+        for tag in ("latest", "step-1"):
+            registry.publish(Reference("x", tag), toy_checkpoint())
+        client.post(f"/jobs/{job}/cancel", headers=CHIEF)
+        refused(client.post("/models/b", content=package, headers=CHIEF), "too_many_models")
+
+
 def test_texts_at_once(toys: Path) -> None:
     """By default a key leaves half of what others leave."""
     endless: dict[str, Any] = {"model": "toy", "length": 1_000_000}
@@ -153,6 +197,21 @@ def test_requests_at_once(toys: Path) -> None:
             assert client.get("/models", headers=OTHER).status_code == 200
             assert client.get("/healthz", headers=ONE).status_code == 200
         eventually(lambda: client.get("/models", headers=ONE).status_code == 200)
+
+
+def test_requests_at_once_of_an_address_behind_a_proxy(toys: Path) -> None:
+    endless: dict[str, Any] = {"model": "toy", "length": 1_000_000}
+    one, other = ({"X-Forwarded-For": f"192.0.2.{number}"} for number in (1, 2))
+    with serve(toys, trusted_proxies="127.0.0.1", quota_connections=2) as client:
+        with ExitStack() as texts:
+            for headers in (one, one, {}, {}, {}):
+                texts.enter_context(
+                    client.stream("GET", "/sample", params=endless, headers=headers)
+                )
+            problem(client.get("/models", headers=one), 429, "too_many_connections")
+            assert client.get("/models", headers=other).status_code == 200
+            assert client.get("/models").status_code == 200
+        eventually(lambda: client.get("/models", headers=one).status_code == 200)
 
 
 def test_where_there_are_no_keys_it_is_an_address(data: Path) -> None:

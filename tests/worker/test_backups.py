@@ -51,7 +51,7 @@ def archive(data: Path, toy_corpus: str, tmp_path: Path) -> Path:
     (data / "secret").write_bytes(bytes(range(32)))
     (data / "format-1").write_text("1.0\n")
     with Owners(data / "owners").changing(OWNER):
-        Owners(data / "owners").note(OWNER, "corpora", toy_corpus, 1000)
+        Owners(data / "owners").note(OWNER, toy_corpus, 1000)
     target = tmp_path / "backup.tar"
     back_up(data, target)
     return target
@@ -89,7 +89,7 @@ def test_a_request_that_was_accepted_before_is_known_after(
 
 def test_what_counts_for_a_quota_before_counts_after(archive: Path, tmp_path: Path) -> None:
     restore(archive, tmp_path / "new")
-    found = Owners(tmp_path / "new" / "owners").owned(OWNER, "corpora", lambda _: True)
+    found = Owners(tmp_path / "new" / "owners").owned(OWNER, lambda _: True)
     assert [*found.values()] == [1000]
 
 

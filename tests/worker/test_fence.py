@@ -36,3 +36,17 @@ def test_what_others_prepared_is_taken_away(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     fence.sweep(tmp_path)
     assert {p.name for p in tmp_path.rglob("*")} == {"state", "00000001", "spec.json"}
+
+
+def test_of_two_with_one_epoch_the_last_may_write(tmp_path: Path) -> None:
+    first = fence.begin(tmp_path, 1, "first")
+    second = fence.begin(tmp_path, 1, "second")
+    second.check()
+    with pytest.raises(Fenced, match="second has taken over"):
+        first.check()
+
+
+def test_a_directory_tells_whether_there_was_a_turn(tmp_path: Path) -> None:
+    assert not fence.has_begun(tmp_path)
+    fence.begin(tmp_path, 1, "first")
+    assert fence.has_begun(tmp_path)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from app.supervisor.valkey import EmbeddedRedis
 from tests.machines import another_machine
 from tests.serving import NOWHERE, eventually, serve
 from tests.support import ROOT, StartWorker, WorkerProcess
+from worker import hosts
 from worker.connection import connect
 from worker.data import DataDirectory
 from worker.hosts import LocksStayHere, Presence, present
@@ -96,11 +98,41 @@ def test_one_killed_on_another_machine_is_waited_for_until_it_is_silent(
         assert client.smembers(all_of_them) == set()
 
 
-def test_without_redis_it_is_looked_later(data: Path) -> None:
+def test_without_redis_it_is_checked_later(data: Path) -> None:
     with present(DataDirectory(data), NOWHERE):
         assert len(list((data / "hosts").iterdir())) == 1
     with serve(data) as client:
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_server_that_started_without_redis_stops_when_another_hosts_locks_are_not_seen(
+    own_redis: EmbeddedRedis, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARLOOM_DATA", str(data))
+    monkeypatch.setenv("CHARLOOM_REDIS_URL", own_redis.url)
+    monkeypatch.setenv("CHARLOOM_PORT", "0")
+    monkeypatch.setenv("CHARLOOM_PRETRAINED", str(tmp_path))
+    elsewhere = DataDirectory(tmp_path / "elsewhere")
+    elsewhere.root.mkdir()
+    (elsewhere.root / "store-id").write_text(DataDirectory(data).store_id())
+    # The other host is the older one: it stays.
+    monkeypatch.setattr(hosts, "LOOKS", 0)
+    with present(elsewhere, own_redis.url):
+        assert own_redis.process
+        own_redis.process.kill()
+        own_redis.process.wait()
+        command = [sys.executable, *PROGRAMS["server"]]
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as server:
+            try:
+                # It shows that it is there from here on.
+                eventually(lambda: list((data / "hosts").glob("*")), 60)
+                own_redis.start()
+                _, told = server.communicate(timeout=60)
+            finally:
+                server.kill()
+    assert server.returncode == os.EX_CONFIG, told
+    assert f"locks in {data} do not reach all hosts" in told.splitlines()[-1]
+    assert "Traceback" not in told
 
 
 def test_whoever_starts_is_refused_by_name_of_the_directory(settings: WorkerSettings) -> None:

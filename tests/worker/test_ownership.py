@@ -1,5 +1,6 @@
 """A job has one owner whose work counts, whichever machine dies, freezes or loses Redis."""
 
+import math
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.main import RECONCILE_SECONDS
 from app.supervisor.valkey import EmbeddedRedis
 from tests.machines import another_machine
 from tests.serving import eventually
@@ -22,14 +24,15 @@ from tests.support import (
 from tests.training import LONG, assert_same_training, evaluation_at, is_at, last_id
 from worker import locks
 from worker.fence import Fenced
-from worker.jobs import Job, JobStore
-from worker.leases import Holder
+from worker.jobs import LOCK_PATIENCE, Job, JobStore
+from worker.leases import WATCH, Holder
 from worker.machine import Process, machine
 from worker.ownership import taken
 from worker.queue import Queue
 from worker.reconciler import Reconciler
-from worker.settings import WorkerSettings
+from worker.settings import LEASE_SECONDS, WorkerSettings
 from worker.trainer import attempt
+from worker.trainer.rq_worker import TrainingWorker
 
 OPTIONS = {"max_steps": 400, "evaluate_every": 50, "sample_at": [75], "dropout": 0.2}
 THEIRS = Process("another machine", 1)
@@ -38,8 +41,8 @@ THEIRS = Process("another machine", 1)
 @pytest.fixture
 def lease(monkeypatch: pytest.MonkeyPatch) -> float:
     """Seconds of a lease, of workers that are started after this."""
-    monkeypatch.setenv("CHARLOOM_LEASE_SECONDS", "2")
-    return 2.0
+    monkeypatch.setenv("CHARLOOM_LEASE_SECONDS", "5")
+    return 5.0
 
 
 @pytest.fixture
@@ -249,12 +252,51 @@ def test_a_lock_without_a_lease_is_replaced_and_its_owner_told_apart(
 ) -> None:
     with locks.held(job.lock_file, 0) as frozen:
         assert frozen is not None
+        job.begin_turn(1, "frozen")
         with taken(job, queue.leases, "ours") as owned:
             assert owned is not None
             assert locks.is_current(job.lock_file, owned.lock)
             assert not locks.is_current(job.lock_file, frozen)
             assert job.is_locked()
         assert not job.is_locked()
+
+
+def test_a_job_of_a_former_release_stays_its_own(redis_url: str, data: Path, job: Job) -> None:
+    """Its process holds the lock, renews no lease, and would write on after any later turn."""
+    leases = queue_at(redis_url, data, 0.1).leases
+    with locks.held(job.lock_file, 0) as theirs:
+        assert theirs is not None
+        with taken(job, leases, "ours") as owned:
+            assert owned is None
+        assert locks.is_current(job.lock_file, theirs)
+    assert leases.holder(job.id) is None and not (job.directory / "epoch.json").exists()
+    with taken(job, leases, "ours") as owned:
+        assert owned is not None
+
+
+def test_two_that_drew_one_epoch_write_to_no_file_of_each_others(job: Job, store: JobStore) -> None:
+    first, second = store.get(job.id), store.get(job.id)
+    first.begin_turn(1, "first")
+    second.begin_turn(1, "second")
+    second.set_running({"device": "second"})
+    with pytest.raises(Fenced):
+        first.set_running({"device": "first"})
+    assert first.turn != second.turn
+    assert job.running() == {"device": "second"}
+    second.join_turn(1, "second")
+    second.check()
+
+
+def test_a_frozen_machine_is_replaced_within_20_seconds(settings: WorkerSettings) -> None:
+    """At the default lease, where a worker is idle: the sum of all periods."""
+    worker = TrainingWorker(settings)
+    assert worker.maintenance_interval < worker.dequeue_timeout
+    look = max(worker.dequeue_timeout, RECONCILE_SECONDS)
+    lease, watch = LEASE_SECONDS, WATCH * LEASE_SECONDS
+    until_queued = look + math.ceil(watch / look) * look
+    assert lease + until_queued + LOCK_PATIENCE + watch <= 19
+    # As README's and the documents' formula has it.
+    assert until_queued + LOCK_PATIENCE + watch <= 0.6 * LEASE_SECONDS + 7
 
 
 def test_separate_disks_share_no_queue(

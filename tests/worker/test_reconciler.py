@@ -57,6 +57,24 @@ def test_a_job_must_be_lost_for_a_while(
     assert ours.reconcile(2) == [job.id]
 
 
+@pytest.mark.parametrize("most_running", [None, 1])
+def test_a_frozen_machines_job_is_lost_unless_a_former_release_has_it(
+    most_running: int | None, queue: Queue, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its owner may have no more than this one at work."""
+    now = [0.0]
+    monkeypatch.setattr(reconciler, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    job, _ = store.create("frozen", "c" * 64, {}, None, lambda: "owner")
+    ours = Reconciler(queue, store, most_running)
+    with job.lock():
+        for begun in (False, True):
+            if begun:
+                job.begin_turn(1, "frozen")
+            assert ours.reconcile(0) == []
+            now[0] += queue.leases.watch + 1
+            assert ours.reconcile(0) == ([job.id] if begun else [])
+
+
 def test_a_job_at_work_and_one_that_ended_stay_out(queue: Queue, store: JobStore, job: Job) -> None:
     with job.lock():
         assert Reconciler(queue, store).reconcile(0) == []

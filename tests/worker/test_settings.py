@@ -18,6 +18,8 @@ def test_a_url_of_redis_is_all_it_needs() -> None:
     settings = WorkerSettings.from_environment(URL)
     assert settings.redis_url == URL["CHARLOOM_REDIS_URL"]
     assert settings.threads is None
+    shortest = WorkerSettings.from_environment(URL | {"CHARLOOM_LEASE_SECONDS": "5"})
+    assert shortest.lease_seconds == 5 < settings.lease_seconds
     assert settings.data.root == Path("data").resolve()
 
 
@@ -44,6 +46,10 @@ def test_a_password_is_not_shown_where_settings_are() -> None:
         ({"CHARLOOM_REDIS_URL": "localhost"}, "CHARLOOM_REDIS_URL: must start with redis://"),
         (URL | {"CHARLOOM_THREADS": "0"}, f"CHARLOOM_THREADS='0': {NUMBER}"),
         (URL | {"CHARLOOM_THREADS": "two"}, f"CHARLOOM_THREADS='two': {NUMBER}"),
+        (URL | {"CHARLOOM_LEASE_SECONDS": "4.9"}, "CHARLOOM_LEASE_SECONDS='4.9': must be from 5"),
+        (URL | {"CHARLOOM_LEASE_SECONDS": "601"}, "CHARLOOM_LEASE_SECONDS='601': must be from 5"),
+        (URL | {"CHARLOOM_LEASE_SECONDS": "nan"}, "CHARLOOM_LEASE_SECONDS='nan': must be from 5"),
+        (URL | {"CHARLOOM_LEASE_SECONDS": "x"}, "CHARLOOM_LEASE_SECONDS='x': must be from"),
         (URL | {"CHARLOOM_LOG": "xml"}, "CHARLOOM_LOG='xml': must be json or text"),
     ],
 )

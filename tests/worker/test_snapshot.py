@@ -15,6 +15,7 @@ from worker.corpora import CorpusStore
 from worker.data import DataDirectory
 from worker.events import EventLog
 from worker.jobs import Job, JobStore
+from worker.model_owners import ModelOwners
 from worker.owners import Owners, owner_named
 from worker.snapshot import snapshot
 
@@ -80,12 +81,14 @@ def test_models_tags_and_notes_may_have_any_name(data: Path) -> None:
     for tag in tags:
         registry.publish(Reference("lock", tag), CHECKPOINTS[0])
     with Owners(data / "owners").changing(owner):
-        Owners(data / "owners").note(owner, "models", "lock")
+        Owners(data / "owners").note(owner, "0" * 64, 1)
+    ModelOwners(data / "owners" / "models").train(owner, "lock", lambda: tags)
     files = taken(data)
     there = {str(p.relative_to(data)): p.read_bytes() for p in data.glob("models/lock/*/*")}
     assert {Path(name).name for name in there} >= {*tags}
     assert {name: files.get(name) for name in there} == there
-    assert [name for name in files if name.startswith("owners/")] == [f"owners/{owner}/models/lock"]
+    notes = {name for name in files if name.startswith("owners/")}
+    assert notes == {f"owners/{owner}/corpora/{'0' * 64}", "owners/models/lock"}
 
 
 def test_models_that_come_and_go_are_there_whole_or_not_at_all(data: Path) -> None:

@@ -1,7 +1,6 @@
 """Owners take turns in the queue, and disk says whose turn it is."""
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -53,7 +52,7 @@ def test_a_job_that_runs_was_a_turn(queue: Queue, store: JobStore, send: Send) -
         assert owners(store, queue.waiting()) == "babaa"
         with later[0].lock():
             others = [*more, later[1]]
-            assert turns.in_turn(others, turns.running(store.unended())) == [
+            assert turns.in_turn(others, turns.locked(store.unended())) == [
                 more[0].id,
                 later[1].id,
                 more[1].id,
@@ -85,7 +84,7 @@ def test_jobs_of_one_owner_stay_in_order_and_begun_ones_come_first(send: Send) -
             "needs_bytes": 5,
         }
     )
-    found = turns.in_turn([four, three, two, one], Counter())
+    found = turns.in_turn([four, three, two, one], turns.locked(()))
     assert found == [three.id, one.id, two.id, four.id]
 
 
@@ -134,7 +133,23 @@ def test_an_owner_may_have_a_bound_of_running_jobs(
         assert turns.may_begin(one, store, 2)
         back = Reconciler(queue, store, 2).reconcile(0)
         assert set(back) == {other.id, nobodys.id}
-    assert set(Reconciler(queue, store, 2).reconcile(0)) == {one.id, two.id, three.id}
+    # As many as may begin, and no more while these wait.
+    assert Reconciler(queue, store, 2).reconcile(0) == [one.id, two.id]
+    assert Reconciler(queue, store, 2).reconcile(0) == []
+    queue.forget(one.id)
+    assert Reconciler(queue, store, 2).reconcile(0) == [one.id]
+
+
+def test_a_job_that_had_begun_is_put_back_before_those_that_wait(
+    queue: Queue, store: JobStore, send: Send
+) -> None:
+    one, two, three, four = send("a", 4)
+    three.set_running({"started_at": "2026-01-01T00:00:00.000Z"})
+    queue.enqueue(one.id)
+    assert Reconciler(queue, store, 1).reconcile(0) == [three.id]
+    assert queue.waiting() == [three.id, one.id]
+    assert Reconciler(queue, store, 1).reconcile(0) == []
+    assert Reconciler(queue, store).reconcile(0) == [two.id, four.id]
 
 
 def test_a_worker_passes_over_a_job_beyond_its_owners_bound(
@@ -155,4 +170,6 @@ def test_a_worker_passes_over_a_job_beyond_its_owners_bound(
         assert all_events(queue, other)[-1].data["status"] == "finished"
         eventually(lambda: not queue.is_queued(two.id) and not two.is_locked(), 60)
         assert two.running() == {} and two.result() is None
+        # It was not even taken.
+        assert not (two.directory / "epoch.json").exists()
     assert all_events(queue, two)[-1].data["status"] == "finished"

@@ -106,7 +106,7 @@ def _owned(job: Job, leases: Leases) -> Iterator[bool]:
         if lease and locks.is_current(job.lock_file, inherited):
             os.set_inheritable(inherited, False)
             holder = Holder.parse(lease)
-            job.join_turn(holder.epoch)
+            job.join_turn(holder.epoch, holder.worker)
         else:
             owned = held.enter_context(taken(job, leases, f"attempt-{secrets.token_hex(8)}"))
             if owned is None:

@@ -39,7 +39,7 @@ def save(
     tensors: dict[str, "Tensor"],
     rest: "TrainerState",
     *,
-    epoch: int = 0,
+    turn: str = "0",
     check: Callable[[], None] | None = None,
 ) -> None:
     """Adds a generation and removes all but the newest two.
@@ -48,13 +48,13 @@ def save(
         root: the directory of all.
         tensors: what is saved.
         rest: the values beside them.
-        epoch: the number of the caller's turn (``worker.fence``): no other writes under it.
+        turn: the caller's (``worker.fence``): no other process writes under its name.
         check: raises an error if another has taken over; asked once all is written.
     """
     from safetensors.torch import save_file
 
     root.mkdir(exist_ok=True)
-    staged = root / f"{_STAGED}-{epoch}"
+    staged = root / f"{_STAGED}-{turn}"
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir()
     try:

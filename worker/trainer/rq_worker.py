@@ -106,6 +106,7 @@ from worker.trainer import handover, stop
 from worker.trainer.aftermath import Aftermath
 from worker.trainer.failures import Death
 from worker.trainer.overseer import Overseer
+from worker.trainer.ties import has_place
 from worker.turns import may_begin
 
 SPIN = "2000"
@@ -184,7 +185,7 @@ class TrainingWorker(SpawnWorker):
             serializer="json",
             worker_ttl=17,
             job_monitoring_interval=5,
-            maintenance_interval=2,
+            maintenance_interval=1,
             log_job_description=False,
             prepare_for_work=not is_horse,
         )
@@ -220,10 +221,11 @@ class TrainingWorker(SpawnWorker):
         self._owned = None
         try:
             job = self._store.get(job_id)
-            if is_due(job):
+            # Before it is taken: one that is may show as running, and is not cancelled at once.
+            if is_due(job) and may_begin(job, self._store, self._most_running):
                 self._owned = held.enter_context(taken(job, self._charloom.leases, self.name))
-            # Asked while it is ours, so that of two workers one sees the other's job.
-            if self._owned is not None and may_begin(job, self._store, self._most_running):
+            # And while it is ours: of two workers, one sees the other's job.
+            if self._owned is not None and has_place(job, self._store, self._most_running):
                 if job.result() is None:
                     return job
                 self._charloom.forget(job_id)

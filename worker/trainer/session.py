@@ -229,4 +229,4 @@ class _StateSaver:
 def _save(job: Job, trainer: Trainer) -> None:
     """Saves a state, unless another process has taken the job."""
     tensors, rest = trainer.state_dict()
-    generations.save(job.state_directory, tensors, rest, epoch=job.epoch, check=job.check)
+    generations.save(job.state_directory, tensors, rest, turn=job.turn, check=job.check)
