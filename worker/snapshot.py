@@ -37,7 +37,7 @@ _EVENTS = re.compile(r"jobs/[^/]+/events\.jsonl")
 _HIDDEN = (".keys", ".pretrained")
 """All other hidden names are of what is half done, half gone, damaged or locked."""
 
-_MADE_ANEW = re.compile(r"(jobs|owners)/[^/]+/lock|corpora/[^/]+/[^/]+\.(ids|sha256)")
+_MADE_ANEW = re.compile(r"(jobs/[^/]+|owners/[0-9a-f]{16})/lock|corpora/[^/]+/[^/]+\.(ids|sha256)")
 """Locks, and encoded corpora, which are larger than their texts."""
 
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
