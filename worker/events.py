@@ -212,7 +212,7 @@ def detach(directory: Path) -> None:
     """Puts a copy in the place of a job's events: a former owner may have the old file open.
 
     Raises:
-        OSError: there is no room for it; the events are as they were.
+        OSError: the disk has no room for it; the events are unchanged.
     """
     path = directory / "events.jsonl"
     try:

@@ -44,7 +44,7 @@ def is_current(path: Path, descriptor: int) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds a lock right now; not if there is no such file."""
+    """Returns whether a process holds a lock now; False if the file does not exist."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:

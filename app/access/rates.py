@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import limits
 import redis
@@ -61,28 +61,23 @@ class Rates:
 
     async def hit(self, rate: limits.RateLimitItem, kind: str, whose: str) -> Window:
         """Counts one more, if it fits in."""
-
-        async def in_redis(limiter: SharedLimiter) -> Window:
-            fits = await limiter.hit(rate, kind, whose)
-            return _window(fits, *await limiter.get_window_stats(rate, kind, whose))
-
-        answer = await self._ask(in_redis)
-        if answer is not None:
-            return answer
-        fits = self._own.hit(rate, kind, whose)
-        return _window(fits, *self._own.get_window_stats(rate, kind, whose))
+        return await self._window("hit", rate, kind, whose)
 
     async def look(self, rate: limits.RateLimitItem, kind: str, whose: str) -> Window:
         """As ``hit``, but counts nothing."""
+        return await self._window("test", rate, kind, whose)
 
+    async def _window(
+        self, method: Literal["hit", "test"], rate: limits.RateLimitItem, kind: str, whose: str
+    ) -> Window:
         async def in_redis(limiter: SharedLimiter) -> Window:
-            fits = await limiter.test(rate, kind, whose)
+            fits = await getattr(limiter, method)(rate, kind, whose)
             return _window(fits, *await limiter.get_window_stats(rate, kind, whose))
 
         answer = await self._ask(in_redis)
         if answer is not None:
             return answer
-        fits = self._own.test(rate, kind, whose)
+        fits = getattr(self._own, method)(rate, kind, whose)
         return _window(fits, *self._own.get_window_stats(rate, kind, whose))
 
     async def _ask(self, ask: Callable[[SharedLimiter], Awaitable[Answer]]) -> Answer | None:
