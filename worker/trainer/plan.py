@@ -24,7 +24,13 @@ from models.files import CheckpointError
 from models.options import TrainingOptions
 from models.sizing import bucket_bytes
 from models.text.corpus import Corpus, Scan, ScanReport
-from models.training.beginning import begin_features, first_trainer, has_features, new_trainer
+from models.training.beginning import (
+    begin_features,
+    counts_beside,
+    first_trainer,
+    has_features,
+    new_trainer,
+)
 from models.training.planning import Plan, TooLarge, make_plan
 from models.training.trainer import FeatureCount, Trainer, TrainerState
 from worker import logs
@@ -101,6 +107,11 @@ class JobPlan:
     @property
     def seed(self) -> int:
         return self.plan.training.seed
+
+    @property
+    def counts_beside(self) -> bool:
+        """Whether counting would take much of its time."""
+        return counts_beside(self.plan.training)
 
     def begin_counting(self) -> FeatureCount:
         """Counts the text for n-gram features; once is enough for all trainers of the job."""

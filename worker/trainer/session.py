@@ -67,6 +67,7 @@ class TrainingSession:
         self._samples_at = set(plan.asked.sample_at)
         self._snapshots_at = set(plan.asked.keep_snapshots or ())
         self._counting: Counting | None = None
+        self._puts_baseline_off = False
 
     def run(self) -> Reason | None:
         """Trains from the newest state, as ``train`` does; raises what it raises."""
@@ -115,7 +116,7 @@ class TrainingSession:
                 saver.save(trainer)
             if reason:
                 return reason
-        self._take_baseline(wait=True)
+        self._end_baseline()
         self._publisher.examine_memory()
         return None
 
@@ -146,12 +147,23 @@ class TrainingSession:
         self._journal.progress(progress, train_loss, trainer.best_loss)
 
     def _begin_baseline(self) -> None:
-        """Records the baseline that an earlier attempt counted, else begins to count."""
+        """Records the baseline that an earlier attempt counted, else begins to count.
+
+        Where counting takes much of a short training, it begins when that has ended.
+        """
         if self._publisher.baseline:
             self._journal.update(baseline=self._publisher.baseline)
+        elif self._plan.counts_beside:
+            self._puts_baseline_off = True
         else:
             self._counting = begin_counting(self._plan.corpus)
             self._take_baseline()
+
+    def _end_baseline(self) -> None:
+        """Publishes the baseline, unless an earlier attempt did."""
+        if self._puts_baseline_off:
+            self._counting = begin_counting(self._plan.corpus)
+        self._take_baseline(wait=True)
 
     def _take_baseline(self, *, wait: bool = False) -> None:
         """Publishes the baseline as soon as it is counted."""
