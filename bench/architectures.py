@@ -143,8 +143,8 @@ def train_one(cell: Cell, text: Path) -> dict[str, Any]:
             pass
         middle = len(corpus.validation) // 2
         return {
-            "val_loss": evaluate(trained.network, corpus.validation[:middle]),
-            "test_loss": evaluate(trained.network, corpus.validation[middle:]),
+            "val_loss": evaluate(trained.average, corpus.validation[:middle]),
+            "test_loss": evaluate(trained.average, corpus.validation[middle:]),
             "train_loss": float(trained.smoothed),
             "learning_rate": options.learning_rate,
             "steps": steps,

@@ -112,7 +112,9 @@ def _count_baseline(corpus: Any) -> None:
 def held_out_loss(trainer: Any) -> float:
     """Returns what the trainer would say of its network now, and leaves no trace in it."""
     twin = copy(trainer)
-    twin.network = deepcopy(trainer.network)
+    # An earlier commit knows no average of the weights.
+    for name in {"network", "_average"} & vars(trainer).keys():
+        setattr(twin, name, deepcopy(getattr(trainer, name)))
     return float(twin._evaluate().val_loss)
 
 

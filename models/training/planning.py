@@ -23,7 +23,16 @@ from models.training.trainer import VALIDATION_LIMIT, make_optimizer, train_batc
 PROBE = 256
 """Cells a layer of the network whose speed is measured where the options name none."""
 
-_ASKED = ("optimizer", "schedule", "grad_clip", "clip", "weight_decay", "initialisation", "seed")
+_ASKED = (
+    "optimizer",
+    "schedule",
+    "grad_clip",
+    "clip",
+    "weight_decay",
+    "ema_decay",
+    "initialisation",
+    "seed",
+)
 """Hyperparameters that are as asked, or have one default."""
 
 MAX_SHUFFLED_CHARACTERS = 1 << 24

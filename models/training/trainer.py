@@ -15,8 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.config import Weights
 from models.options import ComputeType, Hyperparameters
 from models.text.corpus import Corpus
+from models.training.average import WeightAverage
 from models.training.batches import Batches, ShuffledLines
 from models.training.held_out import HeldOut
 from models.training.network import CharNetwork, State
@@ -205,6 +207,7 @@ class Trainer:
     ) -> None:
         self.device = device or torch.device("cpu")
         self.network = network.to(self.device)
+        self._average = WeightAverage(self.network, options.ema_decay)
         self.corpus = corpus
         self.options = options
         self.batches = batches(corpus, options)
@@ -224,6 +227,16 @@ class Trainer:
         # Training starts from guessing.
         self.best_smoothed = math.log(max(2, network.config.vocabulary_size))
         self.carried: State | None = None
+
+    def load_weights(self, weights: Weights) -> None:
+        """Begins with trained weights, as ``CharNetwork.load_weights`` does."""
+        self.network.load_weights(weights)
+        self._average.load_weights(weights)
+
+    @property
+    def average(self) -> CharNetwork:
+        """The network to evaluate and to publish: with an average of the weights."""
+        return self._average.network
 
     def expect(self, features: FeatureCount) -> None:
         """Trains without n-gram features until they are counted."""
@@ -258,6 +271,7 @@ class Trainer:
             return
         self.features = features
         self.network.attach(features.table)
+        self._average.attach(features.table)
         self.held_out = HeldOut(self.corpus.validation[:VALIDATION_LIMIT], features.table)
         # The gates are the last parameters, so the others keep their numbers.
         slots = self.optimizer.state_dict()["state"]
@@ -344,6 +358,7 @@ class Trainer:
             self.network, self.optimizer, inputs, targets, state, self.options, counted
         )
         self.step += 1
+        self._average.update(self.step)
         # The weight of the newest loss falls from 1 to 2 %, to avoid a bias towards 0.
         # This creates a new tensor: earlier Progress keeps its own.
         self.smoothed = self.smoothed.lerp(loss, max(0.02, 1 / self.step))
@@ -366,9 +381,9 @@ class Trainer:
 
     def _evaluate(self) -> Evaluation:
         # In fp32, whatever training computes in, like the published weights.
-        if self.network.table:
-            self.network.balance.copy_(self.held_out.balance(self.network))
-        loss = self.held_out.loss(self.network)
+        if self.average.table:
+            self.average.balance.copy_(self.held_out.balance(self.average))
+        loss = self.held_out.loss(self.average)
         # The last update may have ruined the weights after the training loss was computed.
         if not math.isfinite(loss + float(self.smoothed)):
             raise Diverged(f"the loss was not a number at step {self.step}")
@@ -393,6 +408,7 @@ class Trainer:
         if not torch.stack(sound).all():
             raise Diverged(f"a weight or the loss was not a number at step {self.step}")
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in slots.items()}
         for index, part in enumerate(self.carried or ()):
@@ -425,6 +441,7 @@ class Trainer:
             return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
         self.network.load_state_dict(under("network."))
+        self._average.load_state_dict(under("average."))
         optimizer = self.optimizer.state_dict()
         optimizer["state"] = {}
         for name, value in under("optimizer.").items():

@@ -336,7 +336,7 @@ def test_a_last_update_that_ruins_the_weights_is_noticed() -> None:
     for event in run:
         if event.step == 4:
             break
-    nn.init.constant_(trainer.network.output.bias, math.nan)
+    nn.init.constant_(trainer.average.output.bias, math.nan)
     with pytest.raises(Diverged):
         next(run)
 

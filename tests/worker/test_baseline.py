@@ -77,8 +77,9 @@ def test_training_does_not_wait_for_a_long_count(
     assert Registry(settings.data.models).ngram("toy")
 
 
+@pytest.mark.usefixtures("settings")
 def test_a_short_training_on_a_long_text_is_over_before_counting_begins(
-    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch, settings: WorkerSettings
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both would take the same cores."""
     has_trained = threading.Event()

@@ -141,7 +141,7 @@ class JobPlan:
             damaged += 1
         trainer = first_trainer(self.plan.config, self.corpus, training, device, counting)
         if self.origin is not None:
-            trainer.network.load_weights(self._weights_of(self.origin))
+            trainer.load_weights(self._weights_of(self.origin))
         return trainer, damaged
 
     def _resumed(

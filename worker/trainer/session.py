@@ -125,9 +125,9 @@ class TrainingSession:
             self._tell_progress(trainer, progress)
         step, every = progress.step, self._plan.asked.sample_every
         if step in self._samples_at or (every and step % every == 0):
-            self._publisher.draw_sample(trainer.network, step)
+            self._publisher.draw_sample(trainer.average, step)
         if step in self._snapshots_at:
-            self._publisher.publish_snapshot(trainer.network, step)
+            self._publisher.publish_snapshot(trainer.average, step)
 
     def _evaluated(
         self, trainer: Trainer, evaluation: Evaluation, progress: Progress | None
@@ -137,7 +137,7 @@ class TrainingSession:
         if progress:
             self._tell_progress(trainer, progress)
         if evaluation.best:
-            self._publisher.publish_best(trainer.network, evaluation.step, evaluation.val_loss)
+            self._publisher.publish_best(trainer.average, evaluation.step, evaluation.val_loss)
 
     def _tell_progress(self, trainer: Trainer, progress: Progress) -> None:
         self._take_baseline()

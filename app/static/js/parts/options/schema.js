@@ -27,6 +27,7 @@ const GROUPS = [
       sequence_length: "Sequence length",
       grad_clip: "Gradient clipping",
       weight_decay: "Weight decay",
+      ema_decay: "Average of weights",
       seed: "Seed",
     },
   ],
