@@ -5,10 +5,10 @@ files that say how it ended are the same ones, it is not read again: a thousand 
 thousand looks at a directory entry. Knows no metric.
 """
 
+import os
 import threading
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 
 from worker.job_errors import UnknownJob
 from worker.jobs import JobStore, Status
@@ -37,7 +37,7 @@ class Statuses:
     def _status(self, job_id: str, known: tuple[_Mark, Status] | None) -> Status | None:
         """The status of a job, which is kept if it has ended; None if it has just been deleted."""
         # Before the files are read: of ones that change meanwhile, the old mark is kept.
-        mark = _mark(self._store.root / job_id)
+        mark = _mark(f"{self._store.root}/{job_id}")
         if known is None or mark != known[0]:
             try:
                 status = self._store.get(job_id).status()
@@ -50,12 +50,13 @@ class Statuses:
         return known[1]
 
 
-def _mark(directory: Path) -> _Mark | None:
+def _mark(directory: str) -> _Mark | None:
     """What changes with the files that say how a job ended; None if it has not, or one is lost."""
     found: list[int] = []
     with suppress(OSError):
         for name in ("result.json", "spec.json"):
-            state = (directory / name).stat()
+            # Not by Path, which takes longer than the system's call.
+            state = os.stat(f"{directory}/{name}")  # noqa: PTH116
             found += (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
         return tuple(found)
     return None
