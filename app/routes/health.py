@@ -4,8 +4,8 @@ import asyncio
 
 from fastapi import APIRouter
 
-from app.http.problems import RETRY_SECONDS, Problem, responses
-from app.routes.services import ServicesDep, shutting_down
+from app.http.problems import RETRY_SECONDS, Problem, responses, shutting_down
+from app.routes.services import ServicesDep
 from app.schemas.common import Readiness
 
 router = APIRouter(tags=["health"])

@@ -22,10 +22,10 @@ from app.engine.background import Background, OutOfTime, Result, ShouldStop
 from app.engine.callers import caller_of
 from app.engine.loaded import LoadedNetwork
 from app.http.bodies import json_body, read_json
-from app.http.problems import RETRY_SECONDS, responses, unprocessable
+from app.http.problems import RETRY_SECONDS, responses, shutting_down, unprocessable
 from app.http.queries import known_query
 from app.http.validation import validated
-from app.routes.services import ServicesDep, shutting_down
+from app.routes.services import ServicesDep
 from app.routes.texts import known_text
 from app.schemas.common import PathModel
 from app.schemas.inside import (

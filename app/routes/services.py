@@ -5,7 +5,7 @@ functions that they call get what they need. Knows no route.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from app.engine.loaded import LoadedModels
 from app.engine.states import StateSigner
 from app.engine.streams import Streams
 from app.http.allowances import tell
-from app.http.problems import RETRY_SECONDS, Problem
+from app.http.problems import shutting_down
 from app.routes.probes import Probe
 from app.routes.quotas import Quotas
 from app.routes.texts import Texts
@@ -144,17 +144,6 @@ def _job(job_id: PathJob, services: ServicesDep) -> Job:
 
 JobDep = Annotated[Job, Depends(_job)]
 """The job that the path names; 404 without one."""
-
-
-def shutting_down(more: Mapping[str, object] | None = None) -> Problem:
-    """503: another server, or this one once it is back, does what was asked for."""
-    return Problem(
-        503,
-        "shutting_down",
-        "the server is shutting down: ask again, for another one or once it is back",
-        headers={"Retry-After": RETRY_SECONDS},
-        more=more,
-    )
 
 
 def writing_for(request: Request, services: Services) -> Caller:

@@ -63,20 +63,6 @@ def test_what_is_left_of_a_text_is_written_elsewhere(toys: Path, model: str) -> 
             assert text == client.get("/sample", params=fields | {"length": len(text)}).text
 
 
-def test_a_text_of_which_nothing_was_sent_has_no_state(toys: Path) -> None:
-    """Its prime is still being read."""
-    fields: Query = {"model": "toy", "prime": "ab" * 8000, "length": 9, "seed": 3}
-    with ThreadPoolExecutor() as pool, stoppable(toys, max_streams=40) as (client, stop):
-        waiting = [
-            pool.submit(client.post, "/sample", json=fields, headers=JSON) for _ in range(20)
-        ]
-        eventually(lambda: "charloom_streams_open 2" in client.get("/metrics").text)
-        stop()
-        ends = [one.result().json() for one in waiting]
-    cut = [end for end in ends if end["finish_reason"] == "shutdown"]
-    assert cut and all((end["state"] is None) == (end["text"] == "") for end in cut)
-
-
 @contextmanager
 def connected(client: httpx2.Client) -> Iterator[socket.socket]:
     with socket.create_connection((client.base_url.host, client.base_url.port or 0), 20) as one:

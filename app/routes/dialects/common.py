@@ -13,9 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from app.engine.callers import Caller
 from app.http.bodies import read_json
-from app.http.problems import RETRY_SECONDS, Problem
+from app.http.problems import RETRY_SECONDS, Problem, shutting_down
 from app.http.validation import validated
-from app.routes.services import shutting_down
 from app.routes.texts import Opened, Texts, derived_seed, draw_seed
 from app.schemas.common import MAX_SEED, Fields
 from app.schemas.texts import MAX_BODY, SampleQuery
