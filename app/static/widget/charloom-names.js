@@ -73,6 +73,9 @@ const UNAVAILABLE = {
   message: "The names are unavailable right now. Try again in a moment.",
 };
 const BROKEN_OFF = { status: 0, message: "The list breaks off here. Try again in a moment." };
+/** Attempts with nothing new after a list broke off; the pause before each doubles. */
+const TRIES = 4;
+const FIRST_PAUSE_MILLISECONDS = 250;
 /** Attributes often change several at a time, and while a person types. */
 const SETTLE_MILLISECONDS = 300;
 
@@ -167,20 +170,51 @@ export class CharloomNames extends HTMLElement {
   }
 
   async #receive(signal) {
-    const names = [];
-    const response = await fetch(this.#url(), {
+    const drawing = { url: this.#url(), names: [], digest: null, signal };
+    for (let tries = 0; ; ) {
+      const before = drawing.names.length;
+      try {
+        await this.#answer(drawing);
+        break;
+      } catch (error) {
+        // The same names come again from another server, or from this one once it is back.
+        if (signal.aborted || !drawing.names.length || (error.status && error.status < 500))
+          throw error;
+        tries = drawing.names.length > before ? 1 : tries + 1;
+        if (tries > TRIES) throw error;
+        await pause(FIRST_PAUSE_MILLISECONDS * 2 ** (tries - 1), signal);
+      }
+    }
+    if (signal.aborted) return;
+    this.#finished(drawing.names);
+  }
+
+  /** Reads an answer, of which the names that are there already are skipped. */
+  async #answer(drawing) {
+    const { url, names, signal } = drawing;
+    const response = await fetch(url, {
       headers: { Accept: "text/plain", ...this.headers },
       signal,
       credentials: "omit",
       cache: "no-store",
     });
     if (!response.ok) throw await refusal(response);
+    const digest = response.headers.get("x-model-digest");
+    // Another checkpoint draws other names.
+    if (names.length && digest !== drawing.digest) throw new Refusal(409, BROKEN_OFF.message);
+    drawing.digest = digest;
+    let index = 0;
     for await (const name of namesOf(response.body)) {
       if (signal.aborted) return;
+      index += 1;
+      if (index <= names.length) continue;
       names.push(name);
       this.#add(name);
       this.#tell("charloom-name", { name });
     }
+  }
+
+  #finished(names) {
     if (!names.length) this.#status.textContent = "No such name was found.";
     else if (names.length < Number(this.getAttribute("count") || DEFAULT_COUNT))
       this.#status.textContent = "There seem to be no more.";
@@ -201,6 +235,9 @@ export class CharloomNames extends HTMLElement {
       const value = this.getAttribute(attribute);
       if (value) url.searchParams.set(field, value);
     }
+    // Drawn here, to ask for the same names again where a server is lost.
+    if (!url.searchParams.has("seed"))
+      url.searchParams.set("seed", Math.floor(Math.random() * 2 ** 53));
     if (this.hasAttribute("novel")) url.searchParams.set("novel", "true");
     return url;
   }
@@ -228,6 +265,14 @@ export async function* namesOf(stream) {
     yield* lines.filter(Boolean);
     if (done) return;
   }
+}
+
+/** Waits, unless whoever asks stops meanwhile. */
+function pause(milliseconds, signal) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", resolve, { once: true });
+  });
 }
 
 class Refusal extends Error {
