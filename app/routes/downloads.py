@@ -1,4 +1,4 @@
-"""Published models as files: a checkpoint as a zip, or its network for ONNX Runtime.
+"""Published models as files: a checkpoint as a zip, its network for ONNX Runtime, or a page.
 
 Knows no other endpoint.
 """
@@ -14,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from app import __version__
 from app.engine.loaded import LoadedNetwork
+from app.engine.portable import portable_page
 from app.http.problems import RETRY_SECONDS, Problem, responses, unprocessable
 from app.http.queries import known_query
 from app.http.ranges import MadeFile, ResumableResponse, asked_part, is_known, not_modified
@@ -25,8 +26,11 @@ from models.checkpoints.current import read_current
 from models.checkpoints.reference import Reference
 from models.decoding.export import onnx_file
 from models.files import unnamed_file
+from models.inside.cells import Findings
+from models.inside.results import read_cells
 
 _BLOCK = 1 << 18
+_MEDIA_TYPES = {"onnx": "application/onnx", "html": "text/html; charset=utf-8"}
 
 router = APIRouter(tags=["models"], dependencies=[Depends(known_query)])
 
@@ -37,10 +41,10 @@ router = APIRouter(tags=["models"], dependencies=[Depends(known_query)])
     response_class=Response,
     responses={
         200: {
-            "description": "The checkpoint, or its network.",
+            "description": "The checkpoint, its network, or a page with it.",
             "content": {
                 kind: {"schema": {"type": "string", "format": "binary"}}
-                for kind in ("application/zip", "application/onnx")
+                for kind in ("application/zip", "application/onnx", "text/html")
             },
         },
         206: {"description": "The part that the Range header asks for."},
@@ -54,15 +58,16 @@ async def download_model(
     request: Request,
     services: ServicesDep,
 ) -> Response:
-    """A zip of the checkpoint, which `POST /models/{model}` accepts on any server; or the network
-    as an ONNX graph, which documents its inputs and outputs. Either can be resumed: its bytes are
-    the same each time."""
+    """A zip of the checkpoint, which `POST /models/{model}` accepts on any server; the network as
+    an ONNX graph, which documents its inputs and outputs; or a page that opens from a disk and
+    writes in any browser, without a network. Each can be resumed: its bytes are the same each time.
+    """
     reference = Reference.from_client(model)
     with ExitStack() as held:
         held.callback(_take_place(services.downloads))
         if query.format == "zip":
             return await _zip(reference, request, services, held)
-        return await _onnx(reference, request, services, held)
+        return await _export(query.format, reference, request, services, held)
 
 
 def _take_place(downloads: anyio.CapacityLimiter) -> Callable[[], None]:
@@ -96,16 +101,20 @@ async def _zip(
     return _answer(request, file, _headers(reference, digest, "zip"), held)
 
 
-async def _onnx(
-    reference: Reference, request: Request, services: Services, held: ExitStack
+async def _export(
+    kind: str, reference: Reference, request: Request, services: Services, held: ExitStack
 ) -> Response:
     network = await services.loaded.network(reference)
-    tag = _tag(network.digest, "onnx")
+    findings = None
+    if kind == "html":
+        name, digest = network.name, network.digest
+        findings = await run_in_threadpool(read_cells, services.models, name, digest)
+    tag = _tag(network.digest, kind if findings is None else f"cells.{kind}")
     if is_known(request, tag):
         return not_modified(tag)
 
     def make() -> tuple[IO[bytes], int]:
-        data = _exported(network, reference)
+        data = _exported(kind, network, reference, findings)
         # In a file: a slow reader must not hold it in memory.
         file = held.enter_context(unnamed_file(services.models.root))
         file.write(data)
@@ -113,19 +122,19 @@ async def _onnx(
         return file, len(data)
 
     file, size = await run_sync(make, limiter=services.bundles)
-    made = MadeFile(_blocks(file), size, tag, "application/onnx")
-    return _answer(request, made, _headers(reference, network.digest, "onnx"), held)
+    made = MadeFile(_blocks(file), size, tag, _MEDIA_TYPES[kind])
+    return _answer(request, made, _headers(reference, network.digest, kind), held)
 
 
-def _exported(network: LoadedNetwork, reference: Reference) -> bytes:
-    checkpoint = network.checkpoint
+def _exported(
+    kind: str, network: LoadedNetwork, reference: Reference, findings: Findings | None
+) -> bytes:
+    checkpoint, model, digest = network.checkpoint, str(reference), network.digest
     try:
+        if kind == "html":
+            return portable_page(checkpoint, model, digest, __version__, findings)
         return onnx_file(
-            checkpoint.config,
-            checkpoint.weights,
-            checkpoint.vocabulary,
-            str(reference),
-            network.digest,
+            checkpoint.config, checkpoint.weights, checkpoint.vocabulary, model, digest
         )
     except ValueError as error:
         raise unprocessable("format", str(error)) from None
@@ -150,6 +159,7 @@ def _headers(reference: Reference, digest: str, kind: str) -> dict[str, str]:
     # Some systems allow no colon in a file's name.
     shown = str(reference).replace(":", "-")
     return {
+        # Saved, never shown: a page is of its model's author, and must not act as one of ours.
         "Content-Disposition": f'attachment; filename="{shown}-{digest[:12]}.{kind}"',
         "X-Model-Digest": digest,
     }

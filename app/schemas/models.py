@@ -13,8 +13,10 @@ class ModelQuery(Page):
 
 
 class DownloadQuery(Fields):
-    format: Literal["zip", "onnx"] = Field(
-        "zip", description="The whole checkpoint, or its network for ONNX Runtime."
+    format: Literal["zip", "onnx", "html"] = Field(
+        "zip",
+        description="The whole checkpoint, its network for ONNX Runtime, or a page that writes "
+        "without a server.",
     )
 
 
