@@ -1,9 +1,10 @@
 """Packs a network for a file that runs it in a browser: rounded, deflated, as text.
 
-Weights become whole numbers of steps, one step for each tensor. The finer it is, the closer the
-probabilities are: with ``STEPS`` those of the shipped models differ by less than 0.001
-(``bench.portable``), and a weight of an LSTM takes 12 to 13 bits. The network sums over its cells,
-so steps are finer by the root of their number.
+Weights become whole numbers of steps, one step for each row. The finer it is, the closer the
+probabilities are: in ``fast`` those of the shipped models differ by less than 0.001 on text of
+their own (``bench.portable``), and a weight of an LSTM takes 12 to 13 bits; in ``exact`` by less
+than 0.0001, for five more bits. The network sums over its cells, so steps are finer by the root of
+their number.
 
 Of the n-gram table's keys and of the hashes of a list's lines only half is kept: a look-up then
 finds what is not there once in a hundred million characters, and a new name is taken for one of the
@@ -19,9 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import Hashes
+from models.arrays import AnyInts, Hashes
 from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig, Weights
+from models.decoding.graph import Precision
 from models.ngram_table import (
     BASE,
     FOLLOWERS,
@@ -36,14 +38,24 @@ from models.ngram_table import (
 MAX_PORTABLE = 48 << 20
 """Most bytes before deflation, which a browser still opens in a few seconds."""
 
-STEPS = {"lstm": 80.0, "gru": 320.0, "rnn": 2560.0}
-"""Steps in the root mean square of a tensor, times the root of the cells.
+STEPS = {"lstm": 68.0, "gru": 320.0, "rnn": 640.0}
+"""Steps in the root mean square of a row of weights, times the root of the cells.
 
 The fewer gates, the fewer weights, and the more bits for each in a file of the same size.
 """
 
-_LARGEST = 1 << 22
+FINER: dict[Precision, int] = {"fast": 1, "exact": 32}
+"""How much finer than usual the steps of a precision are."""
+
+NEAR_THE_END = 4
+"""How much finer are the steps outside of layers: few weights, and nothing softens their errors."""
+
+_LARGEST = 1 << 21
 """Most steps of a weight, however far it stands out: with its sign it fits into three bytes."""
+
+_PER_OCTAVE = 4
+_ZERO = 1 << 15
+"""The number that stands for a step of 1."""
 
 _PLANES = 3
 _FIRST, _LEFT_OUT = ord("("), ord("<")
@@ -51,7 +63,7 @@ _DIGITS = 85
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PackedNetwork:
     """What the engine reads: sizes and steps as JSON, and everything else as text in base 85.
 
     The text has neither ``<`` nor white space, so it can stand in any HTML.
@@ -61,7 +73,7 @@ class Packed:
     text: str
 
 
-def pack(checkpoint: Checkpoint) -> Packed:
+def pack(checkpoint: Checkpoint, precision: Precision = "fast") -> PackedNetwork:
     """Packs a network with its vocabulary, its n-gram table and the hashes of its list.
 
     Raises:
@@ -75,8 +87,8 @@ def pack(checkpoint: Checkpoint) -> Packed:
             f"{size / 1e6:,.0f} MB where {MAX_PORTABLE / 1e6:,.0f} MB are the most. "
             "Download it as zip or onnx"
         )
-    tensors, numbers = _rounded(config, checkpoint.weights)
-    parts = [_planes(numbers, _PLANES), *_table(config, checkpoint.weights)]
+    tensors, parts = _network(config, checkpoint.weights, precision)
+    parts += _table(config, checkpoint.weights)
     parts.append(_planes(_distances(checkpoint.lines), 4))
     deflated = _deflated(b"".join(parts))
     header = {
@@ -88,46 +100,55 @@ def pack(checkpoint: Checkpoint) -> Packed:
         "lines": len(checkpoint.lines),
         "size": len(deflated),
     }
-    return Packed(header, base85(deflated))
+    return PackedNetwork(header, base85(deflated))
 
 
-def rounded(config: NetworkConfig, weights: Weights) -> Weights:
+def rounded(config: NetworkConfig, weights: Weights, precision: Precision = "fast") -> Weights:
     """Returns the weights as the engine has them; the n-gram table as it is."""
-    return weights | {
-        name: (_steps(weights[name], step) * step).astype(np.float32)
-        for name, step in ((name, _step(config, weights[name])) for name in config.shapes())
-    }
+    kept = dict(weights)
+    for name in config.shapes():
+        counts, exponents = _rounded(config, name, weights[name], precision)
+        values = counts * np.exp2(exponents / _PER_OCTAVE)[:, None]
+        kept[name] = values.astype(np.float32).reshape(weights[name].shape)
+    return kept
 
 
 def _rounded(
-    config: NetworkConfig, weights: Weights
-) -> tuple[list[tuple[str, int, float]], NDArray[np.uint32]]:
-    """Returns the name, size and step of each tensor, and their weights as unsigned numbers."""
-    tensors, numbers = [], []
-    for name in config.shapes():
-        step = _step(config, weights[name])
-        steps = _steps(weights[name], step).reshape(-1)
-        # 0, −1, 1, −2, 2, … become 0, 1, 2, 3, 4, …: small ones have zeros in the higher bytes.
-        numbers.append(np.where(steps < 0, -2 * steps - 1, 2 * steps).astype(np.uint32))
-        tensors.append((name, steps.size, step))
-    return tensors, np.concatenate(numbers)
+    config: NetworkConfig, name: str, weight: NDArray[Any], precision: Precision
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns how many steps each weight is, [rows, columns], and each row's step, [rows].
+
+    A step is two to the power of a number over ``_PER_OCTAVE``.
+    """
+    rows = weight.astype(np.float64).reshape(len(weight) if weight.ndim > 1 else 1, -1)
+    steps = STEPS[config.kind] * FINER[precision]
+    if not name.startswith("layers."):
+        steps *= NEAR_THE_END
+    usual = np.sqrt(np.square(rows).mean(axis=1) / config.hidden_size) / steps
+    step = np.maximum(usual, np.abs(rows).max(axis=1) / _LARGEST)
+    exponents = np.rint(_PER_OCTAVE * np.log2(np.where(step > 0, step, 1))).astype(np.int64)
+    return np.rint(rows / np.exp2(exponents / _PER_OCTAVE)[:, None]).astype(np.int64), exponents
 
 
-def _step(config: NetworkConfig, weight: NDArray[Any]) -> float:
-    exact = weight.astype(np.float64)
-    finest = np.abs(exact).max() / _LARGEST
-    usual = np.sqrt(np.square(exact).mean() / config.hidden_size) / STEPS[config.kind]
-    return float(max(finest, usual)) or 1.0
-
-
-def _steps(weight: NDArray[Any], step: float) -> NDArray[np.int64]:
-    steps: NDArray[np.int64] = np.rint(weight.astype(np.float64) / step).astype(np.int64)
-    return steps
-
-
-def _planes(numbers: NDArray[np.uint32], count: int) -> bytes:
+def _planes(numbers: AnyInts, count: int) -> bytes:
     """Returns the lowest bytes of all numbers, then the next ones, and so on."""
-    return numbers.astype("<u4").view(np.uint8).reshape(-1, 4).T[:count].tobytes()
+    return numbers.astype("<u4", copy=False).view(np.uint8).reshape(-1, 4).T[:count].tobytes()
+
+
+def _network(
+    config: NetworkConfig, weights: Weights, precision: Precision
+) -> tuple[list[tuple[str, int, int]], list[bytes]]:
+    """Returns the name, rows and columns of each tensor; the steps of all rows, and all weights."""
+    tensors, numbers, steps = [], [], []
+    for name in config.shapes():
+        counts, exponents = _rounded(config, name, weights[name], precision)
+        tensors.append((name, *counts.shape))
+        # 0, −1, 1, −2, 2, … become 0, 1, 2, 3, 4, …: of small ones the higher bytes are zeros.
+        kept = np.where(counts < 0, -2 * counts - 1, 2 * counts).reshape(-1)
+        numbers.append(kept.astype(np.uint32))
+        steps.append(exponents + _ZERO)
+    parts = [_planes(np.concatenate(steps), 2), _planes(np.concatenate(numbers), _PLANES)]
+    return tensors, parts
 
 
 def _table(config: NetworkConfig, weights: Weights) -> list[bytes]:

@@ -11,12 +11,14 @@ import html
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from models.checkpoints.card import Card, is_number
 from models.checkpoints.format import Checkpoint
+from models.decoding.graph import Precision
 from models.inside.cells import Findings
 from models.portable import pack
 from models.units import bits
@@ -33,33 +35,58 @@ _LONGEST = 1000
 """Most characters of what a card says in words."""
 
 
-def portable_page(
-    checkpoint: Checkpoint, model: str, digest: str, version: str, findings: Findings | None
-) -> bytes:
+_PRECISIONS: dict[Precision, str] = {
+    "fast": (
+        "Weights are rounded. On text like its own, nearly all probabilities differ from the "
+        "server's by less than 0.001, so in time a text with the same seed becomes another one."
+    ),
+    "exact": (
+        "Weights are rounded, but finely. On text like its own, probabilities differ from the "
+        "server's by less than 0.0001."
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """What a page says besides its checkpoint.
+
+    Attributes:
+        model: its name and tag.
+        digest: of the checkpoint.
+        version: of this release.
+        findings: about the model's cells; None if they have not been searched.
+    """
+
+    model: str
+    digest: str
+    version: str
+    findings: Findings | None = None
+
+
+def portable_page(checkpoint: Checkpoint, facts: PageFacts, precision: Precision = "fast") -> bytes:
     """Returns a model as a page.
 
     Args:
         checkpoint: of the model.
-        model: its name and tag.
-        digest: of the checkpoint.
-        version: of this release.
-        findings: about its cells; None if they have not been searched.
+        facts: to be told.
+        precision: how finely its weights are rounded.
 
     Raises:
         ValueError: it is too large; the message says so of a format.
     """
-    packed = pack(checkpoint)
-    about = {"model": model, "digest": digest, "cells": _cells(findings)}
+    packed = pack(checkpoint, precision)
+    about = {"model": facts.model, "digest": facts.digest, "cells": _cells(facts.findings)}
     style, script = _source("page.css"), _source("page.js")
     parts = {
         "policy": (
             f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; "
             "worker-src blob:; img-src data:; base-uri 'none'; form-action 'none'"
         ),
-        "version": html.escape(version),
-        "title": html.escape(model.removesuffix(":latest")),
+        "version": html.escape(facts.version),
+        "title": html.escape(facts.model),
         "lead": html.escape(_lead(checkpoint)),
-        "about": _definitions(checkpoint, digest),
+        "about": _definitions(_facts(checkpoint, facts, precision)),
         "style": style,
         "engine": engine(),
         "page": script,
@@ -112,13 +139,15 @@ def _lead(checkpoint: Checkpoint) -> str:
     )
 
 
-def _definitions(checkpoint: Checkpoint, digest: str) -> str:
-    """Returns what is known about a model, as a list in HTML."""
-    facts = _facts(checkpoint, digest)
-    return "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in facts)
+def _definitions(pairs: Iterator[tuple[str, str]]) -> str:
+    """Returns pairs as a list in HTML."""
+    return "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in pairs)
 
 
-def _facts(checkpoint: Checkpoint, digest: str) -> Iterator[tuple[str, str]]:
+def _facts(
+    checkpoint: Checkpoint, facts: PageFacts, precision: Precision
+) -> Iterator[tuple[str, str]]:
+    """Yields what is known about a model, for people."""
     card, config = checkpoint.card, checkpoint.config
     loss = card.get("val_loss")
     if isinstance(loss, float | int):
@@ -130,8 +159,8 @@ def _facts(checkpoint: Checkpoint, digest: str) -> Iterator[tuple[str, str]]:
     )
     if read := _text(card, "provenance") or _corpus(card, tokens):
         yield "Has read", read
-    if made := _text(card, "created_at"):
-        yield "Made", made[:10]
+    made = _text(card, "created_at")[:10]
+    yield "Made", f"{made}, this file with charloom {facts.version}".removeprefix(", ")
     if licence := _text(card, "licence"):
         yield "Licence", licence
     if count := len(checkpoint.lines):
@@ -140,12 +169,8 @@ def _facts(checkpoint: Checkpoint, digest: str) -> Iterator[tuple[str, str]]:
             f"{count:,} lines, as hashes: this file can tell whether a name is one of them, and "
             "has none of them.",
         )
-    yield (
-        "Precision",
-        "Weights are rounded. Probabilities differ from those of the server by less than 0.001 on "
-        "text like its own, so in time a text with the same seed becomes another one.",
-    )
-    yield "Checkpoint", digest
+    yield "Precision", _PRECISIONS[precision]
+    yield "Checkpoint", facts.digest
 
 
 def _text(card: Card, name: str) -> str:

@@ -14,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from app import __version__
 from app.engine.loaded import LoadedNetwork
-from app.engine.portable import portable_page
+from app.engine.portable import PageFacts, portable_page
 from app.http.problems import RETRY_SECONDS, Problem, responses, unprocessable
 from app.http.queries import known_query
 from app.http.ranges import MadeFile, ResumableResponse, asked_part, is_known, not_modified
@@ -26,7 +26,6 @@ from models.checkpoints.current import read_current
 from models.checkpoints.reference import Reference
 from models.decoding.export import onnx_file
 from models.files import unnamed_file
-from models.inside.cells import Findings
 from models.inside.results import read_cells
 
 _BLOCK = 1 << 18
@@ -63,11 +62,15 @@ async def download_model(
     writes in any browser, without a network. Each can be resumed: its bytes are the same each time.
     """
     reference = Reference.from_client(model)
+    if query.precision and query.format != "html":
+        raise unprocessable(
+            "precision", "is for format=html: a zip and ONNX have all of each weight"
+        )
     with ExitStack() as held:
         held.callback(_take_place(services.downloads))
         if query.format == "zip":
             return await _zip(reference, request, services, held)
-        return await _export(query.format, reference, request, services, held)
+        return await _export(query, reference, request, services, held)
 
 
 def _take_place(downloads: anyio.CapacityLimiter) -> Callable[[], None]:
@@ -102,19 +105,31 @@ async def _zip(
 
 
 async def _export(
-    kind: str, reference: Reference, request: Request, services: Services, held: ExitStack
+    query: DownloadQuery,
+    reference: Reference,
+    request: Request,
+    services: Services,
+    held: ExitStack,
 ) -> Response:
     network = await services.loaded.network(reference)
+    name, digest, kind, precision = network.name, network.digest, query.format, query.precision
     findings = None
     if kind == "html":
-        name, digest = network.name, network.digest
         findings = await run_in_threadpool(read_cells, services.models, name, digest)
-    tag = _tag(network.digest, kind if findings is None else f"cells.{kind}")
+    facts = PageFacts(str(reference), digest, __version__, findings)
+    known = "" if findings is None else ".cells"
+    tag = _tag(digest, kind if kind == "onnx" else f"{precision}{known}.{kind}")
     if is_known(request, tag):
         return not_modified(tag)
 
     def make() -> tuple[IO[bytes], int]:
-        data = _exported(kind, network, reference, findings)
+        try:
+            if kind == "html":
+                data = portable_page(network.checkpoint, facts, precision or "fast")
+            else:
+                data = _onnx(network, reference)
+        except ValueError as error:
+            raise unprocessable("format", str(error)) from None
         # In a file: a slow reader must not hold it in memory.
         file = held.enter_context(unnamed_file(services.models.root))
         file.write(data)
@@ -123,21 +138,18 @@ async def _export(
 
     file, size = await run_sync(make, limiter=services.bundles)
     made = MadeFile(_blocks(file), size, tag, _MEDIA_TYPES[kind])
-    return _answer(request, made, _headers(reference, network.digest, kind), held)
+    return _answer(request, made, _headers(reference, digest, kind), held)
 
 
-def _exported(
-    kind: str, network: LoadedNetwork, reference: Reference, findings: Findings | None
-) -> bytes:
-    checkpoint, model, digest = network.checkpoint, str(reference), network.digest
-    try:
-        if kind == "html":
-            return portable_page(checkpoint, model, digest, __version__, findings)
-        return onnx_file(
-            checkpoint.config, checkpoint.weights, checkpoint.vocabulary, model, digest
-        )
-    except ValueError as error:
-        raise unprocessable("format", str(error)) from None
+def _onnx(network: LoadedNetwork, reference: Reference) -> bytes:
+    checkpoint = network.checkpoint
+    return onnx_file(
+        checkpoint.config,
+        checkpoint.weights,
+        checkpoint.vocabulary,
+        str(reference),
+        network.digest,
+    )
 
 
 def _answer(request: Request, file: MadeFile, headers: dict[str, str], held: ExitStack) -> Response:

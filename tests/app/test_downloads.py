@@ -125,6 +125,16 @@ def test_cells_that_are_found_are_in_a_later_page(
     assert "inside quotes" not in before.text
 
 
+def test_a_page_is_as_fine_as_it_is_asked_for(client: httpx2.Client) -> None:
+    usual, fast, exact = (
+        client.get(path("html") + more) for more in ("", "&precision=fast", "&precision=exact")
+    )
+    assert len(usual.content) == len(fast.content) < len(exact.content)
+    assert fast.headers["etag"] != exact.headers["etag"]
+    refused = problem(client.get(path("zip") + "&precision=exact"), 422)
+    assert refused["errors"][0]["field"] == "precision"
+
+
 def test_a_model_too_large_for_a_page(
     client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

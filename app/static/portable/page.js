@@ -94,7 +94,8 @@ function start(seed) {
     const rest = { startsWith, count: Number(asked.count), novel: "novel" in asked };
     worker.postMessage({ kind: "names", ...common, ...bounds, ...rest });
   } else {
-    const stops = asked.stop ? [asked.stop] : [];
+    // A field has one line.
+    const stops = asked.stop ? [asked.stop.replaceAll("\\n", "\n")] : [];
     const { prime } = asked;
     worker.postMessage({ kind: "write", ...common, prime, length: Number(asked.length), stops });
   }
@@ -298,7 +299,7 @@ $("copy").onclick = async () => {
 // The beginning
 
 function showTemperature() {
-  $("temperature").textContent = Number(form.elements.temperature.value).toFixed(2);
+  $("degrees").textContent = Number(form.elements.temperature.value).toFixed(2);
 }
 
 function showWay() {
@@ -319,3 +320,5 @@ form.elements.tracks.append(
 $("tracked").hidden = !model.cells.length;
 showTemperature();
 showWay();
+// Folded on a phone, to keep the text in sight.
+form.querySelector("details").open = matchMedia("(min-width: 901px)").matches;

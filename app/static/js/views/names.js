@@ -115,6 +115,15 @@ class Names {
       ),
       el("p", { class: "soft" }, lead),
       el("pre", label, this.#code),
+      el(
+        "p",
+        { class: "soft" },
+        "No server where your page is? Save the model as a page on ",
+        el("a", { href: "/models" }, "Models"),
+        ", put the file beside yours together with the script, and name it: ",
+        el("code", {}, '<charloom-names src="names.html">'),
+        ".",
+      ),
     );
   }
 

@@ -1,6 +1,10 @@
 // The weights of a portable file, as models/portable.py packs them: whole numbers of steps in
 // planes of bytes, deflated, in base 85. Knows no network.
 
+/** A row's step is two to the power of a number over this; ZERO stands for a step of 1. */
+const PER_OCTAVE = 4;
+const ZERO = 1 << 15;
+
 /** The bytes of a text in base 85: five characters, from "(" on but without "<", for four bytes. */
 export function fromBase85(text) {
   const words = new Uint32Array(text.length / 5);
@@ -39,18 +43,20 @@ export async function unpacked(model, text) {
 export const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
 
 function weightsOf(tensors, bytes) {
-  const numbers = bytes.numbers(sum(tensors.map(([, size]) => size)), 3);
+  const steps = bytes.numbers(sum(tensors.map(([, rows]) => rows)), 2);
+  const numbers = bytes.numbers(sum(tensors.map(([, rows, columns]) => rows * columns)), 3);
   const weights = {};
-  let begin = 0;
-  for (const [name, size, step] of tensors) {
-    const values = new Float32Array(size);
-    for (let i = 0; i < size; i++) {
-      const number = numbers[begin + i];
-      // 0, -1, 1, -2, 2, … stand as 0, 1, 2, 3, 4, …
-      values[i] = ((number >>> 1) ^ -(number & 1)) * step;
+  let [row, at] = [0, 0];
+  for (const [name, rows, columns] of tensors) {
+    const values = new Float32Array(rows * columns);
+    const begin = at;
+    for (const end = row + rows; row < end; row++) {
+      const step = 2 ** ((steps[row] - ZERO) / PER_OCTAVE);
+      for (const last = at + columns; at < last; at++)
+        // 0, -1, 1, -2, 2, … stand as 0, 1, 2, 3, 4, …
+        values[at - begin] = ((numbers[at] >>> 1) ^ -(numbers[at] & 1)) * step;
     }
     weights[name] = values;
-    begin += size;
   }
   return weights;
 }
