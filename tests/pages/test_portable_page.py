@@ -230,13 +230,16 @@ def test_what_a_model_brings_is_text(window: Window, tmp_path: Path) -> None:
     assert left == "refused"
 
 
-def test_a_prime_that_the_model_does_not_know(
-    client: httpx2.Client, window: Window, tmp_path: Path
-) -> None:
+def test_what_makes_no_sense_is_said(client: httpx2.Client, window: Window, tmp_path: Path) -> None:
     page = from_disk(window, save(client, "list", tmp_path))
     page.get_by_label("Starts with").fill("Zß")
     page.get_by_role("button", name="Write", exact=True).click()
     expect(page.get_by_role("alert")).to_have_text("The model does not know Z ß")
+    page.get_by_label("Shortest").fill("9")
+    page.get_by_label("Longest").fill("6")
+    page.get_by_role("button", name="Write", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("must not be longer than the longest")
+    page.get_by_label("Shortest").fill("")
     page.get_by_role("radio", name="Text").check()
     expect(page.get_by_role("alert")).to_be_hidden()
     page.get_by_label("Begins with").fill("É")

@@ -5,6 +5,9 @@
 const DRAWN_SEEDS = 1_000_000;
 /** Nats that count as a complete surprise. */
 const MOST_SURPRISING = 6;
+/** Characters of the longest name, unless it is said. */
+const LONGEST = 40;
+/** Pixels kept free at the edges of the window, and between a character and its alternatives. */
 const EDGE = 8;
 
 const $ = (id) => document.getElementById(id);
@@ -42,11 +45,12 @@ const answers = {
     for (const one of piece) "name" in one ? appendName(one) : append(one);
     tellFacts();
   },
-  activations({ values }) {
-    values.forEach((value, i) => {
-      if (state.characters[i]) state.characters[i].activation = value;
+  activations({ begin, values }) {
+    values.forEach((activation, i) => {
+      const character = state.characters[begin + i];
+      // The text may be another one by now.
+      if (character) paint(Object.assign(character, { activation }));
     });
-    colour();
   },
   unknown({ unknown }) {
     refuse(`The model does not know ${unknown.map(shown).join(" ")}`);
@@ -76,7 +80,7 @@ function start(seed) {
   $("wrong").hidden = true;
   if (!form.reportValidity()) return;
   const asked = Object.fromEntries(new FormData(form));
-  state.seed = seed ?? asked.seed.trim() ?? "";
+  state.seed = seed ?? asked.seed.trim();
   if (state.seed === "") state.seed = String(Math.floor(Math.random() * DRAWN_SEEDS));
   Object.assign(state, { characters: [], primed: 0, chosen: null, began: performance.now() });
   state.turn += 1;
@@ -86,13 +90,15 @@ function start(seed) {
   tellFacts();
   const common = { turn: state.turn, seed: state.seed, temperature: Number(asked.temperature) };
   if (isOfNames()) {
-    const bounds = {
+    worker.postMessage({
+      kind: "names",
+      ...common,
+      startsWith: asked.startsWith,
       minLength: Number(asked.minLength) || 1,
-      maxLength: Number(asked.maxLength) || 40,
-    };
-    const { startsWith } = asked;
-    const rest = { startsWith, count: Number(asked.count), novel: "novel" in asked };
-    worker.postMessage({ kind: "names", ...common, ...bounds, ...rest });
+      maxLength: Number(asked.maxLength) || LONGEST,
+      count: Number(asked.count),
+      novel: "novel" in asked,
+    });
   } else {
     // A field has one line.
     const stops = asked.stop ? [asked.stop.replaceAll("\\n", "\n")] : [];

@@ -118,9 +118,9 @@ class Names {
       el(
         "p",
         { class: "soft" },
-        "No server where your page is? Save the model as a page on ",
-        el("a", { href: "/models" }, "Models"),
-        ", put the file beside yours together with the script, and name it: ",
+        "No server where your page is? ",
+        el("a", { href: "/models" }, "Save the model as a page"),
+        ", put the file and the script beside yours, and name it: ",
         el("code", {}, '<charloom-names src="names.html">'),
         ".",
       ),

@@ -13,6 +13,8 @@ let model, vocabulary, reader, hashes;
 let ends = [];
 /** The number, in a reader's activations, of the cell that is watched; null for none. */
 let watched = null;
+/** How many characters' activations of that cell have been told. */
+let told = 0;
 /** Grows with each request: work for an earlier one stops. */
 let turn = 0;
 /** Resolves once the file is unpacked. */
@@ -33,7 +35,7 @@ const requests = {
   /** Writes a text after `prime`, its length and so on as in `write`. */
   async write(asked) {
     const mine = ++turn;
-    ends = [];
+    [ends, told] = [[], 0];
     const prime = vocabulary.asRead(asked.prime);
     const unknown = unknownIn(prime);
     if (unknown.length) {
@@ -55,7 +57,9 @@ const requests = {
   /** Draws names, as `search` says. */
   async names(asked) {
     turn++;
-    ends = [];
+    [ends, told] = [[], 0];
+    if (asked.minLength > asked.maxLength)
+      throw new Error("The shortest must not be longer than the longest.");
     const startsWith = strippedLeft(vocabulary.asRead(asked.startsWith));
     const unknown = unknownIn(startsWith);
     if (unknown.length) {
@@ -75,6 +79,7 @@ const requests = {
 
   /** Colours by a cell, or with null by none: tells how excited it is after each character of the text. */
   watch({ cell }) {
+    told = 0;
     watched = cell && cell.layer * model.config.hidden_size + cell.cell;
     tellActivations();
   },
@@ -131,6 +136,7 @@ async function inPieces(items, asked, taken = () => {}) {
 
 function tellActivations() {
   if (watched === null) return;
-  const values = ends.map((end) => (reader.activations[end - 1]?.[watched] ?? 0) / 127);
-  postMessage({ kind: "activations", values });
+  const values = ends.slice(told).map((end) => (reader.activations[end - 1]?.[watched] ?? 0) / 127);
+  postMessage({ kind: "activations", begin: told, values });
+  told = ends.length;
 }
