@@ -123,8 +123,11 @@ def _counted(model: Mapping[str, Any]) -> str:
 def download(client: Client, model: str, file: Path) -> None:
     """Saves a model to a file, which appears whole or not at all."""
     kind = file.suffix.lower().removeprefix(".")
-    if kind not in ("zip", "onnx"):
-        raise UserError("--download needs the name of a .zip (whole model) or .onnx (network only)")
+    if kind not in ("zip", "onnx", "html"):
+        raise UserError(
+            "--download needs the name of a .zip (whole model), an .onnx (network only) or an "
+            ".html (a page that writes by itself)"
+        )
     staged = file.with_name(f".{file.name}.part")
     try:
         with staged.open("wb") as out:
