@@ -321,14 +321,14 @@ export async function* namesOf(stream) {
   }
 }
 
-<<<<<<< HEAD
 /** Waits, unless whoever asks stops meanwhile. */
 function pause(milliseconds, signal) {
   return new Promise((resolve) => {
     setTimeout(resolve, milliseconds);
     signal.addEventListener("abort", resolve, { once: true });
   });
-=======
+}
+
 /** The worker of a file that charloom made of a model. */
 async function opened(url) {
   const response = await fetch(url, { credentials: "omit" });
@@ -375,7 +375,6 @@ async function* answers(worker, asked, signal) {
   } finally {
     ended.abort();
   }
->>>>>>> h/html
 }
 
 class Refusal extends Error {
