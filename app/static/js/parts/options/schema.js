@@ -28,6 +28,7 @@ const GROUPS = [
       grad_clip: "Gradient clipping",
       weight_decay: "Weight decay",
       seed: "Seed",
+      devices: "Devices",
     },
   ],
   [
