@@ -24,6 +24,7 @@ from worker.queue import FOREVER, Queue
 from worker.settings import WorkerSettings
 from worker.trainer import stop, tally
 from worker.trainer.handover import LEASE, LOCK, WORKER_PID
+from worker.trainer.launch import train_together
 from worker.trainer.outcome import Outcome, attempted
 
 log = logs.logger(__name__)
@@ -110,15 +111,16 @@ def _attempt(job: Job, live: LiveEvents, settings: WorkerSettings) -> Outcome:
     reserve(job.directory)
 
     def work(stopping: stop.Stop) -> Outcome:
-        from worker.trainer import launch, session
         from worker.trainer.device import devices_for
 
         ranks = devices_for(job.spec["options"], settings.threads)
         if ranks > 1:
-            # From here on rank 0 heeds them.
+            # From here on rank 0 heeds a cancel.
             stopping.acknowledge()
-            return launch.train_together(job, ranks)
-        return Outcome.of(session.train(job, live, settings, stopping))
+            return train_together(job, ranks)
+        from worker.trainer.session import train
+
+        return Outcome.of(train(job, live, settings, stopping))
 
     return attempted(job, work)
 
