@@ -11,6 +11,7 @@ the ratio of characters a second: the median of the pairs, the worst and the bes
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from models.training.beginning import new_trainer
 from models.training.following import follow
 from models.training.ranks import ALONE, Group, joined
 from models.training.trainer import Trainer
+from worker.trainer.launch import ENVIRONMENT
+from worker.trainer.rq_worker import SPIN
 
 
 @dataclass
@@ -104,7 +107,9 @@ def compare(asked: argparse.Namespace) -> None:
 def start(rank: int, more: list[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "bench.ranks", *sys.argv[1:], "--as-rank", str(rank), *more]
     pipe = subprocess.PIPE if rank == 0 else None
-    return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
+    # As a worker does.
+    environment = {"GOMP_SPINCOUNT": SPIN} | os.environ | ENVIRONMENT
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, text=True)
 
 
 def trainer_of(asked: argparse.Namespace, group: Group) -> Trainer:

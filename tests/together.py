@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from models.config import NetworkConfig
@@ -25,6 +26,7 @@ from models.training.trainer import Trainer
 from tests.support import ROOT
 from tests.toys import babble
 from worker.tether import die_with
+from worker.trainer.launch import ENVIRONMENT
 
 VOCABULARY = Vocabulary("characters", sorted(map(ord, "\n .etaoinshrdlucmfwypvbgkqjxz")))
 IDS = babble(6000)
@@ -44,6 +46,13 @@ def planned(dropout: float = 0.0, **changed: Any) -> tuple[NetworkConfig, Hyperp
 def second_rank(directory: Path) -> Iterator[Ranks]:
     """Makes the calling process the first of two."""
     command = [sys.executable, "-m", "tests.together", str(directory), str(os.getpid())]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        yield from _first_of_two(command, directory)
+
+
+def _first_of_two(command: list[str], directory: Path) -> Iterator[Ranks]:
     other = subprocess.Popen(command, cwd=ROOT)
     try:
         with joined(0, 2, directory / "store") as group:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.config import GATED, NetworkConfig, Weights
 from models.ngram_table import NGramTable
-from models.training.ranks import Rows
+from models.training.ranks import OwnRows
 
 State = tuple[Tensor, ...]
 """``(h, c)`` for an LSTM, ``(h,)`` otherwise; each [layers, batch, hidden]."""
@@ -90,7 +90,7 @@ class CharNetwork(nn.Module):
         self.gates: nn.Linear | None = None
         self._learned_gates: Weights = {}
         self.balance: Tensor
-        self.rows: Rows | None = None
+        self.rows: OwnRows | None = None
         """Which rows of a batch it reads in training, if not all."""
         self._initialise()
         if table:
@@ -247,7 +247,7 @@ class CharNetwork(nn.Module):
         return values * byte_mask(values, self.config.dropout, self.rows)
 
 
-def byte_mask(like: Tensor, dropout: float, rows: Rows | None = None) -> Tensor:
+def byte_mask(like: Tensor, dropout: float, rows: OwnRows | None = None) -> Tensor:
     """Returns a dropout mask of the shape and type of ``like``, scaled to keep the mean.
 
     It takes one random byte per element, so the share dropped is rounded to 1/256. On a CPU it

@@ -59,7 +59,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class OwnRows:
     """A rank's rows of a batch, from ``begin`` up to ``end``; ``weight`` is their share of it."""
 
     begin: int
@@ -68,7 +68,7 @@ class Rows:
     weight: float
 
     @classmethod
-    def of(cls, rank: int, size: int, batch: int) -> "Rows":
+    def of(cls, rank: int, size: int, batch: int) -> "OwnRows":
         begin, end = rank * batch // size, (rank + 1) * batch // size
         if begin == end:
             # There are more ranks than rows: it reads one with another, and that does not count.
@@ -90,18 +90,18 @@ class Group:
     rank = 0
     size = 1
 
-    def rows(self, batch: int) -> Rows:
+    def rows(self, batch: int) -> OwnRows:
         """Its rows of a batch of so many."""
-        return Rows.of(self.rank, self.size, batch)
+        return OwnRows.of(self.rank, self.size, batch)
 
     def tell(self, order: Order, elapsed: float = 0.0, content: Any = None) -> None:
         """Says to all others what comes next; only for rank 0."""
 
-    def average(self, parameters: Iterable[nn.Parameter], loss: Tensor, rows: Rows) -> Tensor:
+    def average(self, parameters: Iterable[nn.Parameter], loss: Tensor, rows: OwnRows) -> Tensor:
         """Replaces the gradients by those of the whole batch; returns the whole batch's loss."""
         return loss
 
-    def gathered(self, state: tuple[Tensor, ...], rows: Rows) -> tuple[Tensor, ...]:
+    def gathered(self, state: tuple[Tensor, ...], rows: OwnRows) -> tuple[Tensor, ...]:
         """A state of all rows of a batch, [layers, batch, hidden], from its rows of it."""
         return state
 
@@ -135,7 +135,7 @@ class Ranks(Group):
                 dist.broadcast_object_list(content, 0)
         return Said(Order(int(order)), elapsed, content[0])
 
-    def average(self, parameters: Iterable[nn.Parameter], loss: Tensor, rows: Rows) -> Tensor:
+    def average(self, parameters: Iterable[nn.Parameter], loss: Tensor, rows: OwnRows) -> Tensor:
         learned = [parameter for parameter in parameters if parameter.grad is not None]
         parts = [parameter.grad.flatten() for parameter in learned if parameter.grad is not None]
         flat = torch.cat([*parts, loss.detach().reshape(1)]).mul_(rows.weight)
@@ -147,7 +147,7 @@ class Ranks(Group):
             begin = end
         return flat[-1].clone()
 
-    def gathered(self, state: tuple[Tensor, ...], rows: Rows) -> tuple[Tensor, ...]:
+    def gathered(self, state: tuple[Tensor, ...], rows: OwnRows) -> tuple[Tensor, ...]:
         parts = []
         for own in state:
             layers, _, hidden = own.shape
@@ -160,9 +160,9 @@ class Ranks(Group):
         return tuple(parts)
 
     def _sum(self, values: Tensor) -> None:
+        if values.is_cuda and self._of_gpus is None:
+            self._of_gpus = dist.new_group(backend="nccl", timeout=GPU_PATIENCE)
         with _exchanging():
-            if values.is_cuda and self._of_gpus is None:
-                self._of_gpus = dist.new_group(backend="nccl", timeout=GPU_PATIENCE)
             dist.all_reduce(values, group=self._of_gpus if values.is_cuda else None)
 
 

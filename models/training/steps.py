@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models.options import ComputeType, Hyperparameters
 from models.training.network import CharNetwork, State
-from models.training.ranks import ALONE, Group, Rows
+from models.training.ranks import ALONE, Group, OwnRows
 
 WARMUP = 0.03
 """Share of the run in which the rate of the cosine schedule rises from 0."""
@@ -59,7 +59,7 @@ def train_batch(
     options: Hyperparameters,
     counted: Tensor | None = None,
     group: Group = ALONE,
-    rows: Rows | None = None,
+    rows: OwnRows | None = None,
 ) -> tuple[Tensor, State]:
     """Performs one step of truncated BPTT: forward, backward, clip, update.
 

@@ -17,7 +17,7 @@ from models.training.network import (
     State,
     byte_mask,
 )
-from models.training.ranks import Rows
+from models.training.ranks import OwnRows
 
 torch.set_num_threads(1)
 KINDS: list[NetworkKind] = ["lstm", "gru", "rnn"]
@@ -201,7 +201,7 @@ def test_dropout_acts_between_layers_and_before_the_output(layers: int) -> None:
 def test_ranks_take_their_rows_of_one_mask() -> None:
     """Drawn by equal generators, which stay equal."""
     masks = []
-    for rows in (None, Rows.of(0, 2, 5), Rows.of(1, 2, 5)):
+    for rows in (None, OwnRows.of(0, 2, 5), OwnRows.of(1, 2, 5)):
         torch.manual_seed(1)
         own = 5 if rows is None else rows.end - rows.begin
         masks.append((byte_mask(torch.empty(7, own, 9), 0.5, rows), torch.get_rng_state()))

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from models.training.ranks import ALONE, Order, RankLost, Rows, joined
+from models.training.ranks import ALONE, Order, OwnRows, RankLost, joined
 
 
 @pytest.mark.parametrize(("size", "batch"), [(1, 32), (2, 32), (2, 5), (3, 7), (4, 3), (8, 1)])
 def test_each_row_is_one_ranks_and_weighs_the_same(size: int, batch: int) -> None:
-    parts = [Rows.of(rank, size, batch) for rank in range(size)]
+    parts = [OwnRows.of(rank, size, batch) for rank in range(size)]
     counted = [row for part in parts if part.weight for row in range(part.begin, part.end)]
     assert counted == list(range(batch))
     for part in parts:
@@ -26,8 +26,8 @@ def test_each_row_is_one_ranks_and_weighs_the_same(size: int, batch: int) -> Non
 
 def test_all_rows_are_those_of_one_process() -> None:
     assert ALONE.rows(5).are_all
-    assert Rows.of(0, 8, 1).are_all
-    assert not Rows.of(0, 2, 5).are_all
+    assert OwnRows.of(0, 8, 1).are_all
+    assert not OwnRows.of(0, 2, 5).are_all
 
 
 def test_one_process_keeps_what_it_has() -> None:

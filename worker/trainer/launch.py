@@ -32,6 +32,16 @@ FLAG, STORE = "shutdown", "store"
 LOST = os.EX_UNAVAILABLE
 """Exit code of a rank that lost the others: it is no cause."""
 
+_LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+ENVIRONMENT = {
+    # Nobody else is to reach what the ranks exchange.
+    "GLOO_SOCKET_IFNAME": _LOOPBACK,
+    "NCCL_SOCKET_IFNAME": _LOOPBACK,
+    # The agent's port would be open on every address; the store in the directory is enough.
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+}
+"""Of the agent and the ranks."""
+
 FULL = errno.ENOSPC
 """Exit code of a rank whose outcome the disk had no room for."""
 
@@ -99,8 +109,7 @@ def judged(outcomes: Mapping[int, Outcome], codes: Mapping[int, int], *, is_told
 
 def _run(job: Job, ranks: int, directory: Path) -> dict[int, int]:
     """Runs the ranks to their end; returns the exit codes of those that failed."""
-    # It opens a port on every address; the store in the directory is enough.
-    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    os.environ |= ENVIRONMENT
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

@@ -111,15 +111,14 @@ class _Rank:
     def _joined(self) -> Iterator["Ranks"]:
         """The group of all ranks. One that has lost the others ends here: it is no cause."""
         from models.training.ranks import RankLost, joined
+        from worker import logs
         from worker.trainer import launch
 
-        # Nobody else is to reach what they exchange.
-        loopback = "lo0" if sys.platform == "darwin" else "lo"
-        os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
         try:
             with joined(self.number, self.size, self.directory / launch.STORE) as group:
                 yield group
-        except RankLost:
+        except RankLost as lost:
+            logs.logger(__name__).info("rank %d: %s", self.number, lost)
             leave(launch.LOST)
 
 
