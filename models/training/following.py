@@ -6,7 +6,6 @@ Knows a trainer, and nothing of what is decided about it.
 from collections.abc import Callable
 from dataclasses import replace
 
-from models.training.ngram_features import NGramFeatures
 from models.training.ranks import Order, Ranks
 from models.training.trainer import Trainer
 
@@ -30,7 +29,8 @@ def follow(group: Ranks, make: Callable[[], Trainer]) -> None:
             trainer = make()
             tensors, rest, features = said.content
             if features:
-                trainer.attach(_with_text(features, trainer))
+                # They were sent without the text, which is on the disk.
+                trainer.attach(replace(features, ids=trainer.batches.ids))
             trainer.load_state_dict(tensors, rest)
             continue
         assert trainer
@@ -39,10 +39,3 @@ def follow(group: Ranks, make: Callable[[], Trainer]) -> None:
             trainer.train_step()
         elif said.order is Order.GATHER:
             trainer.gather()
-        elif said.order is Order.FEATURES:
-            trainer.attach(_with_text(said.content, trainer))
-
-
-def _with_text(features: NGramFeatures, trainer: Trainer) -> NGramFeatures:
-    """Features that were sent without the text, which each rank has on its disk."""
-    return replace(features, ids=trainer.batches.ids)

@@ -39,13 +39,11 @@ class Order(IntEnum):
     """What rank 0 says; what goes with it stands beside the order."""
 
     BEGIN = auto()
-    """A trainer in this state: tensors, the rest, and features or None."""
+    """With a new trainer in this state: tensors, the rest, and n-gram features or None."""
     STEP = auto()
     """Train a step, after so many seconds of training."""
     GATHER = auto()
     """Give your rows of the carried state."""
-    FEATURES = auto()
-    """These were counted: n-gram features."""
     END = auto()
 
 

@@ -182,8 +182,8 @@ class Trainer:
         features, self._awaited = self._awaited.result(), None
         self._take_cores_back()
         if features is not None:
-            self.group.tell(Order.FEATURES, self.elapsed, _without_text(features))
             self.attach(features)
+            self._let_begin()
 
     def attach(self, features: NGramFeatures) -> None:
         """Trains with n-gram features from now on, and a table that the network has not had."""
@@ -204,11 +204,16 @@ class Trainer:
             Diverged: the loss is not finite, or far above the best.
             RankLost: another process of the group has ended.
         """
-        if self.group.size > 1:
-            features = _without_text(self.features) if self.features else None
-            self.group.tell(Order.BEGIN, self.elapsed, (*self.state_dict(), features))
+        self._let_begin()
         with self._sharing_cores():
             yield from self._run()
+
+    def _let_begin(self) -> None:
+        """Hands its state to the other ranks."""
+        if self.group.size > 1:
+            # Each of them has the text.
+            features = self.features and replace(self.features, ids=self.features.ids[:0])
+            self.group.tell(Order.BEGIN, self.elapsed, (*self.state_dict(), features))
 
     def _run(self) -> Iterator[Progress | Evaluation]:
         first_step = self.step
@@ -402,10 +407,6 @@ def batches(corpus: Corpus, options: Hyperparameters) -> Batches | ShuffledLines
     if options.shuffle_lines:
         return ShuffledLines(corpus.train, corpus.vocabulary.start_id, *shape, options.seed)
     return Batches(corpus.train, *shape)
-
-
-def _without_text(features: NGramFeatures) -> NGramFeatures:
-    return replace(features, ids=features.ids[:0])
 
 
 def _or_none(loss: float) -> float | None:

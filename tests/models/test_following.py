@@ -1,6 +1,7 @@
 """Two processes train as one does with the same batch, and resume what the other began."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.training import trainer as trainer_module
 from models.training.beginning import first_trainer, new_trainer
@@ -34,6 +35,12 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def two(directory: Path) -> Iterator[Ranks]:
     with second_rank(directory) as group:
         yield group
+
+
+@pytest.fixture(autouse=True)
+def steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes no evaluation come early where the machine is slow."""
+    monkeypatch.setattr(trainer_module, "FIRST_EVALUATION", (100, math.inf))
 
 
 @pytest.fixture
@@ -106,15 +113,19 @@ def test_one_process_resumes_what_two_began_and_the_other_way_round(two: Ranks, 
 
 
 def test_counts_are_taken_up_by_all(two: Ranks, directory: Path) -> None:
-    """When rank 0 has them, and by those that begin later."""
+    """When rank 0 has them, with the gates that it has then, and by those that begin later."""
     case = {"max_steps": 60, "evaluate_every": 60, "ngram_orders": 4, "ngram_buckets": 500}
     (directory / "case.json").write_text(json.dumps(case))
     config, options = planned(**case)
     features = count(CORPUS.train, config.vocabulary_size, 4, 500, None, 3000)
+    donor = new_trainer(config, CORPUS, options, CPU, features).network
+    assert donor.gates
+    nn.init.constant_(donor.gates.weight, 0.1)
     runs, states = [], []
     for group in (ALONE, two):
         counting = FeatureCount(time.monotonic())
         trainer = first_trainer(config, CORPUS, options, CPU, counting, group)
+        trainer.network.load_weights(donor.export())
         began = losses(trainer, until=10)
         counting.set_result(features)
         began += losses(trainer, until=20)

@@ -34,10 +34,18 @@ GONE = Outcome("failed", {"title": "The corpus is gone", "detail": "Send it agai
 
 
 @pytest.fixture
-def two_threads(settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of workers that are started after this, so that a job may have two processes."""
+def start_worker(
+    start_worker: StartWorker, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> StartWorker:
+    """Starts workers of two threads, so that a job may have two processes. Tests have one."""
+
+    def start() -> WorkerProcess:
+        with monkeypatch.context() as patch:
+            patch.setenv("CHARLOOM_THREADS", "2")
+            return start_worker()
+
     assert settings.threads == 1
-    monkeypatch.setenv("CHARLOOM_THREADS", "2")
+    return start
 
 
 def ranks_of(worker: WorkerProcess) -> tuple[int, list[int]]:
@@ -63,7 +71,6 @@ def ports_of(pids: list[int]) -> set[str]:
     return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and row[9] in inodes}
 
 
-@pytest.mark.usefixtures("two_threads")
 def test_a_job_of_two_processes_is_put_down_and_resumed_by_any_number(
     start_worker: StartWorker, make_job: MakeJob, queue: Queue, store: JobStore
 ) -> None:
@@ -111,7 +118,6 @@ def assert_alike(job: Job, other: Job) -> None:
         torch.testing.assert_close(tensors[name], tensor, rtol=1e-2, atol=1e-3, msg=name)
 
 
-@pytest.mark.usefixtures("two_threads")
 def test_no_process_outlives_another(
     start_worker: StartWorker, make_job: MakeJob, queue: Queue
 ) -> None:

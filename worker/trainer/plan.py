@@ -25,7 +25,6 @@ from models.options import TrainingOptions
 from models.sizing import bucket_bytes
 from models.text.corpus import Corpus, Scan, ScanReport
 from models.training.beginning import begin_features, first_trainer, has_features, new_trainer
-from models.training.ngram_features import NGramFeatures
 from models.training.planning import Plan, TooLarge, make_plan
 from models.training.ranks import ALONE, Group
 from models.training.trainer import FeatureCount, Trainer, TrainerState
@@ -130,7 +129,7 @@ class JobPlan:
             Failure: the model to continue from cannot be.
         """
         damaged = 0
-        training, device = self.plan.training, self.place.device
+        config, training, place = self.plan.config, self.plan.training, self.place
         for state in generations.load_all(self.job.state_directory):
             try:
                 if state is not None:
@@ -139,9 +138,7 @@ class JobPlan:
                 # Of another network, as a hand may leave it.
                 pass
             damaged += 1
-        trainer = first_trainer(
-            self.plan.config, self.corpus, training, device, counting, self.place.group
-        )
+        trainer = first_trainer(config, self.corpus, training, place.device, counting, place.group)
         if self.origin is not None:
             trainer.network.load_weights(self._weights_of(self.origin))
         return trainer, damaged
@@ -150,16 +147,12 @@ class JobPlan:
         self, counting: FeatureCount, tensors: dict[str, Tensor], rest: TrainerState
     ) -> Trainer:
         features = counting.result() if has_features(tensors) else None
-        trainer = self._new_trainer(features)
+        config, training, place = self.plan.config, self.plan.training, self.place
+        trainer = new_trainer(config, self.corpus, training, place.device, features, place.group)
         trainer.load_state_dict(tensors, rest)
         if features is None:
             trainer.expect(counting)
         return trainer
-
-    def _new_trainer(self, features: NGramFeatures | None = None) -> Trainer:
-        training, place = self.plan.training, self.place
-        config, corpus = self.plan.config, self.corpus
-        return new_trainer(config, corpus, training, place.device, features, place.group)
 
     def _weights_of(self, origin: str) -> Weights:
         try:
