@@ -81,7 +81,7 @@ def test_a_job_of_two_processes_is_put_down_and_resumed_by_any_number(
     job = make_job("together", devices=2, **options)
     queue.enqueue(job.id)
     worker = start_worker()
-    events_until(queue, job, is_at(100))
+    events_until(queue, job, is_at(100), timeout=120)
     horse, ranks = ranks_of(worker)
     assert len(ranks) == 2
     # Only this machine reaches what they exchange, and nobody but the horse has the lock.
@@ -93,7 +93,7 @@ def test_a_job_of_two_processes_is_put_down_and_resumed_by_any_number(
     assert not any(is_alive(pid) for pid in (horse, *ranks))
 
     start_worker()
-    assert all_events(queue, job)[-1].data["status"] == "finished"
+    assert all_events(queue, job, timeout=120)[-1].data["status"] == "finished"
     assert job.view()["device"] == "2 × CPU, 1 thread"
     assert_alike(job, undisturbed)
     assert not list(job.directory.glob(".ranks*"))
@@ -124,10 +124,10 @@ def test_no_process_outlives_another(
     job = make_job(devices=2, **LONG)
     queue.enqueue(job.id)
     worker = start_worker()
-    events_until(queue, job, is_at(1))
+    events_until(queue, job, is_at(1), timeout=120)
     horse, ranks = ranks_of(worker)
     os.kill(ranks[1], signal.SIGKILL)
-    events = events_until(queue, job, is_at(1), after=last_id(job))
+    events = events_until(queue, job, is_at(1), after=last_id(job), timeout=120)
     assert not any(is_alive(pid) for pid in (horse, *ranks))
     (setback,) = notices(events, "setback")
     assert "The training process was killed by SIGKILL (rank 1)" in setback["text"]
@@ -135,11 +135,11 @@ def test_no_process_outlives_another(
     horse, ranks = ranks_of(worker)
     kill_horse(horse)
     eventually(lambda: not any(is_alive(pid) for pid in ranks), 5)
-    events_until(queue, job, is_at(1), after=last_id(job))
+    events_until(queue, job, is_at(1), after=last_id(job), timeout=120)
 
     horse, ranks = ranks_of(worker)
     assert job.request_cancel() is None
-    assert all_events(queue, job)[-1].data == {"status": "cancelled", "error": None}
+    assert all_events(queue, job, timeout=120)[-1].data == {"status": "cancelled", "error": None}
     eventually(lambda: not any(is_alive(pid) for pid in (horse, *ranks)), 5)
     assert state(job)[1]["step"] > 0
 
