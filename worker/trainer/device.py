@@ -14,7 +14,7 @@ from worker.trainer.failures import Failure
 def devices_for(options: Mapping[str, Any], threads: int | None) -> int:
     """How many devices train a job with such options; without GPUs, a device is a thread.
 
-    ``all`` is one without GPUs: threads of one process share the work better (docs/log.md).
+    ``all`` is one without GPUs: several processes were not measured to be faster (docs/log.md).
 
     Raises:
         Failure: there are fewer than it asks for.
