@@ -34,6 +34,8 @@ MAX_SAMPLE_STEPS = 1000
 MAX_SNAPSHOTS = 100
 MAX_NGRAM_ORDERS = 16
 
+MAX_DEVICES = 64
+
 MAX_COUNTED = 1 << 24
 """Most characters that are counted for the n-gram features."""
 
@@ -140,6 +142,9 @@ class TrainingOptions:
     )
     init_from: str | None = _option(None, "Model to continue from; its vocabulary must match.")
     seed: int = _option(0, "Random seed.", at_least=0, at_most=(1 << 63) - 1)
+    devices: int | Literal["all"] = _option(
+        1, f"Devices that share each batch: 1 to {MAX_DEVICES}, or all that the worker has."
+    )
     clip: Clip | None = None
     initialisation: Initialisation | None = None
 

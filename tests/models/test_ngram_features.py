@@ -17,7 +17,8 @@ from models.training.beginning import count_features, new_network, new_trainer
 from models.training.counting import count
 from models.training.held_out import HeldOut, evaluate
 from models.training.network import GATES_AT_FIRST, CharNetwork
-from models.training.trainer import Evaluation, Progress, Trainer, batches, train_batch
+from models.training.steps import train_batch
+from models.training.trainer import Evaluation, Progress, Trainer, batches
 from tests.toys import babble
 
 torch.set_num_threads(1)

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 
 from models.text.cleaning import CorpusError
+from models.training.ranks import ALONE, Group
 from models.training.trainer import Diverged, Evaluation, Progress, Trainer
 from worker.corpora import CorpusDamaged, UnknownCorpus
 from worker.jobs import Job
@@ -16,7 +17,6 @@ from worker.live import LiveEvents
 from worker.settings import WorkerSettings
 from worker.trainer import generations
 from worker.trainer.baseline import Counting, begin_counting
-from worker.trainer.device import device_name
 from worker.trainer.failures import Failure
 from worker.trainer.history import DIVERGED
 from worker.trainer.journal import Journal
@@ -32,8 +32,17 @@ MAX_ROLLBACKS = 3
 """Times that training which diverged is taken up again, each with half the rate."""
 
 
-def train(job: Job, live: LiveEvents, settings: WorkerSettings, stop: Stop) -> Reason | None:
-    """Trains a job, whose lock the caller holds, to its end or until told to stop.
+def train(
+    job: Job, live: LiveEvents, settings: WorkerSettings, stop: Stop, group: Group = ALONE
+) -> Reason | None:
+    """Trains a job to its end or until told to stop.
+
+    Args:
+        job: the caller has its turn.
+        live: where followers hear of it.
+        settings: of the worker.
+        stop: says when to put it down.
+        group: of processes that train it, this one as rank 0.
 
     Returns:
         The reason to stop, or None at the end.
@@ -43,8 +52,8 @@ def train(job: Job, live: LiveEvents, settings: WorkerSettings, stop: Stop) -> R
         PutDown, OSError: from anywhere; the last saved state is sound.
     """
     try:
-        place = Workplace.of(settings)
-        journal = Journal(job, live, device_name(place.device))
+        place = Workplace.of(settings, group)
+        journal = Journal(job, live, place.device_name)
         plan = prepare(job, place, journal)
         return TrainingSession(plan, journal, Publisher(plan, journal), stop).run()
     except UnknownCorpus:

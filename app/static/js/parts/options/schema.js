@@ -29,6 +29,7 @@ const GROUPS = [
       weight_decay: "Weight decay",
       ema_decay: "Average of weights",
       seed: "Seed",
+      devices: "Devices",
     },
   ],
   [
