@@ -237,7 +237,7 @@ class Hyperparameters:
     grad_clip: float = 5.0
     clip: Clip = "norm"
     weight_decay: float = 0.1
-    ema_decay: float = 0.99
+    ema_decay: float = 0.998
     initialisation: Initialisation = "normal"
     evaluate_every: int = 500
     patience: int = 0
