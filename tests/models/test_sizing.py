@@ -7,6 +7,7 @@ import pytest
 
 from models import sizing
 from models.config import NetworkConfig, NetworkKind
+from models.ngram_table import LISTS_FROM
 from models.options import TrainingOptions
 
 OPEN = TrainingOptions()
@@ -127,6 +128,16 @@ def test_the_largest_is_the_last_that_reads_and_is_fed_enough() -> None:
         assert (read >= sizing.CHARACTERS_PER_PARAMETER * parameters) == fits
     endless = largest(work=1e18)
     assert endless.parameters() <= sizing.PARAMETERS_PER_CHARACTER * SHAKESPEARE
+
+
+def test_beside_counts_a_short_text_feeds_a_smaller_network() -> None:
+    """Unless much of the network is symbols."""
+    alone = largest(TrainingOptions(ngram_orders=0), characters=200_000, work=1e15)
+    beside = largest(characters=200_000, work=1e15)
+    assert (beside.hidden_size, alone.hidden_size) == (128, 192)
+    assert largest(characters=LISTS_FROM, work=1e15).hidden_size > 192
+    symbols = sizing.largest_network(OPEN, 2000, 200_000, per_step=1024, work=1e15)
+    assert symbols.parameters() > sizing.PARAMETERS_BESIDE_COUNTS * 200_000
 
 
 def test_few_passes_allow_a_smaller_network_only() -> None:
