@@ -26,8 +26,11 @@ def read(redis: EmbeddedRedis, key: str) -> bytes | None:
 
 def write(redis: EmbeddedRedis, key: str, value: str) -> None:
     with Redis.from_url(redis.url) as client:
+        # Rather than wait for the next sync, up to a second away.
+        client.config_set("appendfsync", "always")
         client.set(key, value)
         client.waitaof(1, 0, 0)
+        client.config_set("appendfsync", "everysec")
 
 
 def kill(redis: EmbeddedRedis) -> None:
