@@ -31,8 +31,8 @@ from typing import Any
 import torch
 
 from bench.train import open_text
-from models.config import GATES, NetworkConfig, NetworkKind
-from models.options import Hyperparameters
+from models.config import GATES, NetworkConfig
+from models.options import Hyperparameters, NetworkKind
 from models.training.beginning import new_network
 from models.training.held_out import evaluate
 from models.training.planning import auto_rate, faster_precision, step_timer

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from models import sizing
-from models.config import NetworkConfig, NetworkKind
-from models.options import TrainingOptions
+from models.config import NetworkConfig
+from models.options import NetworkKind, TrainingOptions
 
 OPEN = TrainingOptions()
 SHAKESPEARE = 1_059_624

@@ -271,4 +271,4 @@ def test_the_terminal_never_loads_the_server() -> None:
     """A command would take twice as long to start; those that need its schemas load them late."""
     loaded = loaded_by("import app.cli")
     assert "app.terminal.commands" in loaded
-    assert not loaded & {"fastapi", "starlette", "redis", "chardet"}
+    assert not loaded & {"fastapi", "starlette", "redis", "chardet", "numpy"}
