@@ -133,16 +133,21 @@ def test_models_are_compared(client: httpx2.Client, url: str) -> None:
     assert [row[0] for row in rows if row[4:] == ["best"]] == [told["best"]]
 
 
-def test_a_terminal_has_colours_and_needs_no_service(models: Path, tmp_path: Path) -> None:
+def test_a_terminal_has_colours_and_needs_no_service(
+    models: Path, url: str, tmp_path: Path
+) -> None:
     file = tmp_path / "text"
     file.write_text(TEXT_READ)
-    asked = ("inspect", file, "--model=toy", "--cell=0", "--data", models)
-    for variables, code in (({"COLORTERM": "truecolor"}, "2;"), ({}, "5;")):
-        shown = Terminal(*asked, **{"COLORTERM": "", "NO_COLOR": ""} | variables)
+    asked = ("inspect", file, "--model=toy", "--cell=0")
+    for variables, code, service in (
+        ({"COLORTERM": "truecolor"}, "2;", ("--data", models)),
+        ({}, "5;", ("--url", url)),
+    ):
+        shown = Terminal(*asked, *service, **{"COLORTERM": "", "NO_COLOR": ""} | variables)
         shown.until(rf"\x1b\[30;48;{code}[\d;]+mt")
         assert shown.end() == 0
     for without in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        plain = Terminal(*asked, **without)
+        plain = Terminal(*asked, "--url", url, **without)
         assert plain.end() == 0
         assert "the quick fox" in plain.said
         assert "\x1b" not in plain.said
