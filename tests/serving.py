@@ -45,7 +45,7 @@ def serve(
         thread.join()
 
 
-def eventually(happened: Callable[[], Any], seconds: float = 10) -> Any:
+def eventually(happened: Callable[[], Any], seconds: float = 60) -> Any:
     """What ``happened`` returns once it is true."""
     deadline = time.monotonic() + seconds
     while not (value := happened()):

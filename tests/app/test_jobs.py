@@ -360,7 +360,7 @@ def test_a_server_that_stops_lets_its_followers_go(tmp_path: Path) -> None:
             assert next(events).id == "1"
             follower = threading.Thread(target=follow, args=(events,))
             follower.start()
-        follower.join(timeout=1)
+        follower.join(timeout=60)
         assert not follower.is_alive()
         stream.__exit__(None, None, None)
     assert seen == []

@@ -103,7 +103,7 @@ def test_one_that_a_killed_supervisor_left_is_ended_before_the_next_starts(tmp_p
     left.start()
     write(left, "job", "queued")
     with EmbeddedRedis(tmp_path) as redis:
-        assert left.process and left.process.wait(5) == 0
+        assert left.process and left.process.wait(60) == 0
         assert not left.socket.parent.exists()
         assert read(redis, "job") == b"queued"
     with pytest.raises(ConnectionError):
