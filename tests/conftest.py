@@ -27,7 +27,7 @@ from worker.jobs import Job, JobStore
 from worker.queue import Queue
 from worker.settings import WorkerSettings
 
-# What tests start keeps its bytecode, as it does elsewhere: compiling it anew takes 0.1 s each time.
+# What tests start keeps its bytecode, as it does elsewhere: else each process compiles it anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
