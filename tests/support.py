@@ -44,7 +44,7 @@ def queue_at(redis_url: str, data: Path, lease_seconds: float = LEASE_SECONDS) -
 
 
 def events_until(
-    queue: Queue, job: Job, enough: Callable[[JobEvent], bool], after: int = 0, timeout: float = 60
+    queue: Queue, job: Job, enough: Callable[[JobEvent], bool], after: int = 0, timeout: float = 120
 ) -> list[JobEvent]:
     """A job's events as a follower gets them, up to the first that is enough or to the end."""
 
@@ -64,7 +64,7 @@ def events_until(
     return asyncio.run(follow())
 
 
-def all_events(queue: Queue, job: Job, timeout: float = 60) -> list[JobEvent]:
+def all_events(queue: Queue, job: Job, timeout: float = 120) -> list[JobEvent]:
     return events_until(queue, job, lambda event: False, timeout=timeout)
 
 
