@@ -1,7 +1,8 @@
 """The `charloom` command: the service from a terminal.
 
 Knows the command line and the environment variables that stand in for options; what a command
-does is in modules of their own.
+does is in modules of their own. Those that load the server's libraries, or read texts and models,
+are imported by the command that needs them: with them every other one would start half as fast.
 """
 
 import math
@@ -13,7 +14,7 @@ import typer
 
 from app.essay.cli import corpus, experiment
 from app.supervisor.up import UpOptions, bring_up
-from app.terminal import backups, commands, connect
+from app.terminal import commands, connect
 from app.terminal import jobs as job_commands
 from app.terminal.ending import reported, run
 from app.terminal.options import DATA, AskForKey, Data, Url, place
@@ -85,7 +86,9 @@ def train(
             raise typer.BadParameter("--model is missing: it names the new model")
         with commands.opened(file) as text:
             if check:
-                raise typer.Exit(commands.check(text, {"model": model or "checked", **options}))
+                from app.terminal import reading
+
+                raise typer.Exit(reading.check(text, {"model": model or "checked", **options}))
             with connect.everything(place(data, url, key)) as reached:
                 code = job_commands.train(reached, text, {"model": model, **options})
         raise typer.Exit(code)
@@ -174,6 +177,8 @@ def inspect(
     Green is where a cell is excited, blue where it is quiet; red are the characters that the model
     expects next.
     """
+    from app.terminal import reading
+
     with reported():
         if tracks and (cell is not None or layer is not None):
             raise typer.BadParameter("--tracks chooses the cell: omit --cell and --layer")
@@ -181,7 +186,8 @@ def inspect(
         if cell is not None:
             fields["cells"] = [cell]
         with commands.opened(file) as text, connect.server(place(data, url, key)) as reached:
-            commands.inspect(reached.client, text, model, tracks, fields)
+            beginning = reading.beginning(text)
+            commands.inspect(reached.client, beginning, model, tracks, fields)
 
 
 @cli.command()
@@ -205,12 +211,14 @@ def score(
     key: AskForKey = False,
 ) -> None:
     """Show which of several models predicts a text best."""
+    from app.terminal import reading
+
     with (
         reported(),
         commands.opened(file) as text,
         connect.server(place(data, url, key)) as reached,
     ):
-        commands.score(reached.client, text, model)
+        commands.score(reached.client, reading.beginning(text), model)
 
 
 @cli.command()
@@ -302,6 +310,8 @@ def backup(
     data: Data = DATA,
 ) -> None:
     """Save models, corpora and jobs as one file, also while the service runs."""
+    from app.terminal import backups
+
     with reported():
         backups.back_up(data.resolve(), to)
 
@@ -315,6 +325,8 @@ def restore(
     data: Data = DATA,
 ) -> None:
     """Put a backup into a data directory that is empty or does not exist."""
+    from app.terminal import backups
+
     with reported():
         if check:
             backups.check(source)

@@ -345,8 +345,10 @@ def test(environment: Environment, arguments: Sequence[str]) -> NoReturn:
             done = subprocess.run([python, "-m", *check], env={**os.environ, "PATH": path})
             if done.returncode:
                 sys.exit(done.returncode)
-        # Much of a test is waiting. A file stays in one process: its tests share a server.
-        arguments = ["--numprocesses=auto", "--dist=loadfile", *arguments]
+        # A file stays in one process: its tests share a server. tests/conftest.py says how many
+        # processes there are, and which files come first.
+        distributed = ("--numprocesses=auto", "--dist=loadfile", "--no-loadscope-reorder")
+        arguments = [*distributed, *arguments]
     os.execv(python, [str(python), "-m", "pytest", *arguments])
 
 

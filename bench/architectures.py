@@ -33,8 +33,8 @@ from typing import Any
 import torch
 
 from bench.train import open_text
-from models.config import GATES, NetworkConfig, NetworkKind
-from models.options import Hyperparameters, TrainingOptions
+from models.config import GATES, NetworkConfig
+from models.options import Hyperparameters, NetworkKind, TrainingOptions
 from models.sizing import ngram_table
 from models.training.beginning import count_features, new_trainer
 from models.training.held_out import evaluate

@@ -15,10 +15,11 @@ import numpy as np
 from app.engine.loaded import LoadedNetwork
 from app.engine.memory import resident_bytes
 from models.checkpoints.format import Checkpoint
-from models.config import NetworkConfig, NetworkKind, Weights
+from models.config import NetworkConfig, Weights
 from models.decoding.decoder import Choices
 from models.decoding.graph import Precision
 from models.ngram_table import NGRAM_KEYS
+from models.options import NetworkKind
 from models.text.vocab import Vocabulary
 
 SIZES: tuple[tuple[NetworkKind, int, int, int, int], ...] = (

@@ -5,7 +5,7 @@ share this module. Knows no files.
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from numpy.typing import NDArray
 
@@ -21,14 +21,12 @@ from models.ngram_table import (
     NGramTable,
     context_lengths,
 )
-
-NetworkKind = Literal["lstm", "gru", "rnn"]
+from models.options import MAX_BUCKETS, NetworkKind
 
 GATES: dict[str, int] = {"lstm": 4, "gru": 3, "rnn": 1}
 """Rows of each weight matrix, in multiples of the hidden size."""
 
 MAX_VOCABULARY = 65_536
-MAX_BUCKETS = 1 << 22
 MAX_ROW_LENGTHS = 16
 """Most lengths of contexts that have rows in the n-gram table."""
 

@@ -1,7 +1,7 @@
 """The options of a training, as asked for and as decided, with their defaults and bounds.
 
 The HTTP schema, the terminal's options, the presets, the planner and the sizes are all made from
-these. Knows no torch, so the server reads it too, and no job.
+these. Knows neither torch nor numpy, so the server and the terminal read it too, and no job.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, fields
 from types import UnionType
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
-from models.config import MAX_BUCKETS, NetworkKind
-
+NetworkKind = Literal["lstm", "gru", "rnn"]
 PresetName = Literal[
     "auto",
     "char-rnn",
@@ -33,6 +32,7 @@ MAX_STEPS = 1_000_000_000
 MAX_SAMPLE_STEPS = 1000
 MAX_SNAPSHOTS = 100
 MAX_NGRAM_ORDERS = 16
+MAX_BUCKETS = 1 << 22
 
 MAX_DEVICES = 64
 

@@ -7,7 +7,7 @@ same code that the worker plans with.
 import math
 from typing import Any
 
-from models.config import GATES, MAX_BUCKETS, NetworkConfig
+from models.config import GATES, NetworkConfig
 from models.ngram_table import (
     KEY_BYTES,
     LARGE,
@@ -16,7 +16,7 @@ from models.ngram_table import (
     LISTS_PER_ROW,
     split_lengths,
 )
-from models.options import MAX_COUNTED, TrainingOptions
+from models.options import MAX_BUCKETS, MAX_COUNTED, TrainingOptions
 
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 

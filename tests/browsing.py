@@ -46,7 +46,7 @@ PHONE = {"width": 390, "height": 844}
 NAVIGATION = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 # A machine that trains beside the tests takes its time.
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 EVIL = "<img src=x onerror=hit()>"
 ASCII = Vocabulary("characters", [0x0A, *range(0x20, 0x7F)])
@@ -109,7 +109,7 @@ class Window:
     def open(self, server: httpx2.Client, path: str = "/", **options: Any) -> Page:
         options = {"viewport": DESKTOP, "locale": "en-US"} | options
         context = self.browser.new_context(base_url=str(server.base_url), **options)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(60_000)
         self.contexts.append(context)
         host = urlsplit(str(server.base_url)).netloc
         context.on("console", lambda m: self._note(m.type in ("error", "warning"), m.text))

@@ -25,9 +25,9 @@ ENDLESS = [
 def environment(**more: str | Path) -> dict[str, str]:
     """This one's, but for what it says of a service."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CHARLOOM_")}
-    # No models but the tests'.
-    paths = {"PYTHONPATH": str(ROOT), "CHARLOOM_PRETRAINED": "/nowhere"}
-    return clean | paths | {name: str(value) for name, value in more.items()}
+    # No models but the tests'; and threads that share a core would wait for each other.
+    ours = {"CHARLOOM_PRETRAINED": "/nowhere", "CHARLOOM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return clean | ours | {name: str(value) for name, value in more.items()}
 
 
 def charloom(

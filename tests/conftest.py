@@ -1,7 +1,10 @@
 """Fixtures: a real Redis-protocol server, a data directory, a small corpus, a worker."""
 
 import json
+import math
+import os
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,8 +27,26 @@ from worker.jobs import Job, JobStore
 from worker.queue import Queue
 from worker.settings import WorkerSettings
 
+# What tests start keeps its bytecode, as it does elsewhere: else each process compiles it anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # In the background SIGINT is ignored, and so it would be by all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+WAITING = ("worker", "whole", "terminal", "pages", "essay")
+"""Folders whose tests start processes, and wait for them."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half again as many as there are cores, which are idle while tests wait."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return math.ceil(1.5 * (cores or 1))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first: with short files at the end, all workers end together."""
+    items.sort(key=lambda item: item.path.parent.name not in WAITING)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -121,7 +121,7 @@ def _running(
             [str(program), *arguments], stdout=output, stderr=output, env=os.environ | own
         )
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             eventually(lambda: process.poll() is not None or _listens(port), 30)
             assert process.poll() is None, (folder / "output").read_text()
             yield client

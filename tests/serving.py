@@ -51,14 +51,14 @@ def stoppable(
         server.should_exit = True
 
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             yield client, stop
     finally:
         stop()
         thread.join()
 
 
-def eventually(happened: Callable[[], Any], seconds: float = 10) -> Any:
+def eventually(happened: Callable[[], Any], seconds: float = 60) -> Any:
     """What ``happened`` returns once it is true."""
     deadline = time.monotonic() + seconds
     while not (value := happened()):

@@ -62,7 +62,7 @@ def queue_at(redis_url: str, data: Path, lease_seconds: float = LEASE_SECONDS) -
 
 
 def events_until(
-    queue: Queue, job: Job, enough: Callable[[JobEvent], bool], after: int = 0, timeout: float = 60
+    queue: Queue, job: Job, enough: Callable[[JobEvent], bool], after: int = 0, timeout: float = 120
 ) -> list[JobEvent]:
     """A job's events as a follower gets them, up to the first that is enough or to the end."""
 
@@ -82,7 +82,7 @@ def events_until(
     return asyncio.run(follow())
 
 
-def all_events(queue: Queue, job: Job, timeout: float = 60) -> list[JobEvent]:
+def all_events(queue: Queue, job: Job, timeout: float = 120) -> list[JobEvent]:
     return events_until(queue, job, lambda event: False, timeout=timeout)
 
 
@@ -112,7 +112,7 @@ class WorkerProcess:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
 
-    def terminate(self, timeout: float = 10) -> int:
+    def terminate(self, timeout: float = 60) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout)
 

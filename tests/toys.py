@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from models.arrays import AnyInts, Ids
 from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
-from models.config import NetworkConfig, NetworkKind, Weights
+from models.config import NetworkConfig, Weights
 from models.decoding.decoder import Decoder
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions, choose, uniforms
 from models.ngram import NGram
 from models.ngram_table import NGramTable
+from models.options import NetworkKind
 from models.text.vocab import Vocabulary
 from models.training.counting import count
 

@@ -64,7 +64,7 @@ def kill_horse(horse: int) -> None:
 
 
 def wait_for_death(pid: int) -> None:
-    eventually(lambda: not is_alive(pid), 1)
+    eventually(lambda: not is_alive(pid))
 
 
 def state(job: Job) -> tuple[dict[str, torch.Tensor], TrainerState]:

@@ -84,7 +84,7 @@ class Watcher:
 
     def _models_over_http(self) -> None:
         try:
-            with httpx2.Client(base_url=self.up.client.base_url, timeout=20) as client:
+            with httpx2.Client(base_url=self.up.client.base_url, timeout=60) as client:
                 for model in client.get("/models").json()["models"]:
                     answer = client.get("/sample", params={"model": model["model"], "length": 20})
                     self.looks["at a model over HTTP"] += 1

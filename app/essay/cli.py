@@ -1,6 +1,7 @@
 """The commands around the essay: its texts, and its experiments.
 
-Knows the command line; what a command does is in modules of their own.
+Knows the command line; what a command does is in modules of their own. Those that read texts are
+imported by the command that needs them, so that every other one starts sooner.
 """
 
 import sys
@@ -21,7 +22,6 @@ from rich.progress import (
 from app.essay import fetch
 from app.essay.corpora import OWN, PUBLIC_CORPORA
 from app.essay.experiments import EXPERIMENTS, Experiment
-from app.essay.reproduce import Request, run
 from app.supervisor.errors import UserError
 from app.supervisor.up import ROOT
 from app.terminal import connect
@@ -153,6 +153,8 @@ def run_experiment(
     key: AskForKey = False,
 ) -> None:
     """Run an experiment and write a report, as Markdown and as a page."""
+    from app.essay.reproduce import Request, run
+
     with reported():
         one = EXPERIMENTS.get(name)
         if one is None:

@@ -26,7 +26,6 @@ from urllib.parse import urlsplit
 
 from app.essay.corpora import PublicCorpus
 from app.supervisor.errors import UserError
-from models.text.cleaning import is_text
 
 TIMEOUT = 30.0
 MAX_TEXT = 1 << 30
@@ -310,6 +309,9 @@ def pack(files: Iterable[tuple[str, bytes]]) -> Packed:
     They are shuffled, the same way each time, so that the end, which is held out for validation,
     is of the same kind as the rest. Byte-order marks are dropped.
     """
+    # Takes longer to import than all else of the commands that do not pack.
+    from models.text.cleaning import is_text
+
     texts = []
     skipped = []
     for name, content in sorted(files):

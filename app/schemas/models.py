@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import BaselineView, Fields, ModelReference, Page
-from models.config import NetworkKind
+from models.options import NetworkKind
 
 
 class ModelQuery(Page):

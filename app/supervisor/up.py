@@ -24,7 +24,6 @@ from app.supervisor.errors import Misconfigured, UserError
 from app.supervisor.lock import data_lock
 from app.supervisor.processes import Program, Supervisor, say
 from worker import logs
-from worker.connection import refusal_at
 from worker.data import DataDirectory, DataError, open_data
 from worker.settings import NICENESS, VARIABLES, SettingsError, WorkerSettings
 
@@ -73,8 +72,8 @@ def bring_up(
             held.callback(redis.stop)
             stages.append([redis_program(redis)])
             redis_url = redis.url
-        elif reason := refusal_at(redis_url):
-            raise Misconfigured(reason)
+        else:
+            _check_redis(redis_url)
         shared = {
             "CHARLOOM_DATA": str(data),
             "CHARLOOM_REDIS_URL": redis_url,
@@ -130,6 +129,15 @@ def _drain_seconds() -> float:
         return max(0.0, float(os.environ.get(DRAIN) or 0))
     except ValueError:
         return 0.0
+
+
+def _check_redis(url: str) -> None:
+    """Raises Misconfigured where a Redis refuses us."""
+    # Takes as long to import as all else here, and is needed for others' Redis only.
+    from worker.connection import refusal_at
+
+    if reason := refusal_at(url):
+        raise Misconfigured(reason)
 
 
 def _inherited(needs: Callable[[str], bool]) -> dict[str, str]:

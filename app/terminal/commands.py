@@ -4,38 +4,25 @@ Text goes to standard output as it comes; messages about it go to standard error
 line, nor how the service is found.
 """
 
-import codecs
-import io
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from rich.filesize import decimal
 from rich.text import Text
 
-from app.http.problems import Problem
-from app.http.validation import validated
-from app.schemas.common import MAX_TEXT
-from app.schemas.training import TrainForm
 from app.supervisor.errors import UserError
 from app.terminal import drawing, texts
 from app.terminal.client import Client
-from app.terminal.output import console, day, duration, note, number, printable, table, tell, write
-from app.terminal.problems import WORDS, explained, in_options
-from models.text.cleaning import CorpusError, NotUtf8, refuse_at_once
-from models.text.encodings import explained as explained_file
-from worker.corpora import CorpusStore
+from app.terminal.output import console, day, note, number, printable, table, tell, write
+from app.terminal.problems import WORDS
 
 _POLL = 0.5
 """Seconds between two questions whether cells are ranked."""
-
-_BLOCK = 1 << 20
 
 
 def sample(client: Client, fields: Mapping[str, Any]) -> None:
@@ -148,18 +135,18 @@ def import_model(client: Client, model: str, archive: IO[bytes]) -> None:
 
 
 def inspect(
-    client: Client, text: IO[bytes], model: str, tracks: str | None, fields: Mapping[str, Any]
+    client: Client, text: str, model: str, tracks: str | None, fields: Mapping[str, Any]
 ) -> None:
     """Shows a text as a model reads it: coloured by a cell, or with the guesses for what follows.
 
     Args:
         client: of the service.
-        text: only its beginning is read.
+        text: no longer than the service reads.
         model: the model that reads it.
         tracks: name of a hypothesis, whose best cell colours the text.
         fields: of the request; if ``top`` is left out, guesses are shown only without a cell.
     """
-    asked = {"text": _beginning(text), **fields}
+    asked = {"text": text, **fields}
     if tracks:
         best = _tracking(client, model, tracks)
         asked |= {"layer": best["layer"], "cells": [best["cell"]]}
@@ -209,97 +196,15 @@ def ranking(client: Client, model: str) -> dict[str, Any]:
         time.sleep(_POLL)
 
 
-def score(client: Client, text: IO[bytes], models: Sequence[str]) -> None:
+def score(client: Client, text: str, models: Sequence[str]) -> None:
     """Shows which model predicts a text best."""
-    answer = client.post("/score", {"text": _beginning(text), "models": models})
+    answer = client.post("/score", {"text": text, "models": models})
     rows = []
     for one in answer["scores"]:
         best = "best" if one["model"] == answer["best"] else ""
         unknown = str(one["unknown"])
         rows.append((one["model"], number(one["loss"]), number(one["bpc"]), unknown, best))
     table(("MODEL", "LOSS", "BPC", "UNKNOWN", ""), rows, "no models")
-
-
-def _beginning(text: IO[bytes]) -> str:
-    """Returns as much of a text as the service reads. Raises UserError."""
-    # One more than the service reads, each of up to 4 bytes, and a byte-order mark.
-    data = text.read(4 * (MAX_TEXT + 2))
-    try:
-        # Line ends stay as they are: a bytes model was trained on them.
-        read = codecs.getincrementaldecoder("utf-8-sig")().decode(data, len(data) < 4 * MAX_TEXT)
-        refuse_at_once(io.BytesIO(data))
-    except UnicodeDecodeError as error:
-        found = explained_file(io.BytesIO(data), error.start)
-        raise _not_utf8(NotUtf8(error.start, found)) from None
-    except NotUtf8 as error:
-        raise _not_utf8(error) from None
-    if len(read) > MAX_TEXT:
-        note(f"note: only the first {MAX_TEXT:,} characters are read")
-    return read[:MAX_TEXT]
-
-
-def _not_utf8(error: NotUtf8) -> UserError:
-    """Returns what is wrong, but for the advice to train on the bytes."""
-    return UserError(str(error).partition(", or pass")[0])
-
-
-def check(text: IO[bytes], fields: Mapping[str, Any]) -> int:
-    """Reports on a text as the service would read it, keeping nothing.
-
-    Returns the exit code: not 0 if ``train`` would refuse the text or an option. What only the
-    service knows, such as its memory, is not checked.
-    """
-    try:
-        options = validated(TrainForm, fields).options()
-    except Problem as problem:
-        errors = [error.model_dump() for error in problem.errors]
-        wrong = {"code": problem.code, "detail": problem.detail, "errors": errors}
-        raise UserError(explained(wrong)) from None
-    with tempfile.TemporaryDirectory() as directory:
-        corpora = CorpusStore(Path(directory))
-        with corpora.upload() as upload:
-            while block := text.read(_BLOCK):
-                upload.write(block)
-            try:
-                report = asdict(corpora.add(upload, options.symbols)[1])
-            except CorpusError as error:
-                report = {"bytes": upload.bytes, "warnings": [str(error)]}
-    for line in described(report):
-        write(f"{printable(in_options(line))}\n")
-    return 1 if report.get("characters") is None else 0
-
-
-def described(report: Mapping[str, Any]) -> Iterator[str]:
-    """Yields a corpus's report for people, a line a fact."""
-
-    def fact(name: str, value: object) -> str:
-        return f"{name + ':':<19}{value}"
-
-    size = report["bytes"]
-    yield fact("bytes", f"{size:,}")
-    if report.get("characters") is None:
-        yield fact("can be trained on", "no")
-    else:
-        symbols = "bytes" if report["encoding"] == "bytes" else "characters"
-        yield fact("read as", f"{symbols} ({report['encoding']}), line ends {report['line_ends']}")
-        yield fact(symbols, f"{report['characters']:,}, {report['distinct']:,} distinct")
-        yield fact("lines", f"{report['lines']:,}")
-    if (share := report.get("duplicate_line_share")) is not None:
-        yield fact("repeated lines", f"{share:.0%}")
-    for change in report.get("normalised", []):
-        yield fact("changed", change)
-    if rare := report.get("rare"):
-        shown = " ".join(f"{one['char']!r}" for one in rare[:20])
-        more = f" and {len(rare) - 20} more" if len(rare) > 20 else ""
-        yield fact("rare", f"{shown}{more}")
-    for one in report.get("invisible", []):
-        yield fact("invisible", f"{one['name']}, {one['count']:,} times")
-    if preset := report.get("preset"):
-        yield fact("preset", preset)
-    if (seconds := report.get("estimated_seconds")) is not None:
-        yield fact("would take", f"about {duration(seconds)}")
-    for warning in report.get("warnings", []):
-        yield fact("note", warning)
 
 
 @contextmanager

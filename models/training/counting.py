@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import AnyInts, Doubles, Floats, Ids
-from models.config import MAX_BUCKETS
 from models.ngram import estimated_discounts
 from models.ngram_table import (
     LISTS_FROM,
@@ -34,7 +33,7 @@ from models.ngram_table import (
     hash_constants,
     split_lengths,
 )
-from models.options import MAX_COUNTED
+from models.options import MAX_BUCKETS, MAX_COUNTED
 from models.training.folds import FOLDS, folds_of, is_new
 from models.training.long_contexts import (
     Counted,

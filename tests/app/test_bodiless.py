@@ -115,7 +115,7 @@ def test_what_has_no_get_has_no_head(client: httpx2.Client) -> None:
 
 
 def test_the_connection_goes_on_after_it(client: httpx2.Client) -> None:
-    connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port, timeout=20)
+    connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port, timeout=60)
     connection.connect()
     ours = connection.sock
     for method, path in (

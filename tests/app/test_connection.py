@@ -31,7 +31,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
 
 
 def connected(client: httpx2.Client) -> socket.socket:
-    return socket.create_connection((client.base_url.host, client.base_url.port), timeout=20)
+    return socket.create_connection((client.base_url.host, client.base_url.port), timeout=60)
 
 
 def exchanged(client: httpx2.Client, sent: bytes) -> bytes:

@@ -208,7 +208,7 @@ def test_so_many_downloads_at_once_and_no_more(tmp_path: Path) -> None:
 
 def begun(port: Any, target: str) -> socket.socket:
     """A connection whose answer has begun, and of which nothing more is read."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
     connection.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert connection.recv(12) == b"HTTP/1.1 200"
     return connection

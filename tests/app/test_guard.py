@@ -422,7 +422,7 @@ def test_a_monitor_that_knows_no_host_may_ask_how_it_goes(unlocked: httpx2.Clien
 
     def status(path: str) -> bytes:
         where = (unlocked.base_url.host, unlocked.base_url.port)
-        with socket.create_connection(where, timeout=20) as connection:
+        with socket.create_connection(where, timeout=60) as connection:
             connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             return connection.makefile("rb").readline().split()[1]
 

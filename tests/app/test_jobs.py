@@ -359,7 +359,7 @@ def test_a_server_that_stops_lets_its_followers_go(tmp_path: Path) -> None:
     def follow(events: Iterator[httpx2.ServerSentEvent]) -> None:
         seen.extend(event.event for event in events)
 
-    with httpx2.Client() as other:
+    with httpx2.Client(timeout=60) as other:
         with serve(tmp_path) as client:
             job = start(client, tmp_path)
             write(job, range(1, 2))
@@ -368,7 +368,7 @@ def test_a_server_that_stops_lets_its_followers_go(tmp_path: Path) -> None:
             assert next(events).id == "1"
             follower = threading.Thread(target=follow, args=(events,))
             follower.start()
-        follower.join(timeout=1)
+        follower.join(timeout=60)
         assert not follower.is_alive()
         stream.__exit__(None, None, None)
     assert seen == []

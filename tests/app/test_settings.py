@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from app import __main__
 from app.settings import ServerSettings, explained, refusal
 from worker.settings import SettingsError, WorkerSettings
 
@@ -15,6 +17,26 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PROXIES = "must be IP addresses or networks such as 127.0.0.1,10.0.0.0/8, or only *"
 ORIGINS = "must be origins such as https://example.org, without paths"
+
+
+Refused = Callable[[str, str], str]
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refused:
+    """What a server says that starts with one more variable, and ends at once."""
+
+    def told(name: str, value: str) -> str:
+        monkeypatch.setenv(name, value)
+        # What it does once its settings are right.
+        monkeypatch.delattr(__main__, "configure_allocator")
+        with pytest.raises(SystemExit) as ended:
+            __main__.main()
+        said = capfd.readouterr()
+        assert (ended.value.code, said.out) == (os.EX_CONFIG, "")
+        return said.err
+
+    return told
 
 
 # What a worker reads too
@@ -163,12 +185,26 @@ def test_words_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("TRUSTED_PROXIES", "foo"),
     ],
 )
-def test_what_an_operator_got_wrong_is_one_line(variable: str, value: str, tmp_path: Path) -> None:
+def test_what_an_operator_got_wrong_is_one_line(
+    variable: str, value: str, refused: Refused
+) -> None:
     name = f"CHARLOOM_{variable}"
-    run = start(name, value, tmp_path)
+    told = refused(name, value)
+    assert told.startswith(f"{name}={value!r}: ") and told.count("\n") == 1
+    assert "Value error" not in told
+
+
+def test_a_process_that_is_set_up_wrong_says_so_and_ends(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "app"],
+        cwd=ROOT,
+        env=os.environ | {"CHARLOOM_LOG": "xml", "CHARLOOM_DATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (run.returncode, run.stdout) == (os.EX_CONFIG, "")
-    assert run.stderr.startswith(f"{name}={value!r}: ") and run.stderr.count("\n") == 1
-    assert "Value error" not in run.stderr
+    assert run.stderr == "CHARLOOM_LOG='xml': must be json or text\n"
 
 
 @pytest.mark.parametrize(
@@ -177,11 +213,10 @@ def test_what_an_operator_got_wrong_is_one_line(variable: str, value: str, tmp_p
      "open sesame:sample", "open-sésame:sample", "open-sesame:sample,open-sesame:admin",
      "sesame7:sample"],
 )  # fmt: skip
-def test_keys_that_are_none_are_refused_and_not_shown(text: str, tmp_path: Path) -> None:
-    run = start("CHARLOOM_API_KEYS", text, tmp_path)
-    assert run.returncode == os.EX_CONFIG
-    assert run.stdout == "" and run.stderr.startswith("CHARLOOM_API_KEYS: ")
-    assert run.stderr.count("\n") == 1 and "same" not in run.stderr.replace("sample", "")
+def test_keys_that_are_none_are_refused_and_not_shown(text: str, refused: Refused) -> None:
+    told = refused("CHARLOOM_API_KEYS", text)
+    assert told.startswith("CHARLOOM_API_KEYS: ")
+    assert told.count("\n") == 1 and "same" not in told.replace("sample", "")
 
 
 @pytest.mark.parametrize(
@@ -207,15 +242,3 @@ def test_a_path_in_front(given: str, root: str) -> None:
 def test_a_path_that_cannot_be_in_front(given: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ServerSettings(root_path=given)
-
-
-def start(name: str, value: str, data: Path) -> "subprocess.CompletedProcess[str]":
-    """A server that is started with one more variable, and ends at once."""
-    return subprocess.run(
-        [sys.executable, "-m", "app"],
-        cwd=ROOT,
-        env=os.environ | {name: value, "CHARLOOM_DATA": str(data)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )

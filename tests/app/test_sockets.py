@@ -52,7 +52,7 @@ def test_a_server_answers_on_both(tmp_path: Path) -> None:
     thread.start()
     try:
         for host in ("127.0.0.1", "[::1]", "localhost"):
-            assert httpx2.get(f"http://{host}:{port}/models", timeout=20).status_code == 200
+            assert httpx2.get(f"http://{host}:{port}/models", timeout=60).status_code == 200
     finally:
         server.should_exit = True
         thread.join()

@@ -441,7 +441,9 @@ def test_a_stalled_reader_pauses_alone(toys: Path, monkeypatch: pytest.MonkeyPat
     with (
         serve(toys, max_streams=2) as client,
         httpx2.Client(
-            base_url=client.base_url, transport=httpx2.HTTPTransport(socket_options=small_buffer)
+            base_url=client.base_url,
+            timeout=60,
+            transport=httpx2.HTTPTransport(socket_options=small_buffer),
         ) as slow,
         slow.stream("GET", "/sample", params=fields) as stalled,
     ):
@@ -464,7 +466,7 @@ def test_shutdown_ends_streams_with_a_reason(toys: Path) -> None:
     def follow(url: httpx2.URL) -> None:
         fields: Query = {"model": "toy", "length": 1_000_000}
         with (
-            httpx2.Client(base_url=url, timeout=20) as client,
+            httpx2.Client(base_url=url, timeout=60) as client,
             client.stream("GET", "/sample", params=fields, headers=EVENTS) as response,
         ):
             lines = response.iter_lines()
@@ -475,7 +477,7 @@ def test_shutdown_ends_streams_with_a_reason(toys: Path) -> None:
     with serve(toys) as client:
         thread = threading.Thread(target=follow, args=(client.base_url,))
         thread.start()
-        assert started.wait(10)
-    thread.join(10)
+        assert started.wait(60)
+    thread.join(60)
     assert ended[-2] == "event: end"
     assert json.loads(ended[-1].removeprefix("data: "))["finish_reason"] == "shutdown"

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.learning import rivals
 from bench.learning.clock import Watch, marks, moments
 from bench.learning.makemore import MakemoreLearner, examples
 from bench.learning.nanogpt import LEAST_RATE, RATE, rate, windows
@@ -44,6 +45,12 @@ def names(tmp_path: Path) -> Path:
 
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "bench.learn", *map(str, arguments)]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In what is started: two that share a core with other tests would wait for each other."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 def worktrees(under: Path) -> list[str]:
@@ -149,17 +156,14 @@ def test_makemores_network_is_the_size_of_its_own_and_drawn_alike(tmp_path: Path
             assert float(weight.detach().abs().max()) == pytest.approx(bound, rel=0.02), name
 
 
-def test_makemore_declines_a_running_text(tmp_path: Path) -> None:
+def test_makemore_declines_a_running_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     prose = tmp_path / "prose.txt"
     prose.write_text("a line that is longer than those that are in a list of names are\n" * 50)
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.learning.rivals", "makemore", str(prose), "--seconds", "1"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    reason = json.loads(done.stdout)["declined"]
+    monkeypatch.setattr(sys, "argv", ["rivals", "makemore", str(prose), "--seconds", "1"])
+    rivals.main()
+    reason = json.loads(capsys.readouterr().out)["declined"]
     missing = table([Run(prose.name, "makemore", [], reason)], 1.0)
     assert f"prose.txt: no makemore, for {reason}." in missing
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from models.checkpoints.format import Checkpoint
-from models.config import NetworkConfig, NetworkKind
+from models.config import NetworkConfig
 from models.inside import cells
 from models.inside.cells import find_cells
 from models.inside.reader import Stopped, trace
+from models.options import NetworkKind
 from models.text.vocab import Vocabulary
 from models.training.beginning import new_network
 from tests.planted import COLUMN, HIDDEN, QUOTES, VOCABULARY, made, planted, quoting_text

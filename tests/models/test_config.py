@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from models.config import NetworkConfig, NetworkKind
+from models.config import NetworkConfig
+from models.options import NetworkKind
 from tests.toys import toy_checkpoint
 
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from models.arrays import Floats
-from models.config import NetworkConfig, NetworkKind
+from models.config import NetworkConfig
 from models.decoding.decoder import Choices, Decoder, Rows, fast_cost
 from models.decoding.graph import LARGEST_H, NOT_FINITE, Precision
 from models.decoding.sampling import SampleOptions, choose
+from models.options import NetworkKind
 from models.training.network import CharNetwork
 from tests.networks import (
     VOCABULARY,

@@ -13,9 +13,9 @@ import onnx
 import pytest
 
 from models.checkpoints.format import Checkpoint
-from models.config import NetworkKind
 from models.decoding.decoder import Choices
 from models.decoding.export import onnx_file
+from models.options import NetworkKind
 from models.text.vocab import Vocabulary
 from tests.toys import ALPHABET, BYTES, toy_checkpoint, toy_decoder
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.config import NetworkConfig, NetworkKind
+from models.config import NetworkConfig
 from models.decoding.sampling import SampleOptions, choose, uniforms
+from models.options import NetworkKind
 from models.training.generate import generate
 from tests.networks import VOCABULARY, trained_like
 

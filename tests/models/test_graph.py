@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from models import onnx_graph
-from models.config import NetworkConfig, NetworkKind
+from models.config import NetworkConfig
 from models.decoding import graph
 from models.decoding.graph import Precision, build_graph
 from models.onnx_graph import OnnxSession
+from models.options import NetworkKind
 from tests.networks import VOCABULARY, trained_like, weights_of
 
 torch.set_num_threads(1)

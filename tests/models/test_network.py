@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.config import NetworkConfig, NetworkKind
+from models.config import NetworkConfig
+from models.options import NetworkKind
 from models.training.beginning import new_network
 from models.training.network import (
     COMPACT_FROM,

@@ -65,9 +65,9 @@ def test_text_comes_out_the_same_for_a_seed_and_not_for_another() -> None:
 
 def test_it_is_sampled_faster_than_it_is_read() -> None:
     model = NGram.fit(babble(200_000), 29)
-    began = time.perf_counter()
+    began = time.process_time()
     written(model, NOTHING, SampleOptions(length=2_000))
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_rows_do_not_feel_their_neighbours() -> None:

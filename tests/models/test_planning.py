@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 import torch
 
-from models.config import NetworkConfig, NetworkKind
-from models.options import MAX_STEPS, ComputeType, TrainingOptions
+from models.config import NetworkConfig
+from models.options import MAX_STEPS, ComputeType, NetworkKind, TrainingOptions
 from models.text.corpus import Corpus, Scan, ScanReport
 from models.text.vocab import Vocabulary
 from models.training.batches import Batches

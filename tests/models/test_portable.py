@@ -12,9 +12,10 @@ import pytest
 
 from app.engine.portable import SOURCES, PageFacts, portable_page
 from models.checkpoints.format import Checkpoint
-from models.config import NetworkConfig, NetworkKind
+from models.config import NetworkConfig
 from models.decoding.graph import Precision
 from models.inside.reader import trace
+from models.options import NetworkKind
 from models.portable import base85, pack, rounded
 from models.pretrained import unpack
 from models.text.vocab import Vocabulary

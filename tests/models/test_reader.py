@@ -8,9 +8,10 @@ import torch
 
 from models.arrays import Floats, Ids
 from models.checkpoints.format import Checkpoint
-from models.config import NetworkConfig, NetworkKind
+from models.config import NetworkConfig
 from models.inside.reader import BLOCK, StateReader, character_ends, trace
 from models.ngram_table import NGramTable, hashes
+from models.options import NetworkKind
 from models.text.vocab import UnknownCharacters, Vocabulary
 from models.training.network import CharNetwork
 from tests.networks import VOCABULARY, trained_like, weights_of

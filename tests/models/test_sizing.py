@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from models import sizing
-from models.config import NetworkConfig, NetworkKind
+from models.config import NetworkConfig
 from models.ngram_table import LISTS_FROM
-from models.options import TrainingOptions
+from models.options import NetworkKind, TrainingOptions
 
 OPEN = TrainingOptions()
 SHAKESPEARE = 1_059_624

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.config import NetworkConfig, NetworkKind
-from models.options import ComputeType, Hyperparameters, Optimizer
+from models.config import NetworkConfig
+from models.options import ComputeType, Hyperparameters, NetworkKind, Optimizer
 from models.text.corpus import Corpus
 from models.text.vocab import Vocabulary
 from models.training import trainer as trainer_module

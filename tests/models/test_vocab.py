@@ -139,9 +139,9 @@ def test_bytes_that_are_no_text_become_text_whatever_the_splits() -> None:
 def test_a_pile_of_marks_costs_no_more_than_its_length() -> None:
     """Python's own normalisation takes a minute for this one."""
     pile = "a" + "\u0301\u0323" * 200_000
-    began = time.perf_counter()
+    began = time.process_time()
     assert compose("e\u0301" + pile + "e\u0301") == "é" + pile + "é"
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_composing_is_nfc_for_every_text_that_people_write() -> None:

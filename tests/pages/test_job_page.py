@@ -42,7 +42,7 @@ class Restartable:
         self.thread.join()
 
     def client(self) -> httpx2.Client:
-        return httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20)
+        return httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
 
     @contextmanager
     def away(self) -> Iterator[None]:

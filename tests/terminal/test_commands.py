@@ -13,7 +13,6 @@ from models.checkpoints.registry import Registry
 from tests.commands import Terminal, charloom, left
 from tests.failing import fail_after
 from tests.planted import made, planted, quoting_text
-from tests.serving import TEXT
 from tests.toys import toy_checkpoint
 
 TEXT_READ = "the quick fox\nand a cat"
@@ -103,23 +102,6 @@ def test_a_cell_is_shown_instead_of_guesses(client: httpx2.Client, url: str) -> 
     assert done.stderr.startswith("toy, layer 0 cell 0: ")
 
 
-def test_the_beginning_of_a_long_text_is_read(tmp_path: Path, url: str) -> None:
-    file = tmp_path / "long.txt"
-    file.write_text("あ" * 20_001, "utf-8")
-    done = charloom("inspect", file, "--model=toy", "--top=0", "--url", url)
-    assert done.stdout.replace("\n", "") == "あ" * 20_000
-    assert "only the first 20,000 characters" in done.stderr
-    file.write_bytes(b"caf\xe9")
-    done = charloom("inspect", file, "--model=toy", "--url", url)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "the text is not UTF-8: invalid byte at offset 3; it ends within a char" in done.stderr
-    file.write_bytes(("A b\n" * 40).encode("utf-16-le"))
-    wide = charloom("score", file, "--model=toy", "--url", url)
-    assert wide.returncode == 1 and "iconv -f UTF-16LE -t UTF-8 FILE > NEW\n" in wide.stderr
-    # Nothing is trained here, on bytes or otherwise.
-    assert "bytes to train" not in done.stderr
-
-
 def test_cells_and_what_they_track(models: Path, url: str) -> None:
     registry = Registry(models / "models")
     registry.publish(Reference("planted"), made(planted(), quoting_text(20_000)))
@@ -151,16 +133,21 @@ def test_models_are_compared(client: httpx2.Client, url: str) -> None:
     assert [row[0] for row in rows if row[4:] == ["best"]] == [told["best"]]
 
 
-def test_a_terminal_has_colours_and_needs_no_service(models: Path, tmp_path: Path) -> None:
+def test_a_terminal_has_colours_and_needs_no_service(
+    models: Path, url: str, tmp_path: Path
+) -> None:
     file = tmp_path / "text"
     file.write_text(TEXT_READ)
-    asked = ("inspect", file, "--model=toy", "--cell=0", "--data", models)
-    for variables, code in (({"COLORTERM": "truecolor"}, "2;"), ({}, "5;")):
-        shown = Terminal(*asked, **{"COLORTERM": "", "NO_COLOR": ""} | variables)
+    asked = ("inspect", file, "--model=toy", "--cell=0")
+    for variables, code, service in (
+        ({"COLORTERM": "truecolor"}, "2;", ("--data", models)),
+        ({}, "5;", ("--url", url)),
+    ):
+        shown = Terminal(*asked, *service, **{"COLORTERM": "", "NO_COLOR": ""} | variables)
         shown.until(rf"\x1b\[30;48;{code}[\d;]+mt")
         assert shown.end() == 0
     for without in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        plain = Terminal(*asked, **without)
+        plain = Terminal(*asked, "--url", url, **without)
         assert plain.end() == 0
         assert "the quick fox" in plain.said
         assert "\x1b" not in plain.said
@@ -203,27 +190,3 @@ def test_a_model_is_carried_away_and_brought_back(
     finally:
         Registry(models / "models").delete(Reference("toy", "back"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.html", "toy.onnx", "toy.zip"]
-
-
-def test_a_check_says_what_a_text_is_and_keeps_nothing(tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_text(TEXT.replace("\n", "\r\n"))
-    done = charloom("train", tmp_path / "list.txt", "--check", "--data", tmp_path / "data")
-    assert done.returncode == 0 and done.stderr == ""
-    facts = dict(re.findall(r"(?m)^([a-z ]+): +(.*)$", done.stdout))
-    assert facts["characters"].startswith(f"{len(TEXT):,}, ")
-    assert facts["read as"] == "characters (ascii), line ends crlf"
-    assert "CRLF" in facts["changed"] and facts["lines"] == "100"
-    assert [path.name for path in tmp_path.iterdir()] == ["list.txt"]
-
-
-def test_a_check_of_what_is_no_text_fails(tmp_path: Path) -> None:
-    short = charloom("train", "-", "--check", text="too short")
-    assert short.returncode == 1
-    assert "send at least 100" in short.stdout
-    (tmp_path / "latin").write_bytes("naïve\n".encode("latin-1") * 100)
-    latin = charloom("train", tmp_path / "latin", "--check")
-    assert (latin.returncode, "offset 2;" in latin.stdout) == (1, True)
-    assert "--tokens bytes" in latin.stdout and "tokens=bytes" not in latin.stdout
-    latin = charloom("train", tmp_path / "latin", "--check", "--tokens", "bytes")
-    assert latin.returncode == 0
-    assert "bytes (bytes)" in latin.stdout

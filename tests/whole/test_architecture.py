@@ -5,6 +5,7 @@ from each floor to the floors below.
 """
 
 import ast
+import functools
 import subprocess
 import sys
 from collections import defaultdict
@@ -55,6 +56,7 @@ def path_of(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
+@functools.cache
 def source(module: str) -> ast.Module:
     file = path_of(module)
     return ast.parse(file.read_text(encoding="utf-8"), str(file))
@@ -76,6 +78,11 @@ def imports(tree: ast.AST, module: str) -> Iterator[str]:
             yield from (f"{base}.{a.name}" for a in node.names if f"{base}.{a.name}" in EVERY)
 
 
+@functools.cache
+def imported_by(module: str) -> frozenset[str]:
+    return frozenset(imports(source(module), module))
+
+
 def forbidden(module: str, name: str) -> bool:
     package, _, _ = module.partition(".")
     top, _, _ = name.partition(".")
@@ -94,8 +101,7 @@ def forbidden(module: str, name: str) -> bool:
 
 @pytest.mark.parametrize("module", EVERY)
 def test_imports_point_down(module: str) -> None:
-    names = set(imports(source(module), module))
-    assert {name for name in names if forbidden(module, name)} == set()
+    assert {name for name in imported_by(module) if forbidden(module, name)} == set()
 
 
 def floor_of(module: str) -> int:
@@ -113,8 +119,7 @@ def climbs(module: str, name: str) -> bool:
 
 @pytest.mark.parametrize("module", [m for m in modules("app") if m != "app"])
 def test_no_room_of_app_imports_one_above_or_beside(module: str) -> None:
-    names = set(imports(source(module), module))
-    assert {name for name in names if climbs(module, name)} == set()
+    assert {name for name in imported_by(module) if climbs(module, name)} == set()
 
 
 def test_no_route_imports_another() -> None:
@@ -133,7 +138,7 @@ def test_no_route_imports_another() -> None:
     }
     assert len(routed) > 10
     for module in routed:
-        assert set(imports(source(module), module)) & routed == set(), module
+        assert imported_by(module) & routed == set(), module
 
 
 def test_no_import_comes_back() -> None:
@@ -141,7 +146,7 @@ def test_no_import_comes_back() -> None:
     needs = {
         module: {
             name
-            for name in imports(source(module), module)
+            for name in imported_by(module)
             if name in EVERY and name != module and path_of(name).name != "__init__.py"
         }
         for module in EVERY
@@ -254,9 +259,16 @@ def loaded_by(statement: str) -> set[str]:
     return set(result.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["app.main", *TORCH_FREE])
-def test_the_server_never_loads_torch(module: str) -> None:
+def test_the_server_never_loads_torch() -> None:
     """It would cost each process half a gigabyte, and a forked worker its life."""
-    loaded = loaded_by(f"import {module}")
-    assert module in loaded
+    ours = {"app.main", *TORCH_FREE}
+    loaded = loaded_by(f"import {', '.join(sorted(ours))}")
+    assert ours <= loaded
     assert not {name for name in loaded if name == "torch" or is_below(name, "models.training")}
+
+
+def test_the_terminal_never_loads_the_server() -> None:
+    """A command would take twice as long to start; those that need its schemas load them late."""
+    loaded = loaded_by("import app.cli")
+    assert "app.terminal.commands" in loaded
+    assert not loaded & {"fastapi", "starlette", "redis", "chardet", "numpy"}

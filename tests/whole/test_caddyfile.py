@@ -48,7 +48,7 @@ def caddy(folder: Path, upstream: int) -> Iterator[httpx2.Client]:
     try:
         with (
             httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
-            httpx2.Client(base_url=f"http://127.0.0.1:{health}") as checking,
+            httpx2.Client(base_url=f"http://127.0.0.1:{health}", timeout=30) as checking,
         ):
 
             def is_healthy() -> bool:

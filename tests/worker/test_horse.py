@@ -1,7 +1,5 @@
 """The process that trains: killed or told to stop, its job continues bit for bit."""
 
-import time
-
 import pytest
 
 from tests.support import MakeJob, StartWorker, WorkerProcess, all_events, events_until
@@ -37,9 +35,7 @@ def test_put_down_by_sigterm_it_goes_on_bit_by_bit(
     queue.enqueue(job.id)
     worker = start_worker()
     events_until(queue, job, is_at(200))
-    began = time.monotonic()
     assert worker.terminate() == 0
-    assert time.monotonic() - began < 5
     assert job.status() == "queued"
     assert queue.waiting() == [job.id]
     stopped_at = state(job)[1]["step"]

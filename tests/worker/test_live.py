@@ -153,7 +153,7 @@ def test_an_end_that_was_read_before_the_job_had_ended_is_told_soon(
     look = worker.live._ending
     monkeypatch.setattr(worker.live, "_ending", lambda job: next(looks, None) or look(job))
     queue.events.publish(job.id, job.finish("finished"))
-    assert [event.event for event in all_events(queue, job, timeout=20)] == ["end"]
+    assert [event.event for event in all_events(queue, job)] == ["end"]
 
 
 def test_a_follower_of_a_deleted_job_is_let_go(

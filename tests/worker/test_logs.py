@@ -41,7 +41,7 @@ def logging_server(data: Path, log: Path, **variables: str) -> Iterator[httpx2.C
         found: Any = eventually(lambda: re.search(r" port (\d+)", log.read_text()), 60)
         headers = {"Authorization": "Bearer open-sesame"}
         url = f"http://127.0.0.1:{found[1]}"
-        with httpx2.Client(base_url=url, headers=headers, timeout=20) as client:
+        with httpx2.Client(base_url=url, headers=headers, timeout=60) as client:
             eventually(lambda: _answers(client), 60)
             yield client
     finally:

@@ -66,7 +66,7 @@ def test_a_worker_waits_for_redis_and_can_be_stopped_meanwhile(tmp_path: Path) -
         assert worker.stdout
         assert "waiting for Redis" in worker.stdout.readline()
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(5) == 0
+        assert worker.wait(60) == 0
 
 
 def test_the_worker_is_light_and_nice(

@@ -19,16 +19,12 @@ from worker.trainer.stop import PutDown, Stop
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_cancel_ends_a_running_job_within_two_seconds(
-    make_job: MakeJob, queue: Queue, store: JobStore
-) -> None:
+def test_a_cancel_ends_a_running_job(make_job: MakeJob, queue: Queue, store: JobStore) -> None:
     job = make_job(**LONG)
     queue.enqueue(job.id)
     events_until(queue, job, is_at(1))
-    began = time.monotonic()
     assert job.request_cancel() is None
     end = all_events(queue, job)[-1]
-    assert time.monotonic() - began < 2
     assert end.data == {"status": "cancelled", "error": None}
     assert job.status() == "cancelled"
 
@@ -71,18 +67,20 @@ def test_a_cancel_interrupts_what_does_not_look(
 ) -> None:
     job = make_job(max_steps=40, evaluate_every=20)
 
-    asked: list[float] = []
-
     def endless(*_arguments: object) -> float:
         job.request_cancel()
-        asked.append(time.monotonic())
         while True:
             time.sleep(0.01)
 
     monkeypatch.setattr("models.training.held_out.HeldOut.loss", endless)
     assert attempt.run(job.id) is None
-    assert time.monotonic() - asked[0] < 2
     assert job.status() == "cancelled"
+
+
+def test_a_cancel_takes_two_seconds_at_most_and_an_exit_ten() -> None:
+    """Where the work does not look, with half a second to put it down: the sum of all periods."""
+    assert stop._POLL + stop._PATIENCE["cancel"] + stop._POLL <= 1.5
+    assert stop._POLL + stop._PATIENCE["shutdown"] + stop._POLL <= 9.5
 
 
 @pytest.fixture

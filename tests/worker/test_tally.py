@@ -131,15 +131,12 @@ def test_an_attempt_is_not_paused(job: Job, queue: Queue) -> None:
 
 
 def test_a_disk_that_stays_full_is_tried_less_and_less(job: Job) -> None:
-    until = []
-    for _ in range(8):
+    for seconds in (0, 4, 16, 64, 256, 300, 300):
         tally.begin(job)
+        before = time.time()
         tally.wait_for_room(job)
+        assert before + seconds <= job.running()["until"] <= time.time() + seconds
         assert job.status() == "paused"
-        until.append(job.running()["until"] - time.time())
-    assert until[0] <= 0
-    assert until[1:4] == pytest.approx([4, 16, 64], abs=1)
-    assert max(until) == pytest.approx(300, abs=1)
     generations.save(job.state_directory, {}, rest_at(5))
     tally.begin(job)
     tally.wait_for_room(job)
@@ -150,8 +147,9 @@ def test_no_number_of_tries_is_too_large(job: Job) -> None:
     """Of a disk that is full for days."""
     (job.directory / "attempts.json").write_bytes(b'{"full": 2000}')
     tally.begin(job)
+    before = time.time()
     tally.wait_for_room(job)
-    assert job.running()["until"] - time.time() == pytest.approx(300, abs=5)
+    assert before + 300 <= job.running()["until"] <= time.time() + 300
 
 
 def test_a_directory_in_its_place_is_no_obstacle(job: Job, queue: Queue) -> None:
