@@ -358,8 +358,7 @@ class Trainer:
             raise Diverged(f"a weight or the loss was not a number at step {self.step}")
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": v for k, v in slots.items()}
+        tensors |= {f"optimizer.{k}": v for k, v in _slots(self.optimizer).items()}
         if self._whole is None and self.carried is not None:
             self.group.tell(Order.GATHER, self.elapsed)
             self.gather()
@@ -388,20 +387,10 @@ class Trainer:
             KeyError, RuntimeError: the state belongs to another network. Trainer and network may be
                 partially changed: create new ones.
         """
-
-        def under(prefix: str) -> dict[str, Tensor]:
-            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
-        self.network.load_state_dict(under("network."))
-        self._average.load_state_dict(under("average."))
-        optimizer = self.optimizer.state_dict()
-        optimizer["state"] = {}
-        for name, value in under("optimizer.").items():
-            index, _, slot = name.partition(".")
-            # The optimizer would keep the tensor and modify it.
-            optimizer["state"].setdefault(int(index), {})[slot] = value.clone()
-        self.optimizer.load_state_dict(optimizer)
-        carried = under("carried.")
+        self.network.load_state_dict(_under("network.", tensors))
+        self._average.load_state_dict(_under("average.", tensors))
+        _load_slots(self.optimizer, _under("optimizer.", tensors))
+        carried = _under("carried.", tensors)
         self._whole = tuple(carried[str(i)].to(self.device) for i in range(len(carried))) or None
         own = self._whole and tuple(part[:, self.rows.slice] for part in self._whole)
         self.carried = own
@@ -416,6 +405,26 @@ class Trainer:
         self.evaluated = rest["evaluated"]
         self.rate_factor = rest.get("rate_factor", 1.0)
         self.best_smoothed = rest.get("best_smoothed", self.best_smoothed)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors with a prefix, by the rest of their names."""
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _slots(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Returns what an optimizer keeps of each parameter, by number and name."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": v for index, slots in state.items() for name, v in slots.items()}
+
+
+def _load_slots(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        # The optimizer would keep the tensor and modify it.
+        slots.setdefault(int(index), {})[name] = value.clone()
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": slots})
 
 
 def batches(corpus: Corpus, options: Hyperparameters) -> Batches | ShuffledLines:
