@@ -32,6 +32,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+{group}
     server {{
         listen 127.0.0.1:{port};
 {lines}
@@ -63,11 +64,18 @@ PLAIN = "location / { proxy_pass http://127.0.0.1:8000; }"
 
 
 @contextmanager
-def nginx(folder: Path, server: httpx2.Client, lines: str) -> Iterator[httpx2.Client]:
-    """A client of nginx, whose ``lines`` for a server on port 8000 are used for this one."""
+def nginx(
+    folder: Path, server: httpx2.Client, lines: str, group: str = ""
+) -> Iterator[httpx2.Client]:
+    """A client of nginx, whose ``lines`` for a server on port 8000 are used for this one.
+
+    ``group`` are the servers of a group that is called ``fleet``.
+    """
     port = free_port()
     file = folder / "nginx.conf"
-    file.write_text(_AROUND.format(folder=folder, port=port, lines=_of(server, lines)))
+    group = f"    upstream fleet {{ {group} }}" if group else ""
+    lines = _of(server, lines)
+    file.write_text(_AROUND.format(folder=folder, port=port, lines=lines, group=group))
     where = ["-p", str(folder), "-e", str(folder / "error.log")]
     with _running(folder, port, NGINX, "-c", str(file), *where) as client:
         yield client

@@ -45,6 +45,7 @@ from models.places import (
     sweep_staged,
     tell_once,
 )
+from models.storage import ONE_DISK, Storage, StorageAway
 from models.text.cleaning import CorpusError, NotUtf8, about_raw_bytes
 from models.text.corpus import Corpus, Scan, ScanReport, encode, scan
 from models.text.doctor import InvisibleSymbol, RareSymbol
@@ -52,6 +53,9 @@ from models.text.vocab import Tokens, Vocabulary
 from worker.records import RECORD, Count, DamagedRecord, Records
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+_DELETING = "deleting"
+"""A file in a corpus that a host is about to delete, where hosts share no lock."""
 
 _FORMAT = 2
 """Of the files that keep a scan or a report: those of another format are made anew."""
@@ -159,8 +163,9 @@ def _admitted(upload: Upload, admit: Admit | None) -> str:
 class CorpusStore:
     """The corpora below one directory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, storage: Storage = ONE_DISK) -> None:
         self.root = root
+        self._storage = storage
         make_directory(root)
 
     @contextmanager
@@ -192,7 +197,8 @@ class CorpusStore:
             CorpusError: it cannot be trained on; nothing is kept.
         """
         corpus_id = _admitted(upload, admit)
-        if self._renew(upload.path, corpus_id):
+        if self.has(corpus_id):
+            self._keep(upload.path, corpus_id)
             found = self.scan(corpus_id, tokens)
             if check:
                 check(found)
@@ -201,7 +207,7 @@ class CorpusStore:
         if check:
             check(found)
         _write_scan(upload.path.parent, found)
-        self._place(upload.path, corpus_id)
+        self._keep(upload.path, corpus_id)
         return corpus_id, found.report
 
     def add_any(self, upload: Upload, admit: Admit | None = None) -> str:
@@ -210,8 +216,11 @@ class CorpusStore:
         ``admit`` gets its id and bytes, and raises if it must not be kept.
         """
         corpus_id = _admitted(upload, admit)
-        self._place(upload.path, corpus_id)
+        self._keep(upload.path, corpus_id)
         return corpus_id
+
+    def _keep(self, original: Path, corpus_id: str) -> None:
+        self._storage.change(self.root / corpus_id, lambda: self._place(original, corpus_id))
 
     def _place(self, original: Path, corpus_id: str) -> None:
         """Moves the corpus of an upload into place, or the text only if there is one already."""
@@ -228,6 +237,7 @@ class CorpusStore:
         if not is_directory(directory):
             return False
         # Not moved: whoever has it checks it once more.
+        remove(directory / _DELETING)
         if not _is_whole(directory):
             copy = directory / f".original.{secrets.token_hex(8)}"
             try:
@@ -244,7 +254,13 @@ class CorpusStore:
         return True
 
     def has(self, corpus_id: str) -> bool:
-        return CORPUS_ID.fullmatch(corpus_id) is not None and is_directory(self.root / corpus_id)
+        if CORPUS_ID.fullmatch(corpus_id) is None:
+            return False
+        self._storage.refresh(self.root)
+        if not is_directory(self.root / corpus_id):
+            # Another host may have got it a moment ago.
+            self._storage.refresh(self.root / corpus_id, is_needed=True)
+        return is_directory(self.root / corpus_id)
 
     def size(self, corpus_id: str) -> int:
         """Bytes as sent; 0 if there is no such corpus."""
@@ -252,6 +268,7 @@ class CorpusStore:
 
     def ids(self) -> list[str]:
         """Every corpus's id, in order."""
+        self._storage.refresh(self.root)
         return [name for name in sorted(names_in(self.root)) if self.has(name)]
 
     def report(self, corpus_id: str) -> ReportRecord:
@@ -285,21 +302,31 @@ class CorpusStore:
                     break
             else:
                 # The refusal says more than the warning does.
-                known = about_raw_bytes(self._directory(corpus_id) / "original") if refusals else []
+                known = self._about_raw_bytes(corpus_id) if refusals else []
                 others = [words for words in report["warnings"] if words not in known]
                 return cast(ReportRecord, report | {"warnings": [*refusals, *others]})
         return {"bytes": self.size(corpus_id), "warnings": refusals[:1]}
+
+    def _about_raw_bytes(self, corpus_id: str) -> list[str]:
+        original = self._directory(corpus_id) / "original"
+        with self._storage.using(original):
+            return about_raw_bytes(original)
 
     @contextmanager
     def kept(self, corpus_id: str) -> Iterator[None]:
         """Keeps the corpus from being deleted during the block.
 
         Raises:
-            UnknownCorpus: it has been deleted.
+            UnknownCorpus: it has been deleted, or another host is about to.
         """
         with self._deleting(fcntl.LOCK_SH):
-            self._directory(corpus_id)
+            directory = self._directory(corpus_id)
             yield
+            # Who deletes says so before looking for jobs, so one of the two hears of the other.
+            self._storage.refresh(directory, is_needed=True)
+            if is_there(directory / _DELETING):
+                raise UnknownCorpus(corpus_id)
+            self._directory(corpus_id)
 
     def all_kept(self) -> AbstractContextManager[None]:
         """Keeps every corpus from being deleted during the block."""
@@ -317,12 +344,15 @@ class CorpusStore:
             UnknownCorpus: there is none.
             CorpusInUse: a job needs it.
         """
+        doomed = self.root / f".gone-{secrets.token_hex(8)}"
         with self._deleting(fcntl.LOCK_EX):
             directory = self._directory(corpus_id)
+            mark = directory / _DELETING
+            self._storage.exclude(directory, lambda: mark.write_text("yes"))
             if job_id := needed_by(corpus_id):
+                self._storage.exclude(directory, lambda: remove(mark))
                 raise CorpusInUse(job_id)
-            doomed = self.root / f".gone-{secrets.token_hex(8)}"
-            directory.rename(doomed)
+            self._storage.change(directory, lambda: directory.rename(doomed))
             sync_directory(self.root)
         remove(doomed)
 
@@ -356,9 +386,11 @@ class CorpusStore:
                 found = Scan(saved["report"], Vocabulary.from_json(saved["vocabulary"]))
                 if saved.get("checksum") in (None, _checksum(found)):
                     return found
-        self.verify(corpus_id)
-        found = scan(original, tokens)
-        _write_scan(directory, found)
+        with self._storage.using(original):
+            self.verify(corpus_id)
+            found = scan(original, tokens)
+        with suppress(StorageAway):
+            self._storage.change(directory, lambda: _write_scan(directory, found))
         return found
 
     def verify(self, corpus_id: str) -> None:
@@ -368,8 +400,10 @@ class CorpusStore:
             UnknownCorpus: there is none.
             CorpusDamaged: it is not the text that the id stands for.
         """
-        if not _is_whole(self._directory(corpus_id)):
-            raise CorpusDamaged
+        directory = self._directory(corpus_id)
+        with self._storage.using(directory / "original"):
+            if not _is_whole(directory):
+                raise CorpusDamaged
 
     def open(
         self,
@@ -386,11 +420,11 @@ class CorpusStore:
             CorpusError: it cannot be read that way.
             CorpusDamaged: it is not the text that it was.
         """
-        self.verify(corpus_id)
-        vocabulary = self.scan(corpus_id, tokens).vocabulary
         directory = self._directory(corpus_id)
         ids = directory / f"{tokens}.ids"
-        with locked(directory / ".encoding"):
+        with self._storage.using(directory / "original"), locked(directory / ".encoding"):
+            self.verify(corpus_id)
+            vocabulary = self.scan(corpus_id, tokens).vocabulary
             # One at a time: a half-written file was left by a process that was killed.
             for left in directory.glob(f".{ids.name}.*"):
                 remove(left)

@@ -9,7 +9,7 @@ import secrets
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rq.job import Retry
@@ -21,10 +21,13 @@ from worker.fence import Fenced
 from worker.job_errors import UnknownJob
 from worker.jobs import Job, JobStore, reserve
 from worker.leases import Holder, Leases, Renewal
-from worker.live import LiveEvents
+from worker.live import Followers, LiveEvents
 from worker.ownership import taken
 from worker.queue import FOREVER, Queue
 from worker.settings import WorkerSettings
+from worker.storage.mirror import Mirror
+from worker.storage.opening import opened
+from worker.storage.shipping import Shipping
 from worker.trainer import stop, tally
 from worker.trainer.failures import Death, Failure
 from worker.trainer.handover import LEASE, LOCK, WORKER_PID
@@ -57,9 +60,9 @@ def run(job_id: str) -> Retry | None:
 
 
 def _run(job_id: str) -> Retry | None:
-    settings = WorkerSettings.from_environment()
+    settings = opened(WorkerSettings.from_environment())
     try:
-        job = JobStore(settings.data.jobs).get(job_id)
+        job = JobStore(settings.data.jobs, settings.data.storage).get(job_id)
     except UnknownJob:
         log.warning("a job that is not on this disk was in the queue")
         return None
@@ -68,7 +71,8 @@ def _run(job_id: str) -> Retry | None:
         if not is_owned or job.result() is not None:
             return None
         try:
-            return _work_on(job, queue.events, settings)
+            with _sent(job, queue.events, settings) as (job, live, settings):
+                return _work_on(job, live, settings)
         except Exception:
             # Whatever it is: an owner that has been replaced may find its files gone.
             try:
@@ -82,7 +86,24 @@ def _run(job_id: str) -> Retry | None:
             raise
 
 
-def _work_on(job: Job, live: LiveEvents, settings: WorkerSettings) -> Retry | None:
+@contextmanager
+def _sent(
+    job: Job, live: LiveEvents, settings: WorkerSettings
+) -> Iterator[tuple[Job, Followers, WorkerSettings]]:
+    """The job, its followers and the settings to work with, so that nothing waits for a bucket.
+
+    At the end of the block all is where other hosts see it, or the job is another's.
+    """
+    data = settings.data
+    if not isinstance(data.storage, Mirror):
+        yield job, live, settings
+        return
+    with Shipping(data.storage, job.directory, data.models / job.model, live) as shipping:
+        own = replace(settings, data=replace(data, storage=shipping))
+        yield job.on(shipping), shipping, own
+
+
+def _work_on(job: Job, live: Followers, settings: WorkerSettings) -> Retry | None:
     try:
         outcome = _attempt(job, live, settings)
         retry = _conclude(job, live, outcome)
@@ -118,7 +139,7 @@ def _owned(job: Job, leases: Leases) -> Iterator[bool]:
         yield True
 
 
-def _attempt(job: Job, live: LiveEvents, settings: WorkerSettings) -> Outcome:
+def _attempt(job: Job, live: Followers, settings: WorkerSettings) -> Outcome:
     if job.cancel_requested():
         return Outcome("cancelled")
     reserve(job.directory)
@@ -152,7 +173,7 @@ def _outcome_of(error: Exception, job: Job) -> Outcome:
     return Outcome("dead", death=Death.by_error(error))
 
 
-def _conclude(job: Job, live: LiveEvents, outcome: Outcome) -> Retry | None:
+def _conclude(job: Job, live: Followers, outcome: Outcome) -> Retry | None:
     again = Retry(max=FOREVER, enqueue_at_front=True)
     match outcome.ending:
         case "again" | "full" | "dead" if job.cancel_requested():
@@ -180,7 +201,7 @@ def _look_inside(job: Job, settings: WorkerSettings) -> None:
     from models.checkpoints.registry import Registry
     from models.inside.results import analyse
 
-    registry = Registry(settings.data.models)
+    registry = Registry(settings.data.models, settings.data.storage)
     try:
         best = registry.entry(Reference(job.model))
         if best.card.get("job_id") == job.id:

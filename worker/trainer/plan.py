@@ -74,9 +74,9 @@ class Workplace:
     def of(cls, settings: WorkerSettings) -> "Workplace":
         data = settings.data
         return cls(
-            CorpusStore(data.corpora),
-            DeviceStore(data.devices),
-            Registry(data.models),
+            CorpusStore(data.corpora, data.storage),
+            DeviceStore(data.devices, data.storage),
+            Registry(data.models, data.storage),
             choose_device(settings.threads),
         )
 

@@ -12,7 +12,7 @@ from models.text.cleaning import CorpusError
 from models.training.trainer import Diverged, Evaluation, Progress, Trainer
 from worker.corpora import CorpusDamaged, UnknownCorpus
 from worker.jobs import Job
-from worker.live import LiveEvents
+from worker.live import Followers
 from worker.settings import WorkerSettings
 from worker.trainer import generations
 from worker.trainer.baseline import Counting, begin_counting
@@ -32,7 +32,7 @@ MAX_ROLLBACKS = 3
 """Times that training which diverged is taken up again, each with half the rate."""
 
 
-def train(job: Job, live: LiveEvents, settings: WorkerSettings, stop: Stop) -> Reason | None:
+def train(job: Job, live: Followers, settings: WorkerSettings, stop: Stop) -> Reason | None:
     """Trains a job, whose lock the caller holds, to its end or until told to stop.
 
     Returns:

@@ -1,0 +1,52 @@
+"""Large files make way, the longest unused first, but none that is in use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from worker.storage import copies
+from worker.storage.room import Room
+
+BLOCK = 1 << 16
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    made = []
+    for number, name in enumerate("abcd"):
+        path = tmp_path / "corpora" / name / "original"
+        copies.write(path, os.urandom(BLOCK))
+        os.utime(path, (number, number))
+        made.append(path)
+    return made
+
+
+def are_here(files: list[Path]) -> list[bool]:
+    return [not copies.is_stand_in(path) for path in files]
+
+
+def test_the_longest_unused_makes_way(tmp_path: Path, files: list[Path]) -> None:
+    room = Room(tmp_path, 2 * BLOCK)
+    room.note_use(files[0])
+    room.make()
+    assert are_here(files) == [True, False, False, True]
+    assert {path.stat().st_size for path in files} == {BLOCK}
+    room.make()
+    assert are_here(files) == [True, False, False, True]
+
+
+def test_what_is_used_stays_however_large(tmp_path: Path, files: list[Path]) -> None:
+    room = Room(tmp_path, 0)
+    with room.held(files[1].parent), Room(tmp_path, 0).held(files[2].parent):
+        room.make()
+    assert are_here(files) == [False, True, True, False]
+    room.make()
+    assert are_here(files) == [False] * 4
+
+
+def test_an_encoded_text_makes_way_too(tmp_path: Path, files: list[Path]) -> None:
+    encoded = files[0].with_name("characters.ids")
+    encoded.write_bytes(os.urandom(BLOCK))
+    Room(tmp_path, 0).make()
+    assert not encoded.exists()

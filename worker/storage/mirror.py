@@ -1,0 +1,356 @@
+"""A data directory as the copy of a bucket: folders are brought, changed and sent back as a whole.
+
+Each folder has a head in the bucket (``worker.storage.heads``), which is the truth; only who has
+seen the newest head can replace it, so of two who change a folder at once one has to look again.
+Files that a head names are sent before it, under keys of their own, and removed after it, so
+whoever loses has left nothing that counts. A directory belongs to one process and its children.
+Knows no store.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from models.errors import NotFound
+from models.files import CheckpointError
+from models.places import is_directory, names_in, tell_once
+from models.storage import Done, StorageAway
+from worker.storage import copies
+from worker.storage.bucket import Bucket, Stale
+from worker.storage.contents import Contents
+from worker.storage.heads import LASTING, Grown, Head, Part
+from worker.storage.room import Room
+
+FRESH = 1.0
+"""Seconds for which a look at the bucket counts, where a request need not see the newest."""
+
+THREADS = 16
+"""Folders that are brought at once."""
+
+ROUNDS = 5
+"""Times that a head is read again whose objects are gone, since there is a newer one. What is gone
+all the same has been lost, and whoever reads it finds out."""
+
+_KINDS = ("corpora", "jobs", "models", "owners")
+"""Directories of folders. What is hidden in them is no folder of theirs, but may be one."""
+
+
+class FolderGone(NotFound):
+    """The folder was deleted, and does not come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The newest head that was seen of a folder; without a version there is none."""
+
+    version: str | None = None
+    head: Head = field(default_factory=Head)
+
+
+class Mirror:
+    """A ``models.storage.Storage`` whose truth is in a bucket.
+
+    Args:
+        root: the directory; no other process uses it but children of this one.
+        bucket: the bucket.
+        cache_bytes: that large files may take here, besides those in use.
+    """
+
+    shares_locks = False
+
+    def __init__(self, root: Path, bucket: Bucket, cache_bytes: int) -> None:
+        self.root = root
+        self.bucket = bucket
+        self._contents = Contents(bucket)
+        self._room = Room(root, cache_bytes)
+        self._known: dict[Path, Known] = {}
+        self._looked: dict[Path, float] = {}
+        self._locks: defaultdict[Path, threading.RLock] = defaultdict(threading.RLock)
+        copies.sweep(root)
+
+    # As models.storage has it
+
+    def refresh(self, place: Path, *, is_needed: bool = False) -> None:
+        if not is_needed and (self.bucket.is_away or self._is_fresh(place)):
+            return
+        try:
+            if self._is_kind(place):
+                self._pull_all(place)
+            else:
+                with self.locked(folder := self._folder(place)):
+                    self._pull(folder)
+        except StorageAway:
+            if is_needed:
+                raise
+
+    def change(self, folder: Path, act: Callable[[], Done]) -> Done:
+        with self.locked(folder):
+            while True:
+                self._pull(folder, is_thorough=True)
+                try:
+                    done = act()
+                    self._push(folder)
+                except Stale:
+                    continue
+                except BaseException:
+                    self._undo(folder)
+                    raise
+                return done
+
+    def _undo(self, folder: Path) -> None:
+        """Makes the copy of a folder what its head says, at once or when the bucket is back."""
+        head = self._known.pop(folder).head
+        with suppress(StorageAway):
+            self._apply(folder, head, head.files.keys())
+
+    def exclude(self, folder: Path, act: Callable[[], Done]) -> Done | None:
+        return self.change(folder, act)
+
+    @contextmanager
+    def using(self, place: Path) -> Iterator[None]:
+        folder = self._folder(place)
+        with self._room.held(folder):
+            with self.locked(folder):
+                for _ in range(ROUNDS):
+                    if self._bring(folder, place):
+                        break
+                    self._pull(folder)
+            yield
+
+    # For worker.storage.shipping
+
+    @contextmanager
+    def locked(self, folder: Path) -> Iterator[None]:
+        """Holds a folder, so that no other thread brings or sends it."""
+        with self._locks[folder]:
+            yield
+
+    def known(self, folder: Path) -> Known:
+        return self._known.get(folder, Known())
+
+    def ship(self, folder: Path, may: Callable[[Head], bool]) -> bool:
+        """Takes over what others changed in a folder, and sends what is changed here.
+
+        Unlike ``change``, whatever differs here counts, whoever changed it when.
+
+        Args:
+            folder: the folder.
+            may: whether we may still change it, as its head says. If not, nothing is sent.
+
+        Returns:
+            What ``may`` did.
+        """
+        with self.locked(folder):
+            while True:
+                before = self.known(folder)
+                found = self._read(folder, before)
+                if found is not None:
+                    if not may(found.head):
+                        self._known[folder] = found
+                        self._apply(folder, found.head, found.head.files.keys())
+                        return False
+                    theirs = found.head.changed(before.head)
+                    self._known[folder] = found
+                    self._apply(folder, found.head, theirs, is_whole=False)
+                with suppress(Stale):
+                    self._push(folder)
+                    return True
+
+    # Bringing
+
+    def _is_fresh(self, place: Path) -> bool:
+        now = time.monotonic()
+        looks = (self._looked.get(one, -FRESH) for one in (place, place.parent))
+        return any(now - look < FRESH for look in looks)
+
+    def _relative(self, place: Path) -> PurePath:
+        return place.relative_to(self.root)
+
+    def _is_kind(self, place: Path) -> bool:
+        parts = self._relative(place).parts
+        return len(parts) == 1 and parts[0] in _KINDS
+
+    def _folder(self, place: Path) -> Path:
+        """The folder that a place is in, or is."""
+        parts = self._relative(place).parts
+        depth = 1 if parts[0] not in _KINDS else 3 if parts[1] in (".keys", ".names") else 2
+        return self.root.joinpath(*parts[:depth])
+
+    def _key(self, folder: Path) -> str:
+        parts = self._relative(folder).parts
+        kind = "claims" if any(part.startswith(".") for part in parts) else "heads"
+        return "/".join((kind, *parts))
+
+    def _pull_all(self, place: Path) -> None:
+        """Brings all folders of a kind that others changed, made or deleted."""
+        began = time.monotonic()
+        listed = {
+            self.root.joinpath(*PurePath(found.key).parts[1:]): found.version
+            for found in self.bucket.list(self._key(place))
+        }
+        here = {place / name for name in names_in(place) if not name.startswith(".")}
+        here |= {folder for folder in list(self._known) if folder.parent == place}
+        todo = [
+            folder
+            for folder in here | listed.keys()
+            if listed.get(folder, "") != (self.known(folder).version or "")
+            or (folder in here and folder not in self._known)
+        ]
+        if len(todo) < 2:
+            for folder in todo:
+                self._pull_locked(folder)
+        else:
+            with ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(self._pull_locked, todo))
+        self._looked[place] = began
+
+    def _pull_locked(self, folder: Path) -> None:
+        try:
+            with self.locked(folder):
+                self._pull(folder)
+        except CheckpointError as error:
+            # The others can be read.
+            tell_once(f"{folder}: {error}")
+
+    def _pull(self, folder: Path, *, is_thorough: bool = False) -> None:
+        """Makes the copy of a folder what its head says.
+
+        Args:
+            folder: the folder.
+            is_thorough: whatever is here, and not only where the head is another one.
+        """
+        began = time.monotonic()
+        for turn in range(ROUNDS):
+            before = self._known.get(folder)
+            found = self._read(folder, before or Known())
+            after = found or before or Known()
+            is_all = is_thorough or before is None
+            changed = after.head.changed((before or after).head)
+            wanted = after.head.files.keys() if is_all else changed
+            try:
+                self._apply(folder, after.head, wanted, is_whole=is_all)
+            except FileNotFoundError as error:
+                if turn + 1 < ROUNDS:
+                    continue
+                tell_once(f"{error} is not in the bucket, and {folder.name} lacks it")
+            self._known[folder] = after
+            self._looked[folder] = began
+            return
+
+    def _read(self, folder: Path, before: Known) -> Known | None:
+        """The head of a folder; None if it is the same as before."""
+        found = self.bucket.read(self._key(folder), before.version)
+        if found is None:
+            return Known() if before.version else None
+        data, version = found
+        return Known(version, Head.parse(data)) if version else None
+
+    def _apply(
+        self, folder: Path, head: Head, wanted: Iterable[str], *, is_whole: bool = True
+    ) -> None:
+        """Puts files of a head into their places.
+
+        Args:
+            folder: the folder.
+            head: its head.
+            wanted: the paths of the files.
+            is_whole: what is here and not in the head is removed, too.
+        """
+        if head.is_gone:
+            copies.drop(folder)
+            return
+        paths = sorted(wanted, key=copies.placing_order)
+        if not is_directory(folder) and "" not in head.files:
+            self._place_whole(folder, {path: folder / path for path in head.files}, head)
+            return
+        for path in paths:
+            if path not in head.files:
+                continue
+            target = copies.at(folder, path)
+            if path and not is_directory(target.parent):
+                beside = {p: folder / p for p in paths if (folder / p).parent == target.parent}
+                self._place_whole(target.parent, beside, head)
+            else:
+                self._contents.place(target, path, head.files[path])
+        surplus = copies.paths(folder) if is_whole else paths
+        for path in surplus:
+            if path not in head.files:
+                copies.drop(copies.at(folder, path))
+                self._drop_empty(folder, copies.at(folder, path).parent)
+
+    def _place_whole(self, directory: Path, targets: dict[str, Path], head: Head) -> None:
+        """Makes a directory with files of a head, which is there with all of them or not at all."""
+        staged = copies.stage(directory)
+        staged.mkdir()
+        try:
+            for path, target in targets.items():
+                if path in head.files:
+                    place = staged / target.relative_to(directory)
+                    self._contents.place(place, path, head.files[path])
+            staged.rename(directory)
+        finally:
+            copies.drop(staged)
+
+    def _drop_empty(self, folder: Path, directory: Path) -> None:
+        if directory != folder and folder in directory.parents and not names_in(directory):
+            with suppress(OSError):
+                directory.rmdir()
+
+    def _bring(self, folder: Path, place: Path) -> bool:
+        """Brings the large files at a place; False if the head must be read again first."""
+        if folder not in self._known:
+            return False
+        under = "" if place == folder else place.relative_to(folder).as_posix()
+        for path, part in self._known[folder].head.files.items():
+            if under in ("", path) or path.startswith(f"{under}/"):
+                target = copies.at(folder, path)
+                if not self._contents.bring(target, part):
+                    return False
+                self._room.note_use(target)
+        self._room.make()
+        return True
+
+    # Sending
+
+    def _push(self, folder: Path) -> None:
+        """Sends what is here and not in the head. Raises Stale."""
+        before = self.known(folder)
+        files = self._files(folder, before.head)
+        if files == before.head.files:
+            return
+        if before.version and before.head.is_gone and self._relative(folder).parts[0] == "jobs":
+            raise FolderGone(folder.name)
+        head = Head(files)
+        version = self.bucket.write(self._key(folder), head.to_bytes(), before.version)
+        self._known[folder] = Known(version, head)
+        with suppress(StorageAway):
+            self.bucket.delete(sorted(before.head.keys() - head.keys()))
+
+    def _files(self, folder: Path, before: Head) -> dict[str, Part]:
+        files: dict[str, Part] = {}
+        key = "/".join(("data", *self._relative(folder).parts))
+        for path in copies.paths(folder):
+            target = copies.at(folder, path)
+            part = self._contents.part(target, path, before.files.get(path), key)
+            if part is not None:
+                files[path] = part
+        is_here = is_directory(folder)
+        for path, part in before.files.items():
+            # One that grows is here only where it is needed.
+            is_absent = isinstance(part, Grown) and is_here
+            if path not in files and (path == LASTING or is_absent):
+                files[path] = part
+        return {path: part for path, part in files.items() if _is_complete(path, files)}
+
+
+def _is_complete(path: str, files: dict[str, Part]) -> bool:
+    """False for half of a saved state, whose other half was removed while it was sent."""
+    if not path.startswith("state/"):
+        return True
+    directory = path.rpartition("/")[0]
+    return all(f"{directory}/{name}" in files for name in ("rest.json", "tensors.safetensors"))

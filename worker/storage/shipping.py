@@ -1,0 +1,158 @@
+"""The storage of a process that trains a job: it works on its disk, and a thread sends what it did.
+
+Training waits for no bucket. Again and again the thread sends what the disk says of the job and of
+the model that it publishes, the model first: the bucket then has what a power cut would have left,
+and another host resumes from there. Followers hear of events once these are in the bucket. Whoever
+has lost the job finds another turn in the heads, and sends nothing more: at the next look its disk
+says so too (``worker.fence``). All else is changed as by anybody. Knows no training.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from models.files import CheckpointError, write_durably
+from models.storage import Done, StorageAway
+from worker import fence, logs
+from worker.events import JobEvent
+from worker.live import Followers
+from worker.storage.heads import LASTING, Head
+from worker.storage.mirror import Mirror
+
+EVERY = 0.5
+"""Seconds between two times that something is sent."""
+
+log = logs.logger(__name__)
+
+
+class Shipping:
+    """A ``models.storage.Storage`` for one turn at a job, and the events that followers get.
+
+    Args:
+        mirror: the storage of all else.
+        job: the directory of the job, which this process has.
+        model: that of the model which it publishes.
+        live: where events are published.
+    """
+
+    shares_locks = False
+
+    def __init__(self, mirror: Mirror, job: Path, model: Path, live: Followers) -> None:
+        self._mirror = mirror
+        self._job = job
+        self._model = model
+        self._live = live
+        self._turn = ""
+        self._mark = ""
+        self._is_lost = False
+        self._waiting: list[tuple[str, JobEvent]] = []
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._keep_sending, name="shipping", daemon=True)
+
+    # As models.storage has it
+
+    def refresh(self, place: Path, *, is_needed: bool = False) -> None:
+        if place not in (self._job, self._model):
+            patiently(lambda: self._mirror.refresh(place, is_needed=is_needed))
+
+    def change(self, folder: Path, act: Callable[[], Done]) -> Done:
+        return act() if folder in (self._job, self._model) else self._mirror.change(folder, act)
+
+    def exclude(self, folder: Path, act: Callable[[], Done]) -> Done | None:
+        return self._mirror.exclude(folder, act)
+
+    @contextmanager
+    def using(self, place: Path) -> Iterator[None]:
+        with ExitStack() as held:
+            patiently(lambda: held.enter_context(self._mirror.using(place)))
+            yield
+
+    # As worker.live has it
+
+    def publish(self, job_id: str, event: JobEvent) -> None:
+        """Publishes an event once it is in the bucket."""
+        self._waiting.append((job_id, event))
+
+    # The turn
+
+    def __enter__(self) -> Self:
+        patiently(self._begin)
+        self._thread.start()
+        return self
+
+    def _begin(self) -> None:
+        self._mirror.refresh(self._job, is_needed=True)
+        self._turn = (self._job / fence.NAME).read_text("utf-8")
+        self._mark = f"{self._job.name} {self._turn}"
+        mark = self._model / LASTING
+
+        def take_model() -> None:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            write_durably(mark, self._mark.encode())
+
+        # Whoever was about to publish for an earlier turn has not seen this head.
+        self._mirror.change(self._model, take_model)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Waits until all is sent, or until it is clear that another has the job."""
+        self._ending.set()
+        self._thread.join()
+
+    def _keep_sending(self) -> None:
+        while not self._is_lost:
+            is_last = self._ending.wait(EVERY)
+            try:
+                self._send()
+                if is_last:
+                    return
+            except StorageAway:
+                time.sleep(EVERY if is_last else 0)
+            except Exception:
+                log.exception("sending to the bucket failed; it is repeated")
+                time.sleep(EVERY)
+
+    def _send(self) -> None:
+        told, self._waiting = self._waiting, []
+        try:
+            is_ours = self._mirror.ship(self._model, self._may_publish)
+            is_ours = is_ours and self._mirror.ship(self._job, self._may_write)
+        except BaseException:
+            self._waiting = told + self._waiting
+            raise
+        if not is_ours:
+            self._lose()
+            return
+        for job_id, event in told:
+            self._live.publish(job_id, event)
+
+    def _may_write(self, head: Head) -> bool:
+        return head.files.get(fence.NAME) == self._turn
+
+    def _may_publish(self, head: Head) -> bool:
+        return head.files.get(LASTING) == self._mark
+
+    def _lose(self) -> None:
+        self._is_lost = True
+        try:
+            self._mirror.refresh(self._job, is_needed=True)
+        except (StorageAway, CheckpointError):
+            log.warning("job %s: another has it, and the bucket does not say more", self._job.name)
+
+
+def patiently(call: Callable[[], object]) -> None:
+    """Repeats a call until the bucket answers. A job that has begun has time."""
+    while True:
+        try:
+            call()
+            return
+        except StorageAway:
+            time.sleep(EVERY)
