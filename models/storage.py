@@ -71,6 +71,9 @@ class Storage(Protocol):
             FileNotFoundError: it was deleted meanwhile.
         """
 
+    def sweep(self) -> None:
+        """Removes what killed processes left there half done, now and then."""
+
 
 class OneDisk:
     """The storage of those who share one disk with its locks: what is written there is true."""
@@ -88,6 +91,9 @@ class OneDisk:
 
     def using(self, _place: Path) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def sweep(self) -> None:
+        return
 
 
 ONE_DISK = OneDisk()

@@ -22,7 +22,7 @@ version that wrote it. Releases up to 0.1.0 left none.
 """
 
 
-_STORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{3,63}", re.ASCII)
+STORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{3,63}", re.ASCII)
 """An operator may choose one, before the first start."""
 
 
@@ -137,12 +137,12 @@ def _make_store_id(path: Path) -> None:
 def _read_store_id(path: Path) -> str | None:
     if path.is_symlink():
         found = str(path.readlink())
-        return found if _STORE_ID.fullmatch(found) else None
+        return found if STORE_ID.fullmatch(found) else None
     try:
         found = read_bounded(path, 100).decode("ascii").strip()
     except (CheckpointError, UnicodeDecodeError):
         return None
-    return found if _STORE_ID.fullmatch(found) else None
+    return found if STORE_ID.fullmatch(found) else None
 
 
 def open_data(root: Path, tell: Callable[[str], None], version: str | None = None) -> None:

@@ -192,6 +192,10 @@ class Job:
         """Brings its events, as far as they are written, for the block."""
         return self._storage.using(self.directory / "events.jsonl")
 
+    def states_here(self) -> AbstractContextManager[None]:
+        """Brings the states to resume from, for the block."""
+        return self._storage.using(self.state_directory)
+
     def begin_turn(self, epoch: int, owner: str, *, is_forced: bool = True) -> None:
         """Fences off all earlier owners; the caller has taken the job (``worker.ownership``).
 

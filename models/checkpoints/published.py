@@ -132,6 +132,10 @@ class PublishedModels:
             # Once more: it may have been replaced meanwhile.
             before = named
 
+    def refresh(self) -> None:
+        """Brings what others published or deleted, all models at once."""
+        self.storage.refresh(self.root)
+
     def serves(self, name: str, digest: str) -> bool:
         """Returns whether a tag of a name, or its n-gram model, has this digest now."""
         references = [Reference(name, tag) for tag in self._home(name).tags.names()]
@@ -211,7 +215,7 @@ class PublishedModels:
             yield from sorted(found, key=lambda reference: reference.place)
 
     def names(self) -> list[str]:
-        self.storage.refresh(self.root)
+        self.refresh()
         return sorted(filter(self.naming, filter(NAME.fullmatch, names_in(self.root))))
 
     def naming(self, name: str) -> Naming:

@@ -28,6 +28,9 @@ class Away:
     def exclude(self, _folder: Path, _act: Callable[[], Done]) -> Done | None:
         raise StorageAway
 
+    def sweep(self) -> None:
+        raise StorageAway
+
     def using(self, _place: Path) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -233,6 +233,7 @@ def kill_the_worker(fleet: Fleet, job_id: str, follower: Follower) -> None:
 
 def assert_told_once(follower: Follower, told: str) -> None:
     """A follower who was cut off again and again heard every event once, as it is kept."""
+    assert not [data for _, kind, data in follower.seen if kind == "notice" and "state_" in data]
     ids = [number for number, _, _ in follower.seen]
     assert ids == list(range(1, len(ids) + 1))
     kept = [line.removeprefix("event: ") for line in told.splitlines() if line.startswith("event:")]

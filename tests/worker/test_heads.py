@@ -32,7 +32,20 @@ def test_a_turn_outlives_its_folder() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"[]", b"{}", b'{"files": 1}', b'{"files": {"a": {"key": "b"}}}', b'{"files": {"a": 1}}'],
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"files": 1}',
+        b'{"files": {"a": 1}}',
+        b'{"files": {"a": {"key": "b"}}}',
+        b'{"files": {"a": {"key": "b", "bytes": -1, "sha256": ""}}}',
+        b'{"files": {"../a": ""}}',
+        b'{"files": {"a/../../b": ""}}',
+        b'{"files": {"/etc/passwd": ""}}',
+        b'{"files": {"a//b": ""}}',
+        b'{"files": {".hidden": ""}}',
+    ],
 )
 def test_damage_is_told(data: bytes) -> None:
     with pytest.raises(CheckpointError):

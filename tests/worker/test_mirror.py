@@ -157,6 +157,13 @@ def test_objects_go_with_what_named_them(here: Mirror, bucket: S3Server) -> None
     put(here, "models/m/tags/one", "again")
 
 
+def test_what_was_deleted_elsewhere_is_sent_again(here: Mirror, there: Mirror, host: Host) -> None:
+    put(here, "models/m/tags/one", "1" * 5000)
+    there.change(there.root / "models" / "m", lambda: copies.drop(there.root / "models" / "m"))
+    put(here, "models/m/tags/one", "1" * 5000)
+    assert seen(mirror_of(host("third")), "models/m/tags/one") == "1" * 5000
+
+
 def test_a_large_file_is_brought_once_and_makes_way(host: Host, bucket: S3Server) -> None:
     put(mirror_of(host("here")), "corpora/c/original", "text" * 1000)
     there = mirror_of(host("there"))

@@ -1,6 +1,7 @@
 """What a process finds at its start: a cache of its own, and what all share."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import pytest
 from models.storage import ONE_DISK
 from tests.buckets import URL, S3Server
 from tests.serving import eventually
-from tests.support import ROOT
+from tests.support import NOWHERE, ROOT
 from worker.data import DataDirectory
 from worker.settings import WorkerSettings
 from worker.storage import opening
@@ -44,6 +45,33 @@ def test_each_process_has_a_cache_of_its_own(
     assert roots == [str(first.root.with_name("1"))] * 2
     child = open_storage(DataDirectory(tmp_path / "one"), URL, 2, {CACHE: str(first.root)})
     assert child.root == first.root
+
+
+@pytest.mark.parametrize("program", ["app", "worker"])
+def test_a_start_that_cannot_be_says_so_in_one_line(
+    program: str, bucket: S3Server, tmp_path: Path
+) -> None:
+    """Wrong credentials are not waited for."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("CHARLOOM_")}
+    ended = subprocess.run(
+        [sys.executable, "-m", program],
+        cwd=ROOT,
+        env=clean
+        | bucket.environment
+        | {
+            "AWS_ACCESS_KEY_ID": "another",
+            "CHARLOOM_STORAGE": URL,
+            "CHARLOOM_DATA": str(tmp_path / "data"),
+            "CHARLOOM_REDIS_URL": NOWHERE,
+            "CHARLOOM_PORT": "0",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == os.EX_CONFIG
+    assert "refuses the credentials" in ended.stderr
+    assert ended.stdout == "" and len(ended.stderr.splitlines()) == 1
 
 
 def test_what_all_share_must_be_sound(

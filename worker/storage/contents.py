@@ -4,6 +4,7 @@ Knows no head but its parts.
 """
 
 import hashlib
+import os
 import secrets
 from pathlib import Path
 
@@ -149,6 +150,14 @@ class Contents:
         except FileNotFoundError:
             return None
 
+    def forget_sent(self, folder: Path) -> None:
+        """Forgets what was sent for a folder: a head has it now, and its objects go with that.
+
+        Until then it need not be sent again, if another host was faster.
+        """
+        for target in [one for one in self._sent if one == folder or folder in one.parents]:
+            del self._sent[target]
+
     def _stored(self, target: Path, data: bytes | None, before: Part | None, key: str) -> Part:
         sent = self._sent.get(target)
         digest = self._digest(target) if data is None else hashlib.sha256(data).hexdigest()
@@ -160,9 +169,7 @@ class Contents:
             part = Stored(key, len(data), digest)
         else:
             with target.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                size = file.tell()
-                file.seek(0)
+                size = os.fstat(file.fileno()).st_size
                 self._bucket.add(key, file)
             part = Stored(key, size, digest)
         self._sent[target] = part

@@ -6,6 +6,7 @@ one before, so a folder changes as a whole. Knows no bucket and no disk.
 """
 
 import json
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from models.files import CheckpointError, parse_object
 
 INLINE = 4096
 """Most bytes of a file in the head itself."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+"""Of a folder, a directory or a file: none is hidden, and none leads out of its place."""
 
 LASTING = "turn.json"
 """The one file that outlives its folder: whoever lost a turn must find out, deleted or not."""
@@ -74,9 +78,16 @@ class Head:
         """Raises CheckpointError: it is damaged."""
         try:
             files = parse_object(data, "a head")["files"]
-            return cls({str(path): _from_json(part) for path, part in files.items()})
+            parts = {str(path): _from_json(part) for path, part in files.items()}
+            if not all(map(_is_path, parts)):
+                raise ValueError("a path leads out of its folder")
+            return cls(parts)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise CheckpointError("a head in the bucket is damaged") from None
+
+
+def _is_path(path: str) -> bool:
+    return not path or all(map(NAME.fullmatch, path.split("/")))
 
 
 def _keys(part: Part) -> Iterator[str]:
@@ -101,6 +112,13 @@ def _from_json(value: Any) -> Part:
     if isinstance(value, str):
         return value
     if "parts" in value:
-        parts = tuple((str(key), int(size)) for key, size in value["parts"])
+        parts = tuple((str(key), _size(size)) for key, size in value["parts"])
         return Grown(parts, str(value["sha256"]))
-    return Stored(str(value["key"]), int(value["bytes"]), str(value["sha256"]))
+    return Stored(str(value["key"]), _size(value["bytes"]), str(value["sha256"]))
+
+
+def _size(value: Any) -> int:
+    size = int(value)
+    if not 0 <= size < 1 << 53:
+        raise ValueError("not a size")
+    return size

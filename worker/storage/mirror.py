@@ -23,8 +23,9 @@ from models.storage import Done, StorageAway
 from worker.storage import copies
 from worker.storage.bucket import Bucket, Stale
 from worker.storage.contents import Contents
-from worker.storage.heads import LASTING, Grown, Head, Part
+from worker.storage.heads import LASTING, NAME, Grown, Head, Part
 from worker.storage.room import Room
+from worker.storage.sweeping import sweep
 
 FRESH = 1.0
 """Seconds for which a look at the bucket counts, where a request need not see the newest."""
@@ -35,6 +36,9 @@ THREADS = 16
 ROUNDS = 5
 """Times that a head is read again whose objects are gone, since there is a newer one. What is gone
 all the same has been lost, and whoever reads it finds out."""
+
+SWEEP_SECONDS = 3600.0
+"""Between two looks for what nobody needs in the bucket."""
 
 _KINDS = ("corpora", "jobs", "models", "owners")
 """Directories of folders. What is hidden in them is no folder of theirs, but may be one."""
@@ -68,6 +72,7 @@ class Mirror:
         self.bucket = bucket
         self._contents = Contents(bucket)
         self._room = Room(root, cache_bytes)
+        self._swept = -SWEEP_SECONDS
         self._known: dict[Path, Known] = {}
         self._looked: dict[Path, float] = {}
         self._locks: defaultdict[Path, threading.RLock] = defaultdict(threading.RLock)
@@ -122,6 +127,12 @@ class Mirror:
                     self._pull(folder)
             yield
 
+    def sweep(self) -> None:
+        now = time.monotonic()
+        if now - self._swept > SWEEP_SECONDS:
+            self._swept = now
+            sweep(self.bucket)
+
     # For worker.storage.shipping
 
     @contextmanager
@@ -133,7 +144,7 @@ class Mirror:
     def known(self, folder: Path) -> Known:
         return self._known.get(folder, Known())
 
-    def ship(self, folder: Path, may: Callable[[Head], bool]) -> bool:
+    def ship(self, folder: Path, may: Callable[[Head], bool], *, looks: bool = True) -> bool:
         """Takes over what others changed in a folder, and sends what is changed here.
 
         Unlike ``change``, whatever differs here counts, whoever changed it when.
@@ -141,6 +152,7 @@ class Mirror:
         Args:
             folder: the folder.
             may: whether we may still change it, as its head says. If not, nothing is sent.
+            looks: at the head even if nothing is to be sent.
 
         Returns:
             What ``may`` did.
@@ -148,6 +160,8 @@ class Mirror:
         with self.locked(folder):
             while True:
                 before = self.known(folder)
+                if not looks and self._files(folder, before.head) == before.head.files:
+                    return True
                 found = self._read(folder, before)
                 if found is not None:
                     if not may(found.head):
@@ -190,8 +204,9 @@ class Mirror:
         """Brings all folders of a kind that others changed, made or deleted."""
         began = time.monotonic()
         listed = {
-            self.root.joinpath(*PurePath(found.key).parts[1:]): found.version
+            place / name: found.version
             for found in self.bucket.list(self._key(place))
+            if NAME.fullmatch(name := found.key.removeprefix(f"{self._key(place)}/"))
         }
         here = {place / name for name in names_in(place) if not name.startswith(".")}
         here |= {folder for folder in list(self._known) if folder.parent == place}
@@ -326,7 +341,12 @@ class Mirror:
         if before.version and before.head.is_gone and self._relative(folder).parts[0] == "jobs":
             raise FolderGone(folder.name)
         head = Head(files)
-        version = self.bucket.write(self._key(folder), head.to_bytes(), before.version)
+        try:
+            version = self.bucket.write(self._key(folder), head.to_bytes(), before.version)
+        except StorageAway:
+            self._contents.forget_sent(folder)
+            raise
+        self._contents.forget_sent(folder)
         self._known[folder] = Known(version, head)
         with suppress(StorageAway):
             self.bucket.delete(sorted(before.head.keys() - head.keys()))

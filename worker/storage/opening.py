@@ -21,7 +21,7 @@ from models.files import CheckpointError, parse_object, write_durably
 from models.places import make_directory
 from models.storage import StorageAway
 from worker import logs
-from worker.data import DataDirectory
+from worker.data import STORE_ID, DataDirectory
 from worker.settings import WorkerSettings
 from worker.storage.bucket import Bucket, Stale, StorageRefused
 from worker.storage.mirror import Mirror
@@ -121,6 +121,8 @@ def _found_store(bucket: Bucket) -> dict[str, str]:
         found = parse_object(data, _STORE)
         number, store_id, key = found["format"], str(found["id"]), str(found["secret"])
         bytes.fromhex(key)
+        if not STORE_ID.fullmatch(store_id):
+            raise ValueError("no store's id")
     except (CheckpointError, KeyError, ValueError):
         raise StorageRefused(
             f"CHARLOOM_STORAGE={bucket.url}: the object {_STORE} is damaged or not charloom's: "

@@ -71,6 +71,9 @@ class Shipping:
             patiently(lambda: held.enter_context(self._mirror.using(place)))
             yield
 
+    def sweep(self) -> None:
+        """Left to servers."""
+
     # As worker.live has it
 
     def publish(self, job_id: str, event: JobEvent) -> None:
@@ -123,7 +126,7 @@ class Shipping:
     def _send(self) -> None:
         told, self._waiting = self._waiting, []
         try:
-            is_ours = self._mirror.ship(self._model, self._may_publish)
+            is_ours = self._mirror.ship(self._model, self._may_publish, looks=False)
             is_ours = is_ours and self._mirror.ship(self._job, self._may_write)
         except BaseException:
             self._waiting = told + self._waiting

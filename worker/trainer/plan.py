@@ -120,14 +120,15 @@ class JobPlan:
         """
         damaged = 0
         training, device = self.plan.training, self.place.device
-        for state in generations.load_all(self.job.state_directory):
-            try:
-                if state is not None:
-                    return self._resumed(counting, *state), damaged
-            except (KeyError, TypeError, ValueError, RuntimeError):
-                # Of another network, as a hand may leave it.
-                pass
-            damaged += 1
+        with self.job.states_here():
+            for state in generations.load_all(self.job.state_directory):
+                try:
+                    if state is not None:
+                        return self._resumed(counting, *state), damaged
+                except (KeyError, TypeError, ValueError, RuntimeError):
+                    # Of another network, as a hand may leave it.
+                    pass
+                damaged += 1
         trainer = first_trainer(self.plan.config, self.corpus, training, device, counting)
         if self.origin is not None:
             trainer.network.load_weights(self._weights_of(self.origin))
