@@ -47,6 +47,15 @@ def test_each_process_has_a_cache_of_its_own(
     assert child.root == first.root
 
 
+def test_an_operator_may_choose_the_stores_id_once(
+    host: Callable[[str], DataDirectory], tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "store-id").write_text(f"chosen-{name}\n")
+    assert host("one").store_id() == host("two").store_id() == "chosen-one"
+
+
 @pytest.mark.parametrize("program", ["app", "worker"])
 def test_a_start_that_cannot_be_says_so_in_one_line(
     program: str, bucket: S3Server, tmp_path: Path
@@ -81,7 +90,7 @@ def test_what_all_share_must_be_sound(
     store = bucket.objects["fleet/store"]
     for value, words in (
         (b"{", "damaged or not charloom's"),
-        (json.dumps({"format": 99, "id": "x", "secret": "00"}).encode(), "upgrade this one"),
+        (json.dumps({"format": 99, "id": "abcd", "secret": "00"}).encode(), "upgrade this one"),
     ):
         store.data = value
         with pytest.raises(StorageRefused, match=words):

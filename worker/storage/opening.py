@@ -63,7 +63,7 @@ def _opened(place: Path, url: str, cache_bytes: int, known: str | None) -> DataD
     bucket = Bucket(url)
     root = Path(known) if known else _own_cache(place, url)
     data = DataDirectory(root)
-    _take_over(bucket, data)
+    _take_over(bucket, DataDirectory(place), data)
     return replace(data, storage=Mirror(root, bucket, cache_bytes))
 
 
@@ -90,14 +90,16 @@ def _own_cache(root: Path, url: str) -> Path:
     raise StorageRefused(f"{caches} has {MOST_CACHES} caches in use: end some of the processes")
 
 
-def _take_over(bucket: Bucket, data: DataDirectory) -> None:
+def _take_over(bucket: Bucket, place: DataDirectory, data: DataDirectory) -> None:
     """Puts the store's id and key where the stores look for them; waits for the bucket if they
     are not there."""
     is_told = False
     while True:
         try:
             bucket.check()
-            found = _found_store(bucket)
+            # An operator may choose it, for the first start.
+            chosen = place.store_id() if place.has_store_id else secrets.token_hex(8)
+            found = _found_store(bucket, chosen)
             break
         except StorageAway:
             if data.has_store_id:
@@ -111,9 +113,9 @@ def _take_over(bucket: Bucket, data: DataDirectory) -> None:
     write_durably(data.secret, bytes.fromhex(found["secret"]), mode=0o600)
 
 
-def _found_store(bucket: Bucket) -> dict[str, str]:
-    """What all who use a bucket share; made at the first call."""
-    made = {"format": FORMAT, "id": secrets.token_hex(8), "secret": secrets.token_hex(32)}
+def _found_store(bucket: Bucket, store_id: str) -> dict[str, str]:
+    """What all who use a bucket share; made at the first call, with this id."""
+    made = {"format": FORMAT, "id": store_id, "secret": secrets.token_hex(32)}
     with suppress(Stale):
         bucket.write(_STORE, json.dumps(made).encode(), None)
     data, _ = bucket.read(_STORE) or (b"", "")
