@@ -86,6 +86,26 @@ def test_many_who_change_a_folder_at_once_all_count(here: Mirror, there: Mirror)
     assert seen(here, "jobs/1/count") == "40"
 
 
+def test_who_only_reads_does_not_wait_for_who_changes(here: Mirror) -> None:
+    put(here, "models/m/tags/latest", "one")
+    began, may_end = threading.Event(), threading.Event()
+
+    def take_long() -> None:
+        began.set()
+        may_end.wait(30)
+
+    folder = here.root / "models" / "m"
+    changing = threading.Thread(target=here.change, args=(folder, take_long))
+    changing.start()
+    assert began.wait(30)
+    here._looked.clear()
+    here.refresh(folder)
+    here.refresh(folder.parent)
+    assert changing.is_alive()
+    may_end.set()
+    changing.join()
+
+
 def test_what_an_act_raises_undoes_it(here: Mirror) -> None:
     put(here, "jobs/1/spec.json", "one")
     folder = here.root / "jobs" / "1"

@@ -1,5 +1,7 @@
 """Two who share a disk, and two hosts that share a bucket, see and refuse the same."""
 
+import hashlib
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,11 +17,13 @@ from tests.buckets import S3Server
 from tests.serving import eventually
 from tests.support import TOY
 from tests.toys import toy_checkpoint
+from worker.clock import timestamp
 from worker.corpora import CorpusInUse, CorpusStore, UnknownCorpus
 from worker.data import DataDirectory
 from worker.devices import Device, DeviceStore
 from worker.fence import Fenced
 from worker.job_errors import Ended, NameTaken, NotEnded, UnknownJob
+from worker.job_files import JobSpec
 from worker.jobs import JobStore
 from worker.model_owners import ModelOwners
 from worker.owners import Owners
@@ -246,3 +250,69 @@ def test_one_disk_stays_as_it_was(tmp_path: Path) -> None:
     job.end_turn()
     assert sorted(names_in(tmp_path / "jobs")) == [".create", ".keys", job.id]
     assert sorted(names_in(job.directory)) == ["epoch.json", "reserve", "spec.json"]
+
+
+def half_made(store: JobStore, model: str, key: str | None = None) -> str:
+    """Does what a host does that dies when it has claimed a job's name."""
+    job_id = f"{time.time_ns() // 1_000_000:012x}{'0' * 10}"
+    spec: JobSpec = {
+        "id": job_id,
+        "model": model,
+        "corpus_id": "c" * 64,
+        "options": {},
+        "created_at": timestamp(),
+    }
+    if key:
+        spec["key"] = hashlib.sha256(key.encode()).hexdigest()
+    store._claim_name(spec)
+    return job_id
+
+
+def test_a_job_that_is_half_made_is_made_by_who_wants_its_name(host: Host) -> None:
+    here, there = jobs_of((host("here"), host("there")))
+    job_id = half_made(here, "linux", "a key")
+    assert there.ids() == []
+    job, is_new = there.create("linux", "c" * 64, {}, "a key")
+    assert (job.id, is_new) == (job_id, False)
+    other_id = half_made(here, "windows")
+    with pytest.raises(NameTaken, match=other_id):
+        there.create("windows", "c" * 64, {}, None)
+    assert there.get(other_id).status() == "queued"
+
+
+def test_a_half_made_job_whose_key_is_anothers_is_never_made(host: Host) -> None:
+    here, there = jobs_of((host("here"), host("there")))
+    first, _ = here.create("linux", "c" * 64, {}, "a key")
+    job_id = half_made(here, "windows", "a key")
+    second, is_new = there.create("windows", "c" * 64, {}, None)
+    assert is_new
+    assert sorted(there.ids()) == sorted([first.id, second.id])
+    with pytest.raises(UnknownJob):
+        here.get(job_id)
+
+
+def test_a_half_made_job_that_was_deleted_stays_so(host: Host) -> None:
+    """Whoever was about to make it was frozen for the whole of its life."""
+    here, there = jobs_of((host("here"), host("there")))
+    job, _ = here.create("linux", "c" * 64, {}, None)
+    job.request_cancel()
+    here.delete(job.id)
+    assert not there._is_unended(job.spec)
+    assert there.create("linux", "c" * 64, {}, None)[1]
+    eventually(lambda: len(here.ids()) == 1)
+
+
+def test_a_job_and_the_deletion_of_its_corpus_hear_of_each_other(host: Host) -> None:
+    here, there = host("here"), host("there")
+    corpora, others = corpora_of((here, there))
+    corpus_id = upload(corpora)
+    # The other host has said that it is about to delete, and looks for jobs next.
+    directory = others.root / corpus_id
+    assert others.has(corpus_id)
+    there.storage.change(directory, lambda: (directory / "deleting").write_text("yes"))
+    with pytest.raises(UnknownCorpus), corpora.kept(corpus_id):
+        pass
+    # It found one, or died: who sends the text again keeps it.
+    assert upload(corpora) == corpus_id
+    with corpora.kept(corpus_id):
+        pass

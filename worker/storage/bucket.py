@@ -168,7 +168,8 @@ class Bucket:
                     f"CHARLOOM_STORAGE={self.url}: the bucket refuses the credentials: check "
                     "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION"
                 ) from None
-            log.warning("%s: %s", self.url, _first_line(error))
+            why = _NO_CREDENTIALS if _METADATA in words else _first_line(error)
+            log.warning("%s: %s", self.url, why)
             raise StorageAway from None
 
     def _look(self) -> None:
@@ -180,6 +181,13 @@ class Bucket:
             "or correct the name"
         )
 
+
+_METADATA = "169.254.169.254"
+"""Where a machine in a cloud finds its credentials. Not everywhere, and not always at once."""
+
+_NO_CREDENTIALS = (
+    "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this host a role"
+)
 
 _REFUSALS = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "credentials")
 

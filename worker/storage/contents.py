@@ -155,7 +155,7 @@ class Contents:
 
         Until then it need not be sent again, if another host was faster.
         """
-        for target in [one for one in self._sent if one == folder or folder in one.parents]:
+        for target in [one for one in list(self._sent) if folder in (one, *one.parents)]:
             del self._sent[target]
 
     def _stored(self, target: Path, data: bytes | None, before: Part | None, key: str) -> Part:

@@ -85,10 +85,9 @@ class Mirror:
             return
         try:
             if self._is_kind(place):
-                self._pull_all(place)
+                self._pull_all(place, is_needed)
             else:
-                with self.locked(folder := self._folder(place)):
-                    self._pull(folder)
+                self._pull_alone(self._folder(place), is_needed)
         except StorageAway:
             if is_needed:
                 raise
@@ -200,7 +199,7 @@ class Mirror:
         kind = "claims" if any(part.startswith(".") for part in parts) else "heads"
         return "/".join((kind, *parts))
 
-    def _pull_all(self, place: Path) -> None:
+    def _pull_all(self, place: Path, is_needed: bool) -> None:
         """Brings all folders of a kind that others changed, made or deleted."""
         began = time.monotonic()
         listed = {
@@ -218,19 +217,24 @@ class Mirror:
         ]
         if len(todo) < 2:
             for folder in todo:
-                self._pull_locked(folder)
+                self._pull_alone(folder, is_needed)
         else:
             with ThreadPoolExecutor(THREADS) as pool:
-                list(pool.map(self._pull_locked, todo))
+                list(pool.map(lambda folder: self._pull_alone(folder, is_needed), todo))
         self._looked[place] = began
 
-    def _pull_locked(self, folder: Path) -> None:
+    def _pull_alone(self, folder: Path, is_needed: bool) -> None:
+        """Brings a folder; one that is just being changed or brought is waited for if need be."""
+        lock = self._locks[folder]
+        if not lock.acquire(blocking=is_needed):
+            return
         try:
-            with self.locked(folder):
-                self._pull(folder)
+            self._pull(folder)
         except CheckpointError as error:
             # The others can be read.
             tell_once(f"{folder}: {error}")
+        finally:
+            lock.release()
 
     def _pull(self, folder: Path, *, is_thorough: bool = False) -> None:
         """Makes the copy of a folder what its head says.
