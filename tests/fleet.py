@@ -35,9 +35,8 @@ OPTIONS: dict[str, Any] = {
     "sequence_length": 32,
     "dropout": 0.1,
     "learning_rate": 0.005,
-    "max_steps": 1500,
-    "evaluate_every": 100,
-    "sample_at": "100",
+    "evaluate_every": 50,
+    "sample_at": "50",
 }
 
 
