@@ -198,7 +198,7 @@ def _store(url: str, timeout: float) -> Any:
     except ImportError:
         raise StorageRefused(
             f"CHARLOOM_STORAGE={url} needs obstore: install it with "
-            "pip install -c constraints.txt '.[s3]'"
+            "pip install -c constraints.txt -e '.[s3]'"
         ) from None
     try:
         return S3Store.from_url(
