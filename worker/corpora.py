@@ -348,11 +348,21 @@ class CorpusStore:
         with self._deleting(fcntl.LOCK_EX):
             directory = self._directory(corpus_id)
             mark = directory / _DELETING
-            self._storage.exclude(directory, lambda: mark.write_text("yes"))
+            marked = self._storage.exclude(directory, lambda: _marked(mark))
+
+            def unmark() -> None:
+                if _mark(mark) == marked:
+                    remove(mark)
+
+            def delete() -> None:
+                # Unless somebody has sent the text again since.
+                if _mark(mark) == marked:
+                    directory.rename(doomed)
+
             if job_id := needed_by(corpus_id):
-                self._storage.exclude(directory, lambda: remove(mark))
+                self._storage.exclude(directory, unmark)
                 raise CorpusInUse(job_id)
-            self._storage.change(directory, lambda: directory.rename(doomed))
+            self._storage.change(directory, delete)
             sync_directory(self.root)
         remove(doomed)
 
@@ -434,6 +444,20 @@ class CorpusStore:
                 encode(directory / "original", vocabulary, ids)
                 write_durably(_seal(ids), _digests(ids, vocabulary))
         return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
+
+
+def _marked(mark: Path) -> str:
+    """Writes a mark that no other host writes, and returns it."""
+    written = secrets.token_hex(8)
+    mark.write_text(written, "ascii")
+    return written
+
+
+def _mark(mark: Path) -> str | None:
+    try:
+        return mark.read_text("ascii", "replace")
+    except FileNotFoundError:
+        return None
 
 
 def _saved(kind: Records[Any], path: Path) -> Any:

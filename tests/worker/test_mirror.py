@@ -11,6 +11,7 @@ from tests.buckets import S3Server
 from tests.serving import eventually
 from worker.data import DataDirectory
 from worker.storage import copies
+from worker.storage.bucket import Bucket
 from worker.storage.mirror import FolderGone, Mirror
 
 Host = Callable[[str], DataDirectory]
@@ -201,6 +202,21 @@ def test_a_large_file_is_brought_once_and_makes_way(host: Host, bucket: S3Server
         assert not copies.is_stand_in(path)
     there._room.make()
     assert copies.is_stand_in(path)
+
+
+def test_what_is_cached_serves_a_process_that_starts_in_an_outage(
+    here: Mirror, bucket: S3Server
+) -> None:
+    put(here, "corpora/c/original", "text" * 1000)
+    put(here, "corpora/d/original", "text" * 2000)
+    copies.stand_in(here.root / "corpora" / "d" / "original", 8000)
+    bucket.failing = True
+    again = Mirror(here.root, Bucket(bucket.url), 1 << 30)
+    path = here.root / "corpora" / "c" / "original"
+    with again.using(path), again.using(path.parent):
+        assert path.read_text() == "text" * 1000
+    with pytest.raises(StorageAway), again.using(here.root / "corpora" / "d" / "original"):
+        pass
 
 
 def test_damage_in_the_bucket_hides_only_itself(

@@ -141,6 +141,36 @@ def test_a_frozen_publisher_moves_no_tag(host: Host, job_id: str) -> None:
     assert first.models.resolve(Reference("toy")) == new
 
 
+def test_who_could_not_heed_a_loss_does_so_later(
+    host: Host, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head was read, but what it names was gone, or the bucket away."""
+    first = Turn(host("first"), job_id, 1)
+    first.shipping._begin()
+    first.tell("one")
+    first.shipping._send()
+    second = Turn(host("second"), job_id, 2)
+    with second.shipping:
+        second.tell("two")
+    first.tell("late")
+    mirror = first.data.storage
+
+    def fail(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(mirror, "_pull", fail)
+        with pytest.raises(FileNotFoundError):
+            first.shipping._send()
+    first.shipping._is_lost = False
+    first.shipping._send()
+    assert first.shipping._is_lost
+    told = [event.data["code"] for event in server_job(host, job_id).events()]
+    assert told == ["one", "two"]
+    with pytest.raises(Fenced):
+        first.job.check()
+
+
 def test_the_rest_is_changed_as_by_anybody(host: Host, job_id: str) -> None:
     turn = Turn(host("worker"), job_id, 1)
     with turn.shipping:

@@ -309,9 +309,13 @@ def test_a_job_and_the_deletion_of_its_corpus_hear_of_each_other(host: Host) -> 
     # The other host has said that it is about to delete, and looks for jobs next.
     directory = others.root / corpus_id
     assert others.has(corpus_id)
-    there.storage.change(directory, lambda: (directory / "deleting").write_text("yes"))
+    there.storage.change(directory, lambda: (directory / "deleting").write_text("by another"))
     with pytest.raises(UnknownCorpus), corpora.kept(corpus_id):
         pass
+    # A third finds a job, and takes back its own mark only.
+    with pytest.raises(CorpusInUse):
+        corpora.delete(corpus_id, lambda _: "a job")
+    assert others.has(corpus_id)
     # It found one, or died: who sends the text again keeps it.
     assert upload(corpora) == corpus_id
     with corpora.kept(corpus_id):

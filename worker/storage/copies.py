@@ -103,6 +103,13 @@ def is_stand_in(path: Path) -> bool:
     return stat.S_ISREG(found.st_mode) and bool(found.st_mode & stat.S_ISVTX)
 
 
+def is_here(place: Path) -> bool:
+    """Whether a file is here, or whether all files below a directory are."""
+    if is_directory(place):
+        return not any(is_stand_in(place / path) for path in paths(place))
+    return is_there(place) and not is_stand_in(place)
+
+
 Signature = tuple[int, int, int]
 
 

@@ -108,9 +108,10 @@ class Mirror:
 
     def _undo(self, folder: Path) -> None:
         """Makes the copy of a folder what its head says, at once or when the bucket is back."""
-        head = self._known.pop(folder).head
-        with suppress(StorageAway):
-            self._apply(folder, head, head.files.keys())
+        known = self._known.pop(folder)
+        with suppress(StorageAway, FileNotFoundError):
+            self._apply(folder, known.head, known.head.files.keys())
+            self._known[folder] = known
 
     def exclude(self, folder: Path, act: Callable[[], Done]) -> Done | None:
         return self.change(folder, act)
@@ -120,10 +121,11 @@ class Mirror:
         folder = self._folder(place)
         with self._room.held(folder):
             with self.locked(folder):
-                for _ in range(ROUNDS):
-                    if self._bring(folder, place):
-                        break
-                    self._pull(folder)
+                try:
+                    self._bring(folder, place)
+                except StorageAway:
+                    if not copies.is_here(place):
+                        raise
             yield
 
     def sweep(self) -> None:
@@ -154,7 +156,7 @@ class Mirror:
             looks: at the head even if nothing is to be sent.
 
         Returns:
-            What ``may`` did.
+            What ``may`` did. If it is False, the copy is wrong until the folder is refreshed.
         """
         with self.locked(folder):
             while True:
@@ -162,14 +164,14 @@ class Mirror:
                 if not looks and self._files(folder, before.head) == before.head.files:
                     return True
                 found = self._read(folder, before)
+                # Also where it is the same: an error may have kept it from being heeded.
+                if not may((found or before).head):
+                    self._known.pop(folder, None)
+                    return False
                 if found is not None:
-                    if not may(found.head):
-                        self._known[folder] = found
-                        self._apply(folder, found.head, found.head.files.keys())
-                        return False
                     theirs = found.head.changed(before.head)
-                    self._known[folder] = found
                     self._apply(folder, found.head, theirs, is_whole=False)
+                    self._known[folder] = found
                 with suppress(Stale):
                     self._push(folder)
                     return True
@@ -320,10 +322,16 @@ class Mirror:
             with suppress(OSError):
                 directory.rmdir()
 
-    def _bring(self, folder: Path, place: Path) -> bool:
-        """Brings the large files at a place; False if the head must be read again first."""
-        if folder not in self._known:
-            return False
+    def _bring(self, folder: Path, place: Path) -> None:
+        """Brings the large files at a place."""
+        for _ in range(ROUNDS):
+            if folder in self._known and self._bring_named(folder, place):
+                self._room.make()
+                return
+            self._pull(folder)
+
+    def _bring_named(self, folder: Path, place: Path) -> bool:
+        """Brings what the newest head names; False if an object is gone."""
         under = "" if place == folder else place.relative_to(folder).as_posix()
         for path, part in self._known[folder].head.files.items():
             if under in ("", path) or path.startswith(f"{under}/"):
@@ -331,7 +339,6 @@ class Mirror:
                 if not self._contents.bring(target, part):
                     return False
                 self._room.note_use(target)
-        self._room.make()
         return True
 
     # Sending

@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from models.files import CheckpointError, write_durably
+from models.files import write_durably
 from models.storage import Done, StorageAway
 from worker import fence, logs
 from worker.events import JobEvent
@@ -144,11 +145,10 @@ class Shipping:
         return head.files.get(LASTING) == self._mark
 
     def _lose(self) -> None:
+        """Lets the disk say what the head says: then whoever trains finds out."""
         self._is_lost = True
-        try:
-            self._mirror.refresh(self._job, is_needed=True)
-        except (StorageAway, CheckpointError):
-            log.warning("job %s: another has it, and the bucket does not say more", self._job.name)
+        for folder in (self._job, self._model):
+            patiently(partial(self._mirror.refresh, folder, is_needed=True))
 
 
 def patiently(call: Callable[[], object]) -> None:

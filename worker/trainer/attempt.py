@@ -72,7 +72,10 @@ def _run(job_id: str) -> Retry | None:
             return None
         try:
             with _sent(job, queue.events, settings) as (job, live, settings):
-                return _work_on(job, live, settings)
+                retry = _work_on(job, live, settings)
+            # What it did may have come too late.
+            job.check()
+            return retry
         except Exception:
             # Whatever it is: an owner that has been replaced may find its files gone.
             try:
