@@ -25,6 +25,8 @@ from worker.data import DataDirectory
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
 from worker.settings import WorkerSettings
+from worker.storage import bucket as objects
+from worker.storage import mirror, shipping
 from worker.storage.opening import open_storage
 
 # In the background SIGINT is ignored, and so it would be by all that the tests start.
@@ -80,7 +82,13 @@ def settings(data: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Wor
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """An empty bucket, which the environment names."""
+    """An empty bucket, which the environment names; nobody waits long for it."""
+    for module, name in (
+        (objects, "PROBE_SECONDS"),
+        (mirror, "FRESH"),
+        (shipping, "EVERY"),
+    ):
+        monkeypatch.setattr(module, name, 0.05)
     with S3Server().running() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)

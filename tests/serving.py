@@ -27,13 +27,18 @@ TEXT = "".join(f"{n} green bottles hanging on the wall\n" for n in range(100, 0,
 
 @contextmanager
 def serve(
-    data: Path, redis_url: str = NOWHERE, *, listen_on: str = "127.0.0.1", **settings: Any
+    data: Path | DataDirectory,
+    redis_url: str = NOWHERE,
+    *,
+    listen_on: str = "127.0.0.1",
+    **settings: Any,
 ) -> Iterator[httpx2.Client]:
     """A client of a server that runs during the block."""
     listener = listen(listen_on, 0)
     port = listener.getsockname()[1]
     settings = {"pretrained": None} | settings
-    app = create_app(ServerSettings(data=DataDirectory(data), redis_url=redis_url, **settings))
+    directory = data if isinstance(data, DataDirectory) else DataDirectory(data)
+    app = create_app(ServerSettings(data=directory, redis_url=redis_url, **settings))
     server = Server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -24,15 +24,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, NotRequired, Required, cast
-
-from pydantic import with_config
+from typing import IO, cast
 
 # Not typing's: before Python 3.12 pydantic cannot check those.
-from typing_extensions import TypedDict
-
 from models.errors import Conflict, Damaged, NotFound
-from models.files import CheckpointError, open_file, read_bounded, sync_directory, write_durably
+from models.files import sync_directory, write_durably
 from models.places import (
     is_directory,
     is_there,
@@ -48,60 +44,30 @@ from models.places import (
 from models.storage import ONE_DISK, Storage, StorageAway
 from models.text.cleaning import CorpusError, NotUtf8, about_raw_bytes
 from models.text.corpus import Corpus, Scan, ScanReport, encode, scan
-from models.text.doctor import InvisibleSymbol, RareSymbol
 from models.text.vocab import Tokens, Vocabulary
-from worker.records import RECORD, Count, DamagedRecord, Records
+from worker.corpus_files import (
+    FORMAT,
+    REPORTS,
+    SCANS,
+    ReportFile,
+    checksum,
+    digests,
+    is_sealed,
+    is_whole,
+    mend,
+    read_mark,
+    read_saved,
+    seal,
+    size_of,
+    write_mark,
+    write_scan,
+)
+from worker.corpus_files import ReportRecord as ReportRecord
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 _DELETING = "deleting"
 """A file in a corpus that a host is about to delete, where hosts share no lock."""
-
-_FORMAT = 2
-"""Of the files that keep a scan or a report: those of another format are made anew."""
-
-
-@with_config(RECORD)
-class ReportRecord(TypedDict, total=False):
-    """``models.text.corpus.ScanReport`` as JSON; only bytes and warnings of an unreadable text.
-
-    ``damaged`` says what is wrong with the corpus's files.
-    """
-
-    bytes: Required[Count]
-    characters: Count
-    distinct: Count
-    tokens: Tokens
-    encoding: str
-    line_ends: str
-    lines: Count
-    normalised: list[str]
-    rare: list[RareSymbol]
-    unprintable: list[str]
-    invisible: list[InvisibleSymbol]
-    duplicate_line_share: float | None
-    preset: str
-    warnings: Required[list[str]]
-    damaged: list[str]
-
-
-@with_config(RECORD)
-class _ScanFile(TypedDict):
-    """``checksum`` is of the other two; files of earlier releases have none."""
-
-    format: int
-    report: ScanReport
-    vocabulary: dict[str, Any]
-    checksum: NotRequired[str]
-
-
-@with_config(RECORD)
-class _ReportFile(TypedDict):
-    format: int
-    report: ReportRecord
-
-
-_SCANS, _REPORTS = Records(_ScanFile), Records(_ReportFile)
 
 
 class UnknownCorpus(NotFound):
@@ -206,7 +172,7 @@ class CorpusStore:
         found = scan(upload.path, tokens)
         if check:
             check(found)
-        _write_scan(upload.path.parent, found)
+        write_scan(upload.path.parent, found)
         self._keep(upload.path, corpus_id)
         return corpus_id, found.report
 
@@ -238,20 +204,8 @@ class CorpusStore:
             return False
         # Not moved: whoever has it checks it once more.
         remove(directory / _DELETING)
-        if not _is_whole(directory):
-            copy = directory / f".original.{secrets.token_hex(8)}"
-            try:
-                os.link(original, copy)
-                if is_directory(directory / "original"):
-                    set_aside(directory / "original")
-                copy.replace(directory / "original")
-                sync_directory(directory)
-            except PermissionError:
-                return False
-            finally:
-                with suppress(OSError):
-                    copy.unlink(missing_ok=True)
-        return True
+        # Not moved: whoever has it checks it once more.
+        return mend(directory, original)
 
     def has(self, corpus_id: str) -> bool:
         if CORPUS_ID.fullmatch(corpus_id) is None:
@@ -264,7 +218,7 @@ class CorpusStore:
 
     def size(self, corpus_id: str) -> int:
         """Bytes as sent; 0 if there is no such corpus."""
-        return _size(self.root / corpus_id / "original")
+        return size_of(self.root / corpus_id / "original")
 
     def ids(self) -> list[str]:
         """Every corpus's id, in order."""
@@ -278,10 +232,10 @@ class CorpusStore:
             UnknownCorpus: there is none.
         """
         path = self._directory(corpus_id) / "report.json"
-        saved: _ReportFile | None = _saved(_REPORTS, path)
+        saved: ReportFile | None = read_saved(REPORTS, path)
         if saved is None or saved["report"]["bytes"] != self.size(corpus_id):
             try:
-                saved = {"format": _FORMAT, "report": self._examine(corpus_id)}
+                saved = {"format": FORMAT, "report": self._examine(corpus_id)}
             except CorpusDamaged as error:
                 tell_once(f"corpus {corpus_id}: {error}")
                 return {"bytes": self.size(corpus_id), "warnings": [], "damaged": [str(error)]}
@@ -348,15 +302,15 @@ class CorpusStore:
         with self._deleting(fcntl.LOCK_EX):
             directory = self._directory(corpus_id)
             mark = directory / _DELETING
-            marked = self._storage.exclude(directory, lambda: _marked(mark))
+            marked = self._storage.exclude(directory, lambda: write_mark(mark))
 
             def unmark() -> None:
-                if _mark(mark) == marked:
+                if read_mark(mark) == marked:
                     remove(mark)
 
             def delete() -> None:
                 # Unless somebody has sent the text again since.
-                if _mark(mark) == marked:
+                if read_mark(mark) == marked:
                     directory.rename(doomed)
 
             if job_id := needed_by(corpus_id):
@@ -390,17 +344,17 @@ class CorpusStore:
         """
         directory = self._directory(corpus_id)
         original = directory / "original"
-        saved = _saved(_SCANS, directory / f"{tokens}.json")
-        if saved is not None and saved["report"].bytes == _size(original):
+        saved = read_saved(SCANS, directory / f"{tokens}.json")
+        if saved is not None and saved["report"].bytes == size_of(original):
             with suppress(ValueError):
                 found = Scan(saved["report"], Vocabulary.from_json(saved["vocabulary"]))
-                if saved.get("checksum") in (None, _checksum(found)):
+                if saved.get("checksum") in (None, checksum(found)):
                     return found
         with self._storage.using(original):
             self.verify(corpus_id)
             found = scan(original, tokens)
         with suppress(StorageAway):
-            self._storage.change(directory, lambda: _write_scan(directory, found))
+            self._storage.change(directory, lambda: write_scan(directory, found))
         return found
 
     def verify(self, corpus_id: str) -> None:
@@ -412,7 +366,7 @@ class CorpusStore:
         """
         directory = self._directory(corpus_id)
         with self._storage.using(directory / "original"):
-            if not _is_whole(directory):
+            if not is_whole(directory):
                 raise CorpusDamaged
 
     def open(
@@ -438,87 +392,9 @@ class CorpusStore:
             # One at a time: a half-written file was left by a process that was killed.
             for left in directory.glob(f".{ids.name}.*"):
                 remove(left)
-            if not _is_sealed(ids, vocabulary):
+            if not is_sealed(ids, vocabulary):
                 if is_directory(ids):
                     set_aside(ids)
                 encode(directory / "original", vocabulary, ids)
-                write_durably(_seal(ids), _digests(ids, vocabulary))
+                write_durably(seal(ids), digests(ids, vocabulary))
         return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
-
-
-def _marked(mark: Path) -> str:
-    """Writes a mark that no other host writes, and returns it."""
-    written = secrets.token_hex(8)
-    mark.write_text(written, "ascii")
-    return written
-
-
-def _mark(mark: Path) -> str | None:
-    try:
-        return mark.read_text("ascii", "replace")
-    except FileNotFoundError:
-        return None
-
-
-def _saved(kind: Records[Any], path: Path) -> Any:
-    """A record; None if there is none, or if it is damaged or of another format."""
-    try:
-        saved = kind.read(path)
-    except DamagedRecord as error:
-        tell_once(f"{path}: {error}; it is made anew")
-        return None
-    return saved if saved and saved["format"] == _FORMAT else None
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size if path.is_file() else 0
-    except OSError:
-        return 0
-
-
-def _is_whole(directory: Path) -> bool:
-    """Whether a corpus's text is the one that its id stands for."""
-    return _sha256(directory / "original") == directory.name
-
-
-def _is_sealed(ids: Path, vocabulary: Vocabulary) -> bool:
-    """Whether encoded ids are as they were written, with this vocabulary."""
-    try:
-        return read_bounded(_seal(ids), 200) == _digests(ids, vocabulary)
-    except CheckpointError:
-        return False
-
-
-def _digests(ids: Path, vocabulary: Vocabulary) -> bytes:
-    symbols = json.dumps(vocabulary.to_json()).encode()
-    return f"{_sha256(ids)} {hashlib.sha256(symbols).hexdigest()}".encode()
-
-
-def _checksum(found: Scan) -> str:
-    parts = asdict(found.report), found.vocabulary.to_json()
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _seal(ids: Path) -> Path:
-    return ids.with_suffix(".sha256")
-
-
-def _sha256(path: Path) -> str:
-    """The digest of a file; empty if it cannot be read."""
-    try:
-        with open_file(path) as file:
-            # mypy knows only files that can be read into a buffer, which these can.
-            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-    except (CheckpointError, OSError):
-        return ""
-
-
-def _write_scan(directory: Path, found: Scan) -> None:
-    data = {
-        "format": _FORMAT,
-        "report": asdict(found.report),
-        "vocabulary": found.vocabulary.to_json(),
-        "checksum": _checksum(found),
-    }
-    write_durably(directory / f"{found.report.tokens}.json", json.dumps(data).encode())

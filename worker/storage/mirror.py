@@ -10,7 +10,7 @@ Knows no store.
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,12 +18,13 @@ from pathlib import Path, PurePath
 
 from models.errors import NotFound
 from models.files import CheckpointError
-from models.places import is_directory, names_in, tell_once
+from models.places import names_in, tell_once
 from models.storage import Done, StorageAway
 from worker.storage import copies
 from worker.storage.bucket import Bucket, Stale
 from worker.storage.contents import Contents
-from worker.storage.heads import LASTING, NAME, Grown, Head, Part
+from worker.storage.heads import NAME, Head, Part
+from worker.storage.placing import apply, gather
 from worker.storage.room import Room
 from worker.storage.sweeping import sweep
 
@@ -110,7 +111,7 @@ class Mirror:
         """Makes the copy of a folder what its head says, at once or when the bucket is back."""
         known = self._known.pop(folder)
         with suppress(StorageAway, FileNotFoundError):
-            self._apply(folder, known.head, known.head.files.keys())
+            apply(self._contents, folder, known.head, known.head.files.keys())
             self._known[folder] = known
 
     def exclude(self, folder: Path, act: Callable[[], Done]) -> Done | None:
@@ -170,7 +171,7 @@ class Mirror:
                     return False
                 if found is not None:
                     theirs = found.head.changed(before.head)
-                    self._apply(folder, found.head, theirs, is_whole=False)
+                    apply(self._contents, folder, found.head, theirs, is_whole=False)
                     self._known[folder] = found
                 with suppress(Stale):
                     self._push(folder)
@@ -254,7 +255,7 @@ class Mirror:
             changed = after.head.changed((before or after).head)
             wanted = after.head.files.keys() if is_all else changed
             try:
-                self._apply(folder, after.head, wanted, is_whole=is_all)
+                apply(self._contents, folder, after.head, wanted, is_whole=is_all)
             except FileNotFoundError as error:
                 if turn + 1 < ROUNDS:
                     continue
@@ -270,57 +271,6 @@ class Mirror:
             return Known() if before.version else None
         data, version = found
         return Known(version, Head.parse(data)) if version else None
-
-    def _apply(
-        self, folder: Path, head: Head, wanted: Iterable[str], *, is_whole: bool = True
-    ) -> None:
-        """Puts files of a head into their places.
-
-        Args:
-            folder: the folder.
-            head: its head.
-            wanted: the paths of the files.
-            is_whole: what is here and not in the head is removed, too.
-        """
-        if head.is_gone:
-            copies.drop(folder)
-            return
-        paths = sorted(wanted, key=copies.placing_order)
-        if not is_directory(folder) and "" not in head.files:
-            self._place_whole(folder, {path: folder / path for path in head.files}, head)
-            return
-        for path in paths:
-            if path not in head.files:
-                continue
-            target = copies.at(folder, path)
-            if path and not is_directory(target.parent):
-                beside = {p: folder / p for p in paths if (folder / p).parent == target.parent}
-                self._place_whole(target.parent, beside, head)
-            else:
-                self._contents.place(target, path, head.files[path])
-        surplus = copies.paths(folder) if is_whole else paths
-        for path in surplus:
-            if path not in head.files:
-                copies.drop(copies.at(folder, path))
-                self._drop_empty(folder, copies.at(folder, path).parent)
-
-    def _place_whole(self, directory: Path, targets: dict[str, Path], head: Head) -> None:
-        """Makes a directory with files of a head, which is there with all of them or not at all."""
-        staged = copies.stage(directory)
-        staged.mkdir()
-        try:
-            for path, target in targets.items():
-                if path in head.files:
-                    place = staged / target.relative_to(directory)
-                    self._contents.place(place, path, head.files[path])
-            staged.rename(directory)
-        finally:
-            copies.drop(staged)
-
-    def _drop_empty(self, folder: Path, directory: Path) -> None:
-        if directory != folder and folder in directory.parents and not names_in(directory):
-            with suppress(OSError):
-                directory.rmdir()
 
     def _bring(self, folder: Path, place: Path) -> None:
         """Brings the large files at a place."""
@@ -363,25 +313,5 @@ class Mirror:
             self.bucket.delete(sorted(before.head.keys() - head.keys()))
 
     def _files(self, folder: Path, before: Head) -> dict[str, Part]:
-        files: dict[str, Part] = {}
         key = "/".join(("data", *self._relative(folder).parts))
-        for path in copies.paths(folder):
-            target = copies.at(folder, path)
-            part = self._contents.part(target, path, before.files.get(path), key)
-            if part is not None:
-                files[path] = part
-        is_here = is_directory(folder)
-        for path, part in before.files.items():
-            # One that grows is here only where it is needed.
-            is_absent = isinstance(part, Grown) and is_here
-            if path not in files and (path == LASTING or is_absent):
-                files[path] = part
-        return {path: part for path, part in files.items() if _is_complete(path, files)}
-
-
-def _is_complete(path: str, files: dict[str, Part]) -> bool:
-    """False for half of a saved state, whose other half was removed while it was sent."""
-    if not path.startswith("state/"):
-        return True
-    directory = path.rpartition("/")[0]
-    return all(f"{directory}/{name}" in files for name in ("rest.json", "tensors.safetensors"))
+        return gather(self._contents, folder, before, key)
