@@ -7,6 +7,7 @@ import asyncio
 import logging
 import socket
 import sys
+import time
 
 import uvicorn
 from fastapi import FastAPI
@@ -30,13 +31,20 @@ from worker.settings import exit_misconfigured
 from worker.storage.bucket import StorageRefused
 from worker.storage.opening import open_storage
 
-GRACE_SECONDS = 5
+READ_SECONDS = 5
+"""For which clients may read the ends of answers, once all have ended."""
+
+LOOK_SECONDS = 0.1
+"""Between two looks whether a second Ctrl-C hurries; and for requests on the way."""
 
 log = logs.logger("app")
 
 
 class Server(uvicorn.Server):
-    """Tells the application about a shutdown before it comes, so that endless answers can end."""
+    """Drains before it stops: takes no more connections, and lets answers end within a grace.
+
+    Endless answers end at once, and texts that are left then with the state to continue them from.
+    """
 
     def __init__(self, app: FastAPI) -> None:
         settings: ServerSettings = app.state.settings
@@ -52,18 +60,21 @@ class Server(uvicorn.Server):
                 proxy_headers=bool(settings.trusted_proxies),
                 forwarded_allow_ips=list(settings.trusted_proxies),
                 server_header=False,
-                timeout_graceful_shutdown=GRACE_SECONDS,
+                timeout_graceful_shutdown=READ_SECONDS,
                 h11_max_incomplete_event_size=heads.MAX_HEAD,
             )
         )
         self._app = app
         self._acceptor: Acceptor | None = None
+        self._admission: Admission | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup([])
         settings: ServerSettings = self._app.state.settings
         most = most_connections(open_files())
-        admission = Admission(most, settings.trusted_proxies, settings.quota_connections)
+        self._admission = admission = Admission(
+            most, settings.trusted_proxies, settings.quota_connections
+        )
         turns = Turns()
 
         def connect(address: str) -> Connection:
@@ -81,17 +92,31 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         services: Services = self._app.state.services
-        if self._acceptor is not None:
-            self._acceptor.stop()
+        # A proxy that is refused a connection asks another server.
+        if self._acceptor is not None and self._acceptor.stop():
+            await asyncio.sleep(LOOK_SECONDS)
+        if self._admission is not None:
+            self._admission.is_closing = True
         services.stopping.set()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.retire()
+        await self._drain(services.settings.drain_seconds)
         services.background.stop()
-        # Before uvicorn waits for answers to end: texts stop where they are.
         await run_in_threadpool(services.streams.stop)
         await super().shutdown(sockets)
         # A client that has not read its answer by now will not.
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)
+
+    async def _drain(self, seconds: float) -> None:
+        """Waits until all answers have ended, for so long at most, or a second Ctrl-C."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self.force_exit:
+            if not self.server_state.tasks:
+                return
+            await asyncio.wait(set(self.server_state.tasks), timeout=min(left, LOOK_SECONDS))
 
 
 def main() -> None:

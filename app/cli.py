@@ -220,7 +220,10 @@ def models(
     ] = None,
     download: Annotated[
         Path | None,
-        typer.Option(help="Save it as a .zip (whole model) or .onnx (network only)."),
+        typer.Option(
+            help="Save it as a .zip (whole model), an .onnx (network only) or an .html (a page "
+            "that writes by itself)."
+        ),
     ] = None,
     import_: Annotated[
         Path | None,

@@ -269,7 +269,7 @@ class Environment:
             stamp = json.loads(self._stamp.read_bytes())
         except OSError:
             return None
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return stamp if isinstance(stamp, dict) else {}
 

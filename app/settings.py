@@ -48,6 +48,12 @@ def _split(value: Any) -> Any:
     return value
 
 
+def _as_browsers_say(origin: str) -> str:
+    """An origin without its scheme's own port, which no browser names (RFC 6454, 6.2)."""
+    scheme, _, _ = origin.partition("://")
+    return origin.removesuffix({"http": ":80", "https": ":443"}.get(scheme, "") or "\0")
+
+
 def _directory(value: Any) -> Any:
     return data_directory(value) if isinstance(value, str | Path) else value
 
@@ -76,6 +82,7 @@ class ServerSettings(BaseSettings):
             They do not hold for this machine's own clients without a key.
         trusted_proxies: IP addresses or networks whose ``X-Forwarded-For`` is believed; only ``*``
             is any.
+        drain_seconds: for which a server that stops lets answers end.
         log: form of the log, ``json`` or ``text``.
     """
 
@@ -113,6 +120,7 @@ class ServerSettings(BaseSettings):
     root_path: str = ""
     hosts: Words = ()
     trusted_proxies: Words = ()
+    drain_seconds: float = Field(default=5, ge=0, le=3600)
     log: Annotated[str, AfterValidator(checked_log)] = ""
 
     @field_validator("api_keys")
@@ -138,7 +146,7 @@ class ServerSettings(BaseSettings):
         for origin in origins:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise ValueError("must be origins such as https://example.org, without paths")
-        return origins
+        return tuple(map(_as_browsers_say, origins))
 
     @field_validator("root_path")
     @classmethod

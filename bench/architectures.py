@@ -2,6 +2,7 @@
 
     python -m bench.architectures --text FILE --to FILE.jsonl
            [--held-out 0.2] [--passes 5] [--kinds lstm gru rnn] [--layers 1 2 3] [--sizes 64 128]
+           [--n-grams]
 
 A size is that of a one-layer LSTM with so many cells; the others have as many cells a layer as make
 as many parameters, which is how that table compares. arXiv 1506.02078 has War and Peace 80/10/10
@@ -10,7 +11,8 @@ and the Linux kernel 90/5/5, up to 50 passes.
 Trains each network from scratch, the largest first, one thread each and as many at once as there
 are cores (one on a GPU), and prints a table of test losses, in nats per character. The held-out
 share is the text's end: its first half is for validation, its second half for the test, and
-nothing is picked by the test.
+nothing is picked by the test. With ``--n-grams`` each network has the n-gram table that a job
+would give it, which does not count as parameters.
 
 Each result is a line of ``--to`` as soon as it is there: what is there already is not done again.
 """
@@ -32,11 +34,12 @@ import torch
 
 from bench.train import open_text
 from models.config import GATES, NetworkConfig, NetworkKind
-from models.options import Hyperparameters
-from models.training.beginning import new_network
+from models.options import Hyperparameters, TrainingOptions
+from models.sizing import ngram_table
+from models.training.beginning import count_features, new_trainer
 from models.training.held_out import evaluate
+from models.training.ngram_features import NGramFeatures
 from models.training.planning import auto_rate, faster_precision, step_timer
-from models.training.trainer import Trainer
 
 BATCH, LENGTH = 32, 64
 
@@ -51,6 +54,7 @@ class Cell:
     kind: NetworkKind
     layers: int
     size: int
+    n_grams: bool = False
 
     def config(self, vocabulary_size: int) -> NetworkConfig:
         """With the cells a layer that come nearest to the size's parameters."""
@@ -71,9 +75,10 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=list(GATES), default=list(GATES))
     parser.add_argument("--layers", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--sizes", nargs="+", type=int, default=[64, 128])
+    parser.add_argument("--n-grams", action="store_true")
     asked = parser.parse_args()
     cells = [
-        Cell(asked.text.name, asked.held_out, asked.passes, kind, layers, size)
+        Cell(asked.text.name, asked.held_out, asked.passes, kind, layers, size, asked.n_grams)
         for size, kind, layers in product(sorted(asked.sizes)[::-1], asked.kinds, asked.layers)
     ]
     done = {cell: result for cell, result in _read(asked.to) if cell in cells}
@@ -95,7 +100,8 @@ def _read(path: Path) -> Iterator[tuple[Cell, dict[str, Any]]]:
     if path.exists():
         for line in path.read_text("utf-8").splitlines():
             entry = json.loads(line)
-            yield Cell(**{name: entry.pop(name) for name in Cell.__slots__}), entry
+            own = {name: entry.pop(name) for name in Cell.__slots__ if name in entry}
+            yield Cell(**own), entry
 
 
 def _train_all(cells: list[Cell], text: Path) -> Iterator[tuple[Cell, dict[str, Any]]]:
@@ -118,7 +124,9 @@ def train_one(cell: Cell, text: Path) -> dict[str, Any]:
         corpus = open_text(text.read_bytes(), Path(directory), cell.held_out)
         config = cell.config(len(corpus.vocabulary))
         precision = faster_precision(config, BATCH, LENGTH, step_timer(device))
-        steps = round(cell.passes * len(corpus.train) / (BATCH * LENGTH))
+        characters = len(corpus.train)
+        steps = round(cell.passes * characters / (BATCH * LENGTH))
+        table = ngram_table(TrainingOptions(), config.vocabulary_size, characters)
         options = Hyperparameters(
             BATCH,
             LENGTH,
@@ -126,23 +134,31 @@ def train_one(cell: Cell, text: Path) -> dict[str, Any]:
             learning_rate=auto_rate(config, BATCH * LENGTH),
             precision=precision,
             evaluate_every=max(1, steps // 5),
+            **(table if cell.n_grams else {}),
         )
         began = time.monotonic()
-        trained = Trainer(new_network(config, 0), corpus, options, device)
+        features = count_features(corpus, options)
+        trained = new_trainer(config, corpus, options, device, features)
         for _happened in trained.run():
             pass
         middle = len(corpus.validation) // 2
         return {
-            "val_loss": evaluate(trained.network, corpus.validation[:middle]),
-            "test_loss": evaluate(trained.network, corpus.validation[middle:]),
+            "val_loss": evaluate(trained.average, corpus.validation[:middle]),
+            "test_loss": evaluate(trained.average, corpus.validation[middle:]),
             "train_loss": float(trained.smoothed),
             "learning_rate": options.learning_rate,
             "steps": steps,
             "precision": precision,
             "hidden_size": config.hidden_size,
             "parameters": config.parameters(),
+            "table_bytes": _table_bytes(features),
             "seconds": time.monotonic() - began,
         }
+
+
+def _table_bytes(features: NGramFeatures | None) -> int:
+    tensors = features.table.tensors().values() if features else ()
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def table(done: dict[Cell, dict[str, Any]], kinds: list[NetworkKind], layers: list[int]) -> str:

@@ -32,7 +32,7 @@ from models.training.beginning import new_network
 from models.training.held_out import evaluate
 from models.training.network import CharNetwork, State
 from models.training.planning import faster_precision, step_timer
-from models.training.trainer import make_optimizer, train_batch
+from models.training.steps import make_optimizer, train_batch
 
 ROOT = Path(__file__).resolve().parent.parent
 ESSAY_SECONDS = 0.46

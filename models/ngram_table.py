@@ -72,7 +72,7 @@ LARGE = 256
 LONGEST_WITH_ROW, LONGEST_IF_ALL, LONGEST_IF_LARGE = 4, 8, 2
 """Most ids in a context with a row: beside lists, without any, and of a large vocabulary."""
 
-_BASE = 0x27D4EB2F165667C5
+BASE = 0x27D4EB2F165667C5
 """Odd base of the polynomial hash, modulo 2^64."""
 
 _EMPTY = -1
@@ -299,7 +299,7 @@ def hash_constants(vocabulary_size: int, length: int) -> tuple[Ids, Ids]:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     numbers = (z ^ (z >> np.uint64(31))).view(np.int64)
-    factors = np.cumprod(np.array([1] + [_BASE] * (length - 1), np.int64)[:length])
+    factors = np.cumprod(np.array([1] + [BASE] * (length - 1), np.int64)[:length])
     return numbers, factors
 
 

@@ -34,6 +34,8 @@ MAX_SAMPLE_STEPS = 1000
 MAX_SNAPSHOTS = 100
 MAX_NGRAM_ORDERS = 16
 
+MAX_DEVICES = 64
+
 MAX_COUNTED = 1 << 24
 """Most characters that are counted for the n-gram features."""
 
@@ -96,6 +98,13 @@ class TrainingOptions:
         None, "Bound of the gradient; 0 is off.", at_least=0, at_most=1000
     )
     weight_decay: float | None = _option(None, "Weight decay.", at_least=0, at_most=1)
+    ema_decay: float | None = _option(
+        None,
+        "Decay of the exponential moving average of the weights, a step; the average is what is "
+        "evaluated and published. 0 publishes the weights themselves.",
+        at_least=0,
+        at_most=0.9999,
+    )
     max_epochs: float | None = _option(
         None, "Passes over the text that end the job.", above=0, at_most=1_000_000
     )
@@ -133,6 +142,9 @@ class TrainingOptions:
     )
     init_from: str | None = _option(None, "Model to continue from; its vocabulary must match.")
     seed: int = _option(0, "Random seed.", at_least=0, at_most=(1 << 63) - 1)
+    devices: int | Literal["all"] = _option(
+        1, f"Devices that share each batch: 1 to {MAX_DEVICES}, or all that the worker has."
+    )
     clip: Clip | None = None
     initialisation: Initialisation | None = None
 
@@ -211,7 +223,8 @@ class Hyperparameters:
     of its elements, of a loss summed over time as char-rnn's is; 0 is off. ``patience`` is in
     evaluations without a better loss, 0 is off. ``shuffle_lines`` is for a list. ``ngram_orders``
     and ``ngram_buckets`` limit the n-gram table, 0 is none; ``ngram_characters`` of the text, its
-    first, are counted for it, 0 is as many as may be.
+    first, are counted for it, 0 is as many as may be. With ``ema_decay``, 0 is off, an average of
+    the weights is evaluated and published.
     """
 
     batch_size: int
@@ -224,6 +237,7 @@ class Hyperparameters:
     grad_clip: float = 5.0
     clip: Clip = "norm"
     weight_decay: float = 0.1
+    ema_decay: float = 0.998
     initialisation: Initialisation = "normal"
     evaluate_every: int = 500
     patience: int = 0

@@ -34,6 +34,7 @@ PRESETS: dict[PresetName, TrainingOptions] = {
         grad_clip=5.0,
         clip="elements",
         weight_decay=0.0,
+        ema_decay=0.0,
         initialisation="uniform",
         max_epochs=50,
         evaluate_every=1000,

@@ -213,11 +213,12 @@ class Fleet:
     def proxy(self) -> Iterator[httpx2.Client]:
         """A client of the proxy in front of both servers."""
         places = "".join(f"server 127.0.0.1:{node.port} max_fails=0; " for node in self.servers)
+        before = f"upstream fleet {{ {places} }}"
         # The directives of a server may not hold those of a group of servers.
         lines = documented("nginx").replace("http://127.0.0.1:8000", "http://fleet")
         folder = self.folder / "nginx"
         folder.mkdir()
-        with nginx(folder, self.clients[0], lines, group=places) as client:
+        with nginx(folder, self.clients[0], lines, before) as client:
             yield client
 
     def _environment(self, disk: Path) -> dict[str, str]:

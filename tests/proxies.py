@@ -32,7 +32,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-{group}
+{before}
     server {{
         listen 127.0.0.1:{port};
 {lines}
@@ -65,17 +65,17 @@ PLAIN = "location / { proxy_pass http://127.0.0.1:8000; }"
 
 @contextmanager
 def nginx(
-    folder: Path, server: httpx2.Client, lines: str, group: str = ""
+    folder: Path, server: httpx2.Client, lines: str, before: str = ""
 ) -> Iterator[httpx2.Client]:
     """A client of nginx, whose ``lines`` for a server on port 8000 are used for this one.
 
-    ``group`` are the servers of a group that is called ``fleet``.
+    ``before`` are lines before those of the server, such as an ``upstream``.
     """
     port = free_port()
     file = folder / "nginx.conf"
-    group = f"    upstream fleet {{ {group} }}" if group else ""
-    lines = _of(server, lines)
-    file.write_text(_AROUND.format(folder=folder, port=port, lines=lines, group=group))
+    file.write_text(
+        _AROUND.format(folder=folder, port=port, lines=_of(server, lines), before=before)
+    )
     where = ["-p", str(folder), "-e", str(folder / "error.log")]
     with _running(folder, port, NGINX, "-c", str(file), *where) as client:
         yield client

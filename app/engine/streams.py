@@ -229,10 +229,13 @@ class Lane:
             self._changed.notify()
 
     def stop(self) -> None:
-        """Ends every stream with ``shutdown``, and the thread."""
+        """Tells the thread to end every stream with ``shutdown``, and itself."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
+
+    def wait(self) -> None:
+        """Waits for the end of the thread."""
         self._thread.join()
 
     def _run(self) -> None:
@@ -243,7 +246,21 @@ class Lane:
                 # What a tick cannot lay to a row: its streams end, those to come are served.
                 log.exception("a decoder thread failed; its texts end")
                 self._end_all("error")
+        try:
+            self._break_off()
+        except Exception:
+            log.exception("texts end without a state to continue them from")
         self._end_all("shutdown")
+
+    def _break_off(self) -> None:
+        """Ends texts where they are; ticks take those that keep a state back to just there."""
+        with self._changed:
+            self._settle()
+        for batch in self._batches.values():
+            for reader in batch.readers:
+                reader.stream.break_off("shutdown")
+            while left := [r for r in batch.readers if r.stream.finish_reason is None]:
+                self._tick(batch, left)
 
     def _turn(self) -> None:
         """Waits for something to do, and ticks each batch once, as far as callers' shares go."""
@@ -454,6 +471,8 @@ class Streams:
         self.stopped = True
         for lane in self.lanes:
             lane.stop()
+        for lane in self.lanes:
+            lane.wait()
 
 
 def _most(limit: int, ahead: bool) -> int:

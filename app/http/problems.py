@@ -172,6 +172,17 @@ def too_many(code: str, detail: str, seconds: int, *limits: Allowance) -> Proble
     return Problem(429, code, detail, headers={"Retry-After": str(seconds)} | fields(*limits))
 
 
+def shutting_down(more: Mapping[str, object] | None = None) -> Problem:
+    """503: another server, or this one once it is back, does what was asked for."""
+    return Problem(
+        503,
+        "shutting_down",
+        "the server is shutting down: ask again, for another one or once it is back",
+        headers={"Retry-After": RETRY_SECONDS},
+        more=more,
+    )
+
+
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Documents the errors of a route for OpenAPI."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}

@@ -1,4 +1,4 @@
-"""Published models as files: a checkpoint as a zip, or its network for ONNX Runtime.
+"""Published models as files: a checkpoint as a zip, its network for ONNX Runtime, or a page.
 
 Knows no other endpoint.
 """
@@ -14,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from app import __version__
 from app.engine.loaded import LoadedNetwork
+from app.engine.portable import PageFacts, portable_page
 from app.http.problems import RETRY_SECONDS, Problem, responses, unprocessable
 from app.http.queries import known_query
 from app.http.ranges import MadeFile, ResumableResponse, asked_part, is_known, not_modified
@@ -25,8 +26,10 @@ from models.checkpoints.current import read_current
 from models.checkpoints.reference import Reference
 from models.decoding.export import onnx_file
 from models.files import unnamed_file
+from models.inside.results import read_cells
 
 _BLOCK = 1 << 18
+_MEDIA_TYPES = {"onnx": "application/onnx", "html": "text/html; charset=utf-8"}
 
 router = APIRouter(tags=["models"], dependencies=[Depends(known_query)])
 
@@ -37,10 +40,10 @@ router = APIRouter(tags=["models"], dependencies=[Depends(known_query)])
     response_class=Response,
     responses={
         200: {
-            "description": "The checkpoint, or its network.",
+            "description": "The checkpoint, its network, or a page with it.",
             "content": {
                 kind: {"schema": {"type": "string", "format": "binary"}}
-                for kind in ("application/zip", "application/onnx")
+                for kind in ("application/zip", "application/onnx", "text/html")
             },
         },
         206: {"description": "The part that the Range header asks for."},
@@ -54,15 +57,20 @@ async def download_model(
     request: Request,
     services: ServicesDep,
 ) -> Response:
-    """A zip of the checkpoint, which `POST /models/{model}` accepts on any server; or the network
-    as an ONNX graph, which documents its inputs and outputs. Either can be resumed: its bytes are
-    the same each time."""
+    """A zip of the checkpoint, which `POST /models/{model}` accepts on any server; the network as
+    an ONNX graph, which documents its inputs and outputs; or a page that opens from a disk and
+    writes in any browser, without a network. Each can be resumed: its bytes are the same each time.
+    """
     reference = Reference.from_client(model)
+    if query.precision and query.format != "html":
+        raise unprocessable(
+            "precision", "is for format=html: a zip and ONNX have all of each weight"
+        )
     with ExitStack() as held:
         held.callback(_take_place(services.downloads))
         if query.format == "zip":
             return await _zip(reference, request, services, held)
-        return await _onnx(reference, request, services, held)
+        return await _export(query, reference, request, services, held)
 
 
 def _take_place(downloads: anyio.CapacityLimiter) -> Callable[[], None]:
@@ -96,16 +104,32 @@ async def _zip(
     return _answer(request, file, _headers(reference, digest, "zip"), held)
 
 
-async def _onnx(
-    reference: Reference, request: Request, services: Services, held: ExitStack
+async def _export(
+    query: DownloadQuery,
+    reference: Reference,
+    request: Request,
+    services: Services,
+    held: ExitStack,
 ) -> Response:
     network = await services.loaded.network(reference)
-    tag = _tag(network.digest, "onnx")
+    name, digest, kind, precision = network.name, network.digest, query.format, query.precision
+    findings = None
+    if kind == "html":
+        findings = await run_in_threadpool(read_cells, services.models, name, digest)
+    facts = PageFacts(str(reference), digest, __version__, findings)
+    known = "" if findings is None else ".cells"
+    tag = _tag(digest, kind if kind == "onnx" else f"{precision}{known}.{kind}")
     if is_known(request, tag):
         return not_modified(tag)
 
     def make() -> tuple[IO[bytes], int]:
-        data = _exported(network, reference)
+        try:
+            if kind == "html":
+                data = portable_page(network.checkpoint, facts, precision or "fast")
+            else:
+                data = _onnx(network, reference)
+        except ValueError as error:
+            raise unprocessable("format", str(error)) from None
         # In a file: a slow reader must not hold it in memory.
         file = held.enter_context(unnamed_file(services.models.root))
         file.write(data)
@@ -113,22 +137,19 @@ async def _onnx(
         return file, len(data)
 
     file, size = await run_sync(make, limiter=services.bundles)
-    made = MadeFile(_blocks(file), size, tag, "application/onnx")
-    return _answer(request, made, _headers(reference, network.digest, "onnx"), held)
+    made = MadeFile(_blocks(file), size, tag, _MEDIA_TYPES[kind])
+    return _answer(request, made, _headers(reference, digest, kind), held)
 
 
-def _exported(network: LoadedNetwork, reference: Reference) -> bytes:
+def _onnx(network: LoadedNetwork, reference: Reference) -> bytes:
     checkpoint = network.checkpoint
-    try:
-        return onnx_file(
-            checkpoint.config,
-            checkpoint.weights,
-            checkpoint.vocabulary,
-            str(reference),
-            network.digest,
-        )
-    except ValueError as error:
-        raise unprocessable("format", str(error)) from None
+    return onnx_file(
+        checkpoint.config,
+        checkpoint.weights,
+        checkpoint.vocabulary,
+        str(reference),
+        network.digest,
+    )
 
 
 def _answer(request: Request, file: MadeFile, headers: dict[str, str], held: ExitStack) -> Response:
@@ -150,6 +171,7 @@ def _headers(reference: Reference, digest: str, kind: str) -> dict[str, str]:
     # Some systems allow no colon in a file's name.
     shown = str(reference).replace(":", "-")
     return {
+        # Saved, never shown: a page is of its model's author, and must not act as one of ours.
         "Content-Disposition": f'attachment; filename="{shown}-{digest[:12]}.{kind}"',
         "X-Model-Digest": digest,
     }

@@ -4,7 +4,7 @@ import asyncio
 
 from fastapi import APIRouter
 
-from app.http.problems import RETRY_SECONDS, Problem, responses
+from app.http.problems import RETRY_SECONDS, Problem, responses, shutting_down
 from app.routes.services import ServicesDep
 from app.schemas.common import Readiness
 
@@ -25,11 +25,13 @@ async def healthz() -> dict[str, str]:
     responses=responses(503),
 )
 async def readyz(services: ServicesDep) -> Readiness:
-    """503 with the same members while storage or Redis does not answer."""
+    """503 with the same members while storage or Redis does not answer, or the server stops."""
     workers, models = await asyncio.gather(
         services.redis_probe.ask(PROBE_SECONDS), services.storage_probe.ask(PROBE_SECONDS)
     )
     readiness = Readiness(redis=workers is not None, workers=workers, models=models)
+    if services.stopping.is_set():
+        raise shutting_down(readiness.model_dump())
     if workers is None or models is None:
         raise Problem(
             503,

@@ -22,7 +22,7 @@ from app.engine.background import Background, OutOfTime, Result, ShouldStop
 from app.engine.callers import caller_of
 from app.engine.loaded import LoadedNetwork
 from app.http.bodies import json_body, read_json
-from app.http.problems import RETRY_SECONDS, Problem, responses, unprocessable
+from app.http.problems import RETRY_SECONDS, responses, shutting_down, unprocessable
 from app.http.queries import known_query
 from app.http.validation import validated
 from app.routes.services import ServicesDep
@@ -240,12 +240,7 @@ def _problems() -> Iterator[None]:
     try:
         yield
     except Stopped:
-        raise Problem(
-            503,
-            "shutting_down",
-            "the server is shutting down",
-            headers={"Retry-After": RETRY_SECONDS},
-        ) from None
+        raise shutting_down() from None
     except FloatingPointError:
         raise unprocessable(
             "model", "overflows: its numbers are not finite", "not_finite"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request
@@ -97,8 +97,8 @@ async def resume_job(
 ) -> JobView:
     """A cancelled, failed or finished job continues from its last state.
 
-    The body may raise the job's limits, which count from the start of the job. A job that has
-    reached a limit ends again at once unless the limit is raised.
+    The body may raise the job's limits, which count from the start of the job, and name other
+    `devices`. A job that has reached a limit ends again at once unless the limit is raised.
     """
     values = await read_json(request, optional=True)
     raised = validated(ResumeRequest, values).model_dump(exclude_none=True)
@@ -108,7 +108,7 @@ async def resume_job(
     return await run_in_threadpool(_view, job)
 
 
-def _resume(services: Services, caller: Caller, job_id: str, raised: dict[str, float]) -> Job:
+def _resume(services: Services, caller: Caller, job_id: str, raised: dict[str, Any]) -> Job:
     job = services.jobs.get(job_id)
     view = job.view()
     try:
@@ -116,11 +116,12 @@ def _resume(services: Services, caller: Caller, job_id: str, raised: dict[str, f
     except ValueError as error:
         raise JobDamaged(f"spec.json: {error}") from None
     reached = _limits_reached(view["progress"], options)
-    for name, value in raised.items():
+    limits = {name: value for name, value in raised.items() if name != "devices"}
+    for name, value in limits.items():
         before = view["options"].get(name)
         if isinstance(before, int | float) and value < before:
             raise unprocessable(name, f"can only be raised: it is {before:g} already")
-    if raised and (left := reached - raised.keys()):
+    if limits and (left := reached - limits.keys()):
         raise unprocessable(min(left), "has been reached too: raise it as well")
     if not job.spec_damage and not services.corpora.has(job.spec["corpus_id"]):
         raise Problem(

@@ -2,10 +2,10 @@
 
 Figures are read on request, from where they are kept anyway. Those that only Redis knows are left
 out while Redis is away. Over several servers they add up, but for those that ``SHARED`` ends: they
-are of the data directory and of Redis, and each server tells the same. Knows no other endpoint.
+are of the data directory and of Redis, and each server tells the same. Damaged checkpoints are of
+the data directory too, but each server only knows those that it met. Knows no other endpoint.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import get_args
@@ -27,9 +27,9 @@ from app.engine.loaded import LoadedModels
 from app.engine.streams import Streams, Tally
 from app.http.queries import known_query
 from app.routes.services import ServicesDep
-from worker.job_errors import UnknownJob
-from worker.jobs import JobStore, Status
+from worker.jobs import Status
 from worker.queue import Queue
+from worker.statuses import Statuses
 
 SHARED = "; every server tells the same."
 
@@ -47,7 +47,7 @@ def metrics(request: Request, services: ServicesDep) -> Response:
     """Metrics of streams, models, jobs, the queue and the process."""
     registry = CollectorRegistry()
     registry.register(
-        ServerCollector(services.streams, services.loaded, services.jobs, services.queue)
+        ServerCollector(services.streams, services.loaded, services.statuses, services.queue)
     )
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -60,11 +60,11 @@ class ServerCollector(Collector):
     """The figures of one server."""
 
     def __init__(
-        self, streams: Streams, loaded: LoadedModels, jobs: JobStore, queue: Queue
+        self, streams: Streams, loaded: LoadedModels, statuses: Statuses, queue: Queue
     ) -> None:
         self._streams = streams
         self._loaded = loaded
-        self._jobs = jobs
+        self._statuses = statuses
         self._queue = queue
 
     def collect(self) -> Iterator[Metric]:
@@ -108,10 +108,10 @@ class ServerCollector(Collector):
         yield _gauge("models_loaded", "Checkpoints in memory.", len(loaded))
         yield _gauge("models_loaded_bytes", "Estimated memory of the checkpoints in memory.", held)
         damaged = len(self._loaded.registry.damaged)
-        yield _gauge("models_damaged", "Checkpoints that were found damaged.", damaged)
+        yield _gauge("models_damaged", "Checkpoints that this server found damaged.", damaged)
 
     def _job_figures(self) -> Metric:
-        counts = Counter(_statuses(self._jobs))
+        counts = self._statuses.count()
         metric = GaugeMetricFamily("charloom_jobs", f"Jobs on disk{SHARED}", labels=["status"])
         for status in get_args(Status):
             metric.add_metric([status], counts[status])
@@ -127,15 +127,6 @@ class ServerCollector(Collector):
         yield _gauge("redis_up", "Whether Redis answers.", 1)
         yield _gauge("queue_length", f"Jobs that wait for a worker{SHARED}", waiting)
         yield _gauge("workers", f"Workers with a recent sign of life{SHARED}", workers)
-
-
-def _statuses(store: JobStore) -> Iterator[Status]:
-    for job_id in store.ids():
-        try:
-            yield store.get(job_id).status()
-        except UnknownJob:
-            # It has just been deleted.
-            continue
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -22,6 +22,7 @@ from app.engine.loaded import LoadedModels
 from app.engine.states import StateSigner
 from app.engine.streams import Streams
 from app.http.allowances import tell
+from app.http.problems import shutting_down
 from app.routes.probes import Probe
 from app.routes.quotas import Quotas
 from app.routes.texts import Texts
@@ -34,6 +35,7 @@ from worker.corpora import CorpusStore
 from worker.devices import DeviceStore
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
+from worker.statuses import Statuses
 
 SCANS = 2
 """Texts that are scanned at once: each occupies a core."""
@@ -56,11 +58,12 @@ log = logs.logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """``stopping`` is set when the server is about to stop: endless answers should end then."""
+    """``stopping`` is set when the server drains: endless answers end, and no text begins."""
 
     settings: ServerSettings
     queue: Queue
     jobs: JobStore
+    statuses: Statuses
     corpora: CorpusStore
     devices: DeviceStore
     models: Registry
@@ -91,6 +94,7 @@ def open_services(settings: ServerSettings) -> Services:
         settings=settings,
         queue=queue,
         jobs=jobs,
+        statuses=Statuses(jobs),
         corpora=corpora,
         devices=DeviceStore(data.devices, storage),
         models=models,
@@ -146,7 +150,13 @@ JobDep = Annotated[Job, Depends(_job)]
 
 
 def writing_for(request: Request, services: Services) -> Caller:
-    """Who asks for texts; the answer tells how many more there may be."""
+    """Who asks for texts; the answer tells how many more there may be.
+
+    Raises:
+        Problem: 503, the server is stopping.
+    """
+    if services.stopping.is_set():
+        raise shutting_down()
     caller = caller_of(request.scope)
     if caller.shares:
         tell(request.scope, lambda: services.quotas.streams(caller))

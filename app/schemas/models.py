@@ -13,8 +13,16 @@ class ModelQuery(Page):
 
 
 class DownloadQuery(Fields):
-    format: Literal["zip", "onnx"] = Field(
-        "zip", description="The whole checkpoint, or its network for ONNX Runtime."
+    format: Literal["zip", "onnx", "html"] = Field(
+        "zip",
+        description="The whole checkpoint, its network for ONNX Runtime, or a page that writes "
+        "without a server.",
+    )
+    precision: Literal["exact", "fast"] | None = Field(
+        None,
+        description="How finely the weights of a page are rounded: nearly all probabilities differ "
+        "by less than 0.001 in `fast`, the default, and by less than 0.0001 in `exact`, for two "
+        "fifths more bytes.",
     )
 
 

@@ -5,7 +5,7 @@ The options of a training are made from ``models.options``. Knows no route.
 
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -27,7 +27,13 @@ from app.schemas.common import (
     Page,
     Temperature,
 )
-from models.options import MAX_SAMPLE_STEPS, MAX_SNAPSHOTS, MAX_STEPS, TrainingOptions
+from models.options import (
+    MAX_DEVICES,
+    MAX_SAMPLE_STEPS,
+    MAX_SNAPSHOTS,
+    MAX_STEPS,
+    TrainingOptions,
+)
 from worker.jobs import Status
 
 
@@ -51,6 +57,31 @@ def _snapshots(steps: list[int]) -> list[int]:
         raise ValueError(f"must be at most {MAX_SNAPSHOTS} steps: each is a model on disk")
     return steps
 
+
+def _devices(value: Any) -> Any:
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if value == "all":
+        return value
+    if not 1 <= number <= MAX_DEVICES:
+        raise ValueError(f"must be a number of devices from 1 to {MAX_DEVICES}, or all")
+    return number
+
+
+Devices = Annotated[
+    int | Literal["all"],
+    BeforeValidator(_devices),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": MAX_DEVICES},
+                {"type": "string", "enum": ["all"]},
+            ]
+        }
+    ),
+]
 
 Steps = Annotated[
     list[int],
@@ -88,6 +119,7 @@ _TYPES: dict[str, Any] = {
     "sample_temperature": Temperature,
     "keep_snapshots": Annotated[Steps, AfterValidator(_snapshots)] | None,
     "init_from": ModelReference | None,
+    "devices": Devices,
 }
 """Types of the options that need more than a plain type and bounds."""
 
@@ -121,11 +153,12 @@ TrainRequest = _with_options("TrainRequest", CorpusTrainFields)
 
 
 class ResumeRequest(Fields):
-    """New limits for an ended job; those left out stay as they are."""
+    """New limits for an ended job, or other devices; those left out stay as they are."""
 
     max_epochs: float | None = _schema_field("max_epochs")[1]
     max_steps: int | None = _schema_field("max_steps")[1]
     max_seconds: float | None = _schema_field("max_seconds")[1]
+    devices: Devices | None = Field(None, description=_schema_field("devices")[1].description)
 
 
 class JobQuery(Page):

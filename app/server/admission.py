@@ -51,7 +51,11 @@ class Admission:
     """Counts connections, and drops one for another."""
 
     def __init__(self, most: int, proxies: Iterable[str] = (), quota: int | None = None) -> None:
-        """``quota`` is how many an IP address may have, instead of its share."""
+        """``quota`` is how many an IP address may have, instead of its share.
+
+        Once ``is_closing``, each connection ends with the answer that it is waiting for.
+        """
+        self.is_closing = False
         self._most = most
         self._share = share_of(most, quota)
         self._proxies = tuple(proxies)
@@ -145,23 +149,32 @@ class Acceptor:
             self._listeners.add(listener)
             self._loop.add_reader(listener, self._accept, listener)
 
-    def stop(self) -> None:
-        """Accepts no more; who waits in the kernel is refused when the sockets are closed."""
-        for listener in self._listeners:
-            self._loop.remove_reader(listener)
-        self._listeners.clear()
+    def stop(self) -> bool:
+        """Accepts who waits in the kernel already, and no more: the next one is refused at once.
 
-    def _accept(self, listener: socket.socket) -> None:
+        Returns:
+            Whether somebody waited, whose request is still to come.
+        """
+        for listener in self._listeners:
+            while self._accept(listener):
+                pass
+            self._loop.remove_reader(listener)
+            listener.close()
+        self._listeners.clear()
+        return bool(self._tasks)
+
+    def _accept(self, listener: socket.socket) -> bool:
+        """Accepts some connections; returns whether there may be more."""
         for _ in range(BATCH):
             try:
                 accepted, peer = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
+                return False
             except OSError as error:
                 self._admission.exhausted(error)
                 self._loop.remove_reader(listener)
                 self._loop.call_later(PAUSE_SECONDS, self._again, listener)
-                return
+                return False
             address = self._admission.admit(peer[0])
             if address is None:
                 accepted.close()
@@ -170,6 +183,7 @@ class Acceptor:
             task = self._loop.create_task(self._begin(accepted, address))
             task.add_done_callback(self._tasks.discard)
             self._tasks.add(task)
+        return True
 
     def _again(self, listener: socket.socket) -> None:
         if listener in self._listeners:

@@ -65,7 +65,12 @@ class Turns:
 
 
 class Census(Protocol):
-    """Who wants to know which connections wait for a request, and which are served."""
+    """Who wants to know which connections wait for a request, and which are served.
+
+    Where it ``is_closing``, a connection ends with the answer that it is waiting for.
+    """
+
+    is_closing: bool
 
     def waits(self, connection: Any) -> None: ...
 
@@ -87,9 +92,12 @@ class _Flow(FlowControl):
 class _Cycle(RequestResponseCycle):
     """One request and its answer."""
 
+    census: Census
+
     async def send(self, message: ASGISendEvent) -> None:
-        if message["type"] == "http.response.start" and self.conn.their_state is h11.SEND_BODY:
-            # The rest of the body will not be read.
+        # Or the rest of the body will not be read.
+        is_last = self.census.is_closing or self.conn.their_state is h11.SEND_BODY
+        if message["type"] == "http.response.start" and is_last:
             message = {**message, "headers": [*message.get("headers", ()), CLOSE_HEADER]}
         await super().send(message)
 
@@ -158,6 +166,11 @@ class Connection(H11Protocol):
                 timer.cancel()
         self._deadline = self._lingering = None
         self._census.left(self)
+
+    def retire(self) -> None:
+        """Closes the connection, unless a request has come or has begun to come."""
+        if not self._is_busy() and not self._unread:
+            self.transport.close()
 
     def shutdown(self) -> None:
         if self._is_busy():
@@ -290,6 +303,7 @@ class Connection(H11Protocol):
             message_event=asyncio.Event(),
             on_response=self.on_response_complete,
         )
+        self.cycle.census = self._census
         run = self.cycle.run_asgi(self.app)
         task = self.loop.create_task(run, context=contextvars.Context())
         task.add_done_callback(self.tasks.discard)
@@ -301,7 +315,8 @@ class Connection(H11Protocol):
         self.server_state.total_requests += 1
         if self.is_leaving():
             return
-        if self.conn.our_state is not h11.DONE or self.conn.their_state is not h11.DONE:
+        is_over = self.conn.our_state is not h11.DONE or self.conn.their_state is not h11.DONE
+        if is_over or self._census.is_closing:
             self.leave()
             return
         self.conn = h11.Connection(h11.SERVER, heads.MAX_HEAD)

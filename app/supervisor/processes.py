@@ -26,12 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.supervisor.errors import Misconfigured, UserError
+from models.json_lines import parsed
 from worker import logs
 from worker.clock import timestamp
 from worker.tether import tethered
 
 GRACE = 15.0
-"""Seconds from SIGTERM to SIGKILL."""
+"""Seconds from SIGTERM to SIGKILL, unless a program drains."""
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 300.0
 """Seconds before an ended program is started again; doubled each time."""
@@ -81,6 +82,7 @@ class Program:
         repair: called, in a thread, with the last lines of a short run; returns what it has mended,
             if anything.
         essential: without it, nothing else needs to run.
+        drains: seconds for which it finishes what it does at SIGTERM, before its grace begins.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Program:
     noise: Sequence[str] = ()
     repair: Callable[[Sequence[str]], str | None] | None = None
     essential: bool = False
+    drains: float = 0.0
 
 
 class Supervisor:
@@ -196,12 +199,14 @@ class Keeper:
         self._task = asyncio.create_task(self._keep())
 
     async def stop(self, hurry: asyncio.Event) -> None:
-        """Sends SIGTERM; after `GRACE` seconds, or in a hurry, SIGKILL to all that it started."""
+        """Sends SIGTERM; after the grace, or in a hurry, SIGKILL to all that it started."""
         self._stopping.set()
         self._signal(signal.SIGTERM)
         hurried = asyncio.create_task(hurry.wait())
         await asyncio.wait(
-            (self._task, hurried), timeout=GRACE, return_when=asyncio.FIRST_COMPLETED
+            (self._task, hurried),
+            timeout=GRACE + self.program.drains,
+            return_when=asyncio.FIRST_COMPLETED,
         )
         hurried.cancel()
         if not self._task.done():
@@ -365,7 +370,7 @@ def _as_json() -> bool:
 def _record(line: str, program: str) -> str:
     """A program's line as JSON: its own record, or a new one around it."""
     try:
-        record = json.loads(line)
+        record = parsed(line)
     except ValueError:
         record = None
     if not isinstance(record, dict):
@@ -405,7 +410,7 @@ def _ending(code: int) -> str:
 def _gist(line: str) -> str:
     """A line for people: of a record in JSON, its message, or the last line of its traceback."""
     try:
-        record = json.loads(line)
+        record = parsed(line)
     except ValueError:
         record = None
     if isinstance(record, dict):

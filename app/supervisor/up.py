@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -33,6 +33,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SERVER = (sys.executable, "-m", "app")
 WORKER = (sys.executable, "-m", "worker")
+
+DRAIN = "CHARLOOM_DRAIN_SECONDS"
 
 CLIENTS = {"CHARLOOM_API_KEY", "CHARLOOM_URL"}
 """Variables of commands, which no part of the service needs."""
@@ -96,17 +98,7 @@ def bring_up(
                 for name in _worker_names(options.workers)
             ]
         )
-        stages.append(
-            [
-                Program(
-                    name="server",
-                    command=server,
-                    environment=_inherited(lambda name: name not in CLIENTS) | shared | own,
-                    ready=lambda: is_healthy(url),
-                    essential=True,
-                )
-            ]
-        )
+        stages.append([_server_program(server, url, shared | own)])
         asyncio.run(Supervisor(stages, ROOT).run(lambda: announce(url, data, options.open_page)))
 
 
@@ -117,6 +109,27 @@ def _check_settings() -> None:
         WorkerSettings.from_environment({**os.environ, "CHARLOOM_REDIS_URL": url})
     except SettingsError as error:
         raise Misconfigured(str(error)) from None
+
+
+def _server_program(command: Sequence[str], url: str, environment: Mapping[str, str]) -> Program:
+    # Clients continue their texts once it is back: whoever presses Ctrl-C need not wait.
+    drain = {DRAIN: os.environ.get(DRAIN) or "0"}
+    return Program(
+        name="server",
+        command=command,
+        environment=_inherited(lambda name: name not in CLIENTS) | dict(environment) | drain,
+        ready=lambda: is_healthy(url),
+        essential=True,
+        drains=_drain_seconds(),
+    )
+
+
+def _drain_seconds() -> float:
+    """For how long the server may drain; it says itself what is wrong with the setting."""
+    try:
+        return max(0.0, float(os.environ.get(DRAIN) or 0))
+    except ValueError:
+        return 0.0
 
 
 def _inherited(needs: Callable[[str], bool]) -> dict[str, str]:

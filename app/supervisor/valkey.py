@@ -32,6 +32,9 @@ LONGEST_SOCKET_DIRECTORY = 60
 GRACE = 15.0
 """Seconds from SIGTERM, on which the server writes its data out, to SIGKILL."""
 
+ATTEMPTS = 3
+"""To start without a supervisor: each file may be damaged, and what is said of one may hide it."""
+
 ANSWER_SECONDS = 2.0
 """To wait for an answer: a server that is stopped gives none."""
 
@@ -122,11 +125,14 @@ class EmbeddedRedis:
             UserError: it does not start.
         """
         log = self.socket.with_name("log")
+        attempts = 1
         while not self._starts(log):
             said = log.read_text(errors="replace").strip()
-            if self.repair(said.splitlines()) is None:
+            # What cannot be set aside would be repaired for ever.
+            if attempts == ATTEMPTS or self.repair(said.splitlines()) is None:
                 self.stop()
                 raise UserError(f"Redis does not start: {said}")
+            attempts += 1
 
     def _starts(self, log: Path) -> bool:
         with log.open("wb") as output:

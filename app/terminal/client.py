@@ -5,7 +5,7 @@ Knows how the service reports an error; not where the service is, nor what its a
 
 import os
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -16,6 +16,7 @@ from httpx_sse import EventSource, SSEError
 
 from app.supervisor.errors import UserError
 from app.terminal.problems import explained
+from models.json_lines import parsed
 
 TIMEOUT = 60.0
 """Seconds without a byte: event streams carry a sign of life every 15."""
@@ -23,18 +24,42 @@ TIMEOUT = 60.0
 _MAX_ERROR = 64 << 10
 _BLOCK = 1 << 16
 
+_PASSING = (429, 502, 503, 504)
+"""Statuses of a service that is full, or of a proxy that has lost it."""
+
 Query = Mapping[str, Any]
+Headers = Mapping[str, str]
 
 
-class Unreachable(UserError):
-    """The service does not answer, or its answer breaks off.
+def _ignored(_headers: Headers) -> None:
+    pass
 
-    ``heard`` says that some of the answer came: the service was there.
+
+class Passing(UserError):
+    """What may be over in a moment: asked again, the same or another server may answer.
+
+    ``heard`` says that some of the answer came. ``moves`` says that a server stops, and did
+    nothing: whoever asked first asks again. ``retry_after`` is in seconds.
     """
 
-    def __init__(self, message: str, *, heard: bool = False) -> None:
+    def __init__(
+        self, message: str, *, heard: bool = False, moves: bool = False, retry_after: float = 0
+    ) -> None:
         super().__init__(message)
         self.heard = heard
+        self.moves = moves
+        self.retry_after = retry_after
+
+
+class Unreachable(Passing):
+    """The service does not answer, or its answer breaks off.
+
+    ``was_there`` says that a connection was made.
+    """
+
+    def __init__(self, message: str, *, heard: bool = False, was_there: bool = True) -> None:
+        super().__init__(message, heard=heard)
+        self.was_there = was_there
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +109,12 @@ class Client:
         with self._answer("DELETE", path):
             pass
 
-    def upload(self, path: str, query: Query, file: IO[bytes]) -> Any:
-        """Sends a file as the body, as it is read."""
+    def upload(self, path: str, query: Query, file: IO[bytes], key: str = "") -> Any:
+        """Sends a file as the body, as it is read; perhaps with an Idempotency-Key."""
         length = _length(file)
         headers = {} if length is None else {"Content-Length": str(length)}
+        if key:
+            headers["Idempotency-Key"] = key
         with self._answer(
             "POST", path, params=query, headers=headers, content=_blocks(file)
         ) as response:
@@ -109,9 +136,12 @@ class Client:
                 return
             asked["cursor"] = page["next"]
 
-    def lines(self, path: str, query: Query) -> Iterator[str]:
-        """Yields the lines of a plain text as they come."""
+    def lines(
+        self, path: str, query: Query, heard: Callable[[Headers], None] = _ignored
+    ) -> Iterator[str]:
+        """Yields the lines of a plain text as they come; ``heard`` gets the headers before."""
         with self._answer("GET", path, params=query, headers={"Accept": "text/plain"}) as response:
+            heard(response.headers)
             rest = ""
             # Not by iter_lines, for which a form feed and others end a line too.
             for text in response.iter_text():
@@ -121,7 +151,12 @@ class Client:
                 yield rest
 
     def events(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, last_id: str = ""
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        last_id: str = "",
+        heard: Callable[[Headers], None] = _ignored,
     ) -> Iterator[ServerEvent]:
         """Yields server-sent events as they come, up to the one named ``end``.
 
@@ -130,6 +165,7 @@ class Client:
             path: of the endpoint.
             body: to be sent as JSON.
             last_id: the id after which to start.
+            heard: gets the headers of the answer, before its events.
 
         Raises:
             UserError: the service refuses.
@@ -139,10 +175,11 @@ class Client:
         if last_id:
             headers["Last-Event-ID"] = last_id
         with self._answer(method, path, json=body, headers=headers) as response:
+            heard(response.headers)
             for event in EventSource(response).iter_sse():
                 # A sign of life has no data.
                 if event.data:
-                    yield ServerEvent(event.event, event.json(), event.id)
+                    yield ServerEvent(event.event, _parsed(event.data, self.url), event.id)
                 if event.event == "end":
                     return
             raise httpx.RemoteProtocolError("no end event")
@@ -169,10 +206,11 @@ class Client:
                 method, quote(path, safe="/:"), headers=accepted, **request
             ) as response:
                 if not response.is_success:
-                    raise UserError(_reason(response))
+                    raise _refusal(response)
                 yield response
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise Unreachable(f"nothing answers at {self.url}: {_cause(error)}") from None
+            words = f"nothing answers at {self.url}: {_cause(error)}"
+            raise Unreachable(words, was_there=False) from None
         except SSEError:
             raise UserError(f"the answer of {self.url} is not one of charloom's") from None
         except httpx.RequestError as error:
@@ -203,20 +241,29 @@ def _blocks(file: IO[bytes]) -> Iterable[bytes]:
 
 
 def _json(response: httpx.Response) -> Any:
-    response.read()
+    return _parsed(response.read(), response.url.host)
+
+
+def _parsed(text: str | bytes, place: str) -> Any:
     try:
-        return response.json()
+        return parsed(text)
     except ValueError:
-        raise UserError(f"the answer of {response.url.host} is not one of charloom's") from None
+        raise UserError(f"the answer of {place} is not one of charloom's") from None
 
 
-def _reason(response: httpx.Response) -> str:
+def _refusal(response: httpx.Response) -> UserError:
     """Returns why the service, or a proxy before it, refuses."""
+    status, code = response.status_code, None
     try:
-        problem = httpx.Response(200, content=next(response.iter_bytes(_MAX_ERROR), b"")).json()
-        return explained(problem)
-    except (ValueError, KeyError, TypeError, httpx.TransportError):
-        return f"the service answers {response.status_code} {response.reason_phrase}"
+        problem = parsed(next(response.iter_bytes(_MAX_ERROR), b""))
+        words, code = explained(problem), problem.get("code")
+    except (ValueError, KeyError, TypeError, AttributeError, httpx.TransportError):
+        words = f"the service answers {status} {response.reason_phrase}"
+    if status not in _PASSING:
+        return UserError(words)
+    after = response.headers.get("retry-after", "")
+    seconds = int(after) if after.isascii() and after.isdigit() else 0
+    return Passing(words, moves=code == "shutting_down", retry_after=seconds)
 
 
 def _cause(error: BaseException) -> str:

@@ -24,8 +24,8 @@ from app.http.validation import validated
 from app.schemas.common import MAX_TEXT
 from app.schemas.training import TrainForm
 from app.supervisor.errors import UserError
-from app.terminal import drawing
-from app.terminal.client import Client, Unreachable
+from app.terminal import drawing, texts
+from app.terminal.client import Client
 from app.terminal.output import console, day, duration, note, number, printable, table, tell, write
 from app.terminal.problems import WORDS, explained, in_options
 from models.text.cleaning import CorpusError, NotUtf8, refuse_at_once
@@ -37,31 +37,21 @@ _POLL = 0.5
 
 _BLOCK = 1 << 20
 
-_EARLY = {
-    "error": "the network's output overflowed, or it was read too slowly for a full service",
-    "shutdown": "the service stops",
-}
-"""Why a text that the service cannot go on with ends."""
-
 
 def sample(client: Client, fields: Mapping[str, Any]) -> None:
     """Writes a text as it comes."""
     is_terminal = sys.stdout.isatty()
     last = ""
     try:
-        for event in client.events("POST", "/sample", fields):
-            if event.name == "text":
-                text = printable(event.data["text"]) if is_terminal else event.data["text"]
-                write(text)
-                last = text or last
-            elif event.name == "end":
-                _end_line(last)
-                _check_end(event.data["finish_reason"])
-    except Unreachable as error:
-        if not error.heard:
+        for text in texts.text(client, fields):
+            last = printable(text) if is_terminal else text
+            write(last)
+    except UserError as error:
+        if not last:
             raise
         _end_line(last)
         raise UserError(f"the text ends early: {error}") from None
+    _end_line(last)
 
 
 def _end_line(last: str) -> None:
@@ -70,21 +60,17 @@ def _end_line(last: str) -> None:
         write("\n")
 
 
-def _check_end(finish_reason: str) -> None:
-    if finish_reason not in ("length", "stop"):
-        reason = _EARLY.get(finish_reason, "the service says no more than " + finish_reason)
-        raise UserError(f"the text ends early: {reason}")
-
-
 def names(client: Client, fields: Mapping[str, Any]) -> None:
     """Writes names, one a line, each as it is found."""
     found = 0
     try:
-        for name in client.lines("/names", fields):
+        for name in texts.names(client, fields):
             write(f"{printable(name) if sys.stdout.isatty() else name}\n")
             found += 1
-    except Unreachable as error:
-        raise UserError(f"the list ends early: {error}" if found else str(error)) from None
+    except UserError as error:
+        if not found:
+            raise
+        raise UserError(f"the list ends early: {error}") from None
     asked = int(fields.get("count", 10))
     if found < asked:
         tell(f"found {found} of {asked}: more like these are rare, or there are none")
@@ -137,8 +123,11 @@ def _counted(model: Mapping[str, Any]) -> str:
 def download(client: Client, model: str, file: Path) -> None:
     """Saves a model to a file, which appears whole or not at all."""
     kind = file.suffix.lower().removeprefix(".")
-    if kind not in ("zip", "onnx"):
-        raise UserError("--download needs the name of a .zip (whole model) or .onnx (network only)")
+    if kind not in ("zip", "onnx", "html"):
+        raise UserError(
+            "--download needs the name of a .zip (whole model), an .onnx (network only) or an "
+            ".html (a page that writes by itself)"
+        )
     staged = file.with_name(f".{file.name}.part")
     try:
         with staged.open("wb") as out:

@@ -4,7 +4,6 @@
 here is quiet, listens on loopback at a free port, and ends with the command. Knows no command.
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -19,9 +18,10 @@ from typing import IO
 
 from app.supervisor.errors import UserError
 from app.supervisor.lock import running_url, url_of
-from app.supervisor.up import ROOT, SERVER, browser_url, free_port, is_healthy
+from app.supervisor.up import DRAIN, ROOT, SERVER, browser_url, free_port, is_healthy
 from app.terminal.client import Client
 from app.terminal.output import tell
+from models.json_lines import parsed
 from worker import logs
 from worker.tether import tethered
 
@@ -71,6 +71,7 @@ def server(place: Place) -> Iterator[Reached]:
         "CHARLOOM_DATA": str(place.data),
         "CHARLOOM_HOST": LOOPBACK,
         "CHARLOOM_PORT": str(port),
+        DRAIN: "0",
         "CHARLOOM_REDIS_URL": os.environ.get("CHARLOOM_REDIS_URL") or NO_REDIS,
         # Its last line is for people, if it does not start.
         logs.VARIABLE: "text",
@@ -167,7 +168,7 @@ class _Process:
 def _said(line: str) -> str:
     """Returns what a line of a log tells people."""
     with suppress(ValueError, KeyError, TypeError):
-        return str(json.loads(line[line.index("{") :])["message"])
+        return str(parsed(line[line.index("{") :])["message"])
     return line.removeprefix("charloom: ")
 
 

@@ -3,23 +3,20 @@
 Knows no command line, nor how the service is found or a job's progress is drawn.
 """
 
+import secrets
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import IO, Any
 
 from app.supervisor.errors import UserError
-from app.terminal.client import Client, Unreachable
+from app.terminal.client import Client, Passing, Unreachable
 from app.terminal.connect import Reached
 from app.terminal.output import INTERRUPTED, day, note, number, table, tell
+from app.terminal.patience import Patience
 from app.terminal.problems import in_options
 from app.terminal.progress import view
-
-RETRY_PAUSE = 0.5
-PATIENCE = 60.0
-"""Seconds to wait for a service that went away; a job runs on without its watchers."""
 
 
 def jobs(client: Client, query: Mapping[str, Any]) -> None:
@@ -73,12 +70,32 @@ def train(reached: Reached, text: IO[bytes], options: Mapping[str, Any]) -> int:
 
 def start(client: Client, text: IO[bytes], options: Mapping[str, Any]) -> dict[str, Any]:
     """Uploads a text and returns the job that trains on it."""
-    job: dict[str, Any] = client.upload("/train", options, text)
+    job: dict[str, Any] = _uploaded(client, text, options)
     corpus = job["corpus"] or {}
     tell(f"job {job['id']} trains {job['model']} on {corpus.get('characters', 0):,} characters")
     for warning in corpus.get("warnings", []):
         note(f"note: {in_options(warning)}")
     return job
+
+
+def _uploaded(client: Client, text: IO[bytes], options: Mapping[str, Any]) -> Any:
+    """Uploads a text, again where that breaks off: the service makes one job of it all the same."""
+    key, patience = secrets.token_hex(16), Patience()
+    begin = text.tell() if text.seekable() else None
+    is_again = False
+    while True:
+        try:
+            return client.upload("/train", options, text, key)
+        except Passing as error:
+            was_lost = error.moves or (isinstance(error, Unreachable) and error.was_there)
+            # What has been read from a pipe is gone.
+            if begin is None or not (was_lost or is_again):
+                raise
+            if not is_again:
+                note("note: the upload broke off; sending it again")
+            is_again = True
+            patience.wait(error)
+            text.seek(begin)
 
 
 def watch(reached: Reached, job: Mapping[str, Any]) -> int:
@@ -124,21 +141,16 @@ def _failure(record: Mapping[str, Any]) -> UserError:
 
 def _events(client: Client, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields a job's events up to its end, and asks again if the service goes away meanwhile."""
-    last_id = ""
-    away_since: float | None = None
+    last_id, patience = "", Patience()
     while True:
         try:
             for event in client.events("GET", f"/jobs/{job_id}/events", last_id=last_id):
                 last_id = event.id
                 yield event.name, event.data
             return
-        except Unreachable as error:
-            # Counted from the first failure, not from the last event: a dead connection shows late.
-            if away_since is None or error.heard:
-                away_since = time.monotonic()
-            if time.monotonic() - away_since > PATIENCE:
-                raise
-        time.sleep(RETRY_PAUSE)
+        except Passing as error:
+            # The job runs on without its watchers.
+            patience.wait(error)
 
 
 def _follow_quietly(client: Client, job_id: str) -> str:

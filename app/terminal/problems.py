@@ -18,6 +18,7 @@ WORDS = {
     "missing_key": "the service needs an API key; set CHARLOOM_API_KEY, or enter it with --key",
     "no_models": "there are no models yet; ./charloom train FILE --model NAME trains one",
     "not_acceptable": _ANOTHER_VERSION,
+    "state_of_another_checkpoint": "the model was trained further meanwhile",
     "unknown_endpoint": _ANOTHER_VERSION,
     "unknown_host": "the service does not accept the host name in this URL; use its IP address, or "
     "add the name to its CHARLOOM_HOSTS",

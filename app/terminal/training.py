@@ -21,10 +21,12 @@ _PANELS = {
     "max_epochs": "End of training",
     "tokens": "Text and samples",
     "init_from": "Start",
+    "devices": "Where",
 }
 """Headings in the help, by the option that is the first below each."""
 
 _STEPS = tuple[int, ...]
+_WORD_OR_NUMBER = {"devices"}
 _LARGEST_SHOWN = 1_000_000
 """A larger bound would only widen the help: it is left to the service."""
 
@@ -51,8 +53,8 @@ def _parameters() -> Iterator[inspect.Parameter]:
     for name, option in OPTIONS.items():
         panel = _PANELS.get(name, panel)
         kind = hints[name]
-        if _STEPS in (kind, *get_args(kind)):
-            # On the command line a text such as 100,300, which the service parses.
+        if _STEPS in (kind, *get_args(kind)) or name in _WORD_OR_NUMBER:
+            # On the command line a text such as 100,300 or all, which the service parses.
             kind = str
         yield inspect.Parameter(
             name,

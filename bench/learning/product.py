@@ -8,9 +8,10 @@ by name, where it is now and where it was (commit 27fb116 is the earliest).
 
 The time begins before the text is read: examining and encoding it, probing the device and counting
 n-grams are part of what somebody waits for; not counted are imports, nor what a job does for
-others, saving and publishing. ``max_seconds`` bounds the training, so the end is later by what was
-before it. The trainer's own evaluations are part of its time. Those at other moments are done by a
-copy of it, are not counted, and change nothing: training continues as after a resume.
+others, saving and publishing, nor what it counts when it has ended. ``max_seconds`` bounds the
+training, so the end is later by what was before it. The trainer's own evaluations are part of its
+time. Those at other moments are done by a copy of it, are not counted, and change nothing: training
+continues as after a resume.
 """
 
 import argparse
@@ -35,6 +36,7 @@ _PLACES = {
     "new_network": ("models.training.beginning", "models.training.trainer", "models.training"),
     "Trainer": ("models.training.trainer", "models.training"),
     "begin_features": ("models.training.beginning",),
+    "counts_beside": ("models.training.beginning",),
     "first_trainer": ("models.training.beginning",),
     "count_features": ("models.training.trainer",),
     "new_trainer": ("models.training.trainer",),
@@ -76,7 +78,9 @@ def prepare(path: Path, directory: Path, asked: dict[str, Any], device: torch.de
         shuffle_lines=training.shuffle_lines,
     )
     trainer = _trainer(plan, corpus, device)
-    _count_baseline(corpus)
+    counts_beside = find("counts_beside")
+    if not (counts_beside and counts_beside(training)):
+        _count_baseline(corpus)
     return trainer
 
 
@@ -108,7 +112,9 @@ def _count_baseline(corpus: Any) -> None:
 def held_out_loss(trainer: Any) -> float:
     """Returns what the trainer would say of its network now, and leaves no trace in it."""
     twin = copy(trainer)
-    twin.network = deepcopy(trainer.network)
+    # An earlier commit knows no average of the weights.
+    for name in {"network", "_average"} & vars(trainer).keys():
+        setattr(twin, name, deepcopy(getattr(trainer, name)))
     return float(twin._evaluate().val_loss)
 
 

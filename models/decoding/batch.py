@@ -169,6 +169,19 @@ class Stream:
         self.finish_reason, self.error = "error", error
         self.end_state = self._replay = self._trail = None
 
+    def break_off(self, reason: FinishReason) -> None:
+        """Ends the text after what was returned of it; a text that is ending ends as it would have.
+
+        A state that is kept is that of this place; before the prime has been read there is none.
+        """
+        if not self.is_writing:
+            return
+        if self._trail is None or self._unread:
+            self.finish_reason = reason
+        else:
+            self._ending = reason
+            self._turn_back(self._trail)
+
     def take(self, ids: Ids, logits: Floats) -> Piece:
         """Returns the text of a tick, which may be the last.
 
@@ -217,9 +230,13 @@ class Stream:
             ended=self._ending is not None,
         )
         if self._ending:
-            self._replay = self._trail.replay(self.characters)
-            self._trail = None
-            self._settle()
+            self._turn_back(self._trail)
+
+    def _turn_back(self, trail: Trail) -> None:
+        """Prepares to go from the trail to where the text ends."""
+        self._replay = trail.replay(self.characters)
+        self._trail = None
+        self._settle()
 
     @property
     def replay(self) -> Replay:

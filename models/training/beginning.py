@@ -16,6 +16,7 @@ from models.text.corpus import Corpus
 from models.training.counting import count
 from models.training.network import CharNetwork
 from models.training.ngram_features import NGramFeatures
+from models.training.ranks import ALONE, Group
 from models.training.trainer import FeatureCount, Trainer, batches
 
 COUNTED_A_SECOND = 650_000
@@ -75,11 +76,12 @@ def new_trainer(
     options: Hyperparameters,
     device: torch.device | None = None,
     features: NGramFeatures | None = None,
+    group: Group = ALONE,
 ) -> Trainer:
     """Returns a trainer with a new network, and with the features that ``count_features`` gave."""
     table = features.table if features else None
     network = new_network(config.beside(table), options.seed, options.initialisation, table)
-    return Trainer(network, corpus, options, device, features)
+    return Trainer(network, corpus, options, device, features, group)
 
 
 def counts_beside(options: Hyperparameters) -> bool:
@@ -118,13 +120,14 @@ def first_trainer(
     options: Hyperparameters,
     device: torch.device,
     counting: FeatureCount,
+    group: Group = ALONE,
 ) -> Trainer:
     """Returns a trainer with a new network at the beginning of a run.
 
     Counting that is over took time of it.
     """
     features = counting.result() if counting.done() else None
-    trainer = new_trainer(config, corpus, options, device, features)
+    trainer = new_trainer(config, corpus, options, device, features, group)
     if features is None:
         trainer.expect(counting)
     else:

@@ -18,12 +18,22 @@ from models.options import MAX_STEPS, ComputeType, Hyperparameters, TrainingOpti
 from models.presets import with_preset
 from models.text.corpus import Scan
 from models.training.network import CharNetwork
-from models.training.trainer import VALIDATION_LIMIT, make_optimizer, train_batch
+from models.training.steps import make_optimizer, train_batch
+from models.training.trainer import VALIDATION_LIMIT
 
 PROBE = 256
 """Cells a layer of the network whose speed is measured where the options name none."""
 
-_ASKED = ("optimizer", "schedule", "grad_clip", "clip", "weight_decay", "initialisation", "seed")
+_ASKED = (
+    "optimizer",
+    "schedule",
+    "grad_clip",
+    "clip",
+    "weight_decay",
+    "ema_decay",
+    "initialisation",
+    "seed",
+)
 """Hyperparameters that are as asked, or have one default."""
 
 MAX_SHUFFLED_CHARACTERS = 1 << 24
@@ -88,6 +98,7 @@ def make_plan(
     measure: Measure | None = None,
     memory: int | None = None,
     main_memory: int | None = None,
+    ranks: int = 1,
 ) -> Plan:
     """Decides what ``options`` leave open.
 
@@ -98,11 +109,12 @@ def make_plan(
         measure: how long a step takes; measured on the device if not given.
         memory: bytes that training may take; unlimited if not given.
         main_memory: bytes that counting may take, which no GPU does; unlimited if not given.
+        ranks: processes that train together, each on its part of a batch.
 
     Raises:
         TooLarge: training would take more.
     """
-    measure = measure or step_timer(device)
+    measure = measure or step_timer(device, ranks)
     return _Planner(options, scan, device, measure, memory, main_memory).plan()
 
 
@@ -315,8 +327,11 @@ def faster_precision(
     return "bf16" if half < 0.9 * full else "fp32"
 
 
-def step_timer(device: torch.device) -> Measure:
-    """A ``Measure`` that runs a few real steps, and remembers what it measured."""
+def step_timer(device: torch.device, ranks: int = 1) -> Measure:
+    """A ``Measure`` that runs a few real steps, and remembers what it measured.
+
+    Of several ranks one measures its part of a batch, without what they exchange.
+    """
     known: dict[tuple[NetworkConfig, int, int, ComputeType], float] = {}
 
     def measure(
@@ -324,7 +339,8 @@ def step_timer(device: torch.device) -> Measure:
     ) -> float:
         key = (replace(config, dropout=0.0), batch_size, length, precision)
         if key not in known:
-            known[key] = _time_step(config, batch_size, length, precision, device)
+            own_rows = math.ceil(batch_size / ranks)
+            known[key] = _time_step(config, own_rows, length, precision, device)
         return known[key]
 
     return measure

@@ -7,23 +7,24 @@ import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, NotRequired, TypedDict
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.options import ComputeType, Hyperparameters
+from models.config import Weights
+from models.options import Hyperparameters
 from models.text.corpus import Corpus
+from models.training.average import WeightAverage
 from models.training.batches import Batches, ShuffledLines
 from models.training.held_out import HeldOut
 from models.training.network import CharNetwork, State
 from models.training.ngram_features import NGramFeatures
-
-WARMUP = 0.03
-"""Share of the run in which the rate of the cosine schedule rises from 0."""
+from models.training.ranks import ALONE, Group, Order
+from models.training.steps import learning_rate, make_optimizer, train_batch
 
 VALIDATION_LIMIT = 1 << 18
 """Maximum number of characters of the validation part that an evaluation reads."""
@@ -105,87 +106,6 @@ class TrainerState(TypedDict):
     best_smoothed: NotRequired[float]
 
 
-def make_optimizer(network: nn.Module, options: Hyperparameters) -> torch.optim.Optimizer:
-    parameters = list(network.parameters())
-    rate, decay = options.learning_rate, options.weight_decay
-    if options.optimizer == "rmsprop":
-        return torch.optim.RMSprop(parameters, rate, alpha=0.95, weight_decay=decay)
-    kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, rate, betas=(0.9, 0.99), weight_decay=decay, fused=True)
-
-
-def learning_rate(options: Hyperparameters, fraction: float, epoch: float) -> float:
-    """Returns the rate at a share of the run, in [0, 1], and after a number of epochs.
-
-    ``cosine`` warms up and falls to 0 at the end (Loshchilov & Hutter 2017); ``char-rnn`` decays by
-    0.97 per epoch after the tenth, like char-rnn's train.lua.
-    """
-    if options.schedule == "constant":
-        return options.learning_rate
-    if options.schedule == "char-rnn":
-        return options.learning_rate * 0.97 ** max(0, math.floor(epoch) - 9)
-    if fraction < WARMUP:
-        return options.learning_rate * min(1.0, (fraction + 1e-4) / WARMUP)
-    done = min(1.0, (fraction - WARMUP) / (1 - WARMUP))
-    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def autocast(device: torch.device, precision: ComputeType) -> AbstractContextManager[Any]:
-    """Uses bf16 in matrix products if requested; weights and sums stay fp32."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
-
-
-def train_batch(
-    network: CharNetwork,
-    optimizer: torch.optim.Optimizer,
-    inputs: Tensor,
-    targets: Tensor,
-    state: State | None,
-    options: Hyperparameters,
-    counted: Tensor | None = None,
-) -> tuple[Tensor, State]:
-    """Performs one step of truncated BPTT: forward, backward, clip, update.
-
-    Beside an n-gram table a network would learn only what counting cannot know, and slowly. So it
-    learns the whole text by its own loss, and to go with the table by the loss of both together.
-
-    Args:
-        inputs, targets: ids [time, batch].
-        state: carried from the previous batch; None is zeros.
-        counted: log-probabilities of the n-gram table for the targets, [time, batch, vocabulary].
-
-    Returns:
-        The batch's loss, still on the device, and the state to carry.
-    """
-    with autocast(inputs.device, options.precision):
-        hidden, state = network.read(inputs, state)
-        logits = network.logits(hidden)
-    loss = objective = _cross_entropy(logits, targets)
-    if counted is not None:
-        loss = _cross_entropy(network.mixed(hidden, logits, counted), targets)
-        objective = (objective + loss) / 2
-    optimizer.zero_grad()
-    objective.backward()  # type: ignore[no-untyped-call]
-    _clip(network, options)
-    optimizer.step()
-    return loss.detach(), tuple(part.detach().float() for part in state)
-
-
-def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
-
-
-def _clip(network: nn.Module, options: Hyperparameters) -> None:
-    if options.grad_clip and options.clip == "norm":
-        nn.utils.clip_grad_norm_(network.parameters(), options.grad_clip)
-    elif options.grad_clip:
-        # The bound is for a sum over time, and our loss is the mean.
-        limit = options.grad_clip / options.sequence_length
-        nn.utils.clip_grad_value_(network.parameters(), limit)
-
-
 class Trainer:
     """A training run that can be saved (``state_dict``) and resumed (``load_state_dict``).
 
@@ -193,6 +113,8 @@ class Trainer:
         network: trained in place, on ``device``.
         corpus: with the network's vocabulary.
         features: of the ids that ``batches`` cuts, for a network with an n-gram table.
+        group: the processes that train it, each with a trainer. That of rank 0 is ``run``, and
+            saved; the others do what it says (``models.training.following``).
     """
 
     def __init__(
@@ -202,11 +124,16 @@ class Trainer:
         options: Hyperparameters,
         device: torch.device | None = None,
         features: NGramFeatures | None = None,
+        group: Group = ALONE,
     ) -> None:
         self.device = device or torch.device("cpu")
         self.network = network.to(self.device)
+        self._average = WeightAverage(self.network, options.ema_decay)
         self.corpus = corpus
         self.options = options
+        self.group = group
+        self.rows = group.rows(options.batch_size)
+        self.network.rows = None if self.rows.are_all else self.rows
         self.batches = batches(corpus, options)
         self.features = features
         self._awaited: FeatureCount | None = None
@@ -224,6 +151,19 @@ class Trainer:
         # Training starts from guessing.
         self.best_smoothed = math.log(max(2, network.config.vocabulary_size))
         self.carried: State | None = None
+        """Of its own rows."""
+        self._whole: State | None = None
+        """The carried state of all rows, while it is known."""
+
+    def load_weights(self, weights: Weights) -> None:
+        """Begins with trained weights, as ``CharNetwork.load_weights`` does."""
+        self.network.load_weights(weights)
+        self._average.load_weights(weights)
+
+    @property
+    def average(self) -> CharNetwork:
+        """The network to evaluate and to publish: with an average of the weights."""
+        return self._average.network
 
     def expect(self, features: FeatureCount) -> None:
         """Trains without n-gram features until they are counted."""
@@ -254,10 +194,15 @@ class Trainer:
             return
         features, self._awaited = self._awaited.result(), None
         self._take_cores_back()
-        if features is None:
-            return
+        if features is not None:
+            self.attach(features)
+            self._let_begin()
+
+    def attach(self, features: NGramFeatures) -> None:
+        """Trains with n-gram features from now on, and a table that the network has not had."""
         self.features = features
         self.network.attach(features.table)
+        self._average.attach(features.table)
         self.held_out = HeldOut(self.corpus.validation[:VALIDATION_LIMIT], features.table)
         # The gates are the last parameters, so the others keep their numbers.
         slots = self.optimizer.state_dict()["state"]
@@ -271,9 +216,18 @@ class Trainer:
 
         Raises:
             Diverged: the loss is not finite, or far above the best.
+            RankLost: another process of the group has ended.
         """
+        self._let_begin()
         with self._sharing_cores():
             yield from self._run()
+
+    def _let_begin(self) -> None:
+        """Hands its state to the other ranks."""
+        if self.group.size > 1:
+            # Each of them has the text.
+            features = self.features and replace(self.features, ids=self.features.ids[:0])
+            self.group.tell(Order.BEGIN, self.elapsed, (*self.state_dict(), features))
 
     def _run(self) -> Iterator[Progress | Evaluation]:
         first_step = self.step
@@ -287,7 +241,11 @@ class Trainer:
             if self._over():
                 return
             self._attach_counted()
-            self._train_step()
+            # Before the step: the rate follows the time.
+            self.group.tell(Order.STEP, self.elapsed)
+            self.train_step()
+            if self.step % _CHECK_EVERY == 0:
+                self._check_smoothed()
             now = time.monotonic()
             self.elapsed = now - began
             speed = (self.step - first_step) * self.batches.characters / (now - session_began)
@@ -325,30 +283,36 @@ class Trainer:
             return self.step >= min(steps, self.options.evaluate_every) or self.elapsed >= seconds
         return self.step % self.options.evaluate_every == 0
 
-    def _train_step(self) -> None:
+    def train_step(self) -> None:
+        """Trains on its rows of the next batch; all ranks of a group do so at a time."""
         self.network.train()
         rate = learning_rate(self.options, self._fraction(), self.batches.epoch(self.step))
         for group in self.optimizer.param_groups:
             group["lr"] = rate * self.rate_factor
-        inputs, targets = (self._on_device(ids) for ids in self.batches.batch(self.step))
+        own = self.rows.slice
+        inputs, targets = (self._on_device(ids[:, own]) for ids in self.batches.batch(self.step))
         counted = None
         if self.features:
-            expected = self.features.log_probabilities(self.batches.positions(self.step)[1:])
-            counted = self._on_device(expected)
+            positions = self.batches.positions(self.step)[1:, own]
+            counted = self._on_device(self.features.log_probabilities(positions))
         state = self.carried
         if state is not None and self.step % _BEGIN_EVERY == 0:
             # If its batch begins with a line end, a row begins like a sampled text.
             continues = (inputs[0] != self.corpus.vocabulary.start_id).unsqueeze(1)
             state = tuple(part * continues for part in state)
-        loss, self.carried = train_batch(
-            self.network, self.optimizer, inputs, targets, state, self.options, counted
-        )
+        of = self.options, counted, self.group, self.rows
+        loss, self.carried = train_batch(self.network, self.optimizer, inputs, targets, state, *of)
+        self._whole = None
         self.step += 1
+        self._average.update(self.step)
         # The weight of the newest loss falls from 1 to 2 %, to avoid a bias towards 0.
         # This creates a new tensor: earlier Progress keeps its own.
         self.smoothed = self.smoothed.lerp(loss, max(0.02, 1 / self.step))
-        if self.step % _CHECK_EVERY == 0:
-            self._check_smoothed()
+
+    def gather(self) -> None:
+        """Gets to know the carried state of all rows; all ranks of a group do so at a time."""
+        assert self.carried is not None
+        self._whole = self.group.gathered(self.carried, self.rows)
 
     def _on_device(self, values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(values).to(self.device, non_blocking=True)
@@ -366,9 +330,9 @@ class Trainer:
 
     def _evaluate(self) -> Evaluation:
         # In fp32, whatever training computes in, like the published weights.
-        if self.network.table:
-            self.network.balance.copy_(self.held_out.balance(self.network))
-        loss = self.held_out.loss(self.network)
+        if self.average.table:
+            self.average.balance.copy_(self.held_out.balance(self.average))
+        loss = self.held_out.loss(self.average)
         # The last update may have ruined the weights after the training loss was computed.
         if not math.isfinite(loss + float(self.smoothed)):
             raise Diverged(f"the loss was not a number at step {self.step}")
@@ -393,9 +357,13 @@ class Trainer:
         if not torch.stack(sound).all():
             raise Diverged(f"a weight or the loss was not a number at step {self.step}")
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in slots.items()}
-        for index, part in enumerate(self.carried or ()):
+        if self._whole is None and self.carried is not None:
+            self.group.tell(Order.GATHER, self.elapsed)
+            self.gather()
+        for index, part in enumerate(self._whole or ()):
             tensors[f"carried.{index}"] = part
         tensors["smoothed"] = self.smoothed
         tensors["random.cpu"] = torch.get_rng_state()
@@ -425,6 +393,7 @@ class Trainer:
             return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
         self.network.load_state_dict(under("network."))
+        self._average.load_state_dict(under("average."))
         optimizer = self.optimizer.state_dict()
         optimizer["state"] = {}
         for name, value in under("optimizer.").items():
@@ -433,7 +402,9 @@ class Trainer:
             optimizer["state"].setdefault(int(index), {})[slot] = value.clone()
         self.optimizer.load_state_dict(optimizer)
         carried = under("carried.")
-        self.carried = tuple(carried[str(i)].to(self.device) for i in range(len(carried))) or None
+        self._whole = tuple(carried[str(i)].to(self.device) for i in range(len(carried))) or None
+        own = self._whole and tuple(part[:, self.rows.slice] for part in self._whole)
+        self.carried = own
         self.smoothed = tensors["smoothed"].to(self.device)
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and self.device.type == "cuda":

@@ -6,20 +6,23 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
 
 from app.routes.services import DOWNLOADS
+from models import portable
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.checkpoints.stored import StoredCheckpoint
+from models.inside.cells import Findings
+from models.inside.results import keep_cells
 from tests.archives import full_checkpoint
 from tests.serving import eventually, problem, serve
 from tests.toys import toy_checkpoint
 
-FORMATS = pytest.mark.parametrize("kind", ["zip", "onnx"])
+FORMATS = pytest.mark.parametrize("kind", ["zip", "onnx", "html"])
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,46 @@ def test_curl_resumes(client: httpx2.Client, tmp_path: Path, kind: str, share: f
     # With the whole file there already, curl gets a 416 and counts it as done.
     assert (done.returncode, done.stderr) == (0, b"")
     assert file.read_bytes() == whole
+
+
+def test_a_page_is_saved_and_never_shown(client: httpx2.Client) -> None:
+    """It runs scripts: as one of this origin it could act for whoever looks at it."""
+    page = client.get(path("html"), headers={"Accept": "text/html"})
+    assert page.headers["content-disposition"].startswith('attachment; filename="toy-')
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["x-content-type-options"] == "nosniff"
+
+
+def test_cells_that_are_found_are_in_a_later_page(
+    client: httpx2.Client, registry: Registry
+) -> None:
+    before = client.get(path("html"))
+    cell = {"layer": 1, "cell": 3, "score": 0.9, "sign": 1}
+    found = {"name": "quotes", "title": "inside quotes", "metric": "auc", "cells": [cell]}
+    digest = before.headers["x-model-digest"]
+    keep_cells(registry, "toy", digest, cast(Findings, {"hypotheses": [found], "share": 0.1}))
+    after = client.get(path("html"), headers={"If-None-Match": before.headers["etag"]})
+    assert after.status_code == 200 and "inside quotes" in after.text
+    assert "inside quotes" not in before.text
+
+
+def test_a_page_is_as_fine_as_it_is_asked_for(client: httpx2.Client) -> None:
+    usual, fast, exact = (
+        client.get(path("html") + more) for more in ("", "&precision=fast", "&precision=exact")
+    )
+    assert len(usual.content) == len(fast.content) < len(exact.content)
+    assert fast.headers["etag"] != exact.headers["etag"]
+    refused = problem(client.get(path("zip") + "&precision=exact"), 422)
+    assert refused["errors"][0]["field"] == "precision"
+
+
+def test_a_model_too_large_for_a_page(
+    client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portable, "MAX_PORTABLE", 1000)
+    refused = problem(client.get(path("html")), 422)
+    assert "too large for a page" in refused["errors"][0]["message"]
+    assert refused["errors"][0]["field"] == "format"
 
 
 def test_wget_resumes_too(client: httpx2.Client, tmp_path: Path) -> None:

@@ -196,6 +196,14 @@ def test_a_job_is_resumed_with_limits_that_are_raised(client: httpx2.Client, dat
     problem(again, 409, "job_not_ended")
 
 
+def test_a_job_is_resumed_on_other_devices(client: httpx2.Client, data: Path) -> None:
+    """Fewer, too; they are no limit."""
+    job = ended(client, data, max_steps=40, devices=4)
+    assert job.spec["options"]["devices"] == 4
+    assert client.post(f"/jobs/{job.id}/resume", json={"devices": 2}).status_code == 202
+    assert JobStore(data / "jobs").get(job.id).spec["options"]["devices"] == 2
+
+
 def test_a_resume_needs_no_body(client: httpx2.Client, data: Path) -> None:
     job = ended(client, data, max_steps=40)
     response = client.post(f"/jobs/{job.id}/resume")

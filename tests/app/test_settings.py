@@ -80,7 +80,7 @@ def test_a_wrong_setting_is_told_in_our_words(
         ("TRUSTED_PROXIES", "*"),
         ("TRUSTED_PROXIES", "127.0.0.1, ::1, 10.0.0.0/8,fd00::/8"),
         ("HOSTS", "example.org,my_host,192.0.2.1,::1"),
-        ("CORS_ORIGINS", "https://site.example:8443,http://[::1]:80,*"),
+        ("CORS_ORIGINS", "https://site.example:8443,http://[::1]:81,*"),
         ("KEY_RATE", "1000 per 2 hours"),
     ],
 )
@@ -88,6 +88,13 @@ def test_a_right_setting_is_taken(name: str, value: str, monkeypatch: pytest.Mon
     monkeypatch.setenv(f"CHARLOOM_{name}", value)
     taken = getattr(ServerSettings(), name.lower())
     assert taken == (value if isinstance(taken, str) else tuple(value.replace(" ", "").split(",")))
+
+
+def test_an_origin_is_as_browsers_say_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = "https://a.example:443,http://a.example:80,https://a.example:80,http://[::1]:80"
+    monkeypatch.setenv("CHARLOOM_CORS_ORIGINS", given)
+    taken = ("https://a.example", "http://a.example", "https://a.example:80", "http://[::1]")
+    assert ServerSettings().cors_origins == taken
 
 
 def test_a_redis_url_that_is_none_is_refused_in_the_workers_words(

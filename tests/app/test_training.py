@@ -58,6 +58,9 @@ def test_an_empty_option_is_absent(client: httpx2.Client, name: str) -> None:
         ("sample_temperature", "0.001", "0.01 to 10"),
         ("sample_prime", "x" * 1001, "at most 1,000 characters"),
         ("seed", str(2**63), "from 0 to"),
+        ("devices", "0", "from 1 to 64, or all"),
+        ("devices", "65", "from 1 to 64, or all"),
+        ("devices", "both", "from 1 to 64, or all"),
         ("layers", "2", "num_layers"),
     ],
 )
@@ -124,8 +127,13 @@ def test_snapshots_are_few_since_each_is_a_model_on_disk() -> None:
         TrainForm.model_validate({"model": "m", "keep_snapshots": [*most, 1000]})
 
 
-def test_a_resume_raises_only_limits() -> None:
-    limits = {"max_epochs": 2.5, "max_steps": 7, "max_seconds": 60.0}
+@pytest.mark.parametrize(("asked", "devices"), [("all", "all"), ("2", 2), (2, 2)])
+def test_devices_are_a_number_or_all(asked: Any, devices: Any) -> None:
+    assert TrainForm.model_validate({"model": "m", "devices": asked}).options().devices == devices
+
+
+def test_a_resume_raises_limits_and_changes_devices_only() -> None:
+    limits = {"max_epochs": 2.5, "max_steps": 7, "max_seconds": 60.0, "devices": "all"}
     assert ResumeRequest.model_validate(limits).model_dump() == limits
     with pytest.raises(ValidationError):
         ResumeRequest.model_validate({"dropout": 0.5})

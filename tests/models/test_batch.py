@@ -243,3 +243,46 @@ def test_more_alternatives_than_symbols_are_all_symbols() -> None:
     while stream.finish_reason is None:
         piece = batch.tick([stream], 4)[0][0] or piece
     assert len(piece.characters[0].top) == len(ALPHABET)
+
+
+@pytest.mark.parametrize("ticks", [1, 2, 5, 30])
+@pytest.mark.parametrize("tokens", ["characters", "bytes"])
+def test_a_text_that_is_broken_off_continues_where_it_was(tokens: Any, ticks: int) -> None:
+    """Beside others, with text held back for a stop, and in the middle of a character."""
+    vocabulary = VOCABULARY if tokens == "characters" else Vocabulary("bytes", [*range(256)])
+    decoder = decoder_of(trained_like(NetworkConfig(len(vocabulary), "lstm", 2, 24)))
+
+    stops: tuple[str, ...] = ()
+
+    def begun(length: int, begin: StreamState | None = None) -> Stream:
+        prime = vocabulary.encode("" if begin else "ab")
+        options = SampleOptions(7, 1.0, length, stop=stops)
+        return Stream(vocabulary, prime, options, keep_state=True, begin=begin)
+
+    [whole] = run(decoder, [begun(400)])
+    # None is ever complete, but some characters begin one.
+    stops = tuple(f"{char}\0\0" for char in sorted({*whole}, key=whole.count)[-4:])
+    first, other = begun(400), begun(900)
+    batch = Batch(decoder)
+    said = ""
+    for _ in range(ticks):
+        said += batch.tick([first, other], 7)[0][0].text
+    first.break_off("shutdown")
+    while first.finish_reason is None:
+        assert not batch.tick([first], 3)[0][0].text
+    assert (first.finish_reason, first.characters) == ("shutdown", len(said))
+    assert first.end_state is not None
+    [rest] = run(decoder, [begun(400 - len(said), first.end_state)])
+    assert said + rest == whole
+
+
+def test_a_text_that_has_not_begun_is_broken_off_without_a_state() -> None:
+    decoder = toy_decoder(toy_checkpoint())
+    options = SampleOptions(1, 1.0, 100)
+    fresh = Stream(ALPHABET, ALPHABET.encode("ab"), options, keep_state=True)
+    primed = Stream(ALPHABET, ALPHABET.encode("ab" * 50), options, keep_state=True)
+    plain = Stream(ALPHABET, ALPHABET.encode("ab"), options)
+    Batch(decoder).tick([primed, plain], 20)
+    for one in (fresh, primed, plain):
+        one.break_off("shutdown")
+        assert (one.finish_reason, one.end_state) == ("shutdown", None)

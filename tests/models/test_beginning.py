@@ -127,7 +127,8 @@ def test_counts_are_taken_up_on_the_way() -> None:
     assert trainer.step == OPTIONS.max_steps
     assert has_features(trainer.state_dict()[0])
     assert isinstance(events[-1], Evaluation)
-    assert not torch.equal(trainer.network.balance, torch.ones(2))
+    assert trainer.average.table is features.table
+    assert not torch.equal(trainer.average.balance, torch.ones(2))
 
 
 def test_a_run_is_resumed_before_and_after_it_took_the_counts_up() -> None:

@@ -351,9 +351,11 @@ def test_the_page_that_explains_it_counts_the_same() -> None:
 
 
 @pytest.mark.parametrize("lists_from", [0, 1 << 30])
-def test_counting_needs_bounded_memory(lists_from: int) -> None:
-    """Of a random text, which has the most distinct contexts."""
-    ids: AnyInts = np.random.default_rng(0).integers(0, 64, size=300_000).astype(np.uint8)
+@pytest.mark.parametrize("times", [1, 2])
+def test_counting_needs_bounded_memory(lists_from: int, times: int) -> None:
+    """Of a random text, which has the most distinct contexts; twice, the most that occur again."""
+    random = np.random.default_rng(0).integers(0, 64, size=300_000 // times)
+    ids: AnyInts = np.tile(random, times).astype(np.uint8)
     buckets = 20_000
     tracemalloc.start()
     try:

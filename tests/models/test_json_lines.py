@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from models.json_lines import one_line
+from models.json_lines import one_line, parsed
 
 ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 """All that ends a line to Python's ``splitlines``."""
@@ -27,3 +27,10 @@ def test_the_whole_of_unicode_is_one_line() -> None:
 def test_what_is_no_json_is_refused() -> None:
     with pytest.raises(ValueError):
         one_line(float("nan"))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, b'{"a":' * 100_000, "", "{", b"\xff", "1 2"])
+def test_what_is_no_json_is_one_kind_of_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError):
+        parsed(text)
+    assert parsed('{"a": [1]}') == {"a": [1]}

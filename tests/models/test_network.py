@@ -17,6 +17,7 @@ from models.training.network import (
     State,
     byte_mask,
 )
+from models.training.ranks import OwnRows
 
 torch.set_num_threads(1)
 KINDS: list[NetworkKind] = ["lstm", "gru", "rnn"]
@@ -195,3 +196,15 @@ def test_dropout_acts_between_layers_and_before_the_output(layers: int) -> None:
     dropped = [float((values == 0).float().mean()) for values in inputs[1:]]
     assert all(0.4 < share < 0.6 for share in dropped)
     assert not (h == 0).any()
+
+
+def test_ranks_take_their_rows_of_one_mask() -> None:
+    """Drawn by equal generators, which stay equal."""
+    masks = []
+    for rows in (None, OwnRows.of(0, 2, 5), OwnRows.of(1, 2, 5)):
+        torch.manual_seed(1)
+        own = 5 if rows is None else rows.end - rows.begin
+        masks.append((byte_mask(torch.empty(7, own, 9), 0.5, rows), torch.get_rng_state()))
+    (whole, after), *parts = masks
+    assert torch.equal(torch.cat([mask for mask, _ in parts], dim=1), whole)
+    assert all(torch.equal(state, after) for _, state in parts)

@@ -17,7 +17,8 @@ from models.training.beginning import count_features, new_network, new_trainer
 from models.training.counting import count
 from models.training.held_out import HeldOut, evaluate
 from models.training.network import GATES_AT_FIRST, CharNetwork
-from models.training.trainer import Evaluation, Progress, Trainer, batches, train_batch
+from models.training.steps import train_batch
+from models.training.trainer import Evaluation, Progress, Trainer, batches
 from tests.toys import babble
 
 torch.set_num_threads(1)
@@ -60,7 +61,7 @@ def test_a_run_put_down_anywhere_goes_on_as_if_nothing_had_happened(
         events += told(iter([event]))
         saved.append(trainer.state_dict())
     assert len(events) == 12 + 3
-    assert not torch.equal(trainer.network.balance, torch.ones(2))
+    assert not torch.equal(trainer.average.balance, torch.ones(2))
     for put_down, (tensors, rest) in enumerate(saved, 1):
         torch.manual_seed(put_down)
         features = count_features(CORPUS, options)
@@ -68,10 +69,10 @@ def test_a_run_put_down_anywhere_goes_on_as_if_nothing_had_happened(
         network = new_network(trainer.network.config, 99, table=features.table)
         resumed = Trainer(network, CORPUS, options, features=features)
         resumed.load_state_dict(tensors, rest)
-        assert torch.equal(resumed.network.balance, tensors["network.balance"])
+        assert torch.equal(resumed.average.balance, tensors["average.balance"])
         assert told(resumed.run()) == events[put_down:]
-        for name, weight in trainer.network.export().items():
-            assert np.array_equal(resumed.network.export()[name], weight), name
+        for name, weight in trainer.average.export().items():
+            assert np.array_equal(resumed.average.export()[name], weight), name
 
 
 def test_together_they_learn_more_than_each_alone() -> None:
@@ -84,7 +85,7 @@ def test_together_they_learn_more_than_each_alone() -> None:
         events = list(trainer.run())
         last = [event for event in events if isinstance(event, Evaluation)][-1]
         losses = [event.train_loss for event in events if isinstance(event, Progress)]
-        return losses, last.val_loss, trainer.network
+        return losses, last.val_loss, trainer.average
 
     losses, both, network = run(options)
     assert losses[-1] < losses[10] < losses[0]
@@ -194,7 +195,7 @@ def test_what_is_exported_says_what_was_measured() -> None:
     trainer = new_trainer(SMALL, CORPUS, OPTIONS, features=features)
     *_, last = trainer.run()
     assert isinstance(last, Evaluation)
-    network = trainer.network
+    network = trainer.average
     weights = network.export()
     assert set(weights) == {*network.config.shapes(), *network.config.table_shapes()}
     again = CharNetwork.of(network.config, weights)

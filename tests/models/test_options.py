@@ -21,6 +21,7 @@ def test_what_is_open_is_not_written() -> None:
         "sample_prime": "",
         "sample_temperature": 1.0,
         "seed": 0,
+        "devices": 1,
     }
 
 

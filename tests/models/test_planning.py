@@ -145,6 +145,7 @@ EXPLICIT = {
     "schedule": "constant",
     "grad_clip": 0.0,
     "weight_decay": 0.0,
+    "ema_decay": 0.5,
     "max_steps": 1234,
     "max_seconds": 99.0,
     "validation_fraction": 0.2,
@@ -177,7 +178,8 @@ def test_char_rnn_is_char_rnn() -> None:
     training = plan.training
     assert (training.batch_size, training.sequence_length) == (50, 50)
     assert (training.optimizer, training.learning_rate) == ("rmsprop", 2e-3)
-    assert (training.schedule, training.grad_clip, training.weight_decay) == ("char-rnn", 5.0, 0.0)
+    assert (training.schedule, training.grad_clip) == ("char-rnn", 5.0)
+    assert (training.weight_decay, training.ema_decay) == (0.0, 0.0)
     assert (training.evaluate_every, training.patience) == (1000, 0)
     assert training.max_seconds is None
     # Fifty epochs of 95 %.

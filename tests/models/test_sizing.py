@@ -232,4 +232,4 @@ def test_what_does_not_fit_is_told_in_words() -> None:
     refusal = sizing.memory_refusal(config, 64, 128, needed - 1)
     assert refusal is not None
     assert "3×2048 cells over 1,000 symbols, in batches of 64×128" in refusal
-    assert refusal.count("4.2 GiB") == 2
+    assert refusal.count("4.6 GiB") == 2

@@ -19,16 +19,8 @@ from models.training import trainer as trainer_module
 from models.training.beginning import new_network
 from models.training.held_out import evaluate
 from models.training.network import CharNetwork
-from models.training.trainer import (
-    WARMUP,
-    Diverged,
-    Evaluation,
-    Progress,
-    Trainer,
-    learning_rate,
-    train,
-    train_batch,
-)
+from models.training.steps import learning_rate, train_batch
+from models.training.trainer import Diverged, Evaluation, Progress, Trainer, train
 
 torch.set_num_threads(1)
 
@@ -224,33 +216,6 @@ def test_an_evaluation_needs_bounded_memory_however_large_the_vocabulary(
         evaluate(network, np.zeros(100_000, np.uint16))
 
 
-def test_cosine_warms_up_and_falls_to_nothing() -> None:
-    options = replace(OPTIONS, learning_rate=0.5, schedule="cosine")
-    rates = [learning_rate(options, step / 1000, 0) for step in range(1001)]
-    top = round(1000 * WARMUP)
-    assert 0 < rates[0] < 0.01
-    assert max(rates) == rates[top] == 0.5
-    assert all(a < b for a, b in pairwise(rates[: top - 1]))
-    assert all(a > b for a, b in pairwise(rates[top:]))
-    assert learning_rate(options, (1 + WARMUP) / 2, 0) == pytest.approx(0.25)
-    assert rates[-1] == pytest.approx(0)
-    # Time may run a little over.
-    assert learning_rate(options, 1.2, 0) == pytest.approx(0)
-
-
-@pytest.mark.parametrize(
-    ("epoch", "decays"), [(0, 0), (9.999, 0), (10, 1), (10.5, 1), (11, 2), (49.9, 40)]
-)
-def test_char_rnn_decays_after_the_tenth_epoch(epoch: float, decays: int) -> None:
-    options = replace(OPTIONS, learning_rate=2e-3, schedule="char-rnn")
-    assert learning_rate(options, 0.5, epoch) == pytest.approx(2e-3 * 0.97**decays)
-
-
-def test_a_constant_rate_is_constant() -> None:
-    options = replace(OPTIONS, schedule="constant")
-    assert {learning_rate(options, f, e) for f in (0, 0.5, 1) for e in (0, 50)} == {0.02}
-
-
 def test_the_rate_that_is_told_is_the_one_that_was_used() -> None:
     run = train(new_network(SMALL, 0), CORPUS, OPTIONS)
     told_rates = [event.learning_rate for event in run if isinstance(event, Progress)]
@@ -336,7 +301,7 @@ def test_a_last_update_that_ruins_the_weights_is_noticed() -> None:
     for event in run:
         if event.step == 4:
             break
-    nn.init.constant_(trainer.network.output.bias, math.nan)
+    nn.init.constant_(trainer.average.output.bias, math.nan)
     with pytest.raises(Diverged):
         next(run)
 
@@ -352,34 +317,6 @@ def test_a_ruined_state_is_never_saved(ruined: str) -> None:
         trainer.smoothed = torch.tensor(math.nan)
     with pytest.raises(Diverged):
         trainer.state_dict()
-
-
-@pytest.mark.parametrize(("grad_clip", "norm"), [(0.01, 0.01), (1000.0, None), (0.0, None)])
-def test_the_gradient_is_clipped_to_its_norm(grad_clip: float, norm: float | None) -> None:
-    network = new_network(SMALL, 0).eval()
-    before = nn.utils.parameters_to_vector(network.parameters()).detach().clone()
-    inputs, targets = torch.arange(24).reshape(2, 6, 2) % 3
-    options = replace(OPTIONS, grad_clip=grad_clip)
-    # With plain descent at rate 1 the step is the gradient.
-    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
-    train_batch(network, optimizer, inputs, targets, None, options)
-    step = (nn.utils.parameters_to_vector(network.parameters()).detach() - before).norm()
-    if norm is None:
-        assert step > 0.04
-    else:
-        assert float(step) == pytest.approx(norm, rel=1e-3)
-
-
-def test_the_state_is_carried_but_not_the_gradient() -> None:
-    network = new_network(replace(SMALL, dropout=0.0), 0).train()
-    ids = torch.arange(24).reshape(12, 2) % 3
-    frozen = torch.optim.SGD(network.parameters(), lr=0.0)
-    _loss, state = train_batch(network, frozen, ids[:5], ids[1:6], None, OPTIONS)
-    loss, _state = train_batch(network, frozen, ids[5:-1], ids[6:], state, OPTIONS)
-    assert not any(part.requires_grad for part in state)
-    logits, _end = network(ids[:-1])
-    expected = nn.functional.cross_entropy(logits[5:].flatten(0, 1), ids[6:].flatten())
-    torch.testing.assert_close(loss, expected.detach())
 
 
 def test_texts_begin_at_line_ends_in_every_fourth_step(monkeypatch: pytest.MonkeyPatch) -> None:

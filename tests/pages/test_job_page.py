@@ -16,8 +16,10 @@ from app.__main__ import Server
 from app.main import create_app
 from app.server.sockets import listen
 from app.settings import ServerSettings
-from tests.browsing import EVIL, Window, accessible
+from tests.browsing import EVIL, PHONE, Window, accessible
 from tests.support import StartWorker
+from worker.events import EventLog
+from worker.jobs import JobStore
 
 
 class Restartable:
@@ -177,6 +179,20 @@ def test_a_job_is_cancelled(server: Restartable, window: Window) -> None:
         page.get_by_role("dialog").get_by_role("button", name="Delete").click()
         expect(page).to_have_url(re.compile("/train$"))
         expect(page.get_by_text("None yet.")).to_be_visible()
+
+
+def test_no_label_of_the_chart_is_cut_off(server: Restartable, data: Path, window: Window) -> None:
+    job, _ = JobStore(data / "jobs").create("long", "c" * 64, {}, None)
+    log = EventLog(job.directory)
+    for step in (0, 1_000_000):
+        log.append("progress", {"step": step, "train_loss": 2.5})
+    with server.client() as client:
+        page = window.open(client, f"/train/{job.id}", viewport=PHONE)
+        labels = page.locator(".chart .axes text")
+        expect(labels.filter(has_text="1,000,000")).to_be_visible()
+        ends = labels.evaluate_all("all => all.map(e => e.getBoundingClientRect().right)")
+        drawing = page.locator(".chart .drawing").evaluate("e => e.getBoundingClientRect().right")
+        assert max(ends) <= drawing + 0.5
 
 
 def test_an_unknown_job_is_said(client: httpx2.Client, window: Window) -> None:

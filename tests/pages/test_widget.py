@@ -14,7 +14,7 @@ from playwright.sync_api import Page, Route, expect
 from app.http.streaming import BrokenOff
 from app.routes import names
 from tests.browsing import Window
-from tests.serving import serve
+from tests.serving import Query, serve
 
 STRICT = "default-src 'none'; script-src {0}; connect-src {0}"
 
@@ -136,6 +136,35 @@ def test_the_widget_says_that_a_list_breaks_off(
     expect(page.locator("charloom-names li")).to_have_text(["anna"])
     seen.set()
     expect(page.locator("charloom-names [part=status]")).to_contain_text("breaks off here")
+
+
+def test_the_widget_continues_a_list_that_broke_off(
+    client: httpx2.Client, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server is lost with two names on the page; the answer after it brings the others."""
+    seen, whole, asked = threading.Event(), names._lines, []
+
+    async def lines(search: names.Search) -> AsyncIterator[bytes]:
+        asked.append(search.seed)
+        async for line in whole(search):
+            yield line
+            if len(asked) == 1 and len(search._found) == 2:
+                await asyncio.to_thread(seen.wait, 20)
+                raise BrokenOff
+
+    monkeypatch.setattr(names, "_lines", lines)
+    window.expected.append("ERR_INCOMPLETE_CHUNKED_ENCODING")
+    page = window.open(client, "about:blank")
+    elsewhere(page, client, '<charloom-names model="list" count="6"></charloom-names>')
+    found = page.locator("charloom-names li")
+    expect(found).to_have_count(2)
+    seen.set()
+    expect(found).to_have_count(6)
+    expect(page.locator("charloom-names [part=status]")).to_be_empty()
+    query: Query = {"model": "list", "count": 6, "seed": asked[0]}
+    answer = client.get("/names", params=query).json()
+    assert found.all_text_contents() == [name["name"] for name in answer["names"]]
+    assert len({*asked}) == 1
 
 
 def test_a_removed_widget_asks_no_more(client: httpx2.Client, window: Window) -> None:

@@ -31,7 +31,7 @@ from tests.serving import eventually
         ("models nobody --download /tmp/x.zip", "model not found; ./charloom models lists"),
         (
             "models toy --download /tmp/x.pt",
-            "--download needs the name of a .zip (whole model) or .onnx (network only)",
+            "--download needs the name of a .zip (whole model), an .onnx (network only) or an ",
         ),
         ("models toy --download /nowhere/x.zip", "cannot write /nowhere/x.zip: No such file"),
         ("models toy --import /dev/null", "the file is not a checkpoint: it is damaged"),

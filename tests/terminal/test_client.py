@@ -215,3 +215,16 @@ def test_a_refusal_is_one_line(reply: bytes, words: str) -> None:
         Client(server.url).get("/models")
     assert str(failure.value).endswith(words)
     assert not isinstance(failure.value, Unreachable)
+
+
+def test_an_answer_that_is_nested_too_deeply_is_told() -> None:
+    deep = "[" * 100_000
+    sse = answer(f"event: text\ndata: {deep}\n\n", SSE)
+    refusal = answer(deep, "application/problem+json", "404 Not Found")
+    with scripted(answer(deep), refusal, sse) as server:
+        client = Client(server.url)
+        for words in ("is not one of charloom's", "the service answers 404 Not Found"):
+            with pytest.raises(UserError, match=words):
+                client.get("/models")
+        with pytest.raises(UserError, match="is not one of charloom's"):
+            list(client.events("GET", "/jobs/1/events"))

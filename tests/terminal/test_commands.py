@@ -191,6 +191,8 @@ def test_a_model_is_carried_away_and_brought_back(
     charloom("models", "toy", "--download", tmp_path / "toy.onnx", "--url", url)
     graph = client.get("/models/toy/download?format=onnx").content
     assert (tmp_path / "toy.onnx").read_bytes() == graph
+    charloom("models", "toy", "--download", tmp_path / "toy.html", "--url", url)
+    assert (tmp_path / "toy.html").read_text().startswith("<!doctype html>")
     try:
         brought = charloom("models", "toy:back", "--import", file, "--url", url)
         assert brought.returncode == 0 and "toy:back is imported" in brought.stderr
@@ -200,7 +202,7 @@ def test_a_model_is_carried_away_and_brought_back(
         assert digest == client.get("/models/toy:v1").json()["digest"]
     finally:
         Registry(models / "models").delete(Reference("toy", "back"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.onnx", "toy.zip"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.html", "toy.onnx", "toy.zip"]
 
 
 def test_a_check_says_what_a_text_is_and_keeps_nothing(tmp_path: Path) -> None:

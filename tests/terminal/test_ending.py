@@ -1,12 +1,8 @@
 """Whatever happens to its streams, a command ends with at most one line and the right exit code."""
 
-import contextlib
 import signal
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +10,7 @@ import pytest
 from app.cli import cli
 from app.terminal import ending
 from tests.commands import CHARLOOM, Terminal, charloom, environment
+from tests.scripted import scripted
 
 COMMANDS = {
     "sample": "sample --model=toy --length=300",
@@ -181,23 +178,6 @@ def test_check_fails_where_train_would_refuse(options: str, words: str, tmp_path
 # A text that does not end as asked
 
 
-@contextlib.contextmanager
-def breaking_off(answer: bytes) -> Iterator[str]:
-    """A service that ends without the final chunk, as one does that stops."""
-
-    def serve(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(1 << 16)
-            connection.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, args=(listener,))
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        thread.join()
-
-
 def chunked(kind: str, body: bytes) -> bytes:
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
     return head.encode() + f"{len(body):x}\r\n".encode() + body + b"\r\n"
@@ -205,17 +185,17 @@ def chunked(kind: str, body: bytes) -> bytes:
 
 def test_a_text_that_breaks_off_is_told() -> None:
     events = b'event: text\ndata: {"text": "Once upon"}\n\n'
-    with breaking_off(chunked("text/event-stream", events)) as url:
-        done = charloom("sample", "--model=toy", "--url", url)
+    with scripted(*[chunked("text/event-stream", events)] * 3) as server:
+        done = charloom("sample", "--model=toy", "--url", server.url)
     assert (done.returncode, done.stdout) == (1, "Once upon")
-    assert done.stderr == f"charloom: the text ends early: the service at {url} broke off\n"
+    assert done.stderr == f"charloom: the text ends early: the service at {server.url} broke off\n"
 
 
 def test_names_that_break_off_are_told() -> None:
-    with breaking_off(chunked("text/plain; charset=utf-8", b"Ada\nBo")) as url:
-        done = charloom("names", "--model=toy", "--url", url)
+    with scripted(*[chunked("text/plain; charset=utf-8", b"Ada\nBo")] * 3) as server:
+        done = charloom("names", "--model=toy", "--url", server.url)
     assert (done.returncode, done.stdout) == (1, "Ada\n")
-    assert done.stderr == f"charloom: the list ends early: the service at {url} broke off\n"
+    assert done.stderr == f"charloom: the list ends early: the service at {server.url} broke off\n"
 
 
 # Terminals

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.terminal import client, jobs
+from app.terminal import client, jobs, patience
 from app.terminal.client import Client, Unreachable
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -170,14 +170,14 @@ def events(text: str) -> bytes:
 
 
 def test_a_service_that_goes_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "RETRY_PAUSE", 0)
+    monkeypatch.setattr(patience, "RETRY_PAUSE", 0)
     one, two, end = events(PROGRESS.format(1)), events(PROGRESS.format(2)), events(END)
     with scripted(HANG_UP, one, HANG_UP, two, HANG_UP, end) as server:
         told = list(jobs._events(Client(server.url), "1"))
         assert [name for name, _ in told] == ["progress", "progress", "end"]
         resumed = [re.search(rb"Last-Event-ID: (\d+)", asked) for asked in server.asked]
         assert [found and found[1] for found in resumed] == [None, None, b"1", b"1", b"2", b"2"]
-    monkeypatch.setattr(jobs, "PATIENCE", -1)
+    monkeypatch.setattr(patience, "PATIENCE", -1)
     with scripted(HANG_UP) as server, pytest.raises(Unreachable, match="broke off"):
         list(jobs._events(Client(server.url), "1"))
 
@@ -185,11 +185,11 @@ def test_a_service_that_goes_away_is_waited_for(monkeypatch: pytest.MonkeyPatch)
 def test_a_service_is_given_up_only_if_it_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each time that something is heard of it, waiting begins anew: even a sign of life."""
     now = [1000.0]
-    monkeypatch.setattr(jobs, "RETRY_PAUSE", 0)
+    monkeypatch.setattr(patience, "RETRY_PAUSE", 0)
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
     def pause(_seconds: float) -> None:
-        now[0] += jobs.PATIENCE * 0.6
+        now[0] += patience.PATIENCE * 0.6
 
     monkeypatch.setattr(time, "sleep", pause)
     with scripted(HANG_UP, events(ALIVE), HANG_UP, events(END)) as server:
@@ -203,8 +203,36 @@ def test_a_service_is_given_up_only_if_it_stays_away(monkeypatch: pytest.MonkeyP
 def test_a_connection_that_died_unnoticed_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the machine slept: it shows only after longer than a service is waited for."""
     monkeypatch.setattr(client, "TIMEOUT", 0.2)
-    monkeypatch.setattr(jobs, "PATIENCE", 0.1)
-    monkeypatch.setattr(jobs, "RETRY_PAUSE", 0)
+    monkeypatch.setattr(patience, "PATIENCE", 0.1)
+    monkeypatch.setattr(patience, "RETRY_PAUSE", 0)
     with scripted(MUTE, events(END)) as server:
         assert [name for name, _ in jobs._events(Client(server.url), "1")] == ["end"]
         assert len(server.asked) == 2
+
+
+# Uploads
+
+
+ACCEPTED = answer('{"id": "1", "model": "m", "corpus": null}')
+LOST = answer("", "text/html", "502 Bad Gateway")
+
+
+def test_an_upload_that_breaks_off_is_sent_again_as_the_same(
+    monkeypatch: pytest.MonkeyPatch, bottles: Path
+) -> None:
+    monkeypatch.setattr(patience, "RETRY_PAUSE", 0)
+    with scripted(HANG_UP, LOST, ACCEPTED) as server, bottles.open("rb") as text:
+        text.read(10)
+        assert jobs.start(Client(server.url), text, {"model": "m"})["id"] == "1"
+    keys = {re.search(rb"(?i)idempotency-key: (\w+)", asked)[1] for asked in server.asked}  # type: ignore[index]
+    sent = {asked.partition(b"\r\n\r\n")[2] for asked in server.asked}
+    assert (len(server.asked), len(keys), sent) == (3, 1, {bottles.read_bytes()[10:]})
+
+
+def test_an_upload_that_nothing_takes_is_not_waited_for(bottles: Path) -> None:
+    with bottles.open("rb") as text, pytest.raises(Unreachable, match="nothing answers"):
+        jobs.start(Client("http://127.0.0.1:1"), text, {"model": "m"})
+    with scripted(LOST) as server, bottles.open("rb") as text:
+        with pytest.raises(client.Passing):
+            jobs.start(Client(server.url), text, {"model": "m"})
+        assert len(server.asked) == 1

@@ -256,3 +256,11 @@ def test_no_output_of_a_service_ends_the_supervisor(supervise: Supervise) -> Non
     run = supervise(f'[[child("worker", "{script}")]]')
     run.until("worker │ \ufffd")
     run.until("worker │ done")
+
+
+def test_a_line_that_is_nested_too_deeply_is_a_line(supervise: Supervise) -> None:
+    """Where lines are records, and in the reason why a program has failed."""
+    as_json = "import os; os.environ['CHARLOOM_LOG'] = 'json'"
+    script = "print('[' * 30000)"
+    run = supervise(f'[[child("server", "{script}", essential=True)]]', as_json, FAILURES=1)
+    run.until("the server has failed: ended with 0; it last said: \\[\\[\\[")

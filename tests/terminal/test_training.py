@@ -29,13 +29,19 @@ def given(*arguments: str) -> dict[str, Any]:
 def test_options_that_are_given_have_their_types_and_others_are_left_out() -> None:
     assert given() == {}
     assert given(
-        "--num-layers=2", "--dropout=0", "--network=gru", "--sample-at=100,300", "--init-from=a:b"
+        "--num-layers=2",
+        "--dropout=0",
+        "--network=gru",
+        "--sample-at=100,300",
+        "--init-from=a:b",
+        "--devices=all",
     ) == {
         "num_layers": 2,
         "dropout": 0.0,
         "network": "gru",
         "sample_at": "100,300",
         "init_from": "a:b",
+        "devices": "all",
     }
 
 

@@ -206,7 +206,8 @@ def test_each_process_gets_the_variables_that_it_needs(tmp_path: Path) -> None:
         assert seen(redis) == set()
         assert seen(worker) == shared
         assert seen(server) == shared | {
-            f"CHARLOOM_{name}" for name in ("API_KEYS", "HOST", "HOSTS", "INSECURE", "PORT")
+            f"CHARLOOM_{name}"
+            for name in ("API_KEYS", "DRAIN_SECONDS", "HOST", "HOSTS", "INSECURE", "PORT")
         }
         assert environment_of(worker)["PATH"] == os.environ["PATH"]
     finally:

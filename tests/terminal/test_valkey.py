@@ -140,6 +140,24 @@ def test_one_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.Monk
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["appendonlydir"]
 
 
+def test_files_that_cannot_be_set_aside_are_not_tried_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "valkey-server"
+    broken.write_text("#!/bin/sh\necho 'Bad file format reading the append only file'; exit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(valkey, "server_binary", lambda: str(broken))
+    redis = EmbeddedRedis(tmp_path / "data")
+    (tmp_path / "data" / "appendonlydir").mkdir()
+
+    def refuse(_self: Path, _target: Path) -> None:
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(UserError, match="Bad file format"):
+        redis.start()
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a server that has rewritten them once: a base, what came after, a manifest."""

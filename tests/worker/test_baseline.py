@@ -2,6 +2,7 @@
 
 import math
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,12 +10,12 @@ import pytest
 from models.checkpoints.reference import NoNGram, Reference
 from models.checkpoints.registry import Registry
 from models.ngram import NGram
-from models.training.trainer import Trainer
+from models.training.trainer import Evaluation, Progress, Trainer
 from tests.support import MakeJob
 from tests.training import baseline_of, notices
 from worker.corpora import CorpusStore
 from worker.settings import WorkerSettings
-from worker.trainer import attempt, baseline, session
+from worker.trainer import attempt, baseline, plan, session
 
 
 def test_counting_is_what_a_network_is_compared_with(
@@ -74,6 +75,30 @@ def test_training_does_not_wait_for_a_long_count(
         == job.view()["baseline"]
     )
     assert Registry(settings.data.models).ngram("toy")
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_short_training_on_a_long_text_is_over_before_counting_begins(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both would take the same cores."""
+    has_trained = threading.Event()
+    count, run = NGram.fit, Trainer.run
+
+    def trained(self: Trainer) -> Iterator[Progress | Evaluation]:
+        yield from run(self)
+        has_trained.set()
+
+    def counted(*arguments: Any) -> NGram:
+        assert has_trained.is_set()
+        return count(*arguments)
+
+    monkeypatch.setattr(plan, "counts_beside", lambda _training: True)
+    monkeypatch.setattr(Trainer, "run", trained)
+    monkeypatch.setattr(NGram, "fit", counted)
+    job = make_job()
+    attempt.run(job.id)
+    assert job.view()["baseline"] == baseline_of(job)
 
 
 def test_a_count_that_fails_is_none_of_training(

@@ -1,10 +1,14 @@
-"""The device that trains has a name that people understand."""
+"""The devices that train are as many as a job asks for, and have names that people understand."""
+
+from typing import Any
 
 import pytest
 import torch
 
+from models.training.ranks import Group
 from worker.devices import machine_memory
-from worker.trainer.device import choose_device, device_memory, device_name
+from worker.trainer.device import choose_device, device_memory, device_name, devices_for
+from worker.trainer.failures import Failure
 
 CPU = torch.device("cpu")
 
@@ -31,5 +35,60 @@ def test_the_threads_asked_for_are_those_that_compute() -> None:
         torch.set_num_threads(before)
 
 
+def test_processes_share_the_threads() -> None:
+    class Three(Group):
+        size = 3
+
+    before = torch.get_num_threads()
+    try:
+        for threads, own in ((1, 1), (3, 1), (7, 2)):
+            choose_device(threads, Three())
+            assert torch.get_num_threads() == own
+        assert device_name(CPU, 3) == "3 × CPU, 2 threads"
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_cpus_memory_is_the_machines() -> None:
     assert device_memory(CPU) == machine_memory()
+    assert device_memory(CPU, 4) == machine_memory() // 4
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes the machine have so many GPUs."""
+
+    def pretend(count: int) -> None:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("asked", "present", "found"),
+    [
+        ({}, 4, 1),
+        ({"devices": 1}, 4, 1),
+        ({"devices": 3}, 4, 3),
+        ({"devices": "all"}, 4, 4),
+        ({"devices": 2}, 0, 2),
+        ({"devices": "all"}, 0, 1),
+        ({"devices": "some"}, 4, 1),
+    ],
+)
+def test_a_job_gets_the_devices_that_it_asks_for(
+    gpus: Any, asked: dict[str, Any], present: int, found: int
+) -> None:
+    gpus(present)
+    assert devices_for(asked, threads=2) == found
+
+
+@pytest.mark.parametrize(("present", "words"), [(0, "1 processor thread."), (2, "2 GPUs.")])
+def test_a_job_that_asks_for_more_is_told_what_there_is(
+    gpus: Any, present: int, words: str
+) -> None:
+    gpus(present)
+    with pytest.raises(Failure) as raised:
+        devices_for({"devices": 3}, threads=1)
+    assert words in raised.value.error["detail"]
+    assert "devices=all" in raised.value.error["detail"]

@@ -21,7 +21,7 @@ EARLIER = "01a2217d4ad78c464bc581"
 """A job of ``bottles`` that release 0.1.0 finished."""
 
 
-ADDED = {"ngram_orders", "ngram_buckets", "ngram_characters", "owner"}
+ADDED = {"ngram_orders", "ngram_buckets", "ngram_characters", "owner", "ema_decay"}
 """Fields that the release before did not write, and that are read without."""
 
 

@@ -207,3 +207,24 @@ def test_a_stream_is_bounded_and_goes_after_the_end(queue: Queue, job: Job, redi
         queue.events.publish(job.id, job.finish("finished"))
         assert 0 < client.ttl(f"charloom:events:{job.id}") <= 3600
     assert len(all_events(queue, job)) == STREAM_LENGTH + 301
+
+
+@pytest.mark.parametrize("said", [b"[" * 100_000, b"3", b"{", None])
+def test_what_no_worker_wrote_is_read_from_the_disk(
+    queue: Queue, job: Job, redis_url: str, said: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker.live, "_POLL", 0.01)
+    fields: dict[Any, Any] = {"event": "progress"} | ({} if said is None else {"data": said})
+    told(queue, job, "progress", {"step": 1})
+
+    async def follow() -> list[JobEvent]:
+        events = queue.events.follow(job)
+        seen = [await anext(events)]
+        EventLog(job.directory).append("progress", {"step": 2})
+        with redis.Redis.from_url(redis_url) as client:
+            client.xadd(f"charloom:events:{job.id}", fields, id="2-0")
+        seen.append(await asyncio.wait_for(anext(events), 10))
+        await events.aclose()
+        return seen
+
+    assert [event.data for event in asyncio.run(follow())] == [{"step": 1}, {"step": 2}]

@@ -85,6 +85,15 @@ def test_who_does_nothing_for_long_is_killed(oversee: Any, monkeypatch: pytest.M
     assert os.waitstatus_to_exitcode(oversee(computes).wait()[1]) == 0
 
 
+def test_what_its_children_compute_counts(oversee: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several devices, each is computed for by a child; the parent only waits."""
+    monkeypatch.setattr(overseer, "TICK", 0.01)
+    monkeypatch.setattr(overseer, "STUCK_SECONDS", 1)
+    busy = "import time\nend = time.process_time() + 2\nwhile time.process_time() < end: pass"
+    waits = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}])"
+    assert os.waitstatus_to_exitcode(oversee(waits).wait()[1]) == 0
+
+
 def test_a_stopped_horse_can_be_cancelled_and_others_are_served(
     worker: WorkerProcess, make_job: MakeJob, queue: Queue
 ) -> None:

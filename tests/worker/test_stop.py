@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -108,6 +109,20 @@ def test_a_signal_is_a_reason_too(job: Job, shutdown: threading.Event) -> None:
         assert stopping.reason is None
         shutdown.set()
         assert stop.is_shutdown()
+        eventually(lambda: stopping.reason)
+    assert stopping.reason == "shutdown"
+
+
+def test_a_file_is_taken_for_a_signal(
+    job: Job, shutdown: threading.Event, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(stop, "_flag", None)
+    stop.heed(tmp_path / "flag")
+    with Stop(job) as stopping:
+        stopping.looks = True
+        assert not stop.is_shutdown()
+        (tmp_path / "flag").touch()
+        assert stop.is_shutdown() and not shutdown.is_set()
         eventually(lambda: stopping.reason)
     assert stopping.reason == "shutdown"
 

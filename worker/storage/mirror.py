@@ -143,6 +143,11 @@ class Mirror:
         with self._locks[folder]:
             yield
 
+    def learn(self, folder: Path) -> None:
+        """Reads the head of a folder whose copy another process keeps fresh."""
+        with self.locked(folder):
+            self._known[folder] = self._read(folder, Known()) or Known()
+
     def known(self, folder: Path) -> Known:
         return self._known.get(folder, Known())
 

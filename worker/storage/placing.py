@@ -58,6 +58,10 @@ def _place_whole(contents: Contents, directory: Path, targets: dict[str, Path], 
             if path in head.files:
                 contents.place(staged / target.relative_to(directory), path, head.files[path])
         staged.rename(directory)
+    except OSError:
+        # Another process of this host may have brought it meanwhile.
+        if not is_directory(directory):
+            raise
     finally:
         copies.drop(staged)
 

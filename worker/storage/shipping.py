@@ -19,8 +19,9 @@ from typing import Self
 from models.files import write_durably
 from models.storage import Done, StorageAway
 from worker import fence, logs
-from worker.events import JobEvent
+from worker.events import EventTail, JobEvent
 from worker.live import Followers
+from worker.storage import copies
 from worker.storage.heads import LASTING, Head
 from worker.storage.mirror import Mirror
 
@@ -30,31 +31,29 @@ EVERY = 0.5
 log = logs.logger(__name__)
 
 
-class Shipping:
-    """A ``models.storage.Storage`` for one turn at a job, and the events that followers get.
+class AtWork:
+    """A ``models.storage.Storage`` for processes that train a job: they work on their disk.
+
+    What they change there of the job, and of the model that they publish, somebody sends
+    (``Shipping``); all else is changed as by anybody. It waits for a bucket that is away.
 
     Args:
         mirror: the storage of all else.
-        job: the directory of the job, which this process has.
-        model: that of the model which it publishes.
-        live: where events are published.
+        job: the directory of the job.
+        model: that of the model.
     """
 
     shares_locks = False
 
-    def __init__(self, mirror: Mirror, job: Path, model: Path, live: Followers) -> None:
+    def __init__(self, mirror: Mirror, job: Path, model: Path) -> None:
         self._mirror = mirror
         self._job = job
         self._model = model
-        self._live = live
-        self._turn = ""
-        self._mark = ""
-        self._is_lost = False
-        self._waiting: list[tuple[str, JobEvent]] = []
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._keep_sending, name="shipping", daemon=True)
 
-    # As models.storage has it
+    def learn(self) -> None:
+        """Learns what the folders' heads name, where another process keeps the disk fresh."""
+        for folder in (self._job, self._model):
+            patiently(partial(self._mirror.learn, folder))
 
     def refresh(self, place: Path, *, is_needed: bool = False) -> None:
         if place not in (self._job, self._model):
@@ -68,6 +67,10 @@ class Shipping:
 
     @contextmanager
     def using(self, place: Path) -> Iterator[None]:
+        is_own = self._job in (place, *place.parents) or self._model in (place, *place.parents)
+        if is_own and copies.is_here(place):
+            yield
+            return
         with ExitStack() as held:
             patiently(lambda: held.enter_context(self._mirror.using(place)))
             yield
@@ -75,13 +78,28 @@ class Shipping:
     def sweep(self) -> None:
         """Left to servers."""
 
-    # As worker.live has it
-
     def publish(self, job_id: str, event: JobEvent) -> None:
-        """Publishes an event once it is in the bucket."""
-        self._waiting.append((job_id, event))
+        """As ``worker.live`` has it: whoever sends an event to the bucket publishes it then."""
 
-    # The turn
+
+class Shipping(AtWork):
+    """Sends what is done in one turn at a job, in a thread for the length of a block.
+
+    Args:
+        mirror, job, model: as for ``AtWork``.
+        live: where events are published.
+    """
+
+    def __init__(self, mirror: Mirror, job: Path, model: Path, live: Followers) -> None:
+        super().__init__(mirror, job, model)
+        self._live = live
+        self._turn = ""
+        self._mark = ""
+        self._is_lost = False
+        self._events = EventTail(job)
+        self._untold: list[JobEvent] = []
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._keep_sending, name="shipping", daemon=True)
 
     def __enter__(self) -> Self:
         patiently(self._begin)
@@ -90,6 +108,8 @@ class Shipping:
 
     def _begin(self) -> None:
         self._mirror.refresh(self._job, is_needed=True)
+        # These were told by whoever wrote them.
+        self._events.read()
         self._turn = (self._job / fence.NAME).read_text("utf-8")
         self._mark = f"{self._job.name} {self._turn}"
         mark = self._model / LASTING
@@ -125,18 +145,15 @@ class Shipping:
                 time.sleep(EVERY)
 
     def _send(self) -> None:
-        told, self._waiting = self._waiting, []
-        try:
-            is_ours = self._mirror.ship(self._model, self._may_publish, looks=False)
-            is_ours = is_ours and self._mirror.ship(self._job, self._may_write)
-        except BaseException:
-            self._waiting = told + self._waiting
-            raise
-        if not is_ours:
+        # Before they are sent: what comes meanwhile is told the next time.
+        self._untold += self._events.read()
+        is_ours = self._mirror.ship(self._model, self._may_publish, looks=False)
+        if not is_ours or not self._mirror.ship(self._job, self._may_write):
             self._lose()
             return
-        for job_id, event in told:
-            self._live.publish(job_id, event)
+        told, self._untold = self._untold, []
+        for event in told:
+            self._live.publish(self._job.name, event)
 
     def _may_write(self, head: Head) -> bool:
         return head.files.get(fence.NAME) == self._turn

@@ -9,14 +9,12 @@ import secrets
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from rq.job import Retry
 
 from models.files import is_disk_full
 from worker import locks, logs
-from worker.events import ErrorText
 from worker.fence import Fenced
 from worker.job_errors import UnknownJob
 from worker.jobs import Job, JobStore, reserve
@@ -29,21 +27,11 @@ from worker.storage.mirror import Mirror
 from worker.storage.opening import opened
 from worker.storage.shipping import Shipping
 from worker.trainer import stop, tally
-from worker.trainer.failures import Death, Failure
 from worker.trainer.handover import LEASE, LOCK, WORKER_PID
+from worker.trainer.launch import train_together
+from worker.trainer.outcome import Outcome, attempted
 
 log = logs.logger(__name__)
-
-Ending = Literal["finished", "cancelled", "failed", "again", "full", "dead"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """``error`` of a job that failed, ``death`` of an attempt that died."""
-
-    ending: Ending
-    error: ErrorText | None = None
-    death: Death | None = None
 
 
 def run(job_id: str) -> Retry | None:
@@ -146,34 +134,20 @@ def _attempt(job: Job, live: Followers, settings: WorkerSettings) -> Outcome:
     if job.cancel_requested():
         return Outcome("cancelled")
     reserve(job.directory)
-    with stop.Stop(job) as stopping:
-        try:
-            from worker.trainer.session import train
 
-            reason = train(job, live, settings, stopping)
-            if reason is None:
-                return Outcome("finished")
-        except Fenced:
-            stopping.acknowledge()
-            raise
-        except stop.PutDown:
-            stopping.acknowledge()
-            reason = stopping.reason
-        except Exception as error:
-            stopping.acknowledge()
-            return _outcome_of(error, job)
-    return Outcome("cancelled" if reason == "cancel" else "again")
+    def work(stopping: stop.Stop) -> Outcome:
+        from worker.trainer.device import devices_for
 
+        ranks = devices_for(job.spec["options"], settings.threads)
+        if ranks > 1:
+            # From here on rank 0 heeds a cancel.
+            stopping.acknowledge()
+            return train_together(job, ranks)
+        from worker.trainer.session import train
 
-def _outcome_of(error: Exception, job: Job) -> Outcome:
-    """How an attempt ends that raised an error."""
-    if isinstance(error, Failure):
-        return Outcome("failed", error.error)
-    if is_disk_full(error):
-        log.warning("job %s: the disk is full", job.id)
-        return Outcome("full")
-    log.error("job %s: an attempt ended with an error", job.id, exc_info=error)
-    return Outcome("dead", death=Death.by_error(error))
+        return Outcome.of(train(job, live, settings, stopping))
+
+    return attempted(job, work)
 
 
 def _conclude(job: Job, live: Followers, outcome: Outcome) -> Retry | None:

@@ -140,10 +140,23 @@ class Overseer:
 def _state(pid: int) -> tuple[str, float]:
     """A process's state, such as T, and the seconds of processor time that it has used.
 
+    Its children's count too: of several devices, each is computed for by one (``launch``).
+
     An empty state where the system does not tell.
     """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        fields = _fields(pid)
+        # With those of children that have ended.
+        used = sum(map(int, fields[11:15]))
     except (OSError, IndexError, ValueError):
         return "", 0.0
+    # Where the system does not list the children, or one ends meanwhile, it counts without them.
+    with suppress(OSError, IndexError, ValueError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split():
+            used += sum(map(int, _fields(child)[11:13]))
+    return fields[0], used / os.sysconf("SC_CLK_TCK")
+
+
+def _fields(pid: int | str) -> list[str]:
+    """The fields of a process's ``stat`` after its name."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -24,8 +24,15 @@ from models.files import CheckpointError
 from models.options import TrainingOptions
 from models.sizing import bucket_bytes
 from models.text.corpus import Corpus, Scan, ScanReport
-from models.training.beginning import begin_features, first_trainer, has_features, new_trainer
+from models.training.beginning import (
+    begin_features,
+    counts_beside,
+    first_trainer,
+    has_features,
+    new_trainer,
+)
 from models.training.planning import Plan, TooLarge, make_plan
+from models.training.ranks import ALONE, Group
 from models.training.trainer import FeatureCount, Trainer, TrainerState
 from worker import logs
 from worker.clock import timestamp
@@ -63,22 +70,31 @@ _PLANS = Records(_PlanFile)
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """The stores that a job is trained with, and the device that trains it."""
+    """The stores that a job is trained with, and the device that trains it.
+
+    ``group`` are the processes that do so together, each on a device like this one.
+    """
 
     corpora: CorpusStore
     devices: DeviceStore
     models: Registry
     device: torch.device
+    group: Group = ALONE
 
     @classmethod
-    def of(cls, settings: WorkerSettings) -> "Workplace":
+    def of(cls, settings: WorkerSettings, group: Group = ALONE) -> "Workplace":
         data = settings.data
         return cls(
             CorpusStore(data.corpora, data.storage),
             DeviceStore(data.devices, data.storage),
             Registry(data.models, data.storage),
-            choose_device(settings.threads),
+            choose_device(settings.threads, group),
+            group,
         )
+
+    @property
+    def device_name(self) -> str:
+        return device_name(self.device, self.group.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +118,11 @@ class JobPlan:
     def seed(self) -> int:
         return self.plan.training.seed
 
+    @property
+    def counts_beside(self) -> bool:
+        """Whether counting would take much of its time."""
+        return counts_beside(self.plan.training)
+
     def begin_counting(self) -> FeatureCount:
         """Counts the text for n-gram features; once is enough for all trainers of the job."""
         return begin_features(self.corpus, self.plan.training)
@@ -119,7 +140,7 @@ class JobPlan:
             Failure: the model to continue from cannot be.
         """
         damaged = 0
-        training, device = self.plan.training, self.place.device
+        config, training, place = self.plan.config, self.plan.training, self.place
         with self.job.states_here():
             for state in generations.load_all(self.job.state_directory):
                 try:
@@ -129,17 +150,17 @@ class JobPlan:
                     # Of another network, as a hand may leave it.
                     pass
                 damaged += 1
-        trainer = first_trainer(self.plan.config, self.corpus, training, device, counting)
+        trainer = first_trainer(config, self.corpus, training, place.device, counting, place.group)
         if self.origin is not None:
-            trainer.network.load_weights(self._weights_of(self.origin))
+            trainer.load_weights(self._weights_of(self.origin))
         return trainer, damaged
 
     def _resumed(
         self, counting: FeatureCount, tensors: dict[str, Tensor], rest: TrainerState
     ) -> Trainer:
         features = counting.result() if has_features(tensors) else None
-        training, device = self.plan.training, self.place.device
-        trainer = new_trainer(self.plan.config, self.corpus, training, device, features)
+        config, training, place = self.plan.config, self.plan.training, self.place
+        trainer = new_trainer(config, self.corpus, training, place.device, features, place.group)
         trainer.load_state_dict(tensors, rest)
         if features is None:
             trainer.expect(counting)
@@ -157,6 +178,25 @@ class JobPlan:
                 "Its characters must be those of the corpus.",
             )
         return checkpoint.weights
+
+
+def follower(job: Job, place: Workplace) -> Trainer:
+    """A trainer for a rank that follows, by the plan that rank 0 has made.
+
+    Raises:
+        Failure: the plan is gone.
+    """
+    decided = _decided(job.directory / "plan.json")
+    if decided is None:
+        raise Failure("The plan of the job is damaged", "Resume the job.")
+    plan = decided[1]
+    corpus = place.corpora.open(
+        job.spec["corpus_id"],
+        TrainingOptions.from_json(job.spec["options"]).symbols,
+        plan.validation_fraction,
+        shuffle_lines=plan.training.shuffle_lines,
+    )
+    return new_trainer(plan.config, corpus, plan.training, place.device, None, place.group)
 
 
 def prepare(job: Job, place: Workplace, journal: Journal) -> JobPlan:
@@ -208,7 +248,7 @@ def _decide(
         known, plan, origin = decided
         if known == options:
             return plan, origin
-        plan = _raise_limits(plan, options, scan, place.device)
+        plan = _raise_limits(plan, options, scan, place)
     kept: _PlanFile = {"asked": options, "plan": plan.to_json(), "init_from": origin}
     job.write(path.name, json.dumps(kept).encode())
     for notice in plan.notices:
@@ -227,12 +267,13 @@ def _decided(path: Path) -> tuple[Mapping[str, Any], Plan, str | None] | None:
 
 
 def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Plan, str | None]:
-    memory = device_memory(place.device)
+    ranks = place.group.size
+    memory, main_memory = device_memory(place.device, ranks), machine_memory()
     try:
-        plan = make_plan(asked, scan, place.device, memory=memory, main_memory=machine_memory())
+        plan = make_plan(asked, scan, place.device, None, memory, main_memory, ranks)
     except TooLarge as error:
         raise Failure("Not enough memory", str(error)) from None
-    if plan.chars_per_second:
+    if plan.chars_per_second and ranks == 1:
         # The server estimates with it.
         work = plan.chars_per_second * plan.config.parameters()
         name = device_name(place.device)
@@ -252,10 +293,10 @@ def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Pla
     return replace(plan, config=config), digest
 
 
-def _raise_limits(old: Plan, options: Mapping[str, Any], scan: Scan, device: torch.device) -> Plan:
+def _raise_limits(old: Plan, options: Mapping[str, Any], scan: Scan, place: Workplace) -> Plan:
     """A plan with the limits that options ask for now; all else stays."""
     sizes = {k: v for k, v in old.resolved.items() if not k.startswith("max_")}
     asked = TrainingOptions.from_json({**sizes, **options})
-    new = make_plan(asked, scan, device).training
+    new = make_plan(asked, scan, place.device, ranks=place.group.size).training
     training = replace(old.training, max_steps=new.max_steps, max_seconds=new.max_seconds)
     return replace(old, training=training, notices=[])

@@ -33,7 +33,6 @@ from worker.job_files import NGramFigures
 from worker.records import RECORD, DamagedRecord, Records
 from worker.trainer import memorisation
 from worker.trainer.baseline import CountedBaseline
-from worker.trainer.device import device_name
 from worker.trainer.journal import Journal
 from worker.trainer.plan import JobPlan
 
@@ -202,7 +201,7 @@ def _card(plan: JobPlan) -> Card:
     report = plan.report
     return {
         "job_id": plan.job.id,
-        "device": device_name(plan.place.device),
+        "device": plan.place.device_name,
         "options": plan.options,
         "corpus": {
             "id": plan.job.spec["corpus_id"],

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 
 from models.text.cleaning import CorpusError
+from models.training.ranks import ALONE, Group
 from models.training.trainer import Diverged, Evaluation, Progress, Trainer
 from worker.corpora import CorpusDamaged, UnknownCorpus
 from worker.jobs import Job
@@ -16,7 +17,6 @@ from worker.live import Followers
 from worker.settings import WorkerSettings
 from worker.trainer import generations
 from worker.trainer.baseline import Counting, begin_counting
-from worker.trainer.device import device_name
 from worker.trainer.failures import Failure
 from worker.trainer.history import DIVERGED
 from worker.trainer.journal import Journal
@@ -32,8 +32,17 @@ MAX_ROLLBACKS = 3
 """Times that training which diverged is taken up again, each with half the rate."""
 
 
-def train(job: Job, live: Followers, settings: WorkerSettings, stop: Stop) -> Reason | None:
-    """Trains a job, whose lock the caller holds, to its end or until told to stop.
+def train(
+    job: Job, live: Followers, settings: WorkerSettings, stop: Stop, group: Group = ALONE
+) -> Reason | None:
+    """Trains a job to its end or until told to stop.
+
+    Args:
+        job: the caller has its turn.
+        live: where followers hear of it.
+        settings: of the worker.
+        stop: says when to put it down.
+        group: of processes that train it, this one as rank 0.
 
     Returns:
         The reason to stop, or None at the end.
@@ -43,8 +52,8 @@ def train(job: Job, live: Followers, settings: WorkerSettings, stop: Stop) -> Re
         PutDown, OSError: from anywhere; the last saved state is sound.
     """
     try:
-        place = Workplace.of(settings)
-        journal = Journal(job, live, device_name(place.device))
+        place = Workplace.of(settings, group)
+        journal = Journal(job, live, place.device_name)
         plan = prepare(job, place, journal)
         return TrainingSession(plan, journal, Publisher(plan, journal), stop).run()
     except UnknownCorpus:
@@ -67,6 +76,7 @@ class TrainingSession:
         self._samples_at = set(plan.asked.sample_at)
         self._snapshots_at = set(plan.asked.keep_snapshots or ())
         self._counting: Counting | None = None
+        self._puts_baseline_off = False
 
     def run(self) -> Reason | None:
         """Trains from the newest state, as ``train`` does; raises what it raises."""
@@ -115,7 +125,7 @@ class TrainingSession:
                 saver.save(trainer)
             if reason:
                 return reason
-        self._take_baseline(wait=True)
+        self._end_baseline()
         self._publisher.examine_memory()
         return None
 
@@ -124,9 +134,9 @@ class TrainingSession:
             self._tell_progress(trainer, progress)
         step, every = progress.step, self._plan.asked.sample_every
         if step in self._samples_at or (every and step % every == 0):
-            self._publisher.draw_sample(trainer.network, step)
+            self._publisher.draw_sample(trainer.average, step)
         if step in self._snapshots_at:
-            self._publisher.publish_snapshot(trainer.network, step)
+            self._publisher.publish_snapshot(trainer.average, step)
 
     def _evaluated(
         self, trainer: Trainer, evaluation: Evaluation, progress: Progress | None
@@ -136,7 +146,7 @@ class TrainingSession:
         if progress:
             self._tell_progress(trainer, progress)
         if evaluation.best:
-            self._publisher.publish_best(trainer.network, evaluation.step, evaluation.val_loss)
+            self._publisher.publish_best(trainer.average, evaluation.step, evaluation.val_loss)
 
     def _tell_progress(self, trainer: Trainer, progress: Progress) -> None:
         self._take_baseline()
@@ -146,12 +156,23 @@ class TrainingSession:
         self._journal.progress(progress, train_loss, trainer.best_loss)
 
     def _begin_baseline(self) -> None:
-        """Records the baseline that an earlier attempt counted, else begins to count."""
+        """Records the baseline that an earlier attempt counted, else begins to count.
+
+        Where counting takes much of a short training, it begins when that has ended.
+        """
         if self._publisher.baseline:
             self._journal.update(baseline=self._publisher.baseline)
+        elif self._plan.counts_beside:
+            self._puts_baseline_off = True
         else:
             self._counting = begin_counting(self._plan.corpus)
             self._take_baseline()
+
+    def _end_baseline(self) -> None:
+        """Publishes the baseline, unless an earlier attempt did."""
+        if self._puts_baseline_off:
+            self._counting = begin_counting(self._plan.corpus)
+        self._take_baseline(wait=True)
 
     def _take_baseline(self, *, wait: bool = False) -> None:
         """Publishes the baseline as soon as it is counted."""

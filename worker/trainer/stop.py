@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Literal, Self
 
@@ -30,6 +31,7 @@ _AGAIN = 1.0
 """Seconds until it is interrupted again."""
 
 _shutdown = threading.Event()
+_flag: Path | None = None
 
 
 class PutDown(BaseException):
@@ -44,9 +46,15 @@ def listen() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SHUTDOWN)
 
 
+def heed(flag: Path) -> None:
+    """Takes a file that is put there for a ``SHUTDOWN`` signal, too."""
+    global _flag
+    _flag = flag
+
+
 def is_shutdown() -> bool:
     """Whether a ``SHUTDOWN`` signal has come."""
-    return _shutdown.is_set()
+    return _shutdown.is_set() or (_flag is not None and _flag.exists())
 
 
 def shut_down() -> None:

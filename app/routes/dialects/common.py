@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app.engine.callers import Caller
 from app.http.bodies import read_json
-from app.http.problems import RETRY_SECONDS, Problem
+from app.http.problems import RETRY_SECONDS, Problem, shutting_down
 from app.http.validation import validated
 from app.routes.texts import Opened, Texts, derived_seed, draw_seed
 from app.schemas.common import MAX_SEED, Fields
@@ -92,9 +92,7 @@ def failure(opened: Opened) -> Problem | None:
     if not opened.broke_off:
         return None
     if opened.reader.finish_reason == "shutdown":
-        return Problem(
-            503, "shutting_down", "the server is shutting down", headers={"Retry-After": "5"}
-        )
+        return shutting_down()
     if opened.reader.gave_way:
         return Problem(
             503,

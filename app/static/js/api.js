@@ -9,11 +9,12 @@ const NO_RESPONSE = "The server is not responding. It may be starting, or down."
 
 /** An error response (RFC 9457); status 0 if there was no response at all. */
 export class Problem extends Error {
-  constructor(status, detail, errors = [], retryAfter = 0) {
+  constructor(status, detail, errors = [], retryAfter = 0, code = "") {
     super(detail);
     this.status = status;
     this.errors = errors;
     this.retryAfter = retryAfter;
+    this.code = code;
   }
 }
 
@@ -26,7 +27,8 @@ export function problemOf(status, text, retryAfter) {
     // Not from our server: a proxy's page, perhaps.
   }
   const detail = body?.detail || body?.title || `The server responded with status ${status}.`;
-  return new Problem(status, sentence(detail), body?.errors, Number(retryAfter) || 0);
+  const seconds = Number(retryAfter) || 0;
+  return new Problem(status, sentence(detail), body?.errors, seconds, body?.code);
 }
 
 const aborted = () => new DOMException("aborted", "AbortError");

@@ -3,7 +3,14 @@
 //   <script type="module" src="https://your-server/widget/charloom-names.js"></script>
 //   <charloom-names model="names" temperature="0.8" starts-with="Ka" count="10"></charloom-names>
 //
-// Attributes: api (the server; by default the one that this script came from), model, temperature,
+// Or without a server, from a file that `./charloom models names --download names.html` made:
+//
+//   <script type="module" src="charloom-names.js"></script>
+//   <charloom-names src="names.html" temperature="0.8" count="10"></charloom-names>
+//
+// Attributes: src (that file, which is run like a script: use your own; a strict page needs
+// `worker-src blob:`), or api (the server; by default the one that this script came from) and
+// model; temperature,
 // starts-with, min-length, max-length, count, novel (only names that the model has not read), seed,
 // label (of the button), manual (draw only when draw() is called).
 // Methods: draw(), stop(). Property: headers, to send with requests, for pages that have a key.
@@ -66,20 +73,29 @@ const QUERY = {
 };
 /** The server, which may be below a path: this file is at widget/charloom-names.js. */
 const HERE = new URL("..", import.meta.url).href;
-/** The server's default, to tell when there are fewer. */
+/** The server's defaults: of the count to tell when there are fewer, of all without a server. */
 const DEFAULT_COUNT = 10;
+const DEFAULTS = { temperature: 1, "min-length": 1, "max-length": 40, count: DEFAULT_COUNT };
+/** Seeds that are drawn for a file are below this. */
+const DRAWN_SEEDS = 2 ** 53;
 const UNAVAILABLE = {
   status: 0,
   message: "The names are unavailable right now. Try again in a moment.",
 };
+const NO_WORKER =
+  "This page does not let names be drawn: its content security policy needs worker-src blob:";
 const BROKEN_OFF = { status: 0, message: "The list breaks off here. Try again in a moment." };
+/** Attempts with nothing new after a list broke off; the pause before each doubles. */
+const TRIES = 4;
+const FIRST_PAUSE_MILLISECONDS = 250;
 /** Attributes often change several at a time, and while a person types. */
 const SETTLE_MILLISECONDS = 300;
 
 let sheet = null;
+let turns = 0;
 
 export class CharloomNames extends HTMLElement {
-  static observedAttributes = [...Object.keys(QUERY), "api", "novel", "label"];
+  static observedAttributes = [...Object.keys(QUERY), "api", "novel", "label", "src"];
 
   headers = {};
   #list = document.createElement("ol");
@@ -87,6 +103,8 @@ export class CharloomNames extends HTMLElement {
   #button = document.createElement("button");
   #controller = null;
   #timer = 0;
+  /** Resolves to the worker of the file in `src`. */
+  #worker = null;
 
   constructor() {
     super();
@@ -117,9 +135,11 @@ export class CharloomNames extends HTMLElement {
   disconnectedCallback() {
     clearTimeout(this.#timer);
     this.stop();
+    this.#close();
   }
 
   attributeChangedCallback(name, before, after) {
+    if (name === "src" && before !== after) this.#close();
     if (!this.isConnected || before === after) return;
     this.#show();
     if (name !== "label" && !this.hasAttribute("manual")) this.#soon(SETTLE_MILLISECONDS);
@@ -168,23 +188,91 @@ export class CharloomNames extends HTMLElement {
 
   async #receive(signal) {
     const names = [];
-    const response = await fetch(this.#url(), {
+    const drawn = this.hasAttribute("src") ? this.#fromFile(signal) : this.#fromServer(signal);
+    for await (const name of drawn) {
+      if (signal.aborted) return;
+      names.push(name);
+      this.#add(name);
+      this.#tell("charloom-name", { name });
+    }
+    if (signal.aborted) return;
+    if (!names.length) this.#status.textContent = "No such name was found.";
+    else if (names.length < Number(this.getAttribute("count") || DEFAULT_COUNT))
+      this.#status.textContent = "There seem to be no more.";
+    this.#tell("charloom-done", { names });
+  }
+
+  /** The same names come again from another server, or from this one once it is back. */
+  async *#fromServer(signal) {
+    const drawing = { url: this.#url(), count: 0, digest: null, signal };
+    for (let tries = 0; ; ) {
+      const before = drawing.count;
+      try {
+        yield* this.#answer(drawing);
+        return;
+      } catch (error) {
+        if (signal.aborted || !drawing.count || (error.status && error.status < 500)) throw error;
+        tries = drawing.count > before ? 1 : tries + 1;
+        if (tries > TRIES) throw error;
+        await pause(FIRST_PAUSE_MILLISECONDS * 2 ** (tries - 1), signal);
+      }
+    }
+  }
+
+  /** The names of an answer without those that are there already. */
+  async *#answer(drawing) {
+    const { url, signal } = drawing;
+    const response = await fetch(url, {
       headers: { Accept: "text/plain", ...this.headers },
       signal,
       credentials: "omit",
       cache: "no-store",
     });
     if (!response.ok) throw await refusal(response);
+    const digest = response.headers.get("x-model-digest");
+    // Another checkpoint draws other names.
+    if (drawing.count && digest !== drawing.digest) throw new Refusal(409, BROKEN_OFF.message);
+    drawing.digest = digest;
+    let index = 0;
     for await (const name of namesOf(response.body)) {
-      if (signal.aborted) return;
-      names.push(name);
-      this.#add(name);
-      this.#tell("charloom-name", { name });
+      index += 1;
+      if (index <= drawing.count) continue;
+      drawing.count = index;
+      yield name;
     }
-    if (!names.length) this.#status.textContent = "No such name was found.";
-    else if (names.length < Number(this.getAttribute("count") || DEFAULT_COUNT))
-      this.#status.textContent = "There seem to be no more.";
-    this.#tell("charloom-done", { names });
+  }
+
+  async *#fromFile(signal) {
+    this.#worker ??= opened(this.getAttribute("src"));
+    // Kept only if it could be opened: the file may be there the next time.
+    const worker = await this.#worker.catch((error) => {
+      this.#worker = null;
+      throw error;
+    });
+    const given = (name) => this.getAttribute(name) || DEFAULTS[name];
+    const asked = {
+      kind: "names",
+      seed: given("seed") || String(Math.floor(Math.random() * DRAWN_SEEDS)),
+      startsWith: this.getAttribute("starts-with") ?? "",
+      temperature: Number(given("temperature")),
+      minLength: Number(given("min-length")),
+      maxLength: Number(given("max-length")),
+      count: Number(given("count")),
+      novel: this.hasAttribute("novel"),
+    };
+    for await (const { kind, piece, unknown, message } of answers(worker, asked, signal)) {
+      if (kind === "piece") yield* piece.map(({ name }) => name);
+      if (unknown) throw new Refusal(422, `No name begins with ${unknown.join(" ")} here.`);
+      if (message) throw new Refusal(0, message);
+    }
+  }
+
+  #close() {
+    this.#worker?.then(
+      (worker) => worker.terminate(),
+      () => {},
+    );
+    this.#worker = null;
   }
 
   #failed(error) {
@@ -201,6 +289,9 @@ export class CharloomNames extends HTMLElement {
       const value = this.getAttribute(attribute);
       if (value) url.searchParams.set(field, value);
     }
+    // Drawn here, to ask for the same names again where a server is lost.
+    if (!url.searchParams.has("seed"))
+      url.searchParams.set("seed", Math.floor(Math.random() * 2 ** 53));
     if (this.hasAttribute("novel")) url.searchParams.set("novel", "true");
     return url;
   }
@@ -227,6 +318,62 @@ export async function* namesOf(stream) {
     rest = lines.pop();
     yield* lines.filter(Boolean);
     if (done) return;
+  }
+}
+
+/** Waits, unless whoever asks stops meanwhile. */
+function pause(milliseconds, signal) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", resolve, { once: true });
+  });
+}
+
+/** The worker of a file that charloom made of a model. */
+async function opened(url) {
+  const response = await fetch(url, { credentials: "omit" });
+  if (!response.ok) throw new Refusal(response.status, UNAVAILABLE.message);
+  const text = await response.text();
+  // Not parsed: a strict page would complain of the style in it.
+  const [engine, model, weights] = ["engine", "model", "weights"].map(
+    (id) => text.split(`id="${id}">`)[1]?.split("</script>")[0],
+  );
+  if (!engine || !JSON.parse(model).lines) throw new Refusal(0, "This file has no names to give.");
+  const address = URL.createObjectURL(new Blob([engine], { type: "text/javascript" }));
+  const worker = new Worker(address);
+  worker.postMessage({ kind: "open", model, weights });
+  return worker;
+}
+
+/** A worker's answers to a request with a turn, up to the last one or until it is stopped. */
+async function* answers(worker, asked, signal) {
+  const waiting = [];
+  let changed = Promise.withResolvers();
+  turns += 1;
+  const turn = turns;
+  const take = (answer) => {
+    if (answer?.turn === turn) waiting.push(answer);
+    changed.resolve();
+  };
+  const ended = new AbortController();
+  const listen = (target, type, heard) =>
+    target.addEventListener(type, heard, { signal: ended.signal });
+  listen(worker, "message", ({ data }) => take(data));
+  listen(worker, "error", () => take({ kind: "failed", turn, message: NO_WORKER }));
+  listen(signal, "abort", () => take());
+  worker.postMessage({ ...asked, turn });
+  try {
+    while (!signal.aborted) {
+      if (!waiting.length) await changed.promise;
+      changed = Promise.withResolvers();
+      for (const answer of waiting.splice(0)) {
+        yield answer;
+        if (answer.kind !== "piece") return;
+      }
+    }
+    worker.postMessage({ kind: "stop" });
+  } finally {
+    ended.abort();
   }
 }
 

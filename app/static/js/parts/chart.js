@@ -80,6 +80,7 @@ export class Chart {
     this.#y = scale(frame.low, frame.high, HEIGHT - MARGIN.bottom, MARGIN.top);
     this.#drawing.setAttribute("viewBox", `0 0 ${this.#width} ${HEIGHT}`);
     this.#drawing.replaceChildren(this.#axes(frame), this.#plot(), svg("g", { class: "pointer" }));
+    for (const label of this.#drawing.querySelectorAll(".axes text")) this.#moveInside(label);
     this.#legend.replaceChildren(
       ...this.#series.map((one) => legendItem(one.name, one.className, one.points.at(-1)[1])),
       ...this.#levels.map(({ name, value }) => legendItem(name, "level", value)),
@@ -102,6 +103,13 @@ export class Chart {
       axes.append(caption(x(step), bottom, number(step), "middle"));
     axes.append(caption(right, HEIGHT - 4, "steps", "end"));
     return axes;
+  }
+
+  /** Moves a label back that the right edge would cut off. */
+  #moveInside(label) {
+    const { x, width } = label.getBBox();
+    const over = x + width - this.#width;
+    if (over > 0) label.setAttribute("x", Number(label.getAttribute("x")) - over);
   }
 
   /** The lines, in an SVG of their own, which clips them. */

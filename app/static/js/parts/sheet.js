@@ -1,12 +1,13 @@
 // A sheet of text as it is generated: appended once a frame, and every character can show how
 // likely it was. Knows no controls and no URL.
 
-import { events, Problem, request, wasAborted } from "../api.js";
+import { Problem, wasAborted } from "../api.js";
 import { el } from "../ui.js";
 import { Alternatives, spokenOf } from "./sheet/alternatives.js";
 import { Blocks } from "./sheet/blocks.js";
 import { Pieces } from "./sheet/pieces.js";
 import { after, before } from "./sheet/units.js";
+import { written } from "./written.js";
 
 /** UTF-16 units up to which probabilities are requested; each takes about 150 bytes to keep. */
 const REMEMBERED = 200_000;
@@ -15,7 +16,6 @@ const OUT_OF_SIGHT = 90;
 const COMPLETE = ["length", "stop"];
 const ENDS = {
   error: "The network produced invalid numbers; the text ends here.",
-  shutdown: "The server stopped; the text ends here.",
 };
 
 export class Sheet {
@@ -86,18 +86,17 @@ export class Sheet {
     if (isContinued) json.continue_from = this.state.end.state;
     else this.#reset(fields.prime ?? "");
     if (this.#blocks.length - this.#primed + fields.length <= REMEMBERED) json.probabilities = 5;
-    const written = this.state.characters;
+    const before = this.state.characters;
     Object.assign(this.state, { status: "writing", end: null, problem: null });
     this.#flush();
     try {
       await this.#read(json, controller.signal);
       const { end } = this.state;
-      if (!end) throw new Problem(0, "The connection was lost before the text ended.");
       if (!COMPLETE.includes(end.finish_reason))
         throw new Problem(0, ENDS[end.finish_reason] ?? "The text ends early, here.");
       // As the server measured it: text reaches the page in bursts.
       this.state.seconds = end.seconds;
-      this.state.rate = (this.state.characters - written) / end.seconds;
+      this.state.rate = (this.state.characters - before) / end.seconds;
     } catch (error) {
       if (controller.signal.aborted || wasAborted(error)) return;
       this.state.problem = error;
@@ -113,21 +112,17 @@ export class Sheet {
 
   async #read(json, signal) {
     const began = performance.now();
-    const headers = { Accept: "text/event-stream" };
-    const response = await request("/sample", { json, headers, signal });
-    for await (const event of events(response)) {
+    for await (const piece of written(json, signal)) {
       signal.throwIfAborted();
-      if (event.event === "end") this.state.end = JSON.parse(event.data);
-      if (event.event !== "text") continue;
-      this.#receive(event.data);
+      if (piece.end) this.state.end = piece.end;
+      else this.#receive(piece);
       this.state.seconds = (performance.now() - began) / 1000;
     }
   }
 
-  #receive(json) {
-    const { text, characters } = JSON.parse(json);
-    if (characters) this.#pieces.add(this.#blocks.length + this.#waiting.length, json);
-    this.state.characters += characters?.length ?? [...text].length;
+  #receive({ text, json, length }) {
+    if (json) this.#pieces.add(this.#blocks.length + this.#waiting.length, json);
+    this.state.characters += length;
     this.#waiting += text;
     this.#frame ||= requestAnimationFrame(() => this.#flush());
   }

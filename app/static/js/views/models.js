@@ -53,7 +53,7 @@ class Models {
       list("/models", "damaged"),
     ]);
     const actions = {
-      download: (model, button) => this.#try(() => download(model, button)),
+      download: (model, format, button) => this.#try(() => download(model, format, button)),
       remove: (model) => this.#try(() => this.#remove(model)),
     };
     this.#empty.hidden = models.length + damaged.length > 0;
@@ -109,16 +109,19 @@ class Models {
   }
 }
 
-/** Downloads with the key, which a link could not carry. */
-async function download(model, button) {
+/** Downloads as "zip" or "html", with the key, which a link could not carry. */
+async function download(model, format, button) {
   const label = button.textContent;
   button.disabled = true;
   button.textContent = "Packing …";
   try {
     const headers = { Accept: "*/*" };
-    const response = await request(`${pathOf(model)}/download`, { headers });
-    const href = URL.createObjectURL(await response.blob());
-    el("a", { download: `${model.model.replace(":", "-")}.zip`, href }).click();
+    const path = `${pathOf(model)}/download?format=${format}`;
+    const response = await request(path, { headers });
+    const file = await response.blob();
+    // Without its type: as a page of this origin it could act as one of ours.
+    const href = URL.createObjectURL(file.slice(0, file.size, "application/octet-stream"));
+    el("a", { download: `${model.model.replace(":", "-")}.${format}`, href }).click();
     setTimeout(() => URL.revokeObjectURL(href), SAVING_MILLISECONDS);
   } finally {
     button.disabled = false;

@@ -115,6 +115,15 @@ class Names {
       ),
       el("p", { class: "soft" }, lead),
       el("pre", label, this.#code),
+      el(
+        "p",
+        { class: "soft" },
+        "No server where your page is? ",
+        el("a", { href: "/models" }, "Save the model as a page"),
+        ", put the file and the script beside yours, and name it: ",
+        el("code", {}, '<charloom-names src="names.html">'),
+        ".",
+      ),
     );
   }
 

@@ -120,7 +120,8 @@ class FrontPage {
       this.#corpus.clear();
       this.#go(`/train/${job.id}`);
     } catch (error) {
-      if (error.status) this.#key = null;
+      // A proxy that has lost the server cannot say whether the job was made.
+      if (error.status && error.status < 500) this.#key = null;
       await this.#options.load();
       this.#refused(error);
     } finally {

@@ -27,7 +27,9 @@ const GROUPS = [
       sequence_length: "Sequence length",
       grad_clip: "Gradient clipping",
       weight_decay: "Weight decay",
+      ema_decay: "Average of weights",
       seed: "Seed",
+      devices: "Devices",
     },
   ],
   [

@@ -8,7 +8,7 @@ import { bytes, el, loss, number, short, when } from "../../ui.js";
 
 export const pathOf = ({ model }) => `/models/${encodeURIComponent(model)}`;
 
-/** `download` is called with the model and the button clicked, `remove` with the model. */
+/** `download` is called with the model, the format and the button clicked, `remove` with the model. */
 export function card(model, { download, remove }) {
   const line = el("div", { class: "history" });
   void drawHistory(model, line);
@@ -98,7 +98,8 @@ function actions(model, { download, remove }) {
     el("a", { class: "button", href: `/#${query}` }, "Write"),
     el("a", { class: "button quiet", href: `/inside?${query}` }, "Inside"),
     job && !pretrained ? el("a", { class: "button quiet", href: `/train/${job}` }, "Job") : null,
-    button("Download", model, ({ target }) => download(model, target)),
+    button("Download", model, ({ target }) => download(model, "zip", target)),
+    button("As a page", model, ({ target }) => download(model, "html", target)),
     button("Delete", model, () => remove(model)),
   );
 }
