@@ -204,6 +204,22 @@ def test_a_large_file_is_brought_once_and_makes_way(host: Host, bucket: S3Server
     assert copies.is_stand_in(path)
 
 
+def test_what_was_sent_makes_way_once_the_bucket_has_it(host: Host) -> None:
+    here = mirror_of(host("here"))
+    here._room._most = 0
+    path = here.root / "corpora" / "c" / "original"
+
+    def add() -> None:
+        copies.write(path, b"text" * 1000)
+        here._room.make()
+        assert not copies.is_stand_in(path)
+
+    here.change(path.parent, add)
+    assert copies.is_stand_in(path)
+    with here.using(path):
+        assert path.read_text() == "text" * 1000
+
+
 def test_what_is_cached_serves_a_process_that_starts_in_an_outage(
     here: Mirror, bucket: S3Server
 ) -> None:

@@ -23,7 +23,7 @@ from models.storage import Done, StorageAway
 from worker.storage import copies
 from worker.storage.bucket import Bucket, Stale
 from worker.storage.contents import Contents
-from worker.storage.heads import NAME, Head, Part
+from worker.storage.heads import NAME, Head, Part, Stored
 from worker.storage.placing import apply, gather
 from worker.storage.room import Room
 from worker.storage.sweeping import sweep
@@ -72,7 +72,7 @@ class Mirror:
         self.root = root
         self.bucket = bucket
         self._contents = Contents(bucket)
-        self._room = Room(root, cache_bytes)
+        self._room = Room(root, cache_bytes, self._is_kept)
         self._swept = -SWEEP_SECONDS
         self._known: dict[Path, Known] = {}
         self._looked: dict[Path, float] = {}
@@ -281,7 +281,6 @@ class Mirror:
         """Brings the large files at a place."""
         for _ in range(ROUNDS):
             if folder in self._known and self._bring_named(folder, place):
-                self._room.make()
                 return
             self._pull(folder)
 
@@ -291,10 +290,27 @@ class Mirror:
         for path, part in self._known[folder].head.files.items():
             if under in ("", path) or path.startswith(f"{under}/"):
                 target = copies.at(folder, path)
+                is_here = copies.is_here(target)
                 if not self._contents.bring(target, part):
                     return False
                 self._room.note_use(target)
+                if not is_here:
+                    self._make_room(folder)
         return True
+
+    def _make_room(self, folder: Path) -> None:
+        """After something was added to a folder of those that may be large."""
+        if self._relative(folder).parts[0] in ("corpora", "models"):
+            self._room.make()
+
+    def _is_kept(self, folder: Path, path: str, size: int) -> bool:
+        """Whether a file of a size is in a folder's head."""
+        try:
+            known = self._known.get(folder) or self._read(folder, Known()) or Known()
+        except (StorageAway, CheckpointError):
+            return False
+        part = known.head.files.get(path)
+        return isinstance(part, Stored) and part.bytes == size
 
     # Sending
 
@@ -314,6 +330,8 @@ class Mirror:
             raise
         self._contents.forget_sent(folder)
         self._known[folder] = Known(version, head)
+        if head.keys() - before.head.keys():
+            self._make_room(folder)
         with suppress(StorageAway):
             self.bucket.delete(sorted(before.head.keys() - head.keys()))
 

@@ -6,7 +6,7 @@ They become stand-ins, which are brought again. Knows no bucket: what it takes a
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,11 +22,13 @@ class Room:
     Args:
         root: the directory.
         most: bytes that they may take, besides those in use.
+        is_kept: whether the bucket has a file, given its folder, its path in it and its size.
     """
 
-    def __init__(self, root: Path, most: int) -> None:
+    def __init__(self, root: Path, most: int, is_kept: Callable[[Path, str, int], bool]) -> None:
         self._root = root
         self._most = most
+        self._is_kept = is_kept
         self._used: dict[Path, float] = {}
 
     @contextmanager
@@ -82,10 +84,14 @@ class Room:
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            full = path.stat().st_size
             if path.suffix == ".ids":
                 remove(path)
+            elif self._is_kept(folder, path.relative_to(folder).as_posix(), full):
+                copies.stand_in(path, full)
             else:
-                copies.stand_in(path, path.stat().st_size)
+                # It is about to be sent.
+                return False
         except OSError:
             return False
         finally:
