@@ -128,13 +128,16 @@ def test_a_frozen_publisher_moves_no_tag(host: Host, job_id: str) -> None:
     first = Turn(host("first"), job_id, 1)
     first.shipping._begin()
     old = first.models.publish(Reference("toy"), toy_checkpoint(seed=1), check=first.job.check)
+    first.models.publish(Reference("toy", "step-5"), toy_checkpoint(seed=3), check=first.job.check)
     second = Turn(host("second"), job_id, 2)
     with second.shipping:
         new = second.models.publish(Reference("toy"), toy_checkpoint(seed=2))
     assert old != new
     first.shipping._send()
     data = host("server")
-    assert Registry(data.models, data.storage).resolve(Reference("toy")) == new
+    models = Registry(data.models, data.storage)
+    assert models.resolve(Reference("toy")) == new
+    assert [one.full for one in models.references()] == ["toy:latest"]
     with pytest.raises(Fenced):
         first.job.check()
     assert first.models.resolve(Reference("toy")) == new
