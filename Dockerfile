@@ -19,8 +19,8 @@ ENV PATH=/opt/venv/bin:$PATH
 # Only the files that name the dependencies, so that a code change does not reinstall them.
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
-RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
-    > requirements.txt
+RUN python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+    print(*p["dependencies"], *p["optional-dependencies"]["s3"], sep="\n")' > requirements.txt
 COPY deploy/slim.sh ./
 # In one step with slim.sh: what a later step removes would stay in this one's layer.
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \

@@ -28,6 +28,8 @@ from worker import logs
 from worker.data import DataError, open_data
 from worker.hosts import LocksStayHere, present
 from worker.settings import exit_misconfigured
+from worker.storage.bucket import StorageRefused
+from worker.storage.opening import open_storage
 
 READ_SECONDS = 5
 """For which clients may read the ends of answers, once all have ended."""
@@ -137,8 +139,12 @@ def main() -> None:
     preload()
     try:
         open_data(settings.data.root, log.warning, __version__)
+        data = open_storage(settings.data, settings.storage, settings.cache_bytes)
     except DataError as error:
         sys.exit(str(error))
+    except StorageRefused as error:
+        exit_misconfigured(str(error))
+    settings = settings.model_copy(update={"data": data})
     try:
         listeners = listen_all(settings.host, settings.port)
     except OSError as error:

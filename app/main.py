@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -45,6 +45,7 @@ from app.server.sockets import open_files
 from app.settings import ServerSettings
 from models import pretrained
 from models.places import sweep_written
+from models.storage import StorageAway
 from worker import logs
 from worker.reconciler import LOST_SECONDS, Reconciler
 
@@ -235,6 +236,8 @@ def _sweep(services: Services) -> None:
             sweep_written(store.root)
         except OSError as error:
             log.warning("cannot remove what killed processes left: %s", error)
+    with suppress(StorageAway):
+        services.models.storage.sweep()
 
 
 async def _welcome(request: Request) -> str:

@@ -27,11 +27,13 @@ from app.supervisor import loopback
 from worker.data import DataDirectory
 from worker.devices import machine_memory
 from worker.settings import (
+    CACHE_BYTES,
     DATA,
     LEASE_SECONDS,
     checked_lease,
     checked_log,
     checked_redis_url,
+    checked_storage,
     data_directory,
     misset,
 )
@@ -72,6 +74,8 @@ class ServerSettings(BaseSettings):
         cors_origins: origins whose pages may sample, such as ``https://example.org``; ``*`` is any.
         root_path: path that a proxy puts before ours, such as ``/loom``, where it passes it on.
         hosts: host names besides ``localhost`` by which clients call this server.
+        storage: URL of a bucket that hosts share, such as ``s3://bucket/prefix``; empty is none.
+        cache_bytes: of large files that this process keeps of it, besides those in use.
         quota_…: what one key, or one IP address where there are no keys, may have at most of each:
             texts at once, by default half of what others leave; open requests, by default a quarter
             of the connections; jobs that wait; jobs that run; bytes of corpora; models and tags.
@@ -92,6 +96,8 @@ class ServerSettings(BaseSettings):
         default="redis://127.0.0.1:6379/0", repr=False
     )
     lease_seconds: Annotated[float, AfterValidator(checked_lease)] = LEASE_SECONDS
+    storage: Annotated[str, AfterValidator(checked_storage)] = ""
+    cache_bytes: int = Field(default=CACHE_BYTES, ge=1)
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     max_upload_bytes: int = Field(default=1 << 30, ge=1)

@@ -27,6 +27,7 @@ from models.config import NetworkConfig, Weights
 from models.files import CheckpointError, write_durably
 from models.inside.cells import find_cells
 from models.inside.results import keep_cells
+from models.storage import StorageAway
 from models.text.vocab import Vocabulary
 
 INSTALLED = ".pretrained"
@@ -94,6 +95,7 @@ def install(
             is tried again at the next start. Without it, that is raised.
     """
     record = registry.root / INSTALLED
+    registry.storage.refresh(record)
     known = _installed(record)
     done = dict(known)
     added = []
@@ -108,7 +110,7 @@ def install(
                 _publish(registry, name, directory)
                 added.append(name)
             done[name] = date
-        except (OSError, ValueError, CheckpointError) as error:
+        except (OSError, ValueError, CheckpointError, StorageAway) as error:
             if lose is None:
                 raise
             lose(name, error)
@@ -116,8 +118,9 @@ def install(
         lines = (f"{name} {date}".rstrip() for name, date in sorted(done.items()))
         try:
             registry.root.mkdir(parents=True, exist_ok=True)
-            write_durably(record, "\n".join(lines).encode())
-        except OSError as error:
+            data = "\n".join(lines).encode()
+            registry.storage.change(record, lambda: write_durably(record, data))
+        except (OSError, StorageAway) as error:
             if lose is None:
                 raise
             lose(record.name, error)

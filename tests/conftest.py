@@ -5,7 +5,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import redis
 
 from app.supervisor.valkey import EmbeddedRedis
 from models.config import NetworkConfig
+from tests.buckets import URL, S3Server
 from tests.support import (
     TOY,
     Horses,
@@ -23,9 +24,13 @@ from tests.support import (
     queue_at,
 )
 from worker.corpora import CorpusStore
+from worker.data import DataDirectory
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
 from worker.settings import WorkerSettings
+from worker.storage import bucket as objects
+from worker.storage import mirror, shipping
+from worker.storage.opening import open_storage
 
 # What tests start keeps its bytecode, as it does elsewhere: else each process compiles it anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -94,6 +99,32 @@ def settings(data: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Wor
     monkeypatch.setenv("CHARLOOM_REDIS_URL", redis_url)
     monkeypatch.setenv("CHARLOOM_THREADS", "1")
     return WorkerSettings.from_environment()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """An empty bucket, which the environment names; nobody waits long for it."""
+    for module, name in (
+        (objects, "PROBE_SECONDS"),
+        (mirror, "FRESH"),
+        (shipping, "EVERY"),
+    ):
+        monkeypatch.setattr(module, name, 0.05)
+    with S3Server().running() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def host(bucket: S3Server, tmp_path: Path) -> Callable[[str], DataDirectory]:
+    """Makes the directory of a host with a disk of its own, by its name."""
+    assert not bucket.objects
+
+    def made(name: str) -> DataDirectory:
+        return open_storage(DataDirectory(tmp_path / name), URL, 1 << 30)
+
+    return made
 
 
 @pytest.fixture

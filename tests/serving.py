@@ -27,7 +27,11 @@ TEXT = "".join(f"{n} green bottles hanging on the wall\n" for n in range(100, 0,
 
 @contextmanager
 def serve(
-    data: Path, redis_url: str = NOWHERE, *, listen_on: str = "127.0.0.1", **settings: Any
+    data: Path | DataDirectory,
+    redis_url: str = NOWHERE,
+    *,
+    listen_on: str = "127.0.0.1",
+    **settings: Any,
 ) -> Iterator[httpx2.Client]:
     """A client of a server that runs during the block."""
     with stoppable(data, redis_url, listen_on=listen_on, **settings) as (client, _):
@@ -36,13 +40,18 @@ def serve(
 
 @contextmanager
 def stoppable(
-    data: Path, redis_url: str = NOWHERE, *, listen_on: str = "127.0.0.1", **settings: Any
+    data: Path | DataDirectory,
+    redis_url: str = NOWHERE,
+    *,
+    listen_on: str = "127.0.0.1",
+    **settings: Any,
 ) -> Iterator[tuple[httpx2.Client, Callable[[], None]]]:
     """As ``serve``, with what tells the server to stop before the end of the block."""
     listener = listen(listen_on, 0)
     port = listener.getsockname()[1]
     settings = {"pretrained": None, "drain_seconds": 0} | settings
-    app = create_app(ServerSettings(data=DataDirectory(data), redis_url=redis_url, **settings))
+    directory = data if isinstance(data, DataDirectory) else DataDirectory(data)
+    app = create_app(ServerSettings(data=directory, redis_url=redis_url, **settings))
     server = Server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -13,6 +13,8 @@ from worker.data import DataError, open_data
 from worker.hosts import LocksStayHere, present
 from worker.queue import Queue
 from worker.settings import NICENESS, SettingsError, WorkerSettings, exit_misconfigured
+from worker.storage.bucket import StorageRefused
+from worker.storage.opening import opened
 from worker.trainer.rq_worker import TrainingWorker, configure_logging
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
@@ -32,7 +34,8 @@ def main() -> None:
         settings = WorkerSettings.from_environment()
         configure_logging()
         open_data(settings.data.root, log.warning)
-    except SettingsError as error:
+        settings = opened(settings)
+    except (SettingsError, StorageRefused) as error:
         exit_misconfigured(f"worker: {error}")
     except DataError as error:
         sys.exit(f"worker: {error}")

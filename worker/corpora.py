@@ -24,15 +24,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, NotRequired, Required, cast
-
-from pydantic import with_config
+from typing import IO, cast
 
 # Not typing's: before Python 3.12 pydantic cannot check those.
-from typing_extensions import TypedDict
-
 from models.errors import Conflict, Damaged, NotFound
-from models.files import CheckpointError, open_file, read_bounded, sync_directory, write_durably
+from models.files import sync_directory, write_durably
 from models.places import (
     is_directory,
     is_there,
@@ -45,59 +41,33 @@ from models.places import (
     sweep_staged,
     tell_once,
 )
+from models.storage import ONE_DISK, Storage, StorageAway
 from models.text.cleaning import CorpusError, NotUtf8, about_raw_bytes
 from models.text.corpus import Corpus, Scan, ScanReport, encode, scan
-from models.text.doctor import InvisibleSymbol, RareSymbol
 from models.text.vocab import Tokens, Vocabulary
-from worker.records import RECORD, Count, DamagedRecord, Records
+from worker.corpus_files import (
+    FORMAT,
+    REPORTS,
+    SCANS,
+    ReportFile,
+    checksum,
+    digests,
+    is_sealed,
+    is_whole,
+    mend,
+    read_mark,
+    read_saved,
+    seal,
+    size_of,
+    write_mark,
+    write_scan,
+)
+from worker.corpus_files import ReportRecord as ReportRecord
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
-_FORMAT = 2
-"""Of the files that keep a scan or a report: those of another format are made anew."""
-
-
-@with_config(RECORD)
-class ReportRecord(TypedDict, total=False):
-    """``models.text.corpus.ScanReport`` as JSON; only bytes and warnings of an unreadable text.
-
-    ``damaged`` says what is wrong with the corpus's files.
-    """
-
-    bytes: Required[Count]
-    characters: Count
-    distinct: Count
-    tokens: Tokens
-    encoding: str
-    line_ends: str
-    lines: Count
-    normalised: list[str]
-    rare: list[RareSymbol]
-    unprintable: list[str]
-    invisible: list[InvisibleSymbol]
-    duplicate_line_share: float | None
-    preset: str
-    warnings: Required[list[str]]
-    damaged: list[str]
-
-
-@with_config(RECORD)
-class _ScanFile(TypedDict):
-    """``checksum`` is of the other two; files of earlier releases have none."""
-
-    format: int
-    report: ScanReport
-    vocabulary: dict[str, Any]
-    checksum: NotRequired[str]
-
-
-@with_config(RECORD)
-class _ReportFile(TypedDict):
-    format: int
-    report: ReportRecord
-
-
-_SCANS, _REPORTS = Records(_ScanFile), Records(_ReportFile)
+_DELETING = "deleting"
+"""A file in a corpus that a host is about to delete, where hosts share no lock."""
 
 
 class UnknownCorpus(NotFound):
@@ -159,8 +129,9 @@ def _admitted(upload: Upload, admit: Admit | None) -> str:
 class CorpusStore:
     """The corpora below one directory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, storage: Storage = ONE_DISK) -> None:
         self.root = root
+        self._storage = storage
         make_directory(root)
 
     @contextmanager
@@ -192,7 +163,8 @@ class CorpusStore:
             CorpusError: it cannot be trained on; nothing is kept.
         """
         corpus_id = _admitted(upload, admit)
-        if self._renew(upload.path, corpus_id):
+        if self.has(corpus_id):
+            self._keep(upload.path, corpus_id)
             found = self.scan(corpus_id, tokens)
             if check:
                 check(found)
@@ -200,8 +172,8 @@ class CorpusStore:
         found = scan(upload.path, tokens)
         if check:
             check(found)
-        _write_scan(upload.path.parent, found)
-        self._place(upload.path, corpus_id)
+        write_scan(upload.path.parent, found)
+        self._keep(upload.path, corpus_id)
         return corpus_id, found.report
 
     def add_any(self, upload: Upload, admit: Admit | None = None) -> str:
@@ -210,8 +182,11 @@ class CorpusStore:
         ``admit`` gets its id and bytes, and raises if it must not be kept.
         """
         corpus_id = _admitted(upload, admit)
-        self._place(upload.path, corpus_id)
+        self._keep(upload.path, corpus_id)
         return corpus_id
+
+    def _keep(self, original: Path, corpus_id: str) -> None:
+        self._storage.change(self.root / corpus_id, lambda: self._place(original, corpus_id))
 
     def _place(self, original: Path, corpus_id: str) -> None:
         """Moves the corpus of an upload into place, or the text only if there is one already."""
@@ -228,30 +203,26 @@ class CorpusStore:
         if not is_directory(directory):
             return False
         # Not moved: whoever has it checks it once more.
-        if not _is_whole(directory):
-            copy = directory / f".original.{secrets.token_hex(8)}"
-            try:
-                os.link(original, copy)
-                if is_directory(directory / "original"):
-                    set_aside(directory / "original")
-                copy.replace(directory / "original")
-                sync_directory(directory)
-            except PermissionError:
-                return False
-            finally:
-                with suppress(OSError):
-                    copy.unlink(missing_ok=True)
-        return True
+        remove(directory / _DELETING)
+        # Not moved: whoever has it checks it once more.
+        return mend(directory, original)
 
     def has(self, corpus_id: str) -> bool:
-        return CORPUS_ID.fullmatch(corpus_id) is not None and is_directory(self.root / corpus_id)
+        if CORPUS_ID.fullmatch(corpus_id) is None:
+            return False
+        self._storage.refresh(self.root)
+        if not is_directory(self.root / corpus_id):
+            # Another host may have got it a moment ago.
+            self._storage.refresh(self.root / corpus_id, is_needed=True)
+        return is_directory(self.root / corpus_id)
 
     def size(self, corpus_id: str) -> int:
         """Bytes as sent; 0 if there is no such corpus."""
-        return _size(self.root / corpus_id / "original")
+        return size_of(self.root / corpus_id / "original")
 
     def ids(self) -> list[str]:
         """Every corpus's id, in order."""
+        self._storage.refresh(self.root)
         return [name for name in sorted(names_in(self.root)) if self.has(name)]
 
     def report(self, corpus_id: str) -> ReportRecord:
@@ -261,10 +232,10 @@ class CorpusStore:
             UnknownCorpus: there is none.
         """
         path = self._directory(corpus_id) / "report.json"
-        saved: _ReportFile | None = _saved(_REPORTS, path)
+        saved: ReportFile | None = read_saved(REPORTS, path)
         if saved is None or saved["report"]["bytes"] != self.size(corpus_id):
             try:
-                saved = {"format": _FORMAT, "report": self._examine(corpus_id)}
+                saved = {"format": FORMAT, "report": self._examine(corpus_id)}
             except CorpusDamaged as error:
                 tell_once(f"corpus {corpus_id}: {error}")
                 return {"bytes": self.size(corpus_id), "warnings": [], "damaged": [str(error)]}
@@ -285,21 +256,31 @@ class CorpusStore:
                     break
             else:
                 # The refusal says more than the warning does.
-                known = about_raw_bytes(self._directory(corpus_id) / "original") if refusals else []
+                known = self._about_raw_bytes(corpus_id) if refusals else []
                 others = [words for words in report["warnings"] if words not in known]
                 return cast(ReportRecord, report | {"warnings": [*refusals, *others]})
         return {"bytes": self.size(corpus_id), "warnings": refusals[:1]}
+
+    def _about_raw_bytes(self, corpus_id: str) -> list[str]:
+        original = self._directory(corpus_id) / "original"
+        with self._storage.using(original):
+            return about_raw_bytes(original)
 
     @contextmanager
     def kept(self, corpus_id: str) -> Iterator[None]:
         """Keeps the corpus from being deleted during the block.
 
         Raises:
-            UnknownCorpus: it has been deleted.
+            UnknownCorpus: it has been deleted, or another host is about to.
         """
         with self._deleting(fcntl.LOCK_SH):
-            self._directory(corpus_id)
+            directory = self._directory(corpus_id)
             yield
+            # Who deletes says so before looking for jobs, so one of the two hears of the other.
+            self._storage.refresh(directory, is_needed=True)
+            if is_there(directory / _DELETING):
+                raise UnknownCorpus(corpus_id)
+            self._directory(corpus_id)
 
     def all_kept(self) -> AbstractContextManager[None]:
         """Keeps every corpus from being deleted during the block."""
@@ -317,12 +298,25 @@ class CorpusStore:
             UnknownCorpus: there is none.
             CorpusInUse: a job needs it.
         """
+        doomed = self.root / f".gone-{secrets.token_hex(8)}"
         with self._deleting(fcntl.LOCK_EX):
             directory = self._directory(corpus_id)
+            mark = directory / _DELETING
+            marked = self._storage.exclude(directory, lambda: write_mark(mark))
+
+            def unmark() -> None:
+                if read_mark(mark) == marked:
+                    remove(mark)
+
+            def delete() -> None:
+                # Unless somebody has sent the text again since.
+                if read_mark(mark) == marked:
+                    directory.rename(doomed)
+
             if job_id := needed_by(corpus_id):
+                self._storage.exclude(directory, unmark)
                 raise CorpusInUse(job_id)
-            doomed = self.root / f".gone-{secrets.token_hex(8)}"
-            directory.rename(doomed)
+            self._storage.change(directory, delete)
             sync_directory(self.root)
         remove(doomed)
 
@@ -350,15 +344,17 @@ class CorpusStore:
         """
         directory = self._directory(corpus_id)
         original = directory / "original"
-        saved = _saved(_SCANS, directory / f"{tokens}.json")
-        if saved is not None and saved["report"].bytes == _size(original):
+        saved = read_saved(SCANS, directory / f"{tokens}.json")
+        if saved is not None and saved["report"].bytes == size_of(original):
             with suppress(ValueError):
                 found = Scan(saved["report"], Vocabulary.from_json(saved["vocabulary"]))
-                if saved.get("checksum") in (None, _checksum(found)):
+                if saved.get("checksum") in (None, checksum(found)):
                     return found
-        self.verify(corpus_id)
-        found = scan(original, tokens)
-        _write_scan(directory, found)
+        with self._storage.using(original):
+            self.verify(corpus_id)
+            found = scan(original, tokens)
+        with suppress(StorageAway):
+            self._storage.change(directory, lambda: write_scan(directory, found))
         return found
 
     def verify(self, corpus_id: str) -> None:
@@ -368,8 +364,10 @@ class CorpusStore:
             UnknownCorpus: there is none.
             CorpusDamaged: it is not the text that the id stands for.
         """
-        if not _is_whole(self._directory(corpus_id)):
-            raise CorpusDamaged
+        directory = self._directory(corpus_id)
+        with self._storage.using(directory / "original"):
+            if not is_whole(directory):
+                raise CorpusDamaged
 
     def open(
         self,
@@ -386,81 +384,17 @@ class CorpusStore:
             CorpusError: it cannot be read that way.
             CorpusDamaged: it is not the text that it was.
         """
-        self.verify(corpus_id)
-        vocabulary = self.scan(corpus_id, tokens).vocabulary
         directory = self._directory(corpus_id)
         ids = directory / f"{tokens}.ids"
-        with locked(directory / ".encoding"):
+        with self._storage.using(directory / "original"), locked(directory / ".encoding"):
+            self.verify(corpus_id)
+            vocabulary = self.scan(corpus_id, tokens).vocabulary
             # One at a time: a half-written file was left by a process that was killed.
             for left in directory.glob(f".{ids.name}.*"):
                 remove(left)
-            if not _is_sealed(ids, vocabulary):
+            if not is_sealed(ids, vocabulary):
                 if is_directory(ids):
                     set_aside(ids)
                 encode(directory / "original", vocabulary, ids)
-                write_durably(_seal(ids), _digests(ids, vocabulary))
+                write_durably(seal(ids), digests(ids, vocabulary))
         return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
-
-
-def _saved(kind: Records[Any], path: Path) -> Any:
-    """A record; None if there is none, or if it is damaged or of another format."""
-    try:
-        saved = kind.read(path)
-    except DamagedRecord as error:
-        tell_once(f"{path}: {error}; it is made anew")
-        return None
-    return saved if saved and saved["format"] == _FORMAT else None
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size if path.is_file() else 0
-    except OSError:
-        return 0
-
-
-def _is_whole(directory: Path) -> bool:
-    """Whether a corpus's text is the one that its id stands for."""
-    return _sha256(directory / "original") == directory.name
-
-
-def _is_sealed(ids: Path, vocabulary: Vocabulary) -> bool:
-    """Whether encoded ids are as they were written, with this vocabulary."""
-    try:
-        return read_bounded(_seal(ids), 200) == _digests(ids, vocabulary)
-    except CheckpointError:
-        return False
-
-
-def _digests(ids: Path, vocabulary: Vocabulary) -> bytes:
-    symbols = json.dumps(vocabulary.to_json()).encode()
-    return f"{_sha256(ids)} {hashlib.sha256(symbols).hexdigest()}".encode()
-
-
-def _checksum(found: Scan) -> str:
-    parts = asdict(found.report), found.vocabulary.to_json()
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _seal(ids: Path) -> Path:
-    return ids.with_suffix(".sha256")
-
-
-def _sha256(path: Path) -> str:
-    """The digest of a file; empty if it cannot be read."""
-    try:
-        with open_file(path) as file:
-            # mypy knows only files that can be read into a buffer, which these can.
-            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-    except (CheckpointError, OSError):
-        return ""
-
-
-def _write_scan(directory: Path, found: Scan) -> None:
-    data = {
-        "format": _FORMAT,
-        "report": asdict(found.report),
-        "vocabulary": found.vocabulary.to_json(),
-        "checksum": _checksum(found),
-    }
-    write_durably(directory / f"{found.report.tokens}.json", json.dumps(data).encode())

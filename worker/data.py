@@ -6,12 +6,13 @@ import secrets
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.errors import Invalid
 from models.files import CheckpointError, is_disk_full, read_bounded, write_durably
 from models.places import is_there, make_directory, set_aside
+from models.storage import ONE_DISK, Storage
 
 FORMAT = 1
 """Of what lies there; raised where a release before could not read it any more.
@@ -21,7 +22,7 @@ version that wrote it. Releases up to 0.1.0 left none.
 """
 
 
-_STORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{3,63}", re.ASCII)
+STORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{3,63}", re.ASCII)
 """An operator may choose one, before the first start."""
 
 
@@ -31,9 +32,13 @@ class DataError(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class DataDirectory:
-    """One directory for server, workers, Redis and experiments."""
+    """One directory for server, workers, Redis and experiments.
+
+    ``storage`` says what makes true what stores write there (``worker.storage.opening``).
+    """
 
     root: Path
+    storage: Storage = field(default=ONE_DISK, repr=False, compare=False)
 
     @property
     def jobs(self) -> Path:
@@ -79,6 +84,10 @@ class DataDirectory:
     def hosts(self) -> Path:
         """``worker.hosts``: a locked file for each process that works here, on any host."""
         return self.root / "hosts"
+
+    @property
+    def has_store_id(self) -> bool:
+        return _read_store_id(self.root / "store-id") is not None
 
     def store_id(self) -> str:
         """What tells this directory from others, wherever it is mounted; made at the first call.
@@ -128,12 +137,12 @@ def _make_store_id(path: Path) -> None:
 def _read_store_id(path: Path) -> str | None:
     if path.is_symlink():
         found = str(path.readlink())
-        return found if _STORE_ID.fullmatch(found) else None
+        return found if STORE_ID.fullmatch(found) else None
     try:
         found = read_bounded(path, 100).decode("ascii").strip()
     except (CheckpointError, UnicodeDecodeError):
         return None
-    return found if _STORE_ID.fullmatch(found) else None
+    return found if STORE_ID.fullmatch(found) else None
 
 
 def open_data(root: Path, tell: Callable[[str], None], version: str | None = None) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import socket
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from pydantic import Field
 
 from models.files import write_durably
 from models.places import make_directory, names_in, tell_once
+from models.storage import ONE_DISK, Storage, StorageAway
 from worker.records import Count, DamagedRecord, Records
 
 
@@ -35,18 +37,26 @@ _DEVICES = Records(Device)
 class DeviceStore:
     """The devices below one directory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, storage: Storage = ONE_DISK) -> None:
         self.root = root
+        self._storage = storage
 
     def record(self, device: Device) -> None:
         """Keeps the measurement of this machine's device; replaces an earlier one."""
-        make_directory(self.root)
         own = hashlib.sha256(f"{socket.gethostname()}\n{device.name}".encode()).hexdigest()[:16]
-        write_durably(self.root / f"{own}.json", json.dumps(asdict(device)).encode())
+
+        def record() -> None:
+            make_directory(self.root)
+            write_durably(self.root / f"{own}.json", json.dumps(asdict(device)).encode())
+
+        # It is measured again with the next job.
+        with suppress(StorageAway):
+            self._storage.change(self.root, record)
 
     def devices(self) -> list[Device]:
         """All known devices, the fastest first; a damaged record is left out."""
         found = []
+        self._storage.refresh(self.root)
         for name in names_in(self.root):
             path = self.root / name
             if path.suffix != ".json" or name.startswith("."):

@@ -38,6 +38,11 @@ class Turn:
 
     epoch: Count
     owner: Annotated[str, Field(max_length=100)]
+    ended: bool = False
+    """Whether its owner gave the job up in good order; said only where no lock tells it."""
+
+    def is_of(self, turn: "Fence") -> bool:
+        return (self.epoch, self.owner) == (turn.epoch, turn.owner)
 
 
 _TURNS = Records(Turn)
@@ -60,11 +65,23 @@ class Fence:
             newest = _TURNS.read(self.directory / NAME)
         except DamagedRecord:
             return
-        if newest and newest != Turn(self.epoch, self.owner):
+        if newest and not newest.is_of(self):
             raise Fenced(
                 f"{newest.owner} has taken over with epoch {newest.epoch}: "
                 f"this process, with epoch {self.epoch}, writes nothing more"
             )
+
+    def end(self) -> None:
+        """Writes down that the turn has ended, unless there was a later one."""
+        newest = _newest(self.directory)
+        if newest and newest.is_of(self):
+            _write(self.directory, Turn(self.epoch, self.owner, ended=True))
+
+
+def is_open(directory: Path) -> bool:
+    """Whether a turn began, and has not ended as far as is known."""
+    newest = _newest(directory)
+    return newest is not None and not newest.ended
 
 
 def has_begun(directory: Path) -> bool:
@@ -84,8 +101,20 @@ def next_epoch(directory: Path) -> int:
 
 def begin(directory: Path, epoch: int, owner: str) -> Fence:
     """Begins a turn; the caller has taken the job."""
-    write_durably(directory / NAME, json.dumps(asdict(Turn(epoch, owner))).encode())
+    _write(directory, Turn(epoch, owner))
     return Fence(directory, epoch, owner)
+
+
+def _write(directory: Path, turn: Turn) -> None:
+    kept = asdict(turn) if turn.ended else {"epoch": turn.epoch, "owner": turn.owner}
+    write_durably(directory / NAME, json.dumps(kept).encode())
+
+
+def _newest(directory: Path) -> Turn | None:
+    try:
+        return _TURNS.read(directory / NAME)
+    except DamagedRecord:
+        return None
 
 
 def sweep(directory: Path) -> None:

@@ -53,6 +53,10 @@ def present(data: DataDirectory, redis_url: str) -> Iterator[None]:
     Raises:
         LocksStayHere: it may not.
     """
+    if not data.storage.shares_locks:
+        # Each host has a disk of its own.
+        yield
+        return
     with connect(redis_url) as connection:
         presence = Presence(data, connection)
         with presence.shown():

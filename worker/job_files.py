@@ -27,7 +27,8 @@ class JobSpec(TypedDict):
     """``spec.json``; ``options`` are ``models.options.TrainingOptions`` as JSON.
 
     ``asked`` are the first ones, once a resume has raised some. ``owner`` is whose it is, as
-    ``worker.owners`` has it; jobs of earlier releases are nobody's.
+    ``worker.owners`` has it; jobs of earlier releases are nobody's. ``key`` is the digest of the
+    ``Idempotency-Key`` that it was asked for with.
     """
 
     id: str
@@ -36,6 +37,7 @@ class JobSpec(TypedDict):
     options: Mapping[str, Any]
     asked: NotRequired[Mapping[str, Any]]
     owner: NotRequired[str]
+    key: NotRequired[str]
     created_at: str
 
 
@@ -81,7 +83,7 @@ DAMAGED = "Damaged"
 _LAST_SECOND = 253402300799
 """Of the year 9999."""
 
-_SPECS = Records(JobSpec)
+SPECS = Records(JobSpec)
 _RUNNING = Records(Running, partial=True)
 _RESULTS = Records(JobResult)
 
@@ -89,7 +91,7 @@ _RESULTS = Records(JobResult)
 def read_spec(directory: Path) -> tuple[JobSpec | None, str | None]:
     """What was asked for, or what is wrong with its file."""
     try:
-        spec = _SPECS.read(directory / "spec.json")
+        spec = SPECS.read(directory / "spec.json")
     except DamagedRecord as error:
         return None, str(error)
     return spec, None if spec else "spec.json is missing"

@@ -21,16 +21,16 @@ Any of them may be damaged (``worker.job_files``). Knows no Redis, no torch and 
 
 import hashlib
 import json
-import os
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any
 
-from models.files import is_disk_full, sync_directory, write_durably
+from models.errors import NotFound
+from models.files import sync_directory, write_durably
 from models.places import (
     is_there,
     locked,
@@ -39,72 +39,29 @@ from models.places import (
     remove,
     tell_once,
 )
-from worker import fence, locks
+from models.storage import ONE_DISK, Storage
 from worker.clock import timestamp
-from worker.events import (
-    EndData,
-    EndStatus,
-    ErrorText,
-    EventLog,
-    EventTail,
-    JobEvent,
-    ProgressData,
-    detach,
-)
-from worker.job_errors import Ended, JobDamaged, NameTaken, NotEnded, UnknownJob
-from worker.job_files import (
-    JobResult,
-    JobSpec,
-    NGramFigures,
-    Running,
-    lost_spec,
-    note_resume,
-    read_result,
-    read_running,
-    read_spec,
-)
-
-Written = TypeVar("Written")
+from worker.job import LOCK_PATIENCE as LOCK_PATIENCE
+from worker.job import RESERVE as RESERVE
+from worker.job import Job as Job
+from worker.job import Status as Status
+from worker.job import reserve as reserve
+from worker.job_errors import JobDamaged, NameTaken, NotEnded, UnknownJob
+from worker.job_files import SPECS, JobSpec, lost_spec, note_resume, read_spec
+from worker.records import DamagedRecord
 
 Admit = Callable[[], str]
 """Says whose a new job is, or raises; no other job is made meanwhile. Empty is nobody's."""
 
-Status = Literal["queued", "running", "paused", "cancelling", "finished", "cancelled", "failed"]
-
 JOB_ID = re.compile(r"[0-9a-f]{22}", re.ASCII)
-LOCK_PATIENCE = 2.0
-"""Seconds that a worker waits for a lock: reading a status holds it for an instant."""
-_CANCEL_PATIENCE = 0.2
-"""The same for a client, who waits for the answer."""
-
-RESERVE = 16 << 10
-"""Bytes kept on disk until a job has ended, so that its end can be written on a full disk."""
-
-
-class JobSummary(TypedDict):
-    """A job as clients see it (docs/http-api.md); ``damaged`` says what is wrong with its files."""
-
-    id: str
-    model: str
-    status: Status
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
-    options: Mapping[str, Any]
-    corpus_id: str
-    device: str | None
-    progress: ProgressData | None
-    baseline: NGramFigures | None
-    error: ErrorText | None
-    damaged: list[str]
-    links: Mapping[str, str]
 
 
 class JobStore:
     """The jobs below one directory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, storage: Storage = ONE_DISK) -> None:
         self.root = root
+        self._storage = storage
         make_directory(root)
         make_directory(root / ".keys")
 
@@ -115,7 +72,7 @@ class JobStore:
         options: Mapping[str, Any],
         idempotency_key: str | None,
         admit: Admit = str,
-    ) -> tuple["Job", bool]:
+    ) -> tuple[Job, bool]:
         """Makes a durable job, unless ``admit`` raises.
 
         Returns:
@@ -126,33 +83,97 @@ class JobStore:
         """
         with self._creating():
             key_file = self._key_file(idempotency_key) if idempotency_key else None
-            if key_file and (earlier := self._keyed(key_file)):
-                return earlier, False
-            self.check_name(model)
-            owner = admit()
-            job_id = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(5)}"
             if key_file:
-                # Before the job: a key that names no job is ignored, but a job whose key was
-                # lost would be made twice.
-                write_durably(key_file, job_id.encode())
+                self._storage.refresh(key_file, is_needed=True)
+                if earlier := self._keyed(key_file):
+                    return earlier, False
+            self.check_name(model)
+            job_id = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(5)}"
             spec: JobSpec = {
                 "id": job_id,
                 "model": model,
                 "corpus_id": corpus_id,
                 "options": options,
-                "owner": owner,
+                "owner": admit(),
                 "created_at": timestamp(),
             }
+            if key_file:
+                spec["key"] = key_file.name
+            try:
+                self._claim_name(spec)
+            except NameTaken:
+                # By the same request, perhaps, on another host.
+                if key_file and (earlier := self._keyed(key_file)):
+                    return earlier, False
+                raise
+            job = self._made(spec)
+        return job, job.id == job_id
+
+    def _made(self, spec: JobSpec) -> Job:
+        """Makes a job that has claimed its name, unless it is there or its key is another job's.
+
+        Returns:
+            The job that there is.
+        """
+        job_id, key = spec["id"], spec.get("key")
+        if key:
+            # Before the job: a key that names no job is ignored, but a job whose key was lost would
+            # be made twice.
+            file = self.root / ".keys" / key
+            earlier = self._storage.change(file, lambda: self._claim_key(file, job_id))
+            if earlier:
+                return earlier
+
+        def make() -> None:
+            if is_there(self.root / job_id):
+                return
             staged = self.root / f".stage-{job_id}"
-            staged.mkdir()
+            staged.mkdir(exist_ok=True)
             write_durably(staged / "spec.json", json.dumps(spec).encode())
             reserve(staged)
             staged.rename(self.root / job_id)
             sync_directory(self.root)
-        return self.get(job_id), True
+
+        self._storage.change(self.root / job_id, make)
+        return self.get(job_id)
+
+    def _claim_name(self, spec: JobSpec) -> None:
+        """Makes a name the job's, before it is there, so that no other host gives it away.
+
+        Who finds the name of a job that is not there yet makes that job: its maker may be dead.
+
+        Raises:
+            NameTaken: another unended job has it.
+        """
+        file = self.root / ".names" / spec["model"]
+
+        def claim() -> None:
+            with suppress(DamagedRecord):
+                other = SPECS.read(file)
+                if other and other["id"] != spec["id"] and self._is_unended(other):
+                    raise NameTaken(spec["model"], other["id"])
+            make_directory(file.parent)
+            write_durably(file, json.dumps(spec).encode())
+
+        self._storage.exclude(file, claim)
+
+    def _is_unended(self, spec: JobSpec) -> bool:
+        """Whether a job that has claimed a name is unended; makes it if it is not there yet."""
+        with suppress(NotFound):
+            job = self._made(spec)
+            return job.id == spec["id"] and job.result() is None
+        return False
+
+    def _claim_key(self, key_file: Path, job_id: str) -> Job | None:
+        """Makes an idempotency key the job's; returns the earlier job if it has one."""
+        if earlier := self._keyed(key_file):
+            return earlier
+        write_durably(key_file, job_id.encode())
+        return None
 
     def check_name(self, model: str) -> None:
         """Raises NameTaken: an unended job is to publish under the name."""
+        self._storage.refresh(self.root, is_needed=True)
         for job in self.unended():
             if job.model == model:
                 raise NameTaken(model, job.id)
@@ -174,32 +195,39 @@ class JobStore:
     def _key_file(self, key: str) -> Path:
         return self.root / ".keys" / hashlib.sha256(key.encode()).hexdigest()
 
-    def _keyed(self, key_file: Path) -> "Job | None":
+    def _keyed(self, key_file: Path) -> Job | None:
         try:
             job = self.get(key_file.read_text("ascii"))
         except (OSError, UnicodeDecodeError, UnknownJob):
             return None
         return None if job.spec_damage else job
 
-    def get(self, job_id: str) -> "Job":
+    def get(self, job_id: str) -> Job:
         """Raises UnknownJob."""
         directory = self.root / job_id
-        if not JOB_ID.fullmatch(job_id) or not is_there(directory):
+        if not JOB_ID.fullmatch(job_id):
+            raise UnknownJob(job_id)
+        self._storage.refresh(directory)
+        if not is_there(directory):
+            # Another host may have made it a moment ago.
+            self._storage.refresh(directory, is_needed=True)
+        if not is_there(directory):
             raise UnknownJob(job_id)
         spec, damage = read_spec(directory)
         if spec is not None:
-            return Job(directory, spec)
+            return Job(directory, spec, storage=self._storage)
         if not is_there(directory):
             # It was deleted meanwhile.
             raise UnknownJob(job_id)
         tell_once(f"job {job_id} is damaged: {damage}; it can be deleted as ended ones are")
-        return Job(directory, lost_spec(directory), damage)
+        return Job(directory, lost_spec(directory), damage, self._storage)
 
     def ids(self) -> list[str]:
         """Every job's id, newest first."""
+        self._storage.refresh(self.root)
         return sorted(filter(JOB_ID.fullmatch, names_in(self.root)), reverse=True)
 
-    def unended(self) -> Iterator["Job"]:
+    def unended(self) -> Iterator[Job]:
         """Jobs without a terminal state, oldest first."""
         for job_id in reversed(self.ids()):
             # First what is quick: most jobs have one.
@@ -216,13 +244,17 @@ class JobStore:
             UnknownJob: there is none.
             NotEnded: it has not ended.
         """
-        with self._creating():
+        doomed = self.root / f".gone-{job_id}"
+
+        def delete() -> None:
             job = self.get(job_id)
             if job.result() is None or (job.spec_damage and job.is_locked()):
                 raise NotEnded("the job has not ended: cancel it first")
-            doomed = self.root / f".gone-{job_id}"
             remove(doomed)
             job.directory.rename(doomed)
+
+        with self._creating():
+            self._storage.change(self.root / job_id, delete)
         remove(doomed)
 
     def sweep(self) -> None:
@@ -233,7 +265,7 @@ class JobStore:
         for path in (*left, *self.root.glob(".gone-*")):
             remove(path)
 
-    def resume(self, job_id: str, raised: Mapping[str, Any], admit: Admit = str) -> "Job":
+    def resume(self, job_id: str, raised: Mapping[str, Any], admit: Admit = str) -> Job:
         """Makes an ended job continue from its last state, unless ``admit`` raises.
 
         Args:
@@ -246,14 +278,13 @@ class JobStore:
             NameTaken: another unfinished job has its model's name.
             JobDamaged: its spec cannot be read.
         """
-        with self._creating():
+
+        def resume() -> None:
             job = self.get(job_id)
             if job.spec_damage:
                 raise JobDamaged(job.spec_damage)
             if job.result() is None:
                 raise NotEnded("the job has not ended: it needs no resume")
-            self.check_name(job.model)
-            admit()
             reserve(job.directory)
             if raised:
                 spec = JobSpec(**job.spec)
@@ -266,216 +297,13 @@ class JobStore:
             # The result goes last: until then the job has ended, from then on it has not.
             remove(job.directory / "result.json")
             sync_directory(job.directory)
+
+        with self._creating():
+            job = self.get(job_id)
+            if not job.spec_damage and job.result() is not None:
+                self.check_name(job.model)
+                admit()
+                self._claim_name(job.spec)
+            with job.events_here():
+                self._storage.change(job.directory, resume)
         return self.get(job_id)
-
-
-class Job:
-    """One training run. Anyone may read it; writing takes ``lock()``.
-
-    ``spec_damage`` says what is wrong with ``spec.json``; its values are made up then.
-    """
-
-    def __init__(self, directory: Path, spec: JobSpec, spec_damage: str | None = None) -> None:
-        self.directory = directory
-        self.spec = spec
-        self.spec_damage = spec_damage
-        self._fence: fence.Fence | None = None
-
-    @property
-    def id(self) -> str:
-        return self.directory.name
-
-    @property
-    def model(self) -> str:
-        return self.spec["model"]
-
-    @property
-    def state_directory(self) -> Path:
-        return self.directory / "state"
-
-    @property
-    def lock_file(self) -> Path:
-        return self.directory / "lock"
-
-    def result(self) -> JobResult | None:
-        """The terminal state, once the job has ended."""
-        return read_result(self.directory, self.spec_damage)[0]
-
-    def end(self) -> EndData | None:
-        """The data of the last event, once the job has ended."""
-        result = self.result()
-        return {"status": result["status"], "error": result["error"]} if result else None
-
-    def running(self) -> Running:
-        """The values of the last ``set_running``; empty before the job started."""
-        return read_running(self.directory)[0]
-
-    def status(self) -> Status:
-        return self._status(self.result(), self.running())
-
-    def _status(self, result: JobResult | None, running: Running) -> Status:
-        if result is not None:
-            return result["status"]
-        if self.cancel_requested():
-            return "cancelling"
-        if running.get("paused"):
-            return "paused"
-        return "running" if self.is_locked() else "queued"
-
-    def view(self) -> JobSummary:
-        running, running_damage = read_running(self.directory)
-        result, damage = read_result(self.directory, self.spec_damage)
-        own = f"/jobs/{self.id}"
-        return {
-            "id": self.id,
-            "model": self.model,
-            "status": self._status(result, running),
-            "created_at": self.spec["created_at"],
-            "started_at": running.get("started_at"),
-            "finished_at": result.get("finished_at") if result else None,
-            "options": running.get("options") or self.spec["options"],
-            "corpus_id": self.spec["corpus_id"],
-            "device": running.get("device"),
-            "progress": running.get("progress"),
-            "baseline": running.get("baseline"),
-            "error": result["error"] if result else running.get("paused"),
-            "damaged": [one for one in (damage, running_damage) if one],
-            "links": {
-                "self": own,
-                "events": f"{own}/events",
-                "cancel": f"{own}/cancel",
-                "model": f"/models/{self.model}",
-            },
-        }
-
-    @contextmanager
-    def lock(self, patience: float = LOCK_PATIENCE) -> Iterator[bool]:
-        """Holds the job's lock during the block; False if another process has it."""
-        with locks.held(self.lock_file, patience) as descriptor:
-            yield descriptor is not None
-
-    def is_locked(self) -> bool:
-        """Whether a process works on it right now, on any host that shares the disk."""
-        return locks.is_held(self.lock_file)
-
-    def begin_turn(self, epoch: int, owner: str, *, is_forced: bool = True) -> None:
-        """Fences off all earlier owners; the caller has taken the job (``worker.ownership``).
-
-        Args:
-            epoch: the number of the turn.
-            owner: whose it is.
-            is_forced: an earlier owner may live. Else the lock says that it died, and a disk that
-                is too full for a copy of the events need not keep the job from its end.
-        """
-        self._fence = self._with_room(lambda: fence.begin(self.directory, epoch, owner))
-        fence.sweep(self.directory)
-        try:
-            detach(self.directory)
-        except OSError as error:
-            if is_forced or not is_disk_full(error):
-                raise
-
-    def join_turn(self, epoch: int, owner: str) -> None:
-        """Makes this process share the turn of another, which started it."""
-        self._fence = fence.Fence(self.directory, epoch, owner)
-
-    def heeds_fence(self) -> bool:
-        """Whether who holds the lock looks for later turns.
-
-        A process of a former release does not: what it works on is never taken from it.
-        """
-        return fence.has_begun(self.directory)
-
-    def check(self) -> None:
-        """Raises Fenced if another process has taken the job since."""
-        if self._fence:
-            self._fence.check()
-
-    @property
-    def turn(self) -> str:
-        """This process's turn, in names of files that no other writes; 0 without one."""
-        return f"{self._fence.epoch}-{self._fence.owner}" if self._fence else "0"
-
-    def event_log(self) -> EventLog:
-        """The log for who has the job."""
-        return EventLog(self.directory, self.check)
-
-    def write(self, name: str, data: bytes) -> None:
-        """Replaces one of its files, unless another process has taken the job."""
-        write_durably(self.directory / name, data, check=self.check)
-
-    def cancel_requested(self) -> bool:
-        return is_there(self.directory / "cancel")
-
-    def request_cancel(self) -> JobEvent | None:
-        """Asks the worker to stop. A job without one ends here and now.
-
-        Where the disk is too full to write the end, it is only asked for: the reconciler writes it.
-
-        Returns:
-            The ``end`` event if it ended here.
-
-        Raises:
-            Ended: it has ended already.
-            UnknownJob: it has been deleted.
-        """
-        # A process may work on it whose spec was damaged meanwhile.
-        if self.result() is not None and not (self.spec_damage and self.is_locked()):
-            raise Ended("the job has ended already")
-        try:
-            self._with_room(lambda: (self.directory / "cancel").touch())
-            with self.lock(_CANCEL_PATIENCE) as held:
-                if held and self.result() is None:
-                    self._with_room(self._end_turns)
-                    return self.finish("cancelled")
-        except FileNotFoundError:
-            raise UnknownJob(self.id) from None
-        except OSError as error:
-            if not is_disk_full(error) or not self.cancel_requested():
-                raise
-        return None
-
-    def _end_turns(self) -> None:
-        self._fence = fence.begin(self.directory, fence.next_epoch(self.directory), "a client")
-
-    def finish(self, status: EndStatus, error: ErrorText | None = None) -> JobEvent:
-        """Writes the terminal state, on a full disk too; the caller holds the lock."""
-        end: EndData = {"status": status, "error": error}
-        event = self._with_room(lambda: self.event_log().append("end", end))
-        result: JobResult = {"status": status, "error": error, "finished_at": event.at}
-        data = json.dumps(result).encode()
-        self._with_room(lambda: self.write("result.json", data))
-        remove(self.directory / "reserve")
-        return event
-
-    def _with_room(self, write: Callable[[], Written]) -> Written:
-        """Writes; on a full disk once more, in the place of the reserve."""
-        try:
-            return write()
-        except OSError as error:
-            if not is_disk_full(error):
-                raise
-            remove(self.directory / "reserve")
-            return write()
-
-    def set_running(self, values: Running) -> None:
-        """Replaces ``running()``. Not synced: after a power cut it may be older."""
-        staged = self.directory / f".running.{self.turn}.json"
-        try:
-            staged.write_text(json.dumps(values, allow_nan=False))
-            self.check()
-            staged.replace(self.directory / "running.json")
-        finally:
-            staged.unlink(missing_ok=True)
-
-    def events(self, after: int = 0) -> list[JobEvent]:
-        """Events with a greater id. An ``end`` that a resume followed is left out."""
-        end = self.end()
-        found = [event for event in EventTail(self.directory).read(end) if event.id > after]
-        last = found[-1] if found and end else None
-        return [event for event in found if event.event != "end" or event is last]
-
-
-def reserve(directory: Path) -> None:
-    """Takes the room for a job's end, in bytes that no file system stores in less."""
-    (directory / "reserve").write_bytes(os.urandom(RESERVE))

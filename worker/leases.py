@@ -70,6 +70,11 @@ class Leases:
         holder = self.holder(job_id)
         return holder is None or holder.worker == worker or holder.process.is_gone()
 
+    def is_left(self, job_id: str) -> bool:
+        """Whether a process has the lease that has certainly ended."""
+        holder = self.holder(job_id)
+        return holder is not None and holder.process.is_gone()
+
     def is_given_up(self, job_id: str) -> bool:
         """Whether nobody renews the lease; looks for some seconds where it is missing."""
         deadline = time.monotonic() + self.watch

@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 import redis.asyncio
@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 
 from models.json_lines import parsed
 from models.places import is_there
+from models.storage import StorageAway
 from worker.connection import TIMEOUT, Outage
 from worker.events import EndData, EventTail, JobEvent
 from worker.jobs import Job
@@ -34,6 +35,13 @@ _SHORTEST_WAIT = 0.01
 """The same at first after an end event of a job that has not ended yet."""
 _STREAM_TTL = 24 * 3600
 _ENDED_STREAM_TTL = 600
+
+
+class Followers(Protocol):
+    """Those who follow jobs."""
+
+    def publish(self, job_id: str, event: JobEvent) -> None:
+        """Sends an event that is kept already. Never raises, never waits long."""
 
 
 class LiveEvents:
@@ -97,12 +105,16 @@ class LiveEvents:
             retry=AsyncRetry(NoBackoff(), 0),
         )
         wait = _LONGEST_WAIT
+        is_gap = False
         try:
             while True:
                 held = sequence.end
-                # Asked before the disk is read, so that every event before the end is read.
-                gone, end = await asyncio.to_thread(_ending, job)
-                for event in sequence.next(await asyncio.to_thread(tail.read, end)):
+                try:
+                    gone, end, events = await asyncio.to_thread(_look, job, tail, is_gap)
+                except StorageAway:
+                    await asyncio.sleep(_POLL)
+                    continue
+                for event in sequence.next(events):
                     yield event
                 if end and sequence.end is not None:
                     yield sequence.end
@@ -112,10 +124,11 @@ class LiveEvents:
                 # again. After a resume it may take long until the next event comes.
                 is_new = sequence.end not in (None, held)
                 wait = _SHORTEST_WAIT if is_new else min(2 * wait, _LONGEST_WAIT)
-                while (events := await _live(client, job.id, sequence.last, wait)) is not None:
-                    if not sequence.continues_with(events):
+                is_gap = False
+                while (found := await _live(client, job.id, sequence.last, wait)) is not None:
+                    if is_gap := not sequence.continues_with(found):
                         break
-                    for event in sequence.next(events):
+                    for event in sequence.next(found):
                         yield event
                     if sequence.end is not None:
                         break
@@ -125,15 +138,28 @@ class LiveEvents:
 
 def is_all(job: Job, last: int) -> bool:
     """Whether a job has ended, with ``last`` the id of its last event. Reads the disk."""
-    _, end = _ending(job)
-    if end is None:
-        return False
-    return last == max((event.id for event in EventTail(job.directory).read(end)), default=0)
+    _, end, events = _look(job, EventTail(job.directory))
+    return end is not None and last == max((event.id for event in events), default=0)
 
 
-def _ending(job: Job) -> tuple[bool, EndData | None]:
-    """Whether a job is gone, and its end if it has ended."""
-    return not is_there(job.directory), job.end()
+def _look(
+    job: Job, tail: EventTail, is_new: bool = False
+) -> tuple[bool, EndData | None, list[JobEvent]]:
+    """Whether a job is gone, its end if it has ended, and its events since the last look.
+
+    Args:
+        job: the job.
+        tail: its events, as far as they were read.
+        is_new: there certainly is an event that was not read.
+
+    Raises:
+        StorageAway: it is not here, and cannot be brought.
+    """
+    job.refresh(is_needed=is_new)
+    # Asked before the events are read, so that every event before the end is read.
+    gone, end = not is_there(job.directory), job.end()
+    with job.events_here():
+        return gone, end, tail.read(end)
 
 
 async def _live(

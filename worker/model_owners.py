@@ -13,6 +13,7 @@ from pathlib import Path
 
 from models.files import write_durably
 from models.places import locked, make_directory, tell_once
+from models.storage import ONE_DISK, Done, Storage
 from worker.records import DamagedRecord, Records
 
 Tags = Callable[[], Iterable[str]]
@@ -41,11 +42,13 @@ _SHARES = Records(Shares)
 class ModelOwners:
     """The records below one directory. Processes may share it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, storage: Storage = ONE_DISK) -> None:
         self._root = root
+        self._storage = storage
 
     def shares(self, name: str) -> Shares:
         """A damaged record gives nobody anything."""
+        self._storage.refresh(self._root)
         try:
             return _SHARES.read(self._root / name) or Shares()
         except DamagedRecord as error:
@@ -54,10 +57,13 @@ class ModelOwners:
 
     def train(self, owner: str, name: str, tags: Tags) -> None:
         """Gives an owner what comes of training from now on; what is there stays whose it is."""
-        with self._changing():
+
+        def train() -> None:
             before = self.shares(name)
             if owner or before != Shares():
                 self._keep(name, Shares(owner, before.only(tags())))
+
+        self._change(train)
 
     @contextmanager
     def importing(self, owner: str, name: str, tag: str, tags: Tags) -> Iterator[None]:
@@ -65,10 +71,14 @@ class ModelOwners:
 
         What the tag named may get another one meanwhile, and stays whose it was.
         """
-        with self._changing():
+
+        def take() -> dict[str, str]:
             before = self.shares(name)
             known = before.only(tags())
             self._keep(name, Shares(before.trainer, known | {tag: owner}))
+            return known
+
+        known = self._change(take)
         was = known.get(tag, owner)
         try:
             yield
@@ -80,24 +90,29 @@ class ModelOwners:
     def clean(self, name: str, left: Iterable[str], *, is_trained: bool) -> None:
         """Forgets whose the tags were that are not left, and, where none is and no job is to
         publish under the name, whose that was."""
-        with self._changing():
+
+        def clean() -> None:
             before = self.shares(name)
             tags = before.only(left)
             self._keep(name, Shares(before.trainer if tags or is_trained else "", tags))
 
-    def _add(self, name: str, tags: dict[str, str]) -> None:
-        if tags:
-            with self._changing():
-                before = self.shares(name)
-                self._keep(name, replace(before, tags=before.tags | tags))
+        self._change(clean)
 
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _add(self, name: str, tags: dict[str, str]) -> None:
+        def add() -> None:
+            before = self.shares(name)
+            self._keep(name, replace(before, tags=before.tags | tags))
+
+        if tags:
+            self._change(add)
+
+    def _change(self, act: Callable[[], Done]) -> Done:
         make_directory(self._root)
         with locked(self._root / ".lock"):
-            yield
+            return self._storage.change(self._root, act)
 
     def _keep(self, name: str, shares: Shares) -> None:
+        make_directory(self._root)
         path = self._root / name
         if shares.trainer or any(shares.tags.values()):
             write_durably(path, json.dumps(asdict(shares)).encode())

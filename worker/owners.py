@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from models.places import locked, names_in
+from models.storage import ONE_DISK, Storage
 
 KIND = "corpora"
 
@@ -27,12 +28,13 @@ def owner_named(name: str) -> str:
 class Owners:
     """What clients own, below one directory. Processes may share it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, storage: Storage = ONE_DISK) -> None:
         self._root = root
+        self._storage = storage
 
     @contextmanager
     def changing(self, owner: str) -> Iterator[None]:
-        """Allows one change at a time of what an owner has, across processes."""
+        """Allows one change at a time of what an owner has, across processes of one disk."""
         directory = self._root / owner
         directory.mkdir(parents=True, exist_ok=True)
         with locked(directory / "lock"):
@@ -40,22 +42,31 @@ class Owners:
 
     def note(self, owner: str, name: str, size: int) -> None:
         directory = self._root / owner / KIND
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / name).write_text(str(size))
+
+        def note() -> None:
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / name).write_text(str(size))
+
+        self._storage.change(self._root / owner, note)
 
     def forget(self, name: str, owner: str = "*") -> None:
         """Forgets what is gone, for one owner or for all."""
+        self._storage.refresh(self._root)
         for path in self._root.glob(f"{owner}/{KIND}/{name}"):
-            path.unlink(missing_ok=True)
+            self._forget(path)
+
+    def _forget(self, path: Path) -> None:
+        self._storage.change(path.parent.parent, lambda: path.unlink(missing_ok=True))
 
     def owned(self, owner: str, is_there: Callable[[str], bool]) -> dict[str, int]:
         """The sizes of what an owner has or is about to have; forgets what never came to be."""
         directory, found = self._root / owner / KIND, {}
+        self._storage.refresh(self._root / owner)
         for name in names_in(directory) if directory.is_dir() else ():
             path = directory / name
             with suppress(OSError, ValueError):
                 if is_there(name) or time.time() - path.stat().st_mtime < MAKING_SECONDS:
                     found[name] = int(path.read_text() or "0")
                 else:
-                    path.unlink()
+                    self._forget(path)
         return found

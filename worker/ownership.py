@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import redis
 
+from models.storage import StorageAway
 from worker import fence, locks, logs
 from worker.jobs import LOCK_PATIENCE, Job
 from worker.leases import Holder, Leases
@@ -41,9 +42,11 @@ def taken(job: Job, leases: Leases, worker: str) -> Iterator[Owned | None]:
     """
     with ExitStack() as held:
         lock = held.enter_context(locks.held(job.lock_file, LOCK_PATIENCE))
+        # A lock that is free says nothing of a host with another disk.
+        is_elsewhere = job.is_taken_elsewhere(is_needed=True)
+        is_forced = lock is None or (is_elsewhere and not leases.is_left(job.id))
         holder = Holder(worker, fence.next_epoch(job.directory), Process.this())
-        is_forced = lock is None
-        if lock is not None:
+        if not is_forced:
             if not leases.is_free(job.id, worker):
                 yield None
                 return
@@ -53,11 +56,19 @@ def taken(job: Job, leases: Leases, worker: str) -> Iterator[Owned | None]:
             if not is_given_up or not leases.claim(job.id, holder):
                 yield None
                 return
-            lock = held.enter_context(locks.replaced(job.lock_file))
             log.warning("job %s: its owner does not answer any more: it is taken over", job.id)
+        if lock is None:
+            lock = held.enter_context(locks.replaced(job.lock_file))
         held.callback(_release, leases, job.id, worker)
         job.begin_turn(holder.epoch, worker, is_forced=is_forced)
+        held.callback(_end_turn, job)
         yield Owned(lock, holder)
+
+
+def _end_turn(job: Job) -> None:
+    # Else another host ends it, once the lease is missing.
+    with suppress(StorageAway, OSError):
+        job.end_turn()
 
 
 def _release(leases: Leases, job_id: str, worker: str) -> None:

@@ -4,6 +4,7 @@ An empty variable counts as unset. Knows nothing of what uses them.
 """
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,22 +22,30 @@ DATA = "data"
 LEASE_SECONDS = 8.0
 """For which the lease of a job is valid, unless it is renewed (``worker.leases``)."""
 
+CACHE_BYTES = 20 << 30
+"""Bytes of large files that a process keeps of a bucket, besides those in use."""
+
 SHORTEST_LEASE, LONGEST_LEASE = 5.0, 600.0
 """A lease outlasts a command to Redis that is answered at the second try, and the start of the
 process that renews it."""
 
 VARIABLES = (
+    "CHARLOOM_CACHE_BYTES",
     "CHARLOOM_DATA",
     "CHARLOOM_LEASE_SECONDS",
     "CHARLOOM_LOG",
     "CHARLOOM_QUOTA_RUNNING",
     "CHARLOOM_REDIS_URL",
+    "CHARLOOM_STORAGE",
     "CHARLOOM_THREADS",
 )
 """All that a worker reads: nothing else of ``CHARLOOM_…`` is handed on to it, such as keys."""
 
 NICENESS = 10
 """Sampling stays smooth: training takes the cores that the server leaves."""
+
+
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?", re.ASCII)
 
 
 class SettingsError(Invalid):
@@ -54,6 +63,7 @@ class WorkerSettings:
     """``threads`` is the number that torch computes with; None is one for each core.
 
     ``quota_running`` is how many jobs of one owner may be worked on at once; None is any number.
+    ``storage`` is the URL of a bucket that hosts share; empty is none.
     """
 
     data: DataDirectory
@@ -62,6 +72,8 @@ class WorkerSettings:
     threads: int | None = None
     quota_running: int | None = None
     lease_seconds: float = LEASE_SECONDS
+    storage: str = ""
+    cache_bytes: int = CACHE_BYTES
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -80,7 +92,13 @@ class WorkerSettings:
         data = data_directory(environment.get("CHARLOOM_DATA") or DATA)
         threads, running = (_count(environment, name) for name in ("THREADS", "QUOTA_RUNNING"))
         lease = _lease_seconds(environment.get("CHARLOOM_LEASE_SECONDS"))
-        return cls(data, url, threads, running, lease)
+        storage = environment.get("CHARLOOM_STORAGE", "")
+        try:
+            checked_storage(storage)
+        except ValueError as error:
+            raise SettingsError(misset("CHARLOOM_STORAGE", str(error), storage)) from None
+        cache = _count(environment, "CACHE_BYTES") or CACHE_BYTES
+        return cls(data, url, threads, running, lease, storage, cache)
 
 
 def misset(name: str, words: str, value: str | None = None) -> str:
@@ -118,6 +136,13 @@ def checked_redis_url(url: str) -> str:
         # Not redis-py's words, which may quote a password.
         raise ValueError("must be a URL such as redis://localhost:6379/0, with a number at its end")
     return url
+
+
+def checked_storage(url: str) -> str:
+    """Raises ValueError for what is no URL of a bucket; empty is none."""
+    if url and not _BUCKET.fullmatch(url):
+        raise ValueError("must be a URL such as s3://bucket/prefix")
+    return url.rstrip("/")
 
 
 def _check_log(form: str) -> None:

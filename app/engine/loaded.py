@@ -248,6 +248,8 @@ class LoadedModels:
 
     async def _drop_unserved(self) -> None:
         loaded = self.models
+        if loaded:
+            await asyncio.to_thread(self.registry.refresh)
         served = await asyncio.to_thread(lambda: [self._is_served(model) for model in loaded])
         for model, is_served in zip(loaded, served, strict=True):
             if not is_served and self._loaded.get(model.digest) is model:

@@ -63,6 +63,7 @@ CODES = {
     "server_full": "The server writes as many texts as it can.",
     "shutting_down": "The server is shutting down.",
     "state_of_another_checkpoint": "continue_from belongs to another checkpoint.",
+    "storage_away": "The bucket that keeps everything does not answer.",
     "too_many_bytes": "One key or IP address keeps as many bytes of corpora as it may.",
     "too_many_connections": "One key has as many requests open as it may.",
     "too_many_jobs": "One key or IP address has as many jobs waiting as it may.",

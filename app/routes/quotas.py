@@ -42,8 +42,9 @@ class Quotas:
         self._corpora = corpora
         self._models = models
         self._streams = streams
-        self._owners = Owners(settings.data.owners)
-        self._model_owners = ModelOwners(settings.data.owners / "models")
+        data = settings.data
+        self._owners = Owners(data.owners, data.storage)
+        self._model_owners = ModelOwners(data.owners / "models", data.storage)
 
     # Texts
 

@@ -29,6 +29,7 @@ from app.routes.texts import Texts
 from app.schemas.common import PathJob
 from app.settings import ServerSettings
 from models.checkpoints.registry import Registry
+from models.storage import StorageAway
 from worker import logs, turns
 from worker.corpora import CorpusStore
 from worker.devices import DeviceStore
@@ -83,18 +84,19 @@ class Services:
 def open_services(settings: ServerSettings) -> Services:
     """Opens the data directory, on the event loop that will serve. Needs no Redis."""
     data = settings.data
-    models = Registry(data.models)
+    storage = data.storage
+    models = Registry(data.models, storage)
     loaded = LoadedModels(models, settings.model_memory_bytes)
     streams = Streams(settings.max_streams)
     queue = Queue(settings.redis_url, data.store_id(), settings.lease_seconds)
-    jobs, corpora = JobStore(data.jobs), CorpusStore(data.corpora)
+    jobs, corpora = JobStore(data.jobs, storage), CorpusStore(data.corpora, storage)
     return Services(
         settings=settings,
         queue=queue,
         jobs=jobs,
         statuses=Statuses(jobs),
         corpora=corpora,
-        devices=DeviceStore(data.devices),
+        devices=DeviceStore(data.devices, storage),
         models=models,
         loaded=loaded,
         streams=streams,
@@ -124,8 +126,9 @@ def _models(jobs: JobStore, corpora: CorpusStore, models: Registry) -> int | Non
     try:
         jobs.ids()
         corpora.ids()
+        models.storage.refresh(models.root, is_needed=True)
         return sum(1 for _ in models.references())
-    except OSError as error:
+    except (OSError, StorageAway) as error:
         log.error("the storage does not answer: %s", error)
         return None
 

@@ -175,13 +175,19 @@ def _create_job(
     key: str | None,
     admit: Admit,
 ) -> tuple[Job, bool]:
+    made: Job | None = None
     try:
         with corpora.kept(corpus_id):
             job, is_new = jobs.create(model, corpus_id, options.to_json(), key, admit)
-            if not is_new and job.spec_damage is None:
+            if is_new:
+                made = job
+            elif job.spec_damage is None:
                 _check_same(job, (model, options, corpus_id))
-            return job, is_new
+        return job, is_new
     except UnknownCorpus:
+        if made:
+            # Another host deleted the corpus in the same moment.
+            made.request_cancel()
         raise Problem(
             409, "corpus_deleted", "the corpus has just been deleted: upload it again"
         ) from None

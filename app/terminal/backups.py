@@ -3,6 +3,7 @@
 They work on the disk, with or without a service. Knows nothing of what a backup holds.
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -28,6 +29,11 @@ from worker.data import DataDirectory, DataError, open_data
 
 
 def back_up(data: Path, target: Path) -> None:
+    if bucket := os.environ.get("CHARLOOM_STORAGE"):
+        raise UserError(
+            f"{bucket} keeps everything (CHARLOOM_STORAGE): use the bucket's own means for "
+            "backups, such as versioning or replication"
+        )
     with _words(), _shown("saved") as show:
         amount = backups.back_up(DataDirectory(data), target, __version__, show)
     tell(f"{target}: {_said(amount)}")

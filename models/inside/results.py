@@ -18,6 +18,7 @@ from models.files import CheckpointError, parse_object, read_bounded, write_dura
 from models.inside.cells import Findings, find_cells
 from models.inside.hypotheses import HYPOTHESES
 from models.inside.reader import Stopped
+from models.storage import StorageAway
 
 _VERSION = 2
 """Version of the search; increasing it discards all stored findings."""
@@ -44,9 +45,11 @@ def keep_cells(registry: Registry, name: str, digest: str, found: Findings) -> N
         OSError: the disk is full.
     """
     data = json.dumps({"made_by": _made_by(), **found}, ensure_ascii=False)
-    # The model may have been deleted in the meantime.
-    with suppress(FileNotFoundError):
-        write_durably(_path(registry, name, digest), data.encode())
+    path = _path(registry, name, digest)
+    # The model may have been deleted in the meantime. Where other hosts cannot be told, they find
+    # out by themselves.
+    with suppress(FileNotFoundError, StorageAway):
+        registry.storage.change(path.parents[1], lambda: write_durably(path, data.encode()))
 
 
 def analyse(

@@ -28,6 +28,7 @@ from models.errors import (
     Unavailable,
 )
 from models.files import CheckpointError
+from models.storage import StorageAway
 from models.text.cleaning import CorpusError, NotUtf8
 from models.text.encodings import Explanation
 from models.text.vocab import UnknownCharacters
@@ -41,14 +42,16 @@ from worker.job_errors import Ended, JobDamaged, NameTaken, NotEnded, UnknownJob
 from worker.jobs import JobStore
 from worker.records import DamagedRecord
 from worker.settings import SettingsError
+from worker.storage.bucket import Stale, StorageRefused
+from worker.storage.mirror import FolderGone
 
 BRANCHES = {CharloomError, Conflict, Damaged, Invalid, NotFound, TooMany, Unavailable}
-BEFORE_HTTP = {BackupError, DataError, LocksStayHere, SettingsError}
+BEFORE_HTTP = {BackupError, DataError, LocksStayHere, SettingsError, StorageRefused}
 """Errors that end a process before it serves, or a command that serves nothing."""
 
-CAUGHT = {DamagedRecord, Fenced}
+CAUGHT = {DamagedRecord, Fenced, FolderGone, Stale}
 """Errors that the stores take for themselves: what they read is unknown then, or damaged, or for
-another process to write."""
+another process to write; and a storage those of its bucket."""
 
 ERRORS: list[tuple[CharloomError, int, str, str]] = [
     (UnknownModel("x"), 404, "unknown_model", "GET /models lists all models"),
@@ -75,6 +78,7 @@ ERRORS: list[tuple[CharloomError, int, str, str]] = [
     (ServerFull(7), 503, "server_full", "writing 7 texts"),
     (ServerBusy(), 503, "server_busy", "waiting to be read"),
     (OutOfTime(9), 503, "out_of_time", "within 9 seconds"),
+    (StorageAway(), 503, "storage_away", "try again in a moment"),
 ]
 
 

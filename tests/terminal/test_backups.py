@@ -8,7 +8,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from app.supervisor.errors import UserError
 from app.supervisor.lock import data_lock, running_url
+from app.terminal import backups
 from tests.commands import CHARLOOM, Terminal, charloom, environment
 from tests.serving import eventually, serve
 from tests.support import SmallDisk
@@ -101,3 +103,14 @@ def test_a_terminal_shows_how_far_it_is(models: Path, tmp_path: Path) -> None:
     terminal.until(r"━.*MB|━.*kB")
     terminal.until(r"backup\.tar: \d+ files")
     assert terminal.end() == 0
+
+
+def test_a_bucket_has_backups_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A data directory beside it holds no more than a cache."""
+    monkeypatch.setenv("CHARLOOM_STORAGE", "s3://bucket/prefix")
+    with pytest.raises(UserError, match="s3://bucket/prefix keeps everything"):
+        backups.back_up(tmp_path, tmp_path / "backup.tar")
+    assert capsys.readouterr().out == ""
+    assert list(tmp_path.iterdir()) == []

@@ -19,6 +19,7 @@ from app.settings import ServerSettings
 from tests.support import ROOT
 from worker.data import DataDirectory
 from worker.queue import queue_name
+from worker.settings import checked_storage
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 OLDEST, NEWEST = "1.30", "1.34"
@@ -149,10 +150,12 @@ def test_keda_scales_as_a_horizontal_pod_autoscaler_may() -> None:
 def merged(item: Any, patch: Any) -> Any:
     """As kustomize merges: lists of things with names by these, other lists are replaced."""
     if isinstance(item, dict) and isinstance(patch, dict):
-        return item | {k: merged(item[k], v) if k in item else v for k, v in patch.items()}
+        both = item | {k: merged(item[k], v) if k in item else v for k, v in patch.items()}
+        return {key: value for key, value in both.items() if value is not None}
     if isinstance(item, list) and isinstance(patch, list) and "name" in patch[0]:
         named = {part["name"]: part for part in patch}
-        return [merged(part, named.get(part["name"], {})) for part in item]
+        kept = [merged(part, named.pop(part["name"], {})) for part in item]
+        return kept + list(named.values())
     return patch
 
 
@@ -172,8 +175,38 @@ def test_the_overlay_for_gpus_is_sound() -> None:
                 assert one[part] == container("worker")[part]
 
 
+def test_the_overlay_for_a_bucket_is_sound() -> None:
+    """Servers and workers get the same bucket, and a disk each."""
+    (overlay,) = load(KUBERNETES / "bucket" / "kustomization.yaml")
+    assert (KUBERNETES / "bucket" / overlay["resources"][0]).resolve() == KUBERNETES / "base"
+    found = {}
+    for entry in overlay["patches"]:
+        for patch in load(KUBERNETES / "bucket" / entry["path"]):
+            key = patch["kind"], patch["metadata"]["name"]
+            found[key] = merged(BASE[key], patch)
+    claim = found.pop(("PersistentVolumeClaim", "charloom-data"))
+    assert claim["$patch"] == "delete"
+    for item in found.values():
+        check(item)
+    for name in ("server", "worker"):
+        spec = found["Deployment", name]["spec"]["template"]["spec"]
+        (volume,) = (one for one in spec["volumes"] if one["name"] == "data")
+        assert volume.keys() == {"name", "emptyDir"}
+        (one,) = spec["containers"]
+        given = {entry["name"] for entry in one["env"]}
+        assert given >= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "CHARLOOM_REDIS_URL"}
+    (policy,) = (item for (kind, _), item in found.items() if kind == "NetworkPolicy")
+    before = BASE["NetworkPolicy", "to-redis"]["spec"]["egress"]
+    ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+    assert ports == {443} | {port["port"] for rule in before for port in rule["ports"]}
+    (settings,) = overlay["configMapGenerator"]
+    assert settings["behavior"] == "merge"
+    url = settings["literals"][0].removeprefix("CHARLOOM_STORAGE=")
+    assert checked_storage(url) == url
+
+
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl")
-@pytest.mark.parametrize("name", ["base", "gpu"])
+@pytest.mark.parametrize("name", ["base", "gpu", "bucket"])
 def test_what_kustomize_makes_is_sound(name: str) -> None:
     made = subprocess.run(
         ["kubectl", "kustomize", KUBERNETES / name], check=True, capture_output=True, timeout=60

@@ -36,7 +36,7 @@ def followers(job: Job) -> Followers:
 @pytest.fixture
 def journal(job: Job, followers: Followers) -> Iterator[Journal]:
     with job.lock():
-        yield Journal(job, followers, "CPU")  # type: ignore[arg-type]
+        yield Journal(job, followers, "CPU")
 
 
 def progress_at(step: int, elapsed: float = 1.0) -> Progress:

@@ -149,9 +149,9 @@ def test_an_end_that_was_read_before_the_job_had_ended_is_told_soon(
 ) -> None:
     """The result is written an instant later; Redis does not tell that follower again."""
     monkeypatch.setattr(worker.live, "_LONGEST_WAIT", 100.0)
-    looks = iter([(False, False)])
-    look = worker.live._ending
-    monkeypatch.setattr(worker.live, "_ending", lambda job: next(looks, None) or look(job))
+    ends = iter([True])
+    look = Job.end
+    monkeypatch.setattr(Job, "end", lambda job: None if next(ends, False) else look(job))
     queue.events.publish(job.id, job.finish("finished"))
     assert [event.event for event in all_events(queue, job)] == ["end"]
 

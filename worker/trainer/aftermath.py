@@ -8,6 +8,7 @@ import os
 
 from models.files import is_disk_full
 from models.places import tell_once
+from models.storage import StorageAway
 from worker import logs
 from worker.events import EndStatus, ErrorText
 from worker.fence import Fenced
@@ -36,7 +37,7 @@ class Aftermath:
         try:
             if self._may_begin():
                 return True
-        except OSError as error:
+        except (OSError, StorageAway) as error:
             self._cannot_write(error)
         self._queue.forget(self._job.id)
         return False
@@ -63,7 +64,7 @@ class Aftermath:
                 self._settle(is_excused)
         except Fenced as error:
             log.error("job %s: %s", self._job.id, error)
-        except OSError as error:
+        except (OSError, StorageAway) as error:
             self._cannot_write(error)
 
     def _settle(self, is_excused: bool) -> None:
@@ -89,7 +90,7 @@ class Aftermath:
     def _finish(self, status: EndStatus, error: ErrorText | None = None) -> None:
         self._queue.events.publish(self._job.id, self._job.finish(status, error))
 
-    def _cannot_write(self, error: OSError) -> None:
+    def _cannot_write(self, error: OSError | StorageAway) -> None:
         """Leaves the job to the reconciler, which tries again."""
         if is_disk_full(error):
             log.warning("job %s: the disk is full", self._job.id)

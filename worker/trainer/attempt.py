@@ -9,6 +9,7 @@ import secrets
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from rq.job import Retry
 
@@ -18,10 +19,13 @@ from worker.fence import Fenced
 from worker.job_errors import UnknownJob
 from worker.jobs import Job, JobStore, reserve
 from worker.leases import Holder, Leases, Renewal
-from worker.live import LiveEvents
+from worker.live import Followers, LiveEvents
 from worker.ownership import taken
 from worker.queue import FOREVER, Queue
 from worker.settings import WorkerSettings
+from worker.storage.mirror import Mirror
+from worker.storage.opening import opened
+from worker.storage.shipping import Shipping
 from worker.trainer import stop, tally
 from worker.trainer.handover import LEASE, LOCK, WORKER_PID
 from worker.trainer.launch import train_together
@@ -44,9 +48,9 @@ def run(job_id: str) -> Retry | None:
 
 
 def _run(job_id: str) -> Retry | None:
-    settings = WorkerSettings.from_environment()
+    settings = opened(WorkerSettings.from_environment())
     try:
-        job = JobStore(settings.data.jobs).get(job_id)
+        job = JobStore(settings.data.jobs, settings.data.storage).get(job_id)
     except UnknownJob:
         log.warning("a job that is not on this disk was in the queue")
         return None
@@ -55,7 +59,11 @@ def _run(job_id: str) -> Retry | None:
         if not is_owned or job.result() is not None:
             return None
         try:
-            return _work_on(job, queue.events, settings)
+            with _sent(job, queue.events, settings) as (job, live, settings):
+                retry = _work_on(job, live, settings)
+            # What it did may have come too late.
+            job.check()
+            return retry
         except Exception:
             # Whatever it is: an owner that has been replaced may find its files gone.
             try:
@@ -69,7 +77,24 @@ def _run(job_id: str) -> Retry | None:
             raise
 
 
-def _work_on(job: Job, live: LiveEvents, settings: WorkerSettings) -> Retry | None:
+@contextmanager
+def _sent(
+    job: Job, live: LiveEvents, settings: WorkerSettings
+) -> Iterator[tuple[Job, Followers, WorkerSettings]]:
+    """The job, its followers and the settings to work with, so that nothing waits for a bucket.
+
+    At the end of the block all is where other hosts see it, or the job is another's.
+    """
+    data = settings.data
+    if not isinstance(data.storage, Mirror):
+        yield job, live, settings
+        return
+    with Shipping(data.storage, job.directory, data.models / job.model, live) as shipping:
+        own = replace(settings, data=replace(data, storage=shipping))
+        yield job.on(shipping), shipping, own
+
+
+def _work_on(job: Job, live: Followers, settings: WorkerSettings) -> Retry | None:
     try:
         outcome = _attempt(job, live, settings)
         retry = _conclude(job, live, outcome)
@@ -105,7 +130,7 @@ def _owned(job: Job, leases: Leases) -> Iterator[bool]:
         yield True
 
 
-def _attempt(job: Job, live: LiveEvents, settings: WorkerSettings) -> Outcome:
+def _attempt(job: Job, live: Followers, settings: WorkerSettings) -> Outcome:
     if job.cancel_requested():
         return Outcome("cancelled")
     reserve(job.directory)
@@ -125,7 +150,7 @@ def _attempt(job: Job, live: LiveEvents, settings: WorkerSettings) -> Outcome:
     return attempted(job, work)
 
 
-def _conclude(job: Job, live: LiveEvents, outcome: Outcome) -> Retry | None:
+def _conclude(job: Job, live: Followers, outcome: Outcome) -> Retry | None:
     again = Retry(max=FOREVER, enqueue_at_front=True)
     match outcome.ending:
         case "again" | "full" | "dead" if job.cancel_requested():
@@ -153,7 +178,7 @@ def _look_inside(job: Job, settings: WorkerSettings) -> None:
     from models.checkpoints.registry import Registry
     from models.inside.results import analyse
 
-    registry = Registry(settings.data.models)
+    registry = Registry(settings.data.models, settings.data.storage)
     try:
         best = registry.entry(Reference(job.model))
         if best.card.get("job_id") == job.id:

@@ -28,10 +28,11 @@ def perform() -> None:
 
     from worker import logs
     from worker.settings import WorkerSettings
+    from worker.storage.opening import opened
     from worker.trainer.rq_worker import TrainingJob, TrainingWorker, configure_logging
 
     configure_logging()
-    settings = WorkerSettings.from_environment()
+    settings = opened(WorkerSettings.from_environment())
     worker = TrainingWorker(settings, os.environ["RQ_WORKER_ID"], is_horse=True)
     job_id = os.environ["RQ_JOB_ID"]
     with logs.about(job_id=job_id):

@@ -20,7 +20,7 @@ from worker.events import (
 )
 from worker.job_files import Running
 from worker.jobs import Job
-from worker.live import LiveEvents
+from worker.live import Followers
 from worker.trainer.history import TrainingHistory
 
 PROGRESS_SECONDS, PROGRESS_SHARE = 0.5, 0.001
@@ -30,7 +30,7 @@ PROGRESS_SECONDS, PROGRESS_SHARE = 0.5, 0.001
 class Journal:
     """The record of one attempt at a job; the caller holds the job's lock."""
 
-    def __init__(self, job: Job, live: LiveEvents, device: str) -> None:
+    def __init__(self, job: Job, live: Followers, device: str) -> None:
         before = job.running()
         self.history = TrainingHistory()
         self._job = job

@@ -85,9 +85,9 @@ class Workplace:
     def of(cls, settings: WorkerSettings, group: Group = ALONE) -> "Workplace":
         data = settings.data
         return cls(
-            CorpusStore(data.corpora),
-            DeviceStore(data.devices),
-            Registry(data.models),
+            CorpusStore(data.corpora, data.storage),
+            DeviceStore(data.devices, data.storage),
+            Registry(data.models, data.storage),
             choose_device(settings.threads, group),
             group,
         )
@@ -141,14 +141,15 @@ class JobPlan:
         """
         damaged = 0
         config, training, place = self.plan.config, self.plan.training, self.place
-        for state in generations.load_all(self.job.state_directory):
-            try:
-                if state is not None:
-                    return self._resumed(counting, *state), damaged
-            except (KeyError, TypeError, ValueError, RuntimeError):
-                # Of another network, as a hand may leave it.
-                pass
-            damaged += 1
+        with self.job.states_here():
+            for state in generations.load_all(self.job.state_directory):
+                try:
+                    if state is not None:
+                        return self._resumed(counting, *state), damaged
+                except (KeyError, TypeError, ValueError, RuntimeError):
+                    # Of another network, as a hand may leave it.
+                    pass
+                damaged += 1
         trainer = first_trainer(config, self.corpus, training, place.device, counting, place.group)
         if self.origin is not None:
             trainer.load_weights(self._weights_of(self.origin))

@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from worker.tether import die_with
 if TYPE_CHECKING:
     from models.training.ranks import Ranks
     from worker.jobs import Job
+    from worker.live import Followers
     from worker.settings import WorkerSettings
     from worker.trainer.outcome import Outcome
     from worker.trainer.stop import Stop
@@ -53,10 +54,12 @@ def perform(job_id: str, turn: str, directory: Path) -> int:
     from models.files import is_disk_full
     from worker.jobs import JobStore
     from worker.settings import WorkerSettings
+    from worker.storage.opening import opened
     from worker.trainer import launch
 
-    settings = WorkerSettings.from_environment()
-    job = JobStore(settings.data.jobs).get(job_id)
+    settings = opened(WorkerSettings.from_environment())
+    # As it lies there: the horse keeps it fresh, and sends what is done.
+    job, settings = beside(JobStore(settings.data.jobs).get(job_id), settings)
     epoch, _, owner = turn.partition("-")
     job.join_turn(int(epoch), owner)
     rank = _Rank(job, settings, directory, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
@@ -70,6 +73,19 @@ def perform(job_id: str, turn: str, directory: Path) -> int:
     return 0 if outcome.ending == "finished" or rank.number == 0 else 1
 
 
+def beside(job: "Job", settings: "WorkerSettings") -> tuple["Job", "WorkerSettings"]:
+    """The job and the settings to work with beside the horse, which sends what is done."""
+    from worker.storage.mirror import Mirror
+    from worker.storage.shipping import AtWork
+
+    data = settings.data
+    if not isinstance(data.storage, Mirror):
+        return job, settings
+    storage = AtWork(data.storage, job.directory, data.models / job.model)
+    storage.learn()
+    return job.on(storage), replace(settings, data=replace(data, storage=storage))
+
+
 @dataclass(frozen=True, slots=True)
 class _Rank:
     job: "Job"
@@ -81,12 +97,16 @@ class _Rank:
     def lead(self) -> "Outcome":
         """Trains the job; what it says ends the others."""
         from worker.queue import Queue
+        from worker.storage.shipping import AtWork
         from worker.trainer.outcome import Outcome, attempted
 
         def work(stopping: "Stop") -> Outcome:
             from worker.trainer.session import train
 
-            live = Queue.of(self.settings).events
+            storage = self.settings.data.storage
+            live: Followers = (
+                storage if isinstance(storage, AtWork) else Queue.of(self.settings).events
+            )
             with self._joined() as group:
                 return Outcome.of(train(self.job, live, self.settings, stopping, group))
 

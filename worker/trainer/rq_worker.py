@@ -102,6 +102,7 @@ from worker.ownership import Owned, taken
 from worker.queue import FORMER_FUNCTIONS, FUNCTION, Queue
 from worker.reconciler import LOST_SECONDS, Reconciler, is_due
 from worker.settings import WorkerSettings
+from worker.storage.opening import CACHE
 from worker.trainer import handover, stop
 from worker.trainer.aftermath import Aftermath
 from worker.trainer.failures import Death
@@ -189,7 +190,8 @@ class TrainingWorker(SpawnWorker):
             log_job_description=False,
             prepare_for_work=not is_horse,
         )
-        self._store = JobStore(settings.data.jobs)
+        self._settings = settings
+        self._store = JobStore(settings.data.jobs, settings.data.storage)
         self._most_running = settings.quota_running
         self._reconciler = Reconciler(self._charloom, self._store, self._most_running)
         self._redis_away = False
@@ -282,6 +284,8 @@ class TrainingWorker(SpawnWorker):
                 handover.LEASE: str(self._owned.holder),
             }
         )
+        if not self._settings.data.storage.shares_locks:
+            environment[CACHE] = str(self._settings.data.root)
         ours = self._store.get(job.id)
         try:
             output, its_output = os.pipe()

@@ -13,7 +13,7 @@ from models.training.ranks import ALONE, Group
 from models.training.trainer import Diverged, Evaluation, Progress, Trainer
 from worker.corpora import CorpusDamaged, UnknownCorpus
 from worker.jobs import Job
-from worker.live import LiveEvents
+from worker.live import Followers
 from worker.settings import WorkerSettings
 from worker.trainer import generations
 from worker.trainer.baseline import Counting, begin_counting
@@ -33,7 +33,7 @@ MAX_ROLLBACKS = 3
 
 
 def train(
-    job: Job, live: LiveEvents, settings: WorkerSettings, stop: Stop, group: Group = ALONE
+    job: Job, live: Followers, settings: WorkerSettings, stop: Stop, group: Group = ALONE
 ) -> Reason | None:
     """Trains a job to its end or until told to stop.
 

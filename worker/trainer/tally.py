@@ -23,7 +23,7 @@ from worker import logs
 from worker.events import ErrorText
 from worker.job_files import Running
 from worker.jobs import Job
-from worker.live import LiveEvents
+from worker.live import Followers
 from worker.reconciler import LONGEST_PAUSE
 from worker.records import Count, DamagedRecord, Records
 from worker.trainer import generations
@@ -115,7 +115,7 @@ def excuse(job: Job) -> None:
         replace(tally, open=False).keep(job)
 
 
-def count(job: Job, live: LiveEvents, death: Death) -> bool:
+def count(job: Job, live: Followers, death: Death) -> bool:
     """Records that an attempt ended badly; the caller holds the job's lock.
 
     Returns:
@@ -137,7 +137,7 @@ def count(job: Job, live: LiveEvents, death: Death) -> bool:
     next_one = f"attempt {tally.deaths + 1} of {MAX_DEATHS}"
     text = f"{death.cause}: training resumes by itself after {pause:.0f} s, {next_one}"
     log.warning("job %s: %s", job.id, text)
-    event = job.event_log().append("notice", {"code": SETBACK, "text": text})
+    event = job.tell("notice", {"code": SETBACK, "text": text})
     live.publish(job.id, event)
     detail = f"{death.sentence} Training resumes by itself after {pause:.0f} s: {next_one}."
     running = job.running()
