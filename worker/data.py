@@ -11,7 +11,7 @@ from pathlib import Path
 
 from models.errors import Invalid
 from models.files import CheckpointError, is_disk_full, read_bounded, write_durably
-from models.places import is_there, make_directory, set_aside
+from models.places import make_directory, set_aside
 from models.storage import ONE_DISK, Storage
 
 FORMAT = 1
@@ -96,12 +96,15 @@ class DataDirectory:
             OSError: it cannot be made.
         """
         path = self.root / "store-id"
-        while (found := _read_store_id(path)) is None:
-            if is_there(path):
+        while True:
+            before = _inode(path)
+            if (found := _read_store_id(path)) is not None:
+                return found
+            # One that another process has made meanwhile is sound: it is there whole or not at all.
+            if before is not None and before == _inode(path):
                 set_aside(path)
             make_directory(self.root)
             _make_store_id(path)
-        return found
 
     def text(self, name: str) -> Path:
         """The file of a fetched text."""
@@ -110,6 +113,13 @@ class DataDirectory:
     def experiment(self, name: str) -> Path:
         """The directory of an experiment's report."""
         return self.root / "experiments" / name
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return None
 
 
 def _make_store_id(path: Path) -> None:

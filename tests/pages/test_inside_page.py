@@ -87,6 +87,8 @@ def test_a_text_of_ones_own_in_four_pictures(client: httpx2.Client, window: Wind
     seen = []
     for picture in ("Guesses", "One cell", "Surprise"):
         page.get_by_role("radio", name=picture).check()
+        # The new picture points at nothing yet.
+        expect(readout).not_to_contain_text("nats")
         grid.focus()
         for _ in range(4):
             page.keyboard.press("ArrowRight")
