@@ -59,11 +59,12 @@ LOAD = 0.85
 NOTHING = -1
 """In place of an id: none was read so long ago."""
 
-LISTS_FROM = 1 << 19
+LISTS_FROM = 1 << 21
 """Characters of a text whose long contexts have lists.
 
-In a shorter one they do not occur often enough to be told from chance: 198 kB of tunes lost 1.78
-nats with lists, 1.72 with rows for up to 8 ids (docs/log.md).
+In a shorter one they do not occur often enough to be told from chance, and it is read again and
+again: 198 kB of tunes lost 1.78 nats with lists, 1.72 with rows for up to 8 ids, 1.1 MB of plays
+after 180 s 1.396 and 1.376 (docs/log.md).
 """
 
 LARGE = 256

@@ -12,7 +12,6 @@ from models.ngram_table import (
     KEY_BYTES,
     LARGE,
     LIST_BYTES,
-    LISTS_FROM,
     LISTS_PER_ROW,
     split_lengths,
 )
@@ -35,8 +34,8 @@ At 180 s on tinyshakespeare, the largest size that gets there ended best (docs/l
 PARAMETERS_PER_CHARACTER = 3.5
 """Parameters that a text can feed at most, as in the essay: 3.5 M for 1 MB, with dropout."""
 
-PARAMETERS_BESIDE_COUNTS = 1.5
-"""The same beside n-gram features, of a text shorter than ``LISTS_FROM`` with few symbols.
+PARAMETERS_BESIDE_COUNTS, SHORT = 1.5, 1 << 19
+"""The same beside n-gram features, of a text of fewer characters and few symbols.
 
 What is common in it is counted, so a larger network learns what is not by heart: of 198 kB of tunes
 2×128 loses 1.49 nats, 2×192 1.52 and 2×256 1.61 (docs/log.md).
@@ -189,7 +188,7 @@ def largest_network(
     if options.hidden_size is not None:
         return network(options, vocabulary_size, options.hidden_size)
     asked = asked_characters(options, characters, per_step)
-    is_counted = options.ngram_orders != 0 and characters < LISTS_FROM and vocabulary_size < LARGE
+    is_counted = options.ngram_orders != 0 and characters < SHORT and vocabulary_size < LARGE
     most = PARAMETERS_BESIDE_COUNTS if is_counted else PARAMETERS_PER_CHARACTER
     best = network(options, vocabulary_size, HIDDEN_SIZES[0])
     for hidden_size in HIDDEN_SIZES[1:]:

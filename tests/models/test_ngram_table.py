@@ -263,11 +263,11 @@ def test_the_longest_context_and_an_id_after_it_fit_into_a_number(vocabulary: in
 
 
 def test_long_contexts_of_long_texts_have_lists() -> None:
-    assert split_lengths(16, 65, 1 << 20) == (4, [5, 6, 8, 11, 16])
-    assert split_lengths(9, 65, 1 << 20) == (4, [5, 6, 8])
-    assert split_lengths(3, 65, 1 << 20) == (3, [])
+    assert split_lengths(16, 65, 1 << 21) == (4, [5, 6, 8, 11, 16])
+    assert split_lengths(9, 65, 1 << 21) == (4, [5, 6, 8])
+    assert split_lengths(3, 65, 1 << 21) == (3, [])
     # A short text, and one whose lines have nothing to do with each other.
-    assert split_lengths(16, 65, 1000) == (8, [])
+    assert split_lengths(16, 65, (1 << 21) - 1) == (8, [])
     assert split_lengths(16, 65, 0) == (8, [])
     # Many ids make rows dear.
     assert split_lengths(16, 2063, 1000) == (2, [3, 4, 6, 9, 14])

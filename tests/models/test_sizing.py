@@ -7,7 +7,6 @@ import pytest
 
 from models import sizing
 from models.config import NetworkConfig
-from models.ngram_table import LISTS_FROM
 from models.options import NetworkKind, TrainingOptions
 
 OPEN = TrainingOptions()
@@ -135,7 +134,7 @@ def test_beside_counts_a_short_text_feeds_a_smaller_network() -> None:
     alone = largest(TrainingOptions(ngram_orders=0), characters=200_000, work=1e15)
     beside = largest(characters=200_000, work=1e15)
     assert (beside.hidden_size, alone.hidden_size) == (128, 192)
-    assert largest(characters=LISTS_FROM, work=1e15).hidden_size > 192
+    assert largest(characters=sizing.SHORT, work=1e15).hidden_size > 192
     symbols = sizing.largest_network(OPEN, 2000, 200_000, per_step=1024, work=1e15)
     assert symbols.parameters() > sizing.PARAMETERS_BESIDE_COUNTS * 200_000
 
