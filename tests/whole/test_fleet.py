@@ -124,7 +124,8 @@ def storm(fleet: Fleet, outages: Outages, steps: int, *, is_full: bool = False) 
         fleet: the service.
         outages: how long each lasts.
         steps: those of the job, and of its undisturbed twin.
-        is_full: the worker is killed too; the twin, which needs a worker, comes afterwards.
+        is_full: the worker is killed too, instead of that of a third job; the twin, which needs a
+            worker, comes afterwards.
     """
     here, there = fleet.clients
     with fleet.proxy() as proxy:
@@ -150,6 +151,9 @@ def storm(fleet: Fleet, outages: Outages, steps: int, *, is_full: bool = False) 
         assert finally_ended(proxy, job_id) == finally_ended(proxy, twin) == "finished"
         assert finally_ended(proxy, other) == "cancelled"
         assert weights(here, "stormy") == weights(there, "calm")
+        if not is_full:
+            assert finally_ended(proxy, lose_a_worker(fleet, steps)) == "finished"
+            assert weights(here, "bereft") == weights(there, "calm")
         assert_told_once(follower, steadily(there, f"/jobs/{job_id}/events").text)
     return (
         f"{len(follower.seen)} events heard once each, over {follower.breaks} connections; "
@@ -211,6 +215,15 @@ def thaw(fleet: Fleet, node: Node, job_id: str) -> None:
     eventually(lambda: fleet.holder(job_id) not in (None, node), 300)
     node.send(signal.SIGCONT)
     eventually(lambda: "writes nothing more" in node.said(), 60)
+
+
+def lose_a_worker(fleet: Fleet, steps: int) -> str:
+    """Kills whichever worker takes a new job; returns its id."""
+    job_id = fleet.train(fleet.clients[1], "bereft", max_steps=steps)
+    node: Node = eventually(lambda: fleet.holder(job_id), 120)
+    node.kill()
+    node.start()
+    return job_id
 
 
 def lose_a_server(fleet: Fleet, client: httpx2.Client) -> None:
