@@ -6,8 +6,11 @@ content security policy, a request to another host. Knows no view.
 
 import os
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -187,3 +190,16 @@ def accessible(page: Page) -> bool:
     violations = Axe().run(page).response["violations"]
     assert [(v["help"], [node["html"] for node in v["nodes"]]) for v in violations] == []
     return True
+
+
+@contextmanager
+def site_of(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The origin of a site that is not ours, during the block."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -87,7 +87,7 @@ class _Rest:
         self._fields = kept | {"continue_from": state, "length": length}
 
     def lost(self, error: Passing) -> None:
-        """Waits before the next answer. Raises the error: there is no use in it."""
+        """Waits before the next answer. Raises the error if another answer would not help."""
         self._had = max(self._had, self._seen)
         if not self._begun:
             self._checkpoint = _Checkpoint()

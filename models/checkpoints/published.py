@@ -82,7 +82,7 @@ class PublishedModels:
         """Returns the digests of a name's n-gram model and of the checkpoint with its vocabulary.
 
         Raises:
-            UnknownModel: there is no such model, or it has no n-gram model.
+            UnknownModel: the model does not exist, or has no n-gram model.
         """
         latest = self.entry(Reference(name))
         digest = latest.card.get("ngram")
@@ -108,7 +108,7 @@ class PublishedModels:
         """Returns the digest of the checkpoint that is served for a reference now.
 
         Raises:
-            UnknownModel: there is no such model or tag, or it is an n-gram model.
+            UnknownModel: the model or tag does not exist, or is an n-gram model.
             CheckpointError: it is damaged.
         """
         return self._served(reference)[0]
@@ -182,7 +182,7 @@ class PublishedModels:
         """Reads a model without its weights.
 
         Raises:
-            UnknownModel: there is no such model or tag.
+            UnknownModel: the model or tag does not exist.
             CheckpointError: it is damaged.
         """
         digest, damaged = self._served(reference)
@@ -195,7 +195,7 @@ class PublishedModels:
         """Reads a model's losses, then its samples, over the steps, oldest first, thinned.
 
         Raises:
-            UnknownModel: there is no such model or tag.
+            UnknownModel: the model or tag does not exist.
             CheckpointError: it is damaged.
         """
         stored = self._stored(reference.name, self.resolve(reference))

@@ -124,7 +124,7 @@ class Registry(PublishedModels):
         """Removes a tag, and the checkpoints that no tag names any more.
 
         Raises:
-            UnknownModel: there is no such model or tag.
+            UnknownModel: the model or tag does not exist.
         """
         home = self._home(reference.name)
 
@@ -140,7 +140,7 @@ class Registry(PublishedModels):
 
         Raises:
             ValueError: the name is invalid.
-            UnknownModel: there is no such model.
+            UnknownModel: the model does not exist.
         """
         home = self._home(Reference(name).name)
 

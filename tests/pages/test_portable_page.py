@@ -4,7 +4,6 @@ import functools
 import http.server
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.inside.reader import trace
 from models.pretrained import unpack
-from tests.browsing import ASCII, Window, accessible, sample
+from tests.browsing import ASCII, Window, accessible, sample, site_of
 from tests.serving import eventually, serve
 from tests.support import ROOT
 from tests.toys import BYTES, toy_checkpoint
@@ -269,14 +268,8 @@ def static_site(folder: Path) -> Iterator[str]:
             pass
 
     handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with site_of(handler) as origin:
+        yield origin
 
 
 SITE = """<!doctype html><title>Names</title><link rel="icon" href="data:,">

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx2
@@ -13,7 +13,7 @@ from playwright.sync_api import Page, Route, expect
 
 from app.http.streaming import BrokenOff
 from app.routes import names
-from tests.browsing import Window
+from tests.browsing import Window, site_of
 from tests.serving import Query, serve
 
 STRICT = "default-src 'none'; script-src {0}; connect-src {0}"
@@ -45,14 +45,8 @@ def site(page_of: Callable[[], str]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with site_of(Handler) as origin:
+        yield origin
 
 
 def test_the_widget_on_a_page_of_another_origin(toys: Path, window: Window) -> None:

@@ -99,7 +99,7 @@ def test_an_outage_is_told_once_and_asked_for_by_one(
     ("url", "variable", "value", "words"),
     [
         (URL, "AWS_ACCESS_KEY_ID", "another", "refuses the credentials"),
-        ("s3://nowhere/fleet", "AWS_REGION", "us-east-1", "there is no such bucket"),
+        ("s3://nowhere/fleet", "AWS_REGION", "us-east-1", "the bucket does not exist"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_line(

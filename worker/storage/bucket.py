@@ -177,8 +177,8 @@ class Bucket:
 
     def _no_bucket(self) -> StorageRefused:
         return StorageRefused(
-            f"CHARLOOM_STORAGE={self.url}: there is no such bucket at AWS_ENDPOINT_URL: create it, "
-            "or correct the name"
+            f"CHARLOOM_STORAGE={self.url}: the bucket does not exist at AWS_ENDPOINT_URL: "
+            "create it, or correct the name"
         )
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from models.files import write_durably
@@ -121,12 +120,7 @@ class Shipping(AtWork):
         # Whoever was about to publish for an earlier turn has not seen this head.
         self._mirror.change(self._model, take_model)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Waits until all is sent, or until it is clear that another has the job."""
         self._ending.set()
         self._thread.join()

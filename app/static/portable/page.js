@@ -201,7 +201,7 @@ function choose(index) {
     row.append(element("b", "", shown(other)), bar, element("span", "", percent(share)));
     row.type = "button";
     row.onclick = () => branch(i);
-    // A byte that is no character by itself cannot be given.
+    // A byte that is not a whole character cannot be part of a prime.
     row.disabled = [...other].length > 1;
     return row;
   });

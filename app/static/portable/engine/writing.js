@@ -49,7 +49,7 @@ export class Vocabulary {
     });
   }
 
-  /** An id's character, or `\xe3` for a byte that is none. */
+  /** An id's character, or `\xe3` for a byte that is not a character. */
   name(id) {
     const symbol = this.#symbols[id];
     if (!this.#isBytes) return symbol;
