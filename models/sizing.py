@@ -11,8 +11,8 @@ from models.config import GATES, NetworkConfig
 from models.ngram_table import (
     KEY_BYTES,
     LARGE,
-    LIST_BYTES,
     LISTS_PER_ROW,
+    list_bytes,
     split_lengths,
 )
 from models.options import MAX_BUCKETS, MAX_COUNTED, TrainingOptions
@@ -153,7 +153,7 @@ def ngram_table(
 
 def bucket_bytes(vocabulary_size: int, *, has_lists: bool = True) -> int:
     """Returns the bytes of an n-gram table for each row, with the lists that may go with it."""
-    lists = LISTS_PER_ROW * LIST_BYTES if has_lists else 0
+    lists = LISTS_PER_ROW * list_bytes(vocabulary_size) if has_lists else 0
     return KEY_BYTES + vocabulary_size + lists
 
 
