@@ -108,6 +108,7 @@ class Compute:
             to cuDNN in fp16 even then (``_cudnn_rnn_cast_reflatten`` in ``AutocastRNN.cpp``).
         record: what records steps; None to compute each as it comes.
         check_every: steps between two looks at the loss.
+        warm_steps: steps that take longer than those after them.
     """
 
     precision: ComputeType = "fp32"
@@ -115,6 +116,7 @@ class Compute:
     is_scaled: bool = False
     record: Recorder | None = None
     check_every: int = _CHECK_EVERY
+    warm_steps: int = 0
 
     @classmethod
     def on(
@@ -135,7 +137,8 @@ class Compute:
             padding = padding_for(config, options.batch_size, CudaCard.of(device))
         can_record = options.optimizer != "rmsprop" and config.parameters() <= RECORDED
         record = cuda_graph if can_record and group.size == 1 else None
-        return cls(options.precision, padding, is_half, record, _CHECK_EVERY_ON_GPU)
+        warm_steps = _WARM_STEPS + 1 if record else _WARM_STEPS
+        return cls(options.precision, padding, is_half, record, _CHECK_EVERY_ON_GPU, warm_steps)
 
     def steps(
         self,

@@ -375,9 +375,12 @@ def _time_step(
     """Seconds of the fastest of a few steps: others on the machine only ever slow one down."""
     network = CharNetwork(config).to(device).train()
     options = Hyperparameters(batch_size, length, max_steps=1, precision=precision)
-    steps = Compute.on(device, config, options).steps(network, options)
+    compute = Compute.on(device, config, options)
+    steps = compute.steps(network, options)
     ids = torch.randint(config.vocabulary_size, (length, batch_size), device=device)
     best = math.inf
+    for _ in range(compute.warm_steps):
+        steps(ids, ids, None)
     began = time.monotonic()
     for _ in range(20):
         start = time.monotonic()

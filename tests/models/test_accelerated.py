@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
 
 from bench.onednn import use_onednn
+from models.arrays import Ids
 from models.config import NetworkConfig
 from models.options import Hyperparameters, NetworkKind, Optimizer
 from models.text.corpus import Corpus
@@ -21,15 +22,20 @@ from models.text.vocab import Vocabulary
 from models.training import trainer as trainer_module
 from models.training.accelerated import (
     _WARM_STEPS,
+    RECORDED,
     Compute,
     LossScale,
     Outcome,
+    cuda_graph,
     precision_on,
     send,
     under,
 )
 from models.training.beginning import count_features, new_network, new_trainer
-from models.training.kernels import Padding
+from models.training.device_table import DeviceFeatures
+from models.training.kernels import CudaCard, Padding
+from models.training.ngram_features import NGramFeatures
+from models.training.ranks import Group
 from models.training.steps import learning_rate
 from models.training.trainer import Diverged, Evaluation, Progress, Trainer
 from tests.toys import babble
@@ -58,7 +64,7 @@ def again(step: Callable[[], Outcome]) -> Callable[[], Outcome]:
 
 
 PLAIN = Compute()
-RECORDED = Compute(record=again)
+REPEATED = Compute(record=again)
 HALF = Compute("fp16", Padding(4, 16, 8), is_scaled=True, record=again, check_every=100)
 
 
@@ -68,6 +74,10 @@ def trainer_of(
     torch.manual_seed(3)
     features = count_features(CORPUS, options)
     return new_trainer(config, CORPUS, options, features=features, compute=compute)
+
+
+def on_a_device(device: torch.device, features: NGramFeatures) -> Callable[[Ids], Tensor]:
+    return DeviceFeatures(features, device).log_probabilities
 
 
 def told(events: Iterator[Progress | Evaluation]) -> list[tuple[float, ...]]:
@@ -84,7 +94,7 @@ def test_recorded_steps_are_the_plain_ones_to_the_bit(
 ) -> None:
     """With dropout, a carried state, texts that begin, a rate that changes, n-gram features.
 
-    Where a step is recorded, the rate is in fp32.
+    These are read on the device. Where a step is recorded, the rate is in fp32.
     """
     monkeypatch.setattr(
         trainer_module, "learning_rate", lambda *of: float(np.float32(learning_rate(*of)))
@@ -92,7 +102,8 @@ def test_recorded_steps_are_the_plain_ones_to_the_bit(
     options = replace(OPTIONS, optimizer=optimizer, ngram_orders=orders, ngram_buckets=300)
     plain = trainer_of(PLAIN, options)
     expected = told(plain.run())
-    recorded = trainer_of(RECORDED, options)
+    monkeypatch.setattr(trainer_module, "expected_on", on_a_device)
+    recorded = trainer_of(REPEATED, options)
     assert told(recorded.run()) == expected
     for name, weight in plain.network.state_dict().items():
         assert torch.equal(recorded.network.state_dict()[name], weight)
@@ -271,7 +282,8 @@ class Waiting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("orders", [0, 3])
-def test_steps_do_not_wait_for_the_device(orders: int) -> None:
+def test_steps_do_not_wait_for_the_device(orders: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer_module, "expected_on", on_a_device)
     options = replace(OPTIONS, ngram_orders=orders, ngram_buckets=300)
     trainer = trainer_of(HALF, options)
     with Waiting() as watch:
@@ -288,6 +300,44 @@ def test_a_cpu_computes_as_before() -> None:
     assert bf16 == Compute("bf16")
     # A job that began on a GPU.
     assert Compute.on(CPU, SMALL, replace(OPTIONS, precision="fp16")) == Compute("fp32")
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "ranks", "expected"),
+    [
+        ({"precision": "fp16"}, "lstm", 1, (Padding(), True, True)),
+        ({"precision": "bf16"}, "lstm", 1, (Padding(), True, True)),
+        ({"precision": "fp32"}, "lstm", 1, (None, False, True)),
+        ({"precision": "fp16"}, "gru", 1, (None, True, True)),
+        ({"precision": "fp16", "optimizer": "rmsprop"}, "lstm", 1, (Padding(), True, False)),
+        ({"precision": "fp16"}, "lstm", 2, (None, True, False)),
+    ],
+    ids=str,
+)
+def test_a_gpu_computes_as_suits_it(
+    changed: dict[str, Any],
+    kind: NetworkKind,
+    ranks: int,
+    expected: tuple[Padding | None, bool, bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CudaCard, "of", lambda _: CudaCard(9, 0, 132))
+    config = NetworkConfig(65, kind, 2, 512)
+    group = Group()
+    group.size = ranks
+    options = replace(OPTIONS, batch_size=100, **changed)
+    found = Compute.on(torch.device("cuda"), config, options, group)
+    padding, is_scaled, is_recorded = expected
+    assert (found.precision, found.padding) == (changed["precision"], padding)
+    assert (found.is_scaled, found.record) == (is_scaled, cuda_graph if is_recorded else None)
+    assert found.check_every == 100
+
+
+def test_large_networks_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CudaCard, "of", lambda _: CudaCard(9, 0, 132))
+    config = NetworkConfig(65, "lstm", 3, 2048)
+    assert config.parameters() > RECORDED
+    assert Compute.on(torch.device("cuda"), config, OPTIONS).record is None
 
 
 def test_a_precision_is_kept_where_the_device_has_it() -> None:

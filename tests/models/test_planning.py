@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,8 @@ from models.config import NetworkConfig
 from models.options import MAX_STEPS, ComputeType, NetworkKind, TrainingOptions
 from models.text.corpus import Corpus, Scan, ScanReport
 from models.text.vocab import Vocabulary
+from models.training import planning
+from models.training.accelerated import Compute
 from models.training.batches import Batches
 from models.training.beginning import new_network
 from models.training.planning import (
@@ -231,6 +234,25 @@ def test_a_precision_that_is_asked_for_is_taken(kind: NetworkKind) -> None:
         here = make_plan(options, SHAKESPEARE, CPU, machine(LAPTOP))
         assert here.training.precision == ("fp32" if precision == "fp16" else precision)
         assert ("precision" in codes(here)) == (precision == "fp16")
+
+
+def test_a_gpu_is_measured_when_it_is_warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first steps load libraries and record a graph, which takes seconds."""
+    performed = []
+
+    def perform(*given: Any) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        performed.append(given)
+        return torch.zeros(()), ()
+
+    def clock() -> float:
+        return 0.0 if len(performed) >= 4 else float(len(performed))
+
+    warm = Compute(warm_steps=4)
+    monkeypatch.setattr(Compute, "on", lambda *_: warm)
+    monkeypatch.setattr(Compute, "steps", lambda *_: perform)
+    monkeypatch.setattr(planning, "time", SimpleNamespace(monotonic=clock))
+    assert step_timer(CPU)(NetworkConfig(9, hidden_size=8), 2, 3, "fp32") == 0
+    assert len(performed) == 4 + 20
 
 
 def test_a_batch_that_is_shrunk_for_a_gpu_keeps_to_its_multiples() -> None:
