@@ -190,6 +190,8 @@ class Steps:
         self._of = group, rows, self.scale or UNSCALED
         self._record = record
         self._given: tuple[Tensor, ...] = ()
+        self._parts = 0
+        """Of the state, in what is given."""
         self._repeat: Callable[[], Outcome] | None = None
         self._warm = 0
 
@@ -208,6 +210,7 @@ class Steps:
         if self._record is None:
             return self._perform(inputs, targets, state, counted)
         state = self._network.zero_state(inputs.shape[1]) if state is None else state
+        self._parts = len(state)
         self._take(inputs, targets, *state, *([] if counted is None else [counted]))
         if self._repeat is None and self._warm == _WARM_STEPS:
             self._record_step(self._record)
@@ -267,8 +270,8 @@ class Steps:
 
     def _perform_on_given(self) -> Outcome:
         inputs, targets, *rest = self._given
-        parts = len(self._network.zero_state(1))
-        return self._perform(inputs, targets, tuple(rest[:parts]), next(iter(rest[parts:]), None))
+        state, counted = tuple(rest[: self._parts]), rest[self._parts :]
+        return self._perform(inputs, targets, state, counted[0] if counted else None)
 
     def _record_step(self, record: Recorder) -> None:
         try:
@@ -314,5 +317,5 @@ def send(values: NDArray[Any], device: torch.device) -> Tensor:
     """Returns an array on a device. A GPU fetches it when it comes to it."""
     tensor = torch.from_numpy(values)
     if device.type == "cuda":
-        tensor = tensor.pin_memory()
+        tensor = tensor.contiguous().pin_memory()
     return tensor.to(device, non_blocking=True)
