@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -292,6 +293,32 @@ def test_steps_do_not_wait_for_the_device(orders: int, monkeypatch: pytest.Monke
         assert not watch.waits
         float(trainer.smoothed)
         assert watch.waits
+
+
+def test_all_of_a_step_and_of_an_evaluation_is_on_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Shown on one that has shapes only, where a tensor that stayed on the CPU is an error."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    device = torch.device("meta")
+    options = replace(OPTIONS, ngram_orders=3, ngram_buckets=300, optimizer="rmsprop")
+
+    def train() -> Trainer:
+        features = count_features(CORPUS, options)
+        compute = Compute(padding=Padding(4, 16, 8))
+        trainer = new_trainer(SMALL, CORPUS, options, device, features, compute=compute)
+        for _ in range(5):
+            trainer.train_step()
+        return trainer
+
+    trainer = train()
+    assert trainer.carried
+    assert {part.device for part in (trainer.smoothed, *trainer.carried)} == {device}
+    for parts in trainer.held_out._read(trainer.average, 30):
+        assert {part.device for part in parts if part is not None} == {device}
+    monkeypatch.setattr(trainer_module, "expected_on", lambda _, f: on_a_device(CPU, f))
+    with pytest.raises(RuntimeError, match="device cpu"):
+        train()
 
 
 def test_a_cpu_computes_as_before() -> None:

@@ -22,6 +22,7 @@ from models.training.accelerated import Compute, under
 from models.training.beginning import count_features, new_trainer
 from models.training.device_table import DeviceFeatures, DeviceTable
 from models.training.kernels import CudaCard
+from models.training.planning import auto_rate
 from models.training.trainer import Evaluation, Progress, Trainer
 from tests.toys import babble, toy_table, wordy
 
@@ -76,13 +77,16 @@ def test_fp32_learns_what_a_cpu_learns(orders: int) -> None:
     assert judged == pytest.approx(expected_judged, abs=1e-4)
 
 
-def test_fp16_learns_what_fp32_learns() -> None:
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+def test_fp16_learns_what_fp32_learns(kind: NetworkKind) -> None:
     """The same loss within 0.01 after 2,000 steps, in the padded and recorded way of training."""
-    options = replace(OPTIONS, max_steps=2000, evaluate_every=2000)
+    config = replace(NETWORK, kind=kind)
+    rate = auto_rate(config, 30 * 32) / 2
+    options = replace(OPTIONS, max_steps=2000, evaluate_every=2000, learning_rate=rate)
     half = replace(options, precision="fp16")
     assert computed(half).record and computed(half).is_scaled
     (trained, judged), (expected, expected_judged) = (
-        losses(trainer_on(GPU, o).run()) for o in (half, options)
+        losses(trainer_on(GPU, o, config).run()) for o in (half, options)
     )
     assert trained[-1] == pytest.approx(expected[-1], abs=0.01)
     assert judged == pytest.approx(expected_judged, abs=0.01)
