@@ -69,7 +69,16 @@ def test_a_small_text_fills_a_batch_twice(
 
 
 def test_a_wide_machine_takes_wide_batches() -> None:
-    assert sizing.batch(OPEN, 10**6, sizing.WIDE_BATCH) == (64, 128)
+    assert sizing.batch(OPEN, 10**6, sizing.WIDE_BATCH, sizing.WIDE_MULTIPLE) == (64, 128)
+
+
+@pytest.mark.parametrize(
+    ("characters", "shape"), [(15_000, (56, 128)), (2200, (8, 128)), (1000, (4, 125))]
+)
+def test_a_batch_that_is_shrunk_has_rows_in_multiples(
+    characters: int, shape: tuple[int, int]
+) -> None:
+    assert sizing.batch(OPEN, characters, sizing.WIDE_BATCH, sizing.WIDE_MULTIPLE) == shape
     assert sizing.asked_batch(TrainingOptions(batch_size=7), sizing.WIDE_BATCH) == (7, 128)
 
 
