@@ -34,10 +34,12 @@ def _backward(*arguments: Any, **named: Any) -> None:
     _REAL_BACKWARD(*arguments, **named)
 
 
+_CUDA: Any = torch.cuda
+_DEVICE: Any = device
 _REAL_BACKWARD: Any = torch.Tensor.backward
 torch.Tensor.backward = _backward  # type: ignore[method-assign]
-torch.cuda.init = _init  # type: ignore[assignment]
-torch.cuda.is_available = lambda: not _is_lost()
-torch.cuda.device_count = lambda: int(not _is_lost())
-torch.cuda.set_device = lambda _: None
-device.gpu = lambda _: torch.device("cpu")  # type: ignore[assignment]
+_CUDA.init = _init
+_CUDA.is_available = lambda: not _is_lost()
+_CUDA.device_count = lambda: int(not _is_lost())
+_CUDA.set_device = lambda _: None
+_DEVICE.gpu = lambda _: torch.device("cpu")

@@ -95,15 +95,17 @@ class Death:
         if is_out_of_memory(error):
             return cls(OUT_OF_MEMORY, "Memory ran out", said, SMALLER)
         if is_of_gpu(error):
-            return cls.by_gpu(quotable(str(error).partition("\n")[0]))
+            return cls.by_gpu(str(error))
         if isinstance(error, ImportError):
             return cls("Training cannot start", "Part of the installation cannot be loaded", said)
         advice = "The worker's log has the details."
         return cls("Training failed", "It ended with an unexpected error", said, advice)
 
     @classmethod
-    def by_gpu(cls, said: str) -> "Death":
-        """The death of an attempt whose GPU failed."""
+    def by_gpu(cls, words: str) -> "Death":
+        """The death of an attempt whose GPU failed, by the words of its error."""
+        # What follows the first line is about finding bugs.
+        said = quotable(words.partition("\n")[0])
         advice = "The log of the worker's system says more: look for NVRM and Xid."
         return cls("The GPU failed", "The GPU failed", said, advice, of_gpu=True)
 
@@ -121,9 +123,9 @@ class Death:
         if "MemoryError" in said or "out of memory" in said.lower():
             return cls(OUT_OF_MEMORY, "Memory ran out", said, SMALLER)
         # Where a thread of C++ aborts, advice about finding bugs may follow.
-        failed = [line for line in words.splitlines() if _has(line, _GPU_WORDS)]
+        failed = [line for line in words.splitlines() if names_gpu(line)]
         if failed:
-            return cls.by_gpu(quotable(failed[-1]))
+            return cls.by_gpu(failed[-1])
         if status is not None and os.WIFSIGNALED(status):
             name = _signal_name(os.WTERMSIG(status))
             is_memory = os.WTERMSIG(status) == signal.SIGKILL
@@ -156,7 +158,12 @@ def is_of_gpu(error: BaseException) -> bool:
     """Whether a GPU or its driver failed, and not what was computed."""
     if isinstance(error, GpuGone):
         return True
-    return isinstance(error, RuntimeError) and _has(str(error), _GPU_WORDS)
+    return isinstance(error, RuntimeError) and names_gpu(str(error))
+
+
+def names_gpu(words: str) -> bool:
+    """Whether the words of an error say that a GPU or its driver failed."""
+    return _has(words, _GPU_WORDS)
 
 
 def _has(text: str, words: Iterable[str]) -> bool:

@@ -46,7 +46,7 @@ from worker.records import RECORD, Records
 from worker.settings import WorkerSettings
 from worker.trainer import generations
 from worker.trainer.device import choose_device, device_memory, device_name
-from worker.trainer.failures import OUT_OF_MEMORY, Failure
+from worker.trainer.failures import OUT_OF_MEMORY, Failure, is_device_full, is_of_gpu
 from worker.trainer.fitting import Sizes
 from worker.trainer.journal import Journal
 
@@ -141,6 +141,7 @@ class JobPlan:
 
         Raises:
             Failure: the model to continue from cannot be.
+            RuntimeError: the device has no room, or fails.
         """
         damaged = 0
         config, training, place = self.plan.config, self.plan.training, self.place
@@ -149,9 +150,10 @@ class JobPlan:
                 try:
                     if state is not None:
                         return self._resumed(counting, *state), damaged
-                except (KeyError, TypeError, ValueError, RuntimeError):
+                except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                    if is_of_gpu(error) or is_device_full(error):
+                        raise
                     # Of another network, as a hand may leave it.
-                    pass
                 damaged += 1
         trainer = first_trainer(config, self.corpus, training, place.device, counting, place.group)
         if self.origin is not None:
