@@ -93,7 +93,10 @@ def wait_for_gpus(pulse: Pulse) -> None:
     """Waits until the GPUs compute: without them this worker takes no job."""
     pause = FIRST_PAUSE
     told = None
-    while trouble := probe.trouble():
+    # One worker of several on a machine says which GPU is its own.
+    own = os.environ.get(gpus.VISIBLE)
+    while found := probe.trouble():
+        trouble = f"{found} ({gpus.VISIBLE}={own})" if own else found
         if trouble != told:
             told = trouble
             log.error(

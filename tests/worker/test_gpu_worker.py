@@ -11,7 +11,7 @@ from tests.training import LONG, error_of, is_at, notices
 from worker import gpus
 from worker.queue import Queue
 
-LOST = "No CUDA GPUs are available"
+LOST = f"No CUDA GPUs are available ({gpus.VISIBLE}={h200(1)['id']})"
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
     driver = Driver(tmp_path / "driver")
     driver.has(h200(1))
     driver.pretend_cuda()
-    monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    monkeypatch.setenv(gpus.VISIBLE, h200(1)["id"])
     for name, value in driver.environment.items():
         monkeypatch.setenv(name, value)
     return driver
