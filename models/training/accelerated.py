@@ -129,8 +129,6 @@ class Compute:
         """Returns what is best for a network on a device."""
         if device.type != "cuda":
             return cls(precision_on(device, options.precision))
-        # Not TF32, which is the default: what is called fp32 is, as on a CPU.
-        torch.backends.cudnn.rnn.fp32_precision = "ieee"  # type: ignore[attr-defined]
         padding = None
         is_half = options.precision != "fp32"
         if is_half and group.size == 1:
@@ -148,6 +146,8 @@ class Compute:
         rows: OwnRows | None = None,
     ) -> "Steps":
         """Returns what performs them, from the first, of all parameters that there are."""
+        # Not TF32, which is the default: what is called fp32 is, as on a CPU.
+        torch.backends.cudnn.rnn.fp32_precision = "ieee"  # type: ignore[attr-defined]
         network.padding = self.padding
         options = replace(options, precision=self.precision)
         return Steps(network, options, group, rows, is_scaled=self.is_scaled, record=self.record)

@@ -360,6 +360,14 @@ def test_a_gpu_computes_as_suits_it(
     assert found.check_every == 100
 
 
+def test_fp32_is_fp32() -> None:
+    """And not TF32, which a GPU takes for it unless told."""
+    cudnn: Any = torch.backends.cudnn
+    cudnn.rnn.fp32_precision = "tf32"
+    PLAIN.steps(new_network(SMALL, 0), OPTIONS)
+    assert cudnn.rnn.fp32_precision == "ieee"
+
+
 def test_large_networks_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CudaCard, "of", lambda _: CudaCard(9, 0, 132))
     config = NetworkConfig(65, "lstm", 3, 2048)
