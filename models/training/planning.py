@@ -221,9 +221,7 @@ class _Planner:
         return self.main_memory - (needed - sizing.PROCESS_BYTES)
 
     def _batch(self) -> tuple[int, int]:
-        default, multiple = sizing.DEFAULT_BATCH, 1
-        if self.device.type == "cuda":
-            default, multiple = sizing.WIDE_BATCH, sizing.WIDE_MULTIPLE
+        default, multiple = usual_batch(self.device)
         batch_size, length = sizing.batch(self.options, self.characters, default, multiple)
         asked = sizing.asked_batch(self.options, default)
         if asked != (batch_size, length):
@@ -304,6 +302,13 @@ class _Planner:
             if pressure <= limit:
                 return dropout
         return 0.5
+
+
+def usual_batch(device: torch.device) -> tuple[tuple[int, int], int]:
+    """Returns the default batch on a device, and what a smaller batch size is a multiple of."""
+    if device.type == "cuda":
+        return sizing.WIDE_BATCH, sizing.WIDE_MULTIPLE
+    return sizing.DEFAULT_BATCH, 1
 
 
 def _counted_in_words(training: Hyperparameters) -> str:

@@ -33,7 +33,7 @@ from models.training.beginning import (
     has_features,
     new_trainer,
 )
-from models.training.planning import PROBE, Plan, TooLarge, make_plan
+from models.training.planning import PROBE, Plan, TooLarge, make_plan, usual_batch
 from models.training.ranks import ALONE, Group
 from models.training.trainer import FeatureCount, Trainer, TrainerState
 from worker import logs
@@ -300,9 +300,8 @@ def _first_sizes(
 ) -> tuple[NetworkConfig, int, int]:
     """The network that planning measures, its batch size and its sequence length."""
     options = with_preset(asked)
-    default = sizing.WIDE_BATCH if device.type == "cuda" else sizing.DEFAULT_BATCH
     characters = sizing.training_characters(options, scan.report.characters)
-    batch_size, length = sizing.batch(options, characters, default)
+    batch_size, length = sizing.batch(options, characters, *usual_batch(device))
     size = options.hidden_size or PROBE
     return sizing.network(options, len(scan.vocabulary), size), batch_size, length
 
