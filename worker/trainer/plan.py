@@ -300,9 +300,11 @@ def _first_sizes(
 ) -> tuple[NetworkConfig, int, int]:
     """The network that planning measures, its batch size and its sequence length."""
     options = with_preset(asked)
-    default = sizing.WIDE_BATCH if device.type == "cuda" else sizing.DEFAULT_BATCH
+    default, multiple = sizing.DEFAULT_BATCH, 1
+    if device.type == "cuda":
+        default, multiple = sizing.WIDE_BATCH, sizing.WIDE_MULTIPLE
     characters = sizing.training_characters(options, scan.report.characters)
-    batch_size, length = sizing.batch(options, characters, default)
+    batch_size, length = sizing.batch(options, characters, default, multiple)
     size = options.hidden_size or PROBE
     return sizing.network(options, len(scan.vocabulary), size), batch_size, length
 
