@@ -99,7 +99,13 @@ def sample(
     context: typer.Context,
     model: Annotated[str | None, MODEL] = None,
     prime: Annotated[str | None, typer.Option(help="Text to continue.")] = None,
-    temperature: Annotated[float | None, TEMPERATURE] = None,
+    temperature: Annotated[
+        str | None,
+        typer.Option(
+            help="Sampling temperature; 0 always takes the most likely character. With 1,0.5,0 the "
+            "text goes through several, each for an equal part of its length."
+        ),
+    ] = None,
     length: Annotated[int | None, typer.Option(help="Number of characters to write.")] = None,
     seed: Annotated[int | None, SEED] = None,
     top_k: Annotated[

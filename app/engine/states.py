@@ -21,9 +21,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.config import MAX_VOCABULARY
-from models.decoding.batch import StreamState
 from models.decoding.decoder import Rows
 from models.decoding.graph import Precision
+from models.decoding.stream import StreamState
 from models.files import write_durably
 from worker import logs
 
@@ -59,6 +59,7 @@ class _Header(BaseModel):
     seed: int
     pending: str = Field(pattern=r"^([0-9a-f]{2}){0,3}$")
     unsaid: str
+    begun: tuple[int, int] = (0, 0)
 
 
 class StateSigner:
@@ -81,8 +82,10 @@ class StateSigner:
             seed=state.seed,
             pending=state.pending.hex(),
             unsaid=state.unsaid,
+            begun=state.begun,
         )
-        head = header.model_dump_json().encode()
+        # An earlier release reads a state that has nothing that it does not know.
+        head = header.model_dump_json(exclude_defaults=True).encode()
         numbers = b"".join(part.astype("<f4").tobytes() for part in state.rows.state)
         body = len(head).to_bytes(4, "little") + head + numbers
         return base64.urlsafe_b64encode(self._sign(body) + body).decode()
@@ -107,7 +110,9 @@ class StateSigner:
         rows = Rows(np.array([header.id], np.int64), state)
         pending = bytes.fromhex(header.pending)
         try:
-            begin = StreamState(rows, header.position, header.seed, pending, header.unsaid)
+            begin = StreamState(
+                rows, header.position, header.seed, pending, header.unsaid, header.begun
+            )
         except ValueError:
             raise NotAState from None
         return Saved(header.digest, header.precision, begin)

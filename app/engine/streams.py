@@ -16,8 +16,10 @@ from contextlib import suppress
 
 from app.engine.callers import NOBODY, Caller
 from app.engine.fairness import Sharing
-from models.decoding.batch import Batch, FinishReason, Piece, Stream
+from models.decoding.batch import Batch
+from models.decoding.characters import Piece
 from models.decoding.decoder import RowDecoder
+from models.decoding.stream import FinishReason, Stream
 from models.errors import TooMany, Unavailable
 from worker import logs
 

@@ -17,9 +17,10 @@ from app.schemas.common import Unknown
 from app.schemas.texts import SampleQuery
 from models.arrays import Ids
 from models.checkpoints.reference import Reference
-from models.decoding.batch import Piece, Stream
+from models.decoding.characters import Piece
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions
+from models.decoding.stream import Stream
 from models.text.vocab import UnknownCharacters, Vocabulary
 
 DRAWN_SEEDS = 2**53
@@ -179,6 +180,7 @@ class Texts:
         continue_from: str | None = None,
         *,
         caller: Caller,
+        tell_prime: bool = False,
         keep_state: bool = False,
     ) -> Opened:
         """Starts a text; whoever calls closes its reader.
@@ -204,6 +206,7 @@ class Texts:
                 asked.prime.ids,
                 asked.options,
                 probabilities=fields.probabilities,
+                tell_prime=tell_prime,
                 keep_state=keep_state,
                 begin=saved.state if saved else None,
             )
@@ -265,7 +268,7 @@ def _not_a_state() -> Problem:
 def _options(fields: SampleQuery, seed: int, vocabulary: Vocabulary) -> SampleOptions:
     return SampleOptions(
         seed,
-        fields.temperature,
+        tuple(fields.temperature),
         fields.length,
         fields.top_k or 0,
         fields.top_p or 0.0,

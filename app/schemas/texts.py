@@ -5,9 +5,17 @@ from typing import Literal, NotRequired, TypedDict
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.engine.states import MAX_TOKEN
-from app.schemas.common import MAX_SEED, Fields, ModelReference, Temperature, Unknown
-from models.decoding.batch import FinishReason
+from app.schemas.common import (
+    MAX_SEED,
+    Fields,
+    ModelReference,
+    Temperature,
+    Temperatures,
+    Unknown,
+)
 from models.decoding.graph import Precision
+from models.decoding.sampling import MAX_STOP
+from models.decoding.stream import FinishReason
 from models.text.doctor import LIST_LINE
 
 
@@ -118,7 +126,9 @@ class NamesResult(BaseModel):
 
 MAX_PRIME = 16_384
 MAX_BODY = MAX_TOKEN + (1 << 20)
-MAX_STOPS, MAX_STOP = 4, 256
+MAX_STOPS = 4
+MAX_TEXTS = 128
+"""Most texts that one request asks for."""
 
 
 class SampleQuery(Fields):
@@ -130,8 +140,11 @@ class SampleQuery(Fields):
     prime: str = Field(
         "", max_length=MAX_PRIME, description="Text to continue.", examples=["ROMEO:"]
     )
-    temperature: Temperature = Field(
-        1.0, description="Randomness; 0 always takes the most likely character.", examples=[0.8]
+    temperature: Temperatures = Field(
+        [1.0],
+        description="Randomness; 0 always takes the most likely character. Several are gone "
+        "through, each for an equal part of the length.",
+        examples=[0.8],
     )
     length: int = Field(
         1000, ge=1, le=1_000_000, description="Characters to write, without the prime."
@@ -173,6 +186,19 @@ class SampleRequest(SampleQuery):
     continue_from: str | None = Field(
         None, max_length=MAX_TOKEN, description="The state of an earlier answer."
     )
+    primes: list[str] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_TEXTS,
+        description="In place of prime: a text for each of them, answered as JSON lines.",
+    )
+
+    @field_validator("primes")
+    @classmethod
+    def _short_primes(cls, primes: list[str] | None) -> list[str] | None:
+        if any(len(prime) > MAX_PRIME for prime in primes or ()):
+            raise ValueError(f"must be texts of at most {MAX_PRIME:,} characters")
+        return primes
 
 
 LONGEST = 200

@@ -44,7 +44,8 @@ def build_graph(
 ) -> onnx.ModelProto:
     """Builds the network as ONNX: state and one id per row in, chosen ids and state out.
 
-    With ``filtering`` it also takes top-k and top-p; rows that use neither get the same results.
+    With ``filtering`` it also takes top-k and top-p, and a temperature for each step; rows that use
+    none of them get the same results.
 
     In ``fast``, outputs have some more rows at the end, which pin the scale of int8 activations:
     cut them off (an array's slice is no copy, the graph's would be).
@@ -55,9 +56,7 @@ def build_graph(
     add, constant = builder.add, builder.constant
     draws = add("Where", ["greedy", constant("sure", np.array(SURE, np.float32)), "uniforms"])
     columns = add("Unsqueeze", [draws, constant("axis_2", np.array([2], np.int64))])
-    cold = add("Unsqueeze", ["greedy", constant("axis_1", np.array([1], np.int64))])
-    coldest = constant("coldest", np.array(COLDEST, np.float32))
-    step.divisor = step.with_pins(add("Where", [cold, coldest, "temperature"]), 0, 2)
+    divisors = _divisors(builder, step)
     if filtering:
         step.last_kept, step.top_p = (step.with_pins(name, 0, 2) for name in ("last_kept", "top_p"))
     rows = "rows_and_pins" if step.pins else "rows"
@@ -70,29 +69,51 @@ def build_graph(
             *(step.with_pins(name, 0, 2) for name in _history(config)),
             step.with_pins(columns, 1, 3),
             step.with_pins("forced", 1, 2, config.vocabulary_size),
+            *divisors,
         ],
         *(end.name for end in ends),
         "taken_ids",
         "logits",
         body=step.graph(),
-        num_scan_inputs=2,
+        num_scan_inputs=2 + len(divisors),
     )
     _mark_broken(builder)
     inputs = [
         *_carried(config),
         value("uniforms", FLOAT, "steps", "rows"),
         value("forced", INT64, "steps", "rows"),
-        value("temperature", FLOAT, "rows", 1),
-        value("greedy", BOOL, "rows"),
+        *_options(filtering),
     ]
-    if filtering:
-        inputs += [value("last_kept", INT64, "rows", 1), value("top_p", FLOAT, "rows", 1)]
     outputs = [
         *ends,
         value("chosen", INT64, "steps", rows),
         value("logits", FLOAT, "steps", rows, config.vocabulary_size),
     ]
     return model_of(builder.graph("decoder", inputs, outputs), microsoft=precision == "fast")
+
+
+def _divisors(builder: GraphBuilder, step: "_StepGraph") -> list[str]:
+    """Adds what logits are divided by: for each step, which is returned, or the same for all."""
+    coldest = builder.constant("coldest", np.array(COLDEST, np.float32))
+    if step.filtering:
+        each = builder.add("Where", ["greedy", coldest, "temperature"])
+        return [step.with_pins(builder.add("Unsqueeze", [each, "axis_2"]), 1, 3)]
+    axis = builder.constant("axis_1", np.array([1], np.int64))
+    cold = builder.add("Unsqueeze", ["greedy", axis])
+    step.divisor = step.with_pins(builder.add("Where", [cold, coldest, "temperature"]), 0, 2)
+    return []
+
+
+def _options(filtering: bool) -> list[onnx.ValueInfoProto]:
+    """Describes how rows choose."""
+    if not filtering:
+        return [value("temperature", FLOAT, "rows", 1), value("greedy", BOOL, "rows")]
+    return [
+        value("temperature", FLOAT, "steps", "rows"),
+        value("greedy", BOOL, "steps", "rows"),
+        value("last_kept", INT64, "rows", 1),
+        value("top_p", FLOAT, "rows", 1),
+    ]
 
 
 def _mark_broken(builder: GraphBuilder) -> None:
@@ -152,7 +173,7 @@ class _StepGraph:
         # One row cannot reach both ends of a range with one number.
         self.pins = 0 if precision == "exact" else 2 if config.hidden_size == 1 else 1
         # What of the graph around the choice reads.
-        self.divisor, self.last_kept, self.top_p = "", "", ""
+        self.divisor, self.last_kept, self.top_p = "divisor", "", ""
         self._around = around
         self._builder = GraphBuilder(around)
         self._add, self._constant = self._builder.add, self._builder.constant
@@ -181,6 +202,8 @@ class _StepGraph:
             value("uniform", FLOAT, "rows", 1),
             value("force", INT64, "rows"),
         ]
+        if self.filtering:
+            inputs.append(value(self.divisor, FLOAT, "rows", 1))
         outputs = [
             *_carried(self.config, "_out"),
             value("taken", INT64, "rows"),

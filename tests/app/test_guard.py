@@ -322,7 +322,13 @@ def test_pages_of_named_origins_may_sample(client: httpx2.Client) -> None:
         (SITE, "DELETE", "/models/toy", False),
         (SITE, "GET", "/jobs", False),
         (SITE, "GET", "/metrics", False),
-        (SITE, "POST", "/v1/completions", False),
+        (SITE, "POST", "/v1/completions", True),
+        (SITE, "POST", "/v1/chat/completions", True),
+        (SITE, "GET", "/v1/models", True),
+        (SITE, "POST", "/api/chat", True),
+        (SITE, "GET", "/api/tags", True),
+        (SITE, "POST", "/score", False),
+        (SITE, "POST", "/v1/nothing", False),
         (f"{SITE}.evil.example", "GET", "/sample", False),
         ("http://site.example", "GET", "/sample", False),
         ("null", "GET", "/sample", False),
@@ -334,13 +340,13 @@ def test_a_preflight_needs_no_key(
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": method,
-        "Access-Control-Request-Headers": "authorization,content-type",
+        "Access-Control-Request-Headers": "authorization,content-type,x-stainless-os",
     }
     response = client.options(path, headers=headers)
     assert response.status_code == 204
     assert ("access-control-allow-origin" in response.headers) == allowed
     if allowed:
-        assert "Authorization" in response.headers["access-control-allow-headers"]
+        assert response.headers["access-control-allow-headers"] == "Authorization, *"
         assert method in response.headers["access-control-allow-methods"]
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from app.engine.states import NotAState, Saved, StateSigner
-from models.decoding.batch import StreamState
 from models.decoding.decoder import Rows
+from models.decoding.stream import StreamState
 from tests.serving import Query, problem, serve, wrong_fields
 
 AS_JSON = {"Accept": "application/json"}
@@ -43,6 +43,15 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     assert back.state.rows.ids.tolist() == before.rows.ids.tolist()
     for part, expected in zip(back.state.rows.state, before.rows.state, strict=True):
         np.testing.assert_array_equal(part, expected)
+
+
+def test_a_state_that_says_nothing_new_is_one_of_an_earlier_release(tmp_path: Path) -> None:
+    """Servers of two releases share a data directory while one replaces the other."""
+    signer = StateSigner(tmp_path / "secret")
+    assert b"begun" not in base64.urlsafe_b64decode(signer.write(saved()))
+    state = replace(saved().state, begun=(5, 7))
+    token = signer.write(replace(saved(), state=state))
+    assert signer.read(token, SHAPES).state.begun == (5, 7)
 
 
 def test_a_state_of_another_shape_or_key_is_none(tmp_path: Path) -> None:

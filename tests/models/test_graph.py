@@ -152,6 +152,7 @@ def test_where_constants_are_kept_changes_no_bit(
         feeds[name] = np.zeros((1, 3, 16), np.float32)
     if filtering:
         feeds |= {"last_kept": np.full((3, 1), 4), "top_p": np.full((3, 1), 2, np.float32)}
+        feeds |= {"temperature": np.ones((50, 3), np.float32), "greedy": np.zeros((50, 3), bool)}
     small = OnnxSession(build_graph(config, weights, precision, filtering=filtering))
     monkeypatch.setattr(onnx_graph, "HOISTED_BYTES", 1)
     model = build_graph(config, weights, precision, filtering=filtering)
