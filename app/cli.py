@@ -119,6 +119,10 @@ def sample(
         list[str] | None, typer.Option(help="Stop before this text; repeatable, up to 4 times.")
     ] = None,
     echo: Annotated[bool, typer.Option("--echo", help="Write the prime, too.")] = False,
+    max_copied: Annotated[
+        int | None,
+        typer.Option(help="Never write more than N characters as the training text has them."),
+    ] = None,
     unknown: Annotated[str | None, UNKNOWN] = None,
     precision: Annotated[
         str | None, typer.Option(help="exact (fp32) or fast (int8). Default: the model's best.")

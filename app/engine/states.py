@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,6 +26,7 @@ from models.decoding.decoder import Rows
 from models.decoding.graph import Precision
 from models.decoding.stream import StreamState
 from models.files import write_durably
+from models.text.copies import LONGEST
 from worker import logs
 
 MAX_TOKEN = 2 << 20
@@ -47,6 +49,9 @@ class Saved:
     state: StreamState
 
 
+_Id = Annotated[int, Field(ge=0, lt=MAX_VOCABULARY)]
+
+
 class _Header(BaseModel):
     """A state without its numbers; ``pending`` is hexadecimal."""
 
@@ -54,12 +59,13 @@ class _Header(BaseModel):
 
     digest: str
     precision: Precision
-    id: int = Field(ge=0, lt=MAX_VOCABULARY)
+    id: _Id
     position: int
     seed: int
     pending: str = Field(pattern=r"^([0-9a-f]{2}){0,3}$")
     unsaid: str
     begun: tuple[int, int] = (0, 0)
+    before: tuple[_Id, ...] = Field((), max_length=LONGEST)
 
 
 class StateSigner:
@@ -83,6 +89,7 @@ class StateSigner:
             pending=state.pending.hex(),
             unsaid=state.unsaid,
             begun=state.begun,
+            before=state.before,
         )
         # An earlier release reads a state that has nothing that it does not know.
         head = header.model_dump_json(exclude_defaults=True).encode()
@@ -111,7 +118,13 @@ class StateSigner:
         pending = bytes.fromhex(header.pending)
         try:
             begin = StreamState(
-                rows, header.position, header.seed, pending, header.unsaid, header.begun
+                rows,
+                header.position,
+                header.seed,
+                pending,
+                header.unsaid,
+                header.begun,
+                header.before,
             )
         except ValueError:
             raise NotAState from None

@@ -387,8 +387,13 @@ class _LiveBatch:
         return max(1, min(MAX_STEPS, int(tick / expected)))
 
     def _bound(self, active: list[StreamReader]) -> int:
-        """Steps that write no more than a reader may have unread."""
-        return PENDING_CHARACTERS // max(weight(reader.stream) for reader in active)
+        """Steps that write no more than a reader may have unread; if all rows may have to back up,
+        also no more than will not be lost."""
+        streams = [reader.stream for reader in active]
+        most = PENDING_CHARACTERS // max(map(weight, streams))
+        if all(stream.is_guarded for stream in streams):
+            most = min(most, max(stream.stride for stream in streams))
+        return most
 
 
 class Streams:

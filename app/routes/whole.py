@@ -7,7 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.http.streaming import compact
 from app.routes.texts import Opened, Texts, listed
-from app.schemas.texts import TextAnswer, TextCharacter, TextEnd
+from app.schemas.texts import CopiesAvoided, TextAnswer, TextCharacter, TextEnd
 from models.decoding.characters import Character, Piece
 
 
@@ -17,13 +17,16 @@ def character(one: Character) -> TextCharacter:
 
 def ending(texts: Texts, opened: Opened) -> TextEnd:
     """What an ended text was, and the state to continue it from."""
+    stream = opened.reader.stream
+    avoided: CopiesAvoided = {"copies_avoided": stream.detours} if stream.is_guarded else {}
     return {
         "finish_reason": opened.reader.finish_reason,
-        "characters": opened.reader.stream.characters,
+        "characters": stream.characters,
         "seed": opened.seed,
         "digest": opened.model.digest,
         "seconds": round(time.monotonic() - opened.began, 6),
         "state": texts.state(opened),
+        **avoided,
     }
 
 

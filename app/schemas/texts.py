@@ -16,6 +16,7 @@ from app.schemas.common import (
 from models.decoding.graph import Precision
 from models.decoding.sampling import MAX_STOP
 from models.decoding.stream import FinishReason
+from models.text.copies import LONGEST
 from models.text.doctor import LIST_LINE
 
 
@@ -30,7 +31,8 @@ class ListedCharacter(BaseModel):
 class SampleResult(BaseModel):
     """A finished text. ``characters`` counts those written, without the prime.
 
-    ``probabilities`` are those of each of them, if they were requested.
+    ``probabilities`` are those of each of them, if they were requested. ``copies_avoided`` says how
+    often another one had to be taken, if ``max_copied`` was.
     """
 
     model_config = ConfigDict(
@@ -50,7 +52,7 @@ class SampleResult(BaseModel):
     )
 
     text: str
-    finish_reason: Literal["length", "stop", "shutdown", "error"]
+    finish_reason: Literal["length", "stop", "copied", "shutdown", "error"]
     characters: int
     seed: int
     model: str
@@ -58,6 +60,7 @@ class SampleResult(BaseModel):
     precision: Literal["exact", "fast"]
     seconds: float
     state: str | None
+    copies_avoided: int | None = None
     probabilities: list[ListedCharacter] | None = None
 
 
@@ -76,7 +79,13 @@ class TextEvent(TypedDict):
     characters: NotRequired[list[TextCharacter]]
 
 
-class TextEnd(TypedDict):
+class CopiesAvoided(TypedDict):
+    """What the end of a text says if ``max_copied`` was requested."""
+
+    copies_avoided: NotRequired[int]
+
+
+class TextEnd(CopiesAvoided):
     """Data of the ``end`` event."""
 
     finish_reason: FinishReason | None
@@ -162,6 +171,12 @@ class SampleQuery(Fields):
         [], max_length=MAX_STOPS, description="Strings; the text ends before the first one found."
     )
     echo: bool = Field(False, description="Start the answer with the prime.")
+    max_copied: int | None = Field(
+        None,
+        ge=1,
+        le=LONGEST,
+        description="Most characters in a row that may stand so in the model's corpus.",
+    )
     unknown: Unknown = Field(
         "error", description="Whether unknown characters are an error or skipped."
     )

@@ -20,12 +20,19 @@ from models.decoding.stream import Stream
 
 @dataclass(frozen=True, slots=True)
 class _Advance:
-    """Streams that advanced together: the ids they took, the logits, and their rows now."""
+    """Streams that advanced together: the ids they took, the logits, their rows before and now."""
 
     streams: list[Stream]
     ids: Ids
     logits: Floats
+    before: Rows
     rows: Rows
+
+    def back_up(self, index: int) -> None:
+        """Puts the row of a stream back to where it was before."""
+        self.rows.ids[index] = self.before.ids[index]
+        for now, before in zip(self.rows.state, self.before.state, strict=True):
+            now[:, index] = before[:, index]
 
 
 class Batch:
@@ -106,7 +113,7 @@ class Batch:
         ids, logits, after = self.decoder.advance(rows, forced, draws, choices)
         if ids.shape != forced.shape or logits.shape[:2] != ids.shape:
             raise ValueError("the decoder advanced another number of rows")
-        return _Advance(streams, ids, logits, after)
+        return _Advance(streams, ids, logits, rows, after)
 
     def _keep(self, advances: list[_Advance]) -> None:
         """Remembers rows: together where all advanced together, otherwise in each stream."""
@@ -128,8 +135,10 @@ class Batch:
             ids = advance.ids[:, index]
             try:
                 pieces[stream] = stream.take(ids, advance.logits[:, index])
+                if stream.backed_up:
+                    advance.back_up(index)
                 if stream.keep_state and stream.finish_reason is None:
-                    stream.mark(ids, functools.partial(_row, advance.rows, index))
+                    stream.mark(functools.partial(_row, advance.rows, index))
             except Exception as error:
                 stream.fail(error)
         return pieces
