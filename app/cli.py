@@ -17,7 +17,7 @@ from app.supervisor.up import UpOptions, bring_up
 from app.terminal import commands, connect
 from app.terminal import jobs as job_commands
 from app.terminal.ending import reported, run
-from app.terminal.options import DATA, AskForKey, Data, Url, place
+from app.terminal.options import DATA, AskForKey, Data, Url, place, temperatures
 from app.terminal.training import with_training_options
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -102,8 +102,9 @@ def sample(
     temperature: Annotated[
         str | None,
         typer.Option(
+            callback=temperatures,
             help="Sampling temperature; 0 always takes the most likely character. With 1,0.5,0 the "
-            "text goes through several, each for an equal part of its length."
+            "text goes through several, each for an equal part of its length.",
         ),
     ] = None,
     length: Annotated[int | None, typer.Option(help="Number of characters to write.")] = None,

@@ -66,7 +66,9 @@ class CorpusRuns:
                 "needs the corpus of the model, which this server does not have: send the text "
                 "that it was trained on to POST /corpora, or leave the field out"
             ) from None
-        except (CorpusDamaged, CorpusError):
+        except CorpusError as error:
+            raise NoRuns(f"needs the corpus of the model, which cannot be read: {error}") from None
+        except CorpusDamaged:
             raise NoRuns(
                 "needs the corpus of the model, which is damaged: send the text that it was "
                 "trained on to POST /corpora again, or leave the field out"

@@ -214,6 +214,25 @@ def test_open_webui_on_openais_dialect(client: httpx2.Client) -> None:
     assert json.loads(events[-1])["usage"]["completion_tokens"] == 300
 
 
+def test_langchain(client: httpx2.Client) -> None:
+    """What its classes for chats and completions send, of both dialects."""
+    said = [{"content": "Be", "role": "system"}, {"content": "hello", "role": "user"}]
+    asked: dict[str, Any] = {"model": "toy", "seed": 7, "temperature": 0.8}
+    text = sampled(client, prime="hello", seed=7, length=80, temperature=0.8)
+    chat = asked | {"stream": False, "messages": said, "max_completion_tokens": 80}
+    answer = client.post("/v1/chat/completions", json=chat).json()
+    assert answer["choices"][0]["message"]["content"] == text
+    whole = asked | {"prompt": ["hello", "ab"], "best_of": 1, "n": 1, "max_tokens": 80}
+    whole |= {"frequency_penalty": 0, "presence_penalty": 0, "logprobs": None, "top_p": 1}
+    choices = client.post("/v1/completions", json=whole).json()["choices"]
+    assert [choice["index"] for choice in choices] == [0, 1] and choices[0]["text"] == text
+    options = {"num_predict": 80, "temperature": 0.8, "seed": 7, "stop": ["zz"]}
+    body = {"model": "toy", "stream": True, "options": options, "messages": said[1:], "tools": []}
+    lines = [json.loads(line) for line in client.post("/api/chat", json=body).text.splitlines()]
+    content = "".join(line["message"]["content"] for line in lines)
+    assert content == text.partition("zz")[0] and lines[-1]["done"]
+
+
 def test_librechat(client: httpx2.Client) -> None:
     """Its parts of text, and the members that mean nothing here."""
     body = {

@@ -13,6 +13,7 @@ from app.engine import corpus_runs
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.text.copies import Runs
+from models.text.vocab import Vocabulary
 from tests.serving import Query, serve, wrong_fields
 from tests.toys import toy_checkpoint
 
@@ -108,6 +109,19 @@ def test_it_continues_as_one_text(client: httpx2.Client) -> None:
     rest = answer(client, max_copied=COPIED, **on)
     assert first["text"] + rest["text"] == whole["text"]
     assert first["copies_avoided"] + rest["copies_avoided"] == whole["copies_avoided"]
+
+
+def test_a_text_that_can_only_copy_never_looks_complete(tmp_path: Path) -> None:
+    """In every form: there is no character that the corpus does not have after this one."""
+    both = Vocabulary("characters", [0x0A, 0x61])
+    with serve(tmp_path) as client:
+        corpus = client.post("/corpora", content=b"aa\n\na" * 50).json()["id"]
+        checkpoint = toy_checkpoint(vocabulary=both, corpus={"id": corpus})
+        Registry(tmp_path / "models").publish(Reference("writer"), checkpoint)
+        told = answer(client, max_copied=1, prime="a")
+        assert (told["finish_reason"], told["text"], told["copies_avoided"]) == ("copied", "", 0)
+        with pytest.raises(httpx2.RemoteProtocolError):
+            client.post("/sample", json=FIELDS | {"max_copied": 1, "prime": "a"})
 
 
 @pytest.mark.parametrize(
