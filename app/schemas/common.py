@@ -38,6 +38,9 @@ def _temperature(value: float) -> float:
 def _temperatures(given: Any) -> list[float]:
     """Reads a number, a list of them, or words with commas between them. Raises ValueError."""
     listed = given if isinstance(given, list) else [given]
+    if listed == [""]:
+        # In a query, an empty value counts as absent.
+        return [1.0]
     parts = [part for one in listed for part in (one.split(",") if isinstance(one, str) else [one])]
     if not 1 <= len(parts) <= MAX_TEMPERATURES:
         raise ValueError(f"must be a number, or a list of 1 to {MAX_TEMPERATURES} numbers")

@@ -83,9 +83,15 @@ class Decoder:
     @property
     def bytes(self) -> int:
         """Estimates the memory of its sessions."""
-        # Not by its name, which would make it.
-        filtering: OnnxSession | None = self.__dict__.get("_filtering")
-        return self._plain.bytes + (filtering.bytes if filtering else 0)
+        # Not by their names, which would make them.
+        sessions = [self._plain]
+        sessions += [self.__dict__[n] for n in ("_changing", "_filtering") if n in self.__dict__]
+        return sum(session.bytes for session in sessions)
+
+    @cached_property
+    def _changing(self) -> OnnxSession:
+        """The graph with a temperature for each step."""
+        return OnnxSession(build_graph(self.config, self._weights, self.precision, changing=True))
 
     @cached_property
     def _filtering(self) -> OnnxSession:
@@ -134,14 +140,16 @@ class Decoder:
         if self.config.ngram_orders:
             feeds[HISTORY] = rows.state[-1][0].astype(np.int64)
         temperatures = choices.temperatures
-        if temperatures.ndim == 1 and not (choices.top_k.any() or choices.top_p.any()):
+        is_filtered = choices.top_k.any() or choices.top_p.any()
+        if temperatures.ndim == 1 and not is_filtered:
             session = self._plain
             feeds["temperature"] = temperatures[:, None]
             feeds["greedy"] = temperatures == 0
         else:
-            session = self._filtering
+            session = self._filtering if is_filtered else self._changing
             feeds["temperature"] = np.broadcast_to(temperatures, forced.shape).copy()
             feeds["greedy"] = feeds["temperature"] == 0
+        if is_filtered:
             everything = self.config.vocabulary_size
             top_k = np.where(choices.top_k == 0, everything, choices.top_k)
             feeds["last_kept"] = np.minimum(top_k, everything)[:, None] - 1

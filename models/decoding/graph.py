@@ -41,17 +41,18 @@ def build_graph(
     precision: Precision = "exact",
     *,
     filtering: bool = False,
+    changing: bool = False,
 ) -> onnx.ModelProto:
     """Builds the network as ONNX: state and one id per row in, chosen ids and state out.
 
-    With ``filtering`` it also takes top-k and top-p, and a temperature for each step; rows that use
-    none of them get the same results.
+    With ``changing`` it takes a temperature for each step. With ``filtering`` it takes that, top-k
+    and top-p; rows that use none of them get the same results.
 
     In ``fast``, outputs have some more rows at the end, which pin the scale of int8 activations:
     cut them off (an array's slice is no copy, the graph's would be).
     """
     builder = GraphBuilder()
-    step = _StepGraph(config, weights, precision, filtering, builder)
+    step = _StepGraph(config, weights, precision, filtering, changing, builder)
     # Everything that does not change from character to character is computed here, once.
     add, constant = builder.add, builder.constant
     draws = add("Where", ["greedy", constant("sure", np.array(SURE, np.float32)), "uniforms"])
@@ -82,7 +83,7 @@ def build_graph(
         *_carried(config),
         value("uniforms", FLOAT, "steps", "rows"),
         value("forced", INT64, "steps", "rows"),
-        *_options(filtering),
+        *_options(step),
     ]
     outputs = [
         *ends,
@@ -95,7 +96,7 @@ def build_graph(
 def _divisors(builder: GraphBuilder, step: "_StepGraph") -> list[str]:
     """Adds what logits are divided by: for each step, which is returned, or the same for all."""
     coldest = builder.constant("coldest", np.array(COLDEST, np.float32))
-    if step.filtering:
+    if step.changing:
         each = builder.add("Where", ["greedy", coldest, "temperature"])
         return [step.with_pins(builder.add("Unsqueeze", [each, "axis_2"]), 1, 3)]
     axis = builder.constant("axis_1", np.array([1], np.int64))
@@ -104,16 +105,17 @@ def _divisors(builder: GraphBuilder, step: "_StepGraph") -> list[str]:
     return []
 
 
-def _options(filtering: bool) -> list[onnx.ValueInfoProto]:
+def _options(step: "_StepGraph") -> list[onnx.ValueInfoProto]:
     """Describes how rows choose."""
-    if not filtering:
-        return [value("temperature", FLOAT, "rows", 1), value("greedy", BOOL, "rows")]
-    return [
-        value("temperature", FLOAT, "steps", "rows"),
-        value("greedy", BOOL, "steps", "rows"),
-        value("last_kept", INT64, "rows", 1),
-        value("top_p", FLOAT, "rows", 1),
-    ]
+    found = [value("temperature", FLOAT, "rows", 1), value("greedy", BOOL, "rows")]
+    if step.changing:
+        found = [
+            value("temperature", FLOAT, "steps", "rows"),
+            value("greedy", BOOL, "steps", "rows"),
+        ]
+    if step.filtering:
+        found += [value("last_kept", INT64, "rows", 1), value("top_p", FLOAT, "rows", 1)]
+    return found
 
 
 def _mark_broken(builder: GraphBuilder) -> None:
@@ -164,12 +166,14 @@ class _StepGraph:
         weights: Weights,
         precision: Precision,
         filtering: bool,
+        changing: bool,
         around: GraphBuilder,
     ) -> None:
         self.config = config
         self.weights = weights
         self.precision = precision
         self.filtering = filtering
+        self.changing = changing or filtering
         # One row cannot reach both ends of a range with one number.
         self.pins = 0 if precision == "exact" else 2 if config.hidden_size == 1 else 1
         # What of the graph around the choice reads.
@@ -202,7 +206,7 @@ class _StepGraph:
             value("uniform", FLOAT, "rows", 1),
             value("force", INT64, "rows"),
         ]
-        if self.filtering:
+        if self.changing:
             inputs.append(value(self.divisor, FLOAT, "rows", 1))
         outputs = [
             *_carried(self.config, "_out"),

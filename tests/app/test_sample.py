@@ -138,6 +138,8 @@ def test_temperatures_are_gone_through(client: httpx2.Client) -> None:
     assert client.get("/sample", params=fields | {"temperature": "2,0,0.5"}).text == text
     assert client.get("/sample", params=fields | {"temperature": [2, 0, 0.5]}).text == text
     assert client.post("/sample", json=fields | {"temperature": [2, 0, 0.5]}).text == text
+    empty = client.get("/sample", params=fields | {"temperature": ""}).text
+    assert empty == client.get("/sample", params=fields).text
     hot = client.get("/sample", params=fields | {"temperature": 2}).text
     assert text[:100] == hot[:100] and text != hot
 

@@ -44,10 +44,11 @@ def test_overlapping_stops_end_a_text_at_the_same_place_in_any_ticks(steps: int)
     assert written(56, whole[50:56]) == (whole[: whole.find(outer)], "stop")
 
 
+@pytest.mark.parametrize("top_k", [0, 5])
 @pytest.mark.parametrize("precision", ["exact", "fast"])
-def test_temperatures_are_gone_through_in_equal_parts(precision: str) -> None:
+def test_temperatures_are_gone_through_in_equal_parts(precision: str, top_k: int) -> None:
     network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, 24))
-    options = SampleOptions(3, HOT, 100)
+    options = SampleOptions(3, HOT, 100, top_k)
     expected = slowly(network, "abc", options) if precision == "exact" else None
     texts = [
         run(
@@ -59,7 +60,7 @@ def test_temperatures_are_gone_through_in_equal_parts(precision: str) -> None:
     ]
     assert len(set(texts)) == 1 and expected in (None, texts[0])
     # The parts end after 33 and 66 characters: until then it is the text of the first only.
-    first = SampleOptions(3, HOT[0], 100)
+    first = SampleOptions(3, HOT[0], 100, top_k)
     decoder = decoder_of(network, "exact" if precision == "exact" else "fast")
     [hot] = run(decoder, [stream("abc", first)])
     assert texts[0][:34] == hot[:34] and texts[0] != hot
