@@ -313,7 +313,7 @@ async def generate(request: Request, services: ServicesDep) -> Response:
 
 @router.post(
     "/chat",
-    summary="Continue a chat (Ollama)",
+    summary="Complete a chat (Ollama)",
     openapi_extra=json_body(OllamaChat),
 )
 async def chat(request: Request, services: ServicesDep) -> Response:

@@ -68,7 +68,7 @@ async def complete(request: Request, services: ServicesDep) -> Response:
 
 @router.post(
     "/chat/completions",
-    summary="Continue a chat (OpenAI)",
+    summary="Complete a chat (OpenAI)",
     openapi_extra=json_body(ChatRequest),
 )
 async def chat(request: Request, services: ServicesDep) -> Response:
