@@ -4,18 +4,21 @@ import concurrent.futures
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx2
 import pytest
 
-from app.engine import corpus_runs
+from app.engine import corpus_runs, streams
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
+from models.decoding.sampling import SampleOptions
+from models.decoding.stream import Stream
 from models.text.copies import Runs
 from models.text.vocab import Vocabulary
 from tests.serving import Query, serve, wrong_fields
-from tests.toys import toy_checkpoint
+from tests.toys import ALPHABET, babble, toy_checkpoint, toy_decoder
 
 AS_JSON = {"Accept": "application/json"}
 FIELDS: Query = {"model": "writer", "seed": 4, "temperature": 4, "top_k": 4, "length": 600}
@@ -174,3 +177,23 @@ def test_the_latest_are_kept(client: httpx2.Client, monkeypatch: pytest.MonkeyPa
     for number in (21, 22, 22, 23, 21):
         answer(client, max_copied=number, length=5)
     assert made == [21, 22, 23, 21]
+
+
+def a_stream(gap: int | None) -> Stream:
+    """With so many steps between its detours; None has none."""
+    runs = None if gap is None else Runs(babble(100), 9)
+    stream = Stream(ALPHABET, ALPHABET.encode("ab"), SampleOptions(), uncopied=runs)
+    stream._gap = gap or 0
+    return stream
+
+
+@pytest.mark.parametrize(
+    ("gaps", "steps"), [((20,), 22), ((20, 30), 32), ((20, None), 4096), ((None,), 4096)]
+)
+def test_ticks_are_short_only_where_every_row_may_back_up(
+    gaps: tuple[int | None, ...], steps: int
+) -> None:
+    """A detour loses the rest of its tick, but those who write beside it want long ones."""
+    live = streams._LiveBatch(toy_decoder(toy_checkpoint()))
+    rows = [SimpleNamespace(stream=a_stream(gap)) for gap in gaps]
+    assert live._bound(cast(list[streams.StreamReader], rows)) == steps

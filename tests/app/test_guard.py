@@ -310,6 +310,18 @@ def test_pages_of_named_origins_may_sample(client: httpx2.Client) -> None:
     assert client.get("/models", headers={"Origin": SITE}).headers["access-control-allow-origin"]
 
 
+def test_pages_of_named_origins_may_be_other_tools_clients(client: httpx2.Client) -> None:
+    body = {"model": "toy", "prompt": "a", "max_tokens": 1}
+    for key, status in (("sampler1", 200), ("trainer1", 403), ("stranger", 401)):
+        headers = {"Origin": SITE, **bearing(key)}
+        answer = client.post("/v1/completions", json=body, headers=headers)
+        assert answer.status_code == status, answer.text
+        assert answer.headers["access-control-allow-origin"] == SITE
+    elsewhere = {"Origin": "https://else.example", **bearing("sampler1")}
+    refused = client.post("/v1/completions", json=body, headers=elsewhere)
+    assert refused.status_code == 403 and "access-control-allow-origin" not in refused.headers
+
+
 @pytest.mark.parametrize(
     ("origin", "method", "path", "allowed"),
     [

@@ -139,6 +139,21 @@ def test_probabilities_are_those_of_the_ids_that_were_taken() -> None:
         history.append(id_)
 
 
+def test_a_stride_is_short_where_detours_are_frequent_and_grows_again() -> None:
+    decoder, seen = NGramDecoder(COUNTS), []
+    one = a_stream("a", SampleOptions(7, 0.3, 400), 8)
+    batch = Batch(decoder)
+    assert one.is_guarded and one.stride == 1 + 1024
+    while one.finish_reason is None:
+        taken, reread = one.characters, one.backed_up
+        batch.tick([one], one.stride)
+        seen.append((one.backed_up, one.stride))
+        assert one.characters > taken or not reread
+    assert min(stride for backed_up, stride in seen if backed_up) < 64
+    # All that was taken in a tick with a detour is read again in the next one, and some more.
+    assert len(seen) < 400 and one.characters == 400
+
+
 @pytest.mark.parametrize("keep_state", [False, True])
 def test_where_everything_copies_the_text_ends(keep_state: bool) -> None:
     """All pairs of two letters are in the corpus."""
