@@ -18,7 +18,6 @@ from models.text.corpus import Scan
 from models.text.vocab import (
     UnknownCharacters,
     Vocabulary,
-    difference,
     listed_characters,
 )
 from worker.devices import DeviceStore
@@ -80,8 +79,10 @@ def _origin(models: Registry, asked: TrainingOptions, scan: Scan) -> NetworkConf
         raise unprocessable(
             "init_from", "is damaged: delete the model and train it again", error.code
         ) from None
-    if words := difference(vocabulary, scan.vocabulary):
-        raise unprocessable("init_from", f"has another vocabulary: {words}")
+    own, read = vocabulary.tokens, scan.vocabulary.tokens
+    if own != read:
+        words = f"was trained on {own}, and the text is read as {read}: pass tokens={own}"
+        raise unprocessable("init_from", words)
     for option, name in _SIZES.items():
         given, own = getattr(asked, option), getattr(entry.config, name)
         if given is not None and given != own:

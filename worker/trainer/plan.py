@@ -24,6 +24,7 @@ from models.files import CheckpointError
 from models.options import TrainingOptions
 from models.sizing import bucket_bytes
 from models.text.corpus import Corpus, Scan, ScanReport
+from models.text.vocab import Vocabulary, unshared
 from models.training.beginning import (
     begin_features,
     counts_beside,
@@ -31,6 +32,7 @@ from models.training.beginning import (
     has_features,
     new_trainer,
 )
+from models.training.continuing import fitted
 from models.training.planning import Plan, TooLarge, make_plan
 from models.training.ranks import ALONE, Group
 from models.training.trainer import FeatureCount, Trainer, TrainerState
@@ -172,12 +174,13 @@ class JobPlan:
             checkpoint = self.place.models.load(name, origin)
         except CheckpointError as error:
             raise Failure("The model to continue from cannot be read", str(error)) from None
-        if checkpoint.vocabulary != self.corpus.vocabulary:
+        if checkpoint.vocabulary.tokens != self.corpus.vocabulary.tokens:
             raise Failure(
                 "The model to continue from has another vocabulary",
-                "Its characters must be those of the corpus.",
+                f"It was trained on {checkpoint.vocabulary.tokens}.",
             )
-        return checkpoint.weights
+        known, config = checkpoint.vocabulary, checkpoint.config
+        return fitted(checkpoint.weights, config, known, self.corpus, self.seed)
 
 
 def follower(job: Job, place: Workplace) -> Trainer:
@@ -283,14 +286,26 @@ def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Pla
     try:
         reference = Reference.parse(asked.init_from)
         digest = place.models.resolve(reference)
-        config = place.models.load(reference.name, digest).config
+        origin = place.models.load(reference.name, digest)
     except (UnknownModel, CheckpointError, ValueError):
         raise Failure(
             "The model to continue from cannot be read", "It may have been deleted."
         ) from None
     # The table is counted anew, from the text of this job.
-    config = replace(config, dropout=plan.config.dropout).beside(None)
-    return replace(plan, config=config), digest
+    size = len(scan.vocabulary)
+    config = replace(origin.config, dropout=plan.config.dropout, vocabulary_size=size).beside(None)
+    told = _about_characters(str(reference), origin.vocabulary, scan.vocabulary)
+    return replace(plan, config=config, notices=[*plan.notices, *told]), digest
+
+
+def _about_characters(model: str, known: Vocabulary, text: Vocabulary) -> list[dict[str, str]]:
+    """A notice of how a model's vocabulary becomes that of a text; none if they are equal."""
+    words = []
+    if new := unshared(text, known):
+        words.append(f"{model} does not know {new}: they begin with small random weights")
+    if gone := unshared(known, text):
+        words.append(f"the text does not have {gone}, so the new model will not know them")
+    return [{"code": "vocabulary", "text": "; ".join(words)}] if words else []
 
 
 def _raise_limits(old: Plan, options: Mapping[str, Any], scan: Scan, place: Workplace) -> Plan:
