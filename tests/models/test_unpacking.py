@@ -142,3 +142,10 @@ def test_no_damage_breaks_a_reader() -> None:
             # What ``models.text.intake.taking`` catches where a member cannot be opened.
             except (LeftOut, zipfile.BadZipFile, ValueError, RuntimeError, OSError):
                 pass
+
+
+def test_a_compressed_tar_of_many_small_files_is_no_bomb() -> None:
+    packed = tar_of({f"{n}.txt": "x" for n in range(3000)}, "w:gz")
+    unpacked = io.BytesIO(b"".join(inflated(io.BytesIO(packed))))
+    assert len(unpacked.getvalue()) > 100 * len(packed)
+    assert len(tar_members(unpacked, Budget(LIMIT))) == 3000

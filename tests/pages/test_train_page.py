@@ -74,7 +74,7 @@ def test_a_folder_is_one_text(client: httpx2.Client, window: Window, tmp_path: P
     expect(said).to_have_text("Made of 2 files; 1 left out; 1 hidden file not sent.")
     said.click()
     expect(page.locator(".sources li")).to_have_text(
-        ["a.locka lockfile", "1.txt477 bytes", "b/2.txt53 bytes"]
+        ["a.lockleft out: it is a lockfile", "1.txt477 bytes", "b/2.txt53 bytes"]
     )
     expect(page.get_by_label("Name of the model")).to_have_value("my-book")
     expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()

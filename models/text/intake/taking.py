@@ -56,6 +56,7 @@ MAX_GUESSED = 500
 
 _IN_MEMORY = 8 << 20
 _BLOCK = 1 << 20
+_BINARY = "it is a binary file"
 _READ = {ZIP, GZIP, TAR, DOCX, EPUB}
 _PAGES = (".html", ".htm", ".xhtml")
 
@@ -138,7 +139,7 @@ def _in_words(told: Taken) -> str:
     if told.left_out == 1:
         return next(iter(told.reasons))
     return "; ".join(
-        f"{reason.removeprefix('it ')} ({count:,} files)" if count > 1 else reason
+        f"{reason} ({count:,} files)" if count > 1 else reason
         for reason, count in told.reasons.most_common(3)
     )
 
@@ -250,7 +251,7 @@ class _Taker:
             raise LeftOut(f"it is not UTF-8, and {MAX_GUESSED} others were converted already")
         found = explained(spool, offset)
         if not found.is_text:
-            raise LeftOut("it is a binary file")
+            raise LeftOut(_BINARY)
         if found.encoding is None:
             raise LeftOut("it is not UTF-8, and its encoding is uncertain")
         return codec_of(found.encoding)
@@ -270,7 +271,7 @@ class _Taker:
         if not has_words:
             raise LeftOut("it is empty")
         if odd > BINARY * size:
-            raise LeftOut("it is a binary file")
+            raise LeftOut(_BINARY)
         if digest.digest() in self._seen:
             raise LeftOut("it is a copy of another file")
         self._seen.add(digest.digest())
@@ -308,6 +309,8 @@ def _refuse_binary(head: bytes) -> None:
     kind = kind_of(head)
     if kind and kind not in _READ:
         raise LeftOut(f"it is {kind.name}")
+    if kind is None and controls(head) > BINARY * len(head) and not is_wide_or_escaped(head):
+        raise LeftOut(_BINARY)
 
 
 def _opened(file: Member) -> AbstractContextManager[Readable]:

@@ -28,7 +28,8 @@ MAX_EXPANSION = 100
 
 The texts that compress best are logs and tables, at about 1:30; deflate ends at 1:1032.
 """
-_SMALL = 1 << 20
+_SMALL, _SMALL_TAR = 1 << 20, 16 << 20
+"""A tar has a kilobyte for each file, mostly zeros: 10,000 small files compress a lot."""
 
 _BLOCK = 1 << 18
 _MAX_LIST = 3 << 20
@@ -195,6 +196,6 @@ def inflated(file: IO[bytes]) -> Iterator[bytes]:
     with gzip.GzipFile(fileobj=file, mode="rb") as packed:
         for block in blocks(packed):
             size += len(block)
-            if size > _SMALL + MAX_EXPANSION * file.tell():
+            if size > _SMALL_TAR + MAX_EXPANSION * file.tell():
                 raise LeftOut(_TOO_LARGE)
             yield block

@@ -87,7 +87,7 @@ function sources(report) {
   const { files, omitted, taken, left_out } = report.sources ?? {};
   if (!words || taken + left_out === 1) return words && el("p", {}, words);
   const rows = [
-    ...omitted.map(({ name, reason }) => [name, reason.replace(/^it is |^it /, "")]),
+    ...omitted.map(({ name, reason }) => [name, `left out: ${reason}`]),
     ...files.map((file) => [file.name, `${bytes(file.bytes)}${sourceOf(file)}`]),
   ].map(([name, said]) => el("li", {}, el("span", {}, name), el("span", { class: "soft" }, said)));
   const more = taken + left_out - rows.length;
