@@ -14,8 +14,7 @@ from anyio.to_thread import run_sync
 from fastapi.concurrency import run_in_threadpool
 
 from app.http.bodies import Received, SentFile, staged
-from app.http.problems import Problem
-from models.text.intake.members import Member, TooMuch
+from models.text.intake.members import Member
 from models.text.intake.taking import is_made_of_others, take
 from models.text.kinds import HEAD
 from worker.corpora import CorpusStore, Upload
@@ -48,19 +47,15 @@ async def one_text(
         as_sent: whether a single file is left as it is, whatever it is.
 
     Raises:
-        Problem: 413.
-        NoText: there is no text in the files.
+        CorpusError: there is no text in the files.
+        TooMuch: there are more files or bytes than there may be.
     """
     is_single = len(received.files) == 1
     if is_single and (as_sent or not await run_in_threadpool(_is_made_of_others, received)):
         yield OneText(received.upload)
         return
     async with staged(corpora) as upload:
-        try:
-            sources = await run_sync(_taken, received, upload, limit, limiter=limiter)
-        except TooMuch as error:
-            raise Problem(413, error.code, str(error)) from None
-        yield OneText(upload, sources)
+        yield OneText(upload, await run_sync(_taken, received, upload, limit, limiter=limiter))
 
 
 def _is_made_of_others(received: Received[Any]) -> bool:

@@ -61,16 +61,17 @@ def _is_made_of_others(path: Path) -> bool:
 
 
 def _take(paths: Sequence[Path], text: IO[bytes]) -> None:
+    from models.text.cleaning import CorpusError
     from models.text.intake.folders import members_at
     from models.text.intake.members import TooMuch
-    from models.text.intake.taking import NoText, take
+    from models.text.intake.taking import take
 
     try:
         told = take(members_at(paths), text.write, LIMIT)
     except OSError as error:
         where = error.filename or "the files"
         raise UserError(f"cannot read {where}: {error.strerror}") from None
-    except (NoText, TooMuch) as error:
+    except (CorpusError, TooMuch) as error:
         raise UserError(str(error)) from None
     _tell(told, text.tell())
 

@@ -10,8 +10,9 @@ from functools import partial
 
 import pytest
 
+from models.text.cleaning import CorpusError
 from models.text.intake.members import Member, TooMuch
-from models.text.intake.taking import NoText, Taken, is_made_of_others, take
+from models.text.intake.taking import Taken, is_made_of_others, take
 from tests.packed import Files, book, page, tar_of, word, zip_of
 
 LIMIT = 1 << 26
@@ -138,7 +139,7 @@ def test_without_the_extra_pages_are_read_with_their_tags(monkeypatch: pytest.Mo
     text, told = taken({"a.html": page("x"), "b.docx": word("x")})
     assert text == page("x")
     assert "the extra documents is not installed" in omitted(told)["b.docx"]
-    with pytest.raises(NoText, match="the extra documents is not installed"):
+    with pytest.raises(CorpusError, match="the extra documents is not installed"):
         taken({"b.docx": word("x")})
     assert is_made_of_others(word("x")) and not is_made_of_others(page("x").encode())
 
@@ -166,7 +167,7 @@ def test_what_is_made_of_others() -> None:
     ],
 )
 def test_where_there_is_no_text(files: Files, words: str) -> None:
-    with pytest.raises(NoText, match=words):
+    with pytest.raises(CorpusError, match=words):
         taken(files)
 
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from models.text.cleaning import CorpusError
+from models.errors import Oversized
 
 MAX_MEMBERS = 10_000
 """Files and folders of a text, those in archives and those that are left out among them."""
@@ -38,7 +38,7 @@ _IMAGES = (".svg",)
 """Images that are texts; others are known by their bytes."""
 
 
-class TooMuch(CorpusError):
+class TooMuch(Oversized):
     """The text, or what it is made of, is larger than it may be."""
 
     code = "body_too_large"

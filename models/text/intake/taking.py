@@ -61,10 +61,6 @@ _READ = {ZIP, GZIP, TAR, DOCX, EPUB}
 _PAGES = (".html", ".htm", ".xhtml")
 
 
-class NoText(CorpusError):
-    """Nothing of what was sent is a text."""
-
-
 @dataclass(slots=True)
 class Taken:
     """What became of files.
@@ -124,12 +120,12 @@ def take(
 
     Raises:
         TooMuch: there are more files or bytes than there may be.
-        NoText: none of them is a text.
+        CorpusError: none of them is a text.
     """
     taker = _Taker(write, limit, scratch)
     taker.take(files)
     if not taker.told.taken:
-        raise NoText(f"it holds no text to train on: {_in_words(taker.told)}")
+        raise CorpusError(f"it holds no text to train on: {_in_words(taker.told)}")
     return taker.told
 
 
