@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import httpx2
+import pytest
 from playwright.sync_api import expect
 
 from tests.browsing import Window
@@ -62,12 +63,17 @@ def test_utf_16_gets_one_warning(client: httpx2.Client, window: Window) -> None:
 TEXT = "It was the best of times, it was the worst of times.\n"
 
 
-def test_a_folder_is_one_text(client: httpx2.Client, window: Window, tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "my book"
     for name, text in {"b/2.txt": TEXT, "1.txt": TEXT * 9, ".git/x": "", "a.lock": "x"}.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    return folder
+
+
+def test_a_folder_is_one_text(client: httpx2.Client, window: Window, folder: Path) -> None:
     page = window.open(client, "/train")
     page.set_input_files("#corpus-folder", folder)
     said = page.locator(".report summary")
@@ -78,6 +84,20 @@ def test_a_folder_is_one_text(client: httpx2.Client, window: Window, tmp_path: P
     )
     expect(page.get_by_label("Name of the model")).to_have_value("my-book")
     expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
+
+
+def test_a_folder_can_be_dropped(client: httpx2.Client, window: Window, folder: Path) -> None:
+    page = window.open(client, "/train")
+    box = page.locator(".drop").bounding_box()
+    assert box
+    mouse = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+        place = {"x": box["x"] + 50, "y": box["y"] + 50}
+        mouse.send("Input.dispatchDragEvent", {"type": kind, "data": data, **place})
+    expect(page.locator(".report summary")).to_have_text("Made of 2 files; 1 left out.")
+    expect(page.locator(".sources")).to_contain_text("b/2.txt")
+    expect(page.get_by_label("Name of the model")).to_have_value("my-book")
 
 
 def test_files_and_archives_can_be_dropped(client: httpx2.Client, window: Window) -> None:

@@ -189,7 +189,7 @@ def corpus_of(settings: WorkerSettings, text: str) -> str:
 
 
 def test_a_model_learns_the_characters_of_another_text(
-    make_job: MakeJob, store: JobStore, settings: WorkerSettings
+    make_job: MakeJob, store: JobStore, settings: WorkerSettings, queue: Queue
 ) -> None:
     """And is told which ones are new, and which are gone."""
     attempt.run(make_job("first", max_steps=1).id)
@@ -198,6 +198,9 @@ def test_a_model_learns_the_characters_of_another_text(
     corpus_id = corpus_of(settings, "übung macht den mÉister\n" * 100)
     options = {"init_from": "first", "max_steps": 60, "tokens": "characters"}
     job, _ = store.create("second", corpus_id, options, None)
+    plan = prepared(job, settings, queue)
+    first, again = (plan.take_up(plan.begin_counting())[0].network.export() for _ in range(2))
+    assert all((first[name] == again[name]).all() for name in first)
     assert attempt.run(job.id) is None
     told = notices(job.events(), "vocabulary")
     assert len(told) == 1
@@ -207,6 +210,11 @@ def test_a_model_learns_the_characters_of_another_text(
     assert len(second.vocabulary) == len(set("übung macht den mÉister\n"))
     assert second.vocabulary != origin.vocabulary
     assert float(progress_of(job)["val_loss"] or 9) < 2
+
+    job = store.resume(job.id, {"max_steps": 70})
+    assert attempt.run(job.id) is None
+    assert (job.status(), progress_of(job)["step"]) == ("finished", 70)
+    assert len(notices(job.events(), "vocabulary")) == 1
 
 
 def test_a_model_of_bytes_cannot_learn_characters(
