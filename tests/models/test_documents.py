@@ -8,13 +8,17 @@ import pytest
 
 from models.text.intake import documents
 from models.text.intake.documents import is_installed, kind_of_zip, text_of
-from models.text.intake.members import LeftOut
+from models.text.intake.members import MAX_TAGS, Budget, LeftOut
 from models.text.kinds import DOCX, EPUB, HTML
 from tests.packed import book, page, word, zip_of
 
+LIMIT = 1 << 30
+
 
 def html(data: str | bytes) -> str:
-    return text_of(HTML, io.BytesIO(data.encode() if isinstance(data, str) else data))
+    return text_of(
+        HTML, io.BytesIO(data.encode() if isinstance(data, str) else data), Budget(LIMIT)
+    )
 
 
 def test_a_page_is_what_a_browser_shows() -> None:
@@ -38,14 +42,24 @@ def test_a_page_is_read_as_it_says_that_it_is_written() -> None:
 
 def test_a_word_document() -> None:
     data = word("Chapter 1", "It was the best of times.", cells=("one", "two"))
-    assert text_of(DOCX, io.BytesIO(data)) == "Chapter 1\nIt was the best of times.\none\ttwo"
+    assert (
+        text_of(DOCX, io.BytesIO(data), Budget(LIMIT))
+        == "Chapter 1\nIt was the best of times.\none\ttwo"
+    )
+
+
+def test_a_chapter_is_read_once() -> None:
+    opf = '<package><manifest><item id="a" href="a"/><item id="b" href="a#2"/></manifest>'
+    opf += '<spine><itemref idref="a"/><itemref idref="b"/><itemref idref="a"/></spine></package>'
+    data = book({}, {"OEBPS/b.opf": opf, "OEBPS/a": page("Text")})
+    assert text_of(EPUB, io.BytesIO(data), Budget(LIMIT)) == "Text"
 
 
 def test_a_book_is_read_in_its_own_order() -> None:
     data = book(
         {"b.xhtml": page("<p>First</p>"), "a%20b.xhtml": page("Lost"), "a.xhtml": page("Then")}
     )
-    assert text_of(EPUB, io.BytesIO(data)) == "First\n\nThen"
+    assert text_of(EPUB, io.BytesIO(data), Budget(LIMIT)) == "First\n\nThen"
 
 
 def test_an_entity_reads_no_file() -> None:
@@ -55,7 +69,7 @@ def test_an_entity_reads_no_file() -> None:
         '<spine><itemref idref="a"/></spine>&x;</package>'
     )
     data = book({}, {"OEBPS/b.opf": opf, "OEBPS/a.xhtml": page("Text")})
-    assert text_of(EPUB, io.BytesIO(data)) == "Text"
+    assert text_of(EPUB, io.BytesIO(data), Budget(LIMIT)) == "Text"
 
 
 def test_entities_grow_no_text() -> None:
@@ -67,7 +81,7 @@ def test_entities_grow_no_text() -> None:
     bomb = f'<!DOCTYPE d [<!ENTITY a "ha">{grown}]>{body}'
     data = zip_of(members | {"word/document.xml": bomb})
     with pytest.raises(LeftOut, match="damaged"):
-        text_of(DOCX, io.BytesIO(data))
+        text_of(DOCX, io.BytesIO(data), Budget(LIMIT))
 
 
 @pytest.mark.parametrize(
@@ -82,11 +96,14 @@ def test_entities_grow_no_text() -> None:
         (EPUB, zip_of({}), "damaged"),
         (EPUB, book({"a": page("x")}, {"META-INF/rights.xml": ""}), "protected"),
         (HTML, b"<html>" + bytes(17 << 20), "more than 16 MiB"),
+        (HTML, b"<p>" * (MAX_TAGS + 1), "more than 500,000 tags"),
+        (DOCX, zip_of({"word/document.xml": "<a/>", "b": "<p/>" * MAX_TAGS}), "500,000 tags"),
+        (EPUB, book({"a": "<p>" * (MAX_TAGS + 1)}), "500,000 tags"),
     ],
 )
 def test_a_document_that_is_wrong(kind: object, data: bytes, words: str) -> None:
     with pytest.raises(LeftOut, match=words):
-        text_of(kind, io.BytesIO(data))  # type: ignore[arg-type]
+        text_of(kind, io.BytesIO(data), Budget(LIMIT))  # type: ignore[arg-type]
 
 
 def test_documents_are_told_from_other_zips() -> None:
@@ -100,4 +117,14 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "resiliparse", None)
     assert not is_installed()
     with pytest.raises(LeftOut, match=r"an EPUB book, and the extra documents is not installed"):
-        documents.text_of(EPUB, io.BytesIO(book({"a": "x"})))
+        documents.text_of(EPUB, io.BytesIO(book({"a": "x"})), Budget(LIMIT))
+
+
+def test_all_documents_of_a_text_have_so_many_tags() -> None:
+    budget = Budget(LIMIT)
+    budget.mark_up(MAX_TAGS, 5)
+    budget.mark_up(MAX_TAGS, 4)
+    budget.mark_up(MAX_TAGS - 9)
+    with pytest.raises(LeftOut, match="the documents before it"):
+        text_of(HTML, io.BytesIO(b"<p>" * 10), budget)
+    assert text_of(HTML, io.BytesIO(b"<p>x"), budget) == "x"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any
 from urllib.parse import unquote
 
-from models.text.intake.members import LeftOut
+from models.text.intake.members import Budget, LeftOut
 from models.text.intake.unpacking import blocks, is_usual, opened_zip
 from models.text.kinds import DOCX, EPUB, HTML, Kind
 
@@ -20,12 +20,13 @@ NEEDED = "the extra documents"
 """What is to be installed, in words."""
 
 MAX_PAGE = 16 << 20
-"""Bytes of a page, a chapter or the body of a document; in memory it takes about ten times that."""
+"""Bytes of a page, a chapter or the body of a document."""
 
 MAX_DOCUMENT = 64 << 20
 """Bytes of a document, unpacked."""
 
 _MAX_CHAPTERS = 2000
+_WEIGHT_OF_WORD = 5
 _CHARSET = re.compile(
     rb"""<(?:\?xml|meta)\b[^>]*?(?:charset|encoding)\s*=\s*["']?([\w-]{1,40})""", re.I | re.A
 )
@@ -46,7 +47,7 @@ def kind_of_zip(file: IO[bytes]) -> Kind | None:
     return EPUB if _CONTAINER in names else None
 
 
-def text_of(kind: Kind, file: IO[bytes]) -> str:
+def text_of(kind: Kind, file: IO[bytes], budget: Budget) -> str:
     """Returns the text of a document.
 
     Raises:
@@ -55,15 +56,19 @@ def text_of(kind: Kind, file: IO[bytes]) -> str:
     if not is_installed():
         raise LeftOut(f"it is {kind.name}, and {NEEDED} is not installed here")
     file.seek(0)
-    readers: dict[Kind, Callable[[IO[bytes]], str]] = {DOCX: _word, EPUB: _book, HTML: _page}
-    return readers[kind](file)
+    readers: dict[Kind, Callable[[IO[bytes], Budget], str]] = {
+        DOCX: _word,
+        EPUB: _book,
+        HTML: _page,
+    }
+    return readers[kind](file, budget)
 
 
-def _page(file: IO[bytes]) -> str:
+def _page(file: IO[bytes], budget: Budget) -> str:
     data = file.read(MAX_PAGE + 1)
     if len(data) > MAX_PAGE:
         raise LeftOut(_larger(MAX_PAGE))
-    return _reduced(_decoded(data))
+    return _reduced(data, budget)
 
 
 def _decoded(data: bytes) -> str:
@@ -78,18 +83,23 @@ def _decoded(data: bytes) -> str:
     raise LeftOut("its encoding is uncertain")
 
 
-def _reduced(page: str) -> str:
+def _reduced(data: bytes, budget: Budget) -> str:
     from resiliparse.extract.html2text import extract_plain_text
 
+    budget.mark_up(data.count(b"<"))
+    page = _decoded(data)
     text: str = extract_plain_text(page, list_bullets=False, alt_texts=False, noscript=False)
     return text.strip()
 
 
-def _word(file: IO[bytes]) -> str:
+def _word(file: IO[bytes], budget: Budget) -> str:
     import docx
 
     archive = opened_zip(file)
     _check_sizes(archive, [_BODY])
+    # python-docx parses what a document says is markup, whatever its name.
+    parts = (_read(archive, name) for name in archive.namelist())
+    budget.mark_up(sum(part.count(b"<") for part in parts), _WEIGHT_OF_WORD)
     try:
         document = docx.Document(file)
         return "\n".join(_paragraphs(document))
@@ -109,23 +119,23 @@ def _paragraphs(document: Any) -> Iterator[str]:
             yield block.text
 
 
-def _book(file: IO[bytes]) -> str:
+def _book(file: IO[bytes], budget: Budget) -> str:
     archive = opened_zip(file)
     if "META-INF/rights.xml" in archive.namelist():
         raise LeftOut("it is protected against copying")
-    chapters = _chapters(archive)
+    chapters = _chapters(archive, budget)
     _check_sizes(archive, chapters)
-    texts = (_reduced(_decoded(_read(archive, name))) for name in chapters)
+    texts = (_reduced(_read(archive, name), budget) for name in chapters)
     return "\n\n".join(text for text in texts if text)
 
 
-def _chapters(archive: zipfile.ZipFile) -> list[str]:
+def _chapters(archive: zipfile.ZipFile, budget: Budget) -> list[str]:
     """Returns the names of a book's chapters, in the order of reading."""
-    container = _xml(archive, _CONTAINER)
+    container = _xml(archive, _CONTAINER, budget)
     roots = container.xpath("//*[local-name()='rootfile']/@full-path")
     if not roots:
         raise LeftOut("it is damaged")
-    package = _xml(archive, str(roots[0]))
+    package = _xml(archive, str(roots[0]), budget)
     places = {
         item.get("id"): item.get("href", "")
         for item in package.xpath("//*[local-name()='manifest']/*[local-name()='item']")
@@ -138,16 +148,19 @@ def _chapters(archive: zipfile.ZipFile) -> list[str]:
         if id_ in places
     ]
     known = set(archive.namelist())
-    return [name for name in names if name in known][:_MAX_CHAPTERS]
+    # Each once: a book may name one a million times.
+    return [name for name in dict.fromkeys(names) if name in known][:_MAX_CHAPTERS]
 
 
-def _xml(archive: zipfile.ZipFile, name: str) -> Any:
+def _xml(archive: zipfile.ZipFile, name: str, budget: Budget) -> Any:
     from lxml import etree
 
     _check_sizes(archive, [name])
+    data = _read(archive, name)
+    budget.mark_up(data.count(b"<"))
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
     try:
-        return etree.fromstring(_read(archive, name), parser)
+        return etree.fromstring(data, parser)
     except (etree.LxmlError, ValueError):
         raise LeftOut("it is damaged") from None
 

@@ -15,6 +15,12 @@ from models.errors import Oversized
 MAX_MEMBERS = 10_000
 """Files and folders of a text, those in archives and those that are left out among them."""
 
+MAX_TAGS, MAX_ALL_TAGS = 500_000, 5_000_000
+"""Tags of a document, and of all documents of a text: what takes memory and time to read.
+
+A page takes 300 bytes and 2 µs for each, at worst; a Word document counts fivefold.
+"""
+
 _MAX_NAME = 1024
 _MAX_SHOWN = 200
 
@@ -70,7 +76,7 @@ class Member:
 
 
 class Budget:
-    """What is left of the members and the bytes that one text may be made of.
+    """What is left of the members, bytes and tags that one text may be made of.
 
     Args:
         limit: bytes, those that are inflated from archives and left out among them.
@@ -80,6 +86,7 @@ class Budget:
         self._limit = limit
         self._bytes = 0
         self._members = 0
+        self._tags = 0
 
     def count(self, members: int) -> None:
         """Raises TooMuch if there are more members than there may be."""
@@ -94,6 +101,14 @@ class Budget:
             raise TooMuch(
                 f"the files are larger than {self._limit:,} bytes when unpacked: send only some"
             )
+
+    def mark_up(self, tags: int, weight: int = 1) -> None:
+        """Raises LeftOut if a document has more tags than it may, or all have."""
+        if tags > MAX_TAGS:
+            raise LeftOut(f"it is a document of more than {MAX_TAGS:,} tags")
+        if self._tags + weight * tags > MAX_ALL_TAGS:
+            raise LeftOut("the documents before it have as many tags as are read")
+        self._tags += weight * tags
 
 
 def too_many_members() -> TooMuch:

@@ -209,7 +209,7 @@ class _Taker:
         if kind in (ZIP, TAR, GZIP):
             self._unpack(name, kind, spool, depth + 1)
         elif kind:
-            self._add(name, [documents.text_of(kind, spool)], kind.name)
+            self._add(name, [documents.text_of(kind, spool, self._budget)], kind.name)
         else:
             codec = self._codec(spool, head)
             self._add(name, _Decoded(spool, codec), codec.upper())
