@@ -107,12 +107,12 @@ def bomb() -> bytes:
     ("packed", "status", "words"),
     [
         (bomb(), 422, "more than 100 times its size"),
-        (gzip.compress(b"a" * (50 << 20)), 413, "larger than 4,194,304"),
+        (gzip.compress(b"a" * (50 << 20)), 413, "more than 4,194,304 bytes"),
         (zip_of({str(n): "" for n in range(MAX_MEMBERS + 1)}), 413, "more than 10,000 files"),
         (
             zip_of({f"{n}": (TEXT * 999)[n : 1 << 20] for n in range(9)}),
             413,
-            "larger than 4,194,304",
+            "more than 4,194,304 bytes",
         ),
         (zip_of({"a.png": PNG}), 422, "it is an image"),
         (b"PK\3\4" + bytes(range(256)), 422, "damaged"),

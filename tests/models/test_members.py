@@ -54,7 +54,7 @@ def test_there_is_room_for_so_much() -> None:
     budget = Budget(10)
     budget.take(10)
     budget.count(MAX_MEMBERS)
-    with pytest.raises(TooMuch, match="larger than 10 bytes"):
+    with pytest.raises(TooMuch, match="more than 10 bytes"):
         budget.take(1)
     with pytest.raises(TooMuch, match="more than 10,000 files"):
         budget.count(1)

@@ -171,6 +171,12 @@ def test_where_there_is_no_text(files: Files, words: str) -> None:
         taken(files)
 
 
+def test_what_is_unpacked_is_counted_once() -> None:
+    noise = "".join(f"{n * n}\n" for n in range(2000))
+    for packed in (zip_of({"a": noise}), tar_of({"a": noise}), tar_of({"a": noise}, "w:gz")):
+        assert taken({"a": packed}, limit=len(noise) + (10 << 10))[0] == noise
+
+
 def test_what_is_too_much() -> None:
     noise = "".join(f"{n * n}\n" for n in range(2000))
     for files in (
@@ -178,7 +184,7 @@ def test_what_is_too_much() -> None:
         {"a.zip": zip_of({"a": noise})},
         {"a.gz": gzip.compress(noise.encode())},
     ):
-        with pytest.raises(TooMuch, match="larger than 9,999 bytes"):
+        with pytest.raises(TooMuch, match="more than 9,999 bytes"):
             taken(files, limit=9_999)
     with pytest.raises(TooMuch, match="10,000 files"):
         taken(

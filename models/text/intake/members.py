@@ -79,7 +79,7 @@ class Budget:
     """What is left of the members, bytes and tags that one text may be made of.
 
     Args:
-        limit: bytes, those that are inflated from archives and left out among them.
+        limit: bytes, those of files that are left out among them.
     """
 
     def __init__(self, limit: int) -> None:
@@ -99,7 +99,8 @@ class Budget:
         self._bytes += size
         if self._bytes > self._limit:
             raise TooMuch(
-                f"the files are larger than {self._limit:,} bytes when unpacked: send only some"
+                f"the files have more than {self._limit:,} bytes, those in archives unpacked: send "
+                "only some"
             )
 
     def mark_up(self, tags: int, weight: int = 1) -> None:

@@ -60,6 +60,8 @@ _BINARY = "it is a binary file"
 _READ = {ZIP, GZIP, TAR, DOCX, EPUB}
 _PAGES = (".html", ".htm", ".xhtml")
 
+_Count = Callable[[int], object]
+
 
 @dataclass(slots=True)
 class Taken:
@@ -112,7 +114,7 @@ def take(
     Args:
         files: in any order.
         write: gets the text in UTF-8, in pieces.
-        limit: most bytes of the text, and of all that is read for it.
+        limit: most bytes of the text, of the files, and of what is unpacked from them.
         scratch: a folder for a copy of each file; None is the system's for such files.
 
     Returns:
@@ -147,6 +149,8 @@ class _Taker:
         self._limit = limit
         self._scratch = scratch
         self._budget = Budget(limit)
+        """Of what is unpacked."""
+        self._sent = Budget(limit)
         self._written = 0
         self._tail = b""
         self._was_list = False
@@ -155,14 +159,15 @@ class _Taker:
 
     def take(self, files: Sequence[Member]) -> None:
         self._budget.count(len(files))
-        self._take_all(files, depth=0)
+        self._take_all(files, 0, self._sent.take)
 
-    def _take_all(self, files: Iterable[Member], depth: int) -> None:
+    def _take_all(self, files: Iterable[Member], depth: int, count: _Count) -> None:
+        """Takes files in archives ``depth`` deep; ``count`` gets the sizes of what is read."""
         for file in sorted(files, key=lambda one: one.name):
             try:
                 if reason := file.reason or fault_of_name(file.name):
                     raise LeftOut(reason)
-                self._take(file, depth)
+                self._take(file, depth, count)
             except LeftOut as error:
                 self._leave(file.name, str(error))
 
@@ -172,10 +177,10 @@ class _Taker:
         if len(self.told.omitted) < MAX_SHOWN:
             self.told.omitted.append((shown(name), reason))
 
-    def _take(self, file: Member, depth: int) -> None:
+    def _take(self, file: Member, depth: int, count: _Count) -> None:
         with self._spool() as spool:
             with _opened(file) as stream:
-                self._copy(blocks(stream), spool, refuse=_refuse_binary)
+                _copy(blocks(stream), spool, count)
             self._take_spooled(file.name, spool, depth)
 
     @contextmanager
@@ -183,20 +188,6 @@ class _Taker:
         folder = None if self._scratch is None else str(self._scratch)
         with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=folder) as spool:
             yield spool
-
-    def _copy(
-        self,
-        data: Iterable[bytes],
-        spool: IO[bytes],
-        refuse: Callable[[bytes], object] = lambda _: None,
-    ) -> None:
-        is_first = True
-        for block in data:
-            self._budget.take(len(block))
-            if is_first:
-                is_first = False
-                refuse(block[:HEAD])
-            spool.write(block)
 
     def _take_spooled(self, name: str, spool: IO[bytes], depth: int) -> None:
         spool.seek(0)
@@ -219,23 +210,23 @@ class _Taker:
             raise LeftOut(f"it is an archive in {MAX_DEPTH} others")
         if kind == GZIP:
             with self._spool() as inner:
-                self._copy(inflated(spool), inner, refuse=_refuse_binary)
+                _copy(inflated(spool), inner, self._budget.take)
                 inner.seek(0)
                 # A compressed tar is one archive, not two.
                 is_tar = kind_of(inner.read(HEAD)) == TAR
                 within = name if is_tar else name.removesuffix(".gz")
                 self._take_spooled(within, inner, depth - is_tar)
             return
-        members = (
-            zip_members(spool, self._budget) if kind == ZIP else tar_members(spool, self._budget)
-        )
+        read = zip_members if kind == ZIP else tar_members
+        # What is in a tar is no larger than the tar.
+        count = self._budget.take if kind == ZIP else _uncounted
         prefix = f"{name}/" if name else ""
         # Judged by their names in the archive, named with its own.
         judged = (
             Member(prefix + one.name, one.open, one.reason or fault_of_name(one.name))
-            for one in members
+            for one in read(spool, self._budget)
         )
-        self._take_all(judged, depth)
+        self._take_all(judged, depth, count)
 
     def _codec(self, spool: IO[bytes], head: bytes) -> str:
         """Returns Python's name of a text's encoding. Raises LeftOut if it is uncertain."""
@@ -294,6 +285,21 @@ class _Taker:
             raise TooMuch(f"its text is larger than {self._limit:,} bytes: send less of it")
         self._write(data)
         self._tail = (self._tail + data[-3:])[-3:]
+
+
+def _uncounted(_size: int) -> None:
+    pass
+
+
+def _copy(data: Iterable[bytes], spool: IO[bytes], count: _Count) -> None:
+    """Copies a file; raises LeftOut if its beginning shows that it is not a text."""
+    is_first = True
+    for block in data:
+        count(len(block))
+        if is_first:
+            is_first = False
+            _refuse_binary(block[:HEAD])
+        spool.write(block)
 
 
 def _is_page(head: bytes, name: str) -> bool:
