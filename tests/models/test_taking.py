@@ -4,8 +4,9 @@ import gzip
 import io
 import random
 import sys
+import zipfile
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 
 import pytest
@@ -202,3 +203,34 @@ def test_reports_are_bounded() -> None:
     assert (told.taken, told.left_out) == (150, 150)
     assert len(told.files) == len(told.omitted) == 100
     assert told.reasons == {"it is a lockfile": 150}
+
+
+def test_no_damage_breaks_it() -> None:
+    dice = random.Random(1)
+    text = "some text to pack\n" * 20
+    chapter = page(f"<p>{text}")
+    whole = [
+        zip_of({"a": text, "b.zip": zip_of({"c": text})}),
+        tar_of({"a": text, "b/c": text}),
+        tar_of({"a": text}, "w:gz"),
+        unpacked(word(text, cells=("a", "b"))),
+        unpacked(book({"a.xhtml": chapter})),
+        chapter.encode(),
+        text.encode("utf-16"),
+    ]
+    for number in range(1000):
+        data = bytearray(whole[number % len(whole)])
+        for _ in range(dice.randrange(1, 6)):
+            at = dice.randrange(len(data))
+            data[at : at + dice.randrange(9)] = dice.randbytes(dice.randrange(9))
+        with suppress(CorpusError, TooMuch):
+            taken({"a": bytes(data)})
+
+
+def unpacked(document: bytes) -> bytes:
+    """A document in which nothing is compressed, so that damage meets its markup."""
+    stored = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(document)) as packed, zipfile.ZipFile(stored, "w") as archive:
+        for name in packed.namelist():
+            archive.writestr(name, packed.read(name))
+    return stored.getvalue()

@@ -9,11 +9,12 @@ import posixpath
 import re
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import IO, Any
 from urllib.parse import unquote
 
 from models.text.intake.members import Budget, LeftOut
-from models.text.intake.unpacking import blocks, is_usual, opened_zip
+from models.text.intake.unpacking import blocks, is_usual, opened, opened_zip
 from models.text.kinds import DOCX, EPUB, HTML, Kind
 
 NEEDED = "the extra documents"
@@ -183,9 +184,7 @@ def _larger(most: int) -> str:
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:
     """Returns a file whose size was checked: zipfile reads no more than that."""
-    try:
-        file = archive.open(name)
-    except (KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile):
-        raise LeftOut("it is damaged") from None
-    with file:
+    if name not in archive.NameToInfo:
+        raise LeftOut("it is damaged")
+    with opened(partial(archive.open, name)) as file:
         return b"".join(blocks(file))

@@ -7,10 +7,9 @@ UTF-8, and written. Knows no upload.
 import codecs
 import hashlib
 import tempfile
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -23,12 +22,11 @@ from models.text.intake.members import (
     Budget,
     LeftOut,
     Member,
-    Readable,
     TooMuch,
     fault_of_name,
     shown,
 )
-from models.text.intake.unpacking import blocks, inflated, tar_members, zip_members
+from models.text.intake.unpacking import blocks, inflated, opened, tar_members, zip_members
 from models.text.kinds import (
     BINARY,
     DOCX,
@@ -179,7 +177,7 @@ class _Taker:
 
     def _take(self, file: Member, depth: int, count: _Count) -> None:
         with self._spool() as spool:
-            with _opened(file) as stream:
+            with opened(file.open) as stream:
                 _copy(blocks(stream), spool, count)
             self._take_spooled(file.name, spool, depth)
 
@@ -313,13 +311,6 @@ def _refuse_binary(head: bytes) -> None:
         raise LeftOut(f"it is {kind.name}")
     if kind is None and controls(head) > BINARY * len(head) and not is_wide_or_escaped(head):
         raise LeftOut(_BINARY)
-
-
-def _opened(file: Member) -> AbstractContextManager[Readable]:
-    try:
-        return file.open()
-    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile):
-        raise LeftOut("it cannot be read") from None
 
 
 def _first_invalid(file: IO[bytes]) -> int | None:

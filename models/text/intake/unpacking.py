@@ -6,13 +6,14 @@ Lists are bounded before they are read, bytes as they are inflated. Knows no tex
 import gzip
 import io
 import re
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from functools import partial
-from typing import IO
+from typing import IO, TypeVar
 
 from models.text.intake.members import (
     Budget,
@@ -45,8 +46,11 @@ _MANY_DIGITS = re.compile(rb"\d{40}")
 _TOO_LARGE = f"it unpacks to more than {MAX_EXPANSION} times its size"
 _DAMAGED = "it is damaged"
 
+Opened = TypeVar("Opened", bound=AbstractContextManager[Readable])
+
 _UNSOUND = (
     zipfile.BadZipFile,
+    struct.error,
     tarfile.TarError,
     zlib.error,
     EOFError,
@@ -105,6 +109,14 @@ class _Tar(_Guarded):
         if not self.is_listed and _MANY_DIGITS.search(data):
             raise _ReadsTooMuch
         return data
+
+
+def opened(file: Callable[[], Opened]) -> Opened:
+    """Opens a file, which may be one in an archive. Raises LeftOut."""
+    try:
+        return file()
+    except (*_UNSOUND, _ReadsTooMuch):
+        raise LeftOut("it cannot be read") from None
 
 
 def blocks(file: Readable) -> Iterator[bytes]:
