@@ -4,8 +4,6 @@ Knows memory, the model to continue from and the speeds that workers measured, n
 torch.
 """
 
-from dataclasses import replace
-
 from app.http.problems import unprocessable
 from models import sizing
 from models.checkpoints.reference import Reference, UnknownModel
@@ -36,14 +34,7 @@ def check(models: Registry, devices: DeviceStore, asked: TrainingOptions, scan: 
     _check_prime(asked.sample_prime, scan.vocabulary)
     options = with_preset(asked)
     if asked.init_from:
-        config = _origin(models, asked, scan)
-        options = replace(
-            options,
-            network=config.kind,
-            num_layers=config.num_layers,
-            hidden_size=config.hidden_size,
-            embedding_size=config.embedding_size,
-        )
+        options = sizing.as_large_as(options, _origin(models, asked, scan))
     if options.hidden_size is None:
         return
     characters = sizing.training_characters(options, scan.report.characters)

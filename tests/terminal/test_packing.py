@@ -8,6 +8,7 @@ import pytest
 
 from app.supervisor.errors import UserError
 from app.terminal.packing import opened
+from tests.commands import charloom
 from tests.packed import zip_of
 
 
@@ -70,3 +71,15 @@ def test_standard_input_is_a_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     with path.open("rb") as file:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(file))
         assert text_of(Path("-")) == b"piped"
+
+
+def test_the_command_takes_a_folder_and_names_what_it_leaves_out(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("It was the best of times.\n" * 9)
+    (tmp_path / "yarn.lock").write_text("It was the worst of times.\n" * 9)
+    done = charloom("train", tmp_path, "--check")
+    assert done.returncode == 0
+    assert "characters:        234, 15 distinct" in done.stdout
+    assert done.stderr.splitlines() == [
+        "the text is made of 1 file, 234 bytes",
+        "note: yarn.lock is left out: it is a lockfile",
+    ]

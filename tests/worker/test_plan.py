@@ -168,6 +168,7 @@ def test_a_model_to_continue_from_gives_its_sizes(
     origin = models.load("first", models.resolve(Reference("first")))
     config = plan.plan.config
     assert (config.num_layers, config.hidden_size, config.dropout) == (2, 16, 0.3)
+    assert notices(job.events(), "plan")[0]["text"].startswith("2×16 LSTM")
     weights = plan.take_up(plan.begin_counting())[0].network.state_dict()
     for name, weight in origin.weights.items():
         assert torch.equal(weights[name], torch.from_numpy(weight)), name

@@ -17,12 +17,13 @@ from torch import Tensor
 # Not typing's: before Python 3.12 pydantic cannot check those.
 from typing_extensions import TypedDict
 
+from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.config import Weights
 from models.files import CheckpointError
 from models.options import TrainingOptions
-from models.sizing import bucket_bytes
+from models.sizing import as_large_as, bucket_bytes
 from models.text.corpus import Corpus, Scan, ScanReport
 from models.text.vocab import Vocabulary, unshared
 from models.training.beginning import (
@@ -272,6 +273,11 @@ def _decided(path: Path) -> tuple[Mapping[str, Any], Plan, str | None] | None:
 def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Plan, str | None]:
     ranks = place.group.size
     memory, main_memory = device_memory(place.device, ranks), machine_memory()
+    origin, told = None, list[dict[str, str]]()
+    if asked.init_from:
+        origin, checkpoint = _origin(asked.init_from, place)
+        asked = as_large_as(asked, checkpoint.config)
+        told = _about_characters(str(asked.init_from), checkpoint.vocabulary, scan.vocabulary)
     try:
         plan = make_plan(asked, scan, place.device, None, memory, main_memory, ranks)
     except TooLarge as error:
@@ -281,21 +287,19 @@ def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Pla
         work = plan.chars_per_second * plan.config.parameters()
         name = device_name(place.device)
         place.devices.record(Device(name, memory, work, timestamp()))
-    if not asked.init_from:
-        return plan, None
+    return replace(plan, notices=[*plan.notices, *told]), origin
+
+
+def _origin(name: str, place: Workplace) -> tuple[str, Checkpoint]:
+    """The model to continue from, and its digest. Raises Failure."""
     try:
-        reference = Reference.parse(asked.init_from)
+        reference = Reference.parse(name)
         digest = place.models.resolve(reference)
-        origin = place.models.load(reference.name, digest)
+        return digest, place.models.load(reference.name, digest)
     except (UnknownModel, CheckpointError, ValueError):
         raise Failure(
             "The model to continue from cannot be read", "It may have been deleted."
         ) from None
-    # The table is counted anew, from the text of this job.
-    size = len(scan.vocabulary)
-    config = replace(origin.config, dropout=plan.config.dropout, vocabulary_size=size).beside(None)
-    told = _about_characters(str(reference), origin.vocabulary, scan.vocabulary)
-    return replace(plan, config=config, notices=[*plan.notices, *told]), digest
 
 
 def _about_characters(model: str, known: Vocabulary, text: Vocabulary) -> list[dict[str, str]]:
