@@ -72,7 +72,7 @@ def up(
 @cli.command()
 @with_training_options
 def train(
-    files: Annotated[list[Path], TEXTS],
+    file: Annotated[list[Path], TEXTS],
     model: Annotated[str | None, typer.Option(help="Name of the new model.")] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Only report on the text; keep nothing.")
@@ -89,7 +89,7 @@ def train(
     with reported():
         if not model and not check:
             raise typer.BadParameter("--model is missing: it names the new model")
-        with packing.opened(files, as_sent=options.get("tokens") == "bytes") as text:
+        with packing.opened(file, as_sent=options.get("tokens") == "bytes") as text:
             if check:
                 from app.terminal import reading
 

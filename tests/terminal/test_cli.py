@@ -78,6 +78,6 @@ def test_options_are_those_of_the_service() -> None:
     def options(command: Any) -> set[str]:
         return set(inspect.signature(command).parameters) - {"context", "data", "url", "key"}
 
-    assert options(cli.train) - {"files", "check"} == TrainForm.model_fields.keys()
+    assert options(cli.train) - {"file", "check"} == TrainForm.model_fields.keys()
     assert options(cli.sample) == SampleQuery.model_fields.keys() - {"probabilities"}
     assert options(cli.names) == NamesQuery.model_fields.keys()
