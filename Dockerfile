@@ -20,7 +20,8 @@ ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 RUN python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-    print(*p["dependencies"], *p["optional-dependencies"]["s3"], sep="\n")' > requirements.txt
+    extras = p["optional-dependencies"]; \
+    print(*p["dependencies"], *extras["documents"], *extras["s3"], sep="\n")' > requirements.txt
 COPY deploy/slim.sh ./
 # In one step with slim.sh: what a later step removes would stay in this one's layer.
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \

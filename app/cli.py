@@ -14,7 +14,7 @@ import typer
 
 from app.essay.cli import corpus, experiment
 from app.supervisor.up import UpOptions, bring_up
-from app.terminal import commands, connect
+from app.terminal import commands, connect, packing
 from app.terminal import jobs as job_commands
 from app.terminal.ending import reported, run
 from app.terminal.options import DATA, AskForKey, Data, Url, Workers, place, temperatures
@@ -25,6 +25,11 @@ cli.add_typer(corpus, name="corpus")
 cli.add_typer(experiment, name="experiment")
 
 TEXT = typer.Argument(help="File with the text; - is standard input.")
+TEXTS = typer.Argument(
+    metavar="FILE...",
+    help="File with the text; - is standard input. Of several files, folders, archives "
+    "(.zip, .tar, .gz) and documents (.epub, .docx, .html) one text is made.",
+)
 MODEL = typer.Option(help="Model to use; may be left out if there is only one.")
 TEMPERATURE = typer.Option(help="Sampling temperature; 0 always takes the most likely character.")
 SEED = typer.Option(help="Random seed: the same one gives the same output.")
@@ -65,7 +70,7 @@ def up(
 @cli.command()
 @with_training_options
 def train(
-    file: Annotated[Path, TEXT],
+    file: Annotated[list[Path], TEXTS],
     model: Annotated[str | None, typer.Option(help="Name of the new model.")] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Only report on the text; keep nothing.")
@@ -82,7 +87,7 @@ def train(
     with reported():
         if not model and not check:
             raise typer.BadParameter("--model is missing: it names the new model")
-        with commands.opened(file) as text:
+        with packing.opened(file, as_sent=options.get("tokens") == "bytes") as text:
             if check:
                 from app.terminal import reading
 

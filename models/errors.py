@@ -34,6 +34,12 @@ class Invalid(CharloomError, ValueError):
     code = "invalid"
 
 
+class Oversized(CharloomError, ValueError):
+    """It is larger than it may be."""
+
+    code = "oversized"
+
+
 class Damaged(CharloomError, ValueError):
     """A file does not hold what it should."""
 

@@ -5,6 +5,7 @@ same code that the worker plans with.
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from models.config import GATES, NetworkConfig
@@ -70,6 +71,17 @@ TRAINED_BYTES, PUBLISHED_BYTES = 20, 48
 """For each parameter: itself, its average, its gradient and moments; and, between two steps, a copy
 of these to save, one of the average to publish, and what decoders pack of them to tell what int8
 costs."""
+
+
+def as_large_as(options: TrainingOptions, config: NetworkConfig) -> TrainingOptions:
+    """Returns options that ask for a network of the kind and sizes of another."""
+    return replace(
+        options,
+        network=config.kind,
+        num_layers=config.num_layers,
+        hidden_size=config.hidden_size,
+        embedding_size=config.embedding_size,
+    )
 
 
 def time_budget(options: TrainingOptions) -> float:

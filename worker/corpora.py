@@ -109,6 +109,11 @@ class Upload:
         self._hash.update(data)
         self.bytes += len(data)
 
+    def read(self) -> IO[bytes]:
+        """Opens the bytes that were written."""
+        self._file.flush()
+        return self.path.open("rb")
+
     def close(self) -> str:
         """Syncs the bytes to disk; returns their sha256."""
         self._file.flush()

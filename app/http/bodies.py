@@ -1,16 +1,16 @@
 """Request bodies: a text streamed to disk with its options, a file, or JSON.
 
-A text is the file part ``corpus`` of a form, or the raw body, whatever its content type. It is
-counted as it arrives, written a megabyte at a time off the event loop, and removed if anything is
-wrong. Starlette's form() is not used: it has no limit for a file and decodes fields with the
-charset that a client names. Knows no job and no meaning of an option.
+A text is the file parts ``corpus`` of a form, one after the other, or the raw body, whatever its
+content type. It is counted as it arrives, written a megabyte at a time off the event loop, and
+removed if anything is wrong. Starlette's form() is not used: it has no limit for a file and decodes
+fields with the charset that a client names. Knows no job and no meaning of an option.
 """
 
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import IO, Any, Generic, NoReturn, TypeVar, cast
+from typing import IO, Any, Generic, NamedTuple, NoReturn, TypeVar, cast
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -22,13 +22,23 @@ from app.http.curl import Sent
 from app.http.problems import Problem, unprocessable
 from app.http.queries import query_fields
 from app.http.validation import invalid_json, repeated_fields, unknown_fields
+from models.text.intake.members import MAX_MEMBERS, too_many_members
 from worker.corpora import CorpusStore, Upload
 
 CORPUS = "corpus"
+FILES = {
+    "type": "array",
+    "items": {"type": "string", "format": "binary"},
+    "description": "The text; or files, archives and documents that it is made of.",
+}
+"""How OpenAPI documents them."""
+
 MAX_JSON = 64 << 10
 MAX_FIELD = 64 << 10
 _MAX_FORM = 1 << 20
-"""Bytes of a form besides its text: more than all fields and headers that are let through."""
+"""Bytes of a form besides its files: more than all fields and headers that are let through."""
+_MAX_FILE_HEAD = 2 << 10
+"""Bytes of a form for the headers of each file, on average; its name has 1024 at most."""
 _MAX_PART_HEADERS = 8
 _MAX_PART_HEADER = 4096
 _BLOCK = 1 << 20
@@ -38,12 +48,27 @@ _MAX_DIGITS = 1000
 Checked = TypeVar("Checked")
 
 
-class Received(Generic[Checked]):
-    """A staged text on disk, the options that came with it, and what became of it on the way."""
+class SentFile(NamedTuple):
+    """A file in a request: its name, perhaps empty, and where its bytes begin and end."""
 
-    def __init__(self, options: Checked, upload: Upload, warnings: list[str] | None = None) -> None:
+    name: str
+    begin: int
+    end: int
+
+
+class Received(Generic[Checked]):
+    """Staged files on disk, the options that came with them, and what happened on the way."""
+
+    def __init__(
+        self,
+        options: Checked,
+        upload: Upload,
+        files: Sequence[SentFile],
+        warnings: list[str] | None = None,
+    ) -> None:
         self.options = options
         self.upload = upload
+        self.files = files
         self.warnings = warnings or []
 
 
@@ -71,20 +96,21 @@ async def receive_text(
     refuse_encoding(request)
     fields = query_fields(request, known)
     boundary = _boundary(request)
-    _refuse_length(request, limit if boundary is None else limit + _MAX_FORM, limit)
+    longest = limit if boundary is None else limit + _MAX_FORM + MAX_MEMBERS * _MAX_FILE_HEAD
+    _refuse_length(request, longest, limit)
     if boundary is None:
         options = check(fields)
-        async with _staged(corpora) as upload:
+        async with staged(corpora) as upload:
             sent = Sent(request)
             await _receive(request, upload.write, limit, sent.look)
-            yield Received(options, upload, sent.warnings)
+            yield Received(options, upload, [SentFile("", 0, upload.bytes)], sent.warnings)
     else:
-        async with _staged(corpora) as upload:
+        async with staged(corpora) as upload:
             form = _Form(boundary, _Sink(upload.write, limit), known, fields)
             async for chunk in request.stream():
                 await form.add(chunk)
             await form.finish()
-            yield Received(check(form.fields), upload)
+            yield Received(check(form.fields), upload, form.files)
 
 
 async def receive_file(request: Request, file: IO[bytes], limit: int) -> None:
@@ -120,7 +146,8 @@ async def _receive(
 
 
 @asynccontextmanager
-async def _staged(corpora: CorpusStore) -> AsyncIterator[Upload]:
+async def staged(corpora: CorpusStore) -> AsyncIterator[Upload]:
+    """A place for a text, removed at the block's end unless the store takes it."""
     # FastAPI's contextmanager_in_threadpool would leave the staged text behind when cancelled.
     manager = corpora.upload()
     upload = await run_in_threadpool(manager.__enter__)
@@ -257,12 +284,12 @@ class _Sink:
     def __init__(self, write: Callable[[bytes], object], limit: int) -> None:
         self._write = write
         self.limit = limit
-        self._bytes = 0
+        self.bytes = 0
         self._held = bytearray()
 
     def add(self, data: bytes) -> None:
-        self._bytes += len(data)
-        if self._bytes > self.limit:
+        self.bytes += len(data)
+        if self.bytes > self.limit:
             raise _too_large(self.limit)
         self._held += data
 
@@ -273,7 +300,7 @@ class _Sink:
 
 
 class _Form:
-    """A multipart/form-data body, part by part: one text, and fields in memory.
+    """A multipart/form-data body, part by part: files, and fields in memory.
 
     A wrong part is refused as soon as its headers are read, not after the text has arrived.
     """
@@ -282,10 +309,11 @@ class _Form:
         self, boundary: bytes, text: _Sink, known: Collection[str], fields: dict[str, str]
     ) -> None:
         self.fields = dict(fields)
+        self.files: list[SentFile] = []
         self._known = known
         self._text = text
         self._bytes = 0
-        self._has_text = False
+        self._file: tuple[str, int] | None = None
         self._ended = False
         self._header_name = b""
         self._header_value = b""
@@ -313,7 +341,8 @@ class _Form:
 
     async def add(self, data: bytes) -> None:
         self._bytes += len(data)
-        if self._bytes > self._text.limit + _MAX_FORM:
+        room = _MAX_FORM + _MAX_FILE_HEAD * len(self.files)
+        if self._bytes > self._text.limit + room:
             raise _too_large(self._text.limit)
         try:
             self._parser.write(data)
@@ -324,7 +353,7 @@ class _Form:
     async def finish(self) -> None:
         if not self._ended:
             raise _malformed("it ends before its closing boundary")
-        if not self._has_text:
+        if not self.files:
             raise unprocessable(CORPUS, "is missing: send the text as the file part named corpus")
         await self._text.settle(final=True)
 
@@ -355,16 +384,16 @@ class _Form:
         # The charset of a part is ignored: a text is scanned, a field is UTF-8.
         name = parameters[b"name"].decode("utf-8", "replace")
         if name == CORPUS:
-            if self._has_text:
-                raise unprocessable(CORPUS, "was sent more than once: a job has one text")
-            self._has_text = True
-            self._field = None
+            if len(self.files) == MAX_MEMBERS:
+                raise Problem(413, "body_too_large", str(too_many_members()))
+            filename = parameters.get(b"filename", b"").decode("utf-8", "replace")
+            self._file, self._field = (filename, self._text.bytes), None
             return
         if name not in self._known:
             raise unknown_fields([name], [CORPUS, *self._known])
         if name in self.fields:
             raise repeated_fields([name])
-        self._field, self._value = name, bytearray()
+        self._file, self._field, self._value = None, name, bytearray()
 
     def _add(self, data: bytes, start: int, end: int) -> None:
         if self._field is None:
@@ -375,6 +404,8 @@ class _Form:
             raise unprocessable(self._field, f"may have at most {_size(MAX_FIELD)}")
 
     def _close(self) -> None:
+        if self._file is not None:
+            self.files.append(SentFile(*self._file, self._text.bytes))
         if self._field is not None:
             try:
                 self.fields[self._field] = self._value.decode()

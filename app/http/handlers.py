@@ -12,7 +12,16 @@ from starlette.routing import Match
 
 from app.http.problems import RETRY_SECONDS, FieldError, Problem, Shape, response
 from app.http.validation import invalid_request
-from models.errors import CharloomError, Conflict, Damaged, Invalid, NotFound, TooMany, Unavailable
+from models.errors import (
+    CharloomError,
+    Conflict,
+    Damaged,
+    Invalid,
+    NotFound,
+    Oversized,
+    TooMany,
+    Unavailable,
+)
 from worker import logs
 
 _ANSWERED = (CharloomError, HTTPException, OSError, RequestValidationError)
@@ -22,6 +31,7 @@ _STATUSES: dict[type[CharloomError], int] = {
     # As good as missing: all that a client can do is to delete it.
     Damaged: 404,
     Conflict: 409,
+    Oversized: 413,
     Invalid: 422,
     # Before the kind that it is one of.
     TooMany: 429,

@@ -9,13 +9,14 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.engine.callers import caller_of
 from app.http.allowances import tell
-from app.http.bodies import CORPUS, receive_text
+from app.http.bodies import CORPUS, FILES, receive_text
+from app.http.intake import one_text
 from app.http.problems import responses
 from app.http.queries import known_query
 from app.routes import feasibility
 from app.routes.services import ServicesDep
 from app.schemas.common import PathCorpus, page
-from app.schemas.training import CorpusList, CorpusQuery, CorpusReport
+from app.schemas.training import CorpusList, CorpusQuery, CorpusReport, CorpusSources
 from worker.corpora import CorpusStore, UnknownCorpus
 from worker.devices import DeviceStore
 
@@ -38,13 +39,7 @@ _QUERY = [Depends(known_query)]
                 "multipart/form-data": {
                     "schema": {
                         "type": "object",
-                        "properties": {
-                            CORPUS: {
-                                "type": "string",
-                                "format": "binary",
-                                "description": "The text.",
-                            }
-                        },
+                        "properties": {CORPUS: FILES},
                         "required": [CORPUS],
                     }
                 },
@@ -54,13 +49,19 @@ _QUERY = [Depends(known_query)]
     },
 )
 async def add_corpus(request: Request, response: Response, services: ServicesDep) -> CorpusReport:
-    """Keeps a text without training on it. Problems with the text are warnings in the report."""
+    """Keeps a text without training on it. Problems with the text are warnings in the report.
+
+    Several parts `corpus` become one text, and so do the files in an archive; `sources` tells which
+    were taken.
+    """
     caller = caller_of(request.scope)
-    async with receive_text(
-        request, services.corpora, services.settings.max_upload_bytes, (), lambda _fields: None
-    ) as received:
+    corpora, limit = services.corpora, services.settings.max_upload_bytes
+    async with (
+        receive_text(request, corpora, limit, (), lambda _fields: None) as received,
+        one_text(received, corpora, services.scans, limit) as text,
+    ):
         with services.quotas.corpus(caller) as admit:
-            corpus_id = await run_in_threadpool(services.corpora.add_any, received.upload, admit)
+            corpus_id = await run_in_threadpool(corpora.add_any, text.upload, admit)
     if caller.shares:
         left = await run_in_threadpool(services.quotas.corpus_bytes, caller)
         tell(request.scope, lambda: left)
@@ -69,6 +70,7 @@ async def add_corpus(request: Request, response: Response, services: ServicesDep
     )
     response.headers["Location"] = f"/corpora/{corpus_id}"
     report.warnings[:0] = received.warnings
+    report.sources = CorpusSources.of(text.sources)
     return report
 
 

@@ -4,8 +4,6 @@ Knows memory, the model to continue from and the speeds that workers measured, n
 torch.
 """
 
-from dataclasses import replace
-
 from app.http.problems import unprocessable
 from models import sizing
 from models.checkpoints.reference import Reference, UnknownModel
@@ -18,7 +16,6 @@ from models.text.corpus import Scan
 from models.text.vocab import (
     UnknownCharacters,
     Vocabulary,
-    difference,
     listed_characters,
 )
 from worker.devices import DeviceStore
@@ -37,14 +34,7 @@ def check(models: Registry, devices: DeviceStore, asked: TrainingOptions, scan: 
     _check_prime(asked.sample_prime, scan.vocabulary)
     options = with_preset(asked)
     if asked.init_from:
-        config = _origin(models, asked, scan)
-        options = replace(
-            options,
-            network=config.kind,
-            num_layers=config.num_layers,
-            hidden_size=config.hidden_size,
-            embedding_size=config.embedding_size,
-        )
+        options = sizing.as_large_as(options, _origin(models, asked, scan))
     if options.hidden_size is None:
         return
     characters = sizing.training_characters(options, scan.report.characters)
@@ -80,8 +70,10 @@ def _origin(models: Registry, asked: TrainingOptions, scan: Scan) -> NetworkConf
         raise unprocessable(
             "init_from", "is damaged: delete the model and train it again", error.code
         ) from None
-    if words := difference(vocabulary, scan.vocabulary):
-        raise unprocessable("init_from", f"has another vocabulary: {words}")
+    own, read = vocabulary.tokens, scan.vocabulary.tokens
+    if own != read:
+        words = f"was trained on {own}, and the text is read as {read}: pass tokens={own}"
+        raise unprocessable("init_from", words)
     for option, name in _SIZES.items():
         given, own = getattr(asked, option), getattr(entry.config, name)
         if given is not None and given != own:

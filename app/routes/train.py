@@ -1,8 +1,9 @@
 """``POST /train``: a text and options become a job. Knows nothing of how a network is trained."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, BackgroundTasks, Header, Request, Response
@@ -10,13 +11,14 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.engine.callers import caller_of
 from app.http.allowances import tell
-from app.http.bodies import CORPUS, is_json, read_json, receive_text, schema_of
+from app.http.bodies import CORPUS, FILES, is_json, read_json, receive_text, schema_of
+from app.http.intake import one_text
 from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import query_fields
 from app.http.validation import repeated_fields, validated
 from app.routes import feasibility
 from app.routes.services import Services, ServicesDep, enqueue, in_redis
-from app.schemas.training import StartedJob, TrainForm, TrainRequest
+from app.schemas.training import CorpusSources, StartedJob, TrainForm, TrainRequest
 from models.options import TrainingOptions
 from worker import logs
 from worker.corpora import CorpusDamaged, CorpusStore, UnknownCorpus
@@ -31,6 +33,14 @@ router = APIRouter(tags=["training"])
 Asked = tuple[str, TrainingOptions, str]
 """The model's name, its options, and the id of the corpus."""
 
+
+class _Way(NamedTuple):
+    """What happened to a text on its way; ``sources`` is None if it is as it was sent."""
+
+    warnings: Sequence[str] = ()
+    sources: CorpusSources | None = None
+
+
 IdempotencyKey = Annotated[
     str | None,
     Header(max_length=255, description="The same key and request return the first job again."),
@@ -40,7 +50,7 @@ IdempotencyKey = Annotated[
 def _train_documentation() -> dict[str, Any]:
     """Documents the three ways into ``POST /train``, which FastAPI cannot see."""
     options = schema_of(TrainForm)["properties"]
-    form = {CORPUS: {"type": "string", "format": "binary", "description": "The text."}} | options
+    form = {CORPUS: FILES} | options
     return {
         "parameters": [
             {
@@ -87,12 +97,13 @@ async def train(
 
     Send the text as the file part `corpus` of a form, with the options as fields; or as the raw
     body, whatever its content type, with the options in the query; or send JSON with the
-    `corpus_id` of a corpus that was uploaded before.
+    `corpus_id` of a corpus that was uploaded before. Several parts `corpus` become one text, and
+    so do the files in an archive.
     """
     if is_json(request):
-        asked, warnings = await _take_request(request, services)
+        asked, way = await _take_request(request, services), _Way()
     else:
-        asked, warnings = await _take_text(request, services)
+        asked, way = await _take_text(request, services)
     model, options, corpus_id = asked
     caller = caller_of(request.scope)
     job, is_new = await run_in_threadpool(
@@ -116,34 +127,43 @@ async def train(
     response.headers["Location"] = f"/jobs/{job.id}"
     started = await run_in_threadpool(_started, services.corpora, services.devices, job)
     if started.corpus is not None:
-        started.corpus.warnings[:0] = warnings
+        started.corpus.warnings[:0] = way.warnings
+        started.corpus.sources = way.sources
     return started
 
 
-async def _take_text(request: Request, services: Services) -> tuple[Asked, list[str]]:
-    """What is asked, and warnings about how the text was sent."""
+async def _take_text(request: Request, services: Services) -> tuple[Asked, _Way]:
+    limit = services.settings.max_upload_bytes
     async with receive_text(
         request,
         services.corpora,
-        services.settings.max_upload_bytes,
+        limit,
         TrainForm.model_fields,
         lambda fields: validated(TrainForm, fields),
     ) as received:
         asked = received.options
         options = asked.options()
-        with services.quotas.corpus(caller_of(request.scope)) as admit:
-            corpus_id, _report = await run_sync(
-                services.corpora.add,
-                received.upload,
-                options.symbols,
-                lambda scan: feasibility.check(services.models, services.devices, options, scan),
-                admit,
-                limiter=services.scans,
-            )
-    return (asked.model, options, corpus_id), received.warnings
+        # Bytes are trained on as they were sent.
+        as_sent = options.symbols == "bytes"
+        corpora, scans = services.corpora, services.scans
+        async with one_text(received, corpora, scans, limit, as_sent=as_sent) as text:
+            with services.quotas.corpus(caller_of(request.scope)) as admit:
+                corpus_id, _report = await run_sync(
+                    corpora.add,
+                    text.upload,
+                    options.symbols,
+                    lambda scan: feasibility.check(
+                        services.models, services.devices, options, scan
+                    ),
+                    admit,
+                    limiter=scans,
+                )
+    return (asked.model, options, corpus_id), _Way(
+        received.warnings, CorpusSources.of(text.sources)
+    )
 
 
-async def _take_request(request: Request, services: Services) -> tuple[Asked, list[str]]:
+async def _take_request(request: Request, services: Services) -> Asked:
     fields = query_fields(request, TrainRequest.model_fields)
     values = await read_json(request)
     if twice := fields.keys() & values.keys():
@@ -163,7 +183,7 @@ async def _take_request(request: Request, services: Services) -> tuple[Asked, li
             "corpus_id", "names a damaged text: upload it again", error.code
         ) from None
     await run_in_threadpool(feasibility.check, services.models, services.devices, options, scan)
-    return (asked.model, options, asked.corpus_id), []
+    return asked.model, options, asked.corpus_id
 
 
 def _create_job(

@@ -5,7 +5,7 @@ The options of a training are made from ``models.options``. Knows no route.
 
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, Self, TypeVar, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -171,6 +171,38 @@ class CorpusQuery(Page):
     cursor: CorpusId | None = Field(None, description="`next` of the previous page.")
 
 
+class TakenFile(BaseModel):
+    """A file whose text was taken; ``source`` is its encoding, or what kind of document it is."""
+
+    name: str
+    bytes: int
+    source: str
+
+
+class OmittedFile(BaseModel):
+    name: str
+    reason: str
+
+
+class OmissionCount(BaseModel):
+    reason: str
+    count: int
+
+
+class CorpusSources(BaseModel):
+    """What a text was made of; ``files`` and ``omitted`` name the first 100 of each."""
+
+    taken: int
+    left_out: int
+    files: list[TakenFile]
+    omitted: list[OmittedFile]
+    reasons: list[OmissionCount]
+
+    @classmethod
+    def of(cls, told: dict[str, Any] | None) -> Self | None:
+        return None if told is None else cls.model_validate(told)
+
+
 class CorpusReport(BaseModel):
     """What the corpus doctor found. ``characters`` counts bytes if ``encoding`` is bytes."""
 
@@ -193,6 +225,7 @@ class CorpusReport(BaseModel):
                 "estimated_seconds": None,
                 "warnings": [],
                 "damaged": [],
+                "sources": None,
             }
         }
     )
@@ -213,6 +246,9 @@ class CorpusReport(BaseModel):
     estimated_seconds: float | None = None
     warnings: list[str] = []
     damaged: list[str] = Field([], description="What is wrong with the corpus's files.")
+    sources: CorpusSources | None = Field(
+        None, description="What the text was made of; only in the answer to its upload."
+    )
 
 
 class CorpusList(BaseModel):

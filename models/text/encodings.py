@@ -118,10 +118,14 @@ _HIGH = bytes(range(0x80, 0x100))
 
 
 class Explanation(NamedTuple):
-    """What a file seems to be and what to do with it, in a sentence or two."""
+    """What a file seems to be and what to do with it, in a sentence or two.
+
+    ``encoding`` is iconv's name of the file's, where it is certain.
+    """
 
     words: str
     is_text: bool
+    encoding: str | None = None
 
 
 _AS_BYTES = "or pass tokens=bytes to train on the raw bytes"
@@ -140,7 +144,8 @@ def explained(file: IO[bytes], offset: int) -> Explanation:
     if kind := kind_of(head):
         return Explanation(str(kind), False)
     parts = list(_parts(file, offset))
-    if not (name := wide(head) or _escaped(head)):
+    name = wide(head) or _escaped(head)
+    if not name:
         if words := _as_utf8(file, offset):
             return Explanation(words, True)
         data = b"".join(parts)
@@ -151,7 +156,12 @@ def explained(file: IO[bytes], offset: int) -> Explanation:
         words = f"it looks like {name}. Convert it with {conversion(name)}, {_AS_BYTES}"
     else:
         words = f"its encoding is uncertain. Save it as UTF-8 where it was made, {_AS_BYTES}"
-    return Explanation(words, True)
+    return Explanation(words, True, name)
+
+
+def codec_of(name: str) -> str:
+    """Returns Python's name of an encoding that an explanation names."""
+    return next((codec for codec, known in _PREFERRED.items() if known == name), name)
 
 
 def _is_mixed(data: bytes) -> bool:

@@ -28,23 +28,32 @@ class Kind:
 _PANDOC = "save it as plain text first, as in pandoc -t plain {0} -o NEW"
 _NO_TEXT = "it holds no text to train on"
 
+ZIP = Kind("a zip archive", "unpack it first, as in unzip FILE")
+GZIP = Kind("a gzip file", "unpack it first, as in gunzip -c FILE > NEW")
+TAR = Kind("a tar archive", "unpack it first, as in tar -xf FILE")
+DOCX = Kind("a Word document (.docx)", _PANDOC.format("FILE.docx"))
+EPUB = Kind("an EPUB book", _PANDOC.format("FILE.epub"))
+HTML = Kind(
+    "an HTML page",
+    "its tags and scripts are trained on too. Save only its text, or install the extra documents",
+)
+"""Those that ``models.text.intake`` reads."""
+
 _KINDS = {
     "application/pdf": Kind("a PDF", "extract its text first, as in pdftotext FILE NEW"),
-    "application/gzip": Kind("a gzip file", "unpack it first, as in gunzip -c FILE > NEW"),
+    "application/gzip": GZIP,
     "application/x-bzip2": Kind("a bzip2 file", "unpack it first, as in bunzip2 -c FILE > NEW"),
     "application/x-xz": Kind("an xz file", "unpack it first, as in xz -dc FILE > NEW"),
     "application/zstd": Kind("a Zstandard file", "unpack it first, as in zstd -dc FILE > NEW"),
-    "application/zip": Kind("a zip archive", "unpack it first, as in unzip FILE"),
+    "application/zip": ZIP,
     "application/x-7z-compressed": Kind("a 7z archive", "unpack it first, as in 7z x FILE"),
     "application/vnd.rar": Kind("a RAR archive", "unpack it first, as in unrar x FILE"),
-    "application/x-tar": Kind("a tar archive", "unpack it first, as in tar -xf FILE"),
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": Kind(
-        "a Word document (.docx)", _PANDOC.format("FILE.docx")
-    ),
+    "application/x-tar": TAR,
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": DOCX,
     "application/vnd.oasis.opendocument.text": Kind(
         "an OpenDocument text (.odt)", _PANDOC.format("FILE.odt")
     ),
-    "application/epub+zip": Kind("an EPUB book", _PANDOC.format("FILE.epub")),
+    "application/epub+zip": EPUB,
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": Kind(
         "a spreadsheet (.xlsx)", "save it as CSV first"
     ),
@@ -67,7 +76,7 @@ _KINDS = {
 
 _MORE = (
     (b"PK\x05\x06", Kind("an empty zip archive", _NO_TEXT)),
-    (b"PK\x07\x08", Kind("a zip archive", "unpack it first, as in unzip FILE")),
+    (b"PK\x07\x08", ZIP),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Kind("an old Office document", "save it as plain text")),
     (b"\x1f\x9d", Kind("a compressed file (.Z)", "unpack it first, as in gunzip -c FILE > NEW")),
     (b"\x1f\xa0", Kind("a compressed file (.Z)", "unpack it first, as in gunzip -c FILE > NEW")),
@@ -152,7 +161,7 @@ def markup_of(head: bytes) -> Kind | None:
     """Returns the kind of a text that is mostly written for a program, such as a web page."""
     head = head.removeprefix(b"\xef\xbb\xbf")
     if _PAGE.match(head):
-        return Kind("an HTML page", "its tags and scripts are trained on too. Save only its text")
+        return HTML
     if head.startswith(rb"{\rtf"):
         return Kind("an RTF document", "its markup is trained on too. Save it as plain text")
     if head.startswith(b"%!PS"):

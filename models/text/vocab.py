@@ -222,21 +222,11 @@ class Vocabulary:
         return cls(cast(Tokens, data.get("tokens")), symbols)
 
 
-def difference(model: Vocabulary, corpus: Vocabulary) -> str | None:
-    """Describes how a corpus's vocabulary differs from a model's; None if they are equal."""
-    if model.tokens != corpus.tokens:
-        return f"the model's symbols are {model.tokens}, the corpus's are {corpus.tokens}"
-    parts = []
-    for ours, theirs, words in (
-        (corpus, model, "the corpus has {} that the model does not know"),
-        (model, corpus, "the model knows {} that the corpus does not have"),
-    ):
-        extra = np.flatnonzero(theirs.lookup(ours.symbols) < 0).tolist()
-        if extra:
-            shown = ", ".join(_shown(ours, id_) for id_ in extra[:10])
-            more = f" and {len(extra) - 10} more" if len(extra) > 10 else ""
-            parts.append(words.format(shown + more))
-    return "; ".join(parts) or None
+def unshared(one: Vocabulary, other: Vocabulary) -> str:
+    """Names the symbols of a vocabulary that another of the same kind lacks; empty if none."""
+    extra = np.flatnonzero(other.lookup(one.symbols) < 0).tolist()
+    shown = ", ".join(_shown(one, id_) for id_ in extra[:10])
+    return f"{shown} and {len(extra) - 10} more" if len(extra) > 10 else shown
 
 
 def _shown(vocabulary: Vocabulary, id_: int) -> str:

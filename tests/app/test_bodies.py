@@ -44,11 +44,6 @@ def test_a_form_without_its_text(client: httpx2.Client, name: str) -> None:
     assert "is missing" in wrong_fields(post_form(client, part("model", name)))["corpus"]
 
 
-def test_a_form_with_two_texts(client: httpx2.Client, name: str) -> None:
-    parts = part("model", name), part("corpus", TEXT), part("corpus", TEXT)
-    assert "more than once" in wrong_fields(post_form(client, *parts))["corpus"]
-
-
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [

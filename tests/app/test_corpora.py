@@ -47,7 +47,7 @@ def test_a_corpus_is_kept_with_its_report(client: httpx2.Client) -> None:
         (b"too short", "9 characters: send at least 100", None),
         ("grün\n".encode("latin-1") * 40, "offset 2;", 200),
         # Its bytes can be trained on, but only on request.
-        (b"\x1f\x8b\x08" + bytes(range(256)), "a gzip file: unpack it first", None),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(range(256)), "a 7z archive: unpack it first", None),
     ],
 )
 def test_a_corpus_that_cannot_be_trained_on_is_kept_with_a_warning(

@@ -20,6 +20,7 @@ from tests.toys import toy_checkpoint
 from worker.devices import Device, DeviceStore
 
 SYMBOLS = Vocabulary("characters", sorted(map(ord, set(TEXT))))
+BYTES = Vocabulary("bytes", list(range(256)))
 SMALL = Device("cpu", memory_bytes=1 << 30, work=1e9, measured_at="2026-01-01T00:00:00.000Z")
 
 
@@ -30,6 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     registry = Registry(data / "models")
     registry.publish(Reference("origin"), toy_checkpoint(vocabulary=SYMBOLS))
     registry.publish(Reference("stranger"), toy_checkpoint())
+    registry.publish(Reference("bytes"), toy_checkpoint(vocabulary=BYTES))
     DeviceStore(data / "devices").record(SMALL)
     return data
 
@@ -61,6 +63,7 @@ def refused(data: Path, text: Scan, **options: Any) -> Problem | None:
         {"hidden_size": 64},
         {"sample_prime": "\ufeff10 green\r\nbottles"},
         {"init_from": "origin"},
+        {"init_from": "stranger"},
         {"init_from": "origin", "network": "lstm", "num_layers": 2, "hidden_size": 24},
     ],
 )
@@ -74,7 +77,7 @@ def test_what_fits_is_not_refused(data: Path, text: Scan, options: dict[str, Any
         ({"hidden_size": 4096, "num_layers": 8}, "hidden_size", "not_enough_memory", "1.0 GiB"),
         ({"sample_prime": "10 grüne"}, "sample_prime", "unknown_characters", "'ü'. Remove them"),
         ({"init_from": "nobody"}, "init_from", "unknown_model", "GET /models"),
-        ({"init_from": "stranger"}, "init_from", "invalid_fields", "another vocabulary"),
+        ({"init_from": "bytes"}, "init_from", "invalid_fields", "pass tokens=bytes"),
         ({"init_from": "origin", "num_layers": 3}, "num_layers", "invalid_fields", "must be 2"),
         ({"init_from": "origin", "network": "gru"}, "network", "invalid_fields", "must be lstm"),
     ],
@@ -123,12 +126,12 @@ def test_a_corpus_that_is_here_is_checked_too(client: httpx2.Client) -> None:
     corpus = client.post("/corpora", content=TEXT).json()
     assert corpus["estimated_seconds"] > 0
     asked = {"corpus_id": corpus["id"], "model": "other"}
-    response = client.post("/train", json=asked | {"init_from": "stranger"})
-    assert "another vocabulary" in wrong_fields(response)["init_from"]
+    response = client.post("/train", json=asked | {"init_from": "bytes"})
+    assert "trained on bytes" in wrong_fields(response)["init_from"]
     response = client.post("/train", json=asked | {"init_from": "nobody"})
     assert wrong_fields(response, "unknown_model").keys() == {"init_from"}
     response = client.post("/train", json=asked | {"corpus_id": "0" * 64})
     assert wrong_fields(response, "unknown_corpus").keys() == {"corpus_id"}
-    assert client.post("/train", json=asked | {"init_from": "origin"}).status_code == 202
+    assert client.post("/train", json=asked | {"init_from": "stranger"}).status_code == 202
     assert client.delete(f"/corpora/{corpus['id']}").status_code == 409
     problem(client.get(f"/corpora/{'0' * 64}"), 404, "unknown_corpus")

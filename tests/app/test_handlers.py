@@ -24,6 +24,7 @@ from models.errors import (
     Damaged,
     Invalid,
     NotFound,
+    Oversized,
     TooMany,
     Unavailable,
 )
@@ -31,6 +32,7 @@ from models.files import CheckpointError
 from models.storage import StorageAway
 from models.text.cleaning import CorpusError, NotUtf8
 from models.text.encodings import Explanation
+from models.text.intake.members import too_many_members
 from models.text.vocab import UnknownCharacters
 from tests.serving import TEXT, problem, serve
 from worker.backups import BackupError
@@ -45,7 +47,7 @@ from worker.settings import SettingsError
 from worker.storage.bucket import Stale, StorageRefused
 from worker.storage.mirror import FolderGone
 
-BRANCHES = {CharloomError, Conflict, Damaged, Invalid, NotFound, TooMany, Unavailable}
+BRANCHES = {CharloomError, Conflict, Damaged, Invalid, NotFound, Oversized, TooMany, Unavailable}
 BEFORE_HTTP = {BackupError, DataError, LocksStayHere, SettingsError, StorageRefused}
 """Errors that end a process before it serves, or a command that serves nothing."""
 
@@ -74,6 +76,7 @@ ERRORS: list[tuple[CharloomError, int, str, str]] = [
         "the text is not UTF-8",
     ),
     (UnknownCharacters(["é"]), 422, "unknown_characters", "'é'"),
+    (too_many_members(), 413, "body_too_large", "more than 10,000 files"),
     (TooManyStreams(7), 429, "too_many_streams", "writing 7 texts for you"),
     (ServerFull(7), 503, "server_full", "writing 7 texts"),
     (ServerBusy(), 503, "server_busy", "waiting to be read"),

@@ -8,12 +8,21 @@ import pytest
 from models import sizing
 from models.config import NetworkConfig
 from models.options import NetworkKind, TrainingOptions
+from models.presets import with_preset
 
 OPEN = TrainingOptions()
 SHAKESPEARE = 1_059_624
 """Characters of tinyshakespeare that are trained on."""
 LAPTOP = 5e10
 """Parameters times characters a second."""
+
+
+def test_a_network_may_be_as_large_as_another() -> None:
+    other = NetworkConfig(9, kind="gru", num_layers=3, hidden_size=40, embedding_size=0)
+    asked = sizing.as_large_as(TrainingOptions(preset="char-rnn", max_steps=7), other)
+    assert (asked.preset, asked.max_steps) == ("char-rnn", 7)
+    made = sizing.network(with_preset(asked), 5000, 40)
+    assert replace(made, dropout=other.dropout) == replace(other, vocabulary_size=5000)
 
 
 def test_a_part_is_held_out() -> None:

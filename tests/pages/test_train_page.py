@@ -1,6 +1,8 @@
-"""Train: what the corpus doctor says of a text."""
+"""Train: what the corpus doctor says of a text, and what a text is made of."""
 
-import gzip
+import io
+import lzma
+import zipfile
 from pathlib import Path
 
 import httpx2
@@ -34,10 +36,10 @@ def test_a_file_that_is_no_text_is_named_and_cannot_be_trained_on(
 ) -> None:
     page = window.open(client, "/train")
     start = page.get_by_role("button", name="Train", exact=True)
-    packed = gzip.compress(b"It was the best of times, it was the worst of times.\n" * 9)
+    packed = lzma.compress(b"It was the best of times, it was the worst of times.\n" * 9)
     files = {
         "a.png": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(200), "It is an image"),
-        "a.txt.gz": (packed, "it is a gzip file: unpack it first"),
+        "a.txt.xz": (packed, "it is an xz file: unpack it first"),
     }
     for name, (data, words) in files.items():
         page.set_input_files(
@@ -49,7 +51,7 @@ def test_a_file_that_is_no_text_is_named_and_cannot_be_trained_on(
         page.get_by_role("button", name="Another text").click()
     # The server agrees.
     refused = client.post("/train", params={"model": "noise"}, content=packed)
-    assert refused.status_code == 422 and "a gzip file" in refused.json()["detail"]
+    assert refused.status_code == 422 and "an xz file" in refused.json()["detail"]
 
 
 def test_utf_16_gets_one_warning(client: httpx2.Client, window: Window) -> None:
@@ -86,3 +88,76 @@ def test_gpus_of_workers_are_shown_and_what_is_wrong_with_one(
         queue.vitals.tell("1", Vitals("loom"))
         page.clock.fast_forward(5000)
         expect(shown).to_have_count(0)
+
+
+TEXT = "It was the best of times, it was the worst of times.\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "my book"
+    for name, text in {"b/2.txt": TEXT, "1.txt": TEXT * 9, ".git/x": "", "a.lock": "x"}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def test_a_folder_is_one_text(client: httpx2.Client, window: Window, folder: Path) -> None:
+    page = window.open(client, "/train")
+    page.set_input_files("#corpus-folder", folder)
+    said = page.locator(".report summary")
+    expect(said).to_have_text("Made of 2 files; 1 left out; 1 hidden file not sent.")
+    said.click()
+    expect(page.locator(".sources li")).to_have_text(
+        ["a.lockleft out: it is a lockfile", "1.txt477 bytes", "b/2.txt53 bytes"]
+    )
+    expect(page.get_by_label("Name of the model")).to_have_value("my-book")
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
+
+
+def test_a_folder_can_be_dropped(client: httpx2.Client, window: Window, folder: Path) -> None:
+    page = window.open(client, "/train")
+    box = page.locator(".drop").bounding_box()
+    assert box
+    mouse = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+        place = {"x": box["x"] + 50, "y": box["y"] + 50}
+        mouse.send("Input.dispatchDragEvent", {"type": kind, "data": data, **place})
+    expect(page.locator(".report summary")).to_have_text("Made of 2 files; 1 left out.")
+    expect(page.locator(".sources")).to_contain_text("b/2.txt")
+    expect(page.get_by_label("Name of the model")).to_have_value("my-book")
+
+
+def test_files_and_archives_can_be_dropped(client: httpx2.Client, window: Window) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a/b.txt", TEXT * 3)
+    page = window.open(client, "/train")
+    files = {"one.txt": list((TEXT * 3 + "One.").encode()), "two.zip": list(packed.getvalue())}
+    page.locator(".drop").evaluate(
+        """(drop, files) => {
+            const transfer = new DataTransfer();
+            for (const [name, data] of Object.entries(files))
+                transfer.items.add(new File([new Uint8Array(data)], name));
+            const dropped = new DragEvent("drop", { dataTransfer: transfer, bubbles: true });
+            drop.dispatchEvent(dropped);
+        }""",
+        files,
+    )
+    expect(page.locator(".report summary")).to_have_text("Made of 2 files.")
+    expect(page.locator(".sources")).to_contain_text("two.zip/a/b.txt")
+
+
+def test_too_many_files_are_not_sent(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "/train")
+    page.locator(".drop").evaluate(
+        """(drop) => {
+            const transfer = new DataTransfer();
+            for (let n = 0; n <= 10000; n++) transfer.items.add(new File(["x"], `${n}.txt`));
+            const dropped = new DragEvent("drop", { dataTransfer: transfer, bubbles: true });
+            drop.dispatchEvent(dropped);
+        }"""
+    )
+    expect(page.locator(".message")).to_contain_text("more than 10,000 files")

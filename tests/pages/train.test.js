@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { MODEL_NAME } from "../../app/static/js/limits.js";
 import { modelNameOf, textsOf } from "../../app/static/js/views/train/corpus.js";
 import { factsOf as factsOfGpu, gpusOf, troublesOf } from "../../app/static/js/views/train/gpus.js";
-import { factsOf, sizesOf } from "../../app/static/js/views/train/report.js";
+import { isHidden } from "../../app/static/js/views/train/files.js";
+import { factsOf, madeOf, sizesOf } from "../../app/static/js/views/train/report.js";
 
 test("a model is named after its file", () => {
   const names = {
@@ -122,4 +123,26 @@ test("a worker that takes no job says why", () => {
   assert.deepEqual(troublesOf([here, { ...here, trouble: "it does not answer" }]), [
     "A worker on a waits for its GPU and takes no job: it does not answer.",
   ]);
+});
+
+test("what a text was made of", () => {
+  const file = (source) => ({ name: "a", bytes: 1, source });
+  const sources = (taken, left_out, source = "UTF-8") => ({
+    sources: { taken, left_out, files: [file(source)], omitted: [] },
+  });
+  assert.equal(madeOf({ sources: null }), "");
+  assert.equal(madeOf(sources(1, 0)), "");
+  assert.equal(madeOf(sources(1, 0, "an EPUB book")), "The text of an EPUB book.");
+  assert.equal(madeOf(sources(1, 0, "CP1252")), "Converted from CP1252.");
+  assert.equal(madeOf(sources(1200, 0)), "Made of 1,200 files.");
+  assert.equal(
+    madeOf({ ...sources(1, 2), hidden: 3 }),
+    "Made of 1 file; 2 left out; 3 hidden files not sent.",
+  );
+});
+
+test("hidden files stay where they are", () => {
+  for (const path of [".git/config", "a/.DS_Store", "web/node_modules/x.js"])
+    assert.ok(isHidden(path));
+  for (const path of ["a.txt", "a/b.txt"]) assert.ok(!isHidden(path));
 });

@@ -10,6 +10,7 @@ import pytest
 from app.main import create_app
 from app.routes.inside import MAX_ACTIVATIONS
 from app.settings import ServerSettings
+from models.text.intake.members import MAX_MEMBERS
 from tests.serving import NOWHERE
 from tests.support import ROOT, node
 
@@ -46,6 +47,7 @@ def test_the_limits_are_the_servers(limits: dict[str, Any], tmp_path: Path) -> N
         "MAX_LENGTH": body("/sample")["length"]["maximum"],
         "MAX_INSPECTED": body("/models/{model}/inspect")["text"]["maxLength"],
         "MAX_ACTIVATIONS": MAX_ACTIVATIONS,
+        "MAX_FILES": MAX_MEMBERS,
         "MAX_NAMES": names["count"]["maximum"],
         "MAX_NAME_LENGTH": names["max_length"]["maximum"],
         "MODEL_NAME": for_inputs(body("/train")["model"]["pattern"]),

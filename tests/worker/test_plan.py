@@ -1,6 +1,7 @@
 """How a job is trained is decided once, from its options, its corpus and the device."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -167,6 +168,7 @@ def test_a_model_to_continue_from_gives_its_sizes(
     origin = models.load("first", models.resolve(Reference("first")))
     config = plan.plan.config
     assert (config.num_layers, config.hidden_size, config.dropout) == (2, 16, 0.3)
+    assert notices(job.events(), "plan")[0]["text"].startswith("2×16 LSTM")
     weights = plan.take_up(plan.begin_counting())[0].network.state_dict()
     for name, weight in origin.weights.items():
         assert torch.equal(weights[name], torch.from_numpy(weight)), name
@@ -180,14 +182,47 @@ def test_a_model_to_continue_from_gives_its_sizes(
     assert failure.value.error["detail"] == "It may have been deleted."
 
 
-def test_a_model_to_continue_from_must_have_the_corpuss_vocabulary(
-    make_job: MakeJob, store: JobStore, settings: WorkerSettings, queue: Queue
-) -> None:
-    attempt.run(make_job("first", max_steps=1).id)
+def corpus_of(settings: WorkerSettings, text: str) -> str:
     corpora = CorpusStore(settings.data.corpora)
     with corpora.upload() as upload:
-        upload.write(b"abcdefgh\n" * 100)
-        corpus_id, _ = corpora.add(upload, "characters")
+        upload.write(text.encode())
+        return corpora.add(upload, "characters")[0]
+
+
+def test_a_model_learns_the_characters_of_another_text(
+    make_job: MakeJob, store: JobStore, settings: WorkerSettings, queue: Queue
+) -> None:
+    """And is told which ones are new, and which are gone."""
+    attempt.run(make_job("first", max_steps=1).id)
+    models = Registry(settings.data.models)
+    origin = models.load("first", models.resolve(Reference("first")))
+    corpus_id = corpus_of(settings, "übung macht den mÉister\n" * 100)
+    options = {"init_from": "first", "max_steps": 60, "tokens": "characters"}
+    job, _ = store.create("second", corpus_id, options, None)
+    plan = prepared(job, settings, queue)
+    first, again = (plan.take_up(plan.begin_counting())[0].network.export() for _ in range(2))
+    assert all((first[name] == again[name]).all() for name in first)
+    assert attempt.run(job.id) is None
+    told = notices(job.events(), "vocabulary")
+    assert len(told) == 1
+    assert re.search(r"^first does not know .*'É', 'ü': they begin", told[0]["text"])
+    assert "the text does not have" in told[0]["text"]
+    second = models.load("second", models.resolve(Reference("second")))
+    assert len(second.vocabulary) == len(set("übung macht den mÉister\n"))
+    assert second.vocabulary != origin.vocabulary
+    assert float(progress_of(job)["val_loss"] or 9) < 2
+
+    job = store.resume(job.id, {"max_steps": 70})
+    assert attempt.run(job.id) is None
+    assert (job.status(), progress_of(job)["step"]) == ("finished", 70)
+    assert len(notices(job.events(), "vocabulary")) == 1
+
+
+def test_a_model_of_bytes_cannot_learn_characters(
+    make_job: MakeJob, store: JobStore, settings: WorkerSettings, queue: Queue
+) -> None:
+    attempt.run(make_job("first", max_steps=1, tokens="bytes").id)
+    corpus_id = corpus_of(settings, "abcdefgh\n" * 100)
     options = {"init_from": "first", "max_steps": 1, "tokens": "characters"}
     job, _ = store.create("second", corpus_id, options, None)
     plan = prepared(job, settings, queue)

@@ -18,14 +18,16 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from models import sizing
+from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.config import NetworkConfig, Weights
 from models.files import CheckpointError
 from models.options import TrainingOptions
 from models.presets import with_preset
-from models.sizing import bucket_bytes
+from models.sizing import as_large_as, bucket_bytes
 from models.text.corpus import Corpus, Scan, ScanReport
+from models.text.vocab import Vocabulary, unshared
 from models.training.beginning import (
     begin_features,
     counts_beside,
@@ -33,6 +35,7 @@ from models.training.beginning import (
     has_features,
     new_trainer,
 )
+from models.training.continuing import fitted
 from models.training.planning import PROBE, Plan, TooLarge, make_plan, usual_batch
 from models.training.ranks import ALONE, Group
 from models.training.trainer import FeatureCount, Trainer, TrainerState
@@ -177,12 +180,13 @@ class JobPlan:
             checkpoint = self.place.models.load(name, origin)
         except CheckpointError as error:
             raise Failure("The model to continue from cannot be read", str(error)) from None
-        if checkpoint.vocabulary != self.corpus.vocabulary:
+        if checkpoint.vocabulary.tokens != self.corpus.vocabulary.tokens:
             raise Failure(
                 "The model to continue from has another vocabulary",
-                "Its characters must be those of the corpus.",
+                f"It was trained on {checkpoint.vocabulary.tokens}.",
             )
-        return checkpoint.weights
+        known, config = checkpoint.vocabulary, checkpoint.config
+        return fitted(checkpoint.weights, config, known, self.corpus, self.seed)
 
 
 def follower(job: Job, place: Workplace) -> Trainer:
@@ -319,6 +323,11 @@ def _decided(path: Path) -> tuple[Mapping[str, Any], Plan, str | None] | None:
 def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Plan, str | None]:
     ranks = place.group.size
     memory, main_memory = device_memory(place.device, ranks), machine_memory()
+    origin, told = None, list[dict[str, str]]()
+    if asked.init_from:
+        origin, checkpoint = _origin(asked.init_from, place)
+        asked = as_large_as(asked, checkpoint.config)
+        told = _about_characters(str(asked.init_from), checkpoint.vocabulary, scan.vocabulary)
     try:
         plan = make_plan(asked, scan, place.device, None, memory, main_memory, ranks)
     except TooLarge as error:
@@ -330,19 +339,29 @@ def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Pla
         work = plan.chars_per_second * plan.config.parameters()
         name = device_name(place.device)
         place.devices.record(Device(name, memory, work, timestamp()))
-    if not asked.init_from:
-        return plan, None
+    return replace(plan, notices=[*plan.notices, *told]), origin
+
+
+def _origin(name: str, place: Workplace) -> tuple[str, Checkpoint]:
+    """The model to continue from, and its digest. Raises Failure."""
     try:
-        reference = Reference.parse(asked.init_from)
+        reference = Reference.parse(name)
         digest = place.models.resolve(reference)
-        config = place.models.load(reference.name, digest).config
+        return digest, place.models.load(reference.name, digest)
     except (UnknownModel, CheckpointError, ValueError):
         raise Failure(
             "The model to continue from cannot be read", "It may have been deleted."
         ) from None
-    # The table is counted anew, from the text of this job.
-    config = replace(config, dropout=plan.config.dropout).beside(None)
-    return replace(plan, config=config), digest
+
+
+def _about_characters(model: str, known: Vocabulary, text: Vocabulary) -> list[dict[str, str]]:
+    """A notice of how a model's vocabulary becomes that of a text; none if they are equal."""
+    words = []
+    if new := unshared(text, known):
+        words.append(f"{model} does not know {new}: they begin with small random weights")
+    if gone := unshared(known, text):
+        words.append(f"the text does not have {gone}, so the new model will not know them")
+    return [{"code": "vocabulary", "text": "; ".join(words)}] if words else []
 
 
 def _raise_limits(old: Plan, options: Mapping[str, Any], scan: Scan, place: Workplace) -> Plan:

@@ -183,7 +183,10 @@ export function pause(milliseconds, signal) {
   });
 }
 
-/** Uploads a file with XMLHttpRequest: fetch cannot report progress. */
+/**
+ * Uploads a file or a form with XMLHttpRequest: fetch cannot report progress. The browser knows
+ * the type of a form.
+ */
 export async function upload(
   path,
   file,
@@ -202,7 +205,8 @@ function send(path, file, type, progress, signal) {
   return new Promise((resolve, reject) => {
     const sending = new XMLHttpRequest();
     sending.open("POST", at(path));
-    const headers = { Accept: "application/json", "Content-Type": type, ...authorization() };
+    const headers = { Accept: "application/json", ...authorization() };
+    if (!(file instanceof FormData)) headers["Content-Type"] = type;
     for (const [name, value] of Object.entries(headers)) sending.setRequestHeader(name, value);
     sending.upload.onprogress = (event) =>
       event.lengthComputable && progress(event.loaded / event.total);

@@ -11,6 +11,8 @@ export const MAX_LENGTH = 1_000_000;
 export const MAX_INSPECTED = 20_000;
 /** Activations in one response of /inspect. */
 export const MAX_ACTIVATIONS = 1_000_000;
+/** Files that a text may be made of. */
+export const MAX_FILES = 10_000;
 /** Names in one response. */
 export const MAX_NAMES = 1000;
 /** Characters of a name. */

@@ -1,8 +1,9 @@
-// The choice of a text to train on: a file, pasted text, or a text already on the server; and the
+// The choice of a text to train on: files, pasted text, or a text already on the server; and the
 // corpus doctor's report on it. Knows no option.
 
 import { list, upload, wasAborted } from "../../api.js";
 import { bytes, el } from "../../ui.js";
+import { chosen, dropped, formOf } from "./files.js";
 import { reportOf } from "./report.js";
 
 /** A model name made from a file name. */
@@ -39,12 +40,8 @@ export class CorpusField {
     "aria-label": "Corpus report",
   });
   #meter = el("progress", { max: "1", value: 0, hidden: true, "aria-label": "Upload" });
-  #file = el("input", {
-    type: "file",
-    class: "off",
-    id: "corpus-file",
-    on: { change: () => this.#file.files[0] && this.#send(this.#file.files[0]) },
-  });
+  #file = this.#input("corpus-file", { multiple: true });
+  #folder = this.#input("corpus-folder", { webkitdirectory: true });
   #pasted = el("textarea", {
     rows: "7",
     name: "text",
@@ -78,13 +75,20 @@ export class CorpusField {
       { class: "drop" },
       this.#report,
       this.#meter,
-      filePlace(this.#file),
+      filePlace(this.#file, this.#folder),
       this.#pasted,
       this.#knownLine,
     );
   }
 
-  /** Accepts a file or text dropped on an element. */
+  #input(id, properties) {
+    const change = ({ target }) => {
+      if (target.files.length) this.#sendChosen(() => chosen(target.files));
+    };
+    return el("input", { type: "file", class: "off", id, ...properties, on: { change } });
+  }
+
+  /** Accepts files, folders or text dropped on an element. */
   acceptDropsOn(element) {
     const { classList } = this.root;
     element.addEventListener("dragover", (event) => {
@@ -123,38 +127,53 @@ export class CorpusField {
   }
 
   #dropped(transfer) {
-    const [file] = transfer.files;
     const text = transfer.getData("text");
-    if (file) this.#send(file);
-    else if (text) {
+    this.#sendChosen(() => dropped(transfer));
+    if (!transfer.files.length && text) {
       this.#pasted.value = text;
       this.#sendPasted();
     }
   }
 
   #sendPasted() {
-    if (this.#pasted.value.trim()) this.#send(new File([this.#pasted.value], "pasted.txt"));
+    if (!this.#pasted.value.trim()) return;
+    const file = new File([this.#pasted.value], "pasted.txt");
+    this.#send({ name: file.name, files: [{ path: file.name, file }], hidden: 0 });
+  }
+
+  /** Sends what a function finds; null is nothing. */
+  async #sendChosen(find) {
+    try {
+      const found = await find();
+      if (found) await this.#send(found);
+    } catch (error) {
+      this.#refused(error);
+    }
   }
 
   /** Uploads a text and shows the server's report on it. */
-  async #send(file) {
+  async #send({ name, files, hidden }) {
     this.#sending?.abort();
     this.#sending = new AbortController();
     const { signal } = this.#sending;
-    this.#begin(file.name, file.size);
+    this.#begin(
+      name,
+      files.reduce((sum, { file }) => sum + file.size, 0),
+    );
     this.#meter.hidden = false;
     this.#meter.value = 0;
     const progress = (share) => {
       this.#meter.value = share;
     };
     try {
-      const report = await upload("/corpora", file, { progress, signal });
-      if (!signal.aborted) this.#examined(report, file.name);
+      const report = await upload("/corpora", formOf(files), { progress, signal });
+      if (!signal.aborted) this.#examined({ ...report, hidden }, name);
     } catch (error) {
       if (!signal.aborted && !wasAborted(error)) this.#refused(error);
     } finally {
       if (!signal.aborted) this.#meter.hidden = true;
       this.#file.value = "";
+      this.#folder.value = "";
     }
   }
 
@@ -197,17 +216,21 @@ export class CorpusField {
   }
 }
 
-function filePlace(file) {
+function filePlace(file, folder) {
+  const kinds = "Also folders, .zip, .tar.gz, .epub, .docx and .html, many at once.";
   return el(
     "div",
     { class: "drop-file" },
-    el("p", { class: "big" }, "Drop a text file"),
+    el("p", { class: "big" }, "Drop your text"),
     el("p", { class: "soft" }, "Plain text in any language or code: 100 kB is fun, 1 MB is good."),
+    el("p", { class: "soft" }, kinds),
     el(
       "div",
       { class: "actions" },
       file,
-      el("label", { class: "button", for: "corpus-file" }, "Choose a file"),
+      el("label", { class: "button", for: file.id }, "Choose files"),
+      folder,
+      el("label", { class: "button", for: folder.id }, "Choose a folder"),
     ),
   );
 }

@@ -39,6 +39,22 @@ export function sizesOf({ characters, distinct, lines, encoding }) {
   ];
 }
 
+/** A sentence about what a text was made of; empty if it is as it was sent. */
+export function madeOf({ sources, hidden = 0 }) {
+  if (!sources) return "";
+  const [first] = sources.files;
+  if (sources.taken + sources.left_out === 1) {
+    if (first.source === "UTF-8") return "";
+    return /^an? /.test(first.source)
+      ? `The text of ${first.source}.`
+      : `Converted from ${first.source}.`;
+  }
+  const parts = [`Made of ${count(sources.taken, "file")}`];
+  if (sources.left_out) parts.push(`${number(sources.left_out)} left out`);
+  if (hidden) parts.push(`${count(hidden, "hidden file")} not sent`);
+  return `${parts.join("; ")}.`;
+}
+
 /**
  * The report as elements.
  *
@@ -51,6 +67,7 @@ export function reportOf(report, { title, aside, usePreset }) {
   return [
     el("div", { class: "report-name" }, name, aside),
     sizes(report),
+    sources(report),
     facts && el("p", { class: "soft" }, facts),
     rare(report.rare ?? []),
     preset(report.preset, usePreset),
@@ -64,6 +81,21 @@ function sizes(report) {
   );
   return figures && el("dl", { class: "figures" }, ...figures);
 }
+
+function sources(report) {
+  const words = madeOf(report);
+  const { files, omitted, taken, left_out } = report.sources ?? {};
+  if (!words || taken + left_out === 1) return words && el("p", {}, words);
+  const rows = [
+    ...omitted.map(({ name, reason }) => [name, `left out: ${reason}`]),
+    ...files.map((file) => [file.name, `${bytes(file.bytes)}${sourceOf(file)}`]),
+  ].map(([name, said]) => el("li", {}, el("span", {}, name), el("span", { class: "soft" }, said)));
+  const more = taken + left_out - rows.length;
+  if (more) rows.push(el("li", { class: "soft" }, `and ${number(more)} more`));
+  return el("details", {}, el("summary", {}, words), el("ul", { class: "sources" }, ...rows));
+}
+
+const sourceOf = ({ source }) => (source === "UTF-8" ? "" : `, from ${source}`);
 
 function rare(found) {
   if (!found.length) return null;
