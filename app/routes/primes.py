@@ -7,31 +7,26 @@ its seed. Knows no endpoint.
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from fastapi import Request
 from fastapi.responses import Response
 
-from app.http.negotiation import NDJSON, accepted
+from app.engine.callers import Caller
+from app.http.negotiation import NDJSON
 from app.http.problems import unprocessable
 from app.http.streaming import ClosingResponse
-from app.routes.services import Services, writing_for
 from app.routes.texts import MAX_LISTED, Opened, Texts
 from app.routes.together import MAX_WRITTEN, close, merged, open_all, several
 from app.routes.whole import Whole
 from app.schemas.texts import SampleRequest
 
 
-async def lines(request: Request, services: Services, fields: SampleRequest) -> Response:
+async def lines(texts: Texts, fields: SampleRequest, caller: Caller) -> Response:
     """The answer to a request with ``primes``. Raises Problem."""
-    accepted(request, (NDJSON,))
     primes = fields.primes or []
     _check(fields, len(primes))
-    caller = writing_for(request, services)
     names = [f"primes.{index}" for index in range(len(primes))]
     queries = several(fields, primes)
-    opened = await open_all(services.texts, queries, caller, names=names, keep_state=True)
-    return ClosingResponse(
-        _lines(services.texts, opened), NDJSON, opened[0].headers, lambda: close(opened)
-    )
+    opened = await open_all(texts, queries, caller, names=names, keep_state=True)
+    return ClosingResponse(_lines(texts, opened), NDJSON, opened[0].headers, lambda: close(opened))
 
 
 def _check(fields: SampleRequest, count: int) -> None:

@@ -93,7 +93,8 @@ async def sample_json(request: Request, services: ServicesDep) -> Response:
     """
     fields = validated(SampleRequest, await read_json(request, MAX_BODY))
     if fields.primes is not None:
-        return await primes.lines(request, services, fields)
+        accepted(request, (NDJSON,))
+        return await primes.lines(services.texts, fields, writing_for(request, services))
     return await _answer(request, services, fields, fields.continue_from)
 
 

@@ -32,6 +32,19 @@ AskForKey = Annotated[
 DATA = ROOT / "data"
 
 
+def temperatures(given: str | None) -> list[float] | None:
+    """Reads one temperature or several, with commas between them. Raises typer.BadParameter."""
+    if given is None:
+        return None
+    try:
+        found = [float(part) for part in given.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(map(math.isfinite, found)):
+        raise typer.BadParameter("must be a number, or several with commas between them")
+    return found
+
+
 def workers_of(value: str | int) -> int | Literal["auto"]:
     """A number of workers, or ``auto``."""
     if value == "auto":
@@ -53,19 +66,6 @@ Workers = Annotated[
         help="Number of jobs that train at the same time; auto is one for each GPU.",
     ),
 ]
-
-
-def temperatures(given: str | None) -> list[float] | None:
-    """Reads one temperature or several, with commas between them. Raises typer.BadParameter."""
-    if given is None:
-        return None
-    try:
-        found = [float(part) for part in given.split(",")]
-    except ValueError:
-        found = []
-    if not found or not all(map(math.isfinite, found)):
-        raise typer.BadParameter("must be a number, or several with commas between them")
-    return found
 
 
 def place(data: Path, url: str | None, ask_for_key: bool) -> connect.Place:

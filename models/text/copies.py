@@ -51,7 +51,8 @@ class Runs:
         # Nearly all lookups fail: a small table tells that faster than a search.
         self._shift = np.uint64(64 - max(8, count.bit_length() + 1))
         self._table = np.zeros(1 << (64 - int(self._shift)), bool)
-        self._table[self._hashes >> self._shift] = True
+        for begin in range(0, count, _BLOCK):
+            self._table[self._hashes[begin : begin + _BLOCK] >> self._shift] = True
         self._powers = Powers(copied + 1)
 
     @property
