@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from app.supervisor.errors import UserError
-from app.supervisor.up import ROOT
+from app.supervisor.installation import data_directory
 from app.terminal import connect
 
 Data = Annotated[Path, typer.Option(envvar="CHARLOOM_DATA", help="Data directory.")]
@@ -28,7 +28,7 @@ Url = Annotated[
 AskForKey = Annotated[
     bool, typer.Option("--key", help="Prompt for the API key, if it is not in CHARLOOM_API_KEY.")
 ]
-DATA = ROOT / "data"
+DATA = data_directory()
 
 
 def place(data: Path, url: str | None, ask_for_key: bool) -> connect.Place:
