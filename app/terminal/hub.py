@@ -9,6 +9,7 @@ Knows no command line.
 
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -90,10 +91,11 @@ def _library() -> Any:
         import huggingface_hub.errors
         import huggingface_hub.utils
     except ImportError:
-        tool = f"{sys.executable} -m pip install" if IS_CLONE else "pipx inject charloom"
-        raise UserError(
-            f"--push and --pull need huggingface_hub: install it with {tool} '{EXTRA}'"
-        ) from None
+        ways = ["pipx inject charloom", "uv tool install --with"]
+        if IS_CLONE:
+            ways = [f"{sys.executable} -m pip install"]
+        words = " or ".join(f"{way} '{EXTRA}'" for way in ways)
+        raise UserError(f"--push and --pull need huggingface_hub: {words}") from None
     hub: Any = huggingface_hub
     if not sys.stderr.isatty():
         hub.utils.disable_progress_bars()
@@ -173,7 +175,10 @@ def _refused(hub: Any, place: str) -> Iterator[None]:
 
     errors, at = hub.errors, hub.constants.ENDPOINT
     try:
-        yield
+        with warnings.catch_warnings():
+            # The package's are for programmers; what comes of them is said below.
+            warnings.simplefilter("ignore")
+            yield
     except UserError:
         raise
     except errors.HFValidationError:
@@ -182,15 +187,19 @@ def _refused(hub: Any, place: str) -> Iterator[None]:
         raise UserError("HF_HUB_OFFLINE is set, which keeps from the Hub") from None
     except errors.HfHubHTTPError as error:
         raise UserError(_answered(errors, error, place, at)) from None
-    except (httpx2.HTTPError, errors.LocalEntryNotFoundError, errors.XetDownloadError) as error:
+    except (
+        httpx2.HTTPError,
+        httpx2.InvalidURL,
+        errors.LocalEntryNotFoundError,
+        errors.XetDownloadError,
+    ) as error:
         raise UserError(f"cannot reach {at}: {_reason(error)}") from None
-    except (RuntimeError, ValueError) as error:
-        # From an upload in threads, or an answer that is not the Hub's.
-        raise UserError(f"{at} did not take it: {_reason(error)}") from None
+    except (RuntimeError, ValueError, LookupError) as error:
+        # From an upload in threads, or from an answer that is not the Hub's.
+        raise UserError(f"the exchange with {at} failed: {_reason(error)}") from None
     except OSError as error:
-        if error.filename is None:
-            raise
-        raise UserError(f"cannot write {error.filename}: {error.strerror}") from None
+        where = error.filename or tempfile.gettempdir()
+        raise UserError(f"cannot write {where}: {error.strerror}") from None
 
 
 def _answered(errors: Any, error: Any, place: str, at: str) -> str:

@@ -5,6 +5,7 @@ The package is the real one; the Hub is a stand-in that speaks its HTTP (``tests
 
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,8 @@ from models.checkpoints.registry import Registry
 from tests.commands import charloom
 from tests.hub import FIRST, READ_TOKEN, TOKEN, Files, HubServer, Repository
 from tests.serving import serve
+from tests.support import SmallDisk
 from tests.toys import toy_checkpoint
-
-# huggingface_hub uploads in a way that httpx2 will not have for ever.
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
 CARD: dict[str, Any] = {"created_at": "2026-01-02T03:04:05.000Z", "val_loss": 1.5}
 
@@ -275,9 +274,30 @@ def test_no_more_is_fetched_than_a_model_has(
     assert (fetched in there.requests) == lies
 
 
+@pytest.mark.usefixtures("there")
+def test_a_full_disk_is_said_to_be(
+    service: Client, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk.root))
+    push(service)
+    small_disk.fill()
+    with pytest.raises(UserError, match="No space left on device"):
+        push(service, place="ada/second")
+    with pytest.raises(UserError, match="No space left on device"):
+        hub.pull(service, "none", "ada/toy")
+    assert [path.name for path in small_disk.root.iterdir()] == ["ballast"]
+
+
+def test_what_is_not_the_hub_is_one_line(service: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, words in ((service.url, "answers 404"), ("nowhere", "cannot reach nowhere")):
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", place)
+        with pytest.raises(UserError, match=words):
+            hub.pull(service, "none", "ada/toy")
+
+
 def test_without_the_package_it_says_what_to_install(
     service: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UserError, match=r"need huggingface_hub: install it with .* -m pip install"):
+    with pytest.raises(UserError, match=r"need huggingface_hub: .* -m pip install"):
         push(service)
