@@ -20,7 +20,7 @@ from app.supervisor.up import UpOptions, bring_up
 from app.terminal import commands, connect, output
 from app.terminal import jobs as job_commands
 from app.terminal.ending import reported, run
-from app.terminal.options import DATA, AskForKey, Data, Url, place
+from app.terminal.options import DATA, AskForKey, Data, Url, Workers, place
 from app.terminal.training import with_training_options
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -76,9 +76,7 @@ def up(
         typer.Option(envvar="CHARLOOM_PORT", min=0, max=65535, help="Port; 0 takes a free one."),
     ] = 8000,
     data: Data = DATA,
-    workers: Annotated[
-        int, typer.Option(min=0, help="Number of jobs that train at the same time.")
-    ] = 1,
+    workers: Workers = 1,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     insecure: Annotated[
         bool,

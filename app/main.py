@@ -37,6 +37,7 @@ from app.routes import (
     pages,
     sample,
     train,
+    workers,
 )
 from app.routes.dialects import ollama, openai
 from app.routes.services import Services, open_services
@@ -94,6 +95,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         inside.router,
         openai.router,
         ollama.router,
+        workers.router,
         health.router,
         metrics.router,
     ):

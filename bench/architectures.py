@@ -39,7 +39,7 @@ from models.sizing import ngram_table
 from models.training.beginning import count_features, new_trainer
 from models.training.held_out import evaluate
 from models.training.ngram_features import NGramFeatures
-from models.training.planning import auto_rate, faster_precision, step_timer
+from models.training.planning import auto_rate, faster_precision, half_on, step_timer
 
 BATCH, LENGTH = 32, 64
 
@@ -123,7 +123,7 @@ def train_one(cell: Cell, text: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as directory:
         corpus = open_text(text.read_bytes(), Path(directory), cell.held_out)
         config = cell.config(len(corpus.vocabulary))
-        precision = faster_precision(config, BATCH, LENGTH, step_timer(device))
+        precision = faster_precision(config, BATCH, LENGTH, step_timer(device), half_on(device))
         characters = len(corpus.train)
         steps = round(cell.passes * characters / (BATCH * LENGTH))
         table = ngram_table(TrainingOptions(), config.vocabulary_size, characters)

@@ -56,7 +56,7 @@ def loaded(config: NetworkConfig, precisions: tuple[Precision, ...], top_k: int)
     # The table knows no context, which costs as much.
     for name, shape in config.table_shapes().items():
         empty = np.full(shape, -1) if name == NGRAM_KEYS else rng.integers(256, size=shape)
-        weights[name] = empty.astype(np.int64 if name == NGRAM_KEYS else np.uint8)
+        weights[name] = empty.astype(np.int32 if name == NGRAM_KEYS else np.uint8)
     vocabulary = Vocabulary(
         "characters", [0x0A, *range(0x4E00, 0x4E00 + config.vocabulary_size - 1)]
     )

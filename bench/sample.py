@@ -1,21 +1,29 @@
 """Decoding in process: ours against ``nn.LSTM`` a character at a time.
 
-    python -m bench.sample [--hidden 512] [--layers 2] [--rows 1 16 128] [--seconds 2]
+    python -m bench.sample [--hidden 512] [--layers 2] [--rows 1 16 128] [--seconds 2] [--text FILE]
 
-Prints characters a second, and the ratio to the plain way measured in the same minute.
+Prints characters a second, and the ratio to the plain way measured in the same minute. With
+``--text`` also the speed of a network beside the n-gram table that ``auto`` counts from it, and the
+ratio to that without, measured in turn.
 """
 
 import argparse
 import itertools
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from bench.naive import Tutorial, network_of
 from bench.onednn import use_onednn
+from models import sizing
+from models.config import NetworkConfig
 from models.decoding.decoder import Choices, Decoder
+from models.options import TrainingOptions
+from models.training import counting
+from models.training.network import CharNetwork
 
 VOCABULARY = 100
 STEPS = 32
@@ -73,12 +81,39 @@ def ours(decoder: Decoder, count: int) -> Callable[[], int]:
     return work
 
 
+def beside_table(text: str, hidden_size: int, layers: int) -> tuple[Decoder, Decoder]:
+    """Returns a ``fast`` decoder without and with the n-gram table of a text."""
+    symbols, ids = np.unique(np.array(list(text)), return_inverse=True)
+    table = sizing.ngram_table(TrainingOptions(), len(symbols), len(ids))
+    orders, buckets = table["ngram_orders"], table["ngram_buckets"]
+    counted = counting.count(ids.astype(np.uint16), len(symbols), orders, buckets).table
+    config = NetworkConfig(len(symbols), "lstm", layers, hidden_size)
+    decoders = []
+    for beside in (None, counted):
+        network = CharNetwork(config.beside(beside), beside)
+        decoders.append(Decoder(network.config, network.export(), "fast"))
+    return decoders[0], decoders[1]
+
+
+def compare_table(
+    path: Path, hidden_size: int, layers: int, rows: list[int], seconds: float
+) -> None:
+    without, beside = beside_table(path.read_text(), hidden_size, layers)
+    for number in rows:
+        each = [ours(decoder, number) for decoder in (without, beside)]
+        rates = [[rate(work, seconds / 8) for work in each] for _ in range(4)]
+        alone, table = np.median(rates, axis=0)
+        name = f"fast, {number} rows, n-gram table"
+        print(f"{name:34} {table:12,.0f} characters/s  {table / alone:6.2f}× without")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 16, 128])
     parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--text", type=Path)
     asked = parser.parse_args()
     network = network_of(asked.hidden, asked.layers, VOCABULARY)
     weights = network.export()
@@ -91,6 +126,8 @@ def main() -> None:
             speed = rate(ours(decoder, count), asked.seconds)
             name = f"{precision}, {count} rows, one thread"
             print(f"{name:34} {speed:12,.0f} characters/s  {speed / base:6.1f}×")
+    if asked.text:
+        compare_table(asked.text, asked.hidden, asked.layers, asked.rows, asked.seconds)
 
 
 if __name__ == "__main__":

@@ -27,12 +27,12 @@ from bench.onednn import use_onednn
 from models.config import NetworkConfig
 from models.options import ComputeType, Hyperparameters
 from models.text.corpus import Corpus, encode, scan
+from models.training.accelerated import Compute
 from models.training.batches import Batches
 from models.training.beginning import new_network
 from models.training.held_out import evaluate
 from models.training.network import CharNetwork, State
-from models.training.planning import faster_precision, step_timer
-from models.training.steps import make_optimizer, train_batch
+from models.training.planning import faster_precision, half_on, step_timer
 
 ROOT = Path(__file__).resolve().parent.parent
 ESSAY_SECONDS = 0.46
@@ -63,12 +63,13 @@ class Plain(nn.Module):
 
 
 def ours(network: CharNetwork, options: Hyperparameters) -> Step:
-    optimizer = make_optimizer(network, options)
+    device = next(network.parameters()).device
+    steps = Compute.on(device, network.config, options).steps(network.train(), options)
     state: State | None = None
 
     def step(inputs: Tensor, targets: Tensor) -> Tensor:
         nonlocal state
-        loss, state = train_batch(network, optimizer, inputs, targets, state, options)
+        loss, state = steps(inputs, targets, state)
         return loss
 
     return step
@@ -128,7 +129,8 @@ def open_text(text: bytes, directory: Path, held_out: float = 0.1) -> Corpus:
 
 def peak(precision: ComputeType, device: torch.device, size: int = 2048) -> float:
     """Operations a second of a large product: the best of some."""
-    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    kind = kinds[precision]
     a, b = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
     best = 0.0
     for _ in range(8):
@@ -160,7 +162,8 @@ def main() -> None:
 def compare(asked: argparse.Namespace, corpus: Corpus, device: torch.device) -> None:
     config = NetworkConfig(len(corpus.vocabulary), "lstm", asked.layers, asked.hidden)
     per_step = asked.batch * asked.length
-    precision = faster_precision(config, asked.batch, asked.length, step_timer(device))
+    timer, half = step_timer(device), half_on(device)
+    precision = faster_precision(config, asked.batch, asked.length, timer, half)
     options = Hyperparameters(
         asked.batch, asked.length, asked.steps, learning_rate=asked.rate, precision=precision
     )

@@ -13,13 +13,13 @@ from models.ngram_table import (
     FOLLOWERS,
     FURTHER,
     KEY_BYTES,
-    LIST_BYTES,
     NGRAM_BOOSTS,
     NGRAM_FOLLOWERS,
     NGRAM_KEYS,
     NGRAM_ROWS,
     NGramTable,
     context_lengths,
+    list_bytes,
 )
 from models.options import MAX_BUCKETS, NetworkKind
 
@@ -159,8 +159,9 @@ class NetworkConfig:
         if not self.ngram_buckets:
             return 0
         rows, lists = map(sum, self.table_sizes)
-        size = (1 + rows) * (KEY_BYTES + self.vocabulary_size) + lists * LIST_BYTES
-        return size + (LIST_BYTES - KEY_BYTES if lists else 0)
+        of_list = list_bytes(self.vocabulary_size)
+        size = (1 + rows) * (KEY_BYTES + self.vocabulary_size) + lists * of_list
+        return size + (of_list - KEY_BYTES if lists else 0)
 
     def weight_bytes(self) -> int:
         """Returns the size of a checkpoint's tensors."""

@@ -5,16 +5,16 @@ keeping are in the table. A short one has a row: the log-probabilities of every 
 in steps of ``STEP`` nats. A long one has few followers, so it has a list: the ids that followed
 most, and what is to be added to the row of the longest short context for each of them.
 
-Keys stand in a hash table by cuckoo hashing (Pagh & Rodler 2004) with three places for each key
-(Fotakis et al. 2005), so looking a key up compares three numbers, and a graph does it for the
-contexts of all lengths at once. Contexts of one length have buckets of their own, after those of
-the next shorter one, so the longest context found is the last bucket that matches. Bucket 0 is for
-no context at all.
+Keys, of 32 bits, stand in a hash table by cuckoo hashing (Pagh & Rodler 2004) with two choices of
+two neighbouring buckets (Lehman & Panigrahy 2009), so looking a key up compares four numbers, and a
+graph does it for the contexts of all lengths at once. Contexts of one length have buckets of their
+own, after those of the next shorter one, so the longest context found is the last bucket that
+matches. Bucket 0 is for no context at all.
 
 Knows numpy; no text and no network.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -27,13 +27,12 @@ from models.arrays import AnyInts, Floats, Ids
 STEP = 1 / 16
 """Nats between two log-probabilities: a power of two, so that products with it are exact."""
 
-KEY_BYTES = 8
+KEY_BYTES = 4
+"""Of the lower half of a hash. One unknown context in 20,000 is taken for one of 200,000 that are
+known, which tells in no loss; with eight bytes there would be room for a fifth fewer."""
 
 FOLLOWERS = 6
 """Ids in a list: a long context rarely has more that matter (docs/log.md)."""
-
-LIST_BYTES = KEY_BYTES + 3 * FOLLOWERS
-"""Bytes of a bucket with a list: for each follower an id of two bytes and what is added."""
 
 LISTS_PER_ROW = 2
 """Lists for which there is room beside each row: at 100 symbols a list takes a quarter of one."""
@@ -42,19 +41,20 @@ FURTHER = (1, 2, 4, 7, 12)
 """Lengths of the contexts with lists, less that of the longest with rows."""
 
 NGRAM_KEYS, NGRAM_ROWS = "ngram.hashes", "ngram.rows"
-"""Names of the table's tensors in a checkpoint: int64 and uint8."""
+"""Names of the table's tensors in a checkpoint: int32 and uint8."""
 
 NGRAM_FOLLOWERS, NGRAM_BOOSTS = "ngram.followers", "ngram.boosts"
-"""Names of those of the lists: uint16 and uint8."""
+"""Names of those of the lists: as ``id_type`` says, and uint8."""
 
-PLACES = 3
-"""Buckets in which a key may stand."""
+CHOICES, WINDOW = 2, 2
+"""Hashes of a key, and neighbouring buckets in which it may stand by each: memory is read once for
+both."""
 
-MULTIPLIERS = np.array([0x1E3779B97F4A7C15, 0x3F58476D1CE4E5B9, 0x14D049BB133111EB], dtype=np.int64)
-"""Odd factors of the hashes, one for each place; products wrap around at 64 bits."""
+MULTIPLIERS = np.array([0x7F4A7C15, 0x1CE4E5B9], dtype=np.int32)
+"""Odd factors of the keys, one for each choice; products wrap around at 32 bits."""
 
-LOAD = 0.85
-"""Share of the buckets that are filled. Three places allow 0.918 at most."""
+LOAD = 0.92
+"""Share of the buckets that are filled. So many places allow 0.965 (Lehman & Panigrahy 2009)."""
 
 NOTHING = -1
 """In place of an id: none was read so long ago."""
@@ -76,11 +76,14 @@ LONGEST_WITH_ROW, LONGEST_IF_ALL, LONGEST_IF_LARGE = 4, 8, 2
 BASE = 0x27D4EB2F165667C5
 """Odd base of the polynomial hash, modulo 2^64."""
 
-_EMPTY = -1
+EMPTY = -1
+"""In place of a key: none stands there."""
+
 _ROUNDS = 500
 
+Keys = NDArray[np.int32]
 Rows = NDArray[np.uint8]
-Lists = tuple[NDArray[np.uint16], NDArray[np.uint8]]
+Lists = tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.uint8]]
 """Followers, and what is added to their log-probabilities, in units of ``STEP``; [lists,
 FOLLOWERS] each. Where a context has fewer, there is id 0 with nothing to add."""
 
@@ -88,6 +91,16 @@ FOLLOWERS] each. Where a context has fewer, there is id 0 with nothing to add.""
 def context_lengths(rows: int, lists: int) -> tuple[int, ...]:
     """Returns the numbers of ids in contexts: of ``rows`` lengths with rows, then of others."""
     return (*range(1, rows + 1), *(rows + further for further in FURTHER[:lists]))
+
+
+def id_type(vocabulary_size: int) -> "np.dtype[Any]":
+    """Returns the type of ids in lists."""
+    return np.dtype(np.uint8 if vocabulary_size <= 256 else np.uint16)
+
+
+def list_bytes(vocabulary_size: int) -> int:
+    """Returns the bytes of a bucket with a list: each follower has an id and what is added."""
+    return KEY_BYTES + FOLLOWERS * (id_type(vocabulary_size).itemsize + 1)
 
 
 def split_lengths(
@@ -131,7 +144,7 @@ class NGramTable:
 
     sizes: tuple[int, ...]
     long_sizes: tuple[int, ...]
-    keys: Ids
+    keys: Keys
     rows: Rows
     lists: Lists
 
@@ -156,29 +169,31 @@ class NGramTable:
         long_keys: Sequence[Ids] = (),
         lists: Lists | None = None,
     ) -> "NGramTable":
-        """Places contexts in buckets.
+        """Places contexts in buckets. Of several with the same key the first stands for all.
 
         Args:
-            keys: of the contexts of 1, 2, … ids, [contexts].
+            keys: hashes of the contexts of 1, 2, … ids, [contexts].
             rows: that of no context, then theirs in the same order, [1 + contexts, vocabulary].
             long_keys: of the contexts that are longer by ``FURTHER``.
             lists: theirs in the same order.
         """
-        short, long = ([_placed(own) for own in each] for each in (keys, long_keys))
+        every = [own.astype(np.int32) for own in (*keys, *long_keys)]
+        placed = [_placed(own) for own in every]
+        short, long = placed[: len(keys)], placed[len(keys) :]
         # Where no key stands, the index is −1: that of what is appended.
         standing = [
-            np.append(own, _EMPTY)[at]
-            for own, at in zip([*keys, *long_keys], [*short, *long], strict=True)
+            np.append(own, np.int32(EMPTY))[at] for own, at in zip(every, placed, strict=True)
         ]
         followers, boosts = lists or (np.zeros((0, FOLLOWERS)), np.zeros((0, FOLLOWERS)))
-        of_rows = np.concatenate([[0], _numbers(short, 1)])
-        of_lists = np.concatenate([[_EMPTY], _numbers(long, 0)])
+        of_rows = np.concatenate([[0], _numbers(short, map(len, keys), 1)])
+        of_lists = np.concatenate([[EMPTY], _numbers(long, map(len, long_keys), 0)])
+        of_ids = id_type(rows.shape[1])
         return cls(
             tuple(len(at) for at in short),
             tuple(len(at) for at in long),
-            np.concatenate([[_EMPTY], *standing]).astype(np.int64),
+            np.concatenate([np.array([EMPTY], np.int32), *standing]),
             _spread(rows, of_rows, np.uint8),
-            (_spread(followers, of_lists, np.uint16), _spread(boosts, of_lists, np.uint8)),
+            (_spread(followers, of_lists, of_ids), _spread(boosts, of_lists, np.uint8)),
         )
 
     @classmethod
@@ -191,10 +206,28 @@ class NGramTable:
         """Returns the table among a checkpoint's tensors; None if there is none."""
         if not sizes:
             return None
-        lists = _no_lists()
+        rows = weights[NGRAM_ROWS]
+        lists = _no_lists(rows.shape[1])
         if long_sizes:
             lists = weights[NGRAM_FOLLOWERS], weights[NGRAM_BOOSTS]
-        return cls(sizes, long_sizes, weights[NGRAM_KEYS], weights[NGRAM_ROWS], lists)
+        return cls(sizes, long_sizes, weights[NGRAM_KEYS], rows, lists)
+
+    def placed_anew(self) -> "NGramTable":
+        """Returns the same with keys of 32 bits where they had 64, and stood elsewhere."""
+        keys: list[Ids] = []
+        at = []
+        begin = 1
+        for size in (*self.sizes, *self.long_sizes):
+            own = self.keys[begin : begin + size].astype(np.int64)
+            standing = np.flatnonzero(own != EMPTY)
+            keys.append(own[standing])
+            at.append(begin + standing)
+            begin += size
+        count = len(self.sizes)
+        rows = np.concatenate([[0], *at[:count]])
+        lists = np.concatenate([np.zeros(0, np.int64), *at[count:]]) - sum(self.sizes)
+        followers, boosts = (part[lists] for part in self.lists)
+        return self.of(keys[:count], self.rows[rows], keys[count:], (followers, boosts))
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Returns a checkpoint's tensors, as ``in_weights`` takes them."""
@@ -208,45 +241,45 @@ class NGramTable:
 
         The first list must be empty: it is for no context.
         """
-        if self.keys[0] != _EMPTY or (self.lists[0] >= self.vocabulary_size).any():
+        if self.keys[0] != EMPTY or (self.lists[0] >= self.vocabulary_size).any():
             return False
         if self.lists[1][0].any():
             return False
         begin = 1
         for size in (*self.sizes, *self.long_sizes):
             keys = self.keys[begin : begin + size]
-            standing = np.flatnonzero(keys != _EMPTY)
+            standing = np.flatnonzero(keys != EMPTY)
             if (_found(self.keys, keys[standing], size, begin) != begin + standing).any():
                 return False
             begin += size
         return True
 
     def hashes(self, ids: AnyInts) -> Ids:
-        """Returns the keys of the contexts at each position, [steps, …, lengths]."""
+        """Returns the hashes of the contexts at each position, [steps, …, lengths]."""
         return hashes(ids, self.lengths, self.vocabulary_size)
 
-    def find(self, keys: Ids) -> Ids:
+    def find(self, hashes: Ids) -> Ids:
         """Returns the row and the list of the longest known contexts, [steps, …, 2].
 
         Args:
-            keys: of the contexts of all lengths, [steps, …, lengths].
+            hashes: of the contexts of all lengths, [steps, …, lengths].
         """
-        found = np.zeros((*keys.shape[:-1], 2), np.int64)
+        found = np.zeros((*hashes.shape[:-1], 2), np.int64)
         # Length by length: places of all at once take 200 bytes for each position.
         for index in range(len(self.lengths)):
             best = found[..., int(index >= len(self.sizes))]
-            np.maximum(best, self.numbers(index, keys[..., index]), out=best)
+            np.maximum(best, self.numbers(index, hashes[..., index]), out=best)
         return found
 
-    def numbers(self, index: int, keys: Ids) -> Ids:
+    def numbers(self, index: int, hashes: Ids) -> Ids:
         """Returns the rows or lists of contexts of one length, 0 for those that have none.
 
         Args:
             index: of the length.
-            keys: of any shape.
+            hashes: of any shape.
         """
         sizes = (*self.sizes, *self.long_sizes)
-        at = _found(self.keys, keys, sizes[index], 1 + sum(sizes[:index]))
+        at = _found(self.keys, hashes.astype(np.int32), sizes[index], 1 + sum(sizes[:index]))
         if index >= len(self.sizes):
             at = np.maximum(at - sum(self.sizes), 0)
         return at
@@ -278,22 +311,30 @@ class NGramTable:
             rows[at, followers[:, column]] += added[:, column]
 
 
-def lookup_constants(sizes: Sequence[int]) -> tuple[Ids, Ids, Ids]:
-    """Returns what to look keys up with, one number for each place of each length.
+def lookup_constants(sizes: Sequence[int]) -> tuple[Keys, Keys, Keys]:
+    """Returns what to look keys up with, for each choice of each length.
 
-    A key times the first, modulo the second, plus the third is a bucket in which it may stand.
+    A key times the first, modulo the second, plus each of the third, [choices, WINDOW], is a bucket
+    in which it may stand.
     """
-    counts = np.array(sizes, np.int64)
-    offsets = 1 + np.cumsum(counts) - counts
-    return np.tile(MULTIPLIERS, len(sizes)), np.repeat(counts, PLACES), np.repeat(offsets, PLACES)
+    counts = np.array(sizes, np.int32)
+    begins = 1 + np.cumsum(counts, dtype=np.int32) - counts
+    offsets = begins[:, None] + np.minimum(np.arange(WINDOW, dtype=np.int32), counts[:, None] - 1)
+    moduli = np.maximum(1, counts - (WINDOW - 1))
+    return (
+        np.tile(MULTIPLIERS, len(sizes)),
+        np.repeat(moduli, CHOICES),
+        np.repeat(offsets, CHOICES, axis=0),
+    )
 
 
 @lru_cache(maxsize=32)
 def hash_constants(vocabulary_size: int, length: int) -> tuple[Ids, Ids]:
     """Returns the numbers of ids, that of ``NOTHING`` last, and the factors by age, newest first.
 
-    The key of a context is the sum of its ids' numbers, each times its factor. It wraps around. The
-    arrays must not be changed.
+    The hash of a context is the sum of its ids' numbers, each times its factor. It wraps around;
+    its lower 32 bits, which are the key, follow from those of numbers and factors. The arrays must
+    not be changed.
     """
     # SplitMix64 (Steele, Lea & Flood 2014).
     z = np.arange(1, vocabulary_size + 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -305,21 +346,21 @@ def hash_constants(vocabulary_size: int, length: int) -> tuple[Ids, Ids]:
 
 
 def hashes(ids: AnyInts, lengths: Sequence[int], vocabulary_size: int) -> Ids:
-    """Returns the keys of the ids up to each position, that one included; [steps, …, lengths].
+    """Returns the hashes of the ids up to each position, that one included; [steps, …, lengths].
 
     Args:
         ids: [steps, …]; before the first there is ``NOTHING``.
         lengths: numbers of ids, ascending.
         vocabulary_size: number of distinct ids.
     """
-    keys = np.empty((*ids.shape, len(lengths)), np.int64)
+    every = np.empty((*ids.shape, len(lengths)), np.int64)
     for index, each in enumerate(each_hash(ids, lengths, vocabulary_size)):
-        keys[..., index] = each
-    return keys
+        every[..., index] = each
+    return every
 
 
 def last_hashes(ids: AnyInts, lengths: Sequence[int], vocabulary_size: int) -> Ids:
-    """Returns the keys of contexts that end alike: of the last of ``hashes``, [n, lengths].
+    """Returns the hashes of contexts that end alike: of the last of ``hashes``, [n, lengths].
 
     Args:
         ids: [longest length, n], the newest last.
@@ -328,12 +369,12 @@ def last_hashes(ids: AnyInts, lengths: Sequence[int], vocabulary_size: int) -> I
     """
     numbers, factors = hash_constants(vocabulary_size, len(ids))
     sums = np.cumsum(numbers[ids[::-1]] * factors[:, None], axis=0)
-    keys: Ids = sums[np.array(lengths, np.int64) - 1].T
-    return keys
+    last: Ids = sums[np.array(lengths, np.int64) - 1].T
+    return last
 
 
 def each_hash(ids: AnyInts, lengths: Sequence[int], vocabulary_size: int) -> Iterator[Ids]:
-    """Yields the keys of one length after the other, [steps, …]; they must not be changed."""
+    """Yields the hashes of one length after the other, [steps, …]; they must not be changed."""
     numbers, factors = hash_constants(vocabulary_size, max(lengths, default=0))
     of_ids = numbers[ids]
     sums = np.zeros_like(of_ids)
@@ -346,24 +387,40 @@ def each_hash(ids: AnyInts, lengths: Sequence[int], vocabulary_size: int) -> Ite
         yield sums
 
 
-def _found(all_keys: Ids, keys: Ids, size: int, begin: int) -> Ids:
+def _found(all_keys: Keys, keys: Keys, size: int, begin: int) -> Ids:
     """Returns the last bucket in which each key stands, 0 if in none."""
-    places = (keys[..., None] * MULTIPLIERS) % size + begin
+    places = _places(keys, size) + begin
     found: Ids = np.where(all_keys[places] == keys[..., None], places, 0).max(axis=-1)
-    return found
+    return found.astype(np.int64, copy=False)
 
 
-def _no_lists() -> Lists:
+def _places(keys: Keys, size: int) -> Keys:
+    """Returns the buckets of so many in which keys may stand, [keys, …, CHOICES * WINDOW]."""
+    multipliers, moduli, offsets = lookup_constants([size])
+    places: Keys = ((keys[..., None] * multipliers) % moduli)[..., None] + offsets - 1
+    return places.reshape(*keys.shape, CHOICES * WINDOW)
+
+
+def _no_lists(vocabulary_size: int) -> Lists:
     """Returns the empty list, which stands first in any table."""
-    return np.zeros((1, FOLLOWERS), np.uint16), np.zeros((1, FOLLOWERS), np.uint8)
+    return (
+        np.zeros((1, FOLLOWERS), id_type(vocabulary_size)),
+        np.zeros((1, FOLLOWERS), np.uint8),
+    )
 
 
-def _numbers(placed: Sequence[Ids], begin: int) -> Ids:
-    """Returns what stands in the buckets of all lengths, numbered from ``begin``; −1 if nothing."""
+def _numbers(placed: Sequence[Ids], counts: Iterable[int], begin: int) -> Ids:
+    """Returns what stands in the buckets of all lengths, numbered from ``begin``; −1 if nothing.
+
+    Args:
+        placed: index in each bucket of each length, [buckets].
+        counts: of what there is of each length.
+        begin: number of the first.
+    """
     numbers = [np.zeros(0, np.int64)]
-    for at in placed:
-        numbers.append(np.where(at < 0, _EMPTY, at + begin))
-        begin += int(np.count_nonzero(at >= 0))
+    for at, count in zip(placed, counts, strict=True):
+        numbers.append(np.where(at < 0, EMPTY, at + begin))
+        begin += count
     return np.concatenate(numbers)
 
 
@@ -375,26 +432,28 @@ def _spread(values: NDArray[Any], numbers: Ids, dtype: Any) -> NDArray[Any]:
     return spread
 
 
-def _placed(keys: Ids) -> Ids:
-    """Returns the index of the key in each bucket, −1 where there is none.
+def _placed(keys: Keys) -> Ids:
+    """Returns the index of the key in each bucket, −1 where there is none; of equal keys the first.
 
     All keys without a bucket move at once: each into its next place, from which it drives out what
     stands there. It is the same for the same keys, so equal tables are equal files.
     """
-    size = int(len(keys) / LOAD) | 1
+    distinct = np.sort(np.unique(keys, return_index=True)[1])
+    # Even, so that the modulus is odd: two choices of a key do not share their lowest bit.
+    size = 2 * (int(len(keys) / LOAD) // 2 + 1) if len(distinct) > 1 else 1
     while True:
-        places = (keys[:, None] * MULTIPLIERS) % size
-        buckets = np.full(size, _EMPTY, np.int64)
+        places = _places(keys, size)
+        buckets = np.full(size, EMPTY, np.int64)
         turns = np.zeros(len(keys), np.int64)
-        waiting = np.arange(len(keys))
+        waiting = distinct
         for _ in range(_ROUNDS):
             if not len(waiting):
                 return buckets
-            wanted = places[waiting, turns[waiting] % PLACES]
+            wanted = places[waiting, turns[waiting] % places.shape[1]]
             turns[waiting] += 1
             before = buckets[wanted]
             buckets[wanted] = waiting
             won = buckets[wanted] == waiting
             driven_out = before[won]
             waiting = np.concatenate([waiting[~won], driven_out[driven_out >= 0]])
-        size = (int(size * 1.1) + 2) | 1
+        size = 2 * (int(size * 1.1) // 2 + 1)

@@ -25,7 +25,7 @@ Optimizer = Literal["adamw", "adam", "rmsprop"]
 Schedule = Literal["cosine", "char-rnn", "constant"]
 Clip = Literal["norm", "elements"]
 Initialisation = Literal["normal", "uniform"]
-ComputeType = Literal["fp32", "bf16"]
+ComputeType = Literal["fp32", "bf16", "fp16"]
 
 _MAX_NUMBER = 1e100
 MAX_STEPS = 1_000_000_000
@@ -94,6 +94,9 @@ class TrainingOptions:
     optimizer: Optimizer | None = _option(None, "Optimizer.")
     learning_rate: float | None = _option(None, "Highest learning rate.", at_least=1e-6, at_most=1)
     schedule: Schedule | None = _option(None, "Learning rate schedule.")
+    precision: ComputeType | None = _option(
+        None, "Numbers that products are computed with; what is learned is in fp32."
+    )
     grad_clip: float | None = _option(
         None, "Bound of the gradient; 0 is off.", at_least=0, at_most=1000
     )
@@ -209,6 +212,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "network": get_args(NetworkKind),
     "optimizer": get_args(Optimizer),
     "schedule": get_args(Schedule),
+    "precision": get_args(ComputeType),
     "clip": get_args(Clip),
     "initialisation": get_args(Initialisation),
 }

@@ -33,6 +33,7 @@ from models.ngram_table import (
     NGRAM_KEYS,
     NGRAM_ROWS,
     STEP,
+    WINDOW,
 )
 
 MAX_PORTABLE = 48 << 20
@@ -154,7 +155,7 @@ def _network(
 def _table(config: NetworkConfig, weights: Weights) -> list[bytes]:
     if not config.ngram_buckets:
         return []
-    keys = (weights[NGRAM_KEYS].view(np.uint64) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    keys = weights[NGRAM_KEYS].view(np.uint32)
     parts = [_planes(keys, 4), weights[NGRAM_ROWS].tobytes()]
     if config.ngram_long_buckets:
         followers = weights[NGRAM_FOLLOWERS].astype(np.uint32).reshape(-1)
@@ -171,7 +172,8 @@ def _table_header(config: NetworkConfig) -> dict[str, Any] | None:
         "sizes": [*rows, *lists],
         "rowed": len(rows),
         "multipliers": [f"{multiplier:x}" for multiplier in MULTIPLIERS.tolist()],
-        "base": f"{BASE:x}",
+        "window": WINDOW,
+        "base": f"{BASE & 0xFFFFFFFF:x}",
         "step": STEP,
         "perList": FOLLOWERS,
     }

@@ -11,8 +11,8 @@ from models.config import GATES, NetworkConfig
 from models.ngram_table import (
     KEY_BYTES,
     LARGE,
-    LIST_BYTES,
     LISTS_PER_ROW,
+    list_bytes,
     split_lengths,
 )
 from models.options import MAX_BUCKETS, MAX_COUNTED, TrainingOptions
@@ -57,8 +57,8 @@ TABLE_BYTES = 8
 """Peak memory of making an n-gram table for each of its bytes: its rows are fp32 at first."""
 
 DEFAULT_BATCH = (32, 32)
-WIDE_BATCH = (64, 128)
-"""Batch size and sequence length on a CPU, and on a GPU.
+WIDE_BATCH, WIDE_MULTIPLE = (64, 128), 8
+"""Batch size and sequence length on a CPU, and on a GPU, whose kernels take rows in multiples.
 
 Where time is short, twice the updates are worth more than gradients twice as long (docs/log.md).
 """
@@ -101,7 +101,10 @@ def asked_batch(options: TrainingOptions, default: tuple[int, int]) -> tuple[int
 
 
 def batch(
-    options: TrainingOptions, characters: int, default: tuple[int, int] = DEFAULT_BATCH
+    options: TrainingOptions,
+    characters: int,
+    default: tuple[int, int] = DEFAULT_BATCH,
+    multiple: int = 1,
 ) -> tuple[int, int]:
     """Batch size and sequence length, shrunk so that a small text still fills a batch twice.
 
@@ -109,12 +112,14 @@ def batch(
         options: with the preset's.
         characters: that are trained on.
         default: where the options leave them open.
+        multiple: of rows, to which a batch is shrunk that has more.
     """
     batch_size, length = asked_batch(options, default)
     if batch_size * length <= characters // 2:
         return batch_size, length
     length = max(2, min(length, characters // 8))
-    return max(1, min(batch_size, characters // (2 * length))), length
+    rows = max(1, min(batch_size, characters // (2 * length)))
+    return rows - rows % multiple if rows > multiple else rows, length
 
 
 def ngram_table(
@@ -153,7 +158,7 @@ def ngram_table(
 
 def bucket_bytes(vocabulary_size: int, *, has_lists: bool = True) -> int:
     """Returns the bytes of an n-gram table for each row, with the lists that may go with it."""
-    lists = LISTS_PER_ROW * LIST_BYTES if has_lists else 0
+    lists = LISTS_PER_ROW * list_bytes(vocabulary_size) if has_lists else 0
     return KEY_BYTES + vocabulary_size + lists
 
 

@@ -54,6 +54,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name not in WAITING)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips from one place, so that a summary has one line for all tests that need a GPU."""
+    if item.get_closest_marker("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no GPU of CUDA here")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     ours = parser.getgroup("charloom")
     ours.addoption("--kills", type=int, default=50, help="of -m chaos, in all")

@@ -22,6 +22,7 @@ from worker.connection import Outage, connect, refusal
 from worker.leases import Leases
 from worker.live import LiveEvents
 from worker.settings import LEASE_SECONDS, WorkerSettings
+from worker.vitals import VitalSigns
 
 NAME = "training"
 """The queue's name but for the store's id.
@@ -62,6 +63,7 @@ class Queue:
     def __init__(self, url: str, store_id: str, lease_seconds: float = LEASE_SECONDS) -> None:
         self._redis = connect(url)
         self.leases = Leases(self._redis, lease_seconds)
+        self.vitals = VitalSigns(self._redis, store_id)
         self._outage = Outage()
         self.events = LiveEvents(url, self._redis, self._outage)
         name = queue_name(store_id)

@@ -56,6 +56,7 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
         "GET /jobs",
         "GET /jobs/{job_id}",
         "GET /jobs/{job_id}/events",
+        "GET /workers",
         "POST /corpora",
         "POST /jobs/{job_id}/cancel",
         "POST /jobs/{job_id}/resume",

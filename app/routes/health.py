@@ -5,13 +5,11 @@ import asyncio
 from fastapi import APIRouter
 
 from app.http.problems import RETRY_SECONDS, Problem, responses, shutting_down
+from app.routes.probes import PROBE_SECONDS
 from app.routes.services import ServicesDep
 from app.schemas.common import Readiness
 
 router = APIRouter(tags=["health"])
-
-PROBE_SECONDS = 2.0
-"""After which what has not answered counts as away."""
 
 
 @router.get("/healthz", summary="Check that the process is alive")

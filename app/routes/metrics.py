@@ -6,7 +6,7 @@ are of the data directory and of Redis, and each server tells the same. Damaged 
 the data directory too, but each server only knows those that it met. Knows no other endpoint.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import get_args
 
@@ -27,11 +27,22 @@ from app.engine.loaded import LoadedModels
 from app.engine.streams import Streams, Tally
 from app.http.queries import known_query
 from app.routes.services import ServicesDep
+from worker.gpus import Gpu
 from worker.jobs import Status
 from worker.queue import Queue
 from worker.statuses import Statuses
+from worker.vitals import Vitals
 
 SHARED = "; every server tells the same."
+
+_OF_GPUS: tuple[tuple[str, str, Callable[[Gpu], float | None]], ...] = (
+    ("memory_bytes", "Memory of a GPU", lambda gpu: gpu.memory_bytes),
+    ("memory_used_bytes", "Memory of a GPU that is in use", lambda gpu: gpu.memory_used_bytes),
+    ("utilisation_ratio", "Share of time in which a GPU computes", lambda gpu: gpu.utilisation),
+    ("temperature_celsius", "Temperature of a GPU", lambda gpu: gpu.temperature_celsius),
+    ("power_watts", "Power that a GPU takes", lambda gpu: gpu.power_watts),
+)
+"""The end of a name, the words, and the figure; None is what the driver does not tell."""
 
 router = APIRouter(tags=["health"])
 
@@ -120,13 +131,30 @@ class ServerCollector(Collector):
     def _queue_figures(self) -> Iterator[Metric]:
         queue = self._queue
         try:
-            waiting, workers = len(queue.waiting()), queue.workers()
+            waiting, workers, vitals = len(queue.waiting()), queue.workers(), queue.vitals.all()
         except RedisError:
             yield _gauge("redis_up", "Whether Redis answers.", 0)
             return
         yield _gauge("redis_up", "Whether Redis answers.", 1)
         yield _gauge("queue_length", f"Jobs that wait for a worker{SHARED}", waiting)
         yield _gauge("workers", f"Workers with a recent sign of life{SHARED}", workers)
+        troubled = sum(one.trouble is not None for one in vitals)
+        text = f"Workers that take no job because a GPU does not compute{SHARED}"
+        yield _gauge("workers_without_gpu", text, troubled)
+        yield from _gpu_figures(vitals)
+
+
+def _gpu_figures(vitals: Iterable[Vitals]) -> Iterator[Metric]:
+    """Of each GPU that a worker sees, once, also where several see it."""
+    seen = {(one.host, gpu.number): gpu for one in vitals for gpu in one.gpus}
+    for name, text, figure in _OF_GPUS:
+        labels = ["host", "gpu", "name"]
+        metric = GaugeMetricFamily(f"charloom_gpu_{name}", f"{text}{SHARED}", labels=labels)
+        for (host, number), gpu in seen.items():
+            if (value := figure(gpu)) is not None:
+                metric.add_metric([host, number, gpu.name], value)
+        if metric.samples:
+            yield metric
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

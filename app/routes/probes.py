@@ -9,6 +9,9 @@ from anyio.to_thread import run_sync
 
 Found = TypeVar("Found")
 
+PROBE_SECONDS = 2.0
+"""After which what has not answered counts as away."""
+
 
 class Probe(Generic[Found]):
     """A blocking check in a thread of its own, of which one runs at a time.

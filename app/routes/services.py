@@ -36,6 +36,7 @@ from worker.devices import DeviceStore
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
 from worker.statuses import Statuses
+from worker.vitals import Vitals
 
 SCANS = 2
 """Texts that are scanned at once: each occupies a core."""
@@ -78,6 +79,7 @@ class Services:
     redis_calls: anyio.CapacityLimiter
     redis_probe: Probe[int | None]
     storage_probe: Probe[int | None]
+    vitals_probe: Probe[list[Vitals] | None]
     stopping: asyncio.Event
 
 
@@ -109,6 +111,7 @@ def open_services(settings: ServerSettings) -> Services:
         redis_calls=anyio.CapacityLimiter(REDIS_CALLS),
         redis_probe=Probe(partial(_workers, queue)),
         storage_probe=Probe(partial(_models, jobs, corpora, models)),
+        vitals_probe=Probe(partial(_vitals, queue)),
         stopping=asyncio.Event(),
     )
 
@@ -117,6 +120,14 @@ def _workers(queue: Queue) -> int | None:
     """The number of workers; None if Redis does not answer."""
     try:
         return queue.workers()
+    except RedisError:
+        return None
+
+
+def _vitals(queue: Queue) -> list[Vitals] | None:
+    """How the workers are; None if Redis does not answer."""
+    try:
+        return queue.vitals.all()
     except RedisError:
         return None
 

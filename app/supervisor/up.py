@@ -9,14 +9,14 @@ import http.client
 import os
 import platform
 import socket
-import subprocess
 import sys
 import webbrowser
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 from app import __version__
 from app.supervisor import loopback, valkey
@@ -24,7 +24,7 @@ from app.supervisor.errors import Misconfigured, UserError
 from app.supervisor.installation import ROOT
 from app.supervisor.lock import data_lock
 from app.supervisor.processes import Program, Supervisor, say
-from worker import logs
+from worker import gpus, logs
 from worker.data import DataDirectory, DataError, open_data
 from worker.settings import NICENESS, VARIABLES, SettingsError, WorkerSettings
 
@@ -39,12 +39,15 @@ CLIENTS = {"CHARLOOM_API_KEY", "CHARLOOM_URL"}
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """``data`` is absolute; ``port`` 0 takes a free one; ``insecure`` needs keys nowhere."""
+    """``data`` is absolute; ``port`` 0 takes a free one; ``insecure`` needs keys nowhere.
+
+    ``workers`` that are ``auto`` are one for each GPU, which see no other; without GPUs, one.
+    """
 
     host: str
     port: int
     data: Path
-    workers: int = 1
+    workers: int | Literal["auto"] = 1
     open_page: bool = False
     insecure: bool = False
 
@@ -84,17 +87,7 @@ def bring_up(
             "CHARLOOM_PORT": str(port),
             "CHARLOOM_INSECURE": str(int(options.insecure)),
         }
-        stages.append(
-            [
-                Program(
-                    name=name,
-                    command=worker,
-                    environment=_inherited(lambda name: name in VARIABLES) | shared,
-                    nice=NICENESS,
-                )
-                for name in _worker_names(options.workers)
-            ]
-        )
+        stages.append(_worker_programs(options.workers, worker, shared))
         stages.append([_server_program(server, url, shared | own)])
         asyncio.run(Supervisor(stages, ROOT).run(lambda: announce(url, data, options.open_page)))
 
@@ -161,8 +154,25 @@ def holding(data: Path, url: str) -> Iterator[None]:
         yield
 
 
-def _worker_names(count: int) -> list[str]:
-    return ["worker"] if count == 1 else [f"worker {n + 1}" for n in range(count)]
+def _worker_programs(
+    workers: int | Literal["auto"], command: Sequence[str], shared: Mapping[str, str]
+) -> list[Program]:
+    """The workers, and which GPUs each one sees where that is theirs to say."""
+    own: list[dict[str, str]]
+    if workers == "auto":
+        own = [{gpus.VISIBLE: gpu} for gpu in gpus.for_workers()] or [{}]
+    else:
+        own = [{} for _ in range(workers)]
+    inherited = _inherited(lambda name: name in VARIABLES)
+    return [
+        Program(
+            name="worker" if len(own) == 1 else f"worker {number}",
+            command=command,
+            environment={**inherited, **shared, **sees},
+            nice=NICENESS,
+        )
+        for number, sees in enumerate(own, 1)
+    ]
 
 
 def embedded_redis(directory: Path) -> valkey.EmbeddedRedis:
@@ -242,14 +252,9 @@ charloom is at {url} (press Ctrl-C to stop it)
 
 def device() -> str:
     """Describes the device that workers train on, as far as it shows without importing torch."""
-    with suppress(OSError, subprocess.SubprocessError):
-        if not version("torch").endswith("+cpu"):
-            listed = subprocess.run(
-                ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=True
-            ).stdout
-            # "GPU 0: NVIDIA H100 80GB HBM3 (UUID: …)"
-            if gpus := [line.partition(": ")[2].partition(" (")[0] for line in listed.splitlines()]:
-                return ", ".join(gpus)
+    if gpus.can_compute() and (seen := gpus.visible()):
+        kinds = Counter(gpu.name for gpu in seen)
+        return ", ".join(f"{n} × {name}" if n > 1 else name for name, n in kinds.items())
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count()
     return f"CPU, {cores} cores, {_processor()}"

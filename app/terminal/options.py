@@ -1,4 +1,4 @@
-"""What all commands share: the options that say where the service is.
+"""What commands share: the options that say where the service is, and how many workers it has.
 
 Knows no command.
 """
@@ -7,7 +7,7 @@ import getpass
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -29,6 +29,29 @@ AskForKey = Annotated[
     bool, typer.Option("--key", help="Prompt for the API key, if it is not in CHARLOOM_API_KEY.")
 ]
 DATA = data_directory()
+
+
+def workers_of(value: str | int) -> int | Literal["auto"]:
+    """A number of workers, or ``auto``."""
+    if value == "auto":
+        return "auto"
+    try:
+        count = int(value)
+    except ValueError:
+        count = -1
+    if count < 0:
+        raise typer.BadParameter(f"{value!r} is neither auto nor a whole number, at least 0")
+    return count
+
+
+Workers = Annotated[
+    Any,
+    typer.Option(
+        parser=workers_of,
+        metavar="N|auto",
+        help="Number of jobs that train at the same time; auto is one for each GPU.",
+    ),
+]
 
 
 def place(data: Path, url: str | None, ask_for_key: bool) -> connect.Place:

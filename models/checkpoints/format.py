@@ -52,11 +52,10 @@ from models.files import (
     sync_directory,
 )
 from models.ngram_table import (
-    NGRAM_BOOSTS,
     NGRAM_FOLLOWERS,
     NGRAM_KEYS,
-    NGRAM_ROWS,
     NGramTable,
+    id_type,
 )
 from models.text.vocab import Vocabulary
 
@@ -94,7 +93,9 @@ _LIMITS = {
 """Most bytes of each file but the weights, whose size follows from the config."""
 
 WEIGHTS = "model.safetensors"
-_TABLE_TYPES = {NGRAM_KEYS: "I64", NGRAM_ROWS: "U8", NGRAM_FOLLOWERS: "U16", NGRAM_BOOSTS: "U8"}
+_WIDER = 10
+"""Bytes that a bucket of an n-gram table may have had more: keys had 64 bits, each id 16."""
+
 _BLOCK = 1 << 20
 
 
@@ -179,7 +180,7 @@ def most_bytes(name: str, config: NetworkConfig | None = None) -> int:
     """Returns the maximum size of a file in bytes; that of the weights follows from the config."""
     if name == WEIGHTS:
         assert config
-        return config.weight_bytes() + _MAX_HEADER
+        return config.weight_bytes() + _MAX_HEADER + _WIDER * sum(map(sum, config.table_sizes))
     return _LIMITS[name]
 
 
@@ -229,7 +230,7 @@ def assemble(read_file: Callable[[str, int], bytes]) -> Checkpoint:
     history = read_history(io.BytesIO(checked("history.jsonl")))
     lines = _read_lines(checked("lines.u64"))
     # Last, and only once all else is sound: it may be gigabytes.
-    weights = _read_weights(checked(WEIGHTS), config)
+    config, weights = _read_weights(checked(WEIGHTS), config)
     return Checkpoint(config, vocabulary, weights, card, history, validation, lines)
 
 
@@ -259,13 +260,15 @@ def _read_lines(data: bytes) -> Hashes:
     return lines
 
 
-def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
-    """Reads weights, once the header declares the shapes that follow from the config."""
+def _read_weights(data: bytes, config: NetworkConfig) -> tuple[NetworkConfig, Weights]:
+    """Reads weights, once the header declares the shapes that follow from the config.
+
+    Also returns the config, with other sizes if the table is one of before.
+    """
     header = read_tensor_header(data, WEIGHTS, _MAX_HEADER)
-    tensors = {name: ("F32", list(shape)) for name, shape in config.shapes().items()}
-    for name, shape in config.table_shapes().items():
-        tensors[name] = (_TABLE_TYPES[name], list(shape))
-    if header.tensors != tensors:
+    narrow = _declared(config, "I32", id_type(config.vocabulary_size).itemsize)
+    wide = _declared(config, "I64", 2)
+    if header.tensors not in (narrow, wide):
         raise CheckpointError(
             "model.safetensors does not contain the weights that config.json describes"
         )
@@ -276,9 +279,22 @@ def _read_weights(data: bytes, config: NetworkConfig) -> Weights:
     if not all(np.isfinite(weights[name]).all() for name in config.shapes()):
         raise CheckpointError("a weight is not finite")
     table = NGramTable.in_weights(*config.table_sizes, weights)
+    if table is not None and header.tensors == wide:
+        table = table.placed_anew()
+        weights |= table.tensors()
+        config = config.beside(table)
     if table is not None and not table.is_sound():
         raise CheckpointError("model.safetensors has an n-gram table with keys out of place")
-    return weights
+    return config, weights
+
+
+def _declared(config: NetworkConfig, keys: str, id_bytes: int) -> dict[str, tuple[str, list[int]]]:
+    """Returns the types and shapes of a checkpoint's tensors."""
+    tensors = {name: ("F32", list(shape)) for name, shape in config.shapes().items()}
+    of_table = {NGRAM_KEYS: keys, NGRAM_FOLLOWERS: f"U{8 * id_bytes}"}
+    for name, shape in config.table_shapes().items():
+        tensors[name] = (of_table.get(name, "U8"), list(shape))
+    return tensors
 
 
 def _check_validation(data: bytes, vocabulary: Vocabulary) -> None:

@@ -26,6 +26,10 @@ COLDEST, SURE = float(np.finfo(np.float32).tiny), 2.0**-30
 likeliest ids is 1 and of all others 0, and this number picks the first of them, whatever the size
 of the vocabulary."""
 
+NEVER = 2.0
+"""In place of the uniform number where an id is forced: no part of a total is larger, so id 0 is
+chosen, and the larger of it and the forced one is taken."""
+
 _LOOKED_UP = 256
 """Size up to which a vocabulary's 1-of-k rows are looked up: a node less than to make them, but as
 many numbers as the square of the size."""
@@ -53,30 +57,41 @@ def build_graph(
     step = _StepGraph(config, weights, precision, filtering, builder)
     # Everything that does not change from character to character is computed here, once.
     add, constant = builder.add, builder.constant
+    axis_0, axis_1 = (constant(f"axis_{n}", np.array([n], np.int64)) for n in range(2))
     draws = add("Where", ["greedy", constant("sure", np.array(SURE, np.float32)), "uniforms"])
-    columns = add("Unsqueeze", [draws, constant("axis_2", np.array([2], np.int64))])
-    cold = add("Unsqueeze", ["greedy", constant("axis_1", np.array([1], np.int64))])
+    is_free = add("Less", ["forced", constant("zero", np.array(0, np.int64))])
+    draws = add("Where", [is_free, draws, constant("never", np.array(NEVER, np.float32))])
+    draws = add("Unsqueeze", [draws, axis_1])
+    cold = add("Unsqueeze", ["greedy", axis_1])
     coldest = constant("coldest", np.array(COLDEST, np.float32))
     step.divisor = step.with_pins(add("Where", [cold, coldest, "temperature"]), 0, 2)
     if filtering:
-        step.last_kept, step.top_p = (step.with_pins(name, 0, 2) for name in ("last_kept", "top_p"))
+        kept, step.top_p = (step.with_pins(name, 0, 2) for name in ("last_kept", "top_p"))
+        step.last_kept = add("Unsqueeze", [kept, axis_0])
     rows = "rows_and_pins" if step.pins else "rows"
-    ends = _carried(config, "_end", rows)
+    first = step.with_pins("id", 0, 1, config.vocabulary_size)
+    history = [step.with_pins(name, 0, 2) for name in _history(config)]
     add(
         "Scan",
         [
-            step.with_pins("id", 0, 1, config.vocabulary_size),
+            add("Unsqueeze", [first, axis_0]),
             *(step.with_pins(name, 1, 3) for name in _state(config)),
-            *(step.with_pins(name, 0, 2) for name in _history(config)),
-            step.with_pins(columns, 1, 3),
+            *(add("Transpose", [name]) for name in history),
+            step.with_pins(draws, 2, 3),
             step.with_pins("forced", 1, 2, config.vocabulary_size),
         ],
-        *(end.name for end in ends),
+        "id_last",
+        *(f"{name}_end" for name in _state(config)),
+        *(f"{name}_last" for name in _history(config)),
         "taken_ids",
-        "logits",
+        "all_scores",
         body=step.graph(),
         num_scan_inputs=2,
     )
+    add("Squeeze", ["id_last", axis_0], "id_end")
+    for name in _history(config):
+        add("Transpose", [f"{name}_last"], f"{name}_end")
+    add("Squeeze", ["all_scores", axis_1], "logits")
     _mark_broken(builder)
     inputs = [
         *_carried(config),
@@ -88,7 +103,7 @@ def build_graph(
     if filtering:
         inputs += [value("last_kept", INT64, "rows", 1), value("top_p", FLOAT, "rows", 1)]
     outputs = [
-        *ends,
+        *_carried(config, "_end", rows),
         value("chosen", INT64, "steps", rows),
         value("logits", FLOAT, "steps", rows, config.vocabulary_size),
     ]
@@ -99,7 +114,8 @@ def _mark_broken(builder: GraphBuilder) -> None:
     """Adds the ids taken, or ``NOT_FINITE`` where any of the logits is not finite."""
     add = builder.add
     # A sum less itself is 0, or not a number if anything in it is infinite or not a number.
-    total = add("ReduceSum", ["logits", "axis_2"], keepdims=0)
+    axis = builder.constant("axis_2", np.array([2]))
+    total = add("ReduceSum", ["logits", axis], keepdims=0)
     broken = add("IsNaN", [add("Sub", [total, total])])
     marker = builder.constant("not_finite", np.array(NOT_FINITE, np.int64))
     add("Where", [broken, marker, "taken_ids"], "chosen")
@@ -129,7 +145,8 @@ def _carried(
 class _StepGraph:
     """The scan's body: one character for every row.
 
-    A single stream pays for each node of it, whatever the node computes.
+    A single stream pays for each node of it, whatever the node computes. Ids are [1, rows] and the
+    ids read before them [ids, rows], so that neither need be put into another shape.
 
     In ``fast``, ONNX Runtime scales the activations of a batch by the largest, so rows would affect
     each other. The h of the last rows is therefore overwritten after each layer with numbers that
@@ -177,16 +194,30 @@ class _StepGraph:
             read = self._layer(layer, read)
         self._choice(self._logits(read))
         inputs = [
-            *_carried(self.config, "_in"),
-            value("uniform", FLOAT, "rows", 1),
+            *self._carried("_in"),
+            value("uniform", FLOAT, 1, "rows"),
             value("force", INT64, "rows"),
         ]
         outputs = [
-            *_carried(self.config, "_out"),
+            *self._carried("_out"),
             value("taken", INT64, "rows"),
-            value("scores", FLOAT, "rows", self.config.vocabulary_size),
+            value("scores", FLOAT, 1, "rows", self.config.vocabulary_size),
         ]
         return self._builder.graph("step", inputs, outputs)
+
+    def _carried(self, suffix: str) -> list[onnx.ValueInfoProto]:
+        """Describes what goes from character to character, as ``_carried`` does, but ids."""
+        state = [f"{name}{suffix}" for name in _state(self.config)]
+        return [
+            value(f"id{suffix}", INT64, 1, "rows"),
+            *values(state, FLOAT, 1, "rows", self.config.hidden_size),
+            *values(
+                [f"{n}{suffix}" for n in _history(self.config)],
+                INT64,
+                self.config.ngram_orders,
+                "rows",
+            ),
+        ]
 
     def _input(self) -> str:
         """Adds the first layer's input, [1, rows, inputs]: 1-of-k or the embedding.
@@ -201,9 +232,8 @@ class _StepGraph:
         else:
             depth = self._constant("depth", np.array(vocabulary, np.int64))
             off_on = self._constant("off_on", np.array([0, 1], np.float32))
-            read = self._add("OneHot", ["id_in", depth, off_on])
-            return self._add("Unsqueeze", [read, self._constant("axis_0", np.array([0]))])
-        return self._add("Gather", [self._constant("inputs", table[None]), "id_in"], axis=1)
+            return self._add("OneHot", ["id_in", depth, off_on])
+        return self._add("Gather", [self._constant("inputs", table), "id_in"])
 
     def _embedding(self) -> Floats:
         table = self.weights["embedding.weight"]
@@ -299,14 +329,12 @@ class _StepGraph:
         return np.float32(max(largest, np.float32(1e-12)))
 
     def _logits(self, hidden: str) -> str:
-        flat = self._add("Squeeze", [hidden, self._constant("axis_0", np.array([0]))])
         if not self.config.ngram_buckets:
-            return self._output(
-                flat, "output", self.weights["output.weight"], self.weights["output.bias"], "scores"
-            )
-        both = self._output(flat, "mixed", *output_with_gates(self.weights))
+            weight, bias = self.weights["output.weight"], self.weights["output.bias"]
+            return self._output(hidden, "output", weight, bias, "scores")
+        both = self._output(hidden, "mixed", *output_with_gates(self.weights))
         sizes = self._constant("mixed_sizes", np.array([self.config.vocabulary_size, 1, 1]))
-        self._add("Split", [both, sizes], "own", "gate_own", "gate_counted", axis=1)
+        self._add("Split", [both, sizes], "own", "gate_own", "gate_counted", axis=2)
         counted = NGramNodes(self._builder, self.config, self.weights).add()
         products = [
             self._add("Mul", ["gate_own", "own"]),
@@ -314,13 +342,9 @@ class _StepGraph:
         ]
         return self._add("Add", products, "scores")
 
-    def _output(self, flat: str, name: str, weight: Floats, bias: Floats, *result: str) -> str:
-        inputs = [
-            flat,
-            self._constant(f"{name}.weight", weight),
-            self._constant(f"{name}.bias", bias),
-        ]
-        return self._add("Gemm", inputs, *result, transB=1)
+    def _output(self, hidden: str, name: str, weight: Floats, bias: Floats, *result: str) -> str:
+        product = self._add("MatMul", [hidden, self._constant(f"{name}.weight", weight.T)])
+        return self._add("Add", [product, self._constant(f"{name}.bias", bias)], *result)
 
     def _choice(self, logits: str) -> None:
         """Adds what ``models.decoding.sampling.choose`` does, for every row.
@@ -329,29 +353,30 @@ class _StepGraph:
         There is one: the total is at least 1 (of the likeliest), and a float32 below 1 is at most
         1 - 2**-24, so in float32, too, its part of a total is less than that total.
         """
-        top = self._add("ReduceMax", [logits], axes=[1])
+        top = self._add("ReduceMax", [logits], axes=[2])
         scaled = self._add("Div", [self._add("Sub", [logits, top]), self.divisor])
         weights = self._add("Exp", [scaled])
         if self.filtering:
             weights = self._filtered(weights)
-        axis = self._constant("axis", np.array(1, np.int64))
-        cumulative = self._add("CumSum", [weights, axis])
+        # Of many rows ONNX Runtime adds columns up in an eighth of the time.
+        columns = self._add("Transpose", [weights], perm=[2, 0, 1])
+        cumulative = self._add("CumSum", [columns, self._constant("first_axis", np.array(0))])
         last = self._constant("last", np.array([-1], np.int64))
-        total = self._add("Gather", [cumulative, last], axis=1)
+        total = self._add("Gather", [cumulative, last])
         above = self._add("Greater", [cumulative, self._add("Mul", ["uniform", total])])
-        # Where a logit is not finite, no comparison need be true: then it is the first.
-        first = self._add("ArgMax", [self._add("Cast", [above], to=FLOAT)], axis=1, keepdims=0)
-        free = self._add("Less", ["force", self._constant("zero", np.array(0, np.int64))])
-        self._add("Identity", [self._add("Where", [free, first, "force"], "id_out")], "taken")
+        # Where a logit is not finite, or an id is forced, no comparison is true: it is the first.
+        first = self._add("ArgMax", [self._add("Cast", [above], to=FLOAT)], axis=0, keepdims=0)
+        taken = self._add("Max", [first, "force"], "id_out")
+        self._add("Squeeze", [taken, self._constant("axis_0", np.array([0]))], "taken")
 
     def _filtered(self, weights: str) -> str:
         """Zeroes all but each row's likeliest ids, as ``keep_likeliest`` does."""
         size = self._constant("size", np.array([self.config.vocabulary_size], np.int64))
-        axis = self._constant("axis", np.array(1, np.int64))
-        axes = self._constant("axes", np.array([1], np.int64))
-        self._add("TopK", [weights, size], "descending", "order", axis=1)
+        axis = self._constant("axis", np.array(2, np.int64))
+        axes = self._constant("axes", np.array([2], np.int64))
+        self._add("TopK", [weights, size], "descending", "order", axis=2)
         cumulative = self._add("CumSum", ["descending", axis])
-        mass = self._add("GatherElements", [cumulative, self.last_kept], axis=1)
+        mass = self._add("GatherElements", [cumulative, self.last_kept], axis=2)
         before = self._add("Sub", [cumulative, "descending"])
         within = self._add("Less", [before, self._add("Mul", [mass, self.top_p])])
         counted = self._add("Cast", [within], to=INT64)
@@ -360,7 +385,7 @@ class _StepGraph:
         last = self._add("Min", [self._add("Sub", [count, one]), self.last_kept])
         zero = self._constant("zero", np.array(0, np.int64))
         last = self._add("Max", [last, zero])
-        threshold = self._add("GatherElements", ["descending", last], axis=1)
+        threshold = self._add("GatherElements", ["descending", last], axis=2)
         kept = self._add("GreaterOrEqual", [weights, threshold])
         nothing = self._constant("nothing", np.array(0, np.float32))
         return self._add("Where", [kept, weights, nothing])

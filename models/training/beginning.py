@@ -13,6 +13,7 @@ from models.config import NetworkConfig
 from models.ngram_table import NGramTable
 from models.options import MAX_COUNTED, Hyperparameters, Initialisation
 from models.text.corpus import Corpus
+from models.training.accelerated import Compute
 from models.training.counting import count
 from models.training.network import CharNetwork
 from models.training.ngram_features import NGramFeatures
@@ -77,11 +78,12 @@ def new_trainer(
     device: torch.device | None = None,
     features: NGramFeatures | None = None,
     group: Group = ALONE,
+    compute: Compute | None = None,
 ) -> Trainer:
     """Returns a trainer with a new network, and with the features that ``count_features`` gave."""
     table = features.table if features else None
     network = new_network(config.beside(table), options.seed, options.initialisation, table)
-    return Trainer(network, corpus, options, device, features, group)
+    return Trainer(network, corpus, options, device, features, group, compute)
 
 
 def counts_beside(options: Hyperparameters) -> bool:

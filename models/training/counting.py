@@ -98,10 +98,10 @@ def _fitting(
     most_buckets: int,
 ) -> NGramFeatures:
     """Returns the features with as large a table as there may be."""
-    # Each length has up to one bucket more than its share of the load asks for.
-    most_rows = max(0, int((most_buckets - levels.orders) * LOAD))
+    # Each length has up to two buckets more than its share of the load asks for.
+    most_rows = max(0, int((most_buckets - 2 * levels.orders) * LOAD))
     most_long = min(MAX_BUCKETS, LISTS_PER_ROW * most_buckets)
-    most_lists = max(0, int((most_long - len(pairs)) * LOAD))
+    most_lists = max(0, int((most_long - 2 * len(pairs)) * LOAD))
     while True:
         smoothed = levels.worth(most_rows)
         keys, rows = levels.rows(smoothed)

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.arrays import AnyIds
+from models.arrays import AnyIds, Ids
 from models.config import GATED
 from models.ngram_table import NGramTable
+from models.training.device_table import DeviceTable
 from models.training.network import CharNetwork, State
 
 ROWS = 64
@@ -51,6 +52,7 @@ class HeldOut:
         self.inputs = torch.from_numpy(flat[:-1]).view(rows, self.length).t()
         self.targets = torch.from_numpy(flat[1:]).view(rows, self.length).t()
         self.table = table
+        self._on_device: DeviceTable | None = None
         self._found = np.zeros((0, 0, 2), np.int64)
         if table:
             self._found = table.find(table.hashes(flat[:-1]))
@@ -105,9 +107,16 @@ class HeldOut:
             state = tuple(s.float() for s in state)
             counted = None
             if self.table:
-                rows_read = self.table.log_probabilities(self._found[part])
-                counted = torch.from_numpy(rows_read).to(device)
+                counted = self._expected(self.table, self._found[part], device)
             yield hidden, network.logits(hidden), self.targets[part].to(device), counted
+
+    def _expected(self, table: NGramTable, found: Ids, device: torch.device) -> Tensor:
+        """Returns what the table says, on a device."""
+        if device.type == "cpu":
+            return torch.from_numpy(table.log_probabilities(found))
+        if self._on_device is None:
+            self._on_device = DeviceTable(table, device)
+        return self._on_device.log_probabilities(found)
 
 
 class _Evaluating:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.config import GATED, NetworkConfig, Weights
 from models.ngram_table import NGramTable
+from models.training.kernels import Padding, filled
 from models.training.ranks import OwnRows
 
 State = tuple[Tensor, ...]
@@ -92,6 +93,8 @@ class CharNetwork(nn.Module):
         self.balance: Tensor
         self.rows: OwnRows | None = None
         """Which rows of a batch it reads in training, if not all."""
+        self.padding: Padding | None = None
+        """Of what it reads in training, for the kernels of a GPU."""
         self._initialise()
         if table:
             self.attach(table)
@@ -142,8 +145,15 @@ class CharNetwork(nn.Module):
             logits = self.mixed(hidden, logits, counted)
         return logits, state
 
+    def zero_state(self, rows: int) -> State:
+        """Returns the state before a text."""
+        shapes = self.config.beside(None).state_shapes(rows)
+        return tuple(self.output.weight.new_zeros(shape) for shape in shapes)
+
     def read(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Returns the last layer's h, [time, batch, hidden], and the new state."""
+        if self.padding and self.training:
+            return self._read_padded(ids, state, self.padding)
         values = ids
         states = []
         for index, layer in enumerate(self.layers):
@@ -158,6 +168,30 @@ class CharNetwork(nn.Module):
             states.append(new if self.config.kind == "lstm" else (new,))
             values = self._dropout(values)
         return values, tuple(torch.cat(parts) for parts in zip(*states, strict=True))
+
+    def _read_padded(
+        self, ids: Tensor, state: State | None, padding: Padding
+    ) -> tuple[Tensor, State]:
+        """Reads as ``read`` does, with all sizes filled up."""
+        rows, config = ids.shape[1], self.config
+        if state is None:
+            state = self.zero_state(rows)
+        wide = tuple(padding.state(part) for part in state)
+        ids = nn.functional.pad(ids, (0, wide[0].shape[1] - rows))
+        columns = filled(config.input_size, padding.inputs)
+        values = self._inputs(ids, columns)
+        states = []
+        for index, layer in enumerate(self.layers):
+            hx: Any = tuple(part[index : index + 1] for part in wide)
+            weights = padding.weights(layer, values.shape[2])  # type: ignore[arg-type]
+            values, *new = _FUNCTIONS[config.kind](
+                values, hx if len(hx) > 1 else hx[0], weights, True, 1, 0.0, True, False, False
+            )
+            states.append(new)
+            values = self._dropout(values)
+        own = slice(rows), slice(config.hidden_size)
+        ends = (torch.cat(parts)[:, *own] for parts in zip(*states, strict=True))
+        return values[:, *own], tuple(ends)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Returns the network's own logits, in fp32."""
@@ -209,11 +243,14 @@ class CharNetwork(nn.Module):
             if name in weights or name not in _GATES:
                 parameter.copy_(torch.from_numpy(weights[name]))
 
-    def _inputs(self, ids: Tensor) -> Tensor:
-        if self.embedding is not None:
-            embedded: Tensor = self.embedding(ids)
-            return embedded
-        return self._one_of(ids, self.config.vocabulary_size)
+    def _inputs(self, ids: Tensor, columns: int = 0) -> Tensor:
+        """Returns what the first layer reads, with so many columns at least."""
+        columns = max(columns, self.config.input_size)
+        if self.embedding is None:
+            return self._one_of(ids, columns)
+        embedded: Tensor = self.embedding(ids)
+        more = columns - embedded.shape[2]
+        return nn.functional.pad(embedded, (0, more)) if more else embedded
 
     def _one_of(self, ids: Tensor, count: int) -> Tensor:
         # nn.functional.one_hot would create int64 first.

@@ -48,6 +48,13 @@ class NGramFeatures:
         Returns:
             Log-probabilities, not normalised, with one more axis, [vocabulary].
         """
+        logs = self.table.log_probabilities(self.found(positions))
+        counted, ids, answers = self.own(positions)
+        logs[counted, ids] = answers
+        return logs
+
+    def found(self, positions: Ids) -> Ids:
+        """Returns the rows and lists of the contexts before positions, [..., 2]."""
         counted = positions < len(self.rows)
         found = np.zeros((*positions.shape, 2), np.int64)
         at = positions[counted]
@@ -56,9 +63,16 @@ class NGramFeatures:
             found[counted, 1] = self.lists[at]
         if not counted.all():
             found[~counted] = self._find(positions[~counted])
-        logs = self.table.log_probabilities(found)
-        logs[counted, self.ids[at]] = self.answers[at]
-        return logs
+        return found
+
+    def own(self, positions: Ids) -> tuple[NDArray[np.bool_], AnyInts, NDArray[np.float16]]:
+        """Returns which positions were counted, the ids at these, and what the others say of them.
+
+        The last two are [counted].
+        """
+        counted = positions < len(self.rows)
+        at = positions[counted]
+        return counted, self.ids[at], self.answers[at]
 
     def _find(self, positions: Ids) -> Ids:
         """Returns what the table has of the contexts before positions, [positions, 2]."""

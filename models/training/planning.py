@@ -17,8 +17,8 @@ from models.config import NetworkConfig
 from models.options import MAX_STEPS, ComputeType, Hyperparameters, TrainingOptions
 from models.presets import with_preset
 from models.text.corpus import Scan
+from models.training.accelerated import Compute, precision_on
 from models.training.network import CharNetwork
-from models.training.steps import make_optimizer, train_batch
 from models.training.trainer import VALIDATION_LIMIT
 
 PROBE = 256
@@ -221,8 +221,8 @@ class _Planner:
         return self.main_memory - (needed - sizing.PROCESS_BYTES)
 
     def _batch(self) -> tuple[int, int]:
-        default = sizing.WIDE_BATCH if self.device.type == "cuda" else sizing.DEFAULT_BATCH
-        batch_size, length = sizing.batch(self.options, self.characters, default)
+        default, multiple = usual_batch(self.device)
+        batch_size, length = sizing.batch(self.options, self.characters, default, multiple)
         asked = sizing.asked_batch(self.options, default)
         if asked != (batch_size, length):
             self._say(
@@ -233,7 +233,14 @@ class _Planner:
         return batch_size, length
 
     def _precision(self, batch_size: int, length: int) -> ComputeType:
-        return faster_precision(self._probe(), batch_size, length, self.measure)
+        asked = self.options.precision
+        if asked is None:
+            half = half_on(self.device)
+            return faster_precision(self._probe(), batch_size, length, self.measure, half)
+        possible = precision_on(self.device, asked)
+        if possible != asked:
+            self._say("precision", f"{asked} is for GPUs: this job is trained in {possible}")
+        return possible
 
     def _probe(self) -> NetworkConfig:
         """The network that is measured: of the size asked for, else of one that stands for all."""
@@ -297,6 +304,13 @@ class _Planner:
         return 0.5
 
 
+def usual_batch(device: torch.device) -> tuple[tuple[int, int], int]:
+    """Returns the default batch on a device, and what a smaller batch size is a multiple of."""
+    if device.type == "cuda":
+        return sizing.WIDE_BATCH, sizing.WIDE_MULTIPLE
+    return sizing.DEFAULT_BATCH, 1
+
+
 def _counted_in_words(training: Hyperparameters) -> str:
     orders = training.ngram_orders
     return f"contexts of up to {orders} characters counted beside it, " if orders else ""
@@ -313,18 +327,28 @@ def auto_rate(config: NetworkConfig, per_step: int) -> float:
     return min(0.03, 2.816 / config.hidden_size) * fullness * kind
 
 
-def faster_precision(
-    config: NetworkConfig, batch_size: int, sequence_length: int, measure: Measure
-) -> ComputeType:
-    """bf16 where this device is faster with it: measured, not looked up.
+def half_on(device: torch.device) -> ComputeType:
+    """The 16 bits that a device is fast with: a GPU's fastest kernels take fp16 only."""
+    return "fp16" if device.type == "cuda" else "bf16"
 
-    Not for a GRU, whose state would be rounded at each character and is a sum over many: the
-    validation loss, in fp32, was 6.9 where the training loss, in bf16, was 1.6 (docs/log.md).
+
+def faster_precision(
+    config: NetworkConfig,
+    batch_size: int,
+    sequence_length: int,
+    measure: Measure,
+    half: ComputeType = "bf16",
+) -> ComputeType:
+    """16 bits where this device is faster with them: measured, not looked up.
+
+    Not bf16 for a GRU, whose state would be rounded at each character and is a sum over many: the
+    validation loss, in fp32, was 6.9 where the training loss, in bf16, was 1.6. fp16, which has
+    three more bits, ends at the loss of fp32 (docs/log.md).
     """
-    if config.kind == "gru":
+    if config.kind == "gru" and half == "bf16":
         return "fp32"
-    half, full = (measure(config, batch_size, sequence_length, p) for p in ("bf16", "fp32"))
-    return "bf16" if half < 0.9 * full else "fp32"
+    short, full = (measure(config, batch_size, sequence_length, p) for p in (half, "fp32"))
+    return half if short < 0.9 * full else "fp32"
 
 
 def step_timer(device: torch.device, ranks: int = 1) -> Measure:
@@ -357,13 +381,16 @@ def _time_step(
     """Seconds of the fastest of a few steps: others on the machine only ever slow one down."""
     network = CharNetwork(config).to(device).train()
     options = Hyperparameters(batch_size, length, max_steps=1, precision=precision)
-    optimizer = make_optimizer(network, options)
+    compute = Compute.on(device, config, options)
+    steps = compute.steps(network, options)
     ids = torch.randint(config.vocabulary_size, (length, batch_size), device=device)
     best = math.inf
+    for _ in range(compute.warm_steps):
+        steps(ids, ids, None)
     began = time.monotonic()
     for _ in range(20):
         start = time.monotonic()
-        loss, _state = train_batch(network, optimizer, ids, ids, None, options)
+        loss, _state = steps(ids, ids, None)
         float(loss)
         best = min(best, time.monotonic() - start)
         if time.monotonic() - began > budget and best < math.inf:

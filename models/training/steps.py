@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from models.options import ComputeType, Hyperparameters
 from models.training.network import CharNetwork, State
@@ -17,14 +18,37 @@ from models.training.ranks import ALONE, Group, OwnRows
 WARMUP = 0.03
 """Share of the run in which the rate of the cosine schedule rises from 0."""
 
+UNSCALED = GradScaler("cpu", enabled=False)
+"""For gradients that need no scale: it passes on what it is given, on any device."""
 
-def make_optimizer(network: nn.Module, options: Hyperparameters) -> torch.optim.Optimizer:
+_HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def make_optimizer(
+    network: nn.Module, options: Hyperparameters, *, recorded: bool = False
+) -> torch.optim.Optimizer:
+    """Returns the optimizer that the options name.
+
+    Args:
+        network: that it trains.
+        options: with its hyperparameters.
+        recorded: whether its steps are recorded as a CUDA graph, which reads the rate where it
+            stood; not for ``rmsprop``.
+    """
     parameters = list(network.parameters())
     rate, decay = options.learning_rate, options.weight_decay
     if options.optimizer == "rmsprop":
         return torch.optim.RMSprop(parameters, rate, alpha=0.95, weight_decay=decay)
     kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, rate, betas=(0.9, 0.99), weight_decay=decay, fused=True)
+    device = parameters[0].device
+    return kind(
+        parameters,
+        torch.tensor(rate, device=device) if recorded else rate,
+        betas=(0.9, 0.99),
+        weight_decay=decay,
+        fused=True,
+        capturable=recorded and device.type == "cuda",
+    )
 
 
 def learning_rate(options: Hyperparameters, fraction: float, epoch: float) -> float:
@@ -44,10 +68,10 @@ def learning_rate(options: Hyperparameters, fraction: float, epoch: float) -> fl
 
 
 def autocast(device: torch.device, precision: ComputeType) -> AbstractContextManager[Any]:
-    """Uses bf16 in matrix products if requested; weights and sums stay fp32."""
+    """Uses bf16 or fp16 in matrix products if requested; weights and sums stay fp32."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+    return torch.autocast(device.type, _HALVES[precision])
 
 
 def train_batch(
@@ -60,6 +84,7 @@ def train_batch(
     counted: Tensor | None = None,
     group: Group = ALONE,
     rows: OwnRows | None = None,
+    scaler: GradScaler = UNSCALED,
 ) -> tuple[Tensor, State]:
     """Performs one step of truncated BPTT: forward, backward, clip, update.
 
@@ -72,6 +97,7 @@ def train_batch(
         counted: log-probabilities of the n-gram table for the targets, [time, batch, vocabulary].
         group: of processes that each have some rows of the batch.
         rows: those that are given; all if not said.
+        scaler: of the gradients. Where they do not fit, nothing is updated.
 
     Returns:
         The whole batch's loss, still on the device, and the state of these rows to carry.
@@ -84,11 +110,13 @@ def train_batch(
         loss = _cross_entropy(network.mixed(hidden, logits, counted), targets)
         objective = (objective + loss) / 2
     optimizer.zero_grad()
-    objective.backward()  # type: ignore[no-untyped-call]
+    scaler.scale(objective).backward()  # type: ignore[no-untyped-call]
     rows = rows or ALONE.rows(inputs.shape[1])
     loss = group.average(network.parameters(), loss.detach(), rows)
+    scaler.unscale_(optimizer)
     _clip(network, options)
-    optimizer.step()
+    scaler.step(optimizer)
+    scaler.update()
     return loss, tuple(part.detach().float() for part in state)
 
 

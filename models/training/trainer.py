@@ -7,24 +7,25 @@ import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from models.config import Weights
 from models.options import Hyperparameters
 from models.text.corpus import Corpus
+from models.training.accelerated import Compute, Steps, send, under
 from models.training.average import WeightAverage
 from models.training.batches import Batches, ShuffledLines
+from models.training.device_table import expected_on
 from models.training.held_out import HeldOut
 from models.training.network import CharNetwork, State
 from models.training.ngram_features import NGramFeatures
 from models.training.ranks import ALONE, Group, Order
-from models.training.steps import learning_rate, make_optimizer, train_batch
+from models.training.steps import learning_rate
 
 VALIDATION_LIMIT = 1 << 18
 """Maximum number of characters of the validation part that an evaluation reads."""
@@ -37,9 +38,6 @@ DIVERGED = 3.0
 
 This is char-rnn's rule, with room for a memorised text, whose loss is near 0 and jumps.
 """
-
-_CHECK_EVERY = 10
-"""Steps between two checks of the training loss: each waits for the device."""
 
 _BEGIN_EVERY = 4
 """Texts may begin in every fourth step.
@@ -115,6 +113,7 @@ class Trainer:
         features: of the ids that ``batches`` cuts, for a network with an n-gram table.
         group: the processes that train it, each with a trainer. That of rank 0 is ``run``, and
             saved; the others do what it says (``models.training.following``).
+        compute: how; what is best on the device if not given.
     """
 
     def __init__(
@@ -125,9 +124,11 @@ class Trainer:
         device: torch.device | None = None,
         features: NGramFeatures | None = None,
         group: Group = ALONE,
+        compute: Compute | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
         self.network = network.to(self.device)
+        self._compute = compute or Compute.on(self.device, network.config, options, group)
         self._average = WeightAverage(self.network, options.ema_decay)
         self.corpus = corpus
         self.options = options
@@ -137,14 +138,18 @@ class Trainer:
         self.batches = batches(corpus, options)
         self.features = features
         self._awaited: FeatureCount | None = None
-        self._threads: int | None = None
+        self._expected = features and expected_on(self.device, features)
+        self._cores = ExitStack()
+        """What gives back the cores that counting has meanwhile."""
         self.held_out = HeldOut(corpus.validation[:VALIDATION_LIMIT], network.table)
-        self.optimizer = make_optimizer(self.network, options)
+        self.steps = self._new_steps()
         self.step = 0
         self.elapsed = 0.0
         self.best_loss = math.inf
         self.stale_evaluations = 0
         self.evaluated = 0
+        self.rate = 0.0
+        """Of the last step."""
         self.rate_factor = 1.0
         """Multiplies the schedule's rate; halved when training diverged."""
         self.smoothed = torch.zeros((), device=self.device)
@@ -169,31 +174,12 @@ class Trainer:
         """Trains without n-gram features until they are counted."""
         self._awaited = features
 
-    @contextmanager
-    def _sharing_cores(self) -> Iterator[None]:
-        """Takes half of torch's threads in the block, until features that are awaited are there.
-
-        The other cores count. Threads of which one has no core are waited for by all.
-        """
-        if self._awaited is not None and not self._awaited.done():
-            self._threads = torch.get_num_threads()
-            torch.set_num_threads(max(1, self._threads // 2))
-        try:
-            yield
-        finally:
-            self._take_cores_back()
-
-    def _take_cores_back(self) -> None:
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)
-            self._threads = None
-
     def _attach_counted(self) -> None:
         """Takes the features up if they are counted now."""
         if self._awaited is None or not self._awaited.done():
             return
         features, self._awaited = self._awaited.result(), None
-        self._take_cores_back()
+        self._cores.close()
         if features is not None:
             self.attach(features)
             self._let_begin()
@@ -201,13 +187,18 @@ class Trainer:
     def attach(self, features: NGramFeatures) -> None:
         """Trains with n-gram features from now on, and a table that the network has not had."""
         self.features = features
+        self._expected = expected_on(self.device, features)
         self.network.attach(features.table)
         self._average.attach(features.table)
         self.held_out = HeldOut(self.corpus.validation[:VALIDATION_LIMIT], features.table)
         # The gates are the last parameters, so the others keep their numbers.
-        slots = self.optimizer.state_dict()["state"]
-        self.optimizer = make_optimizer(self.network, self.options)
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
+        tensors = self.steps.tensors()
+        self.steps = self._new_steps()
+        self.steps.load_tensors(tensors)
+
+    def _new_steps(self) -> Steps:
+        """Returns what performs steps, of all the parameters that there are now."""
+        return self._compute.steps(self.network, self.options, self.group, self.rows)
 
     def run(self) -> Iterator[Progress | Evaluation]:
         """Yields a ``Progress`` after each step and an ``Evaluation`` when one is due.
@@ -219,7 +210,9 @@ class Trainer:
             RankLost: another process of the group has ended.
         """
         self._let_begin()
-        with self._sharing_cores():
+        with self._cores:
+            if self._awaited is not None and not self._awaited.done():
+                self._cores.enter_context(half_the_threads())
             yield from self._run()
 
     def _let_begin(self) -> None:
@@ -244,7 +237,7 @@ class Trainer:
             # Before the step: the rate follows the time.
             self.group.tell(Order.STEP, self.elapsed)
             self.train_step()
-            if self.step % _CHECK_EVERY == 0:
+            if self.step % self._compute.check_every == 0:
                 self._check_smoothed()
             now = time.monotonic()
             self.elapsed = now - began
@@ -254,7 +247,7 @@ class Trainer:
                 max_steps=self.options.max_steps,
                 epoch=self.batches.epoch(self.step),
                 smoothed_loss=self.smoothed,
-                learning_rate=self.optimizer.param_groups[0]["lr"],
+                learning_rate=self.rate,
                 elapsed_seconds=self.elapsed,
                 chars_per_second=speed,
                 eta_seconds=self._eta(speed),
@@ -287,21 +280,20 @@ class Trainer:
         """Trains on its rows of the next batch; all ranks of a group do so at a time."""
         self.network.train()
         rate = learning_rate(self.options, self._fraction(), self.batches.epoch(self.step))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * self.rate_factor
+        self.rate = rate * self.rate_factor
+        self.steps.set_rate(self.rate)
         own = self.rows.slice
-        inputs, targets = (self._on_device(ids[:, own]) for ids in self.batches.batch(self.step))
+        batch = self.batches.batch(self.step)
+        inputs, targets = (send(ids[:, own], self.device) for ids in batch)
         counted = None
-        if self.features:
-            positions = self.batches.positions(self.step)[1:, own]
-            counted = self._on_device(self.features.log_probabilities(positions))
+        if self._expected:
+            counted = self._expected(self.batches.positions(self.step)[1:, own])
         state = self.carried
         if state is not None and self.step % _BEGIN_EVERY == 0:
             # If its batch begins with a line end, a row begins like a sampled text.
             continues = (inputs[0] != self.corpus.vocabulary.start_id).unsqueeze(1)
             state = tuple(part * continues for part in state)
-        of = self.options, counted, self.group, self.rows
-        loss, self.carried = train_batch(self.network, self.optimizer, inputs, targets, state, *of)
+        loss, self.carried = self.steps(inputs, targets, state, counted)
         self._whole = None
         self.step += 1
         self._average.update(self.step)
@@ -314,9 +306,6 @@ class Trainer:
         assert self.carried is not None
         self._whole = self.group.gathered(self.carried, self.rows)
 
-    def _on_device(self, values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(values).to(self.device, non_blocking=True)
-
     def _check_smoothed(self) -> None:
         loss = float(self.smoothed)
         if not math.isfinite(loss):
@@ -326,6 +315,8 @@ class Trainer:
                 f"the loss had risen from {self.best_smoothed:.2f} to {loss:.2f} at step "
                 f"{self.step}"
             )
+        if self.steps.is_exhausted():
+            raise Diverged(f"the gradients did not fit into fp16 at step {self.step}")
         self.best_smoothed = min(loss, self.best_smoothed)
 
     def _evaluate(self) -> Evaluation:
@@ -358,7 +349,7 @@ class Trainer:
             raise Diverged(f"a weight or the loss was not a number at step {self.step}")
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
-        tensors |= {f"optimizer.{k}": v for k, v in _slots(self.optimizer).items()}
+        tensors |= self.steps.tensors()
         if self._whole is None and self.carried is not None:
             self.group.tell(Order.GATHER, self.elapsed)
             self.gather()
@@ -387,10 +378,11 @@ class Trainer:
             KeyError, RuntimeError: the state belongs to another network. Trainer and network may be
                 partially changed: create new ones.
         """
-        self.network.load_state_dict(_under("network.", tensors))
-        self._average.load_state_dict(_under("average.", tensors))
-        _load_slots(self.optimizer, _under("optimizer.", tensors))
-        carried = _under("carried.", tensors)
+        self.network.load_state_dict(under("network.", tensors))
+        self._average.load_state_dict(under("average.", tensors))
+        self.steps = self._new_steps()
+        self.steps.load_tensors(tensors)
+        carried = under("carried.", tensors)
         self._whole = tuple(carried[str(i)].to(self.device) for i in range(len(carried))) or None
         own = self._whole and tuple(part[:, self.rows.slice] for part in self._whole)
         self.carried = own
@@ -407,24 +399,18 @@ class Trainer:
         self.best_smoothed = rest.get("best_smoothed", self.best_smoothed)
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the tensors with a prefix, by the rest of their names."""
-    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+@contextmanager
+def half_the_threads() -> Iterator[None]:
+    """Takes half of torch's threads in the block, where something else computes.
 
-
-def _slots(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Returns what an optimizer keeps of each parameter, by number and name."""
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": v for index, slots in state.items() for name, v in slots.items()}
-
-
-def _load_slots(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    slots: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, _, name = key.partition(".")
-        # The optimizer would keep the tensor and modify it.
-        slots.setdefault(int(index), {})[name] = value.clone()
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": slots})
+    Threads of which one has no core are waited for by all.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def batches(corpus: Corpus, options: Hyperparameters) -> Batches | ShuffledLines:

@@ -12,6 +12,9 @@ from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.serving import TEXT, eventually, problem, serve, wrong_fields
 from tests.toys import toy_checkpoint
+from worker.gpus import Gpu
+from worker.queue import Queue
+from worker.vitals import Vitals
 
 
 @pytest.fixture
@@ -80,6 +83,30 @@ def test_jobs_and_the_queue_are_counted(data: Path, redis_url: str) -> None:
         assert now["charloom_jobs{status=cancelled}"] == 1
         assert now["charloom_jobs{status=running}"] == 0
         assert (now["charloom_redis_up"], now["charloom_workers"]) == (1, 0)
+
+
+def test_gpus_are_told_once_each_with_what_is_known_of_them(
+    data: Path, redis_url: str, queue: Queue
+) -> None:
+    with serve(data, redis_url) as client:
+        assert figures(client)["charloom_workers_without_gpu"] == 0
+        busy = Gpu("GPU-1", "0", "NVIDIA H200", 150 << 30, 3 << 30, 0.97, 61, 512.4)
+        quiet = Gpu("MIG-1", "1:0", "NVIDIA H200 MIG 3g.71gb", 70 << 30, 0)
+        queue.vitals.tell("1", Vitals("a", gpus=[busy, quiet]))
+        queue.vitals.tell("2", Vitals("a", gpus=[busy]))
+        queue.vitals.tell("3", Vitals("b", "it does not answer"))
+        now = figures(client)
+        assert now["charloom_workers_without_gpu"] == 1
+        labels = "{gpu=0,host=a,name=NVIDIA H200}"
+        told = {n.removeprefix("charloom_gpu_"): v for n, v in now.items() if labels in n}
+        assert told == {
+            f"memory_bytes{labels}": 150 << 30,
+            f"memory_used_bytes{labels}": 3 << 30,
+            f"utilisation_ratio{labels}": 0.97,
+            f"temperature_celsius{labels}": 61,
+            f"power_watts{labels}": 512.4,
+        }
+        assert [n for n in now if "gpu=1:0" in n and "memory" not in n] == []
 
 
 def test_what_redis_knows_is_left_out_while_it_is_away(data: Path) -> None:

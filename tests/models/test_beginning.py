@@ -110,7 +110,9 @@ def test_counts_are_taken_up_on_the_way() -> None:
     assert trainer.network.table is None
     assert not has_features(trainer.state_dict()[0])
     before = {name: value.clone() for name, value in trainer.network.named_parameters()}
-    moments = {i: s["exp_avg"].clone() for i, s in trainer.optimizer.state_dict()["state"].items()}
+    moments = {
+        i: s["exp_avg"].clone() for i, s in trainer.steps.optimizer.state_dict()["state"].items()
+    }
     features = counted()
     counting.set_result(features)
     trainer._attach_counted()
@@ -119,7 +121,7 @@ def test_counts_are_taken_up_on_the_way() -> None:
     # What it has learned stays, and how it learns.
     for name, value in before.items():
         assert torch.equal(trainer.network.get_parameter(name), value)
-    kept = trainer.optimizer.state_dict()["state"]
+    kept = trainer.steps.optimizer.state_dict()["state"]
     assert kept.keys() == moments.keys()
     for index, moment in moments.items():
         assert torch.equal(kept[index]["exp_avg"], moment)

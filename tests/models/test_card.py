@@ -185,7 +185,7 @@ def test_the_model_card_tells_people_all_of_it() -> None:
 def test_the_model_card_tells_of_an_ngram_table() -> None:
     """Word for word, too; the rest of the card is as without one."""
     beside = dataclasses.replace(CONFIG, ngram_buckets=(1001, 20_000))
-    line = "- n-gram table beside it: 21,001 buckets for contexts of up to 2 characters (0.2 MB)\n"
+    line = "- n-gram table beside it: 21,001 buckets for contexts of up to 2 characters (0.1 MB)\n"
     told = readme(beside, "characters", FULL)
     assert told.count(line) == 1
     with_its_gates = readme(CONFIG, "characters", FULL).replace("(65 ", "(71 ")

@@ -65,7 +65,7 @@ def test_sizes_up_to_their_bounds_are_taken() -> None:
     assert NetworkConfig(1, "gru", 1, 1, 0).input_size == 1
     assert NetworkConfig(5, ngram_buckets=(1,) * 16).ngram_orders == 16
     assert NetworkConfig(5, ngram_buckets=(1,) * 4, ngram_long_buckets=(1,) * 5).ngram_orders == 16
-    assert NetworkConfig(5, ngram_buckets=(1 << 21, 1 << 21)).table_bytes() == (1 + (1 << 22)) * 13
+    assert NetworkConfig(5, ngram_buckets=(1 << 21, 1 << 21)).table_bytes() == (1 + (1 << 22)) * 9
 
 
 @pytest.mark.parametrize(("kind", "gates"), [("lstm", 4), ("gru", 3), ("rnn", 1)])
@@ -92,7 +92,7 @@ def test_a_table_has_gates_and_tensors_beside() -> None:
     gates = {"gates.weight": (2, 128), "gates.bias": (2,)}
     assert counted.shapes() == plain.shapes() | gates
     assert counted.parameters() == plain.parameters() + 2 * 128 + 2
-    assert counted.table_bytes() == 12 * (8 + 9)
+    assert counted.table_bytes() == 12 * (4 + 9)
     longer = NetworkConfig(9, ngram_buckets=(4, 7), ngram_long_buckets=(5, 3))
     assert longer.table_shapes() == {
         "ngram.hashes": (20,),
@@ -100,7 +100,7 @@ def test_a_table_has_gates_and_tensors_beside() -> None:
         "ngram.followers": (9, 6),
         "ngram.boosts": (9, 6),
     }
-    assert longer.table_bytes() == 20 * 8 + 12 * 9 + 9 * 6 * 3
+    assert longer.table_bytes() == 20 * 4 + 12 * 9 + 9 * 6 * 2
     assert longer.ngram_lengths == (1, 2, 3, 4)
     assert plain.table_shapes() == {}
     assert plain.table_bytes() == plain.ngram_orders == 0

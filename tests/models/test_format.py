@@ -19,7 +19,7 @@ from models.checkpoints.format import MAX_LINES, Checkpoint, read
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.files import CheckpointError
-from models.ngram_table import PLACES, lookup_constants
+from models.ngram_table import CHOICES, NGramTable, lookup_constants
 from tests.forgery import CONFIG, VOCABULARY, a_checkpoint, a_counted_checkpoint, forged
 
 
@@ -280,11 +280,11 @@ IN_PLACE = int(np.flatnonzero(KEYS != -1)[0])
 
 def elsewhere() -> int:
     """The first key that may not stand there."""
-    multipliers, sizes, offsets = lookup_constants(TABLE.config.ngram_buckets)
+    multipliers, moduli, offsets = lookup_constants(TABLE.config.ngram_buckets)
     return next(
         key
         for key in range(1000)
-        if IN_PLACE not in ((np.int64(key) * multipliers) % sizes + offsets)[:PLACES]
+        if IN_PLACE not in (((np.int32(key) * multipliers) % moduli)[:, None] + offsets)[:CHOICES]
     )
 
 
@@ -301,8 +301,11 @@ HOSTILE_TABLES = {
     "no biases of the gates": counted_weights(**{"gates.bias": None}),
     "one gate": counted_weights(**{"gates.bias": np.ones(1, np.float32)}),
     "gates not finite": counted_weights(**{"gates.bias": np.array([1, np.nan], np.float32)}),
-    "keys of 32 bits": counted_weights(**{"ngram.hashes": KEYS.astype(np.int32)}),
-    "keys without sign": counted_weights(**{"ngram.hashes": KEYS.astype(np.uint64)}),
+    "keys of 16 bits": counted_weights(**{"ngram.hashes": KEYS.astype(np.int16)}),
+    "keys of 64 bits, but not followers of 16": counted_weights(
+        **{"ngram.hashes": KEYS.astype(np.int64)}
+    ),
+    "keys without sign": counted_weights(**{"ngram.hashes": KEYS.astype(np.uint32)}),
     "keys in fp64": counted_weights(**{"ngram.hashes": KEYS.astype(np.float64)}),
     "rows with a sign": counted_weights(**{"ngram.rows": ROWS.astype(np.int8)}),
     "rows in fp32": counted_weights(**{"ngram.rows": ROWS.astype(np.float32)}),
@@ -315,10 +318,10 @@ HOSTILE_TABLES = {
     "a key for no context": with_key(0, 1),
     "a key out of place": with_key(IN_PLACE, elsewhere()),
     "a follower that is no id": followers(3),
-    "a follower that is far from one": followers(65_535),
+    "a follower that is far from one": followers(255),
     "boosts for no context": counted_weights(**{"ngram.boosts": np.full_like(BOOSTS, 1)}),
     "followers of 32 bits": counted_weights(**{"ngram.followers": LISTS.astype(np.uint32)}),
-    "followers with a sign": counted_weights(**{"ngram.followers": LISTS.astype(np.int16)}),
+    "followers with a sign": counted_weights(**{"ngram.followers": LISTS.astype(np.int8)}),
     "boosts with a sign": counted_weights(**{"ngram.boosts": LISTS.astype(np.int8)}),
     "boosts too long": counted_weights(**{"ngram.boosts": np.hstack([LISTS] * 2).astype("u1")}),
     "a list missing": counted_weights(**{"ngram.followers": LISTS[:-1]}),
@@ -334,6 +337,41 @@ def test_hostile_tables_are_refused(kind: str, sound: Path, counted: Path, tmp_p
     hostile = forged(of, tmp_path, "model.safetensors", HOSTILE_TABLES[kind])
     with pytest.raises(CheckpointError, match=r"model\.safetensors|a weight is not finite"):
         read(hostile)
+
+
+def test_a_table_with_keys_of_64_bits_is_read_as_one_of_32(counted: Path, tmp_path: Path) -> None:
+    """As models had it that were trained before keys were halved; they stood in other places."""
+    own = NGramTable.in_weights(*TABLE.config.table_sizes, TABLE.weights)
+    assert own
+    order = [0]
+    for size in (*own.sizes, *own.long_sizes):
+        order += [len(order) + at for at in reversed(range(size))]
+    hashes = KEYS.astype(np.int64) + np.where(KEYS == -1, 0, 7 << 32)
+    count = len(ROWS)
+    old = counted_weights(
+        **{
+            "ngram.hashes": hashes[order],
+            "ngram.rows": ROWS[order[:count]],
+            "ngram.followers": LISTS.astype(np.uint16)[[0, *np.array(order[count:]) - count + 1]],
+            "ngram.boosts": BOOSTS[[0, *np.array(order[count:]) - count + 1]],
+        }
+    )
+    checkpoint = read(forged(counted, tmp_path, "model.safetensors", old))
+    table = NGramTable.in_weights(*checkpoint.config.table_sizes, checkpoint.weights)
+    assert table and table.is_sound()
+    assert set(table.keys.tolist()) == set(KEYS.tolist())
+    begin = 1
+    for index, size in enumerate((*own.sizes, *own.long_sizes)):
+        keys = KEYS[begin : begin + size]
+        keys = keys[keys != -1]
+        pairs = [np.zeros((2, len(keys)), np.int64) for _ in range(2)]
+        for found, each in zip(pairs, (own, table), strict=True):
+            found[int(index >= len(own.sizes))] = each.numbers(index, keys)
+        told = [
+            each.log_probabilities(found.T) for found, each in zip(pairs, (own, table), strict=True)
+        ]
+        np.testing.assert_array_equal(told[0], told[1])
+        begin += size
 
 
 @pytest.mark.parametrize(

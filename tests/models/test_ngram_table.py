@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from models.arrays import Ids
 from models.ngram_table import (
+    CHOICES,
     FOLLOWERS,
     FURTHER,
     KEY_BYTES,
     LOAD,
-    PLACES,
     STEP,
+    WINDOW,
+    Keys,
     Lists,
     NGramTable,
     context_lengths,
@@ -76,7 +78,7 @@ def some_contexts(
 
 @pytest.mark.parametrize(
     ("vocabulary", "rows", "lists"),
-    [(2, 12, 0), (3, 4, 5), (27, 8, 0), (27, 4, 3), (256, 6, 1), (5000, 2, 5), (65_536, 1, 2)],
+    [(2, 12, 0), (3, 4, 5), (27, 8, 0), (27, 4, 3), (255, 6, 1), (5000, 2, 5), (65_536, 1, 2)],
 )
 def test_the_longest_known_context_is_found(vocabulary: int, rows: int, lists: int) -> None:
     """As by looking each one up in a set."""
@@ -118,17 +120,29 @@ def test_followers_of_a_list_are_added_one_by_one() -> None:
 
 def test_every_key_is_found_where_it_stands() -> None:
     rng = np.random.default_rng(0)
-    keys = [rng.integers(-(2**63), 2**63, size=20_000 * n + 50) for n in range(3)]
+    # Their lower halves, which are kept, are distinct.
+    keys = [
+        rng.choice(2**31, size=20_000 * n + 50, replace=False) - (n << 40) - 2**30 for n in range(3)
+    ]
     count = sum(map(len, keys))
     table = without_lists(keys, np.zeros((count, 100), np.uint8))
     for n, own in enumerate(keys):
         found = table.numbers(n, own)
-        assert (table.keys[found] == own).all()
+        assert (table.keys[found] == own.astype(np.int32)).all()
         begin = 1 + sum(table.sizes[:n])
         assert (begin <= found).all() and (found < begin + table.sizes[n]).all()
         assert len(own) <= table.sizes[n] <= len(own) / LOAD + 3
     assert np.count_nonzero(table.keys != -1) == count
     assert len(table.keys) == len(table.rows) == 1 + sum(table.sizes)
+
+
+def test_of_contexts_with_one_key_the_first_stands() -> None:
+    """Two hashes may share their lower halves; what comes after is what it was."""
+    keys = [np.array([5, (1 << 40) + 5, 6]), np.array([5, 9])]
+    table = without_lists(keys, np.arange(1, 6, dtype=np.uint8)[:, None].repeat(7, 1))
+    assert table.is_sound()
+    rows = [table.rows[table.numbers(n, own), 0].tolist() for n, own in enumerate(keys)]
+    assert rows == [[1, 1, 3], [4, 5]]
 
 
 def test_few_keys_have_room_however_they_clash() -> None:
@@ -175,7 +189,7 @@ def test_a_table_knows_whether_its_keys_are_in_place() -> None:
     nothing = np.zeros((1, FOLLOWERS), np.uint16), np.zeros((1, FOLLOWERS), np.uint8)
     one = NGramTable((9,), (), np.full(10, -1), np.zeros((10, 64), np.uint8), nothing)
     places = [at for at in range(1, 10) if replace(one, keys=only(7, at)).is_sound()]
-    assert 1 < len(places) <= PLACES
+    assert 1 < len(places) <= CHOICES * WINDOW
     twice = only(7, places[0])
     twice[places[1]] = 7
     assert not replace(one, keys=twice).is_sound()
@@ -187,12 +201,13 @@ def test_a_table_knows_whether_its_keys_are_in_place() -> None:
 
 
 def places_of(key: int, table: NGramTable) -> list[int]:
-    multipliers, sizes, offsets = lookup_constants([*table.sizes, *table.long_sizes])
-    return list(((np.int64(key) * multipliers) % sizes + offsets).tolist())
+    multipliers, moduli, offsets = lookup_constants([*table.sizes, *table.long_sizes])
+    places = ((np.int32(key) * multipliers) % moduli)[:, None] + offsets
+    return list(places.reshape(-1).tolist())
 
 
-def only(key: int, bucket: int) -> Ids:
-    keys = np.full(10, -1)
+def only(key: int, bucket: int) -> Keys:
+    keys = np.full(10, -1, np.int32)
     keys[bucket] = key
     return keys
 
@@ -238,16 +253,17 @@ def test_long_contexts_are_longer_than_those_with_rows() -> None:
 
 def test_products_of_hashes_may_wrap_around() -> None:
     """A bucket is never negative."""
-    multipliers, counts, offsets = lookup_constants((1000, 999))
-    keys = np.array([[(1 << 63) - 1], [1], [-(1 << 63)], [(1 << 32) - 5]])
-    places = (keys * multipliers) % counts + offsets
-    assert (places[:, :3] >= 1).all() and (places[:, :3] <= 1000).all()
-    assert (places[:, 3:] >= 1001).all() and (places[:, 3:] <= 1999).all()
+    multipliers, moduli, offsets = lookup_constants((1000, 999, 1))
+    keys = np.array([[(1 << 31) - 1], [1], [-(1 << 31)], [(1 << 16) - 5]], np.int32)
+    places = ((keys * multipliers) % moduli)[..., None] + offsets
+    for length, (first, last) in enumerate([(1, 1000), (1001, 1999), (2000, 2000)]):
+        own = places[:, CHOICES * length : CHOICES * (length + 1)]
+        assert (first <= own).all() and (own <= last).all()
 
 
 def test_a_step_is_exact_in_every_precision() -> None:
     rows = np.arange(256, dtype=np.uint8)[None].repeat(2, 0)
-    table = NGramTable((1,), (), np.array([-1, -1]), rows, lists_of([(0,)], 256))
+    table = NGramTable((1,), (), np.array([-1, -1], np.int32), rows, lists_of([(0,)], 256))
     found = table.log_probabilities(np.array([[0, 0], [1, 0]]))
     assert found.dtype == np.float32
     assert (found == -np.arange(256) / 16).all()

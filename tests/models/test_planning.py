@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,8 @@ from models.config import NetworkConfig
 from models.options import MAX_STEPS, ComputeType, NetworkKind, TrainingOptions
 from models.text.corpus import Corpus, Scan, ScanReport
 from models.text.vocab import Vocabulary
+from models.training import planning
+from models.training.accelerated import Compute
 from models.training.batches import Batches
 from models.training.beginning import new_network
 from models.training.planning import (
@@ -49,7 +52,7 @@ def machine(speed: float, bf16: float = 0.5) -> Measure:
         config: NetworkConfig, batch_size: int, length: int, precision: ComputeType
     ) -> float:
         seconds = config.parameters() * batch_size * length / speed
-        return seconds / bf16 if precision == "bf16" else seconds
+        return seconds if precision == "fp32" else seconds / bf16
 
     return measure
 
@@ -208,6 +211,58 @@ def test_an_unknown_word_is_refused() -> None:
 def test_bf16_is_for_machines_that_are_faster_with_it(speedup: float, precision: str) -> None:
     plan = make_plan(TrainingOptions(), SHAKESPEARE, CPU, machine(LAPTOP, speedup))
     assert plan.training.precision == precision
+
+
+def test_a_gpu_has_fp16_for_bf16() -> None:
+    """Its fastest kernels take no other; and where a state is a sum, fp16 is fine enough."""
+    gpu = torch.device("cuda")
+    kinds: list[NetworkKind] = ["lstm", "gru", "rnn"]
+    for kind in kinds:
+        plan = make_plan(TrainingOptions(network=kind), SHAKESPEARE, gpu, machine(1e12, 5))
+        assert plan.training.precision == "fp16"
+    slow = make_plan(TrainingOptions(), SHAKESPEARE, gpu, machine(1e12, 1))
+    assert slow.training.precision == "fp32"
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_a_precision_that_is_asked_for_is_taken(kind: NetworkKind) -> None:
+    for precision in ("fp32", "bf16", "fp16"):
+        options = TrainingOptions(network=kind, precision=precision)
+        gpu = make_plan(options, SHAKESPEARE, torch.device("cuda"), machine(1e12))
+        assert gpu.training.precision == precision
+        assert "precision" not in codes(gpu)
+        here = make_plan(options, SHAKESPEARE, CPU, machine(LAPTOP))
+        assert here.training.precision == ("fp32" if precision == "fp16" else precision)
+        assert ("precision" in codes(here)) == (precision == "fp16")
+
+
+def test_a_gpu_is_measured_when_it_is_warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first steps load libraries and record a graph, which takes seconds."""
+    performed = []
+
+    def perform(*given: Any) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        performed.append(given)
+        return torch.zeros(()), ()
+
+    def clock() -> float:
+        return 0.0 if len(performed) >= 4 else float(len(performed))
+
+    warm = Compute(warm_steps=4)
+    monkeypatch.setattr(Compute, "on", lambda *_: warm)
+    monkeypatch.setattr(Compute, "steps", lambda *_: perform)
+    monkeypatch.setattr(planning, "time", SimpleNamespace(monotonic=clock))
+    assert step_timer(CPU)(NetworkConfig(9, hidden_size=8), 2, 3, "fp32") == 0
+    assert len(performed) == 4 + 20
+
+
+def test_a_batch_that_is_shrunk_for_a_gpu_keeps_to_its_multiples() -> None:
+    for characters in (2000, 9000, 30_000):
+        plan = make_plan(
+            TrainingOptions(), text_of(characters), torch.device("cuda"), machine(1e12)
+        )
+        rows = plan.training.batch_size
+        assert rows % 8 == 0 or rows < 8
+        assert rows * plan.training.sequence_length <= characters / 2
 
 
 # When it ends

@@ -81,7 +81,7 @@ def longest(table: NGramTable, read: list[int]) -> tuple[int, int]:
         zip(table.lengths, (*table.sizes, *table.long_sizes), strict=True)
     ):
         key = hashes(np.array([-1] * length + read)[-length:], [length], table.vocabulary_size)[-1]
-        at = begin + np.flatnonzero(table.keys[begin : begin + size] == key)
+        at = begin + np.flatnonzero(table.keys[begin : begin + size] == key.astype(np.int32))
         is_long = index >= len(table.sizes)
         found[is_long] = max(found[is_long], *at.tolist(), 0)
         begin += size

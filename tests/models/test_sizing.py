@@ -69,7 +69,16 @@ def test_a_small_text_fills_a_batch_twice(
 
 
 def test_a_wide_machine_takes_wide_batches() -> None:
-    assert sizing.batch(OPEN, 10**6, sizing.WIDE_BATCH) == (64, 128)
+    assert sizing.batch(OPEN, 10**6, sizing.WIDE_BATCH, sizing.WIDE_MULTIPLE) == (64, 128)
+
+
+@pytest.mark.parametrize(
+    ("characters", "shape"), [(15_000, (56, 128)), (2200, (8, 128)), (1000, (4, 125))]
+)
+def test_a_batch_that_is_shrunk_has_rows_in_multiples(
+    characters: int, shape: tuple[int, int]
+) -> None:
+    assert sizing.batch(OPEN, characters, sizing.WIDE_BATCH, sizing.WIDE_MULTIPLE) == shape
     assert sizing.asked_batch(TrainingOptions(batch_size=7), sizing.WIDE_BATCH) == (7, 128)
 
 
@@ -189,13 +198,13 @@ def ngram_table(vocabulary: int, characters: int, memory: int | None = None, **a
 
 
 def test_a_table_is_as_large_as_was_asked_or_the_text_allows() -> None:
-    # With two lists of 26 bytes for each row, where there may be lists.
+    # With two lists of 16 bytes for each row, where there may be lists.
     assert ngram_table(65, 1000) == (8, 1000, 1000)
-    assert ngram_table(65, 500_000) == (8, 16_000_000 // 73, 500_000)
-    assert ngram_table(65, 10**9) == (16, 16_000_000 // 125, 1 << 24)
+    assert ngram_table(65, 500_000) == (8, 16_000_000 // 69, 500_000)
+    assert ngram_table(65, 10**9) == (16, 16_000_000 // 101, 1 << 24)
     assert ngram_table(65, 1000, ngram_orders=3, ngram_buckets=5000) == (3, 5000, 1000)
     assert ngram_table(2063, 1000) == (14, 1000, 1000)
-    assert ngram_table(65_536, 10**9) == (14, 16_000_000 // 65_596, 1 << 24)
+    assert ngram_table(65_536, 10**9) == (14, 16_000_000 // 65_584, 1 << 24)
     for none in ("ngram_orders", "ngram_buckets"):
         assert ngram_table(65, 1000, **{none: 0}) == (0, 0, 0)
 

@@ -15,6 +15,7 @@ from models.config import NetworkConfig
 from models.options import ComputeType, Hyperparameters, NetworkKind, Optimizer
 from models.text.corpus import Corpus
 from models.text.vocab import Vocabulary
+from models.training import accelerated
 from models.training import trainer as trainer_module
 from models.training.beginning import new_network
 from models.training.held_out import evaluate
@@ -328,7 +329,7 @@ def test_texts_begin_at_line_ends_in_every_fourth_step(monkeypatch: pytest.Monke
         steps.append((arguments[2], arguments[4], after))
         return loss, after
 
-    monkeypatch.setattr(trainer_module, "train_batch", watched)
+    monkeypatch.setattr(accelerated, "train_batch", watched)
     told(train(new_network(SMALL, 0), CORPUS, OPTIONS))
     begun = 0
     for number, ((_, _, left), (inputs, state, _)) in enumerate(pairwise(steps), 1):

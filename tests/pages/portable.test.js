@@ -5,7 +5,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { blake2b, derivedSeed, draws } from "../../app/static/portable/engine/draws.js";
 import { fromBase85 } from "../../app/static/portable/engine/packed.js";
-import { productModulo } from "../../app/static/portable/engine/table.js";
 import {
   choose,
   isKnown,
@@ -45,20 +44,6 @@ test("texts of any length have the hashes of BLAKE2b", () => {
       11070628195267207908n,
     ],
   );
-});
-
-test("products of 64 bits wrap around, and remainders have no sign", () => {
-  const start = draws(3);
-  const word = (position) => Math.floor(start(position) * 2 ** 24) * 256 + position;
-  for (let i = 0; i < 300; i += 5) {
-    const [high, low, otherHigh, otherLow] = [0, 1, 2, 3].map((n) => word(i + n) >>> 0);
-    const size = 1 + (word(i + 4) % 4_000_000);
-    const product =
-      ((BigInt(high) << 32n) + BigInt(low)) * ((BigInt(otherHigh) << 32n) + BigInt(otherLow));
-    const signed = BigInt.asIntN(64, product) % BigInt(size);
-    const expected = Number((signed + BigInt(size)) % BigInt(size));
-    assert.equal(productModulo(high | 0, low, [otherHigh, otherLow], size), expected);
-  }
 });
 
 test("base 85 leaves out what begins a tag", () => {

@@ -1,11 +1,18 @@
 """Train: what the corpus doctor says of a text."""
 
 import gzip
+from pathlib import Path
 
 import httpx2
+import pytest
 from playwright.sync_api import expect
 
-from tests.browsing import Window
+from tests.browsing import Window, accessible
+from tests.serving import serve
+from worker import vitals
+from worker.gpus import Gpu
+from worker.queue import Queue
+from worker.vitals import Vitals
 
 
 def test_the_doctor_speaks_before_anything_is_trained(
@@ -54,3 +61,28 @@ def test_utf_16_gets_one_warning(client: httpx2.Client, window: Window) -> None:
     )
     expect(page.locator(".report .warning")).to_have_count(1)
     expect(page.locator(".report .warning")).to_contain_text("iconv -f UTF-16LE -t UTF-8")
+
+
+def test_gpus_of_workers_are_shown_and_what_is_wrong_with_one(
+    data: Path, redis_url: str, queue: Queue, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vitals, "SILENCE", 600)
+    gpu = Gpu("GPU-1", "0", "NVIDIA H200", 150_754_820_096, 3_221_225_472, 0.97, 61, 512.4)
+    queue.vitals.tell("1", Vitals("loom", gpus=[gpu]))
+    with serve(data, redis_url) as server:
+        page = window.open(server, "/names")
+        page.clock.install()
+        page.get_by_role("link", name="Train", exact=True).click()
+        shown = page.get_by_role("region", name="GPUs")
+        expect(shown.get_by_role("listitem")).to_have_text(
+            "0: NVIDIA H2003.22 GB of 151 GB used · 97% busy · 61 °C · 512 W"
+        )
+        assert accessible(page)
+        queue.vitals.tell("1", Vitals("loom", "No CUDA GPUs are available"))
+        page.clock.fast_forward(5000)
+        expect(shown).to_contain_text(
+            "A worker on loom waits for its GPU and takes no job: No CUDA GPUs are available."
+        )
+        queue.vitals.tell("1", Vitals("loom"))
+        page.clock.fast_forward(5000)
+        expect(shown).to_have_count(0)

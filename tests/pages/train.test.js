@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MODEL_NAME } from "../../app/static/js/limits.js";
 import { modelNameOf, textsOf } from "../../app/static/js/views/train/corpus.js";
+import { factsOf as factsOfGpu, gpusOf, troublesOf } from "../../app/static/js/views/train/gpus.js";
 import { factsOf, sizesOf } from "../../app/static/js/views/train/report.js";
 
 test("a model is named after its file", () => {
@@ -89,4 +90,36 @@ test("repeated lines are said once", () => {
 test("the time that it takes", () => {
   const slow = { ...report, encoding: "ascii", estimated_seconds: 1320 };
   assert.equal(factsOf(slow), "Plain ASCII; takes about 22 min here.");
+});
+
+const h200 = {
+  number: "0",
+  name: "NVIDIA H200",
+  memory_bytes: 150_754_820_096,
+  memory_used_bytes: 3_221_225_472,
+  utilisation: 0.97,
+  temperature_celsius: 61,
+  power_watts: 512.4,
+};
+
+test("of a GPU everything is said that its driver tells", () => {
+  assert.equal(factsOfGpu(h200).join(" · "), "3.22 GB of 151 GB used · 97% busy · 61 °C · 512 W");
+  const quiet = { ...h200, utilisation: null, temperature_celsius: null, power_watts: null };
+  assert.deepEqual(factsOfGpu(quiet), ["3.22 GB of 151 GB used"]);
+  assert.equal(factsOfGpu({ ...h200, utilisation: 0 })[1], "0% busy");
+});
+
+test("a GPU is shown once, and its host where there are several", () => {
+  const here = { host: "a", trouble: null, gpus: [h200] };
+  assert.deepEqual(gpusOf([here, here]), [{ ...h200, host: "" }]);
+  const hosts = gpusOf([here, { ...here, host: "b" }]).map(({ host }) => host);
+  assert.deepEqual(hosts, ["a", "b"]);
+  assert.deepEqual(gpusOf([{ ...here, gpus: [] }]), []);
+});
+
+test("a worker that takes no job says why", () => {
+  const here = { host: "a", trouble: null, gpus: [] };
+  assert.deepEqual(troublesOf([here, { ...here, trouble: "it does not answer" }]), [
+    "A worker on a waits for its GPU and takes no job: it does not answer.",
+  ]);
 });

@@ -13,12 +13,15 @@ from urllib.request import urlopen
 
 import pytest
 
+from app.supervisor import up
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.pretrained import INSTALLED
 from tests.commands import ROOT
+from tests.nvml import Driver, h200
 from tests.supervised import LINUX, Run, Watched
 from tests.toys import toy_checkpoint
+from worker import gpus
 
 BRING_UP = """
 import sys
@@ -84,6 +87,40 @@ def test_nothing_outlives_a_killed_up_and_the_next_one_starts(
     again.process.send_signal(signal.SIGTERM)
     assert again.end() == 0
     again.close()
+
+
+def test_a_worker_for_each_gpu_sees_no_other(tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "driver")
+    driver.has(h200(1), h200(2))
+    first = f"import sys; sys.path.insert(0, {str(driver.directory)!r})\n"
+    sees = 'print("pid", os.environ.get("CUDA_VISIBLE_DEVICES"))\nwith redis'
+    script = first + BRING_UP.replace("workers=2", 'workers="auto"').replace("with redis", sees)
+    run = Run(script, tmp_path, str(tmp_path / "data"))
+    try:
+        for number in (1, 2):
+            run.until(rf"worker {number} +│ pid {h200(number)['id']}")
+        run.until("device +2 × NVIDIA H200$")
+        run.process.send_signal(signal.SIGTERM)
+        assert run.end() == 0
+    finally:
+        run.close()
+
+
+@pytest.mark.parametrize("visible", [None, "", "1,GPU-7"])
+def test_workers_for_gpus_are_those_that_the_operator_names(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None
+) -> None:
+    if visible is None:
+        monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    else:
+        monkeypatch.setenv(gpus.VISIBLE, visible)
+    monkeypatch.setattr(gpus, "can_compute", lambda: True)
+    programs = up._worker_programs("auto", ["true"], {})
+    found = {one.name: (one.environment or {}).get(gpus.VISIBLE) for one in programs}
+    # No GPU is here.
+    one = {"worker": visible}
+    assert found == (one if not visible else {"worker 1": "1", "worker 2": "GPU-7"})
+    assert [one.name for one in up._worker_programs(2, ["true"], {})] == ["worker 1", "worker 2"]
 
 
 def refused(*arguments: str | Path, code: int = 1, **environment: str) -> str:

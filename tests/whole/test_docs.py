@@ -20,7 +20,7 @@ API = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
 COMMANDS = ROOT / "docs" / "commands.md"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
-HANDED_ON = {"CHARLOOM_CACHE", "CHARLOOM_LEASE", "CHARLOOM_LOCK", "CHARLOOM_WORKER_PID"}
+HANDED_ON = {f"CHARLOOM_{name}" for name in ("CACHE", "GPUS", "LEASE", "LOCK", "WORKER_PID")}
 """From a worker to the process that it starts; nobody else sets them."""
 
 

@@ -12,7 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
 from tests.serving import serve
-from tests.support import ROOT
+from tests.support import ROOT, queue_at
+from worker.gpus import Gpu
+from worker.vitals import Vitals
 
 MONITORING = ROOT / "deploy" / "monitoring"
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -25,7 +27,10 @@ Metrics = dict[str, set[tuple[str, str]]]
 
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory: pytest.TempPathFactory, redis_server: Any) -> Metrics:
-    with serve(tmp_path_factory.mktemp("data"), redis_server.url) as client:
+    data = tmp_path_factory.mktemp("data")
+    gpu = Gpu("GPU-1", "0", "NVIDIA H200", 150 << 30, 3 << 30, 0.97, 61, 512.4)
+    queue_at(redis_server.url, data).vitals.tell("1", Vitals("a", gpus=[gpu]))
+    with serve(data, redis_server.url) as client:
         text = client.get("/metrics").text
     found: Metrics = {name: set() for name in PROMETHEUS}
     for family in text_string_to_metric_families(text):
@@ -128,6 +133,8 @@ ADDED = re.compile(r"sum[^(]*\(\s*(?:rate|increase)?\(?(charloom_\w+)")
 def test_what_every_server_tells_alike_is_not_added_up() -> None:
     said = re.findall(r"^\| `(charloom_\w+)` \|.*the (?:larg|small)est", OPERATIONS, re.MULTILINE)
     shared = {"charloom_jobs", "charloom_queue_length", "charloom_workers", "charloom_redis_up"}
-    assert {*said} == shared | {"charloom_models_damaged"}
+    shared |= {"charloom_models_damaged", "charloom_workers_without_gpu"}
+    assert {name for name in said if "_gpu_" not in name} == shared
+    assert len(said) == len(shared) + 5
     for query in queries():
         assert not {*ADDED.findall(query)} & {*said}, query

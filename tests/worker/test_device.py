@@ -6,9 +6,18 @@ import pytest
 import torch
 
 from models.training.ranks import Group
+from worker import gpus as worker_gpus
 from worker.devices import machine_memory
-from worker.trainer.device import choose_device, device_memory, device_name, devices_for
-from worker.trainer.failures import Failure
+from worker.gpus import Gpu
+from worker.trainer.device import (
+    choose_device,
+    compute_on_all,
+    device_memory,
+    device_name,
+    devices_for,
+    gpu,
+)
+from worker.trainer.failures import Failure, GpuGone
 
 CPU = torch.device("cpu")
 
@@ -81,6 +90,40 @@ def test_a_job_gets_the_devices_that_it_asks_for(
 ) -> None:
     gpus(present)
     assert devices_for(asked, threads=2) == found
+
+
+def test_gpus_that_were_there_are_waited_for(gpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(1)
+    monkeypatch.setenv("CHARLOOM_GPUS", "4")
+    with pytest.raises(GpuGone, match="of 4 GPUs 1 are left"):
+        devices_for({"devices": 2}, threads=8)
+    with pytest.raises(Failure):
+        gpus(4)
+        devices_for({"devices": 5}, threads=8)
+
+
+def test_the_processor_does_not_stand_in_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_device(None) == CPU
+    monkeypatch.setenv("CHARLOOM_GPUS", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for asks in (lambda: choose_device(None), compute_on_all):
+        with pytest.raises(GpuGone, match="CUDA"):
+            asks()
+
+
+def test_a_gpu_is_named_with_its_number_where_there_are_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    all_gpus = [Gpu(f"GPU-{n}", str(n), "NVIDIA H200", 1 << 37, 0) for n in range(2)]
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H200")
+    monkeypatch.setattr(worker_gpus, "present", lambda: all_gpus[:1])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert device_name(gpu(0)) == "NVIDIA H200"
+    monkeypatch.setattr(worker_gpus, "present", lambda: all_gpus)
+    assert device_name(gpu(1)) == "NVIDIA H200 (GPU 1)"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1")
+    assert device_name(gpu(0)) == "NVIDIA H200 (GPU 1)"
+    assert device_name(gpu(0), 2) == "2 × NVIDIA H200"
 
 
 @pytest.mark.parametrize(("present", "words"), [(0, "1 processor thread."), (2, "2 GPUs.")])

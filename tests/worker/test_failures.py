@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from worker.trainer.failures import Death, Failure, is_out_of_memory
+from worker.trainer.failures import Death, Failure, GpuGone, MemoryShort, is_out_of_memory
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,9 @@ from worker.trainer.failures import Death, Failure, is_out_of_memory
     [
         (MemoryError(), True),
         (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
+        (RuntimeError("CUDA error: unspecified launch failure"), False),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
         (OSError("out of memory"), False),
@@ -29,6 +32,28 @@ def test_torchs_own_words_for_a_lack_of_memory_are_known() -> None:
     with pytest.raises(RuntimeError) as raised:
         torch.empty(1 << 60)
     assert is_out_of_memory(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_gpus"),
+    [
+        (GpuGone("No CUDA GPUs are available"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel"), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_INTERNAL_ERROR when calling cublas"), True),
+        (RuntimeError("NCCL error: unhandled cuda error, NCCL version 2.27.5"), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), False),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"), False),
+        (ValueError("CUDA error"), False),
+        (MemoryError(), False),
+    ],
+)
+def test_a_gpu_that_fails_is_told_from_other_errors(error: Exception, is_gpus: bool) -> None:
+    death = Death.by_error(error)
+    assert death.of_gpu is is_gpus
+    assert (death.title == "The GPU failed") is is_gpus
+    assert "kernel" not in death.said
 
 
 def test_a_failure_has_two_texts_for_clients() -> None:
@@ -52,6 +77,12 @@ def died(code: str) -> Death:
         ("import os; os.abort()", "The training process died", "was killed by SIGABRT."),
         ("import os; os.kill(os.getpid(), 9)", "The training process was killed", "by SIGKILL."),
         ("raise MemoryError", "Not enough memory", "Memory ran out."),
+        (
+            "import os; os.write(2, b'  what():  CUDA error: unknown error\\nTo debug, set'); "
+            "os.abort()",
+            "The GPU failed",
+            "It said last: “what():  CUDA error: unknown error”.",
+        ),
         ("import nothing_at_all", "The training process died", "No module named 'nothing_at_all'"),
     ],
 )
@@ -69,3 +100,12 @@ def test_a_death_by_an_error_quotes_it() -> None:
     missing = FileNotFoundError(errno.ENOENT, "No such file or directory", "/opt/python")
     death = Death.by_spawning(missing)
     assert death.said == "No such file or directory"
+
+
+def test_a_lack_of_memory_may_come_with_advice() -> None:
+    death = Death.by_error(MemoryShort("Memory ran out on a GPU", "Take less."))
+    assert (death.title, death.cause, death.advice) == (
+        "Not enough memory",
+        "Memory ran out on a GPU",
+        "Take less.",
+    )

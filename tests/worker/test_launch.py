@@ -171,6 +171,15 @@ def test_ranks_that_lost_each_other_died_of_nothing_known() -> None:
     assert died.death and "no known reason" in died.death.cause
 
 
+def test_a_rank_that_aborts_beside_gpus_lost_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = {0: launch.LOST, 1: -signal.SIGABRT}
+    died = judged({}, codes, is_told=False)
+    assert died.death and not died.death.of_gpu
+    monkeypatch.setenv("CHARLOOM_GPUS", "2")
+    died = judged({}, codes, is_told=False)
+    assert died.death and died.death.of_gpu and died.death.said == "rank 1 was aborted"
+
+
 def test_an_outcome_is_there_whole(tmp_path: Path) -> None:
     launch.report(tmp_path, 1, GONE)
     assert [path.name for path in tmp_path.iterdir()] == ["outcome-1.json"]

@@ -51,6 +51,7 @@ def test_who_lost_the_job_says_nothing_of_its_end(job: Job) -> None:
         Outcome("finished"),
         Outcome("failed", {"title": "No", "detail": "Never."}),
         Outcome("dead", death=Death.by_error(MemoryError())),
+        Outcome("dead", death=Death.by_gpu("CUDA error: unknown error")),
     ],
 )
 def test_an_outcome_is_the_same_in_another_process(outcome: Outcome) -> None:

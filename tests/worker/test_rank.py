@@ -39,3 +39,23 @@ def test_a_rank_that_cannot_train_says_why(
     assert run_rank(job, directory, number, os.getpid()) == code
     death = launch._outcomes(directory, 2)[number].death
     assert death and death.title == "Training cannot start"
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_rank_whose_exchange_fails_with_a_gpu_says_so(
+    job: Job, tmp_path: Path, horses: Horses
+) -> None:
+    words = "another rank has ended: NCCL error: unhandled cuda error, NCCL version 2.27.5"
+    horses.sabotage(
+        job,
+        "import os, sys; sys.path.append(os.getcwd())\n"
+        "import models.training.ranks as ranks\n"
+        "def lost(*_):\n"
+        f"    raise ranks.RankLost({words!r})\n"
+        "ranks.joined = lost\n",
+    )
+    directory = tmp_path / "ranks"
+    directory.mkdir()
+    assert run_rank(job, directory, 1, os.getpid()) == launch.LOST
+    death = launch._outcomes(directory, 2)[1].death
+    assert death and death.of_gpu and death.said == words

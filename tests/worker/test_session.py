@@ -203,6 +203,34 @@ def test_a_resume_from_an_older_state_is_told(
 
 
 @pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(
+    ("words", "title"),
+    [
+        ("CUDA error: unspecified launch failure", "The GPU failed"),
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", "Not enough memory"),
+    ],
+)
+def test_a_state_is_sound_that_a_device_cannot_take_up_now(
+    make_job: MakeJob, store: JobStore, monkeypatch: pytest.MonkeyPatch, words: str, title: str
+) -> None:
+    job = make_job()
+    attempt.run(job.id)
+    store.resume(job.id, {"max_steps": 60})
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError(words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "load_state_dict", fails)
+        attempt.run(job.id)
+        attempt.run(job.id)
+        assert error_of(job)["title"] == title
+    attempt.run(job.id)
+    assert progress_of(job)["step"] == 60
+    assert notices(job.events(), "state_lost") == []
+
+
+@pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize("damage", [spoil, clear, shutil.rmtree])
 def test_a_training_that_starts_over_is_told_and_takes_no_better_model(
     damage: Callable[[Path], None], make_job: MakeJob, store: JobStore, data: Path

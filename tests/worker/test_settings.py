@@ -83,5 +83,5 @@ def test_all_that_a_worker_reads_is_handed_on_to_it() -> None:
         for path in root.rglob("*.py")
         for name in re.findall(r"\bCHARLOOM_[A-Z_]*[A-Z]\b", path.read_text("utf-8"))
     }
-    ours = {CACHE, handover.LEASE, handover.LOCK, handover.WORKER_PID}
+    ours = {CACHE, handover.GPUS, handover.LEASE, handover.LOCK, handover.WORKER_PID}
     assert read - ours == set(VARIABLES)

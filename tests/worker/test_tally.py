@@ -14,11 +14,11 @@ from worker.trainer.failures import Death
 DEATH = Death("Dead", "It died", said="of this", advice="Do that.")
 
 
-def died(job: Job, queue: Queue) -> bool:
+def died(job: Job, queue: Queue, death: Death = DEATH) -> bool:
     """An attempt from its beginning to its death; whether it is to be tried again at once."""
     with job.lock():
         assert tally.begin(job) is None
-        return tally.count(job, queue.events, DEATH)
+        return tally.count(job, queue.events, death)
 
 
 def test_the_third_death_in_one_place_is_the_end(job: Job, queue: Queue) -> None:
@@ -38,6 +38,21 @@ def test_the_third_death_in_one_place_is_the_end(job: Job, queue: Queue) -> None
     )
     assert len(notices(job.events(), "setback")) == 2
     assert job.events()[-1].data == {"status": "failed", "error": error_of(job)}
+
+
+def test_a_gpu_that_fails_is_no_fault_of_the_job_but_not_for_ever(job: Job, queue: Queue) -> None:
+    lost = Death.by_gpu("CUDA error: unspecified launch failure")
+    # What else goes wrong is counted apart.
+    assert not died(job, queue) and not tally.ended_by_gpu(job)
+    for number in range(2, 11):
+        assert not died(job, queue, lost)
+        assert tally.ended_by_gpu(job)
+        assert error_of(job)["title"] == "The GPU failed"
+        assert f": attempt {number} of 10." in error_of(job)["detail"]
+    assert not died(job, queue, lost)
+    assert job.status() == "failed"
+    assert "The GPU failed, ten times in a row before" in error_of(job)["detail"]
+    assert "“CUDA error: unspecified launch failure”" in error_of(job)["detail"]
 
 
 def test_a_pause_lasts_and_survives_a_restart(

@@ -9,5 +9,8 @@ LEASE = "CHARLOOM_LEASE"
 WORKER_PID = "CHARLOOM_WORKER_PID"
 """The worker's process id."""
 
+GPUS = "CHARLOOM_GPUS"
+"""How many GPUs the worker saw at its start; unset where it trains on the processor."""
+
 REDIS_LOST = 75
 """Exit code of a horse whose job Redis lost on the way: it is no fault of the job."""

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from models.places import remove
 from worker.jobs import Job
-from worker.trainer import stop
+from worker.trainer import handover, stop
 from worker.trainer.failures import Death
 from worker.trainer.outcome import Outcome
 
@@ -102,9 +102,17 @@ def judged(outcomes: Mapping[int, Outcome], codes: Mapping[int, int], *, is_told
         if code == FULL:
             return Outcome("full")
         if code not in (LOST, -signal.SIGTERM):
-            death = Death.of_process(-code if code < 0 else code << 8, b"")
-            return Outcome("dead", death=replace(death, cause=f"{death.cause} (rank {rank})"))
+            return Outcome("dead", death=_death(rank, code))
     return Outcome("dead", death=Death.of_process(None, b""))
+
+
+def _death(rank: int, code: int) -> Death:
+    """The death of a rank by its exit code."""
+    if code == -signal.SIGABRT and handover.GPUS in os.environ:
+        # NCCL's watchdog, where a GPU does not answer, or CUDA in a thread of C++.
+        return Death.by_gpu(f"rank {rank} was aborted")
+    death = Death.of_process(-code if code < 0 else code << 8, b"")
+    return replace(death, cause=f"{death.cause} (rank {rank})")
 
 
 def _run(job: Job, ranks: int, directory: Path) -> dict[int, int]:

@@ -17,11 +17,13 @@ from torch import Tensor
 # Not typing's: before Python 3.12 pydantic cannot check those.
 from typing_extensions import TypedDict
 
+from models import sizing
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
-from models.config import Weights
+from models.config import NetworkConfig, Weights
 from models.files import CheckpointError
 from models.options import TrainingOptions
+from models.presets import with_preset
 from models.sizing import bucket_bytes
 from models.text.corpus import Corpus, Scan, ScanReport
 from models.training.beginning import (
@@ -31,7 +33,7 @@ from models.training.beginning import (
     has_features,
     new_trainer,
 )
-from models.training.planning import Plan, TooLarge, make_plan
+from models.training.planning import PROBE, Plan, TooLarge, make_plan, usual_batch
 from models.training.ranks import ALONE, Group
 from models.training.trainer import FeatureCount, Trainer, TrainerState
 from worker import logs
@@ -44,7 +46,8 @@ from worker.records import RECORD, Records
 from worker.settings import WorkerSettings
 from worker.trainer import generations
 from worker.trainer.device import choose_device, device_memory, device_name
-from worker.trainer.failures import Failure
+from worker.trainer.failures import OUT_OF_MEMORY, Failure, is_device_full, is_of_gpu
+from worker.trainer.fitting import Sizes
 from worker.trainer.journal import Journal
 
 BYTES_PER_PARAMETER = 48
@@ -138,6 +141,7 @@ class JobPlan:
 
         Raises:
             Failure: the model to continue from cannot be.
+            RuntimeError: the device has no room, or fails.
         """
         damaged = 0
         config, training, place = self.plan.config, self.plan.training, self.place
@@ -146,9 +150,10 @@ class JobPlan:
                 try:
                     if state is not None:
                         return self._resumed(counting, *state), damaged
-                except (KeyError, TypeError, ValueError, RuntimeError):
+                except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                    if is_of_gpu(error) or is_device_full(error):
+                        raise
                     # Of another network, as a hand may leave it.
-                    pass
                 damaged += 1
         trainer = first_trainer(config, self.corpus, training, place.device, counting, place.group)
         if self.origin is not None:
@@ -199,8 +204,14 @@ def follower(job: Job, place: Workplace) -> Trainer:
     return new_trainer(plan.config, corpus, plan.training, place.device, None, place.group)
 
 
-def prepare(job: Job, place: Workplace, journal: Journal) -> JobPlan:
+def prepare(job: Job, place: Workplace, journal: Journal, batch_size: int | None = None) -> JobPlan:
     """Decides how a job is trained, or reads what was decided, and opens its corpus.
+
+    Args:
+        job: the caller has its turn.
+        place: where it is trained.
+        journal: where notices go.
+        batch_size: decides anew, with this; only before a state was saved.
 
     Raises:
         Failure: it cannot be trained.
@@ -216,7 +227,7 @@ def prepare(job: Job, place: Workplace, journal: Journal) -> JobPlan:
     # For the encoded text, until the network's size is known.
     journal.update(needs_bytes=2 * place.corpora.size(corpus_id))
     scan = place.corpora.scan(corpus_id, asked.symbols)
-    plan, origin = _decide(job, asked, scan, place, journal)
+    plan, origin = _decide(job, asked, scan, place, journal, batch_size)
     options = {**job.spec["options"], **plan.resolved}
     needed = BYTES_PER_PARAMETER * plan.config.parameters()
     needed += TABLES * plan.training.ngram_buckets * bucket_bytes(plan.config.vocabulary_size)
@@ -231,13 +242,20 @@ def prepare(job: Job, place: Workplace, journal: Journal) -> JobPlan:
 
 
 def _decide(
-    job: Job, asked: TrainingOptions, scan: Scan, place: Workplace, journal: Journal
+    job: Job,
+    asked: TrainingOptions,
+    scan: Scan,
+    place: Workplace,
+    journal: Journal,
+    batch_size: int | None,
 ) -> tuple[Plan, str | None]:
     """The plan, and the digest of the model to continue from, if any; both kept."""
     path = job.directory / "plan.json"
     options = job.spec["options"]
     decided = _decided(path)
-    if decided is None:
+    if batch_size is not None:
+        plan, origin = _new_plan(replace(asked, batch_size=batch_size), scan, place)
+    elif decided is None:
         if generations.newest_step(job.state_directory):
             raise Failure(
                 "The plan of the job is damaged",
@@ -256,6 +274,38 @@ def _decide(
     return plan, origin
 
 
+def known_sizes(
+    job: Job, asked: TrainingOptions, place: Workplace, memory: int, batch_size: int | None = None
+) -> Sizes:
+    """The sizes that are decided for a job, or those that planning measures first.
+
+    Args:
+        job, asked: the job, and its options.
+        place: where it is trained.
+        memory: bytes that it may take.
+        batch_size: instead of what was decided.
+    """
+    decided = _decided(job.directory / "plan.json")
+    if decided:
+        config, training = decided[1].config, decided[1].training
+        found = config, training.batch_size, training.sequence_length
+    else:
+        scan = place.corpora.scan(job.spec["corpus_id"], asked.symbols)
+        found = _first_sizes(asked, scan, place.device)
+    return Sizes(found[0], batch_size or found[1], found[2], memory)
+
+
+def _first_sizes(
+    asked: TrainingOptions, scan: Scan, device: torch.device
+) -> tuple[NetworkConfig, int, int]:
+    """The network that planning measures, its batch size and its sequence length."""
+    options = with_preset(asked)
+    characters = sizing.training_characters(options, scan.report.characters)
+    batch_size, length = sizing.batch(options, characters, *usual_batch(device))
+    size = options.hidden_size or PROBE
+    return sizing.network(options, len(scan.vocabulary), size), batch_size, length
+
+
 def _decided(path: Path) -> tuple[Mapping[str, Any], Plan, str | None] | None:
     """The options, the plan and the origin that were decided; None if they cannot be read."""
     try:
@@ -272,7 +322,9 @@ def _new_plan(asked: TrainingOptions, scan: Scan, place: Workplace) -> tuple[Pla
     try:
         plan = make_plan(asked, scan, place.device, None, memory, main_memory, ranks)
     except TooLarge as error:
-        raise Failure("Not enough memory", str(error)) from None
+        sizes = Sizes(*_first_sizes(asked, scan, place.device), memory)
+        advice = sizes.advice("Start it again with")
+        raise Failure(OUT_OF_MEMORY, f"{error} {advice}") from None
     if plan.chars_per_second and ranks == 1:
         # The server estimates with it.
         work = plan.chars_per_second * plan.config.parameters()

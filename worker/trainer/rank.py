@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,12 +133,19 @@ class _Rank:
         from models.training.ranks import RankLost, joined
         from worker import logs
         from worker.trainer import launch
+        from worker.trainer.failures import Death, names_gpu
+        from worker.trainer.outcome import Outcome
 
         try:
             with joined(self.number, self.size, self.directory / launch.STORE) as group:
                 yield group
         except RankLost as lost:
             logs.logger(__name__).info("rank %d: %s", self.number, lost)
+            if names_gpu(str(lost)):
+                # Of a GPU that has failed each rank hears here, and no other way.
+                with suppress(OSError):
+                    outcome = Outcome("dead", death=Death.by_gpu(str(lost)))
+                    launch.report(self.directory, self.number, outcome)
             leave(launch.LOST)
 
 

@@ -103,7 +103,7 @@ from worker.queue import FORMER_FUNCTIONS, FUNCTION, Queue
 from worker.reconciler import LOST_SECONDS, Reconciler, is_due
 from worker.settings import WorkerSettings
 from worker.storage.opening import CACHE
-from worker.trainer import handover, stop
+from worker.trainer import handover, stop, tally
 from worker.trainer.aftermath import Aftermath
 from worker.trainer.failures import Death
 from worker.trainer.overseer import Overseer
@@ -168,7 +168,12 @@ class TrainingWorker(SpawnWorker):
     max_connection_wait_time = 2.0
 
     def __init__(
-        self, settings: WorkerSettings, name: str | None = None, *, is_horse: bool = False
+        self,
+        settings: WorkerSettings,
+        name: str | None = None,
+        *,
+        is_horse: bool = False,
+        gpus: int = 0,
     ):
         connection = redis.Redis.from_url(
             settings.redis_url,
@@ -194,6 +199,8 @@ class TrainingWorker(SpawnWorker):
         self._store = JobStore(settings.data.jobs, settings.data.storage)
         self._most_running = settings.quota_running
         self._reconciler = Reconciler(self._charloom, self._store, self._most_running)
+        self._gpus = gpus
+        self.has_lost_gpu = False
         self._redis_away = False
         self._owned: Owned | None = None
         self._overseer: Overseer | None = None
@@ -267,6 +274,10 @@ class TrainingWorker(SpawnWorker):
                 self._overseer = None
             aftermath.settle(is_excused=self.told_to_stop)
             log.info("job %s: %s after %.0f s", job.id, ours.status(), time.monotonic() - began)
+        if tally.ended_by_gpu(ours):
+            # Before another job: it would end in the same way.
+            self.has_lost_gpu = True
+            raise StopRequested
 
     def fork_work_horse(self, job: RQJob, queue: RQQueue) -> None:
         """Starts the horse, which inherits the job's lock and renews its lease."""
@@ -284,6 +295,8 @@ class TrainingWorker(SpawnWorker):
                 handover.LEASE: str(self._owned.holder),
             }
         )
+        if self._gpus:
+            environment[handover.GPUS] = str(self._gpus)
         if not self._settings.data.storage.shares_locks:
             environment[CACHE] = str(self._settings.data.root)
         ours = self._store.get(job.id)

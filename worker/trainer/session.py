@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from models.text.cleaning import CorpusError
 from models.training.ranks import ALONE, Group
 from models.training.trainer import Diverged, Evaluation, Progress, Trainer
+from worker import logs
 from worker.corpora import CorpusDamaged, UnknownCorpus
 from worker.jobs import Job
 from worker.live import Followers
 from worker.settings import WorkerSettings
 from worker.trainer import generations
 from worker.trainer.baseline import Counting, begin_counting
-from worker.trainer.failures import Failure
+from worker.trainer.failures import Failure, is_device_full
 from worker.trainer.history import DIVERGED
 from worker.trainer.journal import Journal
 from worker.trainer.plan import JobPlan, Workplace, prepare
 from worker.trainer.publisher import Publisher
+from worker.trainer.shrinking import smaller_batch
 from worker.trainer.stop import Reason, Stop
 
 LONGEST_UNSAVED, SHORTEST_UNSAVED = 30.0, 5.0
@@ -30,6 +32,8 @@ SAVE_SHARE = 0.005
 
 MAX_ROLLBACKS = 3
 """Times that training which diverged is taken up again, each with half the rate."""
+
+log = logs.logger(__name__)
 
 
 def train(
@@ -49,13 +53,23 @@ def train(
 
     Raises:
         Failure: the job cannot be trained.
+        MemoryShort: the device has no room for it now.
         PutDown, OSError: from anywhere; the last saved state is sound.
     """
     try:
         place = Workplace.of(settings, group)
         journal = Journal(job, live, place.device_name)
-        plan = prepare(job, place, journal)
-        return TrainingSession(plan, journal, Publisher(plan, journal), stop).run()
+        batch_size: int | None = None
+        while True:
+            try:
+                plan = prepare(job, place, journal, batch_size)
+                return TrainingSession(plan, journal, Publisher(plan, journal), stop).run()
+            except RuntimeError as error:
+                if not is_device_full(error):
+                    raise
+                log.warning("job %s: %s", job.id, error)
+            # Not in the block above, where the error's traceback holds the network.
+            batch_size = smaller_batch(job, place, journal, batch_size)
     except UnknownCorpus:
         raise Failure("The corpus is gone", "Upload it again and start a new job.") from None
     except CorpusDamaged:

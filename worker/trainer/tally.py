@@ -5,9 +5,11 @@ process by the worker, and the death of both by the next worker. ``attempts.json
 
     step     the newest step that was saved when it was written
     deaths   attempts since then that ended badly
+    gpu      attempts since then that ended because a GPU failed
     lost     attempts since then whose end nobody saw, because the worker died with them
     full     attempts since then that the disk had no room for
     open     whether an attempt began whose end is not recorded yet
+    by_gpu   whether the last attempt ended because a GPU failed
 
 A step that is saved resets the count. A worker that is told to stop, and a Redis that is away, are
 nobody's fault and count for nothing. Knows no process and no training.
@@ -33,7 +35,7 @@ MAX_DEATHS = 3
 """Attempts that end badly without further progress, until the job has failed."""
 
 MAX_LOST = 10
-"""The same for those that end with their worker, which is rarely the job's fault."""
+"""The same for those that end with their worker or their GPU, which is rarely the job's fault."""
 
 FIRST_PAUSE, FACTOR = 1.0, 4.0
 """Seconds after an attempt in vain, and how many times as long after each further one."""
@@ -50,9 +52,11 @@ class Attempts:
 
     step: Count = 0
     deaths: Count = 0
+    gpu: Count = 0
     lost: Count = 0
     full: Count = 0
     open: bool = False
+    by_gpu: bool = False
 
     @staticmethod
     def of(job: Job) -> "Attempts":
@@ -88,7 +92,7 @@ def begin(job: Job) -> ErrorText | None:
     tally = Attempts.of(job).at(generations.newest_step(job.state_directory))
     if tally.open:
         tally = replace(tally, lost=tally.lost + 1)
-    replace(tally, open=True).keep(job)
+    replace(tally, open=True, by_gpu=False).keep(job)
     if tally.lost >= MAX_LOST:
         death = Death(
             "The worker died again and again",
@@ -108,6 +112,11 @@ def is_open(job: Job) -> bool:
     return Attempts.of(job).open
 
 
+def ended_by_gpu(job: Job) -> bool:
+    """Whether the last attempt ended because a GPU failed."""
+    return Attempts.of(job).by_gpu
+
+
 def excuse(job: Job) -> None:
     """Records that an attempt ended, through no fault of the job."""
     tally = Attempts.of(job)
@@ -125,16 +134,21 @@ def count(job: Job, live: Followers, death: Death) -> bool:
     remove(job.directory / "reserve")
     before = Attempts.of(job)
     tally = before.at(generations.newest_step(job.state_directory))
-    tally = replace(tally, deaths=tally.deaths + 1, open=False)
+    if death.of_gpu:
+        times, most = tally.gpu + 1, MAX_LOST
+        tally = replace(tally, gpu=times, open=False, by_gpu=True)
+    else:
+        times, most = tally.deaths + 1, MAX_DEATHS
+        tally = replace(tally, deaths=times, open=False)
     tally.keep(job)
-    if tally.deaths >= MAX_DEATHS:
-        error = _ending(job, death, tally.step, MAX_DEATHS)
+    if times >= most:
+        error = _ending(job, death, tally.step, most)
         live.publish(job.id, job.finish("failed", error))
         return False
     if tally.step > before.step:
         return True
-    pause = _pause_seconds(tally.deaths - 1)
-    next_one = f"attempt {tally.deaths + 1} of {MAX_DEATHS}"
+    pause = _pause_seconds(times - 1)
+    next_one = f"attempt {times + 1} of {most}"
     text = f"{death.cause}: training resumes by itself after {pause:.0f} s, {next_one}"
     log.warning("job %s: %s", job.id, text)
     event = job.tell("notice", {"code": SETBACK, "text": text})

@@ -7,6 +7,7 @@ import { within } from "../root.js";
 import { clearErrors, el, field, heading, message, showErrors } from "../ui.js";
 import { JobPage } from "./job.js";
 import { CorpusField, modelNameOf } from "./train/corpus.js";
+import { Gpus } from "./train/gpus.js";
 import { Jobs } from "./train/jobs.js";
 
 export function create({ go }) {
@@ -61,6 +62,7 @@ class FrontPage {
     this.#options.root,
   );
   #jobs = new Jobs((jobs) => this.#corpus.offerTextsOf(jobs));
+  #gpus = new Gpus();
 
   constructor(go) {
     this.#go = go;
@@ -70,7 +72,12 @@ class FrontPage {
       "div",
       {},
       heading("Train a network on a text", lead),
-      el("div", { class: "train" }, this.#form, this.#jobs.root),
+      el(
+        "div",
+        { class: "train" },
+        this.#form,
+        el("div", { class: "train-side" }, this.#jobs.root, this.#gpus.root),
+      ),
     );
     this.#corpus.acceptDropsOn(this.root);
     this.#name.addEventListener("input", () => delete this.#name.dataset.guessed);
@@ -78,10 +85,12 @@ class FrontPage {
 
   show() {
     this.#jobs.show();
+    this.#gpus.show();
   }
 
   hide() {
     this.#jobs.hide();
+    this.#gpus.hide();
   }
 
   #textBegun() {

@@ -28,6 +28,7 @@ const GROUPS = [
       grad_clip: "Gradient clipping",
       weight_decay: "Weight decay",
       ema_decay: "Average of weights",
+      precision: "Precision",
       seed: "Seed",
       devices: "Devices",
     },
