@@ -20,7 +20,7 @@ from app.supervisor.up import UpOptions, bring_up
 from app.terminal import commands, connect, output
 from app.terminal import jobs as job_commands
 from app.terminal.ending import reported, run
-from app.terminal.options import DATA, AskForKey, Data, Url, Workers, place
+from app.terminal.options import DATA, AskForKey, Data, Url, Workers, place, temperatures
 from app.terminal.training import with_training_options
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -127,7 +127,14 @@ def sample(
     context: typer.Context,
     model: Annotated[str | None, MODEL] = None,
     prime: Annotated[str | None, typer.Option(help="Text to continue.")] = None,
-    temperature: Annotated[float | None, TEMPERATURE] = None,
+    temperature: Annotated[
+        str | None,
+        typer.Option(
+            callback=temperatures,
+            help="Sampling temperature; 0 always takes the most likely character. With 1,0.5,0 the "
+            "text goes through several, each for an equal part of its length.",
+        ),
+    ] = None,
     length: Annotated[int | None, typer.Option(help="Number of characters to write.")] = None,
     seed: Annotated[int | None, SEED] = None,
     top_k: Annotated[
@@ -141,6 +148,10 @@ def sample(
         list[str] | None, typer.Option(help="Stop before this text; repeatable, up to 4 times.")
     ] = None,
     echo: Annotated[bool, typer.Option("--echo", help="Write the prime, too.")] = False,
+    max_copied: Annotated[
+        int | None,
+        typer.Option(help="Never write more than N characters as the training text has them."),
+    ] = None,
     unknown: Annotated[str | None, UNKNOWN] = None,
     precision: Annotated[
         str | None, typer.Option(help="exact (fp32) or fast (int8). Default: the model's best.")

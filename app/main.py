@@ -39,7 +39,7 @@ from app.routes import (
     train,
     workers,
 )
-from app.routes.dialects import ollama, openai
+from app.routes.dialects import answers, ollama, openai
 from app.routes.services import Services, open_services
 from app.server.admission import most_connections, share_of
 from app.server.sockets import open_files
@@ -101,7 +101,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     ):
         app.include_router(router)
     app.add_api_route("/", _welcome, response_class=PlainTextResponse, include_in_schema=False)
-    handlers.add_handlers(app, {"/v1/": openai.error, "/api/": ollama.error})
+    handlers.add_handlers(app, {"/v1/": answers.error, "/api/": ollama.error})
     # The last added is the outermost; app.access.guard explains the order.
     app.add_middleware(Bodiless)
     app.add_middleware(

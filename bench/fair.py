@@ -19,9 +19,10 @@ from app.engine import fairness
 from app.engine.callers import Caller
 from app.engine.streams import StreamReader, Streams
 from bench.naive import network_of
-from models.decoding.batch import Batch, Stream
+from models.decoding.batch import Batch
 from models.decoding.decoder import Decoder
 from models.decoding.sampling import SampleOptions
+from models.decoding.stream import Stream
 from models.text.vocab import Vocabulary
 
 VOCABULARY = Vocabulary("characters", list(range(0x21, 0x21 + 100)))

@@ -18,10 +18,11 @@ import numpy as np
 
 from app.engine.portable import PageFacts, portable_page
 from models.checkpoints.format import Checkpoint
-from models.decoding.batch import Batch, Stream
+from models.decoding.batch import Batch
 from models.decoding.decoder import Decoder
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions
+from models.decoding.stream import Stream
 from models.inside.reader import trace
 from models.portable import FINER, pack, rounded
 from models.pretrained import unpack

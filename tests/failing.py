@@ -4,7 +4,8 @@ import pytest
 
 from app.routes.texts import derived_seed
 from models.arrays import Floats, Ids
-from models.decoding.batch import Piece, Stream
+from models.decoding.characters import Piece
+from models.decoding.stream import Stream
 
 
 def fail_after(monkeypatch: pytest.MonkeyPatch, characters: int, *, seed: int, draw: int) -> None:

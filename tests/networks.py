@@ -4,10 +4,12 @@ import numpy as np
 import torch
 
 from models.config import NetworkConfig, Weights
-from models.decoding.batch import Batch, Piece, Stream
+from models.decoding.batch import Batch
+from models.decoding.characters import Piece
 from models.decoding.decoder import Choices, Decoder
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions
+from models.decoding.stream import Stream
 from models.text.vocab import Vocabulary
 from models.training.generate import generate
 from models.training.network import CharNetwork

@@ -90,10 +90,15 @@ DIALECT_FIELDS = {
     ),
     "POST /api/show": ("verbose", "options"),
     "POST /v1/completions": (
-        *("best_of", "frequency_penalty", "presence_penalty", "logit_bias", "suffix", "user"),
+        *("frequency_penalty", "presence_penalty", "logit_bias", "suffix", "user"),
         *("stream_options.include_usage",),
     ),
 }
+DIALECT_FIELDS["POST /api/chat"] = (*DIALECT_FIELDS["POST /api/generate"], "tools")
+DIALECT_FIELDS["POST /v1/chat/completions"] = (
+    *DIALECT_FIELDS["POST /v1/completions"],
+    *("tools", "functions", "response_format", "modalities", "audio", "prediction"),
+)
 """What their clients send though the document does not name it."""
 
 

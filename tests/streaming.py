@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from app.engine.streams import StreamReader, Streams
-from models.decoding.batch import Batch, Stream
+from models.decoding.batch import Batch
 from models.decoding.decoder import RowDecoder
 from models.decoding.sampling import SampleOptions
+from models.decoding.stream import Stream
 from tests.toys import ALPHABET
 
 

@@ -113,6 +113,6 @@ def counted_text(
     draws = uniforms(np.array([options.seed], np.uint64), np.array([0], np.uint64), options.length)
     for uniform in draws[:, 0].tolist():
         logits = np.log(model.next_distribution(history)).astype(np.float32)
-        chosen = choose(logits, options.temperature, uniform, options.top_k, options.top_p)
+        chosen = choose(logits, options.temperatures[0], uniform, options.top_k, options.top_p)
         yield chosen
         history.append(chosen)

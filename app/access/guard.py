@@ -17,7 +17,7 @@ from app.access.deadlines import BODY_PACE, Body
 from app.access.hosts import address_of, is_address, name_of
 from app.access.keys import Key, KeyRing, KeyScope, bearer
 from app.access.rates import Rates, Window
-from app.access.table import need, needed_for
+from app.access.table import is_shared, need
 from app.engine.callers import SCOPE_KEY, Caller
 from app.http import allowances, problems
 from app.http.allowances import Allowance
@@ -174,10 +174,10 @@ class Guard:
         method = headers.get("access-control-request-method", scope["method"])
         if origin is None or not self._origins & {origin.lower(), "*"}:
             return None
-        return origin if needed_for(method, scope["path"]) == "public" else None
+        return origin if is_shared(method, scope["path"]) else None
 
     def _marked(self, scope: Scope, headers: Headers, origin: str | None, send: Send) -> Send:
-        if not self._origins or needed_for(scope["method"], scope["path"]) != "public":
+        if not self._origins or not is_shared(scope["method"], scope["path"]):
             return send
         allowed = self._allows(scope, headers, origin)
 
@@ -330,7 +330,8 @@ async def _preflight(allowed: str | None, send: Send) -> None:
         headers |= {
             "Access-Control-Allow-Origin": allowed,
             "Access-Control-Allow-Methods": "GET, POST",
-            "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Request-ID",
+            # Other tools' clients have headers of their own. A star does not mean Authorization.
+            "Access-Control-Allow-Headers": "Authorization, *",
             "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
         }
     response = Response(status_code=204, headers=headers)

@@ -38,14 +38,17 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
         "POST /sample",
     ),
     "sample": (
+        "GET /api/ps",
         "GET /api/tags",
         "GET /api/version",
         "GET /v1/models",
         "GET /v1/models/{model}",
+        "POST /api/chat",
         "POST /api/generate",
         "POST /api/show",
         "POST /models/{model}/inspect",
         "POST /score",
+        "POST /v1/chat/completions",
         "POST /v1/completions",
     ),
     "train": (
@@ -70,6 +73,9 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
 }
 """As in the contract, docs/http-api.md. ``HEAD`` needs what ``GET`` needs."""
 
+DIALECTS = ("/api/", "/v1/")
+"""With which the paths of other tools' endpoints begin."""
+
 VIEWS = ("/", "/train", "/train/{job_id}", "/inside", "/names", "/models")
 """URLs of the one page; its own router (static/js/router.js) tells them apart."""
 
@@ -85,6 +91,13 @@ _ENDPOINTS = [
     for need, entries in TABLE.items()
     for method, _, path in (entry.partition(" ") for entry in entries)
 ]
+
+
+def is_shared(method: str, path: str) -> bool:
+    """Whether pages of the origins that the operator names may call an endpoint: those that sample
+    as a page or as another tool's client does."""
+    needed = needed_for(method, path)
+    return needed == "public" or (needed == "sample" and path.startswith(DIALECTS))
 
 
 def need(scope: Scope) -> Need:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from app.engine.memory import MEMORY
 from models.arrays import Hashes
+from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -53,6 +54,8 @@ class LoadedModel(Protocol):
     @property
     def lines(self) -> Hashes: ...
     @property
+    def card(self) -> Card: ...
+    @property
     def precisions(self) -> tuple[Precision, ...]: ...
     @property
     def best_precision(self) -> Precision: ...
@@ -90,6 +93,10 @@ class LoadedNetwork:
     @property
     def lines(self) -> Hashes:
         return self.checkpoint.lines
+
+    @property
+    def card(self) -> Card:
+        return self.checkpoint.card
 
     @property
     def state_shapes(self) -> list[tuple[int, ...]]:
@@ -136,6 +143,7 @@ class LoadedNGram:
         self.digest = digest
         self.vocabulary = checkpoint.vocabulary
         self.lines = checkpoint.lines
+        self.card = checkpoint.card
         self.bytes = NGRAM_BYTES * model.characters + self.lines.nbytes
         self.state_shapes: list[tuple[int, ...]] = [(1, 1, model.order)]
         self._decoder = NGramDecoder(model)

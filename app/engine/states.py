@@ -16,15 +16,17 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.config import MAX_VOCABULARY
-from models.decoding.batch import StreamState
 from models.decoding.decoder import Rows
 from models.decoding.graph import Precision
+from models.decoding.stream import StreamState
 from models.files import write_durably
+from models.text.copies import LONGEST
 from worker import logs
 
 MAX_TOKEN = 2 << 20
@@ -47,6 +49,9 @@ class Saved:
     state: StreamState
 
 
+_Id = Annotated[int, Field(ge=0, lt=MAX_VOCABULARY)]
+
+
 class _Header(BaseModel):
     """A state without its numbers; ``pending`` is hexadecimal."""
 
@@ -54,11 +59,13 @@ class _Header(BaseModel):
 
     digest: str
     precision: Precision
-    id: int = Field(ge=0, lt=MAX_VOCABULARY)
+    id: _Id
     position: int
     seed: int
     pending: str = Field(pattern=r"^([0-9a-f]{2}){0,3}$")
     unsaid: str
+    begun: tuple[int, int] = (0, 0)
+    before: tuple[_Id, ...] = Field((), max_length=LONGEST)
 
 
 class StateSigner:
@@ -81,8 +88,11 @@ class StateSigner:
             seed=state.seed,
             pending=state.pending.hex(),
             unsaid=state.unsaid,
+            begun=state.begun,
+            before=state.before,
         )
-        head = header.model_dump_json().encode()
+        # An earlier release reads a state that has nothing that it does not know.
+        head = header.model_dump_json(exclude_defaults=True).encode()
         numbers = b"".join(part.astype("<f4").tobytes() for part in state.rows.state)
         body = len(head).to_bytes(4, "little") + head + numbers
         return base64.urlsafe_b64encode(self._sign(body) + body).decode()
@@ -107,7 +117,15 @@ class StateSigner:
         rows = Rows(np.array([header.id], np.int64), state)
         pending = bytes.fromhex(header.pending)
         try:
-            begin = StreamState(rows, header.position, header.seed, pending, header.unsaid)
+            begin = StreamState(
+                rows,
+                header.position,
+                header.seed,
+                pending,
+                header.unsaid,
+                header.begun,
+                header.before,
+            )
         except ValueError:
             raise NotAState from None
         return Saved(header.digest, header.precision, begin)

@@ -16,8 +16,10 @@ from contextlib import suppress
 
 from app.engine.callers import NOBODY, Caller
 from app.engine.fairness import Sharing
-from models.decoding.batch import Batch, FinishReason, Piece, Stream
+from models.decoding.batch import Batch
+from models.decoding.characters import Piece
 from models.decoding.decoder import RowDecoder
+from models.decoding.stream import FinishReason, Stream
 from models.errors import TooMany, Unavailable
 from worker import logs
 
@@ -385,8 +387,13 @@ class _LiveBatch:
         return max(1, min(MAX_STEPS, int(tick / expected)))
 
     def _bound(self, active: list[StreamReader]) -> int:
-        """Steps that write no more than a reader may have unread."""
-        return PENDING_CHARACTERS // max(weight(reader.stream) for reader in active)
+        """Steps that write no more than a reader may have unread; if all rows may have to back up,
+        also no more than will not be lost."""
+        streams = [reader.stream for reader in active]
+        most = PENDING_CHARACTERS // max(map(weight, streams))
+        if all(stream.is_guarded for stream in streams):
+            most = min(most, max(stream.stride for stream in streams))
+        return most
 
 
 class Streams:

@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 from app.http.problems import Problem
 
 TEXT, EVENTS, JSON = "text/plain", "text/event-stream", "application/json"
+NDJSON = "application/x-ndjson"
 _HTML, _ANY = "text/html", "*/*"
 
 

@@ -48,6 +48,7 @@ CODES = {
     "method_not_allowed": "The endpoint has other methods; see the Allow header.",
     "missing_key": "The endpoint needs an API key.",
     "name_taken": "A job of this model name is not finished.",
+    "no_corpus": "The corpus of the model is not at hand, or too large.",
     "no_models": "There are no models yet.",
     "no_ngram": "The model has no n-gram baseline.",
     "not_a_network": "The n-gram baseline was named where a network is needed.",

@@ -28,9 +28,9 @@ from app.http.streaming import BrokenOff, ClosingResponse
 from app.routes.services import ServicesDep, writing_for
 from app.routes.texts import KnownText, derived_seed, draw_seed, sample_headers
 from app.schemas.texts import NamesQuery, NamesResult
-from models.decoding.batch import Stream
 from models.decoding.decoder import RowDecoder
 from models.decoding.sampling import SampleOptions
+from models.decoding.stream import Stream
 from models.text.doctor import LIST_LINE
 from models.text.novelty import is_known_line
 from models.text.vocab import UnknownCharacters

@@ -3,7 +3,6 @@
 Knows no other endpoint.
 """
 
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
@@ -13,24 +12,23 @@ from fastapi.responses import Response, StreamingResponse
 
 from app.http.bodies import json_body, read_json, schema_of
 from app.http.bodiless import headers_only, wants_no_body
-from app.http.negotiation import EVENTS, JSON, TEXT, accepted
+from app.http.negotiation import EVENTS, JSON, NDJSON, TEXT, accepted
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
-from app.http.streaming import BrokenOff, ClosingResponse, compact, event, parts_response
+from app.http.streaming import BrokenOff, ClosingResponse, event, parts_response
 from app.http.validation import validated
+from app.routes import primes
 from app.routes.services import Services, ServicesDep, writing_for
 from app.routes.texts import MAX_LISTED, Opened, Texts, listed
+from app.routes.whole import Whole, character, ending
 from app.schemas.texts import (
     MAX_BODY,
     SampleQuery,
     SampleRequest,
     SampleResult,
-    TextAnswer,
-    TextCharacter,
-    TextEnd,
     TextEvent,
 )
-from models.decoding.batch import Character, Piece
+from models.decoding.characters import Piece
 
 router = APIRouter(tags=["sampling"])
 
@@ -49,6 +47,7 @@ _DOCUMENTATION: dict[int | str, dict[str, Any]] = {
                 'data: {"finish_reason":"length","characters":8,"seed":7}\n\n',
             },
             JSON: {"schema": schema_of(SampleResult)},
+            NDJSON: {"schema": {"type": "string"}},
         },
         "headers": {
             name: {"schema": {"type": "string"}, "description": text}
@@ -87,8 +86,14 @@ async def sample(
     dependencies=[Depends(known_query)],
 )
 async def sample_json(request: Request, services: ServicesDep) -> Response:
-    """For long primes, and to continue from the `state` of an earlier answer."""
+    """For long primes, and to continue from the `state` of an earlier answer.
+
+    With `primes` the answer is `application/x-ndjson`: a line like the JSON answer for each of
+    them, with its `index`, as the texts end.
+    """
     fields = validated(SampleRequest, await read_json(request, MAX_BODY))
+    if fields.primes is not None:
+        return await primes.lines(request, services, fields)
     return await _answer(request, services, fields, fields.continue_from)
 
 
@@ -137,7 +142,7 @@ async def _events(texts: Texts, opened: Opened) -> AsyncIterator[bytes]:
     async for piece in opened.reader:
         for said in _said(opened, piece):
             yield event("text", said)
-    yield event("end", await run_in_threadpool(_ending, texts, opened))
+    yield event("end", await run_in_threadpool(ending, texts, opened))
 
 
 def _said(opened: Opened, piece: Piece) -> Iterator[TextEvent]:
@@ -145,61 +150,17 @@ def _said(opened: Opened, piece: Piece) -> Iterator[TextEvent]:
         yield {"text": piece.text}
         return
     for part in listed(piece):
-        yield {"text": part.text, "characters": [_character(one) for one in part.characters]}
-
-
-def _character(character: Character) -> TextCharacter:
-    return {
-        "char": character.char,
-        "probability": character.probability,
-        "top": character.top,
-    }
-
-
-def _ending(texts: Texts, opened: Opened) -> TextEnd:
-    return {
-        "finish_reason": opened.reader.finish_reason,
-        "characters": opened.reader.stream.characters,
-        "seed": opened.seed,
-        "digest": opened.model.digest,
-        "seconds": round(time.monotonic() - opened.began, 6),
-        "state": texts.state(opened),
-    }
+        yield {"text": part.text, "characters": [character(one) for one in part.characters]}
 
 
 async def _at_once(request: Request, texts: Texts, opened: Opened) -> Response:
     """The answer in one piece. The disconnect of a client frees its row too."""
-    said = [opened.echoed]
-    characters: list[bytes] = []
+    whole = Whole(texts, opened)
     try:
         async for piece in opened.reader:
-            said.append(piece.text)
-            if piece.characters:
-                # Kept as JSON, which takes a sixth of the memory, and not made on the event loop.
-                characters += await run_in_threadpool(_encoded, piece)
+            await whole.add(piece)
             if await request.is_disconnected():
                 break
     finally:
         opened.reader.close()
-    parts = [await run_in_threadpool(_answer_of, texts, opened, "".join(said))]
-    if opened.reader.stream.probabilities:
-        # Each is preceded by a comma.
-        parts = [parts[0][:-1], b',"probabilities":[', *characters[1:], b"]}"]
-    return parts_response(parts, opened.headers)
-
-
-def _encoded(piece: Piece) -> list[bytes]:
-    parts = []
-    for part in listed(piece):
-        parts += [b",", compact([_character(one) for one in part.characters])[1:-1]]
-    return parts
-
-
-def _answer_of(texts: Texts, opened: Opened, text: str) -> bytes:
-    answer: TextAnswer = {
-        "text": text,
-        "model": str(opened.reference),
-        "precision": opened.precision,
-        **_ending(texts, opened),
-    }
-    return compact(answer)
+    return parts_response(await whole.to_json(), opened.headers)

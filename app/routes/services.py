@@ -18,6 +18,7 @@ from redis import RedisError
 
 from app.engine.background import Background
 from app.engine.callers import Caller, caller_of
+from app.engine.corpus_runs import CorpusRuns
 from app.engine.loaded import LoadedModels
 from app.engine.states import StateSigner
 from app.engine.streams import Streams
@@ -92,6 +93,7 @@ def open_services(settings: ServerSettings) -> Services:
     streams = Streams(settings.max_streams)
     queue = Queue(settings.redis_url, data.store_id(), settings.lease_seconds)
     jobs, corpora = JobStore(data.jobs, storage), CorpusStore(data.corpora, storage)
+    texts = Texts(loaded, streams, StateSigner(data.secret), CorpusRuns(corpora))
     return Services(
         settings=settings,
         queue=queue,
@@ -103,7 +105,7 @@ def open_services(settings: ServerSettings) -> Services:
         loaded=loaded,
         streams=streams,
         background=Background(models),
-        texts=Texts(loaded, streams, StateSigner(data.secret)),
+        texts=texts,
         quotas=Quotas(settings, jobs, corpora, models, streams),
         scans=anyio.CapacityLimiter(SCANS),
         bundles=anyio.CapacityLimiter(BUNDLES),

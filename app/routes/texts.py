@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from fastapi.concurrency import run_in_threadpool
 
 from app.engine.callers import Caller
+from app.engine.corpus_runs import CorpusRuns, NoRuns
 from app.engine.loaded import LoadedModel, LoadedModels
 from app.engine.states import NotAState, Saved, StateSigner
 from app.engine.streams import StreamReader, Streams
@@ -17,9 +18,11 @@ from app.schemas.common import Unknown
 from app.schemas.texts import SampleQuery
 from models.arrays import Ids
 from models.checkpoints.reference import Reference
-from models.decoding.batch import Piece, Stream
+from models.decoding.characters import Piece
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions
+from models.decoding.stream import Stream
+from models.text.copies import Runs
 from models.text.vocab import UnknownCharacters, Vocabulary
 
 DRAWN_SEEDS = 2**53
@@ -48,6 +51,7 @@ class _Checked:
     precision: Precision
     prime: "KnownText"
     options: SampleOptions
+    uncopied: Runs | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +150,11 @@ def known_text(
 class Texts:
     """Starts texts, and saves the states that ended ones continue from."""
 
-    def __init__(self, loaded: LoadedModels, streams: Streams, signer: StateSigner) -> None:
+    def __init__(
+        self, loaded: LoadedModels, streams: Streams, signer: StateSigner, runs: CorpusRuns
+    ) -> None:
         self._loaded = loaded
+        self._runs = runs
         self._streams = streams
         self._signer = signer
 
@@ -179,6 +186,7 @@ class Texts:
         continue_from: str | None = None,
         *,
         caller: Caller,
+        tell_prime: bool = False,
         keep_state: bool = False,
     ) -> Opened:
         """Starts a text; whoever calls closes its reader.
@@ -204,8 +212,10 @@ class Texts:
                 asked.prime.ids,
                 asked.options,
                 probabilities=fields.probabilities,
+                tell_prime=tell_prime,
                 keep_state=keep_state,
                 begin=saved.state if saved else None,
+                uncopied=asked.uncopied,
             )
             reader = self._streams.open(decoder, stream, caller)
         except ValueError:
@@ -232,7 +242,16 @@ class Texts:
         if seed is None:
             seed = saved.state.seed if saved else draw_seed()
         options = _options(fields, seed, model.vocabulary)
-        return _Checked(reference, model, saved, precision, prime, options)
+        uncopied = await self._uncopied(fields.max_copied, model)
+        return _Checked(reference, model, saved, precision, prime, options, uncopied)
+
+    async def _uncopied(self, max_copied: int | None, model: LoadedModel) -> Runs | None:
+        if max_copied is None:
+            return None
+        try:
+            return await self._runs.get(model.card, model.vocabulary.tokens, max_copied)
+        except NoRuns as error:
+            raise unprocessable("max_copied", str(error), "no_corpus") from None
 
     def state(self, opened: Opened) -> str | None:
         """The ``state`` of an ended text; None if it was not kept, or there is none."""
@@ -265,7 +284,7 @@ def _not_a_state() -> Problem:
 def _options(fields: SampleQuery, seed: int, vocabulary: Vocabulary) -> SampleOptions:
     return SampleOptions(
         seed,
-        fields.temperature,
+        tuple(fields.temperature),
         fields.length,
         fields.top_k or 0,
         fields.top_p or 0.0,

@@ -1,21 +1,27 @@
 """Fields that several schemas share. Knows no route."""
 
+import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Path
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
+
+from models.decoding.sampling import MAX_TEMPERATURES
 
 Listed = TypeVar("Listed")
 
@@ -27,6 +33,26 @@ def _temperature(value: float) -> float:
     if value != 0 and not 0.01 <= value <= 10:
         raise ValueError("must be 0 (always the most likely character) or from 0.01 to 10")
     return value
+
+
+def _temperatures(given: Any) -> list[float]:
+    """Reads a number, a list of them, or words with commas between them. Raises ValueError."""
+    listed = given if isinstance(given, list) else [given]
+    if listed == [""]:
+        # In a query, an empty value counts as absent.
+        return [1.0]
+    parts = [part for one in listed for part in (one.split(",") if isinstance(one, str) else [one])]
+    if not 1 <= len(parts) <= MAX_TEMPERATURES:
+        raise ValueError(f"must be a number, or a list of 1 to {MAX_TEMPERATURES} numbers")
+    return [_temperature(_number(part)) for part in parts]
+
+
+def _number(given: Any) -> float:
+    if not isinstance(given, bool):
+        with suppress(TypeError, ValueError, OverflowError):
+            if math.isfinite(number := float(given)):
+                return number
+    raise ValueError("must be a number, or a list of numbers")
 
 
 class Matches:
@@ -69,6 +95,19 @@ ModelReference = Annotated[str, _REFERENCE, Field(examples=["linux"])]
 CorpusId = Annotated[str, _CORPUS]
 JobId = Annotated[str, _JOB]
 Temperature = Annotated[float, AfterValidator(_temperature), Field(allow_inf_nan=False)]
+_A_TEMPERATURE = {"type": "number", "minimum": 0, "maximum": 10}
+Temperatures = Annotated[
+    list[float],
+    BeforeValidator(_temperatures),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _A_TEMPERATURE,
+                {"type": "array", "maxItems": MAX_TEMPERATURES, "items": _A_TEMPERATURE},
+            ]
+        }
+    ),
+]
 MAX_SEED = (1 << 63) - 1
 Unknown = Literal["error", "skip"]
 """What to do with characters that a model does not know: refuse the text or skip them."""

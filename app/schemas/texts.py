@@ -5,9 +5,18 @@ from typing import Literal, NotRequired, TypedDict
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.engine.states import MAX_TOKEN
-from app.schemas.common import MAX_SEED, Fields, ModelReference, Temperature, Unknown
-from models.decoding.batch import FinishReason
+from app.schemas.common import (
+    MAX_SEED,
+    Fields,
+    ModelReference,
+    Temperature,
+    Temperatures,
+    Unknown,
+)
 from models.decoding.graph import Precision
+from models.decoding.sampling import MAX_STOP
+from models.decoding.stream import FinishReason
+from models.text.copies import LONGEST
 from models.text.doctor import LIST_LINE
 
 
@@ -22,7 +31,8 @@ class ListedCharacter(BaseModel):
 class SampleResult(BaseModel):
     """A finished text. ``characters`` counts those written, without the prime.
 
-    ``probabilities`` are those of each of them, if they were requested.
+    ``probabilities`` are those of each of them, if they were requested. ``copies_avoided`` says how
+    often another one had to be taken, if ``max_copied`` was.
     """
 
     model_config = ConfigDict(
@@ -42,7 +52,7 @@ class SampleResult(BaseModel):
     )
 
     text: str
-    finish_reason: Literal["length", "stop", "shutdown", "error"]
+    finish_reason: Literal["length", "stop", "copied", "shutdown", "error"]
     characters: int
     seed: int
     model: str
@@ -50,6 +60,7 @@ class SampleResult(BaseModel):
     precision: Literal["exact", "fast"]
     seconds: float
     state: str | None
+    copies_avoided: int | None = None
     probabilities: list[ListedCharacter] | None = None
 
 
@@ -68,7 +79,13 @@ class TextEvent(TypedDict):
     characters: NotRequired[list[TextCharacter]]
 
 
-class TextEnd(TypedDict):
+class CopiesAvoided(TypedDict):
+    """What the end of a text says if ``max_copied`` was requested."""
+
+    copies_avoided: NotRequired[int]
+
+
+class TextEnd(CopiesAvoided):
     """Data of the ``end`` event."""
 
     finish_reason: FinishReason | None
@@ -118,7 +135,9 @@ class NamesResult(BaseModel):
 
 MAX_PRIME = 16_384
 MAX_BODY = MAX_TOKEN + (1 << 20)
-MAX_STOPS, MAX_STOP = 4, 256
+MAX_STOPS = 4
+MAX_TEXTS = 128
+"""Most texts that one request asks for."""
 
 
 class SampleQuery(Fields):
@@ -130,8 +149,11 @@ class SampleQuery(Fields):
     prime: str = Field(
         "", max_length=MAX_PRIME, description="Text to continue.", examples=["ROMEO:"]
     )
-    temperature: Temperature = Field(
-        1.0, description="Randomness; 0 always takes the most likely character.", examples=[0.8]
+    temperature: Temperatures = Field(
+        [1.0],
+        description="Randomness; 0 always takes the most likely character. Several are gone "
+        "through, each for an equal part of the length.",
+        examples=[0.8],
     )
     length: int = Field(
         1000, ge=1, le=1_000_000, description="Characters to write, without the prime."
@@ -149,6 +171,12 @@ class SampleQuery(Fields):
         [], max_length=MAX_STOPS, description="Strings; the text ends before the first one found."
     )
     echo: bool = Field(False, description="Start the answer with the prime.")
+    max_copied: int | None = Field(
+        None,
+        ge=1,
+        le=LONGEST,
+        description="Most characters in a row that may stand so in the model's corpus.",
+    )
     unknown: Unknown = Field(
         "error", description="Whether unknown characters are an error or skipped."
     )
@@ -173,6 +201,19 @@ class SampleRequest(SampleQuery):
     continue_from: str | None = Field(
         None, max_length=MAX_TOKEN, description="The state of an earlier answer."
     )
+    primes: list[str] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_TEXTS,
+        description="In place of prime: a text for each of them, answered as JSON lines.",
+    )
+
+    @field_validator("primes")
+    @classmethod
+    def _short_primes(cls, primes: list[str] | None) -> list[str] | None:
+        if any(len(prime) > MAX_PRIME for prime in primes or ()):
+            raise ValueError(f"must be texts of at most {MAX_PRIME:,} characters")
+        return primes
 
 
 LONGEST = 200

@@ -4,6 +4,7 @@ Knows no command.
 """
 
 import getpass
+import math
 import sys
 import warnings
 from pathlib import Path
@@ -52,6 +53,19 @@ Workers = Annotated[
         help="Number of jobs that train at the same time; auto is one for each GPU.",
     ),
 ]
+
+
+def temperatures(given: str | None) -> list[float] | None:
+    """Reads one temperature or several, with commas between them. Raises typer.BadParameter."""
+    if given is None:
+        return None
+    try:
+        found = [float(part) for part in given.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(map(math.isfinite, found)):
+        raise typer.BadParameter("must be a number, or several with commas between them")
+    return found
 
 
 def place(data: Path, url: str | None, ask_for_key: bool) -> connect.Place:

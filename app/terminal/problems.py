@@ -18,6 +18,8 @@ WORDS = {
     "insufficient_scope": "the API key lacks the scope that this command needs",
     "method_not_allowed": _ANOTHER_VERSION,
     "missing_key": "the service needs an API key; set CHARLOOM_API_KEY, or enter it with --key",
+    "no_corpus": "the service needs the text that the model was trained on, and does not have it, "
+    "or it is too large",
     "no_models": f"there are no models yet; {COMMAND} train FILE --model NAME trains one",
     "not_acceptable": _ANOTHER_VERSION,
     "state_of_another_checkpoint": "the model was trained further meanwhile",

@@ -18,6 +18,7 @@ SEEDS = 2**53
 _DEFAULT_LENGTH = 1000
 
 _EARLY = {
+    "copied": "every character that could follow would copy the corpus",
     "error": "the network's output overflowed, or it was read too slowly for a full service",
 }
 """Why a text ends that no server continues."""

@@ -7,328 +7,32 @@ client.
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 
 from models.arrays import Floats, Ids
-from models.config import MAX_VOCABULARY
+from models.decoding.characters import Piece
 from models.decoding.decoder import Choices, RowDecoder, Rows
-from models.decoding.graph import NOT_FINITE
-from models.decoding.sampling import MAX_SEED, SampleOptions, check_range, uniforms
-from models.decoding.stops import first_stop, held_back
-from models.decoding.trail import Replay, Trail
-from models.text.vocab import TextDecoder, Vocabulary
-
-FinishReason = Literal["length", "stop", "error", "shutdown"]
-
-
-@dataclass(frozen=True, slots=True)
-class Character:
-    """One character of a text: its probability, and the likeliest characters in its place.
-
-    Probabilities are the model's own, at temperature 1. In a bytes model a character's is the
-    product of its bytes', and ``top`` belongs to its first byte.
-    """
-
-    char: str
-    probability: float
-    top: list[tuple[str, float]]
-
-
-@dataclass(slots=True)
-class Piece:
-    """The text of one stream in a tick, with ``characters`` if probabilities were requested."""
-
-    text: str = ""
-    characters: list[Character] = field(default_factory=list)
-
-
-MAX_POSITION = (1 << 63) - 1
-MAX_PENDING, MAX_UNSAID = 3, 16
-"""Most bytes of an incomplete character, and of characters that one id can complete: UTF-8 has
-sequences of 4 bytes, and 3 broken ones at once become at most as many characters."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamState:
-    """The position at which a text stopped, to continue from exactly there.
-
-    ``position`` is the number of ids chosen so far, ``pending`` contains the bytes of an incomplete
-    character, ``unsaid`` is text that was chosen but not returned yet.
-
-    Raises:
-        ValueError: no text can have stopped there.
-    """
-
-    rows: Rows
-    position: int
-    seed: int
-    pending: bytes = b""
-    unsaid: str = ""
-
-    def __post_init__(self) -> None:
-        check_range("position", self.position, MAX_POSITION)
-        check_range("seed", self.seed, MAX_SEED)
-        check_range("the number of pending bytes", len(self.pending), MAX_PENDING)
-        check_range("the number of unsaid characters", len(self.unsaid), MAX_UNSAID)
-        if len(self.rows.ids) != 1:
-            raise ValueError("a state must have one row")
-        if not all(np.isfinite(part).all() for part in self.rows.state):
-            raise ValueError("a state must be finite")
-
-
-class Stream:
-    """A text being written.
-
-    It is *writing* until its text ends, then *settling* where a state is kept: until its rows have
-    been replayed to where the text stopped. Only then has it a ``finish_reason``.
-
-    Args:
-        vocabulary: of the model.
-        prime: ids to read first, [length].
-        options: what decides the text.
-        probabilities: number of alternatives to return for each character; 0 turns probabilities
-            off.
-        keep_state: whether ``end_state`` will be needed.
-        begin: the position at which an earlier text stopped; None is the zero state.
-
-    Raises:
-        ValueError: the prime or the beginning is not of this vocabulary.
-    """
-
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        prime: Ids,
-        options: SampleOptions,
-        *,
-        probabilities: int = 0,
-        keep_state: bool = False,
-        begin: StreamState | None = None,
-    ) -> None:
-        _check_ids("prime", prime, vocabulary)
-        if begin:
-            _check_ids("begin", begin.rows.ids, vocabulary)
-        check_range("probabilities", probabilities, MAX_VOCABULARY)
-        self.vocabulary = vocabulary
-        self.options = options
-        self.probabilities = min(probabilities, len(vocabulary))
-        self.keep_state = keep_state
-        self.characters = 0
-        self.finish_reason: FinishReason | None = None
-        self.error: Exception | None = None
-        self.end_state: StreamState | None = None
-        # The stream's position while it is not among the rows of the last tick.
-        self.rows = begin.rows if begin else None
-        self._begin = begin
-        self._prime = prime
-        self._read = 0
-        self._chosen = begin.position if begin else 0
-        self._decoder = TextDecoder(vocabulary, begin.pending if begin else b"")
-        # Text is held back while it may be the beginning of a stop string.
-        self._held = Piece(begin.unsaid if begin else "")
-        self._likelihoods: list[tuple[float, list[tuple[str, float]]]] = []
-        self._trail: Trail | None = None
-        self._ending: FinishReason | None = None
-        self._replay: Replay | None = None
-
-    @property
-    def is_writing(self) -> bool:
-        return self.finish_reason is None and self._ending is None
-
-    @property
-    def is_settling(self) -> bool:
-        return self.finish_reason is None and self._ending is not None
-
-    @property
-    def position(self) -> int:
-        """The position of the next id in the stream's random numbers; less while priming."""
-        return self._chosen - self._unread
-
-    @property
-    def _unread(self) -> int:
-        return len(self._prime) - self._read
-
-    @property
-    def steps_left(self) -> int:
-        """The number of steps after which the text may be complete; at least 1."""
-        missing = self.options.length - self.characters - len(self._held.text)
-        return self._unread + max(1, missing)
-
-    def forced(self, steps: int) -> Ids:
-        """Returns the rest of the prime, then −1, [steps]."""
-        row = np.full(steps, -1, dtype=np.int64)
-        rest = self._prime[self._read : self._read + steps]
-        row[: len(rest)] = rest
-        return row
-
-    def fail(self, error: Exception) -> None:
-        """Ends the text with an error."""
-        self.finish_reason, self.error = "error", error
-        self.end_state = self._replay = self._trail = None
-
-    def break_off(self, reason: FinishReason) -> None:
-        """Ends the text after what was returned of it; a text that is ending ends as it would have.
-
-        A state that is kept is that of this place; before the prime has been read there is none.
-        """
-        if not self.is_writing:
-            return
-        if self._trail is None or self._unread:
-            self.finish_reason = reason
-        else:
-            self._ending = reason
-            self._turn_back(self._trail)
-
-    def take(self, ids: Ids, logits: Floats) -> Piece:
-        """Returns the text of a tick, which may be the last.
-
-        Args:
-            ids: those taken, [steps].
-            logits: those the ids were chosen from, [steps, vocabulary].
-        """
-        primed = min(len(ids), self._unread)
-        self._read += primed
-        ids, logits = ids[primed:], logits[primed:]
-        broken = np.flatnonzero(ids == NOT_FINITE)
-        if len(broken):
-            ids, logits = ids[: broken[0]], logits[: broken[0]]
-        self._chosen += len(ids)
-        if self.probabilities:
-            self._take_characters(ids, logits)
-        else:
-            self._held.text += self._decoder.decode(ids)
-        # What a state left unsaid waits for the prime too: the state after it may be asked for.
-        piece = Piece() if self._unread else self._say()
-        if len(broken) and self._ending is None:
-            self.fail(FloatingPointError("the network's output is not finite"))
-        elif not self.keep_state:
-            self.finish_reason = self._ending
-        return piece
-
-    def mark(self, ids: Ids, rows: Callable[[], Rows]) -> None:
-        """Remembers a tick that was taken, for the state at the end.
-
-        Args:
-            ids: those taken, [steps].
-            rows: returns the row after them.
-        """
-        if self._trail is None:
-            # In the first tick, of which the rows are not kept yet.
-            assert self.rows is not None
-            begin = self._begin
-            pending, unsaid = (begin.pending, begin.unsaid) if begin else (b"", "")
-            self._trail = Trail(self.vocabulary, self.rows, len(self._prime), pending, unsaid)
-        self._trail.extend(
-            ids,
-            rows,
-            pending=self._decoder.pending,
-            produced=self.characters + len(self._held.text),
-            said=self.characters,
-            ended=self._ending is not None,
-        )
-        if self._ending:
-            self._turn_back(self._trail)
-
-    def _turn_back(self, trail: Trail) -> None:
-        """Prepares to go from the trail to where the text ends."""
-        self._replay = trail.replay(self.characters)
-        self._trail = None
-        self._settle()
-
-    @property
-    def replay(self) -> Replay:
-        """What a settling stream has yet to read."""
-        assert self._replay is not None
-        return self._replay
-
-    def replayed(self, steps: int, row: Rows) -> None:
-        """Takes a part of the replay: the row after so many more ids."""
-        self.replay.rows, self.replay.ids = row, self.replay.ids[steps:]
-        self._settle()
-
-    def _settle(self) -> None:
-        """Ends the text if its row is where it stopped."""
-        replay = self.replay
-        if not len(replay.ids):
-            begun = self._begin.position if self._begin else 0
-            position = begun + replay.position
-            self.end_state = StreamState(
-                replay.rows, position, self.options.seed, replay.pending, replay.unsaid
-            )
-            self.finish_reason = self._ending
-
-    def _take_characters(self, ids: Ids, logits: Floats) -> None:
-        for id_, (probability, top) in zip(
-            ids, likelihoods(self.vocabulary, ids, logits, self.probabilities), strict=True
-        ):
-            self._likelihoods.append((probability, top))
-            text = self._decoder.decode(np.array([id_]))
-            if not text:
-                continue
-            # Bytes that are not UTF-8 may come out together with the character that revealed it:
-            # the first character gets the probability of them all.
-            product = float(np.prod([p for p, _ in self._likelihoods]))
-            self._held.text += text
-            self._held.characters.append(Character(text[0], product, self._likelihoods[0][1]))
-            self._held.characters += [Character(char, probability, top) for char in text[1:]]
-            self._likelihoods.clear()
-
-    def _say(self) -> Piece:
-        """Takes out of the held text what can be returned now."""
-        text = self._held.text
-        left = self.options.length - self.characters
-        stop = first_stop(text, self.options.stop)
-        if stop is not None and stop <= left:
-            end = stop
-            self._ending = "stop"
-        elif len(text) >= left:
-            end = left
-            self._ending = "length"
-        else:
-            end = len(text) - held_back(text, self.options.stop)
-        self.characters += end
-        said = Piece(text[:end], self._held.characters[:end])
-        self._held = Piece(text[end:], self._held.characters[end:])
-        return said
-
-
-def _check_ids(name: str, ids: Ids, vocabulary: Vocabulary) -> None:
-    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
-        raise ValueError(f"{name} must be a row of ids")
-    if len(ids) and not 0 <= ids.min() <= ids.max() < len(vocabulary):
-        raise ValueError(f"{name} must have ids from 0 to {len(vocabulary) - 1}")
-
-
-def likelihoods(
-    vocabulary: Vocabulary, ids: Ids, logits: Floats, count: int
-) -> list[tuple[float, list[tuple[str, float]]]]:
-    """Returns each id's probability and the likeliest alternatives, best first.
-
-    Args:
-        ids: [steps].
-        logits: [steps, vocabulary].
-        count: number of alternatives.
-    """
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares = weights / weights.sum(axis=1, keepdims=True)
-    best = np.argsort(-shares, axis=1, kind="stable")[:, :count]
-    return [
-        (float(row[id_]), [(vocabulary.name(i), float(row[i])) for i in order.tolist()])
-        for id_, row, order in zip(ids.tolist(), shares, best, strict=True)
-    ]
+from models.decoding.sampling import uniforms
+from models.decoding.stream import Stream
 
 
 @dataclass(frozen=True, slots=True)
 class _Advance:
-    """Streams that advanced together: the ids they took, the logits, and their rows now."""
+    """Streams that advanced together: the ids they took, the logits, their rows before and now."""
 
     streams: list[Stream]
     ids: Ids
     logits: Floats
+    before: Rows
     rows: Rows
+
+    def back_up(self, index: int) -> None:
+        """Puts the row of a stream back to where it was before."""
+        self.rows.ids[index] = self.before.ids[index]
+        for now, before in zip(self.rows.state, self.before.state, strict=True):
+            now[:, index] = before[:, index]
 
 
 class Batch:
@@ -395,9 +99,10 @@ class Batch:
         forced = np.stack([stream.forced(steps) for stream in streams], axis=1)
         seeds = np.array([option.seed for option in options], dtype=np.uint64)
         choices = Choices(
-            np.array([option.temperature for option in options], dtype=np.float32),
+            _temperatures(streams, steps),
             np.array([option.top_k for option in options], dtype=np.int64),
             np.array([option.top_p for option in options], dtype=np.float32),
+            np.array([stream.tells_prime for stream in streams]),
         )
         draws = uniforms(seeds, np.array(positions, dtype=np.uint64), steps)
         return self._computed(streams, rows, forced, draws, choices)
@@ -408,7 +113,7 @@ class Batch:
         ids, logits, after = self.decoder.advance(rows, forced, draws, choices)
         if ids.shape != forced.shape or logits.shape[:2] != ids.shape:
             raise ValueError("the decoder advanced another number of rows")
-        return _Advance(streams, ids, logits, after)
+        return _Advance(streams, ids, logits, rows, after)
 
     def _keep(self, advances: list[_Advance]) -> None:
         """Remembers rows: together where all advanced together, otherwise in each stream."""
@@ -430,8 +135,10 @@ class Batch:
             ids = advance.ids[:, index]
             try:
                 pieces[stream] = stream.take(ids, advance.logits[:, index])
+                if stream.backed_up:
+                    advance.back_up(index)
                 if stream.keep_state and stream.finish_reason is None:
-                    stream.mark(ids, functools.partial(_row, advance.rows, index))
+                    stream.mark(functools.partial(_row, advance.rows, index))
             except Exception as error:
                 stream.fail(error)
         return pieces
@@ -472,6 +179,14 @@ class Batch:
             if stream.rows is None:
                 stream.rows = self.decoder.start(np.array([stream.vocabulary.start_id]))
         return _side_by_side([stream.rows for stream in streams if stream.rows is not None])
+
+
+def _temperatures(streams: list[Stream], steps: int) -> Floats:
+    """Returns the temperatures of a tick, [rows], or [steps, rows] if some of them change."""
+    if all(len(stream.options.temperatures) == 1 for stream in streams):
+        temperatures = [stream.options.temperatures[0] for stream in streams]
+        return np.array(temperatures, dtype=np.float32)
+    return np.stack([stream.temperatures(steps) for stream in streams], axis=1)
 
 
 def _side_by_side(rows: list[Rows]) -> Rows:

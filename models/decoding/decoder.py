@@ -39,13 +39,15 @@ class Rows:
 class Choices:
     """How each row chooses; each shape [rows].
 
-    A temperature of 0 is argmax; ``top_k`` and ``top_p`` restrict the choice to the likeliest ids,
-    0 is off.
+    A temperature of 0 is argmax; temperatures that change have the shape [steps, rows]. ``top_k``
+    and ``top_p`` restrict the choice to the likeliest ids, 0 is off. ``tell`` says which rows need
+    logits of forced ids too; None is none of them. A network has them anyway.
     """
 
     temperatures: Floats
     top_k: Ids
     top_p: Floats
+    tell: NDArray[np.bool_] | None = None
 
 
 class RowDecoder(Protocol):
@@ -81,13 +83,19 @@ class Decoder:
     @property
     def bytes(self) -> int:
         """Estimates the memory of its sessions."""
-        # Not by its name, which would make it.
-        filtering: OnnxSession | None = self.__dict__.get("_filtering")
-        return self._plain.bytes + (filtering.bytes if filtering else 0)
+        # Not by their names, which would make them.
+        sessions = [self._plain]
+        sessions += [self.__dict__[n] for n in ("_changing", "_filtering") if n in self.__dict__]
+        return sum(session.bytes for session in sessions)
+
+    @cached_property
+    def _changing(self) -> OnnxSession:
+        """The graph with a temperature for each step."""
+        return OnnxSession(build_graph(self.config, self._weights, self.precision, changing=True))
 
     @cached_property
     def _filtering(self) -> OnnxSession:
-        """The graph with top-k and top-p; separate, because sorting costs every row."""
+        """The graph with all options; separate, because sorting costs every row."""
         return OnnxSession(build_graph(self.config, self._weights, self.precision, filtering=True))
 
     def start(self, ids: Ids) -> Rows:
@@ -125,17 +133,23 @@ class Decoder:
             "id": rows.ids,
             "forced": forced,
             "uniforms": uniforms,
-            "temperature": choices.temperatures[:, None],
-            "greedy": choices.temperatures == 0,
         }
         for part, values in zip(self._parts, rows.state, strict=False):
             for layer in range(self.config.num_layers):
                 feeds[f"{part}{layer}"] = values[layer : layer + 1]
         if self.config.ngram_orders:
             feeds[HISTORY] = rows.state[-1][0].astype(np.int64)
-        session = self._plain
-        if choices.top_k.any() or choices.top_p.any():
-            session = self._filtering
+        temperatures = choices.temperatures
+        is_filtered = choices.top_k.any() or choices.top_p.any()
+        if temperatures.ndim == 1 and not is_filtered:
+            session = self._plain
+            feeds["temperature"] = temperatures[:, None]
+            feeds["greedy"] = temperatures == 0
+        else:
+            session = self._filtering if is_filtered else self._changing
+            feeds["temperature"] = np.broadcast_to(temperatures, forced.shape).copy()
+            feeds["greedy"] = feeds["temperature"] == 0
+        if is_filtered:
             everything = self.config.vocabulary_size
             top_k = np.where(choices.top_k == 0, everything, choices.top_k)
             feeds["last_kept"] = np.minimum(top_k, everything)[:, None] - 1

@@ -45,30 +45,43 @@ def build_graph(
     precision: Precision = "exact",
     *,
     filtering: bool = False,
+    changing: bool = False,
 ) -> onnx.ModelProto:
     """Builds the network as ONNX: state and one id per row in, chosen ids and state out.
 
-    With ``filtering`` it also takes top-k and top-p; rows that use neither get the same results.
+    With ``changing`` it takes a temperature for each step. With ``filtering`` it takes that, top-k
+    and top-p; rows that use none of them get the same results.
 
     In ``fast``, outputs have some more rows at the end, which pin the scale of int8 activations:
     cut them off (an array's slice is no copy, the graph's would be).
     """
     builder = GraphBuilder()
-    step = _StepGraph(config, weights, precision, filtering, builder)
-    # Everything that does not change from character to character is computed here, once.
-    add, constant = builder.add, builder.constant
-    axis_0, axis_1 = (constant(f"axis_{n}", np.array([n], np.int64)) for n in range(2))
-    draws = add("Where", ["greedy", constant("sure", np.array(SURE, np.float32)), "uniforms"])
-    is_free = add("Less", ["forced", constant("zero", np.array(0, np.int64))])
-    draws = add("Where", [is_free, draws, constant("never", np.array(NEVER, np.float32))])
-    draws = add("Unsqueeze", [draws, axis_1])
-    cold = add("Unsqueeze", ["greedy", axis_1])
-    coldest = constant("coldest", np.array(COLDEST, np.float32))
-    step.divisor = step.with_pins(add("Where", [cold, coldest, "temperature"]), 0, 2)
-    if filtering:
+    step = _StepGraph(config, weights, precision, filtering, changing, builder)
+    _loop(builder, step)
+    _mark_broken(builder)
+    rows = "rows_and_pins" if step.pins else "rows"
+    inputs = [
+        *_carried(config),
+        value("uniforms", FLOAT, "steps", "rows"),
+        value("forced", INT64, "steps", "rows"),
+        *_options(step),
+    ]
+    outputs = [
+        *_carried(config, "_end", rows),
+        value("chosen", INT64, "steps", rows),
+        value("logits", FLOAT, "steps", rows, config.vocabulary_size),
+    ]
+    return model_of(builder.graph("decoder", inputs, outputs), microsoft=precision == "fast")
+
+
+def _loop(builder: GraphBuilder, step: "_StepGraph") -> None:
+    """Adds the scan, and before it what does not change from character to character."""
+    add, config = builder.add, step.config
+    axis_0, axis_1 = (builder.constant(f"axis_{n}", np.array([n], np.int64)) for n in range(2))
+    divisors = _divisors(builder, step)
+    if step.filtering:
         kept, step.top_p = (step.with_pins(name, 0, 2) for name in ("last_kept", "top_p"))
         step.last_kept = add("Unsqueeze", [kept, axis_0])
-    rows = "rows_and_pins" if step.pins else "rows"
     first = step.with_pins("id", 0, 1, config.vocabulary_size)
     history = [step.with_pins(name, 0, 2) for name in _history(config)]
     add(
@@ -77,8 +90,9 @@ def build_graph(
             add("Unsqueeze", [first, axis_0]),
             *(step.with_pins(name, 1, 3) for name in _state(config)),
             *(add("Transpose", [name]) for name in history),
-            step.with_pins(draws, 2, 3),
+            step.with_pins(add("Unsqueeze", [_draws(builder), axis_1]), 2, 3),
             step.with_pins("forced", 1, 2, config.vocabulary_size),
+            *divisors,
         ],
         "id_last",
         *(f"{name}_end" for name in _state(config)),
@@ -86,28 +100,45 @@ def build_graph(
         "taken_ids",
         "all_scores",
         body=step.graph(),
-        num_scan_inputs=2,
+        num_scan_inputs=2 + len(divisors),
     )
     add("Squeeze", ["id_last", axis_0], "id_end")
     for name in _history(config):
         add("Transpose", [f"{name}_last"], f"{name}_end")
     add("Squeeze", ["all_scores", axis_1], "logits")
-    _mark_broken(builder)
-    inputs = [
-        *_carried(config),
-        value("uniforms", FLOAT, "steps", "rows"),
-        value("forced", INT64, "steps", "rows"),
-        value("temperature", FLOAT, "rows", 1),
-        value("greedy", BOOL, "rows"),
-    ]
-    if filtering:
-        inputs += [value("last_kept", INT64, "rows", 1), value("top_p", FLOAT, "rows", 1)]
-    outputs = [
-        *_carried(config, "_end", rows),
-        value("chosen", INT64, "steps", rows),
-        value("logits", FLOAT, "steps", rows, config.vocabulary_size),
-    ]
-    return model_of(builder.graph("decoder", inputs, outputs), microsoft=precision == "fast")
+
+
+def _draws(builder: GraphBuilder) -> str:
+    """Adds the numbers by which the ids are chosen, [steps, rows]."""
+    add, constant = builder.add, builder.constant
+    draws = add("Where", ["greedy", constant("sure", np.array(SURE, np.float32)), "uniforms"])
+    is_free = add("Less", ["forced", constant("zero", np.array(0, np.int64))])
+    return add("Where", [is_free, draws, constant("never", np.array(NEVER, np.float32))])
+
+
+def _divisors(builder: GraphBuilder, step: "_StepGraph") -> list[str]:
+    """Adds what logits are divided by: for each step, which is returned, or the same for all."""
+    coldest = builder.constant("coldest", np.array(COLDEST, np.float32))
+    if step.changing:
+        each = builder.add("Where", ["greedy", coldest, "temperature"])
+        axis = builder.constant("axis_2", np.array([2]))
+        return [step.with_pins(builder.add("Unsqueeze", [each, axis]), 1, 3)]
+    cold = builder.add("Unsqueeze", ["greedy", "axis_1"])
+    step.divisor = step.with_pins(builder.add("Where", [cold, coldest, "temperature"]), 0, 2)
+    return []
+
+
+def _options(step: "_StepGraph") -> list[onnx.ValueInfoProto]:
+    """Describes how rows choose."""
+    found = [value("temperature", FLOAT, "rows", 1), value("greedy", BOOL, "rows")]
+    if step.changing:
+        found = [
+            value("temperature", FLOAT, "steps", "rows"),
+            value("greedy", BOOL, "steps", "rows"),
+        ]
+    if step.filtering:
+        found += [value("last_kept", INT64, "rows", 1), value("top_p", FLOAT, "rows", 1)]
+    return found
 
 
 def _mark_broken(builder: GraphBuilder) -> None:
@@ -160,16 +191,18 @@ class _StepGraph:
         weights: Weights,
         precision: Precision,
         filtering: bool,
+        changing: bool,
         around: GraphBuilder,
     ) -> None:
         self.config = config
         self.weights = weights
         self.precision = precision
         self.filtering = filtering
+        self.changing = changing or filtering
         # One row cannot reach both ends of a range with one number.
         self.pins = 0 if precision == "exact" else 2 if config.hidden_size == 1 else 1
         # What of the graph around the choice reads.
-        self.divisor, self.last_kept, self.top_p = "", "", ""
+        self.divisor, self.last_kept, self.top_p = "divisor", "", ""
         self._around = around
         self._builder = GraphBuilder(around)
         self._add, self._constant = self._builder.add, self._builder.constant
@@ -198,6 +231,8 @@ class _StepGraph:
             value("uniform", FLOAT, 1, "rows"),
             value("force", INT64, "rows"),
         ]
+        if self.changing:
+            inputs.append(value(self.divisor, FLOAT, "rows", 1))
         outputs = [
             *self._carried("_out"),
             value("taken", INT64, "rows"),

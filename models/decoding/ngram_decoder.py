@@ -33,20 +33,23 @@ class NGramDecoder:
     def advance(
         self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
     ) -> tuple[Ids, Floats, Rows]:
-        """Like ``Decoder.advance``; logits are log-probabilities, zeros for forced ids."""
+        """Like ``Decoder.advance``; logits are log-probabilities, zeros for forced ids that a row
+        does not tell."""
         steps, count = forced.shape
         chosen = np.empty((steps, count), np.int64)
         logits = np.zeros((steps, count, self.model.vocabulary_size), np.float32)
+        temperatures = np.broadcast_to(choices.temperatures, forced.shape)
         remembered = np.full((1, count, self.model.order), NOTHING, np.float32)
         for row in range(count):
             before = rows.state[0][0, row]
             read = [*before[before != NOTHING].astype(np.int64).tolist(), int(rows.ids[row])]
-            how = (
-                float(choices.temperatures[row]),
-                int(choices.top_k[row]),
-                float(choices.top_p[row]),
+            how = (temperatures[:, row], int(choices.top_k[row]), float(choices.top_p[row]))
+            # The probabilities of a prime are rarely needed: only its end is looked up.
+            told = choices.tell is not None and choices.tell[row]
+            known = 0 if told else int(np.argmin(np.append(forced[:, row], NOTHING) >= 0))
+            written = self._write(
+                read, forced[:, row], known, uniforms[:, row], how, logits[:, row]
             )
-            written = self._write(read, forced[:, row], uniforms[:, row], how, logits[:, row])
             chosen[:, row] = written
             kept = [*read, *written[:-1]][-self.model.order :] if self.model.order else []
             remembered[0, row, self.model.order - len(kept) :] = kept
@@ -56,20 +59,21 @@ class NGramDecoder:
         self,
         read: list[int],
         forced: Ids,
+        known: int,
         uniforms: Floats,
-        how: tuple[float, int, float],
+        how: tuple[Floats, int, float],
         logits: NDArray[np.float32],
     ) -> list[int]:
-        """Returns the ids of one row and fills in its logits."""
-        temperature, top_k, top_p = how
-        # The probabilities of a prime are not needed: only its end is looked up.
-        written: list[int] = forced[: np.argmin(np.append(forced, NOTHING) >= 0)].tolist()
+        """Returns the ids of one row, and fills in its logits after the first ``known`` ids."""
+        temperatures, top_k, top_p = how
+        written: list[int] = forced[:known].tolist()
         runs = self.model.index.read([*read, *written])
         for step in range(len(written), len(forced)):
             id_ = int(forced[step])
+            logits[step] = np.log(self.model.distribution(runs))
             if id_ < 0:
-                logits[step] = np.log(self.model.distribution(runs))
-                id_ = choose(logits[step], temperature, float(uniforms[step]), top_k, top_p)
+                draw = float(uniforms[step])
+                id_ = choose(logits[step], float(temperatures[step]), draw, top_k, top_p)
             written.append(id_)
             runs = self.model.index.extend(runs, id_)
         return written

@@ -9,21 +9,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arrays import Floats, Ids
+
 MAX_SEED = (1 << 63) - 1
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0
 """Range of a temperature other than 0."""
+MAX_TEMPERATURES = 100
+"""Most temperatures that a text goes through."""
 MAX_LENGTH = 1_000_000
 MAX_TOP_K = 1 << 20
-MAX_STOPS, MAX_STOP = 4, 256
-"""Maximum number of stop strings, and of characters in each."""
+MAX_STOP, MAX_STOPS = 256, 4096
+"""Most characters of a stop string, and of all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleOptions:
     """Everything that decides a text except the model and the prime.
 
-    ``length`` is the number of characters to write, not counting the prime. ``temperature`` 0 is
-    argmax. ``top_k`` and ``top_p`` 0 are off. The text ends before the first ``stop`` string.
+    ``length`` is the number of characters to write, not counting the prime. A temperature of 0 is
+    argmax; several are gone through, each for an equal part of the length. ``top_k`` and ``top_p``
+    0 are off. The text ends before the first ``stop`` string.
 
     Raises:
         ValueError: an option is out of range. Rows share a batch, so an option that the decoder
@@ -31,7 +36,7 @@ class SampleOptions:
     """
 
     seed: int = 0
-    temperature: float = 1.0
+    temperature: float | tuple[float, ...] = 1.0
     length: int = 1000
     top_k: int = 0
     top_p: float = 0.0
@@ -45,14 +50,33 @@ class SampleOptions:
         check_range("length", self.length, MAX_LENGTH)
         check_range("top_k", self.top_k, MAX_TOP_K)
         check_range("top_p", self.top_p, 1)
-        if self.temperature != 0 and not MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
+        if not 1 <= len(self.temperatures) <= MAX_TEMPERATURES:
+            raise ValueError(f"temperature must be a number, or 1 to {MAX_TEMPERATURES} of them")
+        if not all(_is_temperature(number) for number in self.temperatures):
             raise ValueError(
                 f"temperature must be 0 or from {MIN_TEMPERATURE} to {MAX_TEMPERATURE:g}"
             )
-        if len(self.stop) > MAX_STOPS or not all(0 < len(s) <= MAX_STOP for s in self.stop):
+        sizes = list(map(len, self.stop))
+        if sum(sizes) > MAX_STOPS or not all(0 < size <= MAX_STOP for size in sizes):
             raise ValueError(
-                f"stop must be at most {MAX_STOPS} strings of 1 to {MAX_STOP} characters"
+                f"stop must be strings of 1 to {MAX_STOP} characters, {MAX_STOPS:,} in all"
             )
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Those that are gone through."""
+        given = self.temperature
+        return given if isinstance(given, tuple) else (given,)
+
+    def temperatures_at(self, places: Ids, length: int) -> Floats:
+        """Returns the temperatures at places in a text of a length, counted from its beginning."""
+        each = np.array(self.temperatures, np.float32)
+        parts = np.clip(places, 0, length - 1) * len(each) // max(1, length)
+        return each[np.maximum(parts, 0)]
+
+
+def _is_temperature(number: float) -> bool:
+    return number == 0 or MIN_TEMPERATURE <= number <= MAX_TEMPERATURE
 
 
 def check_range(name: str, number: float, highest: int) -> None:

@@ -72,7 +72,7 @@ class Trail:
     def extend(
         self,
         ids: Ids,
-        rows: Callable[[], Rows],
+        rows: Callable[[], Rows] | None,
         *,
         pending: bytes,
         produced: int,
@@ -83,7 +83,7 @@ class Trail:
 
         Args:
             ids: those taken, [steps].
-            rows: returns the rows after them.
+            rows: returns the rows after them; None if the rows are elsewhere.
             pending: bytes of an incomplete character after them.
             produced: number of characters decoded, those of ``unsaid`` among them.
             said: number of these that belong to the text for certain.
@@ -91,7 +91,7 @@ class Trail:
         """
         self._ids = np.concatenate([self._ids, ids])
         end = self._begin + len(self._ids)
-        if ended or end - self._anchors[-1].index >= APART:
+        if rows and (ended or end - self._anchors[-1].index >= APART):
             self._anchors.append(_Anchor(rows(), end, pending, produced))
         first = self._latest(said)
         if first:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.arrays import AnyIds, AnyInts, Hashes
 from models.text.corpus import Corpus
 from models.text.doctor import is_list
+from models.text.hashing import Places, Powers, WindowHashes
 from models.text.vocab import Vocabulary
 
 LONGEST_LINE = 1 << 16
@@ -27,13 +27,6 @@ SAMPLE_LIMIT = 1 << 20
 
 _BLOCK = 1 << 20
 _SHIFT = 0x10000
-
-# Windows are compared by polynomial hashes modulo 2⁶⁴ (Karp & Rabin 1987); the multiplier must be
-# odd to have an inverse. Every match of hashes is verified on the text.
-_MULTIPLIER = 0x9E3779B97F4A7C15
-_INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
-
-Places = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,9 +279,9 @@ def longest_run(sample: AnyInts, ids: AnyIds) -> SharedRun:
     """
     if len(sample) > SAMPLE_LIMIT:
         raise ValueError(f"the sample has more than {SAMPLE_LIMIT} characters")
-    powers = _powers(_MULTIPLIER, min(_BLOCK, len(ids)) + len(sample) + 1)
-    inverses = _powers(_INVERSE, len(powers))
-    sample_hash = _Hash(sample, powers, inverses)
+    powers = Powers(min(_BLOCK, len(ids)) + len(sample))
+    # Every match of hashes is verified on the text.
+    sample_hash = WindowHashes(sample, powers)
     best = SharedRun(0, 0, 0)
     windows = _Windows(sample_hash, 1)
     for begin in range(0, len(ids), _BLOCK):
@@ -296,47 +289,16 @@ def longest_run(sample: AnyInts, ids: AnyIds) -> SharedRun:
             break
         # Includes every window that begins in the block, however long.
         block = np.asarray(ids[begin : begin + _BLOCK + len(sample)])
-        best = _raise(best, windows, _Hash(block, powers, inverses), begin)
+        best = _raise(best, windows, WindowHashes(block, powers), begin)
         if windows.length != best.length + 1:
             windows = _Windows(sample_hash, best.length + 1)
     return best
 
 
-def _powers(base: int, count: int) -> Hashes:
-    powers = np.full(count, base, dtype=np.uint64)
-    powers[0] = 1
-    return np.multiply.accumulate(powers)
-
-
-class _Hash:
-    """Prefix sums of a text's hash, from which the hash of any window follows."""
-
-    def __init__(self, ids: AnyInts, powers: Hashes, inverses: Hashes) -> None:
-        self.ids = ids
-        self._inverses = inverses
-        terms = ids.astype(np.uint64)
-        terms += np.uint64(1)
-        terms *= powers[: len(ids)]
-        self._sums = np.zeros(len(ids) + 1, dtype=np.uint64)
-        np.cumsum(terms, out=self._sums[1:])
-
-    def all(self, length: int) -> Hashes:
-        """Returns the hashes of all windows of a length."""
-        count = max(0, len(self.ids) - length + 1)
-        hashes: Hashes = self._sums[length : length + count] - self._sums[:count]
-        hashes *= self._inverses[:count]
-        return hashes
-
-    def at(self, starts: Places, length: int) -> Hashes:
-        hashes: Hashes = self._sums[starts + length] - self._sums[starts]
-        hashes *= self._inverses[starts]
-        return hashes
-
-
 class _Windows:
     """The sample's windows of one length, for lookup by hash."""
 
-    def __init__(self, sample: _Hash, length: int) -> None:
+    def __init__(self, sample: WindowHashes, length: int) -> None:
         self.sample = sample
         self.length = length
         hashes = sample.all(length)
@@ -356,7 +318,7 @@ class _Windows:
         return maybe[found], self._order[ranks[found]]
 
 
-def _raise(best: SharedRun, windows: _Windows, block: _Hash, offset: int) -> SharedRun:
+def _raise(best: SharedRun, windows: _Windows, block: WindowHashes, offset: int) -> SharedRun:
     """Returns the best run, given a block of the corpus that begins at ``offset``."""
     sample = windows.sample
     low, high = best.length, min(len(sample.ids), len(block.ids)) + 1

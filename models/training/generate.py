@@ -31,12 +31,14 @@ def generate(
         for id_ in [start_id, *prime.tolist()]:
             read.append(id_)
             logits, state = network(torch.tensor([[id_]]), state, _counted(network.table, read))
-        for position in range(options.length):
+        places = np.arange(options.length)
+        temperatures = options.temperatures_at(places, options.length).tolist()
+        for position, temperature in enumerate(temperatures):
             assert logits is not None
             uniform = uniforms(seeds, np.array([position], dtype=np.uint64), 1)[0, 0]
             chosen = choose(
                 logits[0, 0].numpy(),
-                options.temperature,
+                temperature,
                 float(uniform),
                 options.top_k,
                 options.top_p,

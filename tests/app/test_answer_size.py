@@ -7,8 +7,8 @@ import httpx2
 import pytest
 
 from app.http.streaming import compact
-from app.routes import sample, texts
-from app.routes.dialects import openai
+from app.routes import sample, texts, whole
+from app.routes.dialects import answers, choices, requests
 from tests.serving import Query, wrong_fields
 
 AS_JSON = {"Accept": "application/json"}
@@ -18,7 +18,7 @@ MOST = texts.MAX_LISTED
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound is 6,000 characters and alternatives."""
-    for module in (sample, openai):
+    for module in (sample, requests):
         monkeypatch.setattr(module, "MAX_LISTED", 6000)
 
 
@@ -77,7 +77,7 @@ def test_no_step_of_a_large_answer_holds_the_interpreter(
         sizes.append(len(encoded := compact(value)))
         return encoded
 
-    for module in (sample, openai):
+    for module in (whole, answers, choices):
         monkeypatch.setattr(module, "compact", watched)
     fields: Query = {"model": "toy", "length": 20_000, "probabilities": 20}
     answer = client.get("/sample", params=fields, headers=AS_JSON)

@@ -1,10 +1,9 @@
 """What both dialects promise: errors in their own shape, rows freed, nobody else's text touched."""
 
-import asyncio
 import concurrent.futures
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import openai
 import pytest
 
 from app.http.problems import FieldError, Problem, invalid_fields
-from app.routes.dialects.common import merged, said, sample_query, status, warmth
+from app.routes.dialects.common import said, sample_query, status, warmth
 from models.checkpoints.registry import Registry
 from tests.dialects import openai_client, sampled
 from tests.serving import eventually, serve
@@ -209,20 +208,6 @@ def test_no_option_touches_the_texts_of_others(
 
 
 # What they share
-
-
-def test_items_of_several_iterators_come_with_whose_they_are() -> None:
-    async def count(to: int) -> AsyncIterator[int]:
-        for number in range(to):
-            yield number
-
-    async def check() -> None:
-        found: dict[int, list[int | None]] = {0: [], 1: [], 2: []}
-        async for index, item in merged([count(3), count(0), count(1)]):
-            found[index].append(item)
-        assert found == {0: [0, 1, 2, None], 1: [None], 2: [0, None]}
-
-    asyncio.run(check())
 
 
 @pytest.mark.parametrize(("sent", "used"), [(0, 0), (1e-300, 0.01), (0.01, 0.01), (3, 3)])

@@ -9,7 +9,7 @@ import pytest
 from app.engine.callers import Caller
 from app.engine.fairness import SPARE_ROWS, Sharing
 from app.engine.streams import Lane, StreamReader
-from models.decoding.batch import Stream
+from models.decoding.stream import Stream
 from tests.streaming import read, running, stream_of, text_alone
 from tests.toys import toy_checkpoint, toy_decoder
 

@@ -33,8 +33,8 @@ from app.server import sockets
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from models.decoding.batch import Stream, StreamState
 from models.decoding.sampling import SampleOptions
+from models.decoding.stream import Stream, StreamState
 from models.inside.reader import Trace, trace
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes

@@ -310,6 +310,18 @@ def test_pages_of_named_origins_may_sample(client: httpx2.Client) -> None:
     assert client.get("/models", headers={"Origin": SITE}).headers["access-control-allow-origin"]
 
 
+def test_pages_of_named_origins_may_be_other_tools_clients(client: httpx2.Client) -> None:
+    body = {"model": "toy", "prompt": "a", "max_tokens": 1}
+    for key, status in (("sampler1", 200), ("trainer1", 403), ("stranger", 401)):
+        headers = {"Origin": SITE, **bearing(key)}
+        answer = client.post("/v1/completions", json=body, headers=headers)
+        assert answer.status_code == status, answer.text
+        assert answer.headers["access-control-allow-origin"] == SITE
+    elsewhere = {"Origin": "https://else.example", **bearing("sampler1")}
+    refused = client.post("/v1/completions", json=body, headers=elsewhere)
+    assert refused.status_code == 403 and "access-control-allow-origin" not in refused.headers
+
+
 @pytest.mark.parametrize(
     ("origin", "method", "path", "allowed"),
     [
@@ -322,7 +334,13 @@ def test_pages_of_named_origins_may_sample(client: httpx2.Client) -> None:
         (SITE, "DELETE", "/models/toy", False),
         (SITE, "GET", "/jobs", False),
         (SITE, "GET", "/metrics", False),
-        (SITE, "POST", "/v1/completions", False),
+        (SITE, "POST", "/v1/completions", True),
+        (SITE, "POST", "/v1/chat/completions", True),
+        (SITE, "GET", "/v1/models", True),
+        (SITE, "POST", "/api/chat", True),
+        (SITE, "GET", "/api/tags", True),
+        (SITE, "POST", "/score", False),
+        (SITE, "POST", "/v1/nothing", False),
         (f"{SITE}.evil.example", "GET", "/sample", False),
         ("http://site.example", "GET", "/sample", False),
         ("null", "GET", "/sample", False),
@@ -334,13 +352,13 @@ def test_a_preflight_needs_no_key(
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": method,
-        "Access-Control-Request-Headers": "authorization,content-type",
+        "Access-Control-Request-Headers": "authorization,content-type,x-stainless-os",
     }
     response = client.options(path, headers=headers)
     assert response.status_code == 204
     assert ("access-control-allow-origin" in response.headers) == allowed
     if allowed:
-        assert "Authorization" in response.headers["access-control-allow-headers"]
+        assert response.headers["access-control-allow-headers"] == "Authorization, *"
         assert method in response.headers["access-control-allow-methods"]
 
 

@@ -9,8 +9,8 @@ import httpx2
 import numpy as np
 import pytest
 
-from app.routes.dialects.ollama import GenerateRequest, OllamaOptions, Shown
-from app.routes.dialects.openai import CompletionRequest
+from app.routes.dialects.ollama import GenerateRequest, OllamaChat, OllamaOptions, Shown
+from app.routes.dialects.requests import ChatRequest, CompletionRequest
 from app.schemas.texts import NamesQuery, SampleRequest
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -38,13 +38,40 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
         yield client
 
 
+SOON = {"temperature": "10", "stop": '["a", "e", "i"]'}
+"""Ends a text that may be as long as possible."""
+
+
 def members(fields: dict[str, str]) -> str:
     return "{" + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}"
 
 
 def completion(field: str, value: str) -> tuple[str, str]:
-    base = {"model": '"toy"', "prompt": '"a"', "max_tokens": "5"}
+    base = {"model": '"toy"', "prompt": '"a"', "max_tokens": "5"} | SOON
     return "/v1/completions", members(base | {field: value})
+
+
+SAID = '[{"role": "user", "content": "a"}]'
+
+
+def completed_chat(field: str, value: str) -> tuple[str, str]:
+    base = {"model": '"toy"', "messages": SAID, "max_tokens": "5"} | SOON
+    return "/v1/chat/completions", members(base | {field: value})
+
+
+def chat(field: str, value: str) -> tuple[str, str]:
+    base = {"model": '"toy"', "messages": SAID, "options": '{"num_predict": 5}'}
+    return "/api/chat", members(base | {field: value})
+
+
+def message(field: str, value: str) -> tuple[str, str]:
+    said = members({"role": '"user"', "content": '"a"'} | {field: value})
+    return "/api/chat", members({"model": '"toy"', "messages": f"[{said}]", "stream": "false"})
+
+
+def part(field: str, value: str) -> tuple[str, str]:
+    said = members({"type": '"text"', "text": '"a"'} | {field: value})
+    return message("content", f"[{said}]")
 
 
 def generation(field: str, value: str) -> tuple[str, str]:
@@ -53,7 +80,7 @@ def generation(field: str, value: str) -> tuple[str, str]:
 
 
 def option(field: str, value: str) -> tuple[str, str]:
-    options = members({"num_predict": "5"} | {field: value})
+    options = members({"num_predict": "5"} | SOON | {field: value})
     return "/api/generate", members({"model": '"toy"', "prompt": '"a"', "options": options})
 
 
@@ -67,9 +94,13 @@ def sample(field: str, value: str) -> tuple[str, str]:
 
 
 FIELDS = [
-    *((completion, field) for field in [*CompletionRequest.model_fields, "best_of", "suffix"]),
+    *((completion, field) for field in [*CompletionRequest.model_fields, "suffix"]),
+    *((completed_chat, field) for field in [*ChatRequest.model_fields, "tools"]),
+    *((chat, field) for field in [*OllamaChat.model_fields, "options", "tools"]),
     *((generation, field) for field in [*GenerateRequest.model_fields, "options", "images"]),
     *((option, field) for field in [*OllamaOptions.model_fields, "num_ctx", "mirostat"]),
+    *((message, field) for field in ("role", "content", "images")),
+    *((part, field) for field in ("type", "text")),
     *((show, field) for field in Shown.model_fields),
     *((sample, field) for field in SampleRequest.model_fields),
 ]
@@ -89,7 +120,7 @@ def test_a_value_in_a_body_is_served_or_refused(
         answer = response.json()
         if path == "/sample":
             assert answer["code"] and "set_int" not in answer["detail"]
-        elif path == "/v1/completions":
+        elif path.startswith("/v1/"):
             assert answer["error"].keys() == {"message", "type", "param", "code"}
         else:
             assert answer.keys() == {"error"} and isinstance(answer["error"], str)
@@ -106,7 +137,7 @@ def test_a_value_in_a_query_is_served_or_refused(client: httpx2.Client, field: s
 
 def test_inapplicable_fields_are_ignored(client: httpx2.Client) -> None:
     plain = client.post("/v1/completions", content=completion("seed", "1")[1]).json()["choices"]
-    for field in ("best_of", "suffix", "logit_bias", "user", "presence_penalty"):
+    for field in ("echoed", "suffix", "logit_bias", "user", "presence_penalty"):
         for value in ("3", "null", '"x"', '{"a": 1}', "1e400"):
             body = members(json_members(completion("seed", "1")[1]) | {field: value})
             assert client.post("/v1/completions", content=body).json()["choices"] == plain
@@ -118,9 +149,12 @@ def json_members(body: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("value", ["-1", "-2", "0"])
 def test_ollamas_ways_to_say_no_limit(client: httpx2.Client, value: str) -> None:
-    """A text has no end of its own, so it is as long as if nothing were said."""
-    body = option("num_predict", value)[1].replace('"prompt"', '"stream": false, "prompt"')
-    assert client.post("/api/generate", content=body).json()["eval_count"] == 1000
+    """A text has no end of its own: it is written until a stop, or until nobody reads."""
+    whole = client.get("/sample?model=toy&prime=a&seed=1&length=3000").text
+    options: Query = {"num_predict": int(value), "seed": 1, "stop": [whole[2500:2520]]}
+    body = {"model": "toy", "prompt": "a", "options": options, "stream": False}
+    answer = client.post("/api/generate", json=body).json()
+    assert answer["response"] == whole[: whole.find(whole[2500:2520])] and answer["done"]
 
 
 def test_a_number_of_many_digits_is_refused_in_words(client: httpx2.Client) -> None:

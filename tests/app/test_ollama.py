@@ -66,7 +66,9 @@ def test_it_streams_by_default_and_by_the_client(
 
 def test_ollamas_stop_and_drawn_seeds(client: httpx2.Client, llama: ollama.Client) -> None:
     whole = sampled(client, seed=2)
-    options: Any = {"seed": 2, "stop": [whole[300:303]], "num_predict": -1}
+    # Any number of them.
+    stops = [f"{number}" for number in range(1000)]
+    options: Any = {"seed": 2, "stop": [*stops, whole[300:303]], "num_predict": -1}
     done = llama.generate(model="toy", prompt="", options=options)
     assert done.response == whole[: whole.find(whole[300:303])]
     assert done.done_reason == "stop"
@@ -114,7 +116,7 @@ def test_ollamas_errors(llama: ollama.Client) -> None:
         ("É", {}, "prompt has characters not in this model's vocabulary: 'É'"),
         ("a", {"temperature": 11}, "temperature must be a number from 0"),
         ("a", {"num_predict": 10_000_000}, "num_predict"),
-        ("a", {"stop": ["a"] * 5}, "stop"),
+        ("a", {"stop": ["a" * 200] * 21}, "stop must be strings of at most 4,096 characters in"),
     ]
     for prompt, options, words in wrong:
         with pytest.raises(ollama.ResponseError) as bad:

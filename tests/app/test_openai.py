@@ -103,8 +103,8 @@ def test_logprobs_are_of_each_character(ai: openai.OpenAI, stream: bool) -> None
     offsets = [one for part in parts for one in part.text_offset or []]
     assert "".join(tokens) == text and len(text) == 2003
     assert offsets == list(range(2003))
-    assert own[:3] == top[:3] == [None] * 3
-    for token, mine, others in zip(tokens[3:], own[3:], top[3:], strict=True):
+    assert own[0] is top[0] is None
+    for token, mine, others in zip(tokens[1:], own[1:], top[1:], strict=True):
         assert len(others) == 3 and -1e4 < mine <= 0
         assert sum(math.exp(other) for other in others.values()) < 1.001
         assert others.get(token, mine) == mine
@@ -119,7 +119,6 @@ def test_what_means_nothing_here_is_ignored(client: httpx2.Client, ai: openai.Op
         seed=1,
         max_tokens=50,
         presence_penalty=0.5,
-        best_of=1,
         logit_bias={"50256": -100},
         user="somebody",
         suffix=None,
@@ -163,10 +162,18 @@ def test_openais_errors(ai: openai.OpenAI) -> None:
             ai.models.retrieve(model)
     wrong: list[tuple[dict[str, Any], str, str]] = [
         ({"prompt": "Héllo"}, "prompt", "'H', 'é'"),
-        ({"prompt": [1, 2]}, "prompt", "one text"),
-        ({"prompt": ["a", "b"]}, "prompt", "one text"),
+        ({"prompt": [1, 2]}, "prompt", "must be text"),
+        ({"prompt": [[1, 2]]}, "prompt", "must be text"),
+        ({"prompt": []}, "prompt", "1 to 128"),
+        ({"prompt": ["a"] * 129}, "prompt", "1 to 128"),
+        ({"prompt": ["a"] * 9, "n": 16}, "prompt", "128 texts in all"),
         ({"prompt": "a" * 20_000}, "prompt", "16,384"),
-        ({"max_tokens": 0}, "max_tokens", "from 1"),
+        ({"max_tokens": -2}, "max_tokens", "from -1"),
+        ({"max_tokens": -1, "n": 17}, "n", "1 to 16"),
+        ({"max_tokens": -1, "prompt": ["a"] * 17}, "max_tokens", "stream=true"),
+        ({"n": 3, "best_of": 2}, "best_of", "at least n"),
+        ({"best_of": 21}, "best_of", "1 to 20"),
+        ({"best_of": 2, "stream": True}, "best_of", "must be n with stream=true"),
         ({"temperature": -1}, "temperature", "from 0"),
         ({"n": 17}, "n", "1 to 16"),
         ({"stop": ["a"] * 5}, "stop", "4"),
@@ -177,8 +184,10 @@ def test_openais_errors(ai: openai.OpenAI) -> None:
             ai.completions.create(**{"model": "toy", "prompt": "a"} | fields)
         assert bad.value.param == field and words in bad.value.message
         assert bad.value.type == "invalid_request_error"
-    with pytest.raises(openai.NotFoundError):
-        ai.chat.completions.create(model="toy", messages=[])
+    for messages in ([], [{"role": "system", "content": "a"}], [{"role": "user", "content": [3]}]):
+        with pytest.raises(openai.BadRequestError) as bad:
+            ai.chat.completions.create(model="toy", messages=messages)  # type: ignore[arg-type]
+        assert bad.value.param == "messages"
 
 
 def test_llm_completes(client: httpx2.Client, tmp_path: Path) -> None:

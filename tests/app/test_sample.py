@@ -8,8 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from models.decoding.batch import Batch, Stream
+from models.decoding.batch import Batch
 from models.decoding.sampling import SampleOptions
+from models.decoding.stream import Stream
 from tests.serving import Query, wrong_fields
 from tests.toys import ALPHABET, toy_checkpoint, toy_decoder
 
@@ -130,6 +131,19 @@ def test_greedy_top_k_and_top_p(client: httpx2.Client) -> None:
     assert narrow == text_of("exact", "", SampleOptions(2, 1.0, 300, top_p=0.6))
 
 
+def test_temperatures_are_gone_through(client: httpx2.Client) -> None:
+    """However they are sent, each for an equal part of the length."""
+    fields: Query = {"model": "toy", "seed": 2, "length": 300, "precision": "exact"}
+    text = text_of("exact", "", SampleOptions(2, (2.0, 0.0, 0.5), 300))
+    assert client.get("/sample", params=fields | {"temperature": "2,0,0.5"}).text == text
+    assert client.get("/sample", params=fields | {"temperature": [2, 0, 0.5]}).text == text
+    assert client.post("/sample", json=fields | {"temperature": [2, 0, 0.5]}).text == text
+    empty = client.get("/sample", params=fields | {"temperature": ""}).text
+    assert empty == client.get("/sample", params=fields).text
+    hot = client.get("/sample", params=fields | {"temperature": 2}).text
+    assert text[:100] == hot[:100] and text != hot
+
+
 def test_bytes_models_stream_sound_utf8(client: httpx2.Client) -> None:
     fields: Query = {"model": "bytes", "length": 5000, "temperature": 3, "seed": 1}
     with client.stream("GET", "/sample", params=fields) as response:
@@ -162,6 +176,9 @@ def test_a_long_prime_stalls_nobody(client: httpx2.Client) -> None:
         ({"temperature": "nan"}, "temperature", "number"),
         ({"temperature": "0.001"}, "temperature", "0.01"),
         ({"temperature": "-1"}, "temperature", "0.01"),
+        ({"temperature": "1,x"}, "temperature", "a list of numbers"),
+        ({"temperature": "1,"}, "temperature", "a list of numbers"),
+        ({"temperature": ",".join("1" * 101)}, "temperature", "1 to 100 numbers"),
         ({"length": "1000000000"}, "length", "1 to 1000000"),
         ({"length": "0"}, "length", "1 to 1000000"),
         ({"seed": "-1"}, "seed", "from 0"),

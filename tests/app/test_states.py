@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from app.engine.states import NotAState, Saved, StateSigner
-from models.decoding.batch import StreamState
 from models.decoding.decoder import Rows
+from models.decoding.stream import StreamState
 from tests.serving import Query, problem, serve, wrong_fields
 
 AS_JSON = {"Accept": "application/json"}
@@ -43,6 +43,15 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     assert back.state.rows.ids.tolist() == before.rows.ids.tolist()
     for part, expected in zip(back.state.rows.state, before.rows.state, strict=True):
         np.testing.assert_array_equal(part, expected)
+
+
+def test_a_state_that_says_nothing_new_is_one_of_an_earlier_release(tmp_path: Path) -> None:
+    """Servers of two releases share a data directory while one replaces the other."""
+    signer = StateSigner(tmp_path / "secret")
+    assert b"begun" not in base64.urlsafe_b64decode(signer.write(saved()))
+    state = replace(saved().state, begun=(5, 7), before=(0, 3, 3))
+    back = signer.read(signer.write(replace(saved(), state=state)), SHAPES).state
+    assert (back.begun, back.before) == ((5, 7), (0, 3, 3))
 
 
 def test_a_state_of_another_shape_or_key_is_none(tmp_path: Path) -> None:
@@ -118,6 +127,14 @@ def forged(signer: StateSigner, changed: dict[str, Any], numbers: float = 0.5) -
         {"unsaid": None},
         {"precision": "double"},
         {"digest": 5},
+        {"begun": [-1, 0]},
+        {"begun": [0, 1 << 60]},
+        {"begun": [0]},
+        {"begun": 3},
+        {"before": [-1]},
+        {"before": [1 << 40]},
+        {"before": ["a"]},
+        {"before": [1] * 1001},
         {"more": 1},
     ],
     ids=str,
@@ -229,8 +246,11 @@ def test_a_forged_state_hurts_nobody(toys: Path) -> None:
             for rows in (
                 Rows(np.array([60_000]), (h, c)),
                 Rows(sound.state.rows.ids, (h + 3, c)),
+                sound.state.rows,
             ):
-                forgery = signer.write(replace(sound, state=replace(sound.state, rows=rows)))
+                before = (60_000,) if rows is sound.state.rows else ()
+                state = replace(sound.state, rows=rows, before=before)
+                forgery = signer.write(replace(sound, state=state))
                 body = {"model": "toy", "continue_from": forgery}
                 wrong_fields(client.post("/sample", json=body), "invalid_state")
             text += "".join(chunks)

@@ -27,9 +27,10 @@ from app.engine.streams import (
 )
 from app.server import sockets
 from models.arrays import Floats, Ids
-from models.decoding.batch import Character, Piece, Stream
+from models.decoding.characters import Character, Piece
 from models.decoding.decoder import Choices, Decoder, Rows
 from models.decoding.sampling import SampleOptions
+from models.decoding.stream import Stream
 from tests.serving import Query, eventually, problem, serve
 from tests.streaming import Clock, read, running, stream_of, text_alone
 from tests.toys import ALPHABET, toy_checkpoint, toy_decoder

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.http.problems import Problem
 from app.http.validation import repeated_fields, unknown_fields, validated
-from app.routes.dialects import ollama, openai
+from app.routes.dialects import ollama, requests
 from app.schemas import inside, models, texts, training
 from app.schemas.common import JobId, ModelName
 
@@ -99,8 +99,10 @@ REQUESTS: list[type[BaseModel]] = [
     models.DownloadQuery,
     inside.InspectRequest,
     inside.ScoreRequest,
-    openai.CompletionRequest,
+    requests.CompletionRequest,
+    requests.ChatRequest,
     ollama.GenerateRequest,
+    ollama.OllamaChat,
     ollama.OllamaOptions,
     ollama.Shown,
 ]
@@ -140,7 +142,12 @@ def test_no_value_of_any_field_is_answered_in_the_words_of_a_library(
         (texts.SampleRequest, "prime", "\ud800", SURROGATE),
         (texts.SampleRequest, "seed", -1, "must be a whole number from 0 to 9223372036854775807"),
         (texts.SampleRequest, "seed", "9" * 5000, WHOLE + " from 0 to 9223372036854775807"),
-        (texts.SampleRequest, "temperature", float("nan"), "must be a number"),
+        (
+            texts.SampleRequest,
+            "temperature",
+            float("nan"),
+            "must be a number, or a list of numbers",
+        ),
         (texts.SampleRequest, "temperature", 11, HEAT),
         (texts.NamesQuery, "count", 10**30, "must be a whole number from 1 to 1000"),
         (inside.ScoreRequest, "models", [], "must have at least 1 item"),
@@ -154,8 +161,8 @@ def test_no_value_of_any_field_is_answered_in_the_words_of_a_library(
         (training.TrainForm, "sample_at", "9" * 5000, STEPS),
         (training.TrainForm, "keep_snapshots", list(range(1, 200)), SNAPSHOTS),
         (training.JobQuery, "limit", 0, "must be a whole number from 1 to 100"),
-        (openai.CompletionRequest, "stream_options", 3, "must be a JSON object"),
-        (openai.CompletionRequest, "stop", 3, "must be a string, or a list of strings"),
+        (requests.CompletionRequest, "stream_options", 3, "must be a JSON object"),
+        (requests.CompletionRequest, "stop", 3, "must be a string, or a list of strings"),
         (ollama.OllamaOptions, "num_predict", 10**7, "must be a whole number of at most 1000000"),
     ],
 )

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from models.config import NetworkConfig
-from models.decoding.batch import Batch, Piece, Stream, StreamState
+from models.decoding.batch import Batch
+from models.decoding.characters import Piece
 from models.decoding.decoder import Rows
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions
+from models.decoding.stream import Stream, StreamState
 from models.text.vocab import Vocabulary
 from tests.networks import VOCABULARY, decoder_of, pieces_of, run, stream, trained_like
 from tests.toys import ALPHABET, toy_checkpoint, toy_decoder

@@ -57,6 +57,9 @@ def test_a_graph_is_sound(
         *inputs,
         *(["last_kept", "top_p"] if filtering else []),
     ]
+    changing = build_graph(config, weights_of(trained_like(config)), precision, changing=True)
+    onnx.checker.check_model(changing)
+    assert [value.name for value in changing.graph.input] == inputs
     assert [value.name for value in model.graph.output] == [
         "id_end",
         *(f"{name}_end" for name in state),
@@ -71,10 +74,12 @@ def test_a_graph_is_sound(
 def test_a_loops_body_stays_small(precision: Precision, most: int) -> None:
     """One stream pays for each node of it, whatever the node computes."""
     config = config_of("lstm")
-    built = build_graph(config, weights_of(trained_like(config)), precision).graph
-    (scan,) = (node for node in built.node if node.op_type == "Scan")
-    (body,) = (attribute.g for attribute in scan.attribute if attribute.name == "body")
-    assert len(body.node) <= most
+    for changing in (False, True):
+        weights = weights_of(trained_like(config))
+        built = build_graph(config, weights, precision, changing=changing).graph
+        (scan,) = (node for node in built.node if node.op_type == "Scan")
+        (body,) = (attribute.g for attribute in scan.attribute if attribute.name == "body")
+        assert len(body.node) <= most
 
 
 @pytest.mark.parametrize("precision", ["exact", "fast"])
@@ -152,6 +157,7 @@ def test_where_constants_are_kept_changes_no_bit(
         feeds[name] = np.zeros((1, 3, 16), np.float32)
     if filtering:
         feeds |= {"last_kept": np.full((3, 1), 4), "top_p": np.full((3, 1), 2, np.float32)}
+        feeds |= {"temperature": np.ones((50, 3), np.float32), "greedy": np.zeros((50, 3), bool)}
     small = OnnxSession(build_graph(config, weights, precision, filtering=filtering))
     monkeypatch.setattr(onnx_graph, "HOISTED_BYTES", 1)
     model = build_graph(config, weights, precision, filtering=filtering)

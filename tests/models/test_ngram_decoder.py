@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.decoding.batch import Batch, Stream
+from models.decoding.batch import Batch
 from models.decoding.decoder import Choices, Rows
 from models.decoding.ngram_decoder import NGramDecoder
 from models.decoding.sampling import SampleOptions, uniforms
+from models.decoding.stream import Stream
 from models.ngram import NGram
 from tests.toys import ALPHABET, babble, counted_text
 

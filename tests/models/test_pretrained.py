@@ -11,8 +11,9 @@ from app.schemas.inside import CellRanking
 from models.checkpoints.history import HistoryPoint
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
-from models.decoding.batch import Batch, Stream
+from models.decoding.batch import Batch
 from models.decoding.sampling import SampleOptions
+from models.decoding.stream import Stream
 from models.pretrained import INSTALLED, install, pack, unpack
 from tests.serving import serve
 from tests.toys import toy_checkpoint, toy_decoder

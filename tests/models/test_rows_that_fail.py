@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from models.arrays import Floats, Ids
-from models.decoding.batch import Batch, Stream, StreamState
+from models.decoding.batch import Batch
 from models.decoding.decoder import Choices, Decoder, Rows
 from models.decoding.sampling import SampleOptions
+from models.decoding.stream import Stream, StreamState
 from models.decoding.trail import APART
 from tests.toys import ALPHABET, toy_checkpoint, toy_decoder
 
@@ -74,7 +75,7 @@ def wrong_rows(change: Callable[[Rows], Rows]) -> Callable[[], Stream]:
 
 def wrong_prime() -> Stream:
     stream = Stream(ALPHABET, ALPHABET.encode("abc"), SampleOptions(length=50))
-    stream._prime = np.array([1, 1 << 70], object)
+    stream._ahead = np.array([1, 1 << 70], object)
     return stream
 
 
@@ -87,7 +88,7 @@ PARTS = [
     "mark",
     "replay",
     "_say",
-    "_decoder",
+    "_reading",
 ]
 POISONS: list[Callable[[], Stream]] = [
     *(lambda part=part, after=after: Poison(part, after) for part in PARTS for after in (0, 40)),

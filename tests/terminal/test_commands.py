@@ -48,6 +48,15 @@ def test_zeros_count_and_stops_repeat(client: httpx2.Client, url: str) -> None:
     assert done.stdout == text[: min(text.find(stop) for stop in stops)]
 
 
+def test_temperatures_and_copies_are_asked_for(client: httpx2.Client, url: str) -> None:
+    fields: dict[str, Any] = {"model": "toy", "seed": 2, "length": 300, "temperature": [2, 0, 0.5]}
+    options = ["--model=toy", "--seed=2", "--length=300", "--temperature=2,0,0.5", "--url", url]
+    assert charloom("sample", *options).stdout == client.post("/sample", json=fields).text
+    refused = charloom("sample", *options, "--max-copied=9")
+    assert refused.returncode == 1
+    assert "--max-copied: the service needs the text that the model was trained" in refused.stderr
+
+
 def test_a_text_that_breaks_off_is_one_line_and_a_code(
     client: httpx2.Client, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,10 +14,12 @@ from app.http.bodies import MAX_FIELD, MAX_JSON
 from app.http.ranges import STALLED_SECONDS
 from app.main import create_app
 from app.routes import inside, names
+from app.routes.dialects.requests import MAX_CHOICES
 from app.routes.services import BUNDLES, DOWNLOADS, SCANS
+from app.routes.together import MAX_WRITTEN
 from app.schemas.common import MAX_TEXT
 from app.schemas.inside import MAX_CELLS, MAX_MODELS
-from app.schemas.texts import MAX_BODY, MAX_PRIME, MAX_STOP
+from app.schemas.texts import MAX_BODY, MAX_PRIME, MAX_TEXTS
 from app.settings import ServerSettings
 from models.checkpoints import format as checkpoint_format
 from models.checkpoints.archive import MAX_EXPANSION
@@ -25,6 +27,7 @@ from models.checkpoints.card import MAX_CARD
 from models.checkpoints.history import MAX_HISTORY, MAX_LINE, MAX_LOSSES, MAX_SAMPLES
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
+from models.decoding.sampling import MAX_STOP, MAX_STOPS
 from models.inside import cells
 from tests.serving import problem, serve, wrong_fields
 from tests.support import ROOT
@@ -64,7 +67,12 @@ FIGURES = {
     ),
     "GET /models/{model}/history": (f"{MAX_LOSSES:,} losses", f"{MAX_SAMPLES:,} samples"),
     "GET /models/{model}/download": (f"{DOWNLOADS} at once", f"{STALLED_SECONDS:.0f} s"),
-    "POST /sample": (size(MAX_BODY), f"{MAX_PRIME:,} characters", f"four stops of {MAX_STOP}"),
+    "POST /sample": (
+        size(MAX_BODY),
+        f"{MAX_PRIME:,} characters",
+        f"four stops of {MAX_STOP}",
+        "128 primes",
+    ),
     "GET /names": (
         f"{names.DRAWS_PER_NAME} draws",
         f"{names.MAX_CHARACTERS:,} characters",
@@ -86,8 +94,9 @@ FIGURES = {
         f"{MAX_SEARCHES} wait, {MAX_SEARCHES // 2} of a caller",
     ),
     "POST /score": (f"{MAX_TEXT:,} characters", f"{MAX_MODELS} models"),
-    "POST /v1/completions": (size(MAX_BODY),),
-    "POST /api/generate": (size(MAX_BODY),),
+    "POST /v1/completions": (size(MAX_BODY), f"{MAX_TEXTS} texts", f"{MAX_WRITTEN:,} in all"),
+    "POST /v1/chat/completions": (size(MAX_BODY), f"{MAX_CHOICES} texts"),
+    "POST /api/generate": (size(MAX_BODY), f"{MAX_STOPS:,} characters in all"),
     "POST /api/show": (size(MAX_BODY),),
 }
 

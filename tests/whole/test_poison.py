@@ -39,6 +39,11 @@ BUSY = (429, 503)
 
 LENGTH = 15_000
 
+SOON: dict[str, Any] = {"max_tokens": 10, "temperature": 10, "stop": ["a", "e", "i"]}
+"""Ends a text that may be as long as possible."""
+
+SAID = [{"role": "user", "content": "a"}]
+
 REFERENCES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("GET", "/sample", {"model": "toy", "seed": 1, "length": LENGTH}),
     ("GET", "/sample", {"model": "toy", "seed": 2, "length": LENGTH, "top_k": 5}),
@@ -133,10 +138,13 @@ def sound_requests(client: httpx2.Client, data: Path) -> dict[str, Sound]:
         "POST /score": Sound(body={"text": "a b", "models": ["toy"]}),
         "GET /v1/models": Sound(),
         "GET /v1/models/{model}": Sound(path=toy),
-        "POST /v1/completions": Sound(body=toy | {"prompt": "a", "max_tokens": 10}),
+        "POST /v1/chat/completions": Sound(body=toy | SOON | {"messages": SAID}),
+        "POST /v1/completions": Sound(body=toy | SOON | {"prompt": "a"}),
         "GET /api/version": Sound(),
         "GET /api/tags": Sound(),
         "POST /api/show": Sound(body=toy),
+        "GET /api/ps": Sound(),
+        "POST /api/chat": Sound(body=toy | {"messages": SAID, "options": {"num_predict": 10}}),
         "POST /api/generate": Sound(body=toy | {"prompt": "a", "options": {"num_predict": 10}}),
         "GET /healthz": Sound(),
         "GET /readyz": Sound(),

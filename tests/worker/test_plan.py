@@ -132,7 +132,7 @@ def test_what_was_decided_is_kept_and_told_once(
     running = job.running()
     assert running["options"] == first.options == {**options, **first.plan.resolved}
     config = first.plan.config
-    table = first.plan.training.ngram_buckets * (8 + config.vocabulary_size + 2 * 26)
+    table = first.plan.training.ngram_buckets * (4 + config.vocabulary_size + 2 * 16)
     assert running["needs_bytes"] == 48 * config.parameters() + 3 * table
 
 

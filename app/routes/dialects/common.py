@@ -1,24 +1,24 @@
 """Shared by the dialects of other tools' clients: lenient requests, several texts, errors.
 
 These clients send fields that mean nothing here, which are ignored, and each expects one shape of
-errors. Knows neither dialect.
+errors. A model continues a text and does not chat: of a chat it continues the last message of the
+user, to which nothing is added. Knows neither dialect.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
 
-from app.engine.callers import Caller
 from app.http.bodies import read_json
 from app.http.problems import RETRY_SECONDS, Problem, shutting_down
 from app.http.validation import validated
-from app.routes.texts import Opened, Texts, derived_seed, draw_seed
+from app.routes.texts import Opened
 from app.schemas.common import MAX_SEED, Fields
-from app.schemas.texts import MAX_BODY, SampleQuery
+from app.schemas.texts import MAX_BODY, MAX_PRIME, SampleQuery
 from models.checkpoints.reference import Reference
+from models.decoding.sampling import MAX_STOP, MAX_STOPS
 
 DEFAULT_LENGTH = 1000
 MAX_LENGTH = 1_000_000
@@ -32,7 +32,6 @@ ForeignJson = dict[str, Any]
 """An answer whose members are documented by another tool."""
 
 SomeRequest = TypeVar("SomeRequest", bound=BaseModel)
-Item = TypeVar("Item")
 
 
 class Lenient(Fields):
@@ -44,6 +43,76 @@ class Lenient(Fields):
 async def received(request: Request, fields: type[SomeRequest]) -> SomeRequest:
     """Reads the body as fields, whatever its content type. Raises Problem."""
     return validated(fields, await read_json(request, MAX_BODY))
+
+
+def listed_stops(stop: Any) -> Any:
+    """A field's stop strings without empty ones. Raises ValueError."""
+    stops = [stop] if isinstance(stop, str) else stop
+    if not isinstance(stops, list) or not all(isinstance(one, str) for one in stops):
+        raise ValueError("must be a string, or a list of strings")
+    if any(len(one) > MAX_STOP for one in stops):
+        raise ValueError(f"must be strings of at most {MAX_STOP} characters")
+    return [one for one in stops if one]
+
+
+def last_of_user(messages: Any) -> str:
+    """The text of a chat's last message of the user. Raises ValueError."""
+    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+        raise ValueError("must be a list of objects with role and content")
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            return _content(message.get("content"))
+    raise ValueError(
+        "must have a message with the role user, whose content is the text to continue"
+    )
+
+
+def _content(content: Any) -> str:
+    """The text of a message: a string, or a list of parts. Raises ValueError."""
+    parts: list[Any] = content if isinstance(content, list) else [content or ""]
+    texts: list[Any] = [part.get("text") if _is_text(part) else part for part in parts]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("must have content that is text, or a list of parts of the type text")
+    return "".join(texts)
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "text"
+
+
+Chat = Annotated[
+    str,
+    Field(
+        max_length=MAX_PRIME,
+        description="Messages; the text of the last one of the user is continued.",
+    ),
+    BeforeValidator(last_of_user),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["role"],
+                "properties": {"role": {"type": "string"}, "content": {}},
+            },
+        }
+    ),
+]
+"""A chat, of which the text to continue is kept."""
+
+
+class ForeignQuery(SampleQuery):
+    """A text that a dialect asks for: it may have no characters, and any number of stops."""
+
+    length: int = Field(DEFAULT_LENGTH, ge=0, le=MAX_LENGTH)
+    stop: list[str] = Field([])
+
+    @field_validator("stop")
+    @classmethod
+    def _few_characters(cls, stops: list[str]) -> list[str]:
+        if sum(map(len, stops)) > MAX_STOPS:
+            raise ValueError(f"must be strings of at most {MAX_STOPS:,} characters in all")
+        return stops
 
 
 def warmth(temperature: float) -> float:
@@ -61,30 +130,7 @@ def sample_query(*, model: str, seed: int | None, **fields: Any) -> SampleQuery:
     """
     seed = None if seed is None else seed % (MAX_SEED + 1)
     asked = {"model": str(Reference.from_client(model)), "seed": seed, "echo": True, **fields}
-    return validated(SampleQuery, asked)
-
-
-async def open_texts(texts: Texts, fields: SampleQuery, count: int, caller: Caller) -> list[Opened]:
-    """Starts texts whose seeds follow from the first one's; whoever calls closes their readers.
-
-    Raises:
-        Exception: as ``Texts.open``; none is open then.
-    """
-    seed = draw_seed() if fields.seed is None else fields.seed
-    opened: list[Opened] = []
-    try:
-        for index in range(count):
-            one = fields.model_copy(update={"seed": derived_seed(seed, index)})
-            opened.append(await texts.open(one, caller=caller))
-    except BaseException:
-        close(opened)
-        raise
-    return opened
-
-
-def close(opened: Sequence[Opened]) -> None:
-    for one in opened:
-        one.reader.close()
+    return validated(ForeignQuery, asked)
 
 
 def failure(opened: Opened) -> Problem | None:
@@ -101,31 +147,6 @@ def failure(opened: Opened) -> Problem | None:
             headers={"Retry-After": RETRY_SECONDS},
         )
     return Problem(422, "not_finite", "the network's output overflowed: try another prompt")
-
-
-async def merged(
-    iterators: Sequence[AsyncIterator[Item]],
-) -> AsyncGenerator[tuple[int, Item | None], None]:
-    """Yields the items of several iterators as they come, with the iterator's index.
-
-    None follows the last item of each.
-    """
-    coming = {asyncio.ensure_future(anext(one)): index for index, one in enumerate(iterators)}
-    try:
-        while coming:
-            done, _ = await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
-            for future in done:
-                index = coming.pop(future)
-                try:
-                    item = future.result()
-                except StopAsyncIteration:
-                    yield index, None
-                    continue
-                coming[asyncio.ensure_future(anext(iterators[index]))] = index
-                yield index, item
-    finally:
-        for future in coming:
-            future.cancel()
 
 
 def said(problem: Problem, names: Mapping[str, str]) -> str:

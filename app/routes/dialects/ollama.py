@@ -1,13 +1,13 @@
 """``/api``: text generation for Ollama's clients. A character is a token.
 
-Errors are ``{"error": text}``, durations are nanoseconds. There is no chat: a character model
-continues a text, and a prompt is always raw. Knows no other dialect.
+Errors are ``{"error": text}``, durations are nanoseconds. A model does not chat: it continues the
+last message of the user. A prompt is always raw. Knows no other dialect.
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field, field_validator
 
 from app.http.bodies import json_body, read_json
+from app.http.negotiation import NDJSON
 from app.http.problems import Problem, unprocessable
 from app.http.streaming import ClosingResponse
 from app.http.validation import validated
@@ -22,31 +23,30 @@ from app.routes.dialects.common import (
     DEFAULT_LENGTH,
     LEAST_TOP_P,
     MAX_LENGTH,
+    Chat,
     ForeignJson,
     Lenient,
-    close,
     failure,
-    open_texts,
+    listed_stops,
     received,
     said,
     sample_query,
     status,
     warmth,
 )
-from app.routes.services import ServicesDep, writing_for
+from app.routes.services import Services, ServicesDep, writing_for
 from app.routes.texts import Opened
+from app.routes.together import close, open_all
 from app.schemas.common import Unknown
-from app.schemas.texts import MAX_BODY, MAX_PRIME, MAX_STOP, MAX_STOPS, SampleQuery
+from app.schemas.texts import MAX_BODY, MAX_PRIME, SampleQuery
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Entry
 from models.json_lines import one_line
 
 router = APIRouter(prefix="/api", tags=["Ollama's dialect"])
 
-NDJSON = "application/x-ndjson"
-
-_FIELDS = {"prime": "prompt", "length": "num_predict"}
-_NEVER = "1970-01-01T00:00:00Z"
+_FIELDS = {"length": "num_predict"}
+_NEVER, _LATE = "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z"
 
 
 class OllamaDetails(TypedDict):
@@ -71,6 +71,17 @@ class OllamaModelList(TypedDict):
     models: list[OllamaModel]
 
 
+class RunningModel(OllamaModel):
+    """A model in memory, which no clock removes."""
+
+    expires_at: str
+    size_vram: int
+
+
+class RunningModels(TypedDict):
+    models: list[RunningModel]
+
+
 class OllamaModelDetails(TypedDict):
     license: str
     modelfile: str
@@ -82,12 +93,26 @@ class OllamaModelDetails(TypedDict):
     modified_at: str
 
 
-class Line(TypedDict):
+class Message(TypedDict):
+    role: str
+    content: str
+
+
+class SaidText(TypedDict):
+    """A text: in a chat it is a ``message``, else the ``response``."""
+
+    response: NotRequired[str]
+    message: NotRequired[Message]
+
+
+Saying = Callable[[str], SaidText]
+
+
+class Line(SaidText):
     """A part of an answer; the last one has the fields after ``done``."""
 
     model: str
     created_at: str
-    response: str
     done: bool
     done_reason: NotRequired[str]
     total_duration: NotRequired[int]
@@ -109,19 +134,18 @@ class OllamaOptions(Lenient):
         None, description="Nucleus sampling: smallest set with this total probability; 1 is all."
     )
     seed: int | None = Field(None, description="Random seed; -1 is a drawn one.")
-    num_predict: int = Field(DEFAULT_LENGTH, le=MAX_LENGTH, description="Characters to write.")
-    stop: list[str] = Field([], max_length=MAX_STOPS)
+    num_predict: int = Field(
+        DEFAULT_LENGTH,
+        le=MAX_LENGTH,
+        description="Characters to write; 0 or less is as many as possible.",
+    )
+    stop: list[str] = Field([], description="Strings; the text ends before the first one found.")
     unknown: Unknown = "error"
 
     @field_validator("stop", mode="before")
     @classmethod
     def _stops(cls, stop: Any) -> Any:
-        stops = [stop] if isinstance(stop, str) else stop
-        if not isinstance(stops, list) or not all(isinstance(one, str) for one in stops):
-            raise ValueError("must be a string, or a list of strings")
-        if any(len(one) > MAX_STOP for one in stops):
-            raise ValueError(f"must be strings of at most {MAX_STOP} characters")
-        return [one for one in stops if one]
+        return listed_stops(stop)
 
     @property
     def drawn_from(self) -> int | None:
@@ -141,20 +165,29 @@ class GenerateRequest(Lenient):
     prompt: str = Field("", max_length=MAX_PRIME, description="Text to continue.")
     stream: bool = Field(True, description="Send the text line by line as it is written.")
 
-    def sample(self, options: OllamaOptions) -> SampleQuery:
-        return sample_query(
-            model=self.model,
-            prime=self.prompt,
-            temperature=warmth(options.temperature),
-            # A text has no end of its own to wait for.
-            length=options.num_predict if options.num_predict > 0 else DEFAULT_LENGTH,
-            # -1 asks for a drawn seed.
-            seed=None if options.seed == -1 else options.seed,
-            top_k=options.drawn_from,
-            top_p=options.mass,
-            stop=options.stop,
-            unknown=options.unknown,
-        )
+
+class OllamaChat(Lenient):
+    """A chat to continue."""
+
+    model: str = Field(description="Model to use.")
+    messages: Chat
+    stream: bool = Field(True, description="Send the text line by line as it is written.")
+
+
+def _query(model: str, prompt: str, options: OllamaOptions) -> SampleQuery:
+    return sample_query(
+        model=model,
+        prime=prompt,
+        temperature=warmth(options.temperature),
+        # A text has no end of its own to wait for.
+        length=options.num_predict if options.num_predict > 0 else MAX_LENGTH,
+        # -1 asks for a drawn seed.
+        seed=None if options.seed == -1 else options.seed,
+        top_k=options.drawn_from,
+        top_p=options.mass,
+        stop=options.stop,
+        unknown=options.unknown,
+    )
 
 
 class Shown(Lenient):
@@ -212,6 +245,23 @@ def _size(parameters: int) -> str:
     return str(parameters)
 
 
+@router.get("/ps", summary="List models in memory (Ollama)", response_model=ForeignJson)
+def list_running(services: ServicesDep) -> RunningModels:
+    loaded = {model.digest: model.bytes for model in services.loaded.models}
+    return {
+        "models": [
+            {
+                **_model(entry),
+                "size": loaded[entry.digest],
+                "size_vram": 0,
+                "expires_at": _LATE,
+            }
+            for entry in services.models.entries()
+            if entry.digest in loaded
+        ]
+    }
+
+
 @router.post(
     "/show",
     summary="Show a model (Ollama)",
@@ -253,18 +303,51 @@ async def generate(request: Request, services: ServicesDep) -> Response:
     """
     began = time.perf_counter_ns()
     body = await read_json(request, MAX_BODY)
-    fields = validated(GenerateRequest, body)
-    options = _options(body.get("options"))
+    fields, options = validated(GenerateRequest, body), _options(body.get("options"))
     if body.get("prompt") is None:
-        reference = Reference.from_client(fields.model)
-        await services.loaded.get(reference)
-        return JSONResponse(_last_line(reference.full, "load"))
-    query, caller = fields.sample(options), writing_for(request, services)
-    (opened,) = await open_texts(services.texts, query, 1, caller)
-    generation = Generation(opened, began)
-    if fields.stream:
-        return ClosingResponse(generation.lines(), NDJSON, opened.headers, lambda: close([opened]))
-    return await generation.at_once(request)
+        return await _load(services, fields.model, _response)
+    query = _query(fields.model, fields.prompt, options)
+    opened = await _opened(request, services, query, "prompt")
+    return await _written(request, Generation(opened, _response, began), stream=fields.stream)
+
+
+@router.post(
+    "/chat",
+    summary="Complete a chat (Ollama)",
+    openapi_extra=json_body(OllamaChat),
+)
+async def chat(request: Request, services: ServicesDep) -> Response:
+    """The last message of the user is the text to continue; other messages are ignored.
+
+    The options are those of `/api/generate`. Without messages the model is only loaded.
+    """
+    began = time.perf_counter_ns()
+    body = await read_json(request, MAX_BODY)
+    if not body.get("messages"):
+        return await _load(services, validated(Shown, body).model, _message)
+    fields, options = validated(OllamaChat, body), _options(body.get("options"))
+    query = _query(fields.model, fields.messages, options)
+    opened = await _opened(request, services, query, "messages")
+    return await _written(request, Generation(opened, _message, began), stream=fields.stream)
+
+
+async def _load(services: Services, model: str, saying: Saying) -> Response:
+    reference = Reference.from_client(model)
+    await services.loaded.get(reference)
+    return JSONResponse(_last_line(reference.full, "load", saying("")))
+
+
+async def _opened(request: Request, services: Services, query: SampleQuery, prompt: str) -> Opened:
+    caller = writing_for(request, services)
+    (opened,) = await open_all(services.texts, [query], caller, names=[prompt])
+    return opened
+
+
+async def _written(request: Request, generation: "Generation", *, stream: bool) -> Response:
+    if not stream:
+        return await generation.at_once(request)
+    opened = generation.opened
+    return ClosingResponse(generation.lines(), NDJSON, opened.headers, lambda: close([opened]))
 
 
 def _options(given: Any) -> OllamaOptions:
@@ -273,20 +356,29 @@ def _options(given: Any) -> OllamaOptions:
     return validated(OllamaOptions, given or {})
 
 
-def _line(model: str, response: str = "") -> Line:
+def _response(text: str) -> SaidText:
+    return {"response": text}
+
+
+def _message(text: str) -> SaidText:
+    return {"message": {"role": "assistant", "content": text}}
+
+
+def _line(model: str, said: SaidText) -> Line:
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    return {"model": model, "created_at": now, "response": response, "done": False}
+    return cast(Line, {"model": model, "created_at": now, **said, "done": False})
 
 
-def _last_line(model: str, done_reason: str, response: str = "") -> Line:
-    return {**_line(model, response), "done": True, "done_reason": done_reason}
+def _last_line(model: str, done_reason: str, said: SaidText) -> Line:
+    return {**_line(model, said), "done": True, "done_reason": done_reason}
 
 
 class Generation:
     """One text on its way, and its timing."""
 
-    def __init__(self, opened: Opened, began: int) -> None:
+    def __init__(self, opened: Opened, saying: Saying, began: int) -> None:
         self.opened = opened
+        self._saying = saying
         self._model = opened.reference.full
         self._began = began
         self._loaded = time.perf_counter_ns()
@@ -294,7 +386,7 @@ class Generation:
 
     async def lines(self) -> AsyncIterator[bytes]:
         async for text in self._texts():
-            yield _json(_line(self._model, text))
+            yield _json(_line(self._model, self._saying(text)))
         if problem := failure(self.opened):
             yield _json(_error(problem))
         else:
@@ -318,12 +410,12 @@ class Generation:
             self._first = self._first or time.perf_counter_ns()
             yield piece.text
 
-    def _last(self, response: str = "") -> Line:
+    def _last(self, text: str = "") -> Line:
         now = time.perf_counter_ns()
         first = self._first or now
         reason = self.opened.reader.finish_reason or "stop"
         return {
-            **_last_line(self._model, reason, response),
+            **_last_line(self._model, reason, self._saying(text)),
             "total_duration": now - self._began,
             "load_duration": self._loaded - self._began,
             "prompt_eval_count": len(self.opened.echoed),

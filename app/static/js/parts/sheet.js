@@ -15,6 +15,7 @@ const REMEMBERED = 200_000;
 const OUT_OF_SIGHT = 90;
 const COMPLETE = ["length", "stop"];
 const ENDS = {
+  copied: "Every character that could follow would copy the corpus.",
   error: "The network produced invalid numbers; the text ends here.",
 };
 

@@ -12,7 +12,7 @@ export class Gpus {
   #list = el("ul", { class: "gpus" });
   root = el(
     "section",
-    { class: "job-list", "aria-labelledby": "gpus-title", hidden: true },
+    { class: "gpu-list", "aria-labelledby": "gpus-title", hidden: true },
     el("h2", { id: "gpus-title" }, "GPUs"),
     this.#troubles,
     this.#list,
