@@ -7,14 +7,17 @@ are imported by the command that needs them: with them every other one would sta
 
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from app import __version__
 from app.essay.cli import corpus, experiment
+from app.supervisor.errors import UserError
 from app.supervisor.up import UpOptions, bring_up
-from app.terminal import commands, connect, packing
+from app.terminal import commands, connect, output, packing
 from app.terminal import jobs as job_commands
 from app.terminal.ending import reported, run
 from app.terminal.options import DATA, AskForKey, Data, Url, Workers, place, temperatures
@@ -34,10 +37,37 @@ MODEL = typer.Option(help="Model to use; may be left out if there is only one.")
 TEMPERATURE = typer.Option(help="Sampling temperature; 0 always takes the most likely character.")
 SEED = typer.Option(help="Random seed: the same one gives the same output.")
 UNKNOWN = typer.Option(help="skip drops characters that the model does not know.")
+PUSH = typer.Option(
+    metavar="OWNER/NAME",
+    help="Bring it into this repository of the Hugging Face Hub, which is made if need be, and "
+    "private: a model carries up to 100 kB of its text.",
+)
+PULL = typer.Option(
+    metavar="OWNER/NAME",
+    help="Import it from this repository of the Hugging Face Hub; OWNER/NAME@REVISION is an "
+    "earlier state.",
+)
+PUBLIC = typer.Option("--public", help="With --push: the repository is public.")
+UPDATE = typer.Option(
+    "--update", help="With --push: add a commit to a repository that has files already."
+)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        output.write(f"charloom {__version__}\n")
+        raise typer.Exit
 
 
 @cli.callback()
-def charloom() -> None:
+def charloom(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
     """Character-level recurrent networks as a service."""
 
 
@@ -251,18 +281,30 @@ def models(
         Path | None,
         typer.Option("--import", help="Import it from a downloaded .zip; - is standard input."),
     ] = None,
+    push: Annotated[str | None, PUSH] = None,
+    pull: Annotated[str | None, PULL] = None,
+    public: Annotated[bool, PUBLIC] = False,
+    update: Annotated[bool, UPDATE] = False,
     data: Data = DATA,
     url: Url = None,
     key: AskForKey = False,
 ) -> None:
-    """List the models; download or import one."""
+    """List the models; download, import, push or pull one."""
+    actions = {"--download": download, "--import": import_, "--push": push, "--pull": pull}
+    _check_actions(actions, model, "name of a model")
     with reported():
-        if (download or import_) and not model:
-            raise typer.BadParameter("--download and --import need the name of a model")
-        if download and import_:
-            raise typer.BadParameter("--download and --import exclude each other")
+        if (public or update) and not push:
+            raise typer.BadParameter("--public and --update are for --push")
         with connect.server(place(data, url, key)) as reached:
-            if download:
+            if push or pull:
+                # Reads models, which most commands do not need.
+                from app.terminal import hub
+
+                if push:
+                    hub.push(reached.client, str(model), push, public=public, update=update)
+                else:
+                    hub.pull(reached.client, str(model), str(pull))
+            elif download:
                 commands.download(reached.client, str(model), download)
             elif import_:
                 with commands.opened(import_) as archive:
@@ -296,12 +338,7 @@ def jobs(
     key: AskForKey = False,
 ) -> None:
     """List jobs, newest first; with the id of a job, show, cancel, resume or delete it."""
-    actions = {"--cancel": cancel, "--resume": resume, "--delete": delete}
-    asked = [name for name, is_asked in actions.items() if is_asked]
-    if asked and not job:
-        raise typer.BadParameter(f"{asked[0]} needs the id of a job")
-    if len(asked) > 1:
-        raise typer.BadParameter(f"{' and '.join(asked)} exclude each other")
+    _check_actions({"--cancel": cancel, "--resume": resume, "--delete": delete}, job, "id of a job")
     # Only a job that is to be resumed needs a worker.
     service = connect.everything if resume else connect.server
     with reported(), service(place(data, url, key)) as reached:
@@ -348,6 +385,25 @@ def restore(
             backups.restore(source, data.resolve())
 
 
+# The launcher of a clone takes this word for itself.
+@cli.command(hidden=True, add_help_option=False, context_settings={"ignore_unknown_options": True})
+def test(arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Run the linters, the type checker and the tests, which only a clone has."""
+    with reported():
+        raise UserError(
+            "the tests are not installed: clone charloom's repository and run ./charloom test there"
+        )
+
+
+def _check_actions(actions: Mapping[str, object], subject: str | None, needed: str) -> None:
+    """Raises BadParameter: more than one is asked for, or there is nothing to do it with."""
+    asked = [name for name, is_asked in actions.items() if is_asked]
+    if asked and not subject:
+        raise typer.BadParameter(f"{asked[0]} needs the {needed}")
+    if len(asked) > 1:
+        raise typer.BadParameter(f"{' and '.join(asked)} exclude each other")
+
+
 def _given(context: typer.Context, *besides: str) -> dict[str, Any]:
     """Returns the given options, which the service validates, but for some."""
     excluded = {"data", "url", "key", *besides}
@@ -359,5 +415,10 @@ def _given(context: typer.Context, *besides: str) -> dict[str, Any]:
     return {k: v for k, v in given.items() if v is not None and v is not False and v != []}
 
 
+def main() -> int:
+    """The command of an installed package. Returns the exit code."""
+    return run(cli, "charloom")
+
+
 if __name__ == "__main__":
-    sys.exit(run(cli, "charloom"))
+    sys.exit(main())

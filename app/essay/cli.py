@@ -23,18 +23,20 @@ from app.essay import fetch
 from app.essay.corpora import OWN, PUBLIC_CORPORA
 from app.essay.experiments import EXPERIMENTS, Experiment
 from app.supervisor.errors import UserError
-from app.supervisor.up import ROOT
+from app.supervisor.installation import COMMAND, IS_CLONE, ROOT
 from app.terminal import connect
 from app.terminal.ending import reported
 from app.terminal.options import DATA, AskForKey, Data, Url, place
 from app.terminal.output import console, table, tell, write
 from worker.data import DataDirectory
 
+PACKAGES = ("app", "models", "worker")
+
 OWN_SOURCES = (
-    "*.md",
-    "docs/*.md",
     "app/**/*.js",
-    *(f"{folder}/**/*.py" for folder in ("app", "bench", "models", "tests", "worker")),
+    *(f"{folder}/**/*.py" for folder in PACKAGES),
+    # Beside an installed package, these would be others'.
+    *(("*.md", "docs/*.md", "bench/**/*.py", "tests/**/*.py") if IS_CLONE else ()),
 )
 
 corpus = typer.Typer(no_args_is_help=True, help="List, fetch or pack texts to train on.")
@@ -64,7 +66,7 @@ def _is_here(data: Path, name: str) -> str:
 
 @corpus.command("fetch")
 def fetch_corpus(
-    name: Annotated[str, typer.Argument(help="A name from ./charloom corpus list.")],
+    name: Annotated[str, typer.Argument(help=f"A name from {COMMAND} corpus list.")],
     to: Annotated[
         Path | None, typer.Option(help="File to write. Default: one in the data directory.")
     ] = None,
@@ -131,7 +133,7 @@ def list_experiments(data: Data = DATA) -> None:
 
 @experiment.command("run")
 def run_experiment(
-    name: Annotated[str, typer.Argument(help="A name from ./charloom experiment list.")],
+    name: Annotated[str, typer.Argument(help=f"A name from {COMMAND} experiment list.")],
     minutes: Annotated[
         float | None,
         typer.Option(
@@ -164,7 +166,7 @@ def run_experiment(
         if minutes is None and corpus is None:
             model = model or one.model
         text = _text_of(one, corpus, data, needed=model is None)
-        command = " ".join(["./charloom", "experiment", "run", *_said(name, minutes, text, model)])
+        command = " ".join([COMMAND, "experiment", "run", *_said(name, minutes, text, model)])
         request = Request(name, one, text, model, minutes, command)
         needs = connect.everything if model is None else connect.server
         directory = to or _kept(data).experiment(name)
@@ -191,7 +193,7 @@ def _text_of(one: Experiment, corpus: Path | None, data: Path, *, needed: bool) 
     if one.corpus is None:
         raise UserError("this text cannot be redistributed; pass your own copy with --corpus FILE")
     raise UserError(
-        f"its text is not here; download it with ./charloom corpus fetch {one.corpus}, or pass "
+        f"its text is not here; download it with {COMMAND} corpus fetch {one.corpus}, or pass "
         "your own copy with --corpus FILE"
     )
 

@@ -23,6 +23,7 @@ from app.schemas.common import PathModel
 from app.schemas.models import DownloadQuery
 from models.checkpoints.archive import zipped, zipped_size
 from models.checkpoints.current import read_current
+from models.checkpoints.front_matter import with_metadata
 from models.checkpoints.reference import Reference
 from models.decoding.export import onnx_file
 from models.files import unnamed_file
@@ -57,9 +58,10 @@ async def download_model(
     request: Request,
     services: ServicesDep,
 ) -> Response:
-    """A zip of the checkpoint, which `POST /models/{model}` accepts on any server; the network as
-    an ONNX graph, which documents its inputs and outputs; or a page that opens from a disk and
-    writes in any browser, without a network. Each can be resumed: its bytes are the same each time.
+    """A zip of the checkpoint, which `POST /models/{model}` accepts on any server, with the files
+    that the Hugging Face Hub expects; the network as an ONNX graph, which documents its inputs and
+    outputs; or a page that opens from a disk and writes in any browser, without a network. Each can
+    be resumed: its bytes are the same each time.
     """
     reference = Reference.from_client(model)
     if query.precision and query.format != "html":
@@ -94,10 +96,11 @@ async def _zip(
     models = services.models
 
     def opened(digest: str) -> tuple[str, dict[str, IO[bytes]]]:
-        return digest, held.enter_context(models.opened(reference.name, digest))
+        return digest, with_metadata(held.enter_context(models.opened(reference.name, digest)))
 
     digest, files = await run_in_threadpool(read_current, models, reference, opened)
-    tag = _tag(digest, "zip")
+    # Not ``zip``: under that tag this release's zips had a README without metadata.
+    tag = _tag(digest, "hub.zip")
     if is_known(request, tag):
         return not_modified(tag)
     file = MadeFile(zipped(files), zipped_size(files), tag, "application/zip")

@@ -21,14 +21,12 @@ from typing import Literal
 from app import __version__
 from app.supervisor import loopback, valkey
 from app.supervisor.errors import Misconfigured, UserError
+from app.supervisor.installation import ROOT
 from app.supervisor.lock import data_lock
 from app.supervisor.processes import Program, Supervisor, say
 from worker import gpus, logs
 from worker.data import DataDirectory, DataError, open_data
 from worker.settings import NICENESS, VARIABLES, SettingsError, WorkerSettings
-
-ROOT = Path(__file__).resolve().parents[2]
-"""The checkout: the children's working directory, and by default the place of the data."""
 
 SERVER = (sys.executable, "-m", "app")
 WORKER = (sys.executable, "-m", "worker")

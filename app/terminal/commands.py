@@ -16,6 +16,7 @@ from rich.filesize import decimal
 from rich.text import Text
 
 from app.supervisor.errors import UserError
+from app.supervisor.installation import COMMAND
 from app.terminal import drawing, texts
 from app.terminal.client import Client
 from app.terminal.output import console, day, note, number, printable, table, tell, write
@@ -93,7 +94,7 @@ def models(client: Client, only: str | None = None) -> None:
     if only is not None and not rows and not damaged:
         raise UserError(WORDS["unknown_model"])
     head = ("MODEL", "NETWORK", "PARAMETERS", "N-GRAMS", "LOSS", "BPC", "CREATED")
-    table(head, rows, "no models yet; ./charloom train FILE --model NAME trains one")
+    table(head, rows, f"no models yet; {COMMAND} train FILE --model NAME trains one")
 
 
 def _counted(model: Mapping[str, Any]) -> str:
@@ -131,7 +132,7 @@ def download(client: Client, model: str, file: Path) -> None:
 def import_model(client: Client, model: str, archive: IO[bytes]) -> None:
     """Uploads a model that was downloaded from some service."""
     name = client.upload(f"/models/{model}", {}, archive)["model"]
-    tell(f"{name} is imported; ./charloom sample --model {name} writes with it")
+    tell(f"{name} is imported; {COMMAND} sample --model {name} writes with it")
 
 
 def inspect(

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import IO
 
 from app.supervisor.errors import UserError
+from app.supervisor.installation import ROOT
 from app.supervisor.lock import running_url, url_of
-from app.supervisor.up import DRAIN, ROOT, SERVER, browser_url, free_port, is_healthy
+from app.supervisor.up import DRAIN, SERVER, browser_url, free_port, is_healthy
 from app.terminal.client import Client
 from app.terminal.output import tell
 from models.json_lines import parsed

@@ -17,6 +17,7 @@ import typer
 from pydantic import ValidationError
 
 from app.supervisor.errors import UserError
+from app.supervisor.installation import COMMAND
 from app.terminal import output
 
 FAILURE = 1
@@ -116,10 +117,10 @@ def _misused(error: Any) -> int:
             said = _explained(cause) if isinstance(cause, ValidationError) else error.message
             words = f"{_named(parameter)} {said}"
     context = error.ctx
-    path = context.command_path if context else "charloom"
+    path = (context.command_path if context else "charloom").replace("charloom", COMMAND, 1)
     if not words.startswith(_named(parameter) if parameter else "-"):
         words = words[:1].lower() + words[1:]
-    output.tell(f"charloom: {words.rstrip('.')}; see ./{path} --help")
+    output.tell(f"charloom: {words.rstrip('.')}; see {path} --help")
     return USAGE
 
 

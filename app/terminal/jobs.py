@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import IO, Any
 
 from app.supervisor.errors import UserError
+from app.supervisor.installation import COMMAND
 from app.terminal.client import Client, Passing, Unreachable
 from app.terminal.connect import Reached
 from app.terminal.output import INTERRUPTED, day, note, number, table, tell
@@ -129,7 +130,7 @@ def _ended(client: Client, job: Mapping[str, Any], end: Mapping[str, Any]) -> in
     reached = "" if loss is None else f": the best validation loss was {loss:.3f}"
     tell(f"job {job['id']} is {end['status']}{reached}")
     if loss is not None:
-        tell(f"./charloom sample --model {job['model']} writes with it")
+        tell(f"{COMMAND} sample --model {job['model']} writes with it")
     return 0 if end["status"] == "finished" else 1
 
 
@@ -165,7 +166,7 @@ def _interrupted(reached: Reached, job: Mapping[str, Any]) -> int:
         if not _agrees(f"{question}? [Y/n] "):
             cancel(reached.client, job["id"])
             return INTERRUPTED
-    tell(f"job {job['id']} {later}; ./charloom jobs {job['id']} shows it")
+    tell(f"job {job['id']} {later}; {COMMAND} jobs {job['id']} shows it")
     return INTERRUPTED
 
 

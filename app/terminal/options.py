@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app.supervisor.errors import UserError
-from app.supervisor.up import ROOT
+from app.supervisor.installation import data_directory
 from app.terminal import connect
 
 Data = Annotated[Path, typer.Option(envvar="CHARLOOM_DATA", help="Data directory.")]
@@ -29,7 +29,7 @@ Url = Annotated[
 AskForKey = Annotated[
     bool, typer.Option("--key", help="Prompt for the API key, if it is not in CHARLOOM_API_KEY.")
 ]
-DATA = ROOT / "data"
+DATA = data_directory()
 
 
 def temperatures(given: str | None) -> list[float] | None:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from app.supervisor.installation import COMMAND
+
 _ANOTHER_VERSION = (
     "the service does not know this request; check the names and the URL, or update the service"
 )
@@ -18,14 +20,14 @@ WORDS = {
     "missing_key": "the service needs an API key; set CHARLOOM_API_KEY, or enter it with --key",
     "no_corpus": "the service needs the text that the model was trained on, and does not have it, "
     "or it is too large",
-    "no_models": "there are no models yet; ./charloom train FILE --model NAME trains one",
+    "no_models": f"there are no models yet; {COMMAND} train FILE --model NAME trains one",
     "not_acceptable": _ANOTHER_VERSION,
     "state_of_another_checkpoint": "the model was trained further meanwhile",
     "unknown_endpoint": _ANOTHER_VERSION,
     "unknown_host": "the service does not accept the host name in this URL; use its IP address, or "
     "add the name to its CHARLOOM_HOSTS",
-    "unknown_job": "job not found; ./charloom jobs lists all jobs",
-    "unknown_model": "model not found; ./charloom models lists all models",
+    "unknown_job": f"job not found; {COMMAND} jobs lists all jobs",
+    "unknown_model": f"model not found; {COMMAND} models lists all models",
     "unsupported_media_type": _ANOTHER_VERSION,
 }
 """By code. Every other problem keeps the service's own words."""
@@ -67,7 +69,7 @@ def explained(problem: Mapping[str, Any]) -> str:
 
 def in_options(text: str) -> str:
     """Returns a text of the service with its advice, such as tokens=bytes, as options."""
-    return _RESUME.sub(r"./charloom jobs \1 --resume", _ASSIGNED.sub(r"--\1 \2", text))
+    return _RESUME.sub(rf"{COMMAND} jobs \1 --resume", _ASSIGNED.sub(r"--\1 \2", text))
 
 
 def _about(field: str, message: str) -> str:

@@ -4,7 +4,8 @@ Zips of equal checkpoints are equal, byte for byte, and their size is known befo
 nothing in them is compressed, as most of a checkpoint is weights, which are noise to a compressor.
 
 A zip from outside is hostile until proven otherwise. It must contain each file of a checkpoint once
-and nothing else but what a Mac adds when it packs a folder again. All sizes are bounded before
+(README.md may be missing, or edited: it is for people) and nothing else but what git, the Hugging
+Face Hub or a Mac adds to a folder that it packs. All sizes are bounded before
 anything is unpacked, nothing is extracted to disk, and the checkpoint in it is checked like any
 other (``models.checkpoints.format``). Knows no HTTP.
 """
@@ -27,10 +28,11 @@ _BLOCK = 1 << 18
 _TIME = (1980, 1, 1, 0, 0, 0)
 """A zip needs a time; a constant one gives equal checkpoints equal zips."""
 
-_MEMBERS = {*FILES, MANIFEST}
+MEMBERS = frozenset((*FILES, MANIFEST))
+NEEDED = MEMBERS - {"README.md"}
 
-_OF_A_MAC = re.compile(r"__MACOSX/.*|(.*/)?(\.DS_Store|\._[^/]*)", re.DOTALL)
-"""What macOS adds to a zip: folder settings and resource forks."""
+_ADDED = re.compile(r"__MACOSX/.*|(.*/)?(\.DS_Store|\._[^/]*|\.gitattributes)", re.DOTALL)
+"""What macOS adds to a zip, folder settings and resource forks, and the Hub to a repository."""
 
 _SHOWABLE = re.compile(r"[\w][\w. -]{0,63}", re.ASCII)
 
@@ -92,7 +94,9 @@ def _info(name: str, file: IO[bytes]) -> zipfile.ZipInfo:
     info.external_attr = 0o644 << 16
     # Sizes and checksum stand after the contents.
     info.flag_bits = 8
-    info.file_size = os.fstat(file.fileno()).st_size
+    at = file.tell()
+    info.file_size = file.seek(0, os.SEEK_END) - at
+    file.seek(at)
     return info
 
 
@@ -171,17 +175,17 @@ def _members(infos: list[zipfile.ZipInfo], limit: int, packed: int) -> dict[str,
     for info in infos:
         # As stored in the zip: zipfile cuts a name at a NUL.
         stored = info.orig_filename
-        if stored == folder or _OF_A_MAC.fullmatch(stored):
+        if stored == folder or _ADDED.fullmatch(stored):
             continue
         name = stored.removeprefix(folder)
-        if name not in _MEMBERS or info.filename != stored:
+        if name not in MEMBERS or info.filename != stored:
             raise CheckpointError(
                 f"it contains {_shown(stored)} that does not belong in a checkpoint"
             )
         if name in found:
             raise CheckpointError(f"it contains {name} twice")
         found[name] = info
-    if missing := _MEMBERS - found.keys():
+    if missing := NEEDED - found.keys():
         raise CheckpointError(f"{min(missing)} is missing")
     for name, info in found.items():
         _check_kind(name, info)
@@ -197,7 +201,7 @@ def _members(infos: list[zipfile.ZipInfo], limit: int, packed: int) -> dict[str,
 
 def _folder(infos: list[zipfile.ZipInfo]) -> str:
     """Returns the one folder that everything is in, with its slash; empty if there is none."""
-    names = [i.orig_filename for i in infos if not _OF_A_MAC.fullmatch(i.orig_filename)]
+    names = [i.orig_filename for i in infos if not _ADDED.fullmatch(i.orig_filename)]
     folders = {name.partition("/")[0] + "/" if "/" in name else "" for name in names}
     return folders.pop() if len(folders) == 1 else ""
 

@@ -13,7 +13,8 @@
 
 The digest is the sha256 of the manifest, so a directory's name identifies its contents.
 
-Reading trusts nothing: the manifest must match, sizes are bounded, shapes are compared with the
+Reading trusts nothing: the manifest must match (but for the README of one that somebody brings,
+which is for people and may have been edited), sizes are bounded, shapes are compared with the
 config before a weight is read, weights must be finite, each key of the n-gram table must stand
 where it is looked up, and files are read, not memory-mapped
 (truncating a mapped file kills the process). Knows no name and no tag.
@@ -26,7 +27,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from safetensors import SafetensorError
@@ -87,6 +88,7 @@ _LIMITS = {
     "history.jsonl": MAX_HISTORY,
     "validation.txt": VALIDATION_BYTES,
     "lines.u64": 8 * MAX_LINES,
+    MANIFEST: MAX_JSON,
 }
 """Most bytes of each file but the weights, whose size follows from the config."""
 
@@ -174,9 +176,10 @@ def _validation(checkpoint: Checkpoint) -> bytes:
     return data.decode("utf-8", "ignore").encode()
 
 
-def _limit(name: str, config: NetworkConfig) -> int:
-    """Returns the maximum size of a file in bytes."""
+def most_bytes(name: str, config: NetworkConfig | None = None) -> int:
+    """Returns the maximum size of a file in bytes; that of the weights follows from the config."""
     if name == WEIGHTS:
+        assert config
         return config.weight_bytes() + _MAX_HEADER + _WIDER * sum(map(sum, config.table_sizes))
     return _LIMITS[name]
 
@@ -194,11 +197,15 @@ def read(directory: Path) -> Checkpoint:
     manifest = read_bounded(directory / MANIFEST, MAX_JSON)
     if hashlib.sha256(manifest).hexdigest() != directory.name:
         raise CheckpointError("the manifest does not match the digest")
+    words = read_bounded(directory / "README.md", _LIMITS["README.md"])
+    _compare("README.md", words, parse_object(manifest, MANIFEST))
     return assemble(lambda name, limit: read_bounded(directory / name, limit))
 
 
 def assemble(read_file: Callable[[str, int], bytes]) -> Checkpoint:
     """Assembles a checkpoint from the bytes of its files, none of which is trusted.
+
+    README.md is not read: it is made from the card when the checkpoint is written.
 
     Args:
         read_file: returns the bytes of a file, given its name and maximum size; raises
@@ -211,15 +218,11 @@ def assemble(read_file: Callable[[str, int], bytes]) -> Checkpoint:
     config = parse_config(read_file("config.json", _LIMITS["config.json"]))
 
     def checked(name: str) -> bytes:
-        data = read_file(name, _limit(name, config))
-        stated = manifest.get(name)
-        digest = hashlib.sha256(data).hexdigest()
-        if not isinstance(stated, dict) or stated.get("sha256") != digest:
-            raise CheckpointError(f"{name} is damaged: its sha256 does not match the manifest")
+        data = read_file(name, most_bytes(name, config))
+        _compare(name, data, manifest)
         return data
 
-    for name in ("config.json", "README.md"):
-        checked(name)
+    checked("config.json")
     vocabulary = read_vocabulary(checked("vocab.json"), config)
     validation = checked("validation.txt")
     _check_validation(validation, vocabulary)
@@ -229,6 +232,12 @@ def assemble(read_file: Callable[[str, int], bytes]) -> Checkpoint:
     # Last, and only once all else is sound: it may be gigabytes.
     config, weights = _read_weights(checked(WEIGHTS), config)
     return Checkpoint(config, vocabulary, weights, card, history, validation, lines)
+
+
+def _compare(name: str, data: bytes, manifest: dict[str, Any]) -> None:
+    stated = manifest.get(name)
+    if not isinstance(stated, dict) or stated.get("sha256") != hashlib.sha256(data).hexdigest():
+        raise CheckpointError(f"{name} is damaged: its sha256 does not match the manifest")
 
 
 def read_vocabulary(data: bytes, config: NetworkConfig) -> Vocabulary:

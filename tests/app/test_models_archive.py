@@ -66,7 +66,9 @@ def listed(client: httpx2.Client) -> list[str]:
 
 
 @pytest.mark.usefixtures("registry")
-def test_a_download_is_the_checkpoint(client: httpx2.Client, registry: Registry) -> None:
+def test_a_download_is_the_checkpoint_with_metadata_in_its_readme(
+    client: httpx2.Client, registry: Registry
+) -> None:
     digest = registry.resolve(Reference("toy"))
     response = client.get("/models/toy/download")
     assert response.headers["content-type"] == "application/zip"
@@ -75,7 +77,10 @@ def test_a_download_is_the_checkpoint(client: httpx2.Client, registry: Registry)
     assert response.headers["x-model-digest"] == digest
     home = registry.root / "toy" / digest
     files = {path.name: path.read_bytes() for path in home.iterdir()}
-    assert contents(response.content) == files
+    found = contents(response.content)
+    words, described = files.pop("README.md").decode(), found.pop("README.md").decode()
+    assert found == files
+    assert described.startswith("---\nlibrary_name: charloom\n") and words.rstrip() in described
     assert client.get("/models/toy:latest/download?format=").content == response.content
     with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
         assert archive.testzip() is None

@@ -79,6 +79,13 @@ def test_what_a_mac_packed_again_is_the_checkpoint(sound: bytes) -> None:
     assert unzipped(io.BytesIO(loose), LIMIT).card == full_checkpoint().card
 
 
+def test_a_readme_may_be_edited_or_missing_and_the_hub_may_add_its_attributes(sound: bytes) -> None:
+    files = contents(sound) | {".gitattributes": b"*.safetensors filter=lfs\n"}
+    for words in ({"README.md": b"# Mine\n"}, {"README.md": b"\xff"}, {}):
+        archive = pack({k: v for k, v in files.items() if k != "README.md"} | words)
+        assert unzipped(io.BytesIO(archive), LIMIT).card == full_checkpoint().card
+
+
 def test_what_compresses_well_may_unpack_to_so_much_and_no_more(sound: bytes) -> None:
     """Up to a hundred times its size, and a megabyte whatever its size."""
     lines = b'{"step": 1, "train_loss": 2.5}\n'

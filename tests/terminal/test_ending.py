@@ -114,7 +114,10 @@ def test_ctrl_c_is_130_without_a_word(url: str) -> None:
         ("up --port=x", "--port must be a whole number; see ./charloom up --help"),
         ("experiment run x --minutes=0", "--minutes must be at least 0.1; see"),
         ("models x --colour", "no such option: --colour"),
-        ("models --import=x", "--download and --import need the name of a model; see"),
+        ("models --import=x", "--import needs the name of a model; see ./charloom models --help"),
+        ("models --push=a/b", "--push needs the name of a model; see ./charloom models --help"),
+        ("models x --push=a/b --pull=a/b", "--push and --pull exclude each other; see"),
+        ("models x --pull=a/b --public", "--public and --update are for --push; see"),
         ("jobs --cancel", "--cancel needs the id of a job; see ./charloom jobs --help"),
         ("inspect /dev/null", "--model is missing; see ./charloom inspect --help"),
         (

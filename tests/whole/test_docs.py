@@ -61,7 +61,7 @@ def commands() -> Iterator[tuple[str, Any]]:
         if children is None:
             yield name, command
             return
-        for child in sorted(children):
+        for child in sorted(name for name, one in children.items() if not one.hidden):
             yield from below(f"{name} {child}".strip(), children[child])
 
     yield from below("", typer.main.get_command(cli))
