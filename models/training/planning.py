@@ -118,6 +118,11 @@ def make_plan(
     return _Planner(options, scan, device, measure, memory, main_memory).plan()
 
 
+_OF_A_LIST = 0.35
+"""Passes over a text that weigh as much as one over a list, whose lines say little to know by heart
+that its counts do not."""
+
+
 class _Planner:
     def __init__(
         self,
@@ -295,9 +300,11 @@ class _Planner:
     def _dropout(self, config: NetworkConfig, epochs: float) -> float:
         """More for a large network that sees a small text often.
 
-        Measured at 2×256 on tinyshakespeare: docs/log.md.
+        Measured at 2×256 on tinyshakespeare, and on lists of names: docs/log.md.
         """
         pressure = epochs * min(1.0, config.parameters() / self.characters)
+        if self.is_list and self.options.ngram_orders != 0:
+            pressure *= _OF_A_LIST
         for limit, dropout in ((1.5, 0.0), (4, 0.1), (12, 0.2), (25, 0.3), (50, 0.4)):
             if pressure <= limit:
                 return dropout
