@@ -149,6 +149,7 @@ def sound_requests(client: httpx2.Client, data: Path) -> dict[str, Sound]:
         "GET /healthz": Sound(),
         "GET /readyz": Sound(),
         "GET /metrics": Sound(),
+        "GET /workers": Sound(),
     }
 
 
