@@ -119,8 +119,8 @@ def make_plan(
 
 
 _OF_A_LIST = 0.35
-"""Passes over a text that weigh as much as one over a list, whose lines say little to know by heart
-that its counts do not."""
+"""Passes over a text that weigh as much as one over a list, of whose lines, in another order each
+time, a network learns less by heart."""
 
 
 class _Planner:
@@ -303,7 +303,7 @@ class _Planner:
         Measured at 2×256 on tinyshakespeare, and on lists of names: docs/log.md.
         """
         pressure = epochs * min(1.0, config.parameters() / self.characters)
-        if self.is_list and self.options.ngram_orders != 0:
+        if self.is_list:
             pressure *= _OF_A_LIST
         for limit, dropout in ((1.5, 0.0), (4, 0.1), (12, 0.2), (25, 0.3), (50, 0.4)):
             if pressure <= limit:
