@@ -62,6 +62,8 @@ class Write {
   constructor(go) {
     this.#go = go;
     this.#panes[1].root.hidden = true;
+    // A browser may keep a page that was left, and what it plays.
+    addEventListener("pagehide", () => this.hide());
     const title = el("h1", { class: "heard" }, "Write");
     this.root = el("div", { class: "view" }, title, this.#empty, this.#desk);
   }
@@ -80,6 +82,7 @@ class Write {
     this.#isFirst = false;
   }
 
+  /** Stops the music; a text is written on. */
   hide() {
     for (const { scores } of this.#panes) scores.pause();
   }

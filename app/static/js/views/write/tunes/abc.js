@@ -6,8 +6,8 @@
 const LOOKED_AT = 8000;
 /** Share of lines of music from which a text without `X:` and `K:` is ABC. */
 const MOSTLY = 0.6;
-/** UTF-16 units of a tune; a longer one is cut here, at a line. */
-export const LONGEST = 20_000;
+/** UTF-16 units of a tune; a longer one is cut here, at a line. It takes a second to draw. */
+export const LONGEST = 5000;
 
 const FIELD = /^([A-Za-z+]):(.*)$/;
 /** What lines of music are made of, once words in quotes and between `!` are left out. */
