@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { test } from "node:test";
 import { isAbc, LONGEST, repaired, tunesOf } from "../../app/static/js/views/write/tunes/abc.js";
+import { signsOf, tied, unitOf } from "../../app/static/js/views/write/tunes/lengths.js";
 import { unreadable } from "../../app/static/js/views/write/tunes/library.js";
 import { lengthOf, midiFile } from "../../app/static/js/views/write/tunes/midi.js";
 import { LONGEST_PLAYED, performed } from "../../app/static/js/views/write/tunes/performance.js";
@@ -82,6 +83,31 @@ test("line ends of old ABC, and what was begun and not ended, are left out", () 
   }
   // An ending without notes is one that abcjs looks for in vain.
   assert.ok(play("X:1\nK:C\nABc|[1 def:|[2").notes.length);
+});
+
+test("a note that no sign stands for is tied together, and sounds the same", () => {
+  const lengths = [1, 3, 5, 6, 7, 9, 14, 15, 42].map((length) => signsOf(length, 16).join("+"));
+  const expected = ["1", "3", "4+1", "6", "7", "8+1", "14", "14+1", "16+16+8+2"];
+  assert.deepEqual(lengths, expected);
+  assert.equal(signsOf(99_999, 16), null);
+  const line = '^C5 "A5"[G5c5]5 {c5}D,9/ z5|E5>F F>E5 !x5!g10-g|[M:5/4]';
+  assert.equal(
+    tied(line, 1 / 8),
+    line.replace("^C5", "^C4-^C1").replace("z5", "z4z1").replace("g10", "g8-g2"),
+  );
+  const { notes } = play("X:1\nL:1/8\nM:C\nK:C\n^C5 D|");
+  assert.deepEqual(
+    notes.map(({ start, end }) => [start, end]),
+    [
+      [0, 0.625],
+      [0.625, 0.75],
+    ],
+  );
+});
+
+test("the unit of a length is L's, or goes by the meter", () => {
+  const units = [[["L", "1/4"]], [["L", "1"]], [["M", "2/4"]], [["M", "3/4"]], [["M", "C"]], []];
+  assert.deepEqual(units.map(unitOf), [1 / 4, 1, 1 / 16, 1 / 8, 1 / 8, 1 / 8]);
 });
 
 test("a tune without an end is cut", () => {

@@ -2,6 +2,8 @@
 // right before a reader of ABC can read it. Follows the ABC standard 2.1. Knows no element and no
 // sound.
 
+import { tied, unitOf } from "./lengths.js";
+
 /** UTF-16 units from a text's beginning that decide whether it is ABC. */
 const LOOKED_AT = 8000;
 /** Share of lines of music from which a text without `X:` and `K:` is ABC. */
@@ -99,11 +101,16 @@ export function repaired({ source, isWhole }, number) {
   ];
   return {
     abc: `${kept.join("\n")}\n`,
-    music: `${kept.filter((line) => !ABOUT.test(line)).join("\n")}\n`,
+    music: `${musicOf(kept, unitOf(checked)).join("\n")}\n`,
     title: checked.find(([name]) => name === "T")?.[1] || `Tune ${number}`,
     notes: [...new Set(notes)],
   };
 }
+
+const musicOf = (lines, unit) =>
+  lines
+    .filter((line) => !ABOUT.test(line))
+    .map((line) => (FIELD.test(line) ? line : tied(line, unit)));
 
 const rank = (name) => ({ X: 0, K: 2 })[name] ?? 1;
 

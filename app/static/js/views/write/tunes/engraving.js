@@ -109,6 +109,7 @@ export class Engraving {
       return this.#drawnBy(options);
     } catch (error) {
       console.info(error);
+      for (const name of ["role", "aria-label"]) this.root.removeAttribute(name);
       this.root.replaceChildren("This tune could not be drawn.");
       return null;
     }

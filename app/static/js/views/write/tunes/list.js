@@ -45,7 +45,7 @@ export class TuneList {
     }
     const rest = tunes.length - wanted.length;
     this.#more.hidden = !rest;
-    this.#more.textContent = `Show ${count(Math.min(rest, AT_ONCE), "more tune")} of ${rest}`;
+    this.#more.textContent = `Show ${count(Math.min(rest, AT_ONCE), "more tune")}`;
   }
 
   pause() {

@@ -11,6 +11,8 @@ import { Player } from "./player.js";
 
 /** Things that could not be read to name; more are counted. */
 const NAMED = 3;
+/** Whole notes of a note that is longer than any that the score ties together. */
+const UNDRAWN = 24;
 
 export class TuneFigure {
   #title;
@@ -43,6 +45,8 @@ export class TuneFigure {
       this.#engraving = new Engraving(abcjs, music, `Score of ${title}`);
       this.#performance = attempt(() => performed(parsed));
       if (!this.#performance?.notes.length) words.push("It cannot be played.");
+      else if (this.#performance.notes.some(isUndrawn))
+        words.push("A note too long for any sign is played, but not drawn.");
     } else words.push("It could not be read as ABC notation.");
     this.root = el(
       "article",
@@ -158,6 +162,8 @@ export class TuneFigure {
     setTimeout(() => URL.revokeObjectURL(href), 60_000);
   }
 }
+
+const isUndrawn = ({ start, end }) => end - start > UNDRAWN;
 
 const isHidden = ({ top, bottom }) => top < 0 || bottom > innerHeight;
 
