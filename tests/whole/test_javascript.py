@@ -1,5 +1,6 @@
 """The pages' JavaScript: its unit tests in Node, its limits against the server's, its size."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -15,7 +16,14 @@ from tests.serving import NOWHERE
 from tests.support import ROOT, node
 
 STATIC = ROOT / "app" / "static"
-SCRIPTS = sorted([*STATIC.rglob("*.js"), *(ROOT / "tests").rglob("*.js")])
+VENDOR = STATIC / "vendor"
+SCRIPTS = [
+    path
+    for path in sorted([*STATIC.rglob("*.js"), *(ROOT / "tests").rglob("*.js")])
+    if not path.is_relative_to(VENDOR)
+]
+ABCJS = "3290ef44c918d5e882029d3a47ad3dd63c16c8819da5abe921f3d1e642b4f4f0"
+"""SHA-256 of ``dist/abcjs-basic-min.js`` in the package abcjs 6.7.2 of npm."""
 
 
 def test_the_unit_tests_pass() -> None:
@@ -67,3 +75,16 @@ def test_no_module_and_no_class_is_long(path: Path) -> None:
     assert source.count("\n") <= 500
     classes = re.findall(r"^(?:export )?class .*?^\}", source, re.MULTILINE | re.DOTALL)
     assert max((text.count("\n") + 1 for text in classes), default=0) <= 300
+
+
+def test_abcjs_is_as_it_was_published_but_for_inline_styles() -> None:
+    """To have another version: ``npm pack abcjs``, the two changes undone here, its hash, its
+    licence.
+    """
+    notice, _, changed = (VENDOR / "abcjs" / "abcjs-basic-min.js").read_text().partition("\n")
+    assert notice.startswith("/*! Changed for charloom")
+    published = changed.replace(".style.cssText=(", '.setAttribute("style",').replace(
+        ".insertStyles=function(e){return;", ".insertStyles=function(e){"
+    )
+    assert hashlib.sha256(published.encode()).hexdigest() == ABCJS
+    assert "Permission is hereby granted" in (VENDOR / "abcjs" / "LICENSE.txt").read_text()

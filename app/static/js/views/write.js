@@ -6,6 +6,7 @@ import { Sheet } from "../parts/sheet.js";
 import { copy, count, el, number, reducedMotion } from "../ui.js";
 import { NARROW, WritingForm } from "./write/form.js";
 import { clipped, fromHash, toHash } from "./write/link.js";
+import { Scores } from "./write/scores.js";
 
 /** Random seeds are below this, so that they are short. */
 const DRAWN_SEEDS = 1_000_000;
@@ -16,7 +17,11 @@ const SHORTEST = 0.05;
 
 export function create({ go }) {
   const view = new Write(go);
-  return { root: view.root, show: (address) => void view.show(address.hash) };
+  return {
+    root: view.root,
+    show: (address) => void view.show(address.hash),
+    hide: () => view.hide(),
+  };
 }
 
 class Write {
@@ -38,6 +43,7 @@ class Write {
   ];
   #facts = el("p", { class: "facts" });
   #more = quiet("Continue", () => this.#continue());
+  #toScore = quiet("Score", () => this.#panes[0].scores.root.focus());
   #foot = el("div", { class: "foot", hidden: true }, this.#facts, this.#actions());
   #empty = emptyPage();
   #desk = el(
@@ -48,6 +54,7 @@ class Write {
       { class: "page" },
       el("div", { class: "panes" }, ...this.#panes.map(({ root }) => root)),
       this.#foot,
+      el("div", { class: "panes below" }, ...this.#panes.map(({ scores }) => scores.root)),
     ),
     this.#form.root,
   );
@@ -55,6 +62,8 @@ class Write {
   constructor(go) {
     this.#go = go;
     this.#panes[1].root.hidden = true;
+    // A browser may keep a page that was left, and what it plays.
+    addEventListener("pagehide", () => this.hide());
     const title = el("h1", { class: "heard" }, "Write");
     this.root = el("div", { class: "view" }, title, this.#empty, this.#desk);
   }
@@ -71,6 +80,11 @@ class Write {
       this.#start(this.#form.settings, { replace: true });
     }
     this.#isFirst = false;
+  }
+
+  /** Stops the music; a text is written on. */
+  hide() {
+    for (const { scores } of this.#panes) scores.pause();
   }
 
   async #refresh() {
@@ -149,6 +163,8 @@ class Write {
   #changed() {
     const isWriting = this.#isWriting;
     this.#form.showWriting(isWriting);
+    for (const pane of this.#shown) pane.scores.follow(pane.sheet);
+    this.#toScore.hidden = this.#panes[0].scores.root.hidden;
     const { state } = this.#panes[0].sheet;
     this.#foot.hidden = state.status === "empty";
     const facts = factsOf(state, this.#seed);
@@ -162,16 +178,17 @@ class Write {
     const text = () => this.#shown.map(({ sheet }) => sheet.text).join("\n\n");
     const copyText = quiet("Copy", () => copy(text(), copyText));
     const copyLink = quiet("Copy link", () => copy(location.href, copyLink));
-    return el("div", { class: "actions" }, this.#more, copyText, copyLink);
+    return el("div", { class: "actions" }, this.#more, this.#toScore, copyText, copyLink);
   }
 }
 
-/** A sheet under its temperature. */
+/** A sheet under its temperature, and the scores of its tunes, which stand elsewhere. */
 class Pane {
   #title = el("h2", { class: "pane-title" });
 
   constructor(label, textLabel, handlers) {
     this.sheet = new Sheet(textLabel, handlers);
+    this.scores = new Scores(`Tunes of ${textLabel.toLowerCase()}`);
     const section = { class: "pane", "aria-label": label };
     this.root = el("section", section, this.#title, this.sheet.root);
   }
@@ -181,6 +198,7 @@ class Pane {
     this.root.hidden = temperature === null;
     this.#title.textContent = `${temperature ?? ""}`;
     this.#title.hidden = !isTitled;
+    this.scores.clear();
     if (temperature === null) this.sheet.stop();
     else this.sheet.write({ ...fields, temperature });
   }

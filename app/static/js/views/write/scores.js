@@ -1,0 +1,78 @@
+// The scores below a text that is ABC notation. What reads and draws them is fetched when there is
+// a first tune. Knows no form and no URL.
+
+import { count, el, message } from "../../ui.js";
+import { isAbc, tunesOf } from "./tunes/abc.js";
+
+/** Milliseconds between two looks at a text that is being written. */
+const BETWEEN = 1000;
+
+export class Scores {
+  #list = null;
+  #loading = false;
+  #tunes = [];
+  #due = 0;
+  /** Characters of the finished text that is shown. */
+  #settled = null;
+  #title = el("h2", {});
+  #said = message();
+
+  constructor(label) {
+    this.root = el(
+      "section",
+      { class: "scores", "aria-label": label, tabindex: "-1", hidden: true },
+      this.#title,
+      this.#said.place,
+    );
+  }
+
+  /** Shows the tunes of a sheet: while it is written those that are whole, then all. */
+  follow(sheet) {
+    const { state } = sheet;
+    if (state.status === "writing") {
+      const now = performance.now();
+      if (now < this.#due) return;
+      this.#due = now + BETWEEN;
+      this.#settled = null;
+    } else if (this.#settled === state.characters) return;
+    else this.#settled = state.characters;
+    const { text } = sheet;
+    if (state.status === "empty" || !isAbc(text)) this.#show([]);
+    else this.#show(tunesOf(text).filter(({ isWhole }) => isWhole || state.status === "done"));
+  }
+
+  /** Another text begins: what plays is not of it. */
+  clear() {
+    this.#due = 0;
+    this.#settled = null;
+    this.#list?.clear();
+    this.#show([]);
+  }
+
+  pause() {
+    this.#list?.pause();
+  }
+
+  #show(tunes) {
+    this.#tunes = tunes;
+    this.root.hidden = !tunes.length;
+    this.#title.textContent = count(tunes.length, "tune");
+    if (this.#list) this.#list.show(tunes);
+    else if (tunes.length && !this.#loading) void this.#load();
+  }
+
+  async #load() {
+    this.#loading = true;
+    this.#said.clear();
+    try {
+      const { TuneList } = await import("./tunes/list.js");
+      this.#list = await TuneList.load();
+      this.root.append(this.#list.root);
+      this.#list.show(this.#tunes);
+    } catch (error) {
+      console.warn(error);
+      this.#said.say("The scores could not be loaded. Write again to try again.", "problem");
+    }
+    this.#loading = false;
+  }
+}

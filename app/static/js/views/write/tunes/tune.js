@@ -1,0 +1,197 @@
+// One tune on the page: its score, how it sounds, and what could not be read. Knows no text around
+// it.
+
+import { copy, el, reducedMotion } from "../../../ui.js";
+import { repaired } from "./abc.js";
+import { Engraving } from "./engraving.js";
+import { unreadable } from "./library.js";
+import { midiFile } from "./midi.js";
+import { performed } from "./performance.js";
+import { Player } from "./player.js";
+
+/** Things that could not be read to name; more are counted. */
+const NAMED = 3;
+/** Whole notes of a note that is longer than any that the score ties together. */
+const UNDRAWN = 24;
+
+export class TuneFigure {
+  #title;
+  #abc;
+  #performance = null;
+  #player = null;
+  #engraving = null;
+  #started;
+  #shown = -1;
+  #play;
+  #seek;
+  #time = el("span", { class: "time" });
+
+  /**
+   * @param abcjs
+   * @param {{source: string, isWhole: boolean}} tune
+   * @param {number} number
+   * @param {(figure: TuneFigure) => void} started - called when it begins to play
+   */
+  constructor(abcjs, tune, number, started) {
+    this.#started = started;
+    const { abc, music, title, notes } = repaired(tune, number);
+    this.#abc = abc;
+    this.#title = title;
+    const words = [...notes];
+    if (!tune.isWhole) words.unshift("The text ends before the tune does.");
+    const parsed = attempt(() => abcjs.parseOnly(music)[0]);
+    if (parsed) {
+      words.push(...leftOut(unreadable(parsed.warnings)));
+      this.#engraving = new Engraving(abcjs, music, `Score of ${title}`);
+      this.#performance = attempt(() => performed(parsed));
+      if (!this.#performance?.notes.length) words.push("It cannot be played.");
+      else if (this.#performance.notes.some(isUndrawn))
+        words.push("A note too long for any sign is played, but not drawn.");
+    } else words.push("It could not be read as ABC notation.");
+    this.root = el(
+      "article",
+      { class: "tune", "aria-label": title },
+      el("h3", {}, title),
+      this.#controls(),
+      this.#engraving?.root,
+      words.length ? el("p", { class: "hint" }, words.join(" ")) : null,
+    );
+  }
+
+  pause() {
+    this.#player?.pause();
+    this.#update();
+  }
+
+  remove() {
+    this.pause();
+    this.#engraving?.remove();
+    this.root.remove();
+  }
+
+  #controls() {
+    const copyAbc = el("button", { type: "button", class: "quiet" }, "Copy ABC");
+    copyAbc.addEventListener("click", () => copy(this.#abc, copyAbc));
+    if (!this.#performance?.notes.length) return el("div", { class: "actions" }, copyAbc);
+    this.#player = new Player(this.#performance, () => this.#update());
+    this.#play = el("button", { type: "button", on: { click: () => this.#toggle() } });
+    this.#seek = el("input", {
+      type: "range",
+      min: "0",
+      max: this.#player.seconds.toFixed(2),
+      step: "any",
+      value: "0",
+      "aria-label": `Position in ${this.#title}`,
+      on: {
+        input: () => this.#moved(),
+        keydown: (event) => this.#stepped(event),
+      },
+    });
+    const midi = el("button", { type: "button", class: "quiet" }, "MIDI");
+    midi.setAttribute("aria-label", `Download ${this.#title} as a MIDI file`);
+    midi.addEventListener("click", () => this.#download());
+    this.#update();
+    const position = el("div", { class: "position" }, this.#seek, this.#time);
+    return el("div", { class: "actions" }, this.#play, position, midi, copyAbc);
+  }
+
+  async #toggle() {
+    if (this.#player.isPlaying) {
+      this.pause();
+      return;
+    }
+    this.#started(this);
+    await this.#player.play();
+    this.#follow();
+  }
+
+  #moved() {
+    this.#player.seek(Number(this.#seek.value));
+    this.#update();
+  }
+
+  /** Arrow keys go a few seconds at a time; a step of "any" would leave them to the browser. */
+  #stepped(event) {
+    const step = { ArrowLeft: -2, ArrowDown: -2, ArrowRight: 2, ArrowUp: 2 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    this.#player.seek(this.#player.position + step);
+    this.#update();
+  }
+
+  /** Moves the mark with the music, once a frame. */
+  #follow() {
+    this.#update({ isFollowed: true });
+    if (this.#player.isPlaying) requestAnimationFrame(() => this.#follow());
+  }
+
+  #update({ isFollowed = false } = {}) {
+    if (!this.#player) return;
+    const { isPlaying, position, seconds } = this.#player;
+    const label = isPlaying ? "Pause" : "Play";
+    if (this.#play.textContent !== label) {
+      this.#play.textContent = label;
+      this.#play.setAttribute("aria-label", `${label} ${this.#title}`);
+    }
+    this.#seek.value = position;
+    const time = `${clock(position)} / ${clock(seconds)}`;
+    if (this.#time.textContent !== time) {
+      this.#time.textContent = time;
+      this.#seek.setAttribute("aria-valuetext", `${clock(position)} of ${clock(seconds)}`);
+    }
+    this.#showNote(isPlaying || position > 0 ? this.#player.current : -1, isFollowed);
+  }
+
+  #showNote(index, isFollowed) {
+    if (index === this.#shown) return;
+    this.#shown = index;
+    const mark = this.#engraving.show(this.#performance.notes[index]?.at ?? null);
+    if (mark && isFollowed && isHidden(mark.getBoundingClientRect())) {
+      const behavior = reducedMotion() ? "auto" : "smooth";
+      mark.scrollIntoView({ block: "center", behavior });
+    }
+  }
+
+  #download() {
+    const bytes = midiFile(this.#title, this.#performance);
+    const href = URL.createObjectURL(new Blob([bytes], { type: "audio/midi" }));
+    const link = document.createElement("a");
+    link.href = href;
+    link.download = `${fileName(this.#title)}.mid`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(href), 60_000);
+  }
+}
+
+const isUndrawn = ({ start, end }) => end - start > UNDRAWN;
+
+const isHidden = ({ top, bottom }) => top < 0 || bottom > innerHeight;
+
+function attempt(act) {
+  try {
+    return act();
+  } catch {
+    return null;
+  }
+}
+
+/** What could not be read, in one sentence, or none. */
+export function leftOut(all) {
+  if (!all.length) return [];
+  const named = all
+    .slice(0, NAMED)
+    .map(({ what, near }) => (what === near || !what ? `“${near}”` : `“${what}” in “${near}”`));
+  if (all.length > NAMED) named.push(`${all.length - NAMED} more`);
+  return [`Left out because it could not be read: ${named.join(", ")}.`];
+}
+
+/** Seconds as on a clock: "1:05". */
+export const clock = (seconds) =>
+  `${Math.floor(seconds / 60)}:${`${Math.floor(seconds % 60)}`.padStart(2, "0")}`;
+
+/** A title as the name of a file on any system. */
+export const fileName = (title) =>
+  title
+    .replace(/[^\p{L}\p{N}]+/gu, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 60) || "tune";
