@@ -138,7 +138,8 @@ def window(browser: Browser) -> Iterator[Window]:
     yield window
     for context in window.contexts:
         context.close()
-    assert window.complaints == []
+    # Not a test module, so pytest would not say which.
+    assert window.complaints == [], window.complaints
 
 
 def sample(client: httpx2.Client, **fields: Any) -> str:

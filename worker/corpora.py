@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO, cast
 
 # Not typing's: before Python 3.12 pydantic cannot check those.
+from models.arrays import AnyInts
 from models.errors import Conflict, Damaged, NotFound
 from models.files import sync_directory, write_durably
 from models.places import (
@@ -43,7 +44,7 @@ from models.places import (
 )
 from models.storage import ONE_DISK, Storage, StorageAway
 from models.text.cleaning import CorpusError, NotUtf8, about_raw_bytes
-from models.text.corpus import Corpus, Scan, ScanReport, encode, scan
+from models.text.corpus import Corpus, Scan, ScanReport, encode, read_ids, scan
 from models.text.vocab import Tokens, Vocabulary
 from worker.corpus_files import (
     FORMAT,
@@ -389,6 +390,20 @@ class CorpusStore:
             CorpusError: it cannot be read that way.
             CorpusDamaged: it is not the text that it was.
         """
+        ids, vocabulary = self._encoded(corpus_id, tokens)
+        return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
+
+    def symbols(self, corpus_id: str, tokens: Tokens) -> AnyInts:
+        """Returns the symbols of a corpus, in memory; encodes it first if need be.
+
+        Raises:
+            UnknownCorpus, CorpusError, CorpusDamaged: as ``open``.
+        """
+        ids, vocabulary = self._encoded(corpus_id, tokens)
+        return vocabulary.symbols[read_ids(ids, vocabulary)]
+
+    def _encoded(self, corpus_id: str, tokens: Tokens) -> tuple[Path, Vocabulary]:
+        """Returns where the ids of a corpus are, and their vocabulary."""
         directory = self._directory(corpus_id)
         ids = directory / f"{tokens}.ids"
         with self._storage.using(directory / "original"), locked(directory / ".encoding"):
@@ -402,4 +417,4 @@ class CorpusStore:
                     set_aside(ids)
                 encode(directory / "original", vocabulary, ids)
                 write_durably(seal(ids), digests(ids, vocabulary))
-        return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
+        return ids, vocabulary

@@ -6,8 +6,6 @@ Knows corpora on disk; no model, no text and no client.
 import asyncio
 from collections import OrderedDict
 
-import numpy as np
-
 from app.engine.memory import MEMORY
 from models.checkpoints.card import Card
 from models.text.cleaning import CorpusError
@@ -17,9 +15,6 @@ from worker.corpora import CorpusDamaged, CorpusStore, UnknownCorpus
 
 KEPT_BYTES = 256 << 20
 """Memory of the runs that are kept; the newest are, whatever their size."""
-
-_ANY_SPLIT = 0.01
-"""Of a corpus into what is trained on and what is held out, both of which must not be copied."""
 
 
 class NoRuns(Exception):
@@ -60,7 +55,13 @@ class CorpusRuns:
 
     def _make(self, corpus_id: str, tokens: Tokens, copied: int) -> Runs:
         try:
-            corpus = self._corpora.open(corpus_id, tokens, _ANY_SPLIT)
+            characters = self._corpora.scan(corpus_id, tokens).report.characters
+            if characters > MOST_SYMBOLS:
+                raise NoRuns(
+                    f"needs a corpus of at most {MOST_SYMBOLS:,} characters, and that of the model "
+                    "is larger: leave the field out"
+                )
+            symbols = self._corpora.symbols(corpus_id, tokens)
         except UnknownCorpus:
             raise NoRuns(
                 "needs the corpus of the model, which this server does not have: send the text "
@@ -73,10 +74,4 @@ class CorpusRuns:
                 "needs the corpus of the model, which is damaged: send the text that it was "
                 "trained on to POST /corpora again, or leave the field out"
             ) from None
-        if len(corpus.train) + len(corpus.validation) > MOST_SYMBOLS:
-            raise NoRuns(
-                f"needs a corpus of at most {MOST_SYMBOLS:,} characters, and that of the model is "
-                "larger: leave the field out"
-            )
-        ids = np.concatenate([corpus.train, corpus.validation])
-        return Runs(corpus.vocabulary.symbols[ids], copied)
+        return Runs(symbols, copied)

@@ -193,6 +193,12 @@ class Corpus:
         return cls(vocabulary, ids[: len(ids) - held], ids[len(ids) - held :])
 
 
+def read_ids(path: Path, vocabulary: Vocabulary) -> AnyIds:
+    """Returns an encoded text in memory: where a mapped file is truncated, the process dies."""
+    ids: AnyIds = np.fromfile(path, dtype=id_type(vocabulary))
+    return ids
+
+
 class ListLines:
     """The lines of a list, for arranging them in random orders.
 
