@@ -39,6 +39,7 @@ test("the first fiftieth of the steps does not stretch the chart", () => {
   // Even where it is all that there is.
   assert.equal(frameOf([[1, 4.5]]).last, 1);
   assert.deepEqual(frameOf([[1, 4.5]]), { last: 1, low: 4.4, high: 4.6 });
+  assert.deepEqual(frameOf([[0, 4.5]]), { last: 1, low: 4.4, high: 4.6 });
 });
 
 test("levels are in sight", () => {

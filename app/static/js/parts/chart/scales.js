@@ -33,7 +33,9 @@ export function ticks(from, to, many) {
 export function frameOf(points, levels = []) {
   const last = Math.max(1, ...points.map(([step]) => step));
   const settled = points.filter(([step]) => step >= last / 50);
-  const values = [...settled.map(([, value]) => value), ...levels];
+  // Before the first step there may be nothing else.
+  const shown = settled.length ? settled : points;
+  const values = [...shown.map(([, value]) => value), ...levels];
   const low = Math.min(...values);
   const high = Math.max(...values);
   const room = (high - low) * 0.06 || 0.1;
