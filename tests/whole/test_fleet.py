@@ -108,7 +108,7 @@ def steadily(client: httpx2.Client, url: str, **params: Any) -> httpx2.Response:
 
 
 def test_one_service_on_hosts_with_a_disk_each(fleet: Fleet) -> None:
-    storm(fleet, Outages(freeze=6, redis=1, bucket=3), steps=500)
+    storm(fleet, Outages(freeze=6, redis=1, bucket=3), steps=1000)
 
 
 @pytest.mark.chaos
@@ -134,9 +134,11 @@ def storm(fleet: Fleet, outages: Outages, steps: int, *, is_full: bool = False) 
         with Follower(proxy, job_id) as follower:
             eventually(lambda: follower.step() > 0, 120)
             twin = "" if is_full else fleet.train(there, "calm", max_steps=steps)
+            eventually(lambda: here.get("/models/stormy").status_code == 200, 120)
+            # Before anything that takes time: its steps take seconds.
+            frozen = freeze(fleet, job_id, outages.freeze)
             same_text_everywhere(fleet)
             other = cancelled_elsewhere(fleet)
-            frozen = freeze(fleet, job_id, outages.freeze)
             for client in fleet.clients:
                 lose_a_server(fleet, client)
             refuse_while_the_bucket_is_away(fleet, outages.bucket)
@@ -176,7 +178,6 @@ def finally_ended(client: httpx2.Client, job_id: str) -> str:
 def same_text_everywhere(fleet: Fleet) -> None:
     """And a text that began on one server continues on the other."""
     here, there = fleet.clients
-    eventually(lambda: here.get("/models/stormy").status_code == 200, 120)
     eventually(lambda: there.get("/models/stormy").status_code == 200, 10)
     digest = there.get("/models/stormy").json()["digest"]
     fields: Query = {"model": "stormy", "seed": 7, "length": 200}
