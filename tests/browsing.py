@@ -6,7 +6,6 @@ content security policy, a request to another host. Knows no view.
 
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from models.checkpoints.registry import Registry
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
 from models.text.vocab import Vocabulary
+from tests.local_http import answering
 from tests.planted import made, planted, quoting_text
 from tests.serving import serve
 from tests.toys import ALPHABET, toy_checkpoint
@@ -196,11 +196,6 @@ def accessible(page: Page) -> bool:
 @contextmanager
 def site_of(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
     """The origin of a site that is not ours, during the block."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with answering(server):
+        yield f"http://127.0.0.1:{server.server_port}"

@@ -20,6 +20,8 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+from tests.local_http import answering
+
 BUCKET = "loom"
 KEY, SECRET = "the-key", "the-secret"
 URL = f"s3://{BUCKET}/fleet"
@@ -54,7 +56,6 @@ class S3Server:
     def __post_init__(self) -> None:
         handler = type("Handler", (_Handler,), {"state": self})
         self.server = ThreadingHTTPServer((self.address, self.port), handler)
-        self.server.daemon_threads = True
         self.port = self.server.server_address[1]
 
     @property
@@ -83,14 +84,8 @@ class S3Server:
 
     @contextmanager
     def running(self) -> Iterator["S3Server"]:
-        thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
+        with answering(self.server):
             yield self
-        finally:
-            self.server.shutdown()
-            self.server.server_close()
-            thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -9,7 +9,6 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,8 @@ from urllib.parse import unquote, urlsplit
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+
+from tests.local_http import answering
 
 TOKEN, READ_TOKEN = "hf_writes", "hf_reads"
 OWNER = "ada"
@@ -62,19 +63,12 @@ class HubServer:
     def __post_init__(self) -> None:
         handler = type("Handler", (_Handler,), {"hub": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     @contextmanager
     def running(self) -> Iterator["HubServer"]:
-        thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
+        with answering(self.server):
             yield self
-        finally:
-            self.server.shutdown()
-            self.server.server_close()
-            thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -128,17 +128,23 @@ class Presence:
 
     def _beat(self) -> None:
         while not self._gone.wait(BEAT):
+            if self.refusal is not None:
+                self._interrupt()
+                continue
             try:
                 self._tell()
                 if self.looks:
                     self.check(only_older=True)
                     self.looks -= 1
             except LocksStayHere as error:
-                self.looks = 0
                 self.refusal = error
-                os.kill(os.getpid(), signal.SIGINT)
             except redis.RedisError:
                 continue
+
+    def _interrupt(self) -> None:
+        """Interrupts the block, again and again: at its start a signal may get lost."""
+        os.kill(os.getpid(), signal.SIGINT)
+        self._gone.wait(SILENCE)
 
     def _tell(self) -> None:
         self._beats += 1

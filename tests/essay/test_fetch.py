@@ -7,7 +7,6 @@ import lzma
 import re
 import ssl
 import tarfile
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +19,7 @@ import pytest
 from app.essay.corpora import PublicCorpus
 from app.essay.fetch import fetch, pack, pack_files
 from app.supervisor.errors import UserError
+from tests.local_http import answering
 
 TEXT = bytes(range(256)) * 2000
 """Half a megabyte in which each place can be told from its neighbours."""
@@ -80,13 +80,10 @@ def keeper() -> Iterator[Keeper]:
         def log_message(self, *_arguments: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        kept.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    kept.port = server.server_port
+    with answering(server):
         yield kept
-        server.shutdown()
-        thread.join()
 
 
 def sha256(content: bytes) -> str:

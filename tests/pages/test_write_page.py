@@ -189,6 +189,8 @@ def test_a_tune_is_shown_and_played(client: httpx2.Client, window: Window, tmp_p
     expect(hint).to_contain_text("could not be read: “q” in “ABq c2|d3|”")
     # abcjs stumbles over a rest of a bar within a triplet.
     knot = page.get_by_role("article", name="The Knot")
+    # What is far below is not drawn.
+    knot.scroll_into_view_if_needed()
     expect(knot).to_contain_text("This tune could not be drawn.")
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert accessible(page)
