@@ -47,7 +47,7 @@ async def one_text(
         as_sent: whether a single file is left as it is, whatever it is.
 
     Raises:
-        CorpusError: there is no text in the files.
+        CorpusError: the files hold no text.
         TooMuch: there are more files or bytes than there may be.
     """
     is_single = len(received.files) == 1

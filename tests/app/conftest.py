@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+import ollama
+import openai
 import pytest
 
 from app.engine import streams
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
+from tests.dialects import openai_client
 from tests.serving import serve
 from tests.toys import BYTES, toy_checkpoint
 from tests.uploads import names
@@ -52,6 +55,20 @@ def dated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     registry.publish(Reference("toy", "v1"), toy_checkpoint(seed=1, created_at=date))
     registry.publish(Reference("bytes"), toy_checkpoint(vocabulary=BYTES))
     return data
+
+
+@pytest.fixture(scope="module")
+def ai(client: httpx2.Client) -> Iterator[openai.OpenAI]:
+    """OpenAI's client of the module's server."""
+    with openai_client(client) as ai:
+        yield ai
+
+
+@pytest.fixture(scope="module")
+def llama(client: httpx2.Client) -> Iterator[ollama.Client]:
+    """Ollama's client of the module's server."""
+    with ollama.Client(host=str(client.base_url)) as llama:
+        yield llama
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import openai
 import pytest
 
-from tests.dialects import openai_client, sampled
+from tests.dialects import sampled
 from tests.serving import serve
 
 PROMPTS = ["a", "hello", "", "xyz"]
@@ -19,12 +19,6 @@ PROMPTS = ["a", "hello", "", "xyz"]
 def client(dated: Path) -> Iterator[httpx2.Client]:
     with serve(dated) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def ai(client: httpx2.Client) -> Iterator[openai.OpenAI]:
-    with openai_client(client) as ai:
-        yield ai
 
 
 def test_a_list_of_prompts_has_the_choices_of_each(ai: openai.OpenAI) -> None:

@@ -17,7 +17,7 @@ import ollama
 import openai
 import pytest
 
-from tests.dialects import openai_client, sampled
+from tests.dialects import sampled
 from tests.serving import serve
 
 CHAT: Any = [
@@ -32,18 +32,6 @@ CHAT: Any = [
 def client(dated: Path) -> Iterator[httpx2.Client]:
     with serve(dated) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def ai(client: httpx2.Client) -> Iterator[openai.OpenAI]:
-    with openai_client(client) as ai:
-        yield ai
-
-
-@pytest.fixture(scope="module")
-def llama(client: httpx2.Client) -> Iterator[ollama.Client]:
-    with ollama.Client(host=str(client.base_url)) as llama:
-        yield llama
 
 
 def test_openais_chat_is_what_sample_writes(client: httpx2.Client, ai: openai.OpenAI) -> None:

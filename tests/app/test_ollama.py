@@ -22,12 +22,6 @@ def client(dated: Path) -> Iterator[httpx2.Client]:
         yield client
 
 
-@pytest.fixture(scope="module")
-def llama(client: httpx2.Client) -> Iterator[ollama.Client]:
-    with ollama.Client(host=str(client.base_url)) as llama:
-        yield llama
-
-
 def test_generation_is_what_sample_writes(client: httpx2.Client, llama: ollama.Client) -> None:
     options: Any = {"seed": 5, "num_predict": 200, "temperature": 0.7, "top_k": 9, "top_p": 0.9}
     done = llama.generate(model="toy", prompt="hello", options=options)

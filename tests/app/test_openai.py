@@ -12,7 +12,7 @@ import httpx2
 import openai
 import pytest
 
-from tests.dialects import openai_client, sampled
+from tests.dialects import sampled
 from tests.serving import serve
 
 
@@ -20,12 +20,6 @@ from tests.serving import serve
 def client(dated: Path) -> Iterator[httpx2.Client]:
     with serve(dated) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def ai(client: httpx2.Client) -> Iterator[openai.OpenAI]:
-    with openai_client(client) as ai:
-        yield ai
 
 
 def test_a_completion_is_what_sample_writes(client: httpx2.Client, ai: openai.OpenAI) -> None:

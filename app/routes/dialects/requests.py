@@ -139,8 +139,8 @@ class OpenAIRequest(Lenient, ABC):
         if self.length > most:
             raise unprocessable(
                 "max_tokens",
-                f"must be at most {most} with these logprobs and so many texts; with stream=true "
-                "there is no such limit",
+                f"must be at most {most} with these logprobs and so many texts; "
+                "stream=true lifts this limit",
             )
 
 
