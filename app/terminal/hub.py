@@ -115,7 +115,7 @@ def _checked(hub: Any, name: str) -> str:
 
 
 def _check_target(info: Any, repository: str, *, public: bool, update: bool) -> None:
-    """Raises UserError: the repository must not be replaced, or would show the model to everyone."""
+    """Raises UserError: the repository must not be replaced, or would publish the model."""
     if {one.rfilename for one in info.siblings or ()} - _OF_THE_HUB and not update:
         raise UserError(
             f"{repository} exists and has files: choose another name, or pass --update to add a "

@@ -159,21 +159,19 @@ class Answer:
 
     async def _told(self, opened: Opened) -> AsyncIterator[Part]:
         """Yields the parts of one text, after those of its prompt if that is echoed."""
-        prompt = Piece(opened.echoed) if self.fields.echoes else Piece()
-        waits = self.fields.tells_prompt
-        if prompt.text and not waits:
-            yield prompt, True
-        async for piece in opened.reader:
-            if waits:
-                waits = False
-                for part in listed(opened.reader.stream.told_prime):
-                    yield part, True
-            for part in listed(piece):
-                yield part, False
-        if waits:
-            # Nothing was written after it.
+        tells = self.fields.tells_prompt
+        if self.fields.echoes and opened.echoed and not tells:
+            yield Piece(opened.echoed), True
+        pieces = aiter(opened.reader)
+        piece = await anext(pieces, None)
+        if tells:
+            # Known once something follows it, or nothing will.
             for part in listed(opened.reader.stream.told_prime):
                 yield part, True
+        while piece is not None:
+            for part in listed(piece):
+                yield part, False
+            piece = await anext(pieces, None)
 
     def _event(self, choice: Choice) -> bytes:
         head = self._head | {"object": self._form.part_object, "choices": [choice]}
