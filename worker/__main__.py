@@ -7,6 +7,7 @@ import time
 from types import FrameType
 
 import redis
+from rq.exceptions import StopRequested
 
 from worker import gpus, logs
 from worker.data import DataError, open_data
@@ -16,7 +17,7 @@ from worker.settings import NICENESS, SettingsError, WorkerSettings, exit_miscon
 from worker.storage.bucket import StorageRefused
 from worker.storage.opening import opened
 from worker.trainer import probe
-from worker.trainer.rq_worker import TrainingWorker, configure_logging
+from worker.trainer.rq_worker import Leave, TrainingWorker, configure_logging
 from worker.vitals import Pulse
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
@@ -30,6 +31,8 @@ LONGEST_GPU_WAIT = 60.0
 
 STEADY = 30.0
 """Seconds of work after which the pauses begin anew."""
+
+_leave = Leave()
 
 log = logs.logger("worker")
 
@@ -47,6 +50,7 @@ def main() -> None:
     be_nice(NICENESS)
     for name, value in gpus.ORDER.items():
         os.environ.setdefault(name, value)
+    sys.unraisablehook = _tell_unraisable
     _listen()
     wait_for_redis(settings)
     try:
@@ -74,7 +78,7 @@ def keep_working(settings: WorkerSettings, pulse: Pulse) -> None:
         began = time.monotonic()
         worker = None
         try:
-            worker = TrainingWorker(settings, gpus=expected)
+            worker = TrainingWorker(settings, gpus=expected, leave=_leave)
             log.info("ready for jobs")
             worker.work(logging_level="ERROR")
         except redis.RedisError as error:
@@ -130,12 +134,19 @@ def be_nice(niceness: int) -> None:
     os.nice(max(0, niceness - os.nice(0)))
 
 
+def _tell_unraisable(lost: "sys.UnraisableHookArgs") -> None:
+    """Tells of an error in a destructor, unless it came there from the handler of a signal."""
+    if not isinstance(lost.exc_value, StopRequested | SystemExit):
+        sys.__unraisablehook__(lost)
+
+
 def _listen() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+        signal.signal(number, _stop)
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    _leave.is_told = True
     log.info("stopped")
     sys.exit(0)
 

@@ -25,6 +25,7 @@ from tests.training import LONG, is_at
 from worker.jobs import JobStore
 from worker.queue import Queue
 from worker.reconciler import Reconciler
+from worker.settings import WorkerSettings
 
 
 @pytest.mark.parametrize("module", ["worker.queue", "worker.trainer.rq_worker", "worker.__main__"])
@@ -52,6 +53,50 @@ def test_without_an_address_the_worker_says_so_in_a_line(tmp_path: Path) -> None
     assert ended.returncode == os.EX_CONFIG
     assert ended.stderr.startswith("worker: CHARLOOM_REDIS_URL is not set")
     assert ended.stderr.count("\n") == 1
+
+
+LOSING = """
+import os, signal, sys
+from worker import __main__ as program
+from worker.trainer.rq_worker import TrainingWorker
+
+class Destructor:
+    def __del__(self):
+        # The handler runs here, and what it raises ends here.
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):
+            pass
+
+def losing(self, *arguments):
+    result = before(self, *arguments)
+    Destructor()
+    print("lost", flush=True)
+    return result
+
+name = sys.argv[1]
+before = getattr(TrainingWorker, name)
+setattr(TrainingWorker, name, losing)
+program.main()
+"""
+
+
+@pytest.mark.parametrize("moment", ["subscribe", "run_maintenance_tasks", "execute_job"])
+def test_a_signal_that_comes_in_a_destructor_counts(
+    moment: str, settings: WorkerSettings, make_job: MakeJob, queue: Queue
+) -> None:
+    """Before RQ listens, between jobs, and at the end of one."""
+    queue.enqueue(make_job(max_steps=1).id)
+    ended = subprocess.run(
+        [sys.executable, "-c", LOSING, moment],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert settings.redis_url and ended.stdout.count("lost") == 1
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_worker_waits_for_redis_and_can_be_stopped_meanwhile(tmp_path: Path) -> None:

@@ -71,13 +71,10 @@ def test_an_override_changes_defaults_of_no_parameter() -> None:
 def test_private_names_still_exist(settings: WorkerSettings) -> None:
     worker = TrainingWorker(settings)
     assert worker._horse_pid == 0
-    assert worker._stop_requested is False
-    assert worker._shutdown_requested_date is None
-    assert not worker.told_to_stop
     with redis.Redis.from_url(settings.redis_url) as client:
         assert Execution("e" * 32, "j", client, "w")._job is None
     listed = re.findall(r"^ {4}(?:Worker|Execution)\.(\w+)  ", rq_worker.__doc__ or "", re.M)
-    assert listed == ["_horse_pid", "_stop_requested", "_shutdown_requested_date", "_job"]
+    assert listed == ["_horse_pid", "_job"]
 
 
 def job_of(function: str, redis_url: str, **options: Any) -> RQJob:

@@ -44,7 +44,8 @@ TrainingWorker, of rq.SpawnWorker:
         RQ calls it for some ends only: what follows from any is decided after ``execute_job``.
     handle_warm_shutdown_request()
         Nothing: the worker waits for the end of its job.
-        A job takes hours: its process is asked to save its state and exit.
+        A job takes hours: its process is asked to save its state and exit. And RQ only raises an
+        exception, which is lost where a destructor runs: the signal is remembered.
     set_shutdown_requested_date()
         Writes the date to Redis, in a signal handler.
         Where Redis fails, the process that trains would not get the time to save its state.
@@ -53,7 +54,8 @@ TrainingWorker, of rq.SpawnWorker:
         The lock says who works on a job, so an outage need not end a training.
     heartbeat(timeout, pipeline)
         Extends the registration of the worker.
-        Redis may have lost the registration: it is made anew.
+        Redis may have lost the registration: it is made anew. Between jobs, a worker that was told
+        to stop stops.
     run_maintenance_tasks()
         Fails jobs whose lease has run out, and starts the scheduler.
         The disk tells at once which jobs are lost, and they are queued again.
@@ -66,10 +68,8 @@ TrainingWorker, of rq.SpawnWorker:
 
 Private names of RQ's that are used, since it has no public ones for them:
 
-    Worker._horse_pid                the process of the job, which we start
-    Worker._stop_requested           whether a signal came while the process was started
-    Worker._shutdown_requested_date  whether a signal ended the loop, rather than an error
-    Execution._job                   spares a second fetch, which would not make a TrainingJob
+    Worker._horse_pid  the process of the job, which we start
+    Execution._job     spares a second fetch, which would not make a TrainingJob
 
 ``worker.queue.Queue.forget`` removes RQ's keys by hand, for the reason that stands there.
 """
@@ -81,6 +81,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -92,6 +93,7 @@ from rq.exceptions import StopRequested
 from rq.executions import Execution
 from rq.job import Job as RQJob
 from rq.utils import import_attribute, now
+from rq.worker import WorkerStatus
 
 from models.errors import CharloomError, Invalid
 from models.places import tell_once
@@ -135,6 +137,17 @@ class SpawnError(CharloomError):
         self.death = Death.by_spawning(error)
 
 
+@dataclass(slots=True)
+class Leave:
+    """Whether a signal has told this worker to stop.
+
+    Beside the exception that its handler raises: that one is lost where a destructor runs, or where
+    any error is caught.
+    """
+
+    is_told: bool = False
+
+
 class TrainingJob(RQJob):
     """A job that runs ``FUNCTION`` and nothing else, whatever Redis says."""
 
@@ -174,6 +187,7 @@ class TrainingWorker(SpawnWorker):
         *,
         is_horse: bool = False,
         gpus: int = 0,
+        leave: Leave | None = None,
     ):
         connection = redis.Redis.from_url(
             settings.redis_url,
@@ -200,6 +214,7 @@ class TrainingWorker(SpawnWorker):
         self._most_running = settings.quota_running
         self._reconciler = Reconciler(self._charloom, self._store, self._most_running)
         self._gpus = gpus
+        self._leave = leave or Leave()
         self.has_lost_gpu = False
         self._redis_away = False
         self._owned: Owned | None = None
@@ -207,7 +222,7 @@ class TrainingWorker(SpawnWorker):
 
     @property
     def told_to_stop(self) -> bool:
-        return self._shutdown_requested_date is not None
+        return self._leave.is_told
 
     def execute_job(self, job: RQJob, queue: RQQueue) -> None:
         with logs.about(job_id=job.id):
@@ -320,14 +335,14 @@ class TrainingWorker(SpawnWorker):
         finally:
             os.close(its_output)
         self._overseer = Overseer(self._horse_pid, output, lambda: self._reason(ours))
-        if self._stop_requested:
+        if self.told_to_stop:
             self.handle_warm_shutdown_request()
 
     def _reason(self, job: Job) -> stop.Reason | None:
         """Why the horse should put its job down."""
         if job.cancel_requested():
             return "cancel"
-        return "shutdown" if self._stop_requested else None
+        return "shutdown" if self.told_to_stop else None
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Waits, and passes on what the horse prints; kills it if need be."""
@@ -346,6 +361,7 @@ class TrainingWorker(SpawnWorker):
 
     def handle_warm_shutdown_request(self) -> None:
         """Asks the horse to save its state and exit."""
+        self._leave.is_told = True
         if self._horse_pid:
             self.kill_horse(signal.SIGUSR1)
 
@@ -368,6 +384,9 @@ class TrainingWorker(SpawnWorker):
             self._redis_away = False
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Says that this worker lives; raises ``StopRequested`` between jobs if it was told to."""
+        if self.told_to_stop and self.get_state() != WorkerStatus.BUSY:
+            raise StopRequested
         super().heartbeat(timeout, pipeline)
         # Redis may have come back empty.
         worker_registration.register(self, pipeline)
