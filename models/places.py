@@ -1,4 +1,4 @@
-"""Places in the data directory: made, locked, swept and removed, whatever lies there.
+"""Places in the data directory: made, swept and removed, whatever lies there.
 
 A disk repair, a backup or a person may leave a file where a directory belongs, a link to nowhere,
 or something that may not be read. Nothing of that may keep the rest from being served. Knows no
@@ -168,34 +168,3 @@ def _is_free(path: Path) -> bool:
 def _touched(path: Path) -> float:
     parts = path.iterdir() if is_directory(path) else ()
     return max(float(one.lstat().st_mtime) for one in (path, *parts))
-
-
-def open_lock(path: Path) -> int:
-    """Opens what is to be locked, a new file if there is nothing; returns the descriptor.
-
-    Anything can be locked, a directory too, and everybody has to lock the same.
-    """
-    # Not through a link, which may lead to another's lock.
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-    try:
-        return os.open(path, flags, 0o666)
-    except IsADirectoryError:
-        return os.open(path, os.O_RDONLY)
-    except PermissionError:
-        path.chmod(0o600)
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        set_aside(path)
-    return os.open(path, flags, 0o666)
-
-
-@contextmanager
-def locked(path: Path, lock: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Holds a lock across processes during the block; waits for it."""
-    descriptor = open_lock(path)
-    try:
-        fcntl.flock(descriptor, lock)
-        yield
-    finally:
-        os.close(descriptor)

@@ -17,6 +17,7 @@ Knows no Redis, no torch and no HTTP.
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -30,10 +31,10 @@ from typing import IO, cast
 from models.arrays import AnyInts
 from models.errors import Conflict, Damaged, NotFound
 from models.files import sync_directory, write_durably
+from models.locks import PATIENCE, locked
 from models.places import (
     is_directory,
     is_there,
-    locked,
     make_directory,
     names_in,
     remove,
@@ -66,6 +67,9 @@ from worker.corpus_files import (
 from worker.corpus_files import ReportRecord as ReportRecord
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+_ENCODING_SECONDS = 300.0
+"""Encoding a text takes less, unless its process is frozen: a gigabyte takes 20 s."""
 
 _DELETING = "deleting"
 """A file in a corpus that a host is about to delete, where hosts share no lock."""
@@ -288,7 +292,7 @@ class CorpusStore:
                 raise UnknownCorpus(corpus_id)
             self._directory(corpus_id)
 
-    def all_kept(self) -> AbstractContextManager[None]:
+    def all_kept(self) -> AbstractContextManager[object]:
         """Keeps every corpus from being deleted during the block."""
         return self._deleting(fcntl.LOCK_SH)
 
@@ -305,7 +309,7 @@ class CorpusStore:
             CorpusInUse: a job needs it.
         """
         doomed = self.root / f".gone-{secrets.token_hex(8)}"
-        with self._deleting(fcntl.LOCK_EX):
+        with self._deleting(fcntl.LOCK_EX) as check:
             directory = self._directory(corpus_id)
             mark = directory / _DELETING
             marked = self._storage.exclude(directory, lambda: write_mark(mark))
@@ -317,6 +321,7 @@ class CorpusStore:
             def delete() -> None:
                 # Unless somebody has sent the text again since.
                 if read_mark(mark) == marked:
+                    check()
                     directory.rename(doomed)
 
             if job_id := needed_by(corpus_id):
@@ -326,8 +331,10 @@ class CorpusStore:
             sync_directory(self.root)
         remove(doomed)
 
-    def _deleting(self, lock: int) -> AbstractContextManager[None]:
-        return locked(self.root / ".deleting", lock)
+    def _deleting(self, lock: int) -> AbstractContextManager[Callable[[], None]]:
+        # A backup keeps them all while it is taken.
+        patience = PATIENCE if lock == fcntl.LOCK_SH else math.inf
+        return locked(self.root / ".deleting", lock, patience)
 
     def sweep(self) -> None:
         """Removes what killed processes left half written or half deleted."""
@@ -406,7 +413,8 @@ class CorpusStore:
         """Returns where the ids of a corpus are, and their vocabulary."""
         directory = self._directory(corpus_id)
         ids = directory / f"{tokens}.ids"
-        with self._storage.using(directory / "original"), locked(directory / ".encoding"):
+        lock = locked(directory / ".encoding", patience=_ENCODING_SECONDS)
+        with self._storage.using(directory / "original"), lock:
             self.verify(corpus_id)
             vocabulary = self.scan(corpus_id, tokens).vocabulary
             # One at a time: a half-written file was left by a process that was killed.

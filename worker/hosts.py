@@ -22,9 +22,9 @@ from typing import Any
 
 import redis
 
+from models import locks
 from models.errors import CharloomError
 from models.places import make_directory, names_in
-from worker import locks
 from worker.connection import connect
 from worker.data import DataDirectory
 from worker.machine import Process

@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
 
+from models import locks
 from models.files import is_disk_full, write_durably
 from models.places import is_there, remove
 from models.storage import ONE_DISK, Storage
-from worker import fence, locks
+from worker import fence
 from worker.events import (
     EndData,
     EndStatus,

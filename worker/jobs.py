@@ -31,14 +31,8 @@ from typing import Any
 
 from models.errors import NotFound
 from models.files import sync_directory, write_durably
-from models.places import (
-    is_there,
-    locked,
-    make_directory,
-    names_in,
-    remove,
-    tell_once,
-)
+from models.locks import locked
+from models.places import is_there, make_directory, names_in, remove, tell_once
 from models.storage import ONE_DISK, Storage
 from worker.clock import timestamp
 from worker.job import LOCK_PATIENCE as LOCK_PATIENCE
@@ -189,7 +183,7 @@ class JobStore:
                     return job_id
         return None
 
-    def _creating(self) -> AbstractContextManager[None]:
+    def _creating(self) -> AbstractContextManager[Callable[[], None]]:
         return locked(self.root / ".create")
 
     def _key_file(self, key: str) -> Path:

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from models.files import write_durably
-from models.places import locked, make_directory, tell_once
+from models.locks import locked
+from models.places import make_directory, tell_once
 from models.storage import ONE_DISK, Done, Storage
 from worker.records import DamagedRecord, Records
 
@@ -108,8 +109,13 @@ class ModelOwners:
 
     def _change(self, act: Callable[[], Done]) -> Done:
         make_directory(self._root)
-        with locked(self._root / ".lock"):
-            return self._storage.change(self._root, act)
+        with locked(self._root / ".lock") as check:
+
+            def change() -> Done:
+                check()
+                return act()
+
+            return self._storage.change(self._root, change)
 
     def _keep(self, name: str, shares: Shares) -> None:
         make_directory(self._root)

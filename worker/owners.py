@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from models.places import locked, names_in
+from models.locks import locked
+from models.places import names_in
 from models.storage import ONE_DISK, Storage
 
 KIND = "corpora"

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import redis
 
+from models import locks
 from models.storage import StorageAway
-from worker import fence, locks, logs
+from worker import fence, logs
 from worker.jobs import LOCK_PATIENCE, Job
 from worker.leases import Holder, Leases
 from worker.machine import Process

@@ -124,8 +124,10 @@ def snapshot(data: DataDirectory) -> Iterator[Snapshot]:
         with CorpusStore(data.corpora).all_kept():
             taken.take_jobs(data.jobs)
             taken.take(data.corpora, data.corpora.name)
-            with Registry(data.models).changing():
+            with Registry(data.models).changing() as check:
                 taken.take(data.models, data.models.name)
+                # Else a model may have changed half way.
+                check()
         orderly = (data.jobs.name, data.corpora.name, data.models.name)
         for name in filter(is_part, names_in(data.root)):
             if name not in orderly:

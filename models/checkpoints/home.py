@@ -2,13 +2,14 @@
 
 A tag that is damaged is mended where it can be known what it named; until then nothing of the model
 is pruned, since that may be what the tag named. Callers that change anything hold the registry's
-lock. Knows no other model.
+lock, and give a home its check: a process that was frozen in the middle of a change, and whose lock
+another has taken since, changes nothing more. Knows no other model.
 """
 
 import logging
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,7 +38,9 @@ class Home:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.tags = Tags(directory / "tags")
+        self.check: Callable[[], None] = lambda: None
+        """Raises an error if nothing may be changed any more; called right before each step."""
+        self.tags = Tags(directory / "tags", lambda: self.check())
         self.ngrams = NGramFiles(directory / "ngrams")
 
     @property
@@ -156,7 +159,9 @@ class Home:
                 read(target)
                 return
         if is_there(target):
+            self.check()
             set_gone(target, target.parent)
+        self.check()
         staged.rename(target)
         sync_directory(target.parent)
 
@@ -172,6 +177,7 @@ class Home:
             return
         named = _all(naming)
         for digest in self.digests() - named:
+            self.check()
             set_gone(self.directory / digest, self.directory)
         with suppress(CheckpointError):
             cards = [self.checkpoint(digest).card() for digest in named]

@@ -25,7 +25,8 @@ from models.checkpoints.reference import (
 from models.checkpoints.stored import Soundness, StoredCheckpoint
 from models.config import NetworkConfig
 from models.files import CheckpointError
-from models.places import is_there, locked, make_directory, names_in, tell_once
+from models.locks import locked
+from models.places import is_there, make_directory, names_in, tell_once
 from models.storage import ONE_DISK, Done, Storage, StorageAway
 from models.text.vocab import Vocabulary
 
@@ -62,21 +63,21 @@ class PublishedModels:
         """Changes a model, one change at a time but for one that is ``is_long``."""
 
         def alone() -> Done:
-            with self.changing():
+            with self.changing() as home.check:
                 return act()
 
         return self.storage.change(home.directory, act if is_long else alone)
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Allows one change at a time, across processes.
+    def changing(self) -> Iterator[Callable[[], None]]:
+        """Allows one change at a time, across processes; as ``locked``.
 
         Without it, one process could prune a checkpoint that another has just renamed into place
         and not tagged yet, or remove a name's directory that another is about to publish in.
         """
         make_directory(self.root)
-        with locked(self.root / ".changing"):
-            yield
+        with locked(self.root / ".changing") as check:
+            yield check
 
     def ngram(self, name: str) -> tuple[str, str]:
         """Returns the digests of a name's n-gram model and of the checkpoint with its vocabulary.

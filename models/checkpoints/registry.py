@@ -72,8 +72,14 @@ class Registry(PublishedModels):
             place.mkdir()
         with staged(place):
             digest = write(place, checkpoint)
-            with self.changing():
-                check()
+            with self.changing() as is_alone:
+
+                def may() -> None:
+                    check()
+                    is_alone()
+
+                home.check = may
+                may()
                 # Before the checkpoint is in its place, where it is the only one without a tag.
                 named = home.mend().get(tag, [])
                 home.place(place, digest)
@@ -155,6 +161,7 @@ class Registry(PublishedModels):
         home.tags.remove(tags)
         home.prune()
         if home.is_empty:
+            home.check()
             set_gone(home.directory, self.root)
             sync_directory(self.root)
 

@@ -5,7 +5,7 @@ A tag moves by renaming a new file over it, so a reader finds the old digest or 
 that change tags hold the registry's lock. Knows no checkpoint.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from models.checkpoints.reference import DIGEST, TAG
@@ -16,10 +16,16 @@ _MAX_TAG = 1000
 
 
 class Tags:
-    """The tags in one directory."""
+    """The tags in one directory.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: it need not exist.
+        check: raises an error if nothing may be changed any more; called right before each change.
+    """
+
+    def __init__(self, directory: Path, check: Callable[[], None] | None = None) -> None:
         self.directory = directory
+        self._check = check
 
     def names(self) -> list[str]:
         if not is_directory(self.directory):
@@ -49,10 +55,12 @@ class Tags:
     def write(self, tag: str, *digests: str) -> None:
         """Points a tag at a digest; a second one is recorded as the one before."""
         make_directory(self.directory)
-        write_durably(self.directory / tag, "\n".join(digests).encode("ascii"))
+        write_durably(self.directory / tag, "\n".join(digests).encode("ascii"), check=self._check)
 
     def remove(self, tags: Iterable[str]) -> None:
         for tag in tags:
+            if self._check:
+                self._check()
             remove(self.directory / tag)
         if is_directory(self.directory):
             sync_directory(self.directory)

@@ -8,16 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from models.places import (
-    is_there,
-    locked,
-    make_directory,
-    names_in,
-    open_lock,
-    remove,
-    sweep,
-    tell_once,
-)
+from models.locks import locked, open_lock
+from models.places import is_there, make_directory, names_in, remove, sweep, tell_once
 
 IN_THE_WAY: dict[str, Callable[[Path], object]] = {
     "file": lambda path: path.write_text("kept"),

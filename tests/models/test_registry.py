@@ -4,16 +4,22 @@ import math
 import os
 import threading
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from models.checkpoints import format as checkpoint_format
+from models.checkpoints import published
 from models.checkpoints.format import Checkpoint
+from models.checkpoints.home import Home
 from models.checkpoints.reference import NoNGram, NotANetwork, Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.files import CheckpointError
+from models.locks import LockLost, locked
 from tests.forgery import CONFIG, PATHS, VOCABULARY, a_checkpoint
 
 
@@ -201,6 +207,37 @@ def test_publications_side_by_side_lose_nothing(registry: Registry) -> None:
     for tag in range(3):
         digest = registry.resolve(Reference("linux", f"t{tag}"))
         assert registry.load("linux", digest).card["step"] == 100 * tag + 4
+
+
+@pytest.mark.parametrize("step", ["before", "mend", "place", "prune"])
+def test_who_froze_while_publishing_goes_no_further(
+    step: str, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another publishes meanwhile: what that has done stays."""
+    reference = Reference("linux")
+    registry.publish(reference, a_checkpoint(step=1))
+    monkeypatch.setattr(published, "locked", partial(locked, patience=0.05))
+    newer = list[str]()
+
+    def freeze() -> None:
+        if not newer:
+            newer.append("")
+            newer[0] = registry.publish(reference, a_checkpoint(step=3))
+
+    def freezing(*arguments: Any) -> Any:
+        done = before(*arguments)
+        freeze()
+        return done
+
+    if step != "before":
+        before = getattr(Home, step)
+        monkeypatch.setattr(Home, step, freezing)
+    check = freeze if step == "before" else lambda: None
+    with suppress(LockLost) if step == "prune" else pytest.raises(LockLost):
+        registry.publish(reference, a_checkpoint(step=2), check=check)
+    assert registry.resolve(reference) == newer[0]
+    assert newer[0] in digests(registry)
+    assert hidden(registry) == []
 
 
 def test_deleting_a_tag_leaves_the_others(registry: Registry) -> None:

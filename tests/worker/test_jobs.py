@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from worker import locks
+from models import locks
 from worker.events import EventLog
 from worker.job_errors import Ended, NameTaken, NotEnded, UnknownJob
 from worker.jobs import JobStore

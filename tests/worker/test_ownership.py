@@ -10,6 +10,7 @@ import pytest
 
 from app.main import RECONCILE_SECONDS
 from app.supervisor.valkey import EmbeddedRedis
+from models import locks
 from tests.machines import another_machine
 from tests.serving import eventually
 from tests.support import (
@@ -22,7 +23,6 @@ from tests.support import (
     queue_at,
 )
 from tests.training import LONG, assert_same_training, evaluation_at, is_at, last_id
-from worker import locks
 from worker.fence import Fenced
 from worker.jobs import LOCK_PATIENCE, Job, JobStore
 from worker.leases import WATCH, Holder

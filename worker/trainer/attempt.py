@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from rq.job import Retry
 
+from models import locks
 from models.files import is_disk_full
-from worker import locks, logs
+from worker import logs
 from worker.fence import Fenced
 from worker.job_errors import UnknownJob
 from worker.jobs import Job, JobStore, reserve
