@@ -243,6 +243,25 @@ def estimated_seconds(
     return asked
 
 
+def outlook(
+    options: TrainingOptions, vocabulary_size: int, characters: int, work: float
+) -> tuple[NetworkConfig, float]:
+    """The network that ``auto`` would plan, and about how often it reads the text in its time.
+
+    Args:
+        options: with the preset's.
+        vocabulary_size, characters: of the text.
+        work: parameters times characters a second.
+    """
+    characters = training_characters(options, characters)
+    batch_size, sequence_length = batch(options, characters)
+    per_step = batch_size * sequence_length
+    config = largest_network(options, vocabulary_size, characters, per_step, work)
+    asked = asked_characters(options, characters, per_step)
+    read = min(asked, time_budget(options) * work / config.parameters())
+    return config, read / characters
+
+
 def training_bytes(config: NetworkConfig, batch_size: int, sequence_length: int) -> int:
     """About how many bytes of memory training takes at its peak.
 

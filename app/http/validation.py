@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from fastapi import Request
@@ -142,6 +142,15 @@ def _items(number: int) -> str:
     return "1 item" if number == 1 else f"{number} items"
 
 
+def _limits(field: FieldInfo | None) -> list[Any]:
+    """The bounds of a number, or of those in a list."""
+    if field is None or get_origin(field.annotation) is not list:
+        return field.metadata if field else []
+    (item,) = get_args(field.annotation)
+    of_item = getattr(item, "__metadata__", ())
+    return [limit for info in of_item if isinstance(info, FieldInfo) for limit in info.metadata]
+
+
 _NUMBER_ERRORS = ("int_", "float_", "finite_number", "greater_than", "less_than")
 
 
@@ -149,7 +158,7 @@ def _explain_number(field: FieldInfo | None, kind: str) -> str:
     annotation = field.annotation if field else None
     whole = kind.startswith("int_") or int in (annotation, *get_args(annotation))
     message = "must be a whole number" if whole else "must be a number"
-    limits = field.metadata if field else []
+    limits = _limits(field)
     low = next((limit.ge for limit in limits if isinstance(limit, Ge)), None)
     above = next((limit.gt for limit in limits if isinstance(limit, Gt)), None)
     high = next((limit.le for limit in limits if isinstance(limit, Le)), None)

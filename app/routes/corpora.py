@@ -16,7 +16,14 @@ from app.http.queries import known_query
 from app.routes import feasibility
 from app.routes.services import ServicesDep
 from app.schemas.common import PathCorpus, page
-from app.schemas.training import CorpusList, CorpusQuery, CorpusReport, CorpusSources
+from app.schemas.training import (
+    CorpusList,
+    CorpusQuery,
+    CorpusReport,
+    CorpusSources,
+    OutlookList,
+    OutlookQuery,
+)
 from worker.corpora import CorpusStore, UnknownCorpus
 from worker.devices import DeviceStore
 
@@ -110,6 +117,27 @@ def list_corpora(query: Annotated[CorpusQuery, Query()], services: ServicesDep) 
 )
 def show_corpus(corpus_id: PathCorpus, services: ServicesDep) -> CorpusReport:
     return _report(services.corpora, services.devices, corpus_id)
+
+
+@router.get(
+    "/corpora/{corpus_id}/outlook",
+    tags=["corpora"],
+    summary="Tell what training on a corpus does in some time",
+    responses=responses(404, 422),
+    dependencies=_QUERY,
+)
+def look_ahead(
+    corpus_id: PathCorpus, query: Annotated[OutlookQuery, Query()], services: ServicesDep
+) -> OutlookList:
+    """Tells which network is trained by default, and how often it reads the text."""
+    report = services.corpora.report(corpus_id)
+    if not report.get("distinct"):
+        return OutlookList(outlooks=[])
+    return OutlookList(
+        outlooks=feasibility.outlooks(
+            services.devices, report["distinct"], report["characters"], query.max_seconds
+        )
+    )
 
 
 @router.delete(

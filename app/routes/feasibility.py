@@ -5,6 +5,7 @@ torch.
 """
 
 from app.http.problems import unprocessable
+from app.schemas.training import Outlook
 from models import sizing
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
@@ -92,3 +93,26 @@ def estimated_seconds(
         with_preset(options or TrainingOptions()), distinct, characters, work
     )
     return round(seconds, 1)
+
+
+def outlooks(
+    devices: DeviceStore, distinct: int, characters: int, times: list[float]
+) -> list[Outlook]:
+    """What training by default does in these seconds on the fastest device; nothing if none was
+    measured yet."""
+    work = devices.work()
+    if work is None:
+        return []
+    found = []
+    for seconds in times:
+        options = with_preset(TrainingOptions(max_seconds=seconds))
+        config, passes = sizing.outlook(options, distinct, characters, work)
+        found.append(
+            Outlook(
+                max_seconds=seconds,
+                num_layers=config.num_layers,
+                hidden_size=config.hidden_size,
+                passes=float(f"{passes:.2g}"),
+            )
+        )
+    return found

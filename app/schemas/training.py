@@ -251,6 +251,44 @@ class CorpusReport(BaseModel):
     )
 
 
+_LONGEST = TrainingOptions.__dataclass_fields__["max_seconds"].metadata["bounds"].at_most
+
+
+class Outlook(BaseModel):
+    """What training with the preset auto does in some seconds on the fastest device."""
+
+    max_seconds: float
+    num_layers: int
+    hidden_size: int = Field(description="Cells of each layer.")
+    passes: float = Field(description="About how often it reads the whole text, 2 digits.")
+
+
+_Seconds = Annotated[float, Field(gt=0, le=_LONGEST, allow_inf_nan=False)]
+
+
+class OutlookQuery(BaseModel):
+    max_seconds: list[_Seconds] = Field(
+        [20.0, 180.0, 1800.0],
+        min_length=1,
+        max_length=10,
+        description="Time limits of a training; several are allowed.",
+    )
+
+
+class OutlookList(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "outlooks": [
+                    {"max_seconds": 180.0, "num_layers": 2, "hidden_size": 256, "passes": 6.1}
+                ]
+            }
+        }
+    )
+
+    outlooks: list[Outlook] = Field(description="Empty until a worker has measured its speed.")
+
+
 class CorpusList(BaseModel):
     corpora: list[CorpusReport]
     next: str | None

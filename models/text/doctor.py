@@ -297,11 +297,6 @@ class Examination:
                 f"larger and slower, and {rare:,} of them occur fewer than {RARE} times. "
                 "Pass tokens=bytes to train on at most 256 symbols"
             )
-        elif rare:
-            found.append(
-                f"{rare:,} of its {distinct:,} characters occur fewer than {RARE} times, too few "
-                "to learn from. Check whether they belong in the text"
-            )
         return found
 
     def _about_size(self) -> list[str]:

@@ -105,6 +105,16 @@ def test_how_long_it_takes_is_known_once_a_device_was_measured(data: Path, tmp_p
     assert feasibility.estimated_seconds(measured, 65, 100_000, limit) == 7.0
 
 
+def test_more_time_is_more_passes_or_a_larger_network(data: Path, tmp_path: Path) -> None:
+    measured, unknown = DeviceStore(data / "devices"), DeviceStore(tmp_path)
+    assert feasibility.outlooks(unknown, 65, 100_000, [20.0]) == []
+    times = [20.0, 180.0, 1800.0]
+    found = feasibility.outlooks(measured, 65, 1_000_000, times)
+    assert [one.max_seconds for one in found] == times
+    read = [one.passes * one.hidden_size**2 for one in found]
+    assert read == sorted(read) and read[0] < read[-1]
+
+
 # Over HTTP
 
 
@@ -120,6 +130,18 @@ def test_nothing_is_kept_of_what_is_refused(client: httpx2.Client, data: Path) -
     assert "of memory" in wrong_fields(response, "not_enough_memory")["hidden_size"]
     assert client.get("/corpora").json()["corpora"] == client.get("/jobs").json()["jobs"] == []
     assert not list((data / "corpora").glob("[!.]*"))
+
+
+def test_what_training_does_in_some_time_is_told(client: httpx2.Client) -> None:
+    corpus = client.post("/corpora", content=TEXT).json()
+    path = f"/corpora/{corpus['id']}/outlook"
+    (one,) = client.get(path, params={"max_seconds": "60"}).json()["outlooks"]
+    assert one["max_seconds"] == 60 and one["passes"] > 0 and one["hidden_size"] >= 8
+    assert [o["max_seconds"] for o in client.get(path).json()["outlooks"]] == [20, 180, 1800]
+    assert "max_seconds" in wrong_fields(client.get(path, params={"max_seconds": "-1"}))
+    assert client.get(f"/corpora/{'0' * 64}/outlook").status_code == 404
+    noise = client.post("/corpora", content=b"\x89PNG\r\n\x1a\n" + bytes(200)).json()
+    assert client.get(f"/corpora/{noise['id']}/outlook").json() == {"outlooks": []}
 
 
 def test_a_corpus_that_is_here_is_checked_too(client: httpx2.Client) -> None:

@@ -119,6 +119,11 @@ test("the bar shows the share of the steps", () => {
   assert.equal(shareOf(null), 0);
   assert.equal(shareOf({ step: 5, max_steps: null }), 0);
   assert.equal(shareOf({ step: 700, max_steps: 600 }), 1);
+  const timed = { step: 11, max_steps: 100, elapsed_seconds: 8 };
+  assert.equal(shareOf(timed, { max_seconds: 20 }), 0.4);
+  assert.equal(shareOf(timed, { max_seconds: 1000 }), 0.11);
+  assert.equal(shareOf({ ...timed, elapsed_seconds: 21 }, { max_seconds: 20 }), 1);
+  assert.equal(barOf({ status: "running", options: { max_seconds: 20 } }, timed), 0.4);
   assert.equal(barOf(null, undefined), 0);
   assert.equal(barOf(running, progress), 0.25);
   assert.equal(barOf(cancelled, progress), 0.25);

@@ -7,28 +7,113 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import FilePayload, expect
 
 from tests.browsing import Window, accessible
 from tests.serving import serve
 from worker import vitals
+from worker.devices import Device, DeviceStore
 from worker.gpus import Gpu
 from worker.queue import Queue
 from worker.vitals import Vitals
+
+
+def upload(name: str, content: bytes) -> FilePayload:
+    return {"name": name, "mimeType": "text/plain", "buffer": content}
 
 
 def test_the_doctor_speaks_before_anything_is_trained(
     client: httpx2.Client, window: Window
 ) -> None:
     page = window.open(client, "/train")
-    latin = ("Das Fr\u00fchst\u00fcck war sch\u00f6n. " * 20).encode("latin-1")
-    page.set_input_files(
-        "#corpus-file", {"name": "B\u00fccher.txt", "mimeType": "text/plain", "buffer": latin}
-    )
-    expect(page.locator(".report .warning").first).to_contain_text("UTF-8")
+    text = "Das Fr\u00fchst\u00fcck war sch\u00f6n.\n" * 20 + "#"
+    page.set_input_files("#corpus-file", upload("B\u00fccher.txt", text.encode()))
+    expect(page.locator(".report .warning").first).to_contain_text("are few")
+    # A remark, not a warning.
+    expect(page.locator(".report")).to_contain_text("Too rare to learn: #")
     expect(page.get_by_label("Name of the model")).to_have_value("bu-cher")
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
+
+
+SLOW = Device("cpu", memory_bytes=1 << 34, work=1e9, measured_at="2026-01-01T00:00:00.000Z")
+LATIN = ("Das Fr\u00fchst\u00fcck war sch\u00f6n.\n" * 20).encode("latin-1")
+KANA = ("\u3053\u3093\u306b\u3061\u306f\u3002\n" * 60).encode("shift_jis")
+
+
+@pytest.mark.parametrize(
+    ("sent", "encoding", "shown"),
+    [
+        (LATIN, "windows-1252", "Das Fr\u00fchst\u00fcck war sch\u00f6n."),
+        (KANA, "shift_jis", "\u3053\u3093\u306b\u3061\u306f\u3002"),
+        (LATIN.decode("latin-1").encode("utf-16-le"), "utf-16le", "Das Fr\u00fchst\u00fcck"),
+    ],
+)
+def test_a_text_that_is_not_utf_8_is_converted_after_a_question(
+    sent: bytes, encoding: str, shown: str, client: httpx2.Client, window: Window
+) -> None:
+    page = window.open(client, "/train")
+    page.set_input_files("#corpus-file", upload("old.txt", sent))
+    expect(page.get_by_label("Read it as")).to_have_value(encoding)
+    expect(page.get_by_label("How it reads")).to_contain_text(shown)
+    start = page.get_by_role("button", name="Train", exact=True)
+    expect(start).to_be_disabled()
+    assert accessible(page)
+    page.get_by_role("button", name="Yes, read it like this").click()
+    expect(page.locator(".report")).to_contain_text("Converted from")
+    expect(start).to_be_enabled()
+    corpora = {one["characters"]: one for one in client.get("/corpora").json()["corpora"]}
+    kept = corpora[len(sent.decode(encoding.replace("windows-", "cp")))]
+    assert kept["encoding"] == "utf-8"
+
+
+def test_another_encoding_may_be_chosen_or_bytes(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "/train")
+    page.set_input_files("#corpus-file", upload("old.txt", LATIN))
+    choice, shown = page.get_by_label("Read it as"), page.get_by_label("How it reads")
+    yes = page.get_by_role("button", name="Yes, read it like this")
+    choice.select_option("windows-1251")
+    expect(shown).to_contain_text("Fr\u044chst\u044cck")
+    choice.select_option("euc-kr")
+    expect(page.get_by_text("bytes that mean nothing in this encoding")).to_be_visible()
+    expect(yes).to_be_disabled()
+    page.get_by_role("button", name="Train on its bytes").click()
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
     page.get_by_text("Options").click()
     expect(page.get_by_label("Read as")).to_have_value("bytes")
+
+
+def test_the_time_is_chosen_before_training_and_says_what_to_expect(
+    data: Path, redis_url: str, window: Window
+) -> None:
+    DeviceStore(data / "devices").record(SLOW)
+    with serve(data, redis_url=redis_url) as client:
+        page = window.open(client, "/train")
+        page.set_input_files("#corpus-file", upload("book.txt", (TEXT * 50).encode()))
+        expect(page.get_by_text("In 3 min here, 2 layers of")).to_be_visible()
+        page.get_by_label("20 s").check()
+        expect(page.get_by_text("In 20 sec here, 2 layers of")).to_be_visible()
+        page.get_by_label("Other").check()
+        page.get_by_label("Minutes").fill("two")
+        page.get_by_role("button", name="Train", exact=True).click()
+        expect(page.locator(".times .wrong")).to_be_visible()
+        page.get_by_label("Minutes").fill("2,5")
+        expect(page.get_by_text("In 2 min 30 sec here, 2 layers of")).to_be_visible()
+        page.get_by_role("button", name="Train", exact=True).click()
+        page.wait_for_url("**/train/*")
+        (job,) = client.get("/jobs").json()["jobs"]
+        assert job["options"]["max_seconds"] == 150
+
+
+def test_a_name_is_looked_at_while_it_is_typed(client: httpx2.Client, window: Window) -> None:
+    taken = client.get("/models").json()["models"][0]["name"]
+    page = window.open(client, "/train")
+    name = page.get_by_label("Name of the model")
+    name.fill(taken)
+    expect(page.get_by_text(f"{taken} exists: training replaces it")).to_be_visible()
+    name.fill("Not A Name")
+    expect(page.get_by_text("It begins with a letter or a digit")).to_be_visible()
+    name.fill("free-name")
+    expect(page.get_by_text("It begins with a letter or a digit")).to_be_hidden()
 
 
 def test_a_file_that_is_no_text_is_named_and_cannot_be_trained_on(
@@ -42,9 +127,7 @@ def test_a_file_that_is_no_text_is_named_and_cannot_be_trained_on(
         "a.txt.xz": (packed, "it is an xz file: unpack it first"),
     }
     for name, (data, words) in files.items():
-        page.set_input_files(
-            "#corpus-file", {"name": name, "mimeType": "text/plain", "buffer": data}
-        )
+        page.set_input_files("#corpus-file", upload(name, data))
         expect(page.locator(".report .warning")).to_have_count(1)
         expect(page.locator(".report .warning")).to_contain_text(words, ignore_case=True)
         expect(start).to_be_disabled()
@@ -52,17 +135,6 @@ def test_a_file_that_is_no_text_is_named_and_cannot_be_trained_on(
     # The server agrees.
     refused = client.post("/train", params={"model": "noise"}, content=packed)
     assert refused.status_code == 422 and "an xz file" in refused.json()["detail"]
-
-
-def test_utf_16_gets_one_warning(client: httpx2.Client, window: Window) -> None:
-    page = window.open(client, "/train")
-    wide = "".join(f"{n} green bottles, hanging on the wall\n" for n in range(999))
-    page.set_input_files(
-        "#corpus-file",
-        {"name": "wide.txt", "mimeType": "text/plain", "buffer": wide.encode("utf-16-le")},
-    )
-    expect(page.locator(".report .warning")).to_have_count(1)
-    expect(page.locator(".report .warning")).to_contain_text("iconv -f UTF-16LE -t UTF-8")
 
 
 def test_gpus_of_workers_are_shown_and_what_is_wrong_with_one(

@@ -7,6 +7,8 @@ import { modelNameOf, textsOf } from "../../app/static/js/views/train/corpus.js"
 import { factsOf as factsOfGpu, gpusOf, troublesOf } from "../../app/static/js/views/train/gpus.js";
 import { isHidden } from "../../app/static/js/views/train/files.js";
 import { factsOf, madeOf, sizesOf } from "../../app/static/js/views/train/report.js";
+import { ENCODINGS, guess, textIn } from "../../app/static/js/views/train/encodings.js";
+import { outlookOf } from "../../app/static/js/views/train/time.js";
 
 test("a model is named after its file", () => {
   const names = {
@@ -88,9 +90,45 @@ test("repeated lines are said once", () => {
   assert.equal(factsOf({ ...report, duplicate_line_share: 0.005 }), "UTF-8.");
 });
 
-test("the time that it takes", () => {
-  const slow = { ...report, encoding: "ascii", estimated_seconds: 1320 };
-  assert.equal(factsOf(slow), "Plain ASCII; takes about 22 min here.");
+test("what to expect of a time", () => {
+  const said = (passes) => outlookOf("In 3 min,", { num_layers: 2, hidden_size: 1024, passes });
+  const start = "In 3 min, 2 layers of 1,024 cells read the text";
+  assert.equal(said(12.4), `${start} about 12 times.`);
+  assert.equal(said(1.02), `${start} about once.`);
+  assert.equal(said(0.4), `${start} in part: 40% of it.`);
+  assert.equal(said(0.0001), `${start} in part: 1% of it.`);
+});
+
+/** Bytes of text, as Python names the encoding. */
+const BYTES = {
+  "windows-1252": [0x46, 0x72, 0xfc, 0x68, 0x20, 0x61, 0x6d, 0x20, 0x54, 0x61, 0x67],
+  shift_jis: [0x82, 0xb1, 0x82, 0xf1, 0x82, 0xc9, 0x82, 0xbf, 0x82, 0xcd, 0x81, 0x42],
+  "euc-jp": [0xa4, 0xb3, 0xa4, 0xf3, 0xa4, 0xcb, 0xa4, 0xc1, 0xa4, 0xcf, 0xa1, 0xa3],
+  "iso-2022-jp": [0x1b, 0x24, 0x42, 0x24, 0x33, 0x24, 0x73, 0x1b, 0x28, 0x42, 0x0a],
+  "windows-1251": [0xef, 0xf0, 0xe8, 0xe2, 0xe5, 0xf2, 0x2c, 0x20, 0xec, 0xe8, 0xf0],
+  "koi8-r": [0xd0, 0xd2, 0xc9, 0xd7, 0xc5, 0xd4, 0x2c, 0x20, 0xcd, 0xc9, 0xd2],
+  "euc-kr": [0xbe, 0xc8, 0xb3, 0xe7, 0xc7, 0xcf, 0xbc, 0xbc, 0xbf, 0xe4],
+  gb18030: [0xd5, 0xe2, 0xca, 0xc7, 0xce, 0xd2, 0xb5, 0xc4, 0xca, 0xe9],
+  big5: [0xb3, 0x6f, 0xac, 0x4f, 0xa7, 0xda, 0xaa, 0xba, 0xae, 0xd1],
+  "utf-16le": [0x61, 0, 0x62, 0, 0x63, 0, 0x0a, 0],
+  "utf-16be": [0, 0x61, 0, 0x62, 0, 0x63, 0, 0x0a],
+};
+
+test("the encoding of a text is guessed", () => {
+  for (const [encoding, bytes] of Object.entries(BYTES)) {
+    const text = Uint8Array.from(Array(30).fill(bytes).flat());
+    assert.equal(guess(text), encoding);
+  }
+  assert.equal(guess(Uint8Array.of(0xff, 0xfe, 0x3b, 0x04)), "utf-16le");
+  assert.equal(guess(Uint8Array.of(0xfe, 0xff, 0x04, 0x3b)), "utf-16be");
+});
+
+test("every encoding that is offered can be decoded, and wrong bytes are no text", () => {
+  for (const encoding of Object.keys(ENCODINGS)) assert.ok(new TextDecoder(encoding));
+  const text = textIn("shift_jis", Uint8Array.from(BYTES.shift_jis));
+  assert.equal(text, "\u3053\u3093\u306b\u3061\u306f\u3002");
+  assert.equal(textIn("shift_jis", Uint8Array.of(0x82)), null);
+  assert.equal(textIn("shift_jis", Uint8Array.of(0x82), { isCut: true }), "");
 });
 
 const h200 = {

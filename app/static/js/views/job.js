@@ -25,7 +25,7 @@ export class JobPage {
   #go;
   #job = null;
   #record = new Record();
-  #isPlanned = false;
+  #planned = "";
   #following = null;
   #frame = 0;
   #title = el("h1", {}, "…");
@@ -158,15 +158,15 @@ export class JobPage {
 
   /** Whether an event means that the job must be loaded again. */
   #isOutdatedBy(event) {
-    if (event === "progress") return this.#job?.status === "queued";
+    if (this.#job?.status === "queued") return true;
     if (event === "evaluation") return !this.#job?.baseline;
     return event === "end";
   }
 
   #notice({ code, text }) {
     if (code === "plan") {
-      this.#isPlanned = true;
-      this.#plan.textContent = sentence(text);
+      this.#planned = sentence(text);
+      this.#plan.textContent = this.#planned;
     } else this.#notices.append(el("p", { class: "message note" }, sentence(text)));
   }
 
@@ -232,7 +232,9 @@ export class JobPage {
     const isOver = isEnded(job);
     // A job whose spec is damaged has no model, and nothing to resume.
     this.#title.textContent = job.model || job.id;
-    if (!this.#isPlanned) this.#plan.textContent = waitingFor(job);
+    // Its figures were a forecast; those of the job stand below.
+    if (isOver && this.#planned) this.#plan.textContent = `Planned: ${this.#planned}`;
+    if (!this.#planned) this.#plan.textContent = waitingFor(job);
     this.#status.className = `status ${job.status}`;
     this.#status.textContent = job.status;
     this.#bar.hidden = isOver;

@@ -1,6 +1,6 @@
 // Train: a form that starts a job, and the list of jobs. Each job has a page of its own (job.js).
 
-import { post } from "../api.js";
+import { get, post } from "../api.js";
 import { MODEL_NAME } from "../limits.js";
 import { Options } from "../parts/options.js";
 import { within } from "../root.js";
@@ -9,6 +9,7 @@ import { JobPage } from "./job.js";
 import { CorpusField, modelNameOf } from "./train/corpus.js";
 import { Gpus } from "./train/gpus.js";
 import { Jobs } from "./train/jobs.js";
+import { TimeField } from "./train/time.js";
 
 export function create({ go }) {
   const root = el("div", { class: "view" });
@@ -35,28 +36,34 @@ export function create({ go }) {
   };
 }
 
+const NAMES = "Lower-case letters, digits, - and _.";
+
 /** The form and the list. */
 class FrontPage {
   title = "Train";
   #go;
   /** Reused after a lost connection, so that a retry does not start a second job. */
   #key = null;
+  #names = new Set();
   #corpus = new CorpusField({
     begun: () => this.#textBegun(),
     examined: (report, filename) => this.#textExamined(report, filename),
     refused: (error) => this.#said.say(error.message, "problem"),
     cleared: () => this.#textCleared(),
-    usePreset: (preset) => this.#options.set("preset", preset),
+    usePreset: (preset) => this.#usePreset(preset),
   });
   #name = nameField();
+  #taken = el("p", { class: "hint", "aria-live": "polite", hidden: true });
+  #time = new TimeField();
   #options = new Options();
   #start = el("button", { class: "primary wide", disabled: true }, "Train");
   #said = message();
   #form = el(
     "form",
-    { class: "train-form", on: { submit: (event) => this.#submitted(event) } },
+    { class: "train-form", novalidate: true, on: { submit: (event) => this.#submitted(event) } },
     this.#corpus.root,
-    field("Name of the model", this.#name, { hint: "Lower-case letters, digits, - and _." }),
+    el("div", {}, field("Name of the model", this.#name, { hint: NAMES }), this.#taken),
+    this.#time.root,
     this.#start,
     this.#said.place,
     this.#options.root,
@@ -80,12 +87,20 @@ class FrontPage {
       ),
     );
     this.#corpus.acceptDropsOn(this.root);
-    this.#name.addEventListener("input", () => delete this.#name.dataset.guessed);
+    this.#options.root.addEventListener("change", ({ target }) => {
+      if (target.name === "preset" && !["", "auto"].includes(target.value))
+        this.#time.leaveToPreset();
+    });
+    this.#name.addEventListener("input", () => {
+      delete this.#name.dataset.guessed;
+      this.#examineName();
+    });
   }
 
   show() {
     this.#jobs.show();
     this.#gpus.show();
+    this.#learnNames();
   }
 
   hide() {
@@ -99,20 +114,47 @@ class FrontPage {
     this.#said.clear();
   }
 
-  #textExamined({ encoding, characters }, filename) {
-    // A text that is not UTF-8 can be trained on as bytes.
-    this.#options.set("tokens", encoding === "bytes" ? "bytes" : "");
+  #textExamined(report, filename) {
+    this.#options.set("tokens", report.encoding === "bytes" ? "bytes" : "");
     // One that cannot be read, such as an archive, has no characters; its report says what it is.
-    this.#start.disabled = characters === null;
+    this.#start.disabled = report.characters === null;
+    this.#time.about(report.characters === null ? null : report);
     if (this.#name.value && !this.#name.dataset.guessed) return;
     this.#name.value = modelNameOf(filename);
     this.#name.dataset.guessed = "yes";
+    this.#examineName();
+  }
+
+  /** A preset ends by its own limits. */
+  #usePreset(preset) {
+    this.#options.set("preset", preset);
+    this.#time.leaveToPreset();
+  }
+
+  async #learnNames() {
+    const { data = [] } = await get("/v1/models").catch(() => ({}));
+    this.#names = new Set(data.map(({ id }) => id));
+    this.#examineName();
+  }
+
+  /** Says at once what is wrong with a name, or what becomes of the model that has it. */
+  #examineName() {
+    const name = this.#name.value;
+    const isBad = name !== "" && !new RegExp(`^(?:${MODEL_NAME})$`).test(name);
+    const isTaken = this.#names.has(name);
+    this.#taken.hidden = !isBad && !isTaken;
+    this.#taken.className = isBad ? "wrong" : "hint";
+    this.#taken.textContent = isBad
+      ? `${NAMES} It begins with a letter or a digit.`
+      : `${name} exists: training replaces it, and the old one is kept under the id of its job.`;
   }
 
   #textCleared() {
     this.#key = null;
     this.#start.disabled = true;
+    this.#time.about(null);
     if (this.#name.dataset.guessed) this.#name.value = "";
+    this.#examineName();
   }
 
   async #submitted(event) {
@@ -122,7 +164,7 @@ class FrontPage {
     if (!this.#corpus.id) return;
     this.#start.disabled = true;
     this.#key ??= randomKey();
-    const fields = { model: this.#name.value, corpus_id: this.#corpus.id };
+    const fields = { model: this.#name.value, corpus_id: this.#corpus.id, ...this.#time.values() };
     const headers = { "Idempotency-Key": this.#key };
     try {
       const job = await post("/train", { ...fields, ...this.#options.values() }, { headers });
@@ -155,9 +197,6 @@ const randomKey = () =>
 function nameField() {
   return el("input", {
     name: "model",
-    required: true,
-    pattern: MODEL_NAME,
-    title: "lower-case letters, digits, - and _",
     autocomplete: "off",
     autocapitalize: "off",
     spellcheck: "false",

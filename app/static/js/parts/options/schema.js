@@ -36,7 +36,6 @@ const GROUPS = [
   [
     "When it ends",
     {
-      max_seconds: "Time limit (seconds)",
       max_epochs: "Epoch limit",
       max_steps: "Step limit",
       patience: "Patience",
@@ -56,7 +55,7 @@ const GROUPS = [
   ],
 ];
 /** Fields that the page has elsewhere. */
-const ELSEWHERE = new Set(["model", "corpus_id", "corpus"]);
+const ELSEWHERE = new Set(["model", "corpus_id", "corpus", "max_seconds"]);
 /** Lists of numbers: numeric keyboards have no comma. */
 const LISTS = new Set(["sample_at"]);
 /** Upper bounds from here on are not worth showing. */

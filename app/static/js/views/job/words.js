@@ -6,15 +6,14 @@ import { bestOf, isEnded, shareOf } from "../../parts/progress.js";
 import { duration, loss, number, percent, short } from "../../ui.js";
 
 /** The value of the bar: 1 for a finished job, even if a limit ended it before its last step. */
-export const barOf = (job, progress) => (job?.status === "finished" ? 1 : shareOf(progress));
+export const barOf = (job, progress) =>
+  job?.status === "finished" ? 1 : shareOf(progress, job?.options);
 
 /** The page's title: the model and, while it is trained, the progress. */
 export function titleOf(job, progress) {
   if (!job) return "Train";
   const isRunning = !isEnded(job) && progress?.max_steps;
-  return isRunning
-    ? `${percent(progress.step / progress.max_steps)} ${job.model}`
-    : job.model || job.id;
+  return isRunning ? `${percent(barOf(job, progress))} ${job.model}` : job.model || job.id;
 }
 
 /** Why a job failed; the page has a button where the service names an endpoint. */

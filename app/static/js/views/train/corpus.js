@@ -3,6 +3,7 @@
 
 import { list, upload, wasAborted } from "../../api.js";
 import { bytes, el } from "../../ui.js";
+import { decodingOf } from "./decoding.js";
 import { chosen, dropped, formOf } from "./files.js";
 import { reportOf } from "./report.js";
 
@@ -152,7 +153,7 @@ export class CorpusField {
   }
 
   /** Uploads a text and shows the server's report on it. */
-  async #send({ name, files, hidden }) {
+  async #send({ name, files, hidden, converted = "" }) {
     this.#sending?.abort();
     this.#sending = new AbortController();
     const { signal } = this.#sending;
@@ -167,7 +168,11 @@ export class CorpusField {
     };
     try {
       const report = await upload("/corpora", formOf(files), { progress, signal });
-      if (!signal.aborted) this.#examined({ ...report, hidden }, name);
+      if (signal.aborted) return;
+      const [{ file }] = files;
+      if (files.length === 1 && report.encoding === "bytes" && report.characters !== null)
+        await this.#ask(report, name, file);
+      else this.#examined({ ...report, hidden, converted }, name);
     } catch (error) {
       if (!signal.aborted && !wasAborted(error)) this.#refused(error);
     } finally {
@@ -175,6 +180,21 @@ export class CorpusField {
       this.#file.value = "";
       this.#folder.value = "";
     }
+  }
+
+  /** Asks how to read a file that is not UTF-8: it may be trained on as bytes, or converted here. */
+  async #ask(report, name, file) {
+    const { signal } = this.#sending;
+    const data = new Uint8Array(await file.arrayBuffer());
+    if (signal.aborted) return;
+    const question = decodingOf(data, {
+      accept: (text, converted) => {
+        const utf8 = new File([text], name);
+        this.#send({ name, files: [{ path: name, file: utf8 }], hidden: 0, converted });
+      },
+      asBytes: () => this.#examined(report, name),
+    });
+    this.#show(this.#headOf(report, name), question);
   }
 
   /** Chooses a text on the server. */
@@ -194,20 +214,28 @@ export class CorpusField {
 
   #examined(report, name) {
     this.id = report.id;
+    const { usePreset } = this.#handlers;
+    this.#show(this.#headOf(report, name), ...reportOf(report, { usePreset }));
+    this.#handlers.examined(report, name);
+  }
+
+  #headOf(report, name) {
     const click = () => {
       this.clear();
       this.#file.focus();
     };
     const another = { type: "button", class: "quiet", on: { click } };
-    this.#report.replaceChildren(
-      ...reportOf(report, {
-        title: name,
-        aside: el("button", another, "Another text"),
-        usePreset: this.#handlers.usePreset,
-      }),
+    return el(
+      "div",
+      { class: "report-name" },
+      el("p", {}, el("strong", {}, name), ` ${bytes(report.bytes)}`),
+      el("button", another, "Another text"),
     );
+  }
+
+  #show(...parts) {
+    this.#report.replaceChildren(...parts);
     this.root.classList.add("full");
-    this.#handlers.examined(report, name);
   }
 
   #refused(error) {

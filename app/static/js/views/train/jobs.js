@@ -77,7 +77,11 @@ function row(job) {
       el("span", { class: "soft" }, left ? `${duration(left)} left` : when(job.created_at)),
       isEnded(job)
         ? null
-        : el("progress", { max: "1", value: shareOf(progress), "aria-label": "Progress" }),
+        : el("progress", {
+            max: "1",
+            value: shareOf(progress, job.options),
+            "aria-label": "Progress",
+          }),
     ),
   );
 }

@@ -1,6 +1,6 @@
 // The corpus doctor's report on a text. Knows no request.
 
-import { bytes, count, duration, el, number, percent, sentence } from "../../ui.js";
+import { bytes, count, el, number, percent, sentence } from "../../ui.js";
 
 const ENCODINGS = { ascii: "Plain ASCII", "utf-8": "UTF-8", bytes: "Read as bytes" };
 const LINE_ENDS = {
@@ -24,7 +24,6 @@ export function factsOf(report) {
     report.duplicate_line_share > REPEATED &&
       !isWarned &&
       `${percent(report.duplicate_line_share)} of lines are repeats`,
-    report.estimated_seconds && `takes about ${duration(report.estimated_seconds)} here`,
   ].filter(Boolean);
   return facts.length ? `${facts.join("; ")}.` : "";
 }
@@ -58,16 +57,14 @@ export function madeOf({ sources, hidden = 0 }) {
 /**
  * The report as elements.
  *
- * @param {{title: string, aside: Element, usePreset: (preset: string) => void}} options
- *   `aside` is shown beside the title
+ * @param {{usePreset: (preset: string) => void}} options
  */
-export function reportOf(report, { title, aside, usePreset }) {
-  const name = el("p", {}, el("strong", {}, title), ` ${bytes(report.bytes)}`);
+export function reportOf(report, { usePreset }) {
   const facts = factsOf(report);
   return [
-    el("div", { class: "report-name" }, name, aside),
     sizes(report),
     sources(report),
+    report.converted && el("p", {}, `Converted from ${report.converted}.`),
     facts && el("p", { class: "soft" }, facts),
     rare(report.rare ?? []),
     preset(report.preset, usePreset),
@@ -105,7 +102,7 @@ function rare(found) {
       el("code", { class: "rare", title: count(times, "time") }, char),
       " ",
     ]);
-  return el("p", { class: "soft" }, "Rare: ", ...characters);
+  return el("p", { class: "soft" }, "Too rare to learn: ", ...characters);
 }
 
 function preset(name, use) {
