@@ -93,6 +93,7 @@ def test_the_time_is_chosen_before_training_and_says_what_to_expect(
         page.get_by_label("20 s").check()
         expect(page.get_by_text("In 20 sec here, 2 layers of")).to_be_visible()
         page.get_by_label("Other").check()
+        window.expected.append("422 (Unprocessable Entity)")
         page.get_by_label("Minutes").fill("two")
         page.get_by_role("button", name="Train", exact=True).click()
         expect(page.locator(".times .wrong")).to_be_visible()

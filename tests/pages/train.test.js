@@ -6,7 +6,7 @@ import { MODEL_NAME } from "../../app/static/js/limits.js";
 import { modelNameOf, textsOf } from "../../app/static/js/views/train/corpus.js";
 import { factsOf as factsOfGpu, gpusOf, troublesOf } from "../../app/static/js/views/train/gpus.js";
 import { isHidden } from "../../app/static/js/views/train/files.js";
-import { factsOf, madeOf, sizesOf } from "../../app/static/js/views/train/report.js";
+import { factsOf, inOptions, madeOf, sizesOf } from "../../app/static/js/views/train/report.js";
 import { ENCODINGS, guess, textIn } from "../../app/static/js/views/train/encodings.js";
 import { outlookOf } from "../../app/static/js/views/train/time.js";
 
@@ -88,6 +88,12 @@ test("repeated lines are said once", () => {
   const warnings = ["22% of the lines are copies of others"];
   assert.equal(factsOf({ ...repeated, warnings }), "UTF-8.");
   assert.equal(factsOf({ ...report, duplicate_line_share: 0.005 }), "UTF-8.");
+});
+
+test("a warning names the option of the page", () => {
+  const option = "“Read as: bytes” under Options";
+  assert.equal(inOptions("it is large. Pass tokens=bytes"), `It is large. Choose ${option}.`);
+  assert.equal(inOptions("save it, or pass tokens=bytes"), `Save it, or choose ${option}.`);
 });
 
 test("what to expect of a time", () => {

@@ -12,6 +12,7 @@ const LINE_ENDS = {
 /** Smaller shares of repeated lines are not mentioned. */
 const REPEATED = 0.005;
 const MOST_RARE = 24;
+const AS_BYTES = "“Read as: bytes” under Options";
 
 /** A sentence about a text; empty if nothing about it is unusual. */
 export function factsOf(report) {
@@ -68,9 +69,15 @@ export function reportOf(report, { usePreset }) {
     facts && el("p", { class: "soft" }, facts),
     rare(report.rare ?? []),
     preset(report.preset, usePreset),
-    ...report.warnings.map((warning) => el("p", { class: "warning" }, sentence(warning))),
+    ...report.warnings.map((warning) => el("p", { class: "warning" }, inOptions(warning))),
   ].filter(Boolean);
 }
+
+/** A warning as a sentence that names the page's option where it names the API's. */
+export const inOptions = (warning) =>
+  sentence(warning).replace(/pass tokens=bytes/i, (found) =>
+    found.startsWith("P") ? `Choose ${AS_BYTES}` : `choose ${AS_BYTES}`,
+  );
 
 function sizes(report) {
   const figures = sizesOf(report)?.map(([value, label]) =>
