@@ -43,8 +43,29 @@ def test_axe_finds_nothing(client: httpx2.Client, window: Window, scheme: str) -
         assert accessible(page), view
         if view == "Train":
             page.get_by_text("Options").click()
-            page.locator("legend").first.wait_for()
+            page.locator(".options legend").first.wait_for()
             assert accessible(page), "options"
+
+
+def test_a_server_that_is_away_costs_no_text(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, link())
+    text = written(page)
+    page.evaluate("window.isTheSame = true")
+    window.expected += ["net::ERR_INTERNET_DISCONNECTED", "Failed to fetch"]
+    page.context.set_offline(True)
+    page.get_by_role("link", name="Models", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("The server is away")
+    assert accessible(page)
+    page.get_by_role("link", name="Write", exact=True).click()
+    assert written(page) == text
+    page.get_by_role("link", name="Models", exact=True).click()
+    page.get_by_role("alert").wait_for()
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    page.locator(".model").first.wait_for()
+    page.get_by_role("link", name="Write", exact=True).first.click()
+    assert written(page) == text
+    assert page.evaluate("window.isTheSame")
 
 
 def test_colours_are_a_choice_that_stays(client: httpx2.Client, window: Window) -> None:

@@ -2,7 +2,7 @@
 // is first needed; its page stays as it was left.
 
 import { at, within } from "./root.js";
-import { el } from "./ui.js";
+import { el, heading } from "./ui.js";
 
 const VIEWS = [
   { path: /^\/$/, name: "Write", load: () => import("./views/write.js") },
@@ -80,30 +80,36 @@ export class Router {
     return this.#pages.get(view);
   }
 
-  #swap(page) {
-    if (this.#main.firstChild === page.root) return;
+  #swap({ root }) {
+    if (this.#main.firstChild === root) return;
     for (const other of this.#pages.values())
-      if (other !== page && other.root.isConnected) other.hide?.();
-    this.#main.replaceChildren(page.root);
+      if (other.root !== root && other.root.isConnected) other.hide?.();
+    this.#main.replaceChildren(root);
     scrollTo(0, 0);
   }
 
-  #failed(error) {
-    // A new version of the server has new files under new names, and the old ones are gone.
-    if (!sessionStorage.getItem(RELOADED)) {
+  async #failed(error) {
+    const url = this.#current;
+    const isThere = await answers();
+    if (url !== this.#current) return;
+    // A new version of the server has new files under new names, and the old ones are gone. Where
+    // the server is away, a reload would lose what the other views hold.
+    if (isThere && !sessionStorage.getItem(RELOADED)) {
       sessionStorage.setItem(RELOADED, "yes");
       location.reload();
       return;
     }
-    console.warn(error);
-    this.#main.replaceChildren(
-      el(
-        "p",
-        { class: "message problem", role: "alert" },
-        "This view could not be loaded. ",
-        el("a", { href: location.href }, "Try again"),
-      ),
+    if (isThere) console.warn(error);
+    const again = { type: "button", on: { click: () => this.#show({ focus: true }) } };
+    const root = el(
+      "div",
+      { class: "view", role: "alert" },
+      isThere
+        ? heading("This view could not be loaded", "The server answers, but not with its files.")
+        : heading("The server is away", "What the other views show is kept."),
+      el("p", {}, el("button", again, "Try again")),
     );
+    this.#swap({ root });
   }
 
   #follow(event) {
@@ -113,6 +119,13 @@ export class Router {
     if (link.href !== location.href) this.go(link.href);
   }
 }
+
+/** Whether the server answers at all. */
+const answers = () =>
+  fetch(at("/healthz"), { cache: "no-store" }).then(
+    () => true,
+    () => false,
+  );
 
 const isPlainClick = (event) =>
   !event.defaultPrevented && !event.button && !event.metaKey && !event.ctrlKey && !event.shiftKey;
