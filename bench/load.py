@@ -9,6 +9,7 @@ import math
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +26,7 @@ class Client(asyncio.Protocol):
     began: float = 0.0
     times: list[float] = field(default_factory=list)
     pieces: list[bytes] = field(default_factory=list)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)
     transport: asyncio.Transport | None = None
 
@@ -36,9 +38,13 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.times.append(time.perf_counter())
         self.pieces.append(data)
+        # The headers may come before any text.
+        if not self.begun.is_set() and b"".join(self.pieces).partition(b"\r\n\r\n")[2]:
+            self.begun.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
+        self.begun.set()
         self.done.set()
 
     def sizes(self) -> list[int]:
@@ -138,10 +144,15 @@ def load(
     seconds: float,
     *,
     warm_up: float = 1.0,
+    patience: float = 10.0,
     body: str | None = None,
     memory: Callable[[], int] = lambda: 0,
 ) -> Load:
-    """Reads ``count`` endless streams for some seconds after a warm-up.
+    """Reads ``count`` endless streams for some seconds.
+
+    Args:
+        warm_up: seconds that do not count, from when all of them have text.
+        patience: seconds after which those that have none are waited for no longer.
 
     Raises:
         RuntimeError: the server answered with a problem.
@@ -149,6 +160,9 @@ def load(
 
     async def measure() -> Load:
         clients = await _connect(port, path, count, body)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await asyncio.gather(*(client.begun.wait() for client in clients))
         await asyncio.sleep(warm_up)
         begin, work = time.perf_counter(), time.thread_time()
         await asyncio.sleep(seconds)

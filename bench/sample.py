@@ -11,6 +11,7 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,8 @@ def rate(work: Callable[[], int], seconds: float) -> float:
     return float(np.median(rates))
 
 
-def plain(hidden_size: int, layers: int) -> Callable[[], int]:
-    model = Tutorial(VOCABULARY, hidden_size, layers).eval()
+def plain(hidden_size: int, layers: int, vocabulary_size: int = VOCABULARY) -> Callable[[], int]:
+    model = Tutorial(vocabulary_size, hidden_size, layers).eval()
     characters = model.characters()
 
     def work() -> int:
@@ -51,18 +52,37 @@ def plain(hidden_size: int, layers: int) -> Callable[[], int]:
     return work
 
 
-def best_plain(hidden_size: int, layers: int, seconds: float) -> float:
-    """Characters a second of the plain way with what suits it best here.
+@dataclass(frozen=True, slots=True)
+class PlainWay:
+    """How torch computes the plain way, and how fast it is: ``rate`` is characters a second."""
+
+    rate: float
+    threads: int
+    onednn: bool
+
+    def __str__(self) -> str:
+        plural = "s" if self.threads > 1 else ""
+        return f"{self.threads} thread{plural}, oneDNN {'on' if self.onednn else 'off'}"
+
+
+def best_plain(
+    hidden_size: int, layers: int, seconds: float, vocabulary_size: int = VOCABULARY
+) -> PlainWay:
+    """Finds what suits the plain way best here; each of four ways is measured for some seconds.
 
     A second thread helps or harms it, by how busy the machine is; oneDNN, torch's default, packs
     all weights again for each character.
     """
-    found = 0.0
-    for threads, onednn in itertools.product({1, torch.get_num_threads()}, (True, False)):
+    ways = []
+    all_threads = torch.get_num_threads()
+    for threads, onednn in itertools.product({1, all_threads}, (True, False)):
         torch.set_num_threads(threads)
         use_onednn(onednn)
-        found = max(found, rate(plain(hidden_size, layers), seconds))
-    return found
+        work = plain(hidden_size, layers, vocabulary_size)
+        ways.append(PlainWay(rate(work, seconds), threads, onednn))
+    torch.set_num_threads(all_threads)
+    use_onednn(True)
+    return max(ways, key=lambda way: way.rate)
 
 
 def ours(decoder: Decoder, count: int) -> Callable[[], int]:
@@ -118,7 +138,7 @@ def main() -> None:
     network = network_of(asked.hidden, asked.layers, VOCABULARY)
     weights = network.export()
     print(f"{asked.layers}×{asked.hidden}, V={VOCABULARY}")
-    base = best_plain(asked.hidden, asked.layers, asked.seconds)
+    base = best_plain(asked.hidden, asked.layers, asked.seconds).rate
     print(f"{'nn.LSTM, a character at a time':34} {base:12,.0f} characters/s")
     for precision in ("exact", "fast"):
         decoder = Decoder(network.config, weights, precision)

@@ -16,20 +16,15 @@ import asyncio
 import json
 import os
 import socket
-import time
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 
+from bench.alone import Alone
 from bench.load import first_text, read, request, throughput
 from bench.naive import network_of
-from bench.sample import ours as decoding
-from bench.sample import rate
 from bench.servers import ROOT, VOCABULARY, charloom_with_toy, litserve, tutorial
-from models.decoding.decoder import Decoder
 
 
 def plain_server(hidden_size: int, count: int, seconds: float) -> float:
@@ -62,7 +57,7 @@ def many(hidden_size: int, seconds: float) -> None:
         path = "/sample?model=toy&length=1000000&precision=fast"
         speed = throughput(port, path, 128, seconds)
     tell("ours, 128 streams, fast", speed, plain)
-    alone = decoders_alone(hidden_size, seconds)
+    alone = Alone(network_of(hidden_size)).rate(128, seconds)
     tell("the decoder alone, 128 rows", alone)
     print(f"{'':34} HTTP keeps {speed / alone:.0%} of it")
     if find_spec("litserve"):
@@ -73,18 +68,6 @@ def many(hidden_size: int, seconds: float) -> None:
         print(f"{'':34} ours are {speed / batched:.1f}× that")
     else:
         print("LitServe is not installed: pip install litserve")
-
-
-def decoders_alone(hidden_size: int, seconds: float) -> float:
-    """Characters a second of 128 rows, dealt to a thread for each core."""
-    network = network_of(hidden_size, vocabulary_size=VOCABULARY)
-    weights = network.export()
-    threads = os.cpu_count() or 1
-    works = [
-        decoding(Decoder(network.config, weights, "fast"), 128 // threads) for _ in range(threads)
-    ]
-    with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(lambda work: rate(work, seconds), works))
 
 
 def crowd(hidden_size: int, seconds: float) -> None:
@@ -107,7 +90,7 @@ def crowd(hidden_size: int, seconds: float) -> None:
 
 def stalled(hidden_size: int, seconds: float) -> None:
     with charloom_with_toy(hidden_size) as running:
-        port, pid = running.port, running.pid
+        port = running.port
         path = "/sample?model=toy&length=1000000&precision=fast"
         alone = throughput(port, path, 20, seconds)
         tell("20 streams alone", alone)
@@ -119,7 +102,8 @@ def stalled(hidden_size: int, seconds: float) -> None:
             sleeper.connect(("127.0.0.1", port))
             sleeper.sendall(request(path))
             sleepers.append(sleeper)
-        wait_until_idle(pid)
+        # Until the buffers of all are full, and their rows pause.
+        running.settle(patience=300)
         memory = (running.memory() - before) / 500
         beside = throughput(port, path, 20, seconds)
         for sleeper in sleepers:
@@ -159,23 +143,6 @@ def wait_for_progress(url: str) -> None:
         for line in events:
             if line.startswith(b"event: progress"):
                 return
-
-
-def wait_until_idle(pid: int, patience: float = 300) -> None:
-    """Until the buffers of all who don't read are full, and their rows pause."""
-    deadline = time.monotonic() + patience
-    before = cpu_seconds(pid)
-    while time.monotonic() < deadline:
-        time.sleep(0.5)
-        now = cpu_seconds(pid)
-        if now - before < 0.1:
-            return
-        before = now
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def tell(name: str, speed: float, base: float | None = None) -> None:

@@ -29,6 +29,9 @@ from models.training.network import CharNetwork
 VOCABULARY = 100
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120
+SETTLED_SECONDS, SETTLED_SHARE = 0.2, 0.1
+"""For how long a server that has settled takes no more than this share of a core."""
+
 NO_REDIS = "redis://127.0.0.1:1/0"
 """Nobody listens on port 1."""
 
@@ -38,11 +41,20 @@ _BEYOND = 0x4E00
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that listens. ``pid`` is the process that started all others of it."""
+    """A server that listens.
+
+    Attributes:
+        pid: the process that started all others of it.
+        began: when that was, of ``time.perf_counter``.
+        seconds: from then until it listened.
+        data: its data directory, of ours.
+    """
 
     port: int
     pid: int
-    data: Path = Path()
+    began: float
+    seconds: float
+    data: Path
 
     def memory(self) -> int:
         """Returns the bytes of all its processes: files that several have mapped count once."""
@@ -53,18 +65,42 @@ class Running:
             files = max(files, parts.get("RssFile", 0))
         return anonymous + files
 
+    def seconds_of_work(self) -> float:
+        """Returns the core seconds that its processes have taken."""
+        return sum(map(_work, _tree(self.pid)))
+
+    def settle(self, patience: float = 60) -> None:
+        """Waits until it has nothing to do: one may go on for readers who are gone."""
+        deadline = time.monotonic() + patience
+        before = self.seconds_of_work()
+        while time.monotonic() < deadline:
+            time.sleep(SETTLED_SECONDS)
+            now = self.seconds_of_work()
+            if now - before <= SETTLED_SHARE * SETTLED_SECONDS:
+                return
+            before = now
+
 
 def _tree(root: int) -> list[int]:
     """Returns a process and all that it started, directly or not."""
     children = defaultdict(list)
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            pid, _, rest = stat.read_text().partition(" ")
-            children[int(rest.rpartition(") ")[2].split()[1])].append(int(pid))
+            parent = int(stat.read_text().rpartition(") ")[2].split()[1])
+            children[parent].append(int(stat.parent.name))
     found = [root]
+    # Grows while it is read.
     for pid in found:
         found += children[pid]
     return found
+
+
+def _work(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _status(pid: int) -> dict[str, int]:
@@ -84,13 +120,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(command: list[str], port: int, environment: Mapping[str, str]) -> Iterator[int]:
-    """A server process, once it listens; gives its pid.
+def server(
+    command: list[str], port: int, environment: Mapping[str, str], data: Path = ROOT
+) -> Iterator[Running]:
+    """A server process, once it listens.
 
     Raises:
         RuntimeError: it ended, or does not listen in time; with what it wrote to standard error.
     """
     with tempfile.TemporaryFile("w+") as complaints:
+        began = time.perf_counter()
         process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -107,7 +146,7 @@ def server(command: list[str], port: int, environment: Mapping[str, str]) -> Ite
                     complaints.seek(0)
                     raise RuntimeError(f"a server does not listen: {complaints.read()[-2000:]}")
                 time.sleep(0.005)
-            yield process.pid
+            yield Running(port, process.pid, began, time.perf_counter() - began, data)
         finally:
             # Not asked to end: one that works in its event loop would not hear of it.
             for pid in _tree(process.pid):
@@ -147,8 +186,8 @@ def charloom(networks: Mapping[str, CharNetwork], *, whole: bool = False) -> Ite
         if not whole:
             command = [sys.executable, "-m", "app"]
             environment["CHARLOOM_REDIS_URL"] = NO_REDIS
-        with server(command, port, environment) as pid:
-            yield Running(port, pid, data)
+        with server(command, port, environment, data) as running:
+            yield running
 
 
 @contextmanager
@@ -169,15 +208,19 @@ def tutorial(hidden_size: int, *, onednn: bool, threads: int | None = None) -> I
         f"app = tutorial_app({VOCABULARY}, {hidden_size}); "
         f"uvicorn.run(app, port={port}, log_level='error')"
     )
-    environment = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
-    with server([sys.executable, "-c", code], port, environment) as pid:
-        yield Running(port, pid)
+    with server([sys.executable, "-c", code], port, _limited(threads)) as running:
+        yield running
 
 
 @contextmanager
-def litserve(hidden_size: int) -> Iterator[Running]:
-    """LitServe's, in batches of up to 128."""
+def litserve(hidden_size: int, *, threads: int | None = None) -> Iterator[Running]:
+    """LitServe's, in batches of up to 128; it writes each to its end, whoever still reads."""
     port = free_port()
     code = f"from bench.batched import run; run({VOCABULARY}, {hidden_size}, {port}, 128)"
-    with server([sys.executable, "-c", code], port, {}) as pid:
-        yield Running(port, pid)
+    with server([sys.executable, "-c", code], port, _limited(threads)) as running:
+        yield running
+
+
+def _limited(threads: int | None) -> dict[str, str]:
+    """Returns the environment in which torch takes so many threads, or as many as it likes."""
+    return {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
