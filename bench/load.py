@@ -132,10 +132,6 @@ class Load:
     reader: float
     memory: int
 
-    @property
-    def is_bound_by_reader(self) -> bool:
-        return self.reader >= BUSY
-
 
 def load(
     port: int,

@@ -25,7 +25,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _is_figure(cell: str) -> bool:
-    return cell in ("", "–", "none") or cell.lstrip("≥ ")[:1].isdigit()
+    return cell in ("", "–") or cell.startswith("none") or cell.lstrip("≥ ")[:1].isdigit()
 
 
 def _cell(value: Any) -> str:

@@ -11,9 +11,11 @@ from models.config import NetworkConfig
 from models.training.network import CharNetwork
 
 
-def network_of(hidden_size: int, num_layers: int = 2, vocabulary_size: int = 100) -> CharNetwork:
+def network_of(
+    hidden_size: int, num_layers: int = 2, vocabulary_size: int = 100, seed: int = 0
+) -> CharNetwork:
     """An untrained LSTM: what it says is noise, and takes as long."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return CharNetwork(NetworkConfig(vocabulary_size, "lstm", num_layers, hidden_size))
 
 

@@ -11,7 +11,7 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +42,14 @@ def rate(work: Callable[[], int], seconds: float) -> float:
     return float(np.median(rates))
 
 
-def plain(hidden_size: int, layers: int, vocabulary_size: int = VOCABULARY) -> Callable[[], int]:
+def plain(
+    hidden_size: int, layers: int, vocabulary_size: int = VOCABULARY, steps: int = STEPS
+) -> Callable[[], int]:
     model = Tutorial(vocabulary_size, hidden_size, layers).eval()
     characters = model.characters()
 
     def work() -> int:
-        return sum(1 for _ in itertools.islice(characters, STEPS))
+        return sum(1 for _ in itertools.islice(characters, steps))
 
     return work
 
@@ -60,28 +62,33 @@ class PlainWay:
     threads: int
     onednn: bool
 
+    def of(self, work: Callable[[], int], seconds: float) -> float:
+        """Returns the characters a second of work that torch does this way."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        use_onednn(self.onednn)
+        try:
+            return rate(work, seconds)
+        finally:
+            torch.set_num_threads(before)
+            use_onednn(True)
+
     def __str__(self) -> str:
         plural = "s" if self.threads > 1 else ""
         return f"{self.threads} thread{plural}, oneDNN {'on' if self.onednn else 'off'}"
 
 
-def best_plain(
-    hidden_size: int, layers: int, seconds: float, vocabulary_size: int = VOCABULARY
-) -> PlainWay:
+def best_plain(hidden_size: int, layers: int, seconds: float) -> PlainWay:
     """Finds what suits the plain way best here; each of four ways is measured for some seconds.
 
     A second thread helps or harms it, by how busy the machine is; oneDNN, torch's default, packs
     all weights again for each character.
     """
     ways = []
-    all_threads = torch.get_num_threads()
-    for threads, onednn in itertools.product({1, all_threads}, (True, False)):
-        torch.set_num_threads(threads)
-        use_onednn(onednn)
-        work = plain(hidden_size, layers, vocabulary_size)
-        ways.append(PlainWay(rate(work, seconds), threads, onednn))
-    torch.set_num_threads(all_threads)
-    use_onednn(True)
+    work = plain(hidden_size, layers)
+    for threads, onednn in itertools.product({1, torch.get_num_threads()}, (True, False)):
+        way = PlainWay(0.0, threads, onednn)
+        ways.append(replace(way, rate=way.of(work, seconds)))
     return max(ways, key=lambda way: way.rate)
 
 

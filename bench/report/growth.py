@@ -2,7 +2,8 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
@@ -13,24 +14,58 @@ from bench.report import samples
 from bench.report.plan import Plan
 from bench.report.samples import Form, interleave
 from bench.report.section import Section, Table
-from bench.sample import best_plain
+from bench.sample import PlainWay, best_plain, plain
 from bench.servers import VOCABULARY, Running, charloom, vocabulary
 from models.training.network import CharNetwork
 
-STREAMS = (1, 32)
 COMMAND = "./charloom bench --only growth"
 
 Curves = dict[str, dict[int, list[float]]]
 """Samples by the name of a curve and what grows."""
+
+UNITS = ("cells of a layer", "layers", "characters")
+"""What grows, in the order of the arguments of a network."""
+
+PLAIN_STEPS = 4
+"""Few, because with the largest network each takes a tenth of a second."""
 
 PLAIN = "nn.LSTM, a character at a time"
 
 STYLES: tuple[tuple[Colour, Dashes], ...] = (("violet", ""), ("lilac", ""), ("grey", "dotted"))
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Networks that differ in one size, by that; ``key`` begins the names of their models."""
+
+    title: str
+    unit: str
+    key: str
+    networks: Mapping[int, CharNetwork]
+
+    def model(self, size: int) -> str:
+        return f"{self.key}{size}"
+
+
+Made = tuple[Table, Panel, Curves]
+
+
 def measure(plan: Plan, tell: Callable[[str], None]) -> Section:
     """Measures a curve after the other, and the points of one in turn."""
-    made = [*_speeds(plan, tell), _primes(plan, tell), _models(plan, tell)]
+    grown = plan.growing_hidden
+    each = [
+        _sizes(
+            "Hidden size, 2 layers", "cells of a layer", [(s, 2, 100) for s in plan.hidden_sizes]
+        ),
+        _sizes(f"Layers of {grown}", "layers", [(grown, s, 100) for s in plan.layers]),
+        _sizes(f"Vocabulary, 2×{grown}", "characters", [(grown, 2, s) for s in plan.vocabularies]),
+    ]
+    named = {some.model(at): network for some in each for at, network in some.networks.items()}
+    way = best_plain(grown, 2, plan.seconds)
+    with charloom(named | {"toy": network_of(plan.hidden)}) as running:
+        made = [_speeds(plan, some, running, way, tell) for some in each]
+        made.append(_primes(plan, running, tell))
+    made.append(_models(plan, tell))
     return Section(
         "growth",
         "Growth",
@@ -45,53 +80,38 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Section:
     )
 
 
-Made = tuple[Table, Panel, Curves]
+def _sizes(title: str, unit: str, sizes: Sequence[tuple[int, int, int]]) -> Sizes:
+    grows = UNITS.index(unit)
+    networks = {each[grows]: network_of(*each) for each in sizes}
+    return Sizes(title, unit, unit.split()[0], networks)
 
 
-def _speeds(plan: Plan, tell: Callable[[str], None]) -> Iterator[Made]:
-    """Characters a second over HTTP, of networks that differ in one size."""
-    grown = plan.growing_hidden
-    for title, unit, sizes in (
-        ("Hidden size, 2 layers", "cells of a layer", [(s, 2, 100) for s in plan.hidden_sizes]),
-        (f"Layers of {grown}", "layers", [(grown, s, 100) for s in plan.layers]),
-        (f"Vocabulary, 2×{grown}", "characters", [(grown, 2, s) for s in plan.vocabularies]),
-    ):
-        values = {"cells of a layer": 0, "layers": 1, "characters": 2}[unit]
-        networks = {size[values]: network_of(*size) for size in sizes}
-        curves = _rates(plan, networks, partial(_tell, tell, title))
-        about = (
-            "Characters a second over HTTP, `fast`, of one stream and of "
-            f"{STREAMS[1]} together; beside it the plain way in process with what suits it best. "
-            "More is better."
-        )
-        yield _made(
-            title, about, unit, "characters a second (more is better)", curves, samples.whole
-        )
-
-
-def _tell(tell: Callable[[str], None], title: str, at: int) -> None:
-    tell(f"{title}: {at}")
-
-
-def _rates(plan: Plan, networks: dict[int, CharNetwork], tell: Callable[[int], None]) -> Curves:
-    named = {f"size{at}": network for at, network in networks.items()}
-    with charloom(named) as running:
-        cases: dict[tuple[str, int], Callable[[], float]] = {}
-        for at, network in networks.items():
-            path = f"/sample?model=size{at}&length=1000000&precision=fast"
-            # Loading one takes seconds where it is large.
-            first_text(running.port, path)
-            for count in STREAMS:
-                cases[_streams(count), at] = partial(_rate, plan, running, path, count)
-            config = network.config
-            cases[PLAIN, at] = partial(
-                _plain, config.hidden_size, config.num_layers, config.vocabulary_size, plan.seconds
-            )
-        found = interleave(cases, plan.rounds, lambda case: tell(case[1]))
+def _speeds(
+    plan: Plan, sizes: Sizes, running: Running, way: PlainWay, tell: Callable[[str], None]
+) -> Made:
+    """Characters a second over HTTP."""
+    cases: dict[tuple[str, int], Callable[[], float]] = {}
+    for at, network in sizes.networks.items():
+        path = f"/sample?model={sizes.model(at)}&length=1000000&precision=fast"
+        # Loading one takes seconds where it is large.
+        first_text(running.port, path)
+        for count in plan.growing_streams:
+            cases[_streams(count), at] = partial(_rate, plan, running, path, count)
+        config = network.config
+        each = config.hidden_size, config.num_layers, config.vocabulary_size
+        cases[PLAIN, at] = partial(way.of, plain(*each, PLAIN_STEPS), plan.seconds)
+    found = interleave(
+        cases, plan.rounds, lambda case: tell(f"{sizes.title}: {case[1]}, {case[0]}")
+    )
     curves: Curves = {}
     for (name, at), values in found.items():
         curves.setdefault(name, {})[at] = values
-    return curves
+    about = (
+        "Characters a second over HTTP, `fast`, of all streams; beside it the plain way in "
+        f"process, with {way}. More is better."
+    )
+    above = "characters a second (more is better)"
+    return _made(sizes.title, about, sizes.unit, above, curves, samples.whole)
 
 
 def _streams(count: int) -> str:
@@ -103,26 +123,22 @@ def _rate(plan: Plan, running: Running, path: str, count: int) -> float:
     return load(running.port, path, count, plan.seconds, warm_up=plan.warm_up).rate
 
 
-def _plain(hidden: int, layers: int, symbols: int, seconds: float) -> float:
-    return best_plain(hidden, layers, seconds / 4, symbols).rate
-
-
-def _primes(plan: Plan, tell: Callable[[str], None]) -> Made:
+def _primes(plan: Plan, running: Running, tell: Callable[[str], None]) -> Made:
     """Waiting for the first character after a prime that nobody has sent, and that one again."""
     drawn = random.Random(0)
     curves: Curves = {"a new prime": {}, "the same again": {}}
     symbols = "".join(map(chr, vocabulary(VOCABULARY).symbols[1:]))
 
     def both(length: int) -> tuple[float, float]:
+        running.settle()
         prime = "".join(drawn.choices(symbols, k=length))
         asked = json.dumps({"model": "toy", "prime": prime, "length": 100})
         new, again = (first_text(running.port, "/sample", asked) for _ in range(2))
         return new, again
 
-    with charloom({"toy": network_of(plan.hidden)}) as running:
-        first_text(running.port, "/sample?model=toy&length=100")
-        cases = {length: partial(both, length) for length in plan.primes}
-        found = interleave(cases, plan.rounds, lambda at: tell(f"prime of {at}"))
+    first_text(running.port, "/sample?model=toy&length=100")
+    cases = {length: partial(both, length) for length in plan.primes}
+    found = interleave(cases, plan.rounds, lambda at: tell(f"prime of {at} characters"))
     for length, pairs in found.items():
         curves["a new prime"][length] = [1e3 * new for new, _ in pairs]
         curves["the same again"][length] = [1e3 * again for _, again in pairs]
@@ -139,10 +155,13 @@ def _primes(plan: Plan, tell: Callable[[str], None]) -> Made:
 
 def _models(plan: Plan, tell: Callable[[str], None]) -> Made:
     """Memory of the server with ever more models that have written."""
-    network = network_of(plan.growing_hidden)
+    # Each has weights of its own: two models with the same ones would share a decoder.
+    named = {
+        f"model{number}": network_of(plan.growing_hidden, seed=number)
+        for number in range(max(plan.models))
+    }
     memory: dict[int, list[float]] = {at: [] for at in plan.models}
     waits: dict[int, list[float]] = {at: [] for at in plan.models}
-    named = {f"model{number}": network for number in range(max(plan.models))}
     for _ in range(plan.rounds):
         with charloom(named) as running:
             for number, name in enumerate(named, 1):

@@ -17,6 +17,7 @@ class Plan:
         streams: how many are open at the same time.
         hidden_sizes, layers, vocabularies, primes, models: the points of the growth curves.
         growing_hidden: cells of a layer where it is not they that grow.
+        growing_streams: how many streams a point of a curve is measured with.
         learn_seconds: of training, for each of ``systems``, ``learn_rounds`` times.
         steps: training steps of each way, of ``batch`` rows of ``length`` characters.
         with_litserve: whether it is measured where it is installed.
@@ -30,6 +31,7 @@ class Plan:
     streams: tuple[int, ...] = (1, 8, 32, 128, 512)
     hidden_sizes: tuple[int, ...] = (128, 256, 512, 1024, 2048)
     growing_hidden: int = 256
+    growing_streams: tuple[int, ...] = (1, 32)
     layers: tuple[int, ...] = (1, 2, 4, 8)
     vocabularies: tuple[int, ...] = (100, 300, 1000, 5000)
     primes: tuple[int, ...] = (1, 64, 512, 4000, 16000)
@@ -47,14 +49,15 @@ FULL = Plan()
 
 QUICK = Plan(
     rounds=2,
-    seconds=0.5,
-    warm_up=0.3,
+    seconds=0.4,
+    warm_up=0.2,
     patience=4.0,
     streams=(1, 32, 512),
     hidden_sizes=(128, 512, 2048),
     layers=(1, 2, 4),
     vocabularies=(100, 1000, 5000),
-    primes=(1, 512, 16000),
+    growing_streams=(1,),
+    primes=(1, 512, 4000),
     models=(1, 3, 10),
     learn_seconds=3.0,
     learn_rounds=1,

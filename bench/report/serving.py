@@ -85,7 +85,11 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Section:
             for name, system in systems.items()
         }
         found = interleave(cases, plan.rounds, lambda case: tell(f"{case[1]}, {case[0]} streams"))
-    summaries = {case: list(map(Summary.of, loads)) for case, loads in found.items()}
+    return section(plan, {case: list(map(Summary.of, loads)) for case, loads in found.items()}, way)
+
+
+def section(plan: Plan, summaries: Mapping[Case, list[Summary]], way: PlainWay) -> Section:
+    """Returns what was measured as a table and pictures."""
     return Section(
         "serving",
         "Serving",
@@ -179,10 +183,11 @@ def _cells(loads: list[Summary]) -> dict[str, str]:
 
 
 def _notes(plan: Plan, found: Mapping[Case, list[Summary]], way: PlainWay) -> Iterator[str]:
+    window = plan.patience + plan.warm_up + plan.seconds
     yield (
         f"The tutorial's server computes with {way}, the fastest of four ways here. The decoder "
         "without HTTP has a thread for each core, and is what a server cannot exceed. *none*: for "
-        f"half of the streams it did not come within {plan.patience + plan.warm_up + plan.seconds:g} s."
+        f"half of the streams it did not come within {window:g} s."
     )
     if any(one.reader >= BUSY for loads in found.values() for one in loads):
         yield (

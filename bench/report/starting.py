@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -47,8 +47,9 @@ class Start:
 
 def measure(plan: Plan, tell: Callable[[str], None]) -> Section:
     """Starts each server once a round, and stops it again."""
-    network = network_of(plan.hidden)
-    cases = dict(_cases(plan, network))
+    # Each has weights of its own: two models with the same ones would share a decoder.
+    networks = [network_of(plan.hidden, seed=number) for number in range(MODELS)]
+    cases = dict(_cases(plan, networks))
     found = interleave(cases, plan.rounds, lambda name: tell(f"start of {name}"))
     ours = found[SERVER]
     drawn = {
@@ -62,10 +63,12 @@ def measure(plan: Plan, tell: Callable[[str], None]) -> Section:
     )
 
 
-def _cases(plan: Plan, network: CharNetwork) -> Iterator[tuple[str, Callable[[], Start]]]:
-    toy = {"toy": network}
+def _cases(
+    plan: Plan, networks: Sequence[CharNetwork]
+) -> Iterator[tuple[str, Callable[[], Start]]]:
+    toy = {"toy": networks[0]}
     ours = "/sample?model=toy&length=100"
-    yield SERVER, partial(_start, lambda: charloom(toy), ours, None, network)
+    yield SERVER, partial(_start, lambda: charloom(toy), ours, None, networks[1:])
     yield WHOLE, partial(_start, lambda: charloom(toy, whole=True), ours)
     plain = partial(tutorial, plan.hidden, onednn=False, threads=1)
     yield TUTORIAL, partial(_start, plain, "/sample?length=100")
@@ -78,18 +81,17 @@ def _start(
     opened: Callable[[], AbstractContextManager[Running]],
     path: str,
     body: str | None = None,
-    network: CharNetwork | None = None,
+    networks: Sequence[CharNetwork] = (),
 ) -> Start:
-    """Starts a server, and with a network, which only ours takes, publishes more models in it."""
+    """Starts a server, and publishes more models in it, which only ours can have."""
     with opened() as running:
         idle = running.memory()
         first_text(running.port, path, body)
         first, used = time.perf_counter() - running.began, running.memory()
-        if network is None:
+        if not networks:
             return Start(running.seconds, first, idle, used)
         published, loaded = [], []
-        # The one that it has is the first of all.
-        for number in range(1, MODELS):
+        for number, network in enumerate(networks):
             began = time.perf_counter()
             publish(running.data, f"model{number}", network)
             published.append(time.perf_counter() - began)

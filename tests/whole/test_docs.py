@@ -13,6 +13,7 @@ from app.cli import cli
 from app.http.problems import CODES
 from app.main import create_app
 from app.settings import ServerSettings
+from bench.__main__ import cli as bench
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -65,6 +66,8 @@ def commands() -> Iterator[tuple[str, Any]]:
             yield from below(f"{name} {child}".strip(), children[child])
 
     yield from below("", typer.main.get_command(cli))
+    # The launcher runs it, and it is not part of a package.
+    yield "bench", typer.main.get_command(bench)
 
 
 def parameters(command: Any) -> list[Any]:
