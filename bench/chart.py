@@ -108,7 +108,7 @@ class Axis:
         low, high = min(values), max(values)
         if low == high:
             low, high = low / 2, high * 2
-        return cls(low, high, is_log, sorted(set(values)))
+        return cls(low, high, is_log, sorted(set(values)), lambda value: f"{value:,g}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,8 @@ class Report:
             f"{self._watch.seconds / 60:.1f} minutes. Clients and servers share this machine.",
             f"A figure is the median of {self.plan.rounds} rounds with the least and the most in "
             "brackets. In a round each thing is measured once, one after the other, so a ratio of "
-            "two of them counts more than a speed.",
+            "two of them counts more than a speed. In pictures a vertical stroke goes from the "
+            "least to the most.",
             *([_warning(others)] if others > QUIET else []),
             f"## The machine\n\n{table(rows)}",
             *self._blocks,

@@ -187,7 +187,8 @@ def _notes(plan: Plan, found: Mapping[Case, list[Summary]], way: PlainWay) -> It
     yield (
         f"The tutorial's server computes with {way}, the fastest of four ways here. The decoder "
         "without HTTP has a thread for each core, and is what a server cannot exceed. *none*: for "
-        f"half of the streams it did not come within {window:g} s."
+        f"half of the streams it did not come within {window:g} s, and a line in "
+        "the pictures ends before it."
     )
     if any(one.reader >= BUSY for loads in found.values() for one in loads):
         yield (
