@@ -25,7 +25,10 @@ OUT = Path("bench-report")
 @cli.command()
 def bench(
     out: Annotated[
-        Path, typer.Option(help="Folder for bench.md, its pictures and bench.json.")
+        Path,
+        typer.Option(
+            help="Folder for the report, its pictures and the samples. Default: bench-report."
+        ),
     ] = OUT,
     quick: Annotated[
         bool,
@@ -54,8 +57,8 @@ def bench(
 ) -> None:
     """Measure this machine: serving, training, start, ceilings and growth, beside the plain ways.
 
-    Close what else runs: the report says how busy the machine was. All of it takes about half an
-    hour. LitServe is measured where it is installed (.venv/bin/pip install litserve).
+    Close what else runs: the report says how busy the machine was. All of it takes about 40
+    minutes. LitServe is measured where it is installed (.venv/bin/pip install litserve).
     """
     with reported():
         if sys.platform != "linux":

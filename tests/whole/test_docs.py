@@ -65,9 +65,9 @@ def commands() -> Iterator[tuple[str, Any]]:
         for child in sorted(name for name, one in children.items() if not one.hidden):
             yield from below(f"{name} {child}".strip(), children[child])
 
-    yield from below("", typer.main.get_command(cli))
-    # The launcher runs it, and it is not part of a package.
-    yield "bench", typer.main.get_command(bench)
+    # The launcher runs the bench, which is not part of a package.
+    ours = [*below("", typer.main.get_command(cli)), ("bench", typer.main.get_command(bench))]
+    yield from sorted(ours, key=lambda one: one[0])
 
 
 def parameters(command: Any) -> list[Any]:
@@ -80,7 +80,7 @@ def reference() -> str:
         "# The commands\n\n"
         "Made from `./charloom COMMAND --help` by `./charloom test tests/whole/test_docs.py "
         "--rewrite-docs`. `./charloom test` runs the linters, the type checker and the tests and "
-        "passes its arguments to pytest.\n"
+        "passes its arguments to pytest. Only a clone has `test` and `bench`.\n"
     ]
     for name, command in commands():
         parts.append(f"\n## ./charloom {name}\n\n{one_line(command.help)}\n")
