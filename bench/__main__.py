@@ -45,8 +45,13 @@ def bench(
         ),
     ] = None,
     hidden: Annotated[
-        int, typer.Option(min=1, max=4096, help="Cells of each of the network's two layers.")
-    ] = 512,
+        int | None,
+        typer.Option(
+            min=1,
+            max=4096,
+            help="Cells of each of the network's two layers. Default: 512, with --quick 256.",
+        ),
+    ] = None,
     rounds: Annotated[
         int | None,
         typer.Option(min=1, max=100, help="How often each thing is measured. Default: 5."),
@@ -75,7 +80,7 @@ def _measure(
     out: Path,
     quick: bool,
     only: list[str] | tuple[str, ...],
-    hidden: int,
+    hidden: int | None,
     rounds: int | None,
     text: Path | None,
 ) -> int:
@@ -86,9 +91,9 @@ def _measure(
     # Servers end with this process, also where a shell lets it ignore Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    plan = replace(QUICK if quick else FULL, hidden=hidden)
-    if rounds is not None:
-        plan = replace(plan, rounds=rounds)
+    asked = {"hidden": hidden, "rounds": rounds}
+    given = {name: value for name, value in asked.items() if value is not None}
+    plan = replace(QUICK if quick else FULL, **given)
     report = Report(plan, shlex.join(["./charloom", "bench", *sys.argv[1:]]), out)
     chosen = {name: section for name, section in sections(text).items() if name in only}
     is_whole = measure(report, chosen, _progress)

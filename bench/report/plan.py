@@ -19,6 +19,7 @@ class Plan:
         growing_hidden: cells of a layer where it is not they that grow.
         growing_streams: how many streams a point of a curve is measured with.
         learn_seconds: of training, for each of ``systems``, ``learn_rounds`` times.
+        text_bytes: of this project's own text, from its beginning, that are learned from.
         steps: training steps of each way, of ``batch`` rows of ``length`` characters.
         with_litserve: whether it is measured where it is installed.
     """
@@ -39,6 +40,7 @@ class Plan:
     learn_seconds: float = 60.0
     learn_rounds: int = 2
     systems: tuple[str, ...] = ("ours", *RIVALS)
+    text_bytes: int = 4_000_000
     batch: int = 100
     length: int = 100
     steps: int = 20
@@ -52,8 +54,10 @@ QUICK = Plan(
     seconds=0.4,
     warm_up=0.2,
     patience=4.0,
+    hidden=256,
     streams=(1, 32, 512),
     hidden_sizes=(128, 512, 2048),
+    growing_hidden=128,
     layers=(1, 2, 4),
     vocabularies=(100, 1000, 5000),
     growing_streams=(1,),
@@ -62,9 +66,10 @@ QUICK = Plan(
     learn_seconds=3.0,
     learn_rounds=1,
     systems=("ours", "nanoGPT", "n-gram"),
+    text_bytes=200_000,
     batch=32,
     length=32,
-    steps=8,
+    steps=6,
     with_litserve=False,
 )
 """That each part works, in at most three minutes on two quiet cores."""

@@ -24,7 +24,8 @@ def measure(plan: Plan, text: Path | None, tell: Callable[[str], None]) -> Secti
     with tempfile.TemporaryDirectory() as directory:
         if text is None:
             text = Path(directory) / "charloom"
-            text.write_bytes(own_text())
+            part = own_text()[: plan.text_bytes].decode("utf-8", errors="ignore")
+            text.write_text(part, encoding="utf-8")
         runs = _learned(plan, text, tell)
         tell("training steps")
         corpus = open_text(text.read_bytes(), Path(directory), HELD_OUT)

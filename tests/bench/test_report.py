@@ -43,6 +43,7 @@ TINY = Plan(
     learn_seconds=0.5,
     learn_rounds=1,
     systems=("n-gram",),
+    text_bytes=30_000,
     batch=4,
     length=8,
     steps=3,
