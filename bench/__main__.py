@@ -9,7 +9,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -91,7 +91,7 @@ def _measure(
     # Servers end with this process, also where a shell lets it ignore Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    asked = {"hidden": hidden, "rounds": rounds}
+    asked: dict[str, Any] = {"hidden": hidden, "rounds": rounds}
     given = {name: value for name, value in asked.items() if value is not None}
     plan = replace(QUICK if quick else FULL, **given)
     report = Report(plan, shlex.join(["./charloom", "bench", *sys.argv[1:]]), out)
