@@ -162,12 +162,19 @@ def load(
         await asyncio.sleep(warm_up)
         begin, work = time.perf_counter(), time.thread_time()
         await asyncio.sleep(seconds)
+        # A slow server is measured until it writes at all.
+        while not _have_text_since(clients, begin) and time.perf_counter() - begin < patience:
+            await asyncio.sleep(0.02)
         end, work = time.perf_counter(), time.thread_time() - work
         used = memory()
         _abort(clients)
         return _seen(clients, (begin, end), work, used)
 
     return asyncio.run(measure())
+
+
+def _have_text_since(clients: list[Client], begin: float) -> bool:
+    return any(client.times and client.times[-1] > begin for client in clients)
 
 
 def _seen(clients: list[Client], window: tuple[float, float], work: float, memory: int) -> Load:

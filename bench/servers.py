@@ -76,7 +76,9 @@ class Running:
         while time.monotonic() < deadline:
             time.sleep(SETTLED_SECONDS)
             now = self.seconds_of_work()
-            if now - before <= SETTLED_SHARE * SETTLED_SECONDS:
+            is_quiet = now - before <= SETTLED_SHARE * SETTLED_SECONDS
+            # On a busy machine, one that has work may have to wait for a core.
+            if is_quiet and not any(map(_wants_a_core, _tree(self.pid))):
                 return
             before = now
 
@@ -101,6 +103,15 @@ def _work(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _wants_a_core(pid: int) -> bool:
+    """Returns whether any thread of a process runs, or waits for a core."""
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):
+            if stat.read_text().rpartition(") ")[2].startswith("R"):
+                return True
+    return False
 
 
 def _status(pid: int) -> dict[str, int]:

@@ -188,23 +188,30 @@ def _models(plan: Plan, tell: Callable[[str], None]) -> Made:
 def _made(title: str, about: str, unit: str, above: str, curves: Curves, form: Form) -> Made:
     table = Table(title, about, COMMAND, _rows(unit, curves, form))
     sizes = sorted({at for points in curves.values() for at in points})
-    every = [v for points in curves.values() for values in points.values() for v in values]
     # Memory has a beginning; the others are compared by how many times they grow.
     is_log = "memory" not in above
+    every = [v for points in curves.values() for values in points.values() for v in values if v > 0]
     lines = [
         _line(name, points, style, is_strong=number == 0)
         for number, ((name, points), style) in enumerate(zip(curves.items(), STYLES, strict=False))
+        if any(value > 0 for values in points.values() for value in values)
     ]
     x = Axis.at(sizes, is_log=is_log)
-    return table, Panel(title, above, unit, x, Axis.around(every, is_log=is_log), lines), curves
+    return (
+        table,
+        Panel(title, above, unit, x, Axis.around(every or [1.0], is_log=is_log), lines),
+        curves,
+    )
 
 
 def _line(
     name: str, points: dict[int, list[float]], style: tuple[Colour, Dashes], is_strong: bool
 ) -> Line:
     colour, dashes = style
-    curve = [(float(at), median(values)) for at, values in points.items()]
-    bounds = [(float(at), min(values), max(values)) for at, values in points.items()]
+    # A logarithm of nothing does not exist.
+    drawn = {float(at): [v for v in values if v > 0] for at, values in points.items()}
+    curve = [(at, median(values)) for at, values in drawn.items() if values]
+    bounds = [(at, min(values), max(values)) for at, values in drawn.items() if values]
     label = "nn.LSTM" if name == PLAIN else name
     return Line(label, [curve], colour, dashes, is_strong=is_strong, dots=curve, bounds=bounds)
 
