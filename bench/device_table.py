@@ -1,9 +1,9 @@
 """The Markdown that ``bench.device`` writes. Knows rows; measures nothing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-Row = Mapping[str, Any]
+from bench.markdown import table
 
 TITLES = {
     "facts": "The machine",
@@ -24,26 +24,3 @@ def in_words(found: Mapping[str, Mapping[str, Any]]) -> str:
         if "error" in part:
             blocks.append(f"This part did not get to its end:\n\n```\n{part['error']}\n```")
     return "\n\n".join(blocks) + "\n"
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Returns rows as a table, with the columns that any of them has."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [_line(columns), _line("---" for _ in columns)]
-    lines += [_line(_cell(row.get(name)) for name in columns) for row in rows]
-    return "\n".join(lines)
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    words = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return " ".join(words.replace("|", "\\|").split())

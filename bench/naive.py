@@ -1,5 +1,6 @@
 """The plain ways that a tutorial shows: what ours is measured against."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import torch
@@ -10,9 +11,11 @@ from models.config import NetworkConfig
 from models.training.network import CharNetwork
 
 
-def network_of(hidden_size: int, num_layers: int = 2, vocabulary_size: int = 100) -> CharNetwork:
+def network_of(
+    hidden_size: int, num_layers: int = 2, vocabulary_size: int = 100, seed: int = 0
+) -> CharNetwork:
     """An untrained LSTM: what it says is noise, and takes as long."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return CharNetwork(NetworkConfig(vocabulary_size, "lstm", num_layers, hidden_size))
 
 
@@ -37,17 +40,31 @@ class Tutorial(torch.nn.Module):
 
 
 def tutorial_app(vocabulary_size: int, hidden_size: int) -> FastAPI:
-    """A loop of its own for each request, a chunk a character, as tutorials stream."""
+    """A forward pass and a chunk for each character of each request, as tutorials stream.
+
+    ``/sample`` computes in the event loop and gives way after each character; ``/pooled`` lets
+    Starlette compute in its threads, of which there are forty.
+    """
     app = FastAPI()
     model = Tutorial(vocabulary_size, hidden_size).eval()
+
+    def pieces(length: int) -> Iterator[bytes]:
+        for _, (id_,) in zip(range(length), model.characters(), strict=False):
+            yield printable(id_).encode()
 
     @app.get("/sample")
     async def sample(length: int) -> StreamingResponse:
         async def text() -> AsyncIterator[bytes]:
-            for _, (id_,) in zip(range(length), model.characters(), strict=False):
-                yield printable(id_).encode()
+            for piece in pieces(length):
+                yield piece
+                # Sending does not give way: without this, one text would keep all others waiting.
+                await asyncio.sleep(0)
 
         return StreamingResponse(text(), media_type="text/plain")
+
+    @app.get("/pooled")
+    async def pooled(length: int) -> StreamingResponse:
+        return StreamingResponse(pieces(length), media_type="text/plain")
 
     return app
 

@@ -11,6 +11,7 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,28 +42,54 @@ def rate(work: Callable[[], int], seconds: float) -> float:
     return float(np.median(rates))
 
 
-def plain(hidden_size: int, layers: int) -> Callable[[], int]:
-    model = Tutorial(VOCABULARY, hidden_size, layers).eval()
+def plain(
+    hidden_size: int, layers: int, vocabulary_size: int = VOCABULARY, steps: int = STEPS
+) -> Callable[[], int]:
+    model = Tutorial(vocabulary_size, hidden_size, layers).eval()
     characters = model.characters()
 
     def work() -> int:
-        return sum(1 for _ in itertools.islice(characters, STEPS))
+        return sum(1 for _ in itertools.islice(characters, steps))
 
     return work
 
 
-def best_plain(hidden_size: int, layers: int, seconds: float) -> float:
-    """Characters a second of the plain way with what suits it best here.
+@dataclass(frozen=True, slots=True)
+class PlainWay:
+    """How torch computes the plain way, and how fast it is: ``rate`` is characters a second."""
+
+    rate: float
+    threads: int
+    onednn: bool
+
+    def of(self, work: Callable[[], int], seconds: float) -> float:
+        """Returns the characters a second of work that torch does this way."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        use_onednn(self.onednn)
+        try:
+            return rate(work, seconds)
+        finally:
+            torch.set_num_threads(before)
+            use_onednn(True)
+
+    def __str__(self) -> str:
+        plural = "s" if self.threads > 1 else ""
+        return f"{self.threads} thread{plural}, oneDNN {'on' if self.onednn else 'off'}"
+
+
+def best_plain(hidden_size: int, layers: int, seconds: float) -> PlainWay:
+    """Finds what suits the plain way best here; each of four ways is measured for some seconds.
 
     A second thread helps or harms it, by how busy the machine is; oneDNN, torch's default, packs
     all weights again for each character.
     """
-    found = 0.0
+    ways = []
+    work = plain(hidden_size, layers)
     for threads, onednn in itertools.product({1, torch.get_num_threads()}, (True, False)):
-        torch.set_num_threads(threads)
-        use_onednn(onednn)
-        found = max(found, rate(plain(hidden_size, layers), seconds))
-    return found
+        way = PlainWay(0.0, threads, onednn)
+        ways.append(replace(way, rate=way.of(work, seconds)))
+    return max(ways, key=lambda way: way.rate)
 
 
 def ours(decoder: Decoder, count: int) -> Callable[[], int]:
@@ -118,7 +145,7 @@ def main() -> None:
     network = network_of(asked.hidden, asked.layers, VOCABULARY)
     weights = network.export()
     print(f"{asked.layers}×{asked.hidden}, V={VOCABULARY}")
-    base = best_plain(asked.hidden, asked.layers, asked.seconds)
+    base = best_plain(asked.hidden, asked.layers, asked.seconds).rate
     print(f"{'nn.LSTM, a character at a time':34} {base:12,.0f} characters/s")
     for precision in ("exact", "fast"):
         decoder = Decoder(network.config, weights, precision)

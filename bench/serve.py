@@ -15,257 +15,65 @@ import argparse
 import asyncio
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
-import time
 import urllib.request
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 
+from bench.alone import Alone
+from bench.load import first_text, read, request, throughput
 from bench.naive import network_of
-from bench.sample import ours as decoding
-from bench.sample import rate
-from models.checkpoints.card import Card
-from models.checkpoints.format import Checkpoint
-from models.checkpoints.reference import Reference
-from models.checkpoints.registry import Registry
-from models.decoding.decoder import Decoder
-from models.text.vocab import Vocabulary
-
-VOCABULARY = 100
-ROOT = Path(__file__).resolve().parent.parent
+from bench.servers import ROOT, VOCABULARY, charloom_with_toy, litserve, tutorial
 
 
-@dataclass(slots=True)
-class Client(asyncio.Protocol):
-    """A client that keeps what comes, and when."""
-
-    request: bytes
-    began: float = 0.0
-    times: list[float] = field(default_factory=list)
-    pieces: list[bytes] = field(default_factory=list)
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-    transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.began = time.perf_counter()
-        transport.write(self.request)
-
-    def data_received(self, data: bytes) -> None:
-        self.times.append(time.perf_counter())
-        self.pieces.append(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        self.done.set()
-
-    def sizes(self) -> list[int]:
-        """Characters of text in each piece, without headers and the frames of chunks."""
-        data = b"".join(self.pieces)
-        # is_text[i] is 1 for a byte of text.
-        is_text = np.zeros(len(data), np.int64)
-        at = data.find(b"\r\n\r\n") + 4
-        while at >= 4 and (end := data.find(b"\r\n", at)) >= 0:
-            size = int(data[at:end], 16)
-            is_text[end + 2 : end + 2 + size] = 1
-            at = end + size + 4
-        ends = np.cumsum([len(piece) for piece in self.pieces], dtype=np.int64)
-        sizes: list[int] = np.diff(np.concatenate([[0], np.cumsum(is_text)[ends - 1]])).tolist()
-        return sizes
-
-
-def request(path: str, body: str | None = None) -> bytes:
-    """A GET, or a POST of JSON."""
-    headers = "Host: localhost\r\nConnection: close\r\n"
-    if body is None:
-        return f"GET {path} HTTP/1.1\r\n{headers}\r\n".encode()
-    headers += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    return f"POST {path} HTTP/1.1\r\n{headers}\r\n{body}".encode()
-
-
-async def read(
-    port: int, path: str, count: int, seconds: float | None, body: str | None = None
-) -> list[Client]:
-    """``count`` streams at once, for some seconds or to their ends."""
-    loop = asyncio.get_running_loop()
-    clients = [Client(request(path, body)) for _ in range(count)]
-    for client in clients:
-        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
-    if seconds is None:
-        await asyncio.gather(*(client.done.wait() for client in clients))
-    else:
-        await asyncio.sleep(seconds)
-    for client in clients:
-        if client.transport:
-            client.transport.abort()
-    return clients
-
-
-def throughput(port: int, path: str, count: int, seconds: float, body: str | None = None) -> float:
-    """Characters a second of all streams, the first second left out."""
-
-    async def measure() -> float:
-        clients = await read(port, path, count, seconds + 1, body)
-        begin = min(client.times[0] for client in clients if client.times) + 1
-        end = max(client.times[-1] for client in clients if client.times)
-        total = sum(
-            size
-            for client in clients
-            for moment, size in zip(client.times, client.sizes(), strict=True)
-            if moment >= begin
-        )
-        return total / (end - begin)
-
-    return asyncio.run(measure())
-
-
-def first_chunk(port: int, path: str) -> float:
-    """Seconds from a request, connection included, to the first of its text."""
-    began = time.perf_counter()
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(request(path))
-        received = b""
-        # The headers may come before there is any text.
-        while not received.partition(b"\r\n\r\n")[2]:
-            received += connection.recv(4096)
-        return time.perf_counter() - began
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def server(command: list[str], port: int, environment: dict[str, str]) -> Iterator[int]:
-    """A server process, once it listens; gives its pid."""
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield process.pid
-    finally:
-        # Not asked to end: one that works in its event loop would not hear of it.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-@contextmanager
-def charloom(hidden_size: int, *, worker: bool = False) -> Iterator[tuple[int, int]]:
-    """Our server with one model, ``toy``, and maybe a worker and Redis; its port and pid."""
-    network = network_of(hidden_size, vocabulary_size=VOCABULARY)
-    weights = network.export()
-    vocabulary = Vocabulary("characters", [0x0A, *range(0x1C, 0x7F)])
-    card: Card = {"val_loss": 1.0, "precision": {"exact": 1.0, "fast": 1.0}}
-    with tempfile.TemporaryDirectory() as data:
-        registry = Registry(Path(data) / "models")
-        checkpoint = Checkpoint(network.config, vocabulary, weights, card, [], b"")
-        registry.publish(Reference("toy"), checkpoint)
-        port = free_port()
-        environment = {"CHARLOOM_DATA": data, "CHARLOOM_PORT": str(port)}
-        command = [sys.executable, "-m", "app.cli", "up"]
-        if not worker:
-            command = [sys.executable, "-m", "app"]
-            environment["CHARLOOM_REDIS_URL"] = "redis://127.0.0.1:1/0"
-        with server(command, port, environment) as pid:
-            asyncio.run(read(port, "/sample?model=toy&length=100", 1, None))
-            yield port, pid
-
-
-def tutorial(hidden_size: int, count: int, seconds: float) -> float:
+def plain_server(hidden_size: int, count: int, seconds: float) -> float:
     """Characters a second of a tutorial's server, with oneDNN or without, whichever suits it."""
     speeds = []
     for onednn in (True, False):
-        port = free_port()
-        code = (
-            "import torch, uvicorn; from bench.naive import tutorial_app; "
-            f"torch.backends.mkldnn.enabled = {onednn}; "
-            f"app = tutorial_app({VOCABULARY}, {hidden_size}); "
-            f"uvicorn.run(app, port={port}, log_level='error')"
-        )
-        with server([sys.executable, "-c", code], port, {}):
-            speeds.append(throughput(port, "/sample?length=1000000", count, seconds))
+        with tutorial(hidden_size, onednn=onednn) as running:
+            speeds.append(throughput(running.port, "/sample?length=1000000", count, seconds))
         how = "as torch comes" if onednn else "oneDNN off"
         tell(f"tutorial, {how}", speeds[-1])
     return max(speeds)
 
 
-@contextmanager
-def litserve(hidden_size: int) -> Iterator[int]:
-    port = free_port()
-    code = f"from bench.batched import run; run({VOCABULARY}, {hidden_size}, {port}, 128)"
-    with server([sys.executable, "-c", code], port, {}):
-        yield port
-
-
 def one(hidden_size: int, seconds: float) -> None:
-    plain = tutorial(hidden_size, 1, seconds)
-    with charloom(hidden_size) as (port, _):
+    plain = plain_server(hidden_size, 1, seconds)
+    with charloom_with_toy(hidden_size) as running:
+        port = running.port
         for precision in ("exact", "fast"):
             path = f"/sample?model=toy&length=1000000&precision={precision}"
             tell(f"ours, one stream, {precision}", throughput(port, path, 1, seconds), plain)
-        waits = [first_chunk(port, "/sample?model=toy&length=100") for _ in range(50)]
+        waits = [first_text(port, "/sample?model=toy&length=100") for _ in range(50)]
     median, longest = 1e3 * float(np.median(waits)), 1e3 * max(waits)
     print(f"{'ours, until the first chunk':34} median {median:.0f} ms, longest {longest:.0f} ms")
 
 
 def many(hidden_size: int, seconds: float) -> None:
-    plain = tutorial(hidden_size, 128, seconds)
-    with charloom(hidden_size) as (port, _):
+    plain = plain_server(hidden_size, 128, seconds)
+    with charloom_with_toy(hidden_size) as running:
+        port = running.port
         path = "/sample?model=toy&length=1000000&precision=fast"
         speed = throughput(port, path, 128, seconds)
     tell("ours, 128 streams, fast", speed, plain)
-    alone = decoders_alone(hidden_size, seconds)
+    alone = Alone(network_of(hidden_size)).rate(128, seconds)
     tell("the decoder alone, 128 rows", alone)
     print(f"{'':34} HTTP keeps {speed / alone:.0%} of it")
     if find_spec("litserve"):
-        with litserve(hidden_size) as port:
+        with litserve(hidden_size) as running:
             body = json.dumps({"length": 1_000_000})
-            batched = throughput(port, "/predict", 128, seconds, body)
+            batched = throughput(running.port, "/predict", 128, seconds, body)
         tell("LitServe, 128 streams", batched, plain)
         print(f"{'':34} ours are {speed / batched:.1f}× that")
     else:
         print("LitServe is not installed: pip install litserve")
 
 
-def decoders_alone(hidden_size: int, seconds: float) -> float:
-    """Characters a second of 128 rows, dealt to a thread for each core."""
-    network = network_of(hidden_size, vocabulary_size=VOCABULARY)
-    weights = network.export()
-    threads = os.cpu_count() or 1
-    works = [
-        decoding(Decoder(network.config, weights, "fast"), 128 // threads) for _ in range(threads)
-    ]
-    with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(lambda work: rate(work, seconds), works))
-
-
 def crowd(hidden_size: int, seconds: float) -> None:
     length = int(500 * seconds)
-    with charloom(hidden_size) as (port, _):
+    with charloom_with_toy(hidden_size) as running:
+        port = running.port
         path = f"/sample?model=toy&length={length}&precision=fast"
         clients = asyncio.run(read(port, path, 500, None))
     finished = sum(sum(client.sizes()) == length for client in clients)
@@ -281,11 +89,12 @@ def crowd(hidden_size: int, seconds: float) -> None:
 
 
 def stalled(hidden_size: int, seconds: float) -> None:
-    with charloom(hidden_size) as (port, pid):
+    with charloom_with_toy(hidden_size) as running:
+        port = running.port
         path = "/sample?model=toy&length=1000000&precision=fast"
         alone = throughput(port, path, 20, seconds)
         tell("20 streams alone", alone)
-        before = resident(pid)
+        before = running.memory()
         sleepers = []
         for _ in range(500):
             sleeper = socket.socket()
@@ -293,8 +102,9 @@ def stalled(hidden_size: int, seconds: float) -> None:
             sleeper.connect(("127.0.0.1", port))
             sleeper.sendall(request(path))
             sleepers.append(sleeper)
-        wait_until_idle(pid)
-        memory = (resident(pid) - before) / 500
+        # Until the buffers of all are full, and their rows pause.
+        running.settle(patience=300)
+        memory = (running.memory() - before) / 500
         beside = throughput(port, path, 20, seconds)
         for sleeper in sleepers:
             sleeper.close()
@@ -304,7 +114,8 @@ def stalled(hidden_size: int, seconds: float) -> None:
 
 def training(hidden_size: int, seconds: float) -> None:
     path = "/sample?model=toy&length=1000000&precision=fast"
-    with charloom(hidden_size, worker=True) as (port, _):
+    with charloom_with_toy(hidden_size, whole=True) as running:
+        port = running.port
         alone = throughput(port, path, 1, seconds)
         tell("one stream alone", alone)
         text = b"".join(file.read_bytes() for file in sorted(ROOT.glob("*/*.py")))
@@ -332,29 +143,6 @@ def wait_for_progress(url: str) -> None:
         for line in events:
             if line.startswith(b"event: progress"):
                 return
-
-
-def wait_until_idle(pid: int, patience: float = 300) -> None:
-    """Until the buffers of all who don't read are full, and their rows pause."""
-    deadline = time.monotonic() + patience
-    before = cpu_seconds(pid)
-    while time.monotonic() < deadline:
-        time.sleep(0.5)
-        now = cpu_seconds(pid)
-        if now - before < 0.1:
-            return
-        before = now
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident(pid: int) -> int:
-    """Bytes of a process in memory."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def tell(name: str, speed: float, base: float | None = None) -> None:

@@ -17,6 +17,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -156,17 +157,59 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as directory:
         text = asked.text.read_bytes() if asked.text else own_text()
-        compare(asked, open_text(text, Path(directory)), device)
+        corpus = open_text(text, Path(directory))
+        sizes, batch = (asked.layers, asked.hidden), (asked.batch, asked.length)
+        tell(compare(corpus, device, sizes, batch, asked.steps, asked.rate), device, asked.peaks)
 
 
-def compare(asked: argparse.Namespace, corpus: Corpus, device: torch.device) -> None:
-    config = NetworkConfig(len(corpus.vocabulary), "lstm", asked.layers, asked.hidden)
-    per_step = asked.batch * asked.length
-    timer, half = step_timer(device), half_on(device)
-    precision = faster_precision(config, asked.batch, asked.length, timer, half)
-    options = Hyperparameters(
-        asked.batch, asked.length, asked.steps, learning_rate=asked.rate, precision=precision
-    )
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What came of training both ways.
+
+    Attributes:
+        options: of the training, with the precision that ours computes in.
+        seconds: of each step, by way.
+        losses: of each step, by way.
+        held_out: the loss on held-out text at the end, by way.
+    """
+
+    config: NetworkConfig
+    options: Hyperparameters
+    seconds: dict[str, list[float]]
+    losses: dict[str, list[float]]
+    held_out: dict[str, float]
+
+    @property
+    def per_step(self) -> int:
+        """Characters of a step."""
+        return self.options.batch_size * self.options.sequence_length
+
+    def rates(self, way: str) -> list[float]:
+        """Returns the characters a second of each step but the first, which also prepares."""
+        return [self.per_step / seconds for seconds in self.seconds[way][1:]]
+
+    def rate(self, way: str) -> float:
+        """Returns the characters a second of the median step."""
+        return float(np.median(self.rates(way)))
+
+
+def compare(
+    corpus: Corpus,
+    device: torch.device,
+    sizes: tuple[int, int],
+    batch: tuple[int, int],
+    steps: int,
+    learning_rate: float = 2e-3,
+) -> Compared:
+    """Trains both ways, a step each in turn.
+
+    Args:
+        sizes: layers and hidden size.
+        batch: rows and their length.
+    """
+    config = NetworkConfig(len(corpus.vocabulary), "lstm", *sizes)
+    precision = faster_precision(config, *batch, step_timer(device), half_on(device))
+    options = Hyperparameters(*batch, steps, learning_rate=learning_rate, precision=precision)
     network = new_network(config, 0)
     with_onednn = device.type != "cpu" or is_faster_with_onednn(network, options)
     tutorial = Plain(network).to(device)
@@ -176,24 +219,35 @@ def compare(asked: argparse.Namespace, corpus: Corpus, device: torch.device) -> 
         "plain": plain(tutorial, options, with_onednn=with_onednn),
     }
     seconds, losses = run_both(ways, corpus, options, device)
-    print(
-        f"{asked.layers}×{asked.hidden}, V={config.vocabulary_size}, "
-        f"{config.parameters():,} parameters, batches of {asked.batch}×{asked.length}, "
-        f"{asked.steps} steps on {device}, {torch.get_num_threads()} threads"
+    trained = {"ours": network, "plain": as_ours(tutorial, config, device)}
+    held_out = {name: evaluate(one, corpus.validation) for name, one in trained.items()}
+    return Compared(config, options, seconds, losses, held_out)
+
+
+def tell(found: Compared, device: torch.device, with_peaks: bool) -> None:
+    config, options = found.config, found.options
+    precision, seconds = (
+        options.precision,
+        {w: float(np.median(s)) for w, s in found.seconds.items()},
     )
-    tail = max(1, asked.steps // 4)
-    held_out = {"ours": network, "plain": as_ours(tutorial, config, device)}
+    print(
+        f"{config.num_layers}×{config.hidden_size}, V={config.vocabulary_size}, "
+        f"{config.parameters():,} parameters, batches of "
+        f"{options.batch_size}×{options.sequence_length}, "
+        f"{options.max_steps} steps on {device}, {torch.get_num_threads()} threads"
+    )
+    tail = max(1, len(found.losses["ours"]) // 4)
     for name, kind in (("ours", precision), ("plain", "fp32")):
         print(
-            f"{name:6} {kind}  {seconds[name]:8.3f} s a step  {per_step / seconds[name]:12,.0f} "
-            f"characters/s  loss {np.mean(losses[name][-tail:]):.4f}, "
-            f"held out {evaluate(held_out[name], corpus.validation):.4f}"
+            f"{name:6} {kind}  {seconds[name]:8.3f} s a step  {found.rate(name):12,.0f} "
+            f"characters/s  loss {np.mean(found.losses[name][-tail:]):.4f}, "
+            f"held out {found.held_out[name]:.4f}"
         )
     print(f"ratio {seconds['plain'] / seconds['ours']:.2f}×")
-    if (asked.hidden, asked.layers, per_step) == (512, 2, 10_000):
+    if (config.hidden_size, config.num_layers, found.per_step) == (512, 2, 10_000):
         print(f"the essay's TITAN Z took {ESSAY_SECONDS} s: {ESSAY_SECONDS / seconds['ours']:.2f}×")
-    if asked.peaks:
-        work = 6 * config.parameters() * per_step / seconds["ours"]
+    if with_peaks:
+        work = 6 * config.parameters() * found.rate("ours")
         reachable = peak(precision, device)
         print(
             f"{work / 1e12:.3f} of {reachable / 1e12:.3f} TFLOP/s, the {precision} peak measured "
@@ -203,8 +257,8 @@ def compare(asked: argparse.Namespace, corpus: Corpus, device: torch.device) -> 
 
 def run_both(
     ways: dict[str, Step], corpus: Corpus, options: Hyperparameters, device: torch.device
-) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """Median seconds of a step, and the loss of each step."""
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """The seconds and the loss of each step."""
     batches = Batches(corpus.train, options.batch_size, options.sequence_length)
     times: dict[str, list[float]] = {name: [] for name in ways}
     losses: dict[str, list[float]] = {name: [] for name in ways}
@@ -214,7 +268,7 @@ def run_both(
             began = time.perf_counter()
             losses[name].append(float(step(inputs, targets)))
             times[name].append(time.perf_counter() - began)
-    return {name: float(np.median(took)) for name, took in times.items()}, losses
+    return times, losses
 
 
 def as_ours(network: Plain, config: NetworkConfig, device: torch.device) -> CharNetwork:

@@ -3,27 +3,34 @@
 import math
 from statistics import mean, stdev
 
+from bench import markdown
 from bench.learning.clock import marks
 from bench.learning.runs import Run
 
 
 def table(runs: list[Run], seconds: float) -> str:
-    """A row for each text and system, in the order of their first runs; repeats are averaged.
+    """Returns the rows as Markdown, and below them why a system is missing."""
+    rows, missing = rows_of(runs, seconds)
+    return "\n".join([markdown.table(rows, right=True), *(["", *missing] if missing else [])])
 
-    Below it, why a system is missing.
+
+def rows_of(runs: list[Run], seconds: float) -> tuple[list[dict[str, str]], list[str]]:
+    """Returns a row for each text and system, in the order of their first runs.
+
+    Repeats are averaged. Beside them, why systems are missing.
     """
     columns = marks(seconds)
-    heads = ["text", "system", *(f"{mark:g} s" for mark in columns), "the end"]
-    lines = ["| " + " | ".join(heads) + " |", "| --- | --- |" + " --: |" * (len(columns) + 1)]
+    rows = []
     for text, system in _pairs(runs):
         same = [run for run in runs if (run.text, run.system) == (text, system) and run.points]
         if same:
-            cells = [_cell([run.at(mark) for run in same]) for mark in columns]
+            row = {"text": text, "system": system}
+            row |= {f"{mark:g} s": _cell([run.at(mark) for run in same]) for mark in columns}
             ends = _cell([run.end[1] for run in same])
-            cells.append(f"{ends} ({mean(run.end[0] for run in same):.0f} s)")
-            lines.append(f"| {text} | {system} | " + " | ".join(cells) + " |")
+            row["the end"] = f"{ends} ({mean(run.end[0] for run in same):.0f} s)"
+            rows.append(row)
     missing = {f"{r.text}: no {r.system}, for {r.declined}." for r in runs if r.declined}
-    return "\n".join([*lines, *(["", *sorted(missing)] if missing else [])])
+    return rows, sorted(missing)
 
 
 def _pairs(runs: list[Run]) -> list[tuple[str, str]]:

@@ -13,7 +13,8 @@ import torch
 from bench import device
 from bench.device_decoding import DeviceDecoder
 from bench.device_parts import PARTS, Asked
-from bench.device_table import in_words, table
+from bench.device_table import in_words
+from bench.markdown import table
 from bench.naive import network_of
 from tests.support import ROOT
 

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 import torch
 
+from bench.chart import HEIGHT, LABEL_DISTANCE, spread
 from bench.learning import rivals
 from bench.learning.clock import Watch, marks, moments
 from bench.learning.makemore import MakemoreLearner, examples
 from bench.learning.nanogpt import LEAST_RATE, RATE, rate, windows
-from bench.learning.picture import HEIGHT, LABEL_DISTANCE, draw, spread
+from bench.learning.picture import draw
 from bench.learning.product import prepare, train
 from bench.learning.rivals import LEARNERS
 from bench.learning.runs import RIVALS, Run, commit

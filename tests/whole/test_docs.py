@@ -13,6 +13,7 @@ from app.cli import cli
 from app.http.problems import CODES
 from app.main import create_app
 from app.settings import ServerSettings
+from bench.__main__ import cli as bench
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -64,7 +65,9 @@ def commands() -> Iterator[tuple[str, Any]]:
         for child in sorted(name for name, one in children.items() if not one.hidden):
             yield from below(f"{name} {child}".strip(), children[child])
 
-    yield from below("", typer.main.get_command(cli))
+    # The launcher runs the bench, which is not part of a package.
+    ours = [*below("", typer.main.get_command(cli)), ("bench", typer.main.get_command(bench))]
+    yield from sorted(ours, key=lambda one: one[0])
 
 
 def parameters(command: Any) -> list[Any]:
@@ -77,7 +80,7 @@ def reference() -> str:
         "# The commands\n\n"
         "Made from `./charloom COMMAND --help` by `./charloom test tests/whole/test_docs.py "
         "--rewrite-docs`. `./charloom test` runs the linters, the type checker and the tests and "
-        "passes its arguments to pytest.\n"
+        "passes its arguments to pytest. Only a clone has `test` and `bench`.\n"
     ]
     for name, command in commands():
         parts.append(f"\n## ./charloom {name}\n\n{one_line(command.help)}\n")

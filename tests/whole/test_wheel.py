@@ -94,11 +94,15 @@ def test_it_streams_from_a_model_that_ships_and_keeps_data_in_the_home(
     assert done.stderr == "charloom: model not found; charloom models lists all models\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["-k", "names"], ["--help"]])
-def test_its_tests_are_in_a_clone(site: Path, tmp_path: Path, arguments: list[str]) -> None:
-    done = installed(site, tmp_path / "home", "test", *arguments)
+@pytest.mark.parametrize(
+    "arguments", [["test"], ["test", "-k", "names"], ["test", "--help"], ["bench", "--quick"]]
+)
+def test_its_tests_and_benches_are_in_a_clone(
+    site: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    done = installed(site, tmp_path / "home", *arguments)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert "run ./charloom test there" in done.stderr
+    assert f"run ./charloom {arguments[0]} there" in done.stderr
 
 
 def test_its_own_sources_are_those_that_are_installed(site: Path, tmp_path: Path) -> None:
