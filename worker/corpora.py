@@ -20,7 +20,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -43,8 +43,10 @@ from models.places import (
     tell_once,
 )
 from models.storage import ONE_DISK, Storage, StorageAway
+from models.styles import Part
 from models.text.cleaning import CorpusError, NotUtf8, about_raw_bytes
-from models.text.corpus import Corpus, Scan, ScanReport, encode, read_ids, scan
+from models.text.corpus import Corpus, Scan, ScanReport, encode, read_ids, scan, spans_of
+from models.text.spans import Spans
 from models.text.vocab import Tokens, Vocabulary
 from worker.corpus_files import (
     FORMAT,
@@ -382,8 +384,15 @@ class CorpusStore:
         validation_fraction: float,
         *,
         shuffle_lines: bool = False,
+        parts: Sequence[Part] = (),
     ) -> Corpus:
         """Opens the encoded corpus with ``Corpus.open``; encodes it first if need be.
+
+        Args:
+            corpus_id: the corpus.
+            tokens: how to read it.
+            validation_fraction, shuffle_lines: as in ``Corpus.open``.
+            parts: of its text, in styles; none if it has none.
 
         Raises:
             UnknownCorpus: there is none.
@@ -391,7 +400,21 @@ class CorpusStore:
             CorpusDamaged: it is not the text that it was.
         """
         ids, vocabulary = self._encoded(corpus_id, tokens)
-        return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
+        styles = self.spans(corpus_id, tokens, parts) if parts else None
+        return Corpus.open(
+            ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines, styles=styles
+        )
+
+    def spans(self, corpus_id: str, tokens: Tokens, parts: Sequence[Part]) -> Spans:
+        """Returns which symbols of a corpus are in which part.
+
+        Raises:
+            UnknownCorpus: there is none.
+            CorpusError: it does not have these parts; as a sentence's end.
+        """
+        original = self._directory(corpus_id) / "original"
+        with self._storage.using(original):
+            return spans_of(original, tokens, parts)
 
     def symbols(self, corpus_id: str, tokens: Tokens) -> AnyInts:
         """Returns the symbols of a corpus, in memory; encodes it first if need be.

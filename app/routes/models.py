@@ -192,6 +192,7 @@ def view(entry: Entry) -> ModelView:
         network=entry.config.kind,
         config=entry.config.to_json(),
         vocabulary_size=entry.config.vocabulary_size,
+        styles=list(entry.config.styles),
         parameters=entry.config.parameters(),
         ngram_orders=entry.config.ngram_orders,
         table_bytes=entry.config.table_bytes(),

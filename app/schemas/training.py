@@ -28,12 +28,16 @@ from app.schemas.common import (
     Temperature,
 )
 from models.options import (
+    EACH_FILE,
     MAX_DEVICES,
+    MAX_PARTS_TEXT,
     MAX_SAMPLE_STEPS,
     MAX_SNAPSHOTS,
     MAX_STEPS,
     TrainingOptions,
 )
+from models.styles import parse_parts, written_parts
+from models.text.intake.taking import Taken
 from worker.jobs import Status
 
 
@@ -50,6 +54,15 @@ def _steps(value: Any) -> list[int]:
             "as in 100,300,500"
         )
     return steps
+
+
+def _styles(value: Any) -> str | None:
+    """Reads true or false, or the parts of a text."""
+    if isinstance(value, bool) or value in ("true", "false"):
+        return EACH_FILE if value in (True, "true") else None
+    if not isinstance(value, str) or len(value) > MAX_PARTS_TEXT:
+        raise ValueError("must be true, or text that names the parts")
+    return written_parts(parse_parts(value))
 
 
 def _snapshots(steps: list[int]) -> list[int]:
@@ -120,6 +133,16 @@ _TYPES: dict[str, Any] = {
     "keep_snapshots": Annotated[Steps, AfterValidator(_snapshots)] | None,
     "init_from": ModelReference | None,
     "devices": Devices,
+    "styles": Annotated[
+        str | None,
+        BeforeValidator(_styles),
+        WithJsonSchema(
+            {
+                "anyOf": [{"type": "boolean"}, {"type": "string"}],
+                "examples": [True, "austen:717584,lovecraft:448612"],
+            }
+        ),
+    ],
 }
 """Types of the options that need more than a plain type and bounds."""
 
@@ -199,8 +222,8 @@ class CorpusSources(BaseModel):
     reasons: list[OmissionCount]
 
     @classmethod
-    def of(cls, told: dict[str, Any] | None) -> Self | None:
-        return None if told is None else cls.model_validate(told)
+    def of(cls, told: Taken | None) -> Self | None:
+        return None if told is None else cls.model_validate(told.to_json())
 
 
 class CorpusReport(BaseModel):

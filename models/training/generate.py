@@ -19,10 +19,12 @@ def generate(
 ) -> Iterator[int]:
     """Yields ``length`` chosen ids, one by one.
 
-    From the zero state the network reads ``start_id``, then the prime, then its own choices. Stop
-    strings concern text, so they are ignored here.
+    From the zero state the network reads ``start_id``, then the prime, then its own choices. In a
+    style, it is the network that has only this one. Stop strings concern text, so they are ignored
+    here.
     """
     seeds = np.array([options.seed], dtype=np.uint64)
+    network = network.in_style(options.style or None)
     network.eval()
     with torch.no_grad():
         state = None
