@@ -25,6 +25,8 @@ MAX_WEIGHT = 1e6
 MAX_MIX = MAX_STYLES * 64
 """Most characters of a mix."""
 
+NO_STYLES = "must be at least two, and all of the text has one: send a file or a folder for each"
+
 Mix = tuple[float, ...]
 """A weight for each style of a network, in its order; their sum is 1."""
 
@@ -171,9 +173,7 @@ def parts_of_files(files: Sequence[tuple[str, int]]) -> list[Part]:
             "are named after files or folders, and a name has no letter from a to z: rename it"
         )
     if len(set(styles)) < 2:
-        raise ValueError(
-            "must be at least two, and all of the text has one: send a file or a folder for each"
-        )
+        raise ValueError(NO_STYLES)
     return checked_parts(
         [Part(style, size) for style, (_, size) in zip(styles, files, strict=True)]
     )

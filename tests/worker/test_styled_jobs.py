@@ -1,5 +1,7 @@
 """A job of several texts: what it trains on, says and publishes."""
 
+import pytest
+
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.support import TOY, MakeJob
@@ -50,7 +52,8 @@ def test_a_job_goes_on_with_the_styles_that_a_model_has(
     assert registry.entry(Reference("more")).config.styles == ("low", "new")
 
 
-def test_parts_of_another_text_end_a_job(make_job: MakeJob, settings: WorkerSettings) -> None:
+@pytest.mark.usefixtures("settings")
+def test_parts_of_another_text_end_a_job(make_job: MakeJob) -> None:
     job = make_job(styles="a:100,b:200")
     attempt.run(job.id)
     error = job.view()["error"]
