@@ -3,6 +3,7 @@
 The options of a training are made from ``models.options``. Knows no route.
 """
 
+from contextlib import suppress
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self, TypeVar, get_type_hints
@@ -36,7 +37,7 @@ from models.options import (
     MAX_STEPS,
     TrainingOptions,
 )
-from models.styles import parse_parts, written_parts
+from models.styles import parse_parts, parts_of_files, written_parts
 from models.text.intake.taking import Taken
 from worker.jobs import Status
 
@@ -220,10 +221,19 @@ class CorpusSources(BaseModel):
     files: list[TakenFile]
     omitted: list[OmittedFile]
     reasons: list[OmissionCount]
+    styles: str | None = Field(
+        None, description="What `styles` of POST /train is if each file or folder is a style."
+    )
 
     @classmethod
     def of(cls, told: Taken | None) -> Self | None:
-        return None if told is None else cls.model_validate(told.to_json())
+        if told is None:
+            return None
+        styles = None
+        # Of most texts it cannot be.
+        with suppress(ValueError):
+            styles = written_parts(parts_of_files(told.parts))
+        return cls.model_validate(told.to_json() | {"styles": styles})
 
 
 class CorpusReport(BaseModel):

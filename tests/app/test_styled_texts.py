@@ -21,7 +21,7 @@ from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
 from tests.packed import zip_of
 from tests.serving import TEXT, problem, serve, wrong_fields
-from tests.toys import ALPHABET, toy_checkpoint, toy_decoder
+from tests.toys import ALPHABET, in_styles, toy_checkpoint, toy_decoder
 
 STYLES = ("austen", "poe")
 OTHER = "Once upon a midnight dreary, while I pondered\n" * 60
@@ -30,14 +30,9 @@ AS_JSON = {"Accept": "application/json"}
 
 
 def styled() -> Checkpoint:
-    toy = toy_checkpoint()
-    config = replace(toy.config, styles=STYLES)
-    columns = np.random.default_rng(3).normal(0, 1.5, (4 * config.hidden_size, 2))
-    name = "layers.0.weight_ih_l0"
-    wider = np.column_stack([toy.weights[name], columns.astype(np.float32)])
     ids = ALPHABET.encode("anna\nbert\n" * 20).astype(np.uint8)
     lines = line_hashes(Corpus(ALPHABET, ids[:-2], ids[-2:]), limit=100)
-    return replace(toy, config=config, weights=toy.weights | {name: wider}, lines=lines)
+    return replace(in_styles(toy_checkpoint(), *STYLES), lines=lines)
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,7 @@ class FrontPage {
     refused: (error) => this.#said.say(error.message, "problem"),
     cleared: () => this.#textCleared(),
     usePreset: (preset) => this.#options.set("preset", preset),
+    useStyles: (styles) => this.#options.set("styles", styles),
   });
   #name = nameField();
   #options = new Options();
@@ -95,6 +96,7 @@ class FrontPage {
 
   #textBegun() {
     this.#key = null;
+    this.#options.set("styles", "");
     this.#start.disabled = true;
     this.#said.clear();
   }

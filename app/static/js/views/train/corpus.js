@@ -67,6 +67,7 @@ export class CorpusField {
    * @param {(error: Error) => void} handlers.refused
    * @param {() => void} handlers.cleared when it is put away
    * @param {(preset: string) => void} handlers.usePreset
+   * @param {(styles: string) => void} handlers.useStyles
    */
   constructor(handlers) {
     this.#handlers = handlers;
@@ -204,6 +205,7 @@ export class CorpusField {
         title: name,
         aside: el("button", another, "Another text"),
         usePreset: this.#handlers.usePreset,
+        useStyles: this.#handlers.useStyles,
       }),
     );
     this.root.classList.add("full");

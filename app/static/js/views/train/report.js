@@ -12,6 +12,7 @@ const LINE_ENDS = {
 /** Smaller shares of repeated lines are not mentioned. */
 const REPEATED = 0.005;
 const MOST_RARE = 24;
+const MOST_STYLES = 8;
 
 /** A sentence about a text; empty if nothing about it is unusual. */
 export function factsOf(report) {
@@ -58,16 +59,21 @@ export function madeOf({ sources, hidden = 0 }) {
 /**
  * The report as elements.
  *
- * @param {{title: string, aside: Element, usePreset: (preset: string) => void}} options
- *   `aside` is shown beside the title
+ * @param {object} options
+ * @param {string} options.title
+ * @param {Element} options.aside
+ * @param {(preset: string) => void} options.usePreset
+ * @param {(styles: string) => void} options.useStyles
+ *   `aside` is shown beside the title; `useStyles` gets the option, empty where it is not wanted
  */
-export function reportOf(report, { title, aside, usePreset }) {
+export function reportOf(report, { title, aside, usePreset, useStyles }) {
   const name = el("p", {}, el("strong", {}, title), ` ${bytes(report.bytes)}`);
   const facts = factsOf(report);
   return [
     el("div", { class: "report-name" }, name, aside),
     sizes(report),
     sources(report),
+    styles(report.sources?.styles, useStyles),
     facts && el("p", { class: "soft" }, facts),
     rare(report.rare ?? []),
     preset(report.preset, usePreset),
@@ -96,6 +102,20 @@ function sources(report) {
 }
 
 const sourceOf = ({ source }) => (source === "UTF-8" ? "" : `, from ${source}`);
+
+/** The names in the parts of a text, each once. */
+export const stylesOf = (parts) => [...new Set(parts.split(",").map((one) => one.split(":")[0]))];
+
+function styles(parts, use) {
+  if (!parts) return null;
+  const names = stylesOf(parts);
+  const shown = names.slice(0, MOST_STYLES).join(", ");
+  const more = names.length > MOST_STYLES ? ` and ${number(names.length - MOST_STYLES)} more` : "";
+  const change = ({ target }) => use(target.checked ? parts : "");
+  const box = el("input", { type: "checkbox", name: "styles", role: "switch", on: { change } });
+  const words = `Tell the texts apart, as the styles ${shown}${more}`;
+  return el("label", { class: "switch" }, box, el("span", {}, words));
+}
 
 function rare(found) {
   if (!found.length) return null;
