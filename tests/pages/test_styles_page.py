@@ -81,3 +81,24 @@ def test_files_become_styles_where_that_is_asked(
     page.wait_for_url("**/train/*")
     job = client.get("/jobs", params={"model": "both"}).json()["jobs"][0]
     assert job["options"]["styles"] == f"austen:{len(TEXT) + 1},poe:{len(other)}"
+
+
+def test_a_page_of_its_own_writes_in_a_style(
+    client: httpx2.Client, window: Window, tmp_path: Path
+) -> None:
+    saved = client.get("/models/authors/download", params={"format": "html", "precision": "exact"})
+    file = tmp_path / "authors.html"
+    file.write_bytes(saved.content)
+    window.expected.append("asked file://")
+    page = window.open(client, file.as_uri())
+    for name, value in (("length", 60), ("seed", 7), ("temperature", 0.8)):
+        page.locator(f"[name={name}]").fill(str(value))
+    write = page.get_by_role("button", name="Write", exact=True)
+    expect(write).to_be_enabled()
+    page.evaluate("isWriting && form.requestSubmit()")
+    write.click()
+    for style in ("lovecraft", "austen", ""):
+        page.get_by_label("Style").select_option(style)
+        fields = {"style": style} if style else {}
+        expected = sample(client, length=60, precision="exact", **fields)
+        expect(page.locator("#text")).to_have_text(expected, use_inner_text=True)

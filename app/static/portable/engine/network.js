@@ -46,12 +46,28 @@ function addProduct(result, matrix, vector) {
   }
 }
 
+/** The first columns of a matrix, and the others. */
+function split(matrix, count, more) {
+  if (!more) return [matrix, []];
+  const rows = matrix.length / (count + more);
+  const [first, others] = [new Float32Array(rows * count), new Float32Array(rows * more)];
+  for (let row = 0; row < rows; row++) {
+    const begin = row * (count + more);
+    first.set(matrix.subarray(begin, begin + count), row * count);
+    others.set(matrix.subarray(begin + count, begin + count + more), row * more);
+  }
+  return [first, others];
+}
+
 export class Network {
   #config;
   #weights;
   #layers = [];
   #table;
   #cell;
+  /** Of the first layer: a column for each style, and its bias without any. */
+  #styles;
+  #plainBias;
 
   constructor(config, { weights, table }) {
     this.#config = config;
@@ -61,12 +77,24 @@ export class Network {
       const [input, recurrent] = [of("weight_ih"), of("weight_hh")];
       this.#layers.push({ input, recurrent, biases: [of("bias_ih"), of("bias_hh")] });
     }
+    const [first] = this.#layers;
+    const columns = config.embedding_size || config.vocabulary_size;
+    const styles = config.styles?.length ?? 0;
+    [first.input, this.#styles] = split(first.input, columns, styles);
+    this.#plainBias = first.biases[0];
     this.#table = table && new Table(config.vocabulary_size, table);
     this.#cell = CELLS[config.kind];
   }
 
   get cells() {
     return this.#config.num_layers * this.#config.hidden_size;
+  }
+
+  /** Reads from now on in a mix of styles: a weight for each, all 0 for none. */
+  readIn(weights) {
+    const bias = new Float64Array(this.#plainBias);
+    addProduct(bias, this.#styles, weights);
+    this.#layers[0].biases[0] = bias;
   }
 
   /** A state of zeros: h of each layer, then c. */
