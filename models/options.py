@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from types import UnionType
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
-from models.styles import Part, parse_parts
+from models.styles import TextPart, parse_parts
 
 NetworkKind = Literal["lstm", "gru", "rnn"]
 PresetName = Literal[
@@ -202,7 +202,7 @@ class TrainingOptions:
         return "bytes" if self.tokens == "bytes" else "characters"
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[TextPart]:
         """The parts of the text, if it is of several styles.
 
         Raises:

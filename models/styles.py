@@ -37,7 +37,7 @@ class WrongStyle(Invalid):
     code = "unknown_style"
 
 
-class Part(NamedTuple):
+class TextPart(NamedTuple):
     """A part of a corpus, which is in one style; ``bytes`` are those of the text as it was sent."""
 
     style: str
@@ -58,12 +58,12 @@ def check_styles(names: Sequence[object]) -> None:
         raise ValueError("styles must have different names")
 
 
-def distinct(parts: Sequence[Part]) -> tuple[str, ...]:
+def distinct(parts: Sequence[TextPart]) -> tuple[str, ...]:
     """Returns the styles of parts, each once, in the order of their first parts."""
     return tuple(dict.fromkeys(part.style for part in parts))
 
 
-def parse_parts(text: str) -> list[Part]:
+def parse_parts(text: str) -> list[TextPart]:
     """Reads the parts of a corpus, as in ``austen:717584,lovecraft:448612``.
 
     Raises:
@@ -77,21 +77,21 @@ def parse_parts(text: str) -> list[Part]:
                 "must be true, or the parts of the text in their order, each a style and its "
                 "bytes, as in austen:717584,lovecraft:448612"
             )
-        parts.append(Part(style, int(size[:_MOST_DIGITS])))
+        parts.append(TextPart(style, int(size[:_MOST_DIGITS])))
     return checked_parts(parts)
 
 
-def checked_parts(parts: Sequence[Part]) -> list[Part]:
+def checked_parts(parts: Sequence[TextPart]) -> list[TextPart]:
     """Returns parts with neighbours of one style as one. Raises ValueError if they are too few."""
     joined = [
-        Part(style, sum(part.bytes for part in own))
+        TextPart(style, sum(part.bytes for part in own))
         for style, own in groupby(parts, lambda part: part.style)
     ]
     check_styles(distinct(joined) or [""])
     return joined
 
 
-def written_parts(parts: Sequence[Part]) -> str:
+def written_parts(parts: Sequence[TextPart]) -> str:
     """Returns what ``parse_parts`` reads."""
     return ",".join(f"{part.style}:{part.bytes}" for part in parts)
 
@@ -161,7 +161,7 @@ def styles_of_files(names: Sequence[str]) -> list[str]:
     return [_plain(path[0]) if path else "" for path in paths]
 
 
-def parts_of_files(files: Sequence[tuple[str, int]]) -> list[Part]:
+def parts_of_files(files: Sequence[tuple[str, int]]) -> list[TextPart]:
     """Returns the parts of a corpus that is made of files, of which the names and bytes are given.
 
     Raises:
@@ -175,7 +175,7 @@ def parts_of_files(files: Sequence[tuple[str, int]]) -> list[Part]:
     if len(set(styles)) < 2:
         raise ValueError(NO_STYLES)
     return checked_parts(
-        [Part(style, size) for style, (_, size) in zip(styles, files, strict=True)]
+        [TextPart(style, size) for style, (_, size) in zip(styles, files, strict=True)]
     )
 
 

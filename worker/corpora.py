@@ -43,7 +43,7 @@ from models.places import (
     tell_once,
 )
 from models.storage import ONE_DISK, Storage, StorageAway
-from models.styles import Part
+from models.styles import TextPart
 from models.text.cleaning import CorpusError, NotUtf8, about_raw_bytes
 from models.text.corpus import Corpus, Scan, ScanReport, encode, read_ids, scan, spans_of
 from models.text.spans import Spans
@@ -210,7 +210,6 @@ class CorpusStore:
         directory = self.root / corpus_id
         if not is_directory(directory):
             return False
-        # Not moved: whoever has it checks it once more.
         remove(directory / _DELETING)
         # Not moved: whoever has it checks it once more.
         return mend(directory, original)
@@ -384,15 +383,11 @@ class CorpusStore:
         validation_fraction: float,
         *,
         shuffle_lines: bool = False,
-        parts: Sequence[Part] = (),
+        parts: Sequence[TextPart] = (),
     ) -> Corpus:
         """Opens the encoded corpus with ``Corpus.open``; encodes it first if need be.
 
-        Args:
-            corpus_id: the corpus.
-            tokens: how to read it.
-            validation_fraction, shuffle_lines: as in ``Corpus.open``.
-            parts: of its text, in styles; none if it has none.
+        ``parts`` are those of its text, if it has styles.
 
         Raises:
             UnknownCorpus: there is none.
@@ -405,13 +400,8 @@ class CorpusStore:
             ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines, styles=styles
         )
 
-    def spans(self, corpus_id: str, tokens: Tokens, parts: Sequence[Part]) -> Spans:
-        """Returns which symbols of a corpus are in which part.
-
-        Raises:
-            UnknownCorpus: there is none.
-            CorpusError: it does not have these parts; as a sentence's end.
-        """
+    def spans(self, corpus_id: str, tokens: Tokens, parts: Sequence[TextPart]) -> Spans:
+        """Returns which symbols of a corpus are in which part, as ``spans_of`` does."""
         original = self._directory(corpus_id) / "original"
         with self._storage.using(original):
             return spans_of(original, tokens, parts)

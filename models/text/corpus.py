@@ -16,7 +16,7 @@ import numpy as np
 
 from models.arrays import AnyIds, Ids
 from models.config import MAX_VOCABULARY
-from models.styles import Part, distinct
+from models.styles import TextPart, distinct
 from models.text.cleaning import (
     MIN_CHARACTERS,
     Cleaner,
@@ -155,7 +155,7 @@ def encode(path: Path, vocabulary: Vocabulary, target: Path) -> None:
         staged.unlink(missing_ok=True)
 
 
-def spans_of(path: Path, tokens: Tokens, parts: Sequence[Part]) -> Spans:
+def spans_of(path: Path, tokens: Tokens, parts: Sequence[TextPart]) -> Spans:
     """Returns where the parts of a text end once it is encoded, and each one's style.
 
     Raises:

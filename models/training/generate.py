@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.config import in_style
 from models.decoding.sampling import SampleOptions, choose, uniforms
 from models.ngram_table import NGramTable
 from models.training.network import CharNetwork
@@ -24,7 +25,9 @@ def generate(
     here.
     """
     seeds = np.array([options.seed], dtype=np.uint64)
-    network = network.in_style(options.style or None)
+    if options.style:
+        weights = network.export()
+        network = CharNetwork.of(*in_style(network.config, weights, options.style))
     network.eval()
     with torch.no_grad():
         state = None

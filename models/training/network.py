@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from models.arrays import Ids
-from models.config import GATED, NetworkConfig, Weights, in_style
+from models.config import GATED, NetworkConfig, Weights
 from models.ngram_table import NGramTable
-from models.styles import Mix
 from models.training.kernels import Padding, filled
 from models.training.ranks import OwnRows
 
@@ -237,15 +236,6 @@ class CharNetwork(nn.Module):
         network.load_weights(weights)
         return network.eval()
 
-    def in_style(self, mix: Mix | None = None) -> "CharNetwork":
-        """Returns the network that has only one style, as ``models.config.in_style`` does.
-
-        A network without styles is returned as it is.
-        """
-        if not self.config.styles:
-            return self
-        return CharNetwork.of(*in_style(self.config, self.export(), mix))
-
     @torch.no_grad()
     def load_weights(self, weights: Weights) -> None:
         """Copies trained weights, but no n-gram table; gates without weights stay as they are.
@@ -267,9 +257,7 @@ class CharNetwork(nn.Module):
             return self._one_of(ids, columns)
         embedded: Tensor = self.embedding(ids if ids.dim() == 2 else ids[..., 0])
         if ids.dim() == 3:
-            of_styles = torch.arange(len(self.config.styles), device=ids.device)
-            is_on = ids[..., 1:] == of_styles + self.config.vocabulary_size
-            embedded = torch.cat([embedded, is_on.to(embedded.dtype)], dim=2)
+            embedded = torch.cat([embedded, _styles_on(ids, self.config).to(embedded.dtype)], 2)
         more = columns - embedded.shape[2]
         return nn.functional.pad(embedded, (0, more)) if more else embedded
 
@@ -304,6 +292,12 @@ class CharNetwork(nn.Module):
         if values.device.type != "cpu" and self.rows is None:
             return nn.functional.dropout(values, self.config.dropout)
         return values * byte_mask(values, self.config.dropout, self.rows)
+
+
+def _styles_on(ids: Tensor, config: NetworkConfig) -> Tensor:
+    """Returns the columns of styles for what a network reads, [time, batch, styles]."""
+    numbers = torch.arange(len(config.styles), device=ids.device)
+    return ids[..., 1:] == numbers + config.vocabulary_size
 
 
 def with_styles(ids: Ids, styles: Ids, vocabulary_size: int) -> Ids:

@@ -11,18 +11,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import NotRequired, TypedDict
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from models.arrays import Ids
 from models.config import Weights
 from models.ngram_table import NGramTable
 from models.options import Hyperparameters
 from models.text.corpus import Corpus
 from models.training.accelerated import Compute, Steps, send, under
 from models.training.average import WeightAverage
-from models.training.batches import Batches, ShuffledLines
+from models.training.batches import Batches, ShuffledLines, styles_at
 from models.training.device_table import expected_on
 from models.training.held_out import HeldOut
 from models.training.network import CharNetwork, State, with_styles
@@ -48,14 +46,6 @@ _BEGIN_EVERY = 4
 The state is carried over the whole text, so otherwise the network would hardly ever see the zero
 state, and samples would start badly (walls of spaces on C source); in every step it costs loss
 (docs/log.md).
-"""
-
-
-_ONE_WITHOUT, _STEPS_WITHOUT = 8, 16
-"""Of so many rows one reads its text without a style, for so many steps.
-
-So a network learns to go without: of three texts, no style lost 0.11 nats less for it, and each
-text in its own style no more than before (docs/log.md).
 """
 
 
@@ -300,7 +290,9 @@ class Trainer:
         own = self.rows.slice
         read, predicted = (ids[:, own] for ids in self.batches.batch(self.step))
         if self.corpus.styles:
-            read = self._in_styles(read)
+            places = self.batches.positions(self.step)[1:, own]
+            styles = styles_at(self.corpus.styles, places, self.step, own.start)
+            read = with_styles(read, styles, self.network.config.vocabulary_size)
         inputs, targets = send(read, self.device), send(predicted, self.device)
         counted = None
         if self._expected:
@@ -318,19 +310,6 @@ class Trainer:
         # The weight of the newest loss falls from 1 to 2 %, to avoid a bias towards 0.
         # This creates a new tensor: earlier Progress keeps its own.
         self.smoothed = self.smoothed.lerp(loss, max(0.02, 1 / self.step))
-
-    def _in_styles(self, read: Ids) -> Ids:
-        """Returns what is read of a step's batch, with the style of what follows it.
-
-        An eighth of the rows have none, in turn.
-        """
-        assert self.corpus.styles
-        own = self.rows.slice
-        styles = self.corpus.styles.at(self.batches.positions(self.step)[1:, own])
-        rows = np.arange(self.options.batch_size)[own]
-        is_without = (rows + self.step // _STEPS_WITHOUT) % _ONE_WITHOUT == 0
-        styles = np.where(is_without, -1, styles)
-        return with_styles(read, styles, self.network.config.vocabulary_size)
 
     def gather(self) -> None:
         """Gets to know the carried state of all rows; all ranks of a group do so at a time."""

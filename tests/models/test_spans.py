@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.styles import Part
+from models.styles import TextPart
 from models.text.cleaning import NotUtf8
 from models.text.corpus import Corpus, CorpusError, WrongParts, encode, scan, spans_of
 from models.text.spans import Spans
 
 ONE = "One text, wíth marks.\r\n" * 20
 OTHER = "\ufeffANOTHER text\n" * 30
-PARTS = [Part("one", len(ONE.encode())), Part("other", len(OTHER.encode()))]
+PARTS = [TextPart("one", len(ONE.encode())), TextPart("other", len(OTHER.encode()))]
 LENGTHS = [len(ONE.replace("\r\n", "\n")), len(OTHER.replace("\ufeff", ""))]
 
 
@@ -77,7 +77,7 @@ def test_lines_of_a_list_stay_in_their_style(tmp_path: Path) -> None:
     elves, dwarves = ("".join(f"{c}{n}\n" for n in range(60)) for c in "ed")
     path = tmp_path / "text"
     path.write_text(elves + dwarves)
-    parts = [Part("elf", len(elves)), Part("dwarf", len(dwarves))]
+    parts = [TextPart("elf", len(elves)), TextPart("dwarf", len(dwarves))]
     corpus = opened(path, spans_of(path, "characters", parts), shuffle_lines=True)
     assert corpus.styles and corpus.validation_styles
     for ids, spans in (
@@ -102,7 +102,7 @@ def test_lines_of_a_list_stay_in_their_style(tmp_path: Path) -> None:
 def test_parts_that_are_not_the_texts_are_refused(
     sizes: tuple[int, int], words: str, path: Path
 ) -> None:
-    parts = [Part(style, size + more) for (style, size), more in zip(PARTS, sizes, strict=True)]
+    parts = [TextPart(style, size + more) for (style, size), more in zip(PARTS, sizes, strict=True)]
     with pytest.raises(WrongParts) as caught:
         spans_of(path, "characters", parts)
     assert words in str(caught.value), caught.value
@@ -112,7 +112,7 @@ def test_what_is_no_text_is_told_where(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_bytes(b"line\n" * 40 + b"\xff\n" * 100)
     with pytest.raises(NotUtf8) as caught:
-        spans_of(path, "characters", [Part("a", 200), Part("b", 200)])
+        spans_of(path, "characters", [TextPart("a", 200), TextPart("b", 200)])
     assert caught.value.offset == 200
 
 
