@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from models.arrays import AnyIds, Ids
 from models.config import GATED
 from models.ngram_table import NGramTable
+from models.text.corpus import Corpus
 from models.text.spans import Spans
 from models.training.device_table import DeviceTable
 from models.training.network import CharNetwork, State, with_styles
@@ -65,6 +66,12 @@ class HeldOut:
         if table:
             self._found = table.find(table.hashes(flat[:-1]))
             self._found = self._found.reshape(rows, self.length, 2).transpose(1, 0, 2)
+
+    @classmethod
+    def of(cls, corpus: Corpus, most: int, table: NGramTable | None) -> "HeldOut":
+        """Returns the beginning of what a corpus holds out, at most so many ids of it."""
+        ids, styles = corpus.held_out(most)
+        return cls(ids, table, styles)
 
     @torch.no_grad()
     def loss(self, network: CharNetwork) -> float:

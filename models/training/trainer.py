@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from models.config import Weights
-from models.ngram_table import NGramTable
 from models.options import Hyperparameters
 from models.text.corpus import Corpus
 from models.training.accelerated import Compute, Steps, send, under
@@ -142,7 +141,7 @@ class Trainer:
         self._expected = features and expected_on(self.device, features)
         self._cores = ExitStack()
         """What gives back the cores that counting has meanwhile."""
-        self.held_out = self._held_out(network.table)
+        self.held_out = HeldOut.of(corpus, VALIDATION_LIMIT, network.table)
         self.steps = self._new_steps()
         self.step = 0
         self.elapsed = 0.0
@@ -191,15 +190,11 @@ class Trainer:
         self._expected = expected_on(self.device, features)
         self.network.attach(features.table)
         self._average.attach(features.table)
-        self.held_out = self._held_out(features.table)
+        self.held_out = HeldOut.of(self.corpus, VALIDATION_LIMIT, features.table)
         # The gates are the last parameters, so the others keep their numbers.
         tensors = self.steps.tensors()
         self.steps = self._new_steps()
         self.steps.load_tensors(tensors)
-
-    def _held_out(self, table: NGramTable | None) -> HeldOut:
-        ids, styles = self.corpus.held_out(VALIDATION_LIMIT)
-        return HeldOut(ids, table, styles)
 
     def _new_steps(self) -> Steps:
         """Returns what performs steps, of all the parameters that there are now."""

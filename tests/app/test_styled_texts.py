@@ -20,7 +20,7 @@ from models.styles import Mix
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
 from tests.packed import zip_of
-from tests.serving import TEXT, problem, serve, wrong_fields
+from tests.serving import TEXT, Query, problem, serve, wrong_fields
 from tests.toys import ALPHABET, in_styles, toy_checkpoint, toy_decoder
 
 STYLES = ("austen", "poe")
@@ -108,7 +108,8 @@ def test_many_primes_and_names_are_in_the_style(client: httpx2.Client) -> None:
     assert first["text"] == text_of((0, 1))
 
     def names(**more: str) -> list[str]:
-        fields = {"model": "both", "count": 5, "seed": 1, "max_length": 60} | more
+        fields: Query = {"model": "both", "count": 5, "seed": 1, "max_length": 60}
+        fields |= more
         answer = client.get("/names", params=fields)
         assert answer.status_code == 200, answer.text
         return [one["name"] for one in answer.json()["names"]]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from models.styles import TextPart
-from models.text.cleaning import NotUtf8
-from models.text.corpus import Corpus, CorpusError, WrongParts, encode, scan, spans_of
+from models.text.cleaning import CorpusError, NotUtf8
+from models.text.corpus import Corpus, WrongParts, encode, scan, spans_of
 from models.text.spans import Spans
 
 ONE = "One text, wíth marks.\r\n" * 20
