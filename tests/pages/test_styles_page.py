@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from tests.browsing import ASCII, Window, accessible, written
+from tests.browsing import ASCII, Window, accessible, of_a_list, written
 from tests.serving import TEXT, serve
 from tests.toys import in_styles, toy_checkpoint
 
@@ -21,6 +21,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
     plain = toy_checkpoint(vocabulary=ASCII)
     registry.publish(Reference("authors"), in_styles(plain, "austen", "lovecraft"))
     registry.publish(Reference("plain"), plain)
+    registry.publish(Reference("elves"), in_styles(of_a_list(), "austen", "lovecraft"))
     with serve(data) as client:
         yield client
 
@@ -102,3 +103,12 @@ def test_a_page_of_its_own_writes_in_a_style(
         fields = {"style": style} if style else {}
         expected = sample(client, length=60, precision="exact", **fields)
         expect(page.locator("#text")).to_have_text(expected, use_inner_text=True)
+
+
+def test_names_are_drawn_in_a_style(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, "/names")
+    page.get_by_label("Model").select_option("elves")
+    page.get_by_label("Style").select_option("lovecraft")
+    expect(page.locator("charloom-names")).to_have_attribute("in-style", "lovecraft")
+    expect(page.get_by_label("HTML to embed the names")).to_contain_text('in-style="lovecraft"')
+    accessible(page)

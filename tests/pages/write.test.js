@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { mood } from "../../app/static/js/views/write/form.js";
 import { clipped, fromHash, toHash } from "../../app/static/js/views/write/link.js";
-import { mixOf, weightsOf } from "../../app/static/js/views/write/styles.js";
+import { mixOf, weightsOf } from "../../app/static/js/parts/styles.js";
 import { factsOf, favourite } from "../../app/static/js/views/write.js";
 
 const settings = {

@@ -89,7 +89,7 @@ function start(seed) {
   $("write").textContent = "Stop";
   $(isOfNames() ? "names" : "text").replaceChildren();
   tellFacts();
-  const style = styles.map((one) => Number(one === asked.style));
+  const { style } = asked;
   const temperature = Number(asked.temperature);
   const common = { turn: state.turn, seed: state.seed, temperature, style };
   if (isOfNames()) {

@@ -46,28 +46,14 @@ function addProduct(result, matrix, vector) {
   }
 }
 
-/** The first columns of a matrix, and the others. */
-function split(matrix, count, more) {
-  if (!more) return [matrix, []];
-  const rows = matrix.length / (count + more);
-  const [first, others] = [new Float32Array(rows * count), new Float32Array(rows * more)];
-  for (let row = 0; row < rows; row++) {
-    const begin = row * (count + more);
-    first.set(matrix.subarray(begin, begin + count), row * count);
-    others.set(matrix.subarray(begin + count, begin + count + more), row * more);
-  }
-  return [first, others];
-}
-
 export class Network {
   #config;
   #weights;
   #layers = [];
   #table;
   #cell;
-  /** Of the first layer: a column for each style, and its bias without any. */
-  #styles;
-  #plainBias;
+  /** The first layer's bias without a style. */
+  #bias;
 
   constructor(config, { weights, table }) {
     this.#config = config;
@@ -77,11 +63,7 @@ export class Network {
       const [input, recurrent] = [of("weight_ih"), of("weight_hh")];
       this.#layers.push({ input, recurrent, biases: [of("bias_ih"), of("bias_hh")] });
     }
-    const [first] = this.#layers;
-    const columns = config.embedding_size || config.vocabulary_size;
-    const styles = config.styles?.length ?? 0;
-    [first.input, this.#styles] = split(first.input, columns, styles);
-    this.#plainBias = first.biases[0];
+    this.#bias = this.#layers[0].biases[0];
     this.#table = table && new Table(config.vocabulary_size, table);
     this.#cell = CELLS[config.kind];
   }
@@ -90,11 +72,16 @@ export class Network {
     return this.#config.num_layers * this.#config.hidden_size;
   }
 
-  /** Reads from now on in a mix of styles: a weight for each, all 0 for none. */
+  /** Reads from now on in a mix of styles: their columns, the last, are on in each step. */
   readIn(weights) {
-    const bias = new Float64Array(this.#plainBias);
-    addProduct(bias, this.#styles, weights);
-    this.#layers[0].biases[0] = bias;
+    const [{ input, biases }] = this.#layers;
+    const width = input.length / this.#bias.length;
+    const sum = (row) =>
+      weights.reduce(
+        (a, weight, i) => a + weight * input[(row + 1) * width - weights.length + i],
+        0,
+      );
+    biases[0] = this.#bias.map((bias, row) => bias + sum(row));
   }
 
   /** A state of zeros: h of each layer, then c. */
@@ -123,10 +110,12 @@ export class Network {
   }
 
   #addInput(result, matrix, id) {
-    const { vocabulary_size: columns, embedding_size: size } = this.#config;
+    const size = this.#config.embedding_size;
+    const columns = matrix.length / result.length;
     if (size) {
-      const embedding = this.#weights["embedding.weight"];
-      addProduct(result, matrix, embedding.subarray(id * size, (id + 1) * size));
+      const embedded = new Float32Array(columns);
+      embedded.set(this.#weights["embedding.weight"].subarray(id * size, (id + 1) * size));
+      addProduct(result, matrix, embedded);
       return;
     }
     // A product with a vector of zeros and a single one is a column.

@@ -4,7 +4,7 @@
 import { MAX_LENGTH, MAX_PRIME } from "../../limits.js";
 import { clearErrors, el, field, message, select, showErrors } from "../../ui.js";
 import { COMPARED, DEFAULTS, MAX_TEMPERATURE } from "./link.js";
-import { StyleChoice } from "./styles.js";
+import { StyleChoice } from "../../parts/styles.js";
 
 /** Windows in which the form is below the text. */
 export const NARROW = "(max-width: 900px)";

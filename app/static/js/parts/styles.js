@@ -1,7 +1,7 @@
 // The style of a text, where a model has several: none, one of them, or a mix with a slider for
 // each. Knows no model and no form.
 
-import { el, field, select } from "../../ui.js";
+import { el, field, select } from "../ui.js";
 
 const NONE = "";
 const MIX = "mix";
