@@ -38,6 +38,7 @@ from models.options import (
     TrainingOptions,
 )
 from models.styles import parse_parts, parts_of_files, written_parts
+from models.text.cleaning import MIN_CHARACTERS
 from models.text.intake.taking import Taken
 from worker.jobs import Status
 
@@ -232,7 +233,9 @@ class CorpusSources(BaseModel):
         styles = None
         # Of most texts it cannot be.
         with suppress(ValueError):
-            styles = written_parts(parts_of_files(told.parts))
+            parts = parts_of_files(told.parts)
+            if min(part.bytes for part in parts) >= MIN_CHARACTERS:
+                styles = written_parts(parts)
         return cls.model_validate(told.to_json() | {"styles": styles})
 
 

@@ -192,6 +192,8 @@ PARTS = f"austen:{len(TEXT) + 1},poe:{len(OTHER)}"
 
 
 def test_each_file_is_a_style(client: httpx2.Client, name: str) -> None:
+    sources = client.post("/corpora", files=FILES).json()["sources"]
+    assert sources["styles"] == PARTS
     form = {"model": name, "styles": "true"}
     job = client.post("/train", files=FILES[::-1], data=form).json()
     assert job["options"]["styles"] == PARTS
