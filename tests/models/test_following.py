@@ -118,7 +118,8 @@ def test_one_process_resumes_what_two_began_and_the_other_way_round(two: Ranks, 
 
 def test_counts_are_taken_up_by_all(two: Ranks, directory: Path) -> None:
     """When rank 0 has them, with the gates that it has then, and by those that begin later."""
-    case = {"max_steps": 60, "evaluate_every": 60, "ngram_orders": 4, "ngram_buckets": 500}
+    case: dict[str, Any] = {"max_steps": 60, "evaluate_every": 60}
+    case |= {"ngram_orders": 4, "ngram_buckets": 500}
     (directory / "case.json").write_text(json.dumps(case))
     config, options = planned(**case)
     features = count(CORPUS.train, config.vocabulary_size, 4, 500, None, 3000)
