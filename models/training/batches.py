@@ -9,7 +9,7 @@ from models.text.spans import Spans
 _ONE_WITHOUT, _STEPS_WITHOUT = 8, 16
 """Of so many rows one reads its text without a style, for so many steps.
 
-So a network learns to go without: of three texts, no style lost 0.11 nats less for it, and each
+So a network learns to go without: of three texts, no style lost 0.10 nats less for it, and each
 text in its own style no more than before (docs/log.md).
 """
 
