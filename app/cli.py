@@ -36,6 +36,9 @@ TEXTS = typer.Argument(
 MODEL = typer.Option(help="Model to use; may be left out if there is only one.")
 TEMPERATURE = typer.Option(help="Sampling temperature; 0 always takes the most likely character.")
 SEED = typer.Option(help="Random seed: the same one gives the same output.")
+STYLE = typer.Option(
+    help="Style of a model of several texts, or a mix such as austen:0.7,lovecraft:0.3."
+)
 UNKNOWN = typer.Option(help="skip drops characters that the model does not know.")
 PUSH = typer.Option(
     metavar="OWNER/NAME",
@@ -105,6 +108,14 @@ def train(
     check: Annotated[
         bool, typer.Option("--check", help="Only report on the text; keep nothing.")
     ] = False,
+    styles: Annotated[
+        bool,
+        typer.Option(
+            "--styles",
+            help="Tell the texts apart: each file or folder is a style, named after it or as in "
+            "NAME=FILE, which sample --style takes.",
+        ),
+    ] = False,
     data: Data = DATA,
     url: Url = None,
     key: AskForKey = False,
@@ -117,7 +128,9 @@ def train(
     with reported():
         if not model and not check:
             raise typer.BadParameter("--model is missing: it names the new model")
-        with packing.opened(file, as_sent=options.get("tokens") == "bytes") as text:
+        as_sent = options.get("tokens") == "bytes"
+        with packing.opened(file, as_sent=as_sent, styles=styles) as (text, parts):
+            options |= parts
             if check:
                 from app.terminal import reading
 
@@ -153,6 +166,7 @@ def sample(
         list[str] | None, typer.Option(help="Stop before this text; repeatable, up to 4 times.")
     ] = None,
     echo: Annotated[bool, typer.Option("--echo", help="Write the prime, too.")] = False,
+    style: Annotated[str | None, STYLE] = None,
     max_copied: Annotated[
         int | None,
         typer.Option(help="Never write more than N characters as the training text has them."),
@@ -184,6 +198,7 @@ def names(
         bool, typer.Option("--novel", help="Skip names that are in the training text.")
     ] = False,
     temperature: Annotated[float | None, TEMPERATURE] = None,
+    style: Annotated[str | None, STYLE] = None,
     seed: Annotated[int | None, SEED] = None,
     data: Data = DATA,
     url: Url = None,
@@ -211,6 +226,7 @@ def inspect(
         int | None,
         typer.Option(help="Guesses to show per character. Default: 5, or 0 with a cell."),
     ] = None,
+    style: Annotated[str | None, STYLE] = None,
     unknown: Annotated[str | None, UNKNOWN] = None,
     data: Data = DATA,
     url: Url = None,
@@ -250,6 +266,7 @@ def cells(
 def score(
     file: Annotated[Path, TEXT],
     model: Annotated[list[str], typer.Option(help="Model to compare; repeatable.")],
+    style: Annotated[str | None, STYLE] = None,
     data: Data = DATA,
     url: Url = None,
     key: AskForKey = False,
@@ -262,7 +279,7 @@ def score(
         commands.opened(file) as text,
         connect.server(place(data, url, key)) as reached,
     ):
-        commands.score(reached.client, reading.beginning(text), model)
+        commands.score(reached.client, reading.beginning(text), model, style)
 
 
 @cli.command()

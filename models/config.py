@@ -7,6 +7,7 @@ share this module. Knows no files.
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 
 from models.ngram_table import (
@@ -22,6 +23,7 @@ from models.ngram_table import (
     list_bytes,
 )
 from models.options import MAX_BUCKETS, NetworkKind
+from models.styles import Mix, check_styles
 
 GATES: dict[str, int] = {"lstm": 4, "gru": 3, "rnn": 1}
 """Rows of each weight matrix, in multiples of the hidden size."""
@@ -41,7 +43,8 @@ class NetworkConfig:
     ``embedding_size`` 0 is 1-of-k input. ``dropout`` acts between layers and before the output,
     only during training. ``ngram_buckets`` are the sizes of the n-gram table, for contexts of 1, 2,
     … ids, and ``ngram_long_buckets`` those for longer ones (``models.ngram_table``); without any
-    the network is purely recurrent.
+    the network is purely recurrent. ``styles`` are the names of the texts that it learned, if they
+    are told apart (``models.styles``).
 
     Raises:
         ValueError: a size is out of range.
@@ -55,6 +58,7 @@ class NetworkConfig:
     dropout: float = 0.0
     ngram_buckets: tuple[int, ...] = ()
     ngram_long_buckets: tuple[int, ...] = ()
+    styles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(NetworkKind):
@@ -72,6 +76,10 @@ class NetworkConfig:
             raise ValueError("dropout must be from 0 to below 1")
         self._check_table("ngram_buckets", MAX_ROW_LENGTHS)
         self._check_table("ngram_long_buckets", len(FURTHER) if self.ngram_buckets else 0)
+        if not isinstance(self.styles, tuple | list):
+            raise ValueError("styles must be a list of names")
+        check_styles(self.styles)
+        object.__setattr__(self, "styles", tuple(self.styles))
 
     def _check_table(self, name: str, most: int) -> None:
         sizes = getattr(self, name)
@@ -87,8 +95,14 @@ class NetworkConfig:
             raise ValueError(f"{name} must be {MAX_BUCKETS:,} together at most")
 
     @property
-    def input_size(self) -> int:
+    def character_size(self) -> int:
+        """The columns of the first layer's input that stand for a character."""
         return self.embedding_size or self.vocabulary_size
+
+    @property
+    def input_size(self) -> int:
+        """The columns of the first layer's input; the last ones are of a style each."""
+        return self.character_size + len(self.styles)
 
     @property
     def table_sizes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -168,9 +182,9 @@ class NetworkConfig:
         return 4 * self.parameters() + self.table_bytes()
 
     def to_json(self) -> dict[str, Any]:
-        """As the constructor takes it; without an n-gram table as earlier releases read it."""
+        """As the constructor takes it; what a network has not is left out, for earlier releases."""
         values = asdict(self)
-        for name in ("ngram_buckets", "ngram_long_buckets"):
+        for name in ("ngram_buckets", "ngram_long_buckets", "styles"):
             if not values[name]:
                 del values[name]
         return values
@@ -191,3 +205,25 @@ class NetworkConfig:
 
 Weights = dict[str, NDArray[Any]]
 """Tensors by name: fp32, but for those of the n-gram table."""
+
+
+INPUT_WEIGHTS = "layers.0.weight_ih_l0"
+"""The first layer's input weights: columns for characters, then one for each style."""
+
+
+def in_style(
+    config: NetworkConfig, weights: Weights, mix: Mix | None = None
+) -> tuple[NetworkConfig, Weights]:
+    """Returns the network that has only one style, a mix of those of a network, and needs no name.
+
+    The columns of styles are on in every step, as a bias is, so their sum is added to one.
+    """
+    if not config.styles:
+        return config, weights
+    columns = weights[INPUT_WEIGHTS]
+    own = dict(weights)
+    own[INPUT_WEIGHTS] = np.ascontiguousarray(columns[:, : config.character_size])
+    if mix is not None:
+        added = columns[:, config.character_size :] @ np.array(mix, np.float32)
+        own["layers.0.bias_ih_l0"] = weights["layers.0.bias_ih_l0"] + added
+    return replace(config, styles=()), own

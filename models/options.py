@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from types import UnionType
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
+from models.styles import TextPart, parse_parts
+
 NetworkKind = Literal["lstm", "gru", "rnn"]
 PresetName = Literal[
     "auto",
@@ -33,6 +35,12 @@ MAX_SAMPLE_STEPS = 1000
 MAX_SNAPSHOTS = 100
 MAX_NGRAM_ORDERS = 16
 MAX_BUCKETS = 1 << 22
+
+EACH_FILE = "true"
+"""In place of the parts of a text: each file that it is made of is one."""
+
+MAX_PARTS_TEXT = 1 << 14
+"""Most characters that say which parts a text has."""
 
 MAX_DEVICES = 64
 
@@ -130,6 +138,12 @@ class TrainingOptions:
     tokens: Literal["characters", "bytes", "auto"] = _option(
         "auto", "What a symbol is; auto is characters."
     )
+    styles: str | None = _option(
+        None,
+        "Tells several texts apart: true if each file is one, or the parts of the text in their "
+        "order, as in austen:717584,lovecraft:448612 (bytes). sample then takes a style.",
+        at_most=MAX_PARTS_TEXT,
+    )
     sample_at: tuple[int, ...] = _option(
         (100, 300, 500, 700, 1200, 2000),
         "Steps after which a sample is drawn, with commas between.",
@@ -186,6 +200,15 @@ class TrainingOptions:
     @property
     def symbols(self) -> Literal["characters", "bytes"]:
         return "bytes" if self.tokens == "bytes" else "characters"
+
+    @property
+    def parts(self) -> list[TextPart]:
+        """The parts of the text, if it is of several styles.
+
+        Raises:
+            ValueError: what is asked for is none.
+        """
+        return parse_parts(self.styles) if self.styles else []
 
     @property
     def is_untimed(self) -> bool:

@@ -17,6 +17,7 @@ from models.ngram_table import (
     split_lengths,
 )
 from models.options import MAX_BUCKETS, MAX_COUNTED, TrainingOptions
+from models.styles import distinct
 
 HIDDEN_SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
@@ -186,6 +187,7 @@ def network(options: TrainingOptions, vocabulary_size: int, hidden_size: int) ->
         hidden_size=hidden_size,
         embedding_size=embedding_size,
         dropout=options.dropout or 0.0,
+        styles=distinct(options.parts),
     )
 
 

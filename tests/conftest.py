@@ -175,14 +175,18 @@ def toy_corpus(data: Path) -> str:
 @pytest.fixture
 def make_job(store: JobStore, toy_corpus: str, data: Path) -> MakeJob:
     """Makes a job of the toy corpus, whose plan is the same each time rather than measured."""
-    from models.options import Hyperparameters
+    from models.options import Hyperparameters, TrainingOptions
+    from models.styles import distinct
     from models.training.planning import Plan
 
     vocabulary_size = CorpusStore(data / "corpora").scan(toy_corpus, "characters").report.distinct
 
     def make(model: str = "toy", *, dropout: float = 0.0, **options: object) -> Job:
         job, _ = store.create(model, toy_corpus, dict(options), None)
-        config = NetworkConfig(vocabulary_size, num_layers=2, hidden_size=16, dropout=dropout)
+        styles = distinct(TrainingOptions.from_json(job.spec["options"]).parts)
+        config = NetworkConfig(
+            vocabulary_size, num_layers=2, hidden_size=16, dropout=dropout, styles=styles
+        )
         training = {"batch_size": 8, "sequence_length": 32, "max_steps": 40, "evaluate_every": 20}
         known = Hyperparameters.__dataclass_fields__
         training |= {k: v for k, v in options.items() if k in known}  # type: ignore[misc]

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from models.config import NetworkConfig, Weights
+from models.config import INPUT_WEIGHTS, NetworkConfig, Weights
 from models.decoding.batch import Batch
 from models.decoding.characters import Piece
 from models.decoding.decoder import Choices, Decoder
@@ -30,6 +30,9 @@ def trained_like(config: NetworkConfig, orders: int = 0) -> CharNetwork:
     with torch.no_grad():
         extent = 8 / config.hidden_size**0.5
         network.output.weight.uniform_(-extent, extent)
+        if config.styles:
+            of_input = network.get_parameter(INPUT_WEIGHTS)
+            of_input[:, config.character_size :].uniform_(-2, 2)
         if network.gates is not None:
             network.gates.weight.uniform_(-extent / 8, extent / 8)
     return network

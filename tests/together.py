@@ -7,8 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from models.config import NetworkConfig
 from models.options import Hyperparameters
 from models.text.corpus import Corpus
+from models.text.spans import Spans
 from models.text.vocab import Vocabulary
 from models.training.beginning import new_trainer
 from models.training.following import follow
@@ -33,11 +35,19 @@ IDS = babble(6000)
 CORPUS = Corpus(VOCABULARY, IDS[:-1000], IDS[-1000:])
 
 
-def planned(dropout: float = 0.0, **changed: Any) -> tuple[NetworkConfig, Hyperparameters]:
+STYLED = replace(
+    CORPUS, styles=Spans.of([3000, 2000], [0, 1]), validation_styles=Spans.of([600, 400], [0, 1])
+)
+"""The same, as if it were two texts."""
+
+
+def planned(
+    dropout: float = 0.0, styles: Sequence[str] = (), **changed: Any
+) -> tuple[NetworkConfig, Hyperparameters]:
     """A small network, and how it is trained: an odd number of rows, so that ranks differ."""
     options = {"batch_size": 5, "sequence_length": 8, "max_steps": 200, "evaluate_every": 50}
     return (
-        NetworkConfig(len(VOCABULARY), "lstm", 2, 12, dropout=dropout),
+        NetworkConfig(len(VOCABULARY), "lstm", 2, 12, dropout=dropout, styles=tuple(styles)),
         Hyperparameters(**options | changed),
     )
 
@@ -69,7 +79,8 @@ def main(directory: Path) -> None:
 
     def make() -> Trainer:
         config, options = planned(**json.loads((directory / "case.json").read_text()))
-        return new_trainer(config, CORPUS, options, group=group)
+        corpus = STYLED if config.styles else CORPUS
+        return new_trainer(config, corpus, options, group=group)
 
     with joined(1, 2, directory / "store") as group:
         follow(group, make)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.arrays import AnyInts, Ids
 from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
-from models.config import NetworkConfig, Weights
+from models.config import INPUT_WEIGHTS, NetworkConfig, Weights
 from models.decoding.decoder import Decoder
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions, choose, uniforms
@@ -63,6 +63,15 @@ def with_table(checkpoint: Checkpoint, orders: int = 3) -> Checkpoint:
     return replace(
         checkpoint, config=config, weights=checkpoint.weights | weights | table.tensors()
     )
+
+
+def in_styles(checkpoint: Checkpoint, *styles: str) -> Checkpoint:
+    """The same network, with a column for each style."""
+    config = replace(checkpoint.config, styles=styles)
+    before = checkpoint.weights[INPUT_WEIGHTS]
+    columns = np.random.default_rng(3).normal(0, 1.5, (len(before), len(styles)))
+    wider = np.column_stack([before, columns.astype(np.float32)])
+    return replace(checkpoint, config=config, weights=checkpoint.weights | {INPUT_WEIGHTS: wider})
 
 
 def toy_table(vocabulary_size: int, orders: int = 3) -> NGramTable:

@@ -21,7 +21,7 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -44,8 +44,10 @@ from models.places import (
     tell_once,
 )
 from models.storage import ONE_DISK, Storage, StorageAway
+from models.styles import TextPart
 from models.text.cleaning import CorpusError, NotUtf8, about_raw_bytes
-from models.text.corpus import Corpus, Scan, ScanReport, encode, read_ids, scan
+from models.text.corpus import Corpus, Scan, ScanReport, encode, read_ids, scan, spans_of
+from models.text.spans import Spans
 from models.text.vocab import Tokens, Vocabulary
 from worker.corpus_files import (
     FORMAT,
@@ -212,7 +214,6 @@ class CorpusStore:
         directory = self.root / corpus_id
         if not is_directory(directory):
             return False
-        # Not moved: whoever has it checks it once more.
         remove(directory / _DELETING)
         # Not moved: whoever has it checks it once more.
         return mend(directory, original)
@@ -389,8 +390,11 @@ class CorpusStore:
         validation_fraction: float,
         *,
         shuffle_lines: bool = False,
+        parts: Sequence[TextPart] = (),
     ) -> Corpus:
         """Opens the encoded corpus with ``Corpus.open``; encodes it first if need be.
+
+        ``parts`` are those of its text, if it has styles.
 
         Raises:
             UnknownCorpus: there is none.
@@ -398,7 +402,16 @@ class CorpusStore:
             CorpusDamaged: it is not the text that it was.
         """
         ids, vocabulary = self._encoded(corpus_id, tokens)
-        return Corpus.open(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
+        styles = self.spans(corpus_id, tokens, parts) if parts else None
+        return Corpus.open(
+            ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines, styles=styles
+        )
+
+    def spans(self, corpus_id: str, tokens: Tokens, parts: Sequence[TextPart]) -> Spans:
+        """Returns which symbols of a corpus are in which part, as ``spans_of`` does."""
+        original = self._directory(corpus_id) / "original"
+        with self._storage.using(original):
+            return spans_of(original, tokens, parts)
 
     def symbols(self, corpus_id: str, tokens: Tokens) -> AnyInts:
         """Returns the symbols of a corpus, in memory; encodes it first if need be.

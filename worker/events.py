@@ -58,6 +58,7 @@ class SampleData(TypedDict):
     step: Count
     temperature: Number
     text: str
+    style: NotRequired[str]
 
 
 @with_config(RECORD)

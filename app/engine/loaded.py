@@ -40,7 +40,7 @@ class LoadedModel(Protocol):
     """A model to draw text from: a network, or its n-gram baseline.
 
     ``bytes`` estimates its memory, which grows with its decoders; ``state_shapes`` are those of a
-    row's state parts, ``lines`` are the checkpoint's.
+    row's state parts, ``lines`` are the checkpoint's, ``styles`` the names of its styles.
     """
 
     @property
@@ -51,6 +51,8 @@ class LoadedModel(Protocol):
     def bytes(self) -> int: ...
     @property
     def vocabulary(self) -> Vocabulary: ...
+    @property
+    def styles(self) -> tuple[str, ...]: ...
     @property
     def lines(self) -> Hashes: ...
     @property
@@ -89,6 +91,10 @@ class LoadedNetwork:
     @property
     def vocabulary(self) -> Vocabulary:
         return self.checkpoint.vocabulary
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        return self.checkpoint.config.styles
 
     @property
     def lines(self) -> Hashes:
@@ -137,6 +143,7 @@ class LoadedNGram:
 
     precisions: tuple[Precision, ...] = ("exact",)
     best_precision: Precision = "exact"
+    styles: tuple[str, ...] = ()
 
     def __init__(self, name: str, digest: str, model: NGram, checkpoint: Checkpoint) -> None:
         self.name = name

@@ -15,17 +15,17 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.http.bodies import Received, SentFile, staged
 from models.text.intake.members import Member
-from models.text.intake.taking import is_made_of_others, take
+from models.text.intake.taking import Taken, is_made_of_others, take
 from models.text.kinds import HEAD
 from worker.corpora import CorpusStore, Upload
 
 
 @dataclass(frozen=True, slots=True)
 class OneText:
-    """A staged text; ``sources`` says what it was made of, if not sent as it is."""
+    """A staged text; if not sent as it is, ``made_of`` says of which files."""
 
     upload: Upload
-    sources: dict[str, Any] | None = None
+    made_of: Taken | None = None
 
 
 @asynccontextmanager
@@ -63,12 +63,11 @@ def _is_made_of_others(received: Received[Any]) -> bool:
         return is_made_of_others(file.read(HEAD), received.files[0].name)
 
 
-def _taken(received: Received[Any], upload: Upload, limit: int) -> dict[str, Any]:
+def _taken(received: Received[Any], upload: Upload, limit: int) -> Taken:
     with received.upload.read() as file:
         members = [Member(sent.name, _opening(file, sent)) for sent in received.files]
         # Beside the text: what is on another disk may not fit there, or be memory.
-        told = take(members, upload.write, limit, upload.path.parent)
-    return told.to_json()
+        return take(members, upload.write, limit, upload.path.parent)
 
 
 def _opening(file: IO[bytes], sent: SentFile) -> "Callable[[], closing[_Part]]":

@@ -77,7 +77,7 @@ async def add_corpus(request: Request, response: Response, services: ServicesDep
     )
     response.headers["Location"] = f"/corpora/{corpus_id}"
     report.warnings[:0] = received.warnings
-    report.sources = CorpusSources.of(text.sources)
+    report.sources = CorpusSources.of(text.made_of)
     return report
 
 

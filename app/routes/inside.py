@@ -26,7 +26,7 @@ from app.http.problems import RETRY_SECONDS, responses, shutting_down, unprocess
 from app.http.queries import known_query
 from app.http.validation import validated
 from app.routes.services import ServicesDep
-from app.routes.texts import known_text
+from app.routes.texts import known_text, mix_of
 from app.schemas.common import PathModel
 from app.schemas.inside import (
     CellRanking,
@@ -41,6 +41,7 @@ from models.checkpoints.reference import Reference
 from models.config import NetworkConfig
 from models.inside.reader import Stopped, Trace, trace
 from models.inside.results import read_cells
+from models.styles import Mix
 from models.text.vocab import Vocabulary
 from models.units import bits
 
@@ -79,12 +80,13 @@ async def inspect(model: PathModel, request: Request, services: ServicesDep) -> 
     config = network.checkpoint.config
     _check_cells(fields, config)
     _check_work(_work(network, fields.text), fields.text)
+    mix = mix_of(fields.style, network.styles)
 
     def work(stopped: ShouldStop) -> bytes:
         known = known_text(network.vocabulary, "text", fields.text, fields.unknown)
         if not known.text:
             raise unprocessable("text", "has no character that the model knows")
-        traced = _trace(network, known.text, stopped, fields.top, fields.layer, fields.cells)
+        traced = _trace(network, known.text, stopped, mix, fields.top, fields.layer, fields.cells)
         head = InspectionHead(
             model=str(reference),
             digest=network.digest,
@@ -171,7 +173,8 @@ def _score(
     score = Score(model=str(reference), loss=None, bpc=None, unknown=known.left_out)
     cost = known.left_out * UNKNOWN_BITS
     if known.text:
-        score.loss = _trace(network, known.text, stopped).loss
+        mix = mix_of(fields.style, network.styles)
+        score.loss = _trace(network, known.text, stopped, mix).loss
         score.bpc = bits(score.loss)
         cost += score.bpc * len(known.text)
     return score, cost
@@ -251,6 +254,7 @@ def _trace(
     network: LoadedNetwork,
     text: str,
     stopped: ShouldStop,
+    mix: Mix | None,
     top: int = 0,
     layer: int = -1,
     cells: Sequence[int] = (),
@@ -262,6 +266,7 @@ def _trace(
         layer=layer,
         cells=cells,
         threads=os.cpu_count() or 1,
+        mix=mix,
         stopped=stopped,
     )
 

@@ -104,8 +104,13 @@ def _history(points: list[HistoryPoint]) -> Iterator[bytes]:
     yield b'{"points":['
     yield from _separated(point.model_dump_json().encode() for point in losses)
     yield b'],"samples":['
-    yield from _separated(point.model_dump_json().encode() for point in samples)
+    yield from _separated(map(_sample, samples))
     yield b"]}"
+
+
+def _sample(point: SamplePoint) -> bytes:
+    # Of a model of one text no sample has a style.
+    return point.model_dump_json(exclude=None if point.style else {"style"}).encode()
 
 
 def _separated(items: Iterable[bytes]) -> Iterator[bytes]:
@@ -192,6 +197,7 @@ def view(entry: Entry) -> ModelView:
         network=entry.config.kind,
         config=entry.config.to_json(),
         vocabulary_size=entry.config.vocabulary_size,
+        styles=list(entry.config.styles),
         parameters=entry.config.parameters(),
         ngram_orders=entry.config.ngram_orders,
         table_bytes=entry.config.table_bytes(),

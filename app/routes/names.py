@@ -26,7 +26,7 @@ from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
 from app.http.streaming import BrokenOff, ClosingResponse
 from app.routes.services import ServicesDep, writing_for
-from app.routes.texts import KnownText, derived_seed, draw_seed, sample_headers
+from app.routes.texts import KnownText, derived_seed, draw_seed, mix_of, sample_headers
 from app.schemas.texts import NamesQuery, NamesResult
 from models.decoding.decoder import RowDecoder
 from models.decoding.sampling import SampleOptions
@@ -183,6 +183,7 @@ class Search:
         self._model = model
         self._decoder = decoder
         self._starts_with = starts_with
+        self._style = mix_of(fields.style, model.styles) or ()
         self._clock = clock
         self._deadline = clock() + SECONDS
         # Argmax always draws the same line.
@@ -298,6 +299,7 @@ class Search:
             # More than allowed: a line that has not ended by then is too long.
             self.fields.max_length - len(self._starts_with.text) + 1 + _WHITE_SPACE,
             stop=("\n",),
+            style=self._style,
         )
         stream = Stream(self._model.vocabulary, self._starts_with.ids, options)
         # What is drawn ahead leaves room for texts that somebody waits for.

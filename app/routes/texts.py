@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fastapi.concurrency import run_in_threadpool
@@ -22,6 +22,7 @@ from models.decoding.characters import Piece
 from models.decoding.graph import Precision
 from models.decoding.sampling import SampleOptions
 from models.decoding.stream import Stream
+from models.styles import Mix, WrongStyle, parse_mix
 from models.text.copies import Runs
 from models.text.vocab import UnknownCharacters, Vocabulary
 
@@ -241,7 +242,8 @@ class Texts:
         seed = fields.seed
         if seed is None:
             seed = saved.state.seed if saved else draw_seed()
-        options = _options(fields, seed, model.vocabulary)
+        style = mix_of(fields.style, model.styles) or ()
+        options = _options(fields, seed, model.vocabulary, style)
         uncopied = await self._uncopied(fields.max_copied, model)
         return _Checked(reference, model, saved, precision, prime, options, uncopied)
 
@@ -281,7 +283,21 @@ def _not_a_state() -> Problem:
     )
 
 
-def _options(fields: SampleQuery, seed: int, vocabulary: Vocabulary) -> SampleOptions:
+def mix_of(style: str | None, styles: Sequence[str]) -> Mix | None:
+    """A field's mix of a model's styles; None if it asks for none.
+
+    Raises:
+        Problem: 422 for one that the model does not have.
+    """
+    if style is None:
+        return None
+    try:
+        return parse_mix(style, styles)
+    except WrongStyle as error:
+        raise unprocessable("style", str(error), error.code) from None
+
+
+def _options(fields: SampleQuery, seed: int, vocabulary: Vocabulary, style: Mix) -> SampleOptions:
     return SampleOptions(
         seed,
         tuple(fields.temperature),
@@ -290,4 +306,5 @@ def _options(fields: SampleQuery, seed: int, vocabulary: Vocabulary) -> SampleOp
         fields.top_p or 0.0,
         # As the text comes, which has no other forms.
         tuple(map(vocabulary.normalise, fields.stop)),
+        style,
     )

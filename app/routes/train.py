@@ -1,8 +1,8 @@
 """``POST /train``: a text and options become a job. Knows nothing of how a network is trained."""
 
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from typing import Annotated, Any, NamedTuple
 
 from anyio.to_thread import run_sync
@@ -12,14 +12,17 @@ from fastapi.concurrency import run_in_threadpool
 from app.engine.callers import caller_of
 from app.http.allowances import tell
 from app.http.bodies import CORPUS, FILES, is_json, read_json, receive_text, schema_of
-from app.http.intake import one_text
+from app.http.intake import OneText, one_text
 from app.http.problems import Problem, responses, unprocessable
 from app.http.queries import query_fields
 from app.http.validation import repeated_fields, validated
 from app.routes import feasibility
 from app.routes.services import Services, ServicesDep, enqueue, in_redis
 from app.schemas.training import CorpusSources, StartedJob, TrainForm, TrainRequest
-from models.options import TrainingOptions
+from models.options import EACH_FILE, TrainingOptions
+from models.styles import parts_of_files, written_parts
+from models.text.cleaning import CorpusError
+from models.text.corpus import WrongParts, spans_of
 from worker import logs
 from worker.corpora import CorpusDamaged, CorpusStore, UnknownCorpus
 from worker.devices import DeviceStore
@@ -147,6 +150,7 @@ async def _take_text(request: Request, services: Services) -> tuple[Asked, _Way]
         as_sent = options.symbols == "bytes"
         corpora, scans = services.corpora, services.scans
         async with one_text(received, corpora, scans, limit, as_sent=as_sent) as text:
+            options = await run_sync(_with_parts, options, text, limiter=scans)
             with services.quotas.corpus(caller_of(request.scope)) as admit:
                 corpus_id, _report = await run_sync(
                     corpora.add,
@@ -159,8 +163,36 @@ async def _take_text(request: Request, services: Services) -> tuple[Asked, _Way]
                     limiter=scans,
                 )
     return (asked.model, options, corpus_id), _Way(
-        received.warnings, CorpusSources.of(text.sources)
+        received.warnings, CorpusSources.of(text.made_of)
     )
+
+
+def _with_parts(options: TrainingOptions, text: OneText) -> TrainingOptions:
+    """The options with the parts of the text, if it is of several styles. Raises Problem, 422."""
+    if options.styles is None:
+        return options
+    with _told_of_parts():
+        if options.styles == EACH_FILE:
+            parts = parts_of_files(text.made_of.parts if text.made_of else [])
+        else:
+            parts = options.parts
+        # All that was written of it is on the disk then.
+        text.upload.read().close()
+        spans_of(text.upload.path, options.symbols, parts)
+    return replace(options, styles=written_parts(parts))
+
+
+@contextmanager
+def _told_of_parts() -> Iterator[None]:
+    """Raises Problem, 422, for parts that a text does not have."""
+    try:
+        yield
+    except WrongParts as error:
+        raise unprocessable("styles", str(error), error.code) from None
+    except CorpusError:
+        raise
+    except ValueError as error:
+        raise unprocessable("styles", str(error)) from None
 
 
 async def _take_request(request: Request, services: Services) -> Asked:
@@ -174,6 +206,20 @@ async def _take_request(request: Request, services: Services) -> Asked:
         scan = await run_sync(
             services.corpora.scan, asked.corpus_id, options.symbols, limiter=services.scans
         )
+        if options.styles == EACH_FILE:
+            raise unprocessable(
+                "styles",
+                "must name the parts of a corpus, as in austen:717584,lovecraft:448612 (bytes)",
+            )
+        if options.styles:
+            with _told_of_parts():
+                await run_sync(
+                    services.corpora.spans,
+                    asked.corpus_id,
+                    options.symbols,
+                    options.parts,
+                    limiter=services.scans,
+                )
     except UnknownCorpus:
         raise unprocessable(
             "corpus_id", "is unknown; GET /corpora lists all corpora", "unknown_corpus"

@@ -22,6 +22,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 from models.decoding.sampling import MAX_TEMPERATURES
+from models.styles import MAX_MIX
 
 Listed = TypeVar("Listed")
 
@@ -109,6 +110,15 @@ Temperatures = Annotated[
     ),
 ]
 MAX_SEED = (1 << 63) - 1
+Style = Annotated[
+    str,
+    Field(
+        max_length=MAX_MIX,
+        description="Style of a model of several texts, or a mix of them with weights; by default "
+        "what they have in common.",
+        examples=["austen:0.7,lovecraft:0.3"],
+    ),
+]
 Unknown = Literal["error", "skip"]
 """What to do with characters that a model does not know: refuse the text or skip them."""
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]

@@ -47,6 +47,7 @@ class ModelView(BaseModel):
                 "network": "lstm",
                 "config": {"num_layers": 2, "hidden_size": 256, "embedding_size": 0},
                 "vocabulary_size": 98,
+                "styles": [],
                 "parameters": 915554,
                 "ngram_orders": 0,
                 "table_bytes": 0,
@@ -71,6 +72,7 @@ class ModelView(BaseModel):
     network: NetworkKind
     config: dict[str, object]
     vocabulary_size: int
+    styles: list[str] = Field([], description="Texts that it tells apart, for `style`.")
     parameters: int
     ngram_orders: int = Field(
         0, description="The longest context in the n-gram table beside the network; 0 without one."
@@ -117,6 +119,7 @@ class LossPoint(BaseModel):
 class SamplePoint(BaseModel):
     step: int
     temperature: float | None = None
+    style: str | None = None
     text: str
 
 

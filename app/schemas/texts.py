@@ -9,6 +9,7 @@ from app.schemas.common import (
     MAX_SEED,
     Fields,
     ModelReference,
+    Style,
     Temperature,
     Temperatures,
     Unknown,
@@ -171,6 +172,7 @@ class SampleQuery(Fields):
         [], max_length=MAX_STOPS, description="Strings; the text ends before the first one found."
     )
     echo: bool = Field(False, description="Start the answer with the prime.")
+    style: Style | None = None
     max_copied: int | None = Field(
         None,
         ge=1,
@@ -239,6 +241,7 @@ class NamesQuery(Fields):
     temperature: Temperature = Field(
         1.0, description="Randomness; 0 always takes the most likely character.", examples=[0.8]
     )
+    style: Style | None = None
     seed: int | None = Field(
         None, ge=0, le=MAX_SEED, description="Random seed; the same one gives the same names."
     )

@@ -3,6 +3,7 @@
 The options of a training are made from ``models.options``. Knows no route.
 """
 
+from contextlib import suppress
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self, TypeVar, get_type_hints
@@ -28,12 +29,17 @@ from app.schemas.common import (
     Temperature,
 )
 from models.options import (
+    EACH_FILE,
     MAX_DEVICES,
+    MAX_PARTS_TEXT,
     MAX_SAMPLE_STEPS,
     MAX_SNAPSHOTS,
     MAX_STEPS,
     TrainingOptions,
 )
+from models.styles import parse_parts, parts_of_files, written_parts
+from models.text.cleaning import MIN_CHARACTERS
+from models.text.intake.taking import Taken
 from worker.jobs import Status
 
 
@@ -50,6 +56,15 @@ def _steps(value: Any) -> list[int]:
             "as in 100,300,500"
         )
     return steps
+
+
+def _styles(value: Any) -> str | None:
+    """Reads true or false, or the parts of a text."""
+    if isinstance(value, bool) or value in ("true", "false"):
+        return EACH_FILE if value in (True, "true") else None
+    if not isinstance(value, str) or len(value) > MAX_PARTS_TEXT:
+        raise ValueError("must be true, or text that names the parts")
+    return written_parts(parse_parts(value))
 
 
 def _snapshots(steps: list[int]) -> list[int]:
@@ -120,6 +135,16 @@ _TYPES: dict[str, Any] = {
     "keep_snapshots": Annotated[Steps, AfterValidator(_snapshots)] | None,
     "init_from": ModelReference | None,
     "devices": Devices,
+    "styles": Annotated[
+        str | None,
+        BeforeValidator(_styles),
+        WithJsonSchema(
+            {
+                "anyOf": [{"type": "boolean"}, {"type": "string"}],
+                "examples": [True, "austen:717584,lovecraft:448612"],
+            }
+        ),
+    ],
 }
 """Types of the options that need more than a plain type and bounds."""
 
@@ -197,10 +222,21 @@ class CorpusSources(BaseModel):
     files: list[TakenFile]
     omitted: list[OmittedFile]
     reasons: list[OmissionCount]
+    styles: str | None = Field(
+        None, description="What `styles` of POST /train is if each file or folder is a style."
+    )
 
     @classmethod
-    def of(cls, told: dict[str, Any] | None) -> Self | None:
-        return None if told is None else cls.model_validate(told)
+    def of(cls, told: Taken | None) -> Self | None:
+        if told is None:
+            return None
+        styles = None
+        # Of most texts it cannot be.
+        with suppress(ValueError):
+            parts = parts_of_files(told.parts)
+            if min(part.bytes for part in parts) >= MIN_CHARACTERS:
+                styles = written_parts(parts)
+        return cls.model_validate(told.to_json() | {"styles": styles})
 
 
 class CorpusReport(BaseModel):

@@ -82,6 +82,9 @@ def models(client: Client, only: str | None = None) -> None:
                 day(model["created_at"]),
             )
         )
+        # A service of an earlier release knows of none.
+        if styles := model.get("styles"):
+            note(f"note: {model['model']} has the styles {', '.join(styles)}")
         for wrong in model["damaged"]:
             note(f"note: {model['model']}: the newest checkpoint is damaged: {wrong}")
     damaged = [
@@ -197,9 +200,10 @@ def ranking(client: Client, model: str) -> dict[str, Any]:
         time.sleep(_POLL)
 
 
-def score(client: Client, text: str, models: Sequence[str]) -> None:
-    """Shows which model predicts a text best."""
-    answer = client.post("/score", {"text": text, "models": models})
+def score(client: Client, text: str, models: Sequence[str], style: str | None = None) -> None:
+    """Shows which model predicts a text best, all of them in a style if one is given."""
+    asked = {"text": text, "models": models} | ({"style": style} if style else {})
+    answer = client.post("/score", asked)
     rows = []
     for one in answer["scores"]:
         best = "best" if one["model"] == answer["best"] else ""

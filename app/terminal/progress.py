@@ -153,4 +153,5 @@ def _figures(progress: dict[str, Any]) -> Iterator[str]:
 
 
 def _heading(sample: dict[str, Any]) -> str:
-    return f"sample at step {sample['step']:,}, temperature {sample['temperature']:g}:"
+    style = f", style {sample['style']}" if "style" in sample else ""
+    return f"sample at step {sample['step']:,}{style}, temperature {sample['temperature']:g}:"

@@ -12,7 +12,12 @@ import typer
 
 from models.options import Bounds, TrainingOptions
 
-OPTIONS = {option.name: option for option in fields(TrainingOptions) if option.metadata}
+OPTIONS = {
+    option.name: option
+    for option in fields(TrainingOptions)
+    # Which parts a text has, the command knows when it has read its files.
+    if option.metadata and option.name != "styles"
+}
 """Those that a user may set, in the order of the help."""
 
 _PANELS = {

@@ -197,6 +197,7 @@ def readme(config: NetworkConfig, tokens: Tokens, card: Card) -> str:
         f"{config.vocabulary_size} {tokens}.",
         "",
         *_table(config, tokens),
+        *([f"- styles: {', '.join(config.styles)}"] if config.styles else []),
         f"- corpus: sha256 {corpus.get('id')}, {corpus.get('characters')} characters",
         f"- trained: {card.get('step')} steps by job {card.get('job_id')}, "
         f"{card.get('created_at')}",

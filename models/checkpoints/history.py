@@ -33,6 +33,7 @@ class HistoryPoint(TypedDict, total=False):
     train_loss: float | None
     val_loss: float | None
     temperature: float | None
+    style: str
     text: str
 
 
@@ -112,6 +113,6 @@ def parse_point(line: bytes) -> HistoryPoint:
     step = point.get("step")
     if type(step) is not int or not is_number(step) or not numbers:
         raise CheckpointError("history.jsonl: a figure is not a number")
-    if not isinstance(point.get("text", ""), str):
+    if not all(isinstance(point.get(name, ""), str) for name in ("text", "style")):
         raise CheckpointError("history.jsonl: a sample is not text")
     return cast(HistoryPoint, point)

@@ -103,6 +103,7 @@ class Batch:
             np.array([option.top_k for option in options], dtype=np.int64),
             np.array([option.top_p for option in options], dtype=np.float32),
             np.array([stream.tells_prime for stream in streams]),
+            _styles(streams),
         )
         draws = uniforms(seeds, np.array(positions, dtype=np.uint64), steps)
         return self._computed(streams, rows, forced, draws, choices)
@@ -162,7 +163,7 @@ class Batch:
         count = len(replays)
         forced = np.stack([replay.ids[:steps] for replay in replays], axis=1)
         nothing = np.zeros(count, np.float32)
-        choices = Choices(nothing, np.zeros(count, np.int64), nothing)
+        choices = Choices(nothing, np.zeros(count, np.int64), nothing, None, _styles(streams))
         rows = _side_by_side([replay.rows for replay in replays])
         return self._computed(streams, rows, forced, np.zeros(forced.shape, np.float32), choices)
 
@@ -187,6 +188,15 @@ def _temperatures(streams: list[Stream], steps: int) -> Floats:
         temperatures = [stream.options.temperatures[0] for stream in streams]
         return np.array(temperatures, dtype=np.float32)
     return np.stack([stream.temperatures(steps) for stream in streams], axis=1)
+
+
+def _styles(streams: list[Stream]) -> Floats | None:
+    """Returns the weights of styles, [rows, styles], if any stream has a style."""
+    sizes = [len(stream.options.style) for stream in streams]
+    if not any(sizes):
+        return None
+    none = (0.0,) * max(sizes)
+    return np.array([stream.options.style or none for stream in streams], dtype=np.float32)
 
 
 def _side_by_side(rows: list[Rows]) -> Rows:

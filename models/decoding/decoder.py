@@ -21,6 +21,7 @@ from models.decoding.graph import LARGEST_H, Precision, build_graph
 from models.decoding.ngram_nodes import HISTORY
 from models.ngram_table import NOTHING
 from models.onnx_graph import OnnxSession
+from models.text.spans import Spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,15 @@ class Choices:
 
     A temperature of 0 is argmax; temperatures that change have the shape [steps, rows]. ``top_k``
     and ``top_p`` restrict the choice to the likeliest ids, 0 is off. ``tell`` says which rows need
-    logits of forced ids too; None is none of them. A network has them anyway.
+    logits of forced ids too; None is none of them. A network has them anyway. ``styles`` are the
+    weights of the network's styles, [rows, styles]; None is no style in any row.
     """
 
     temperatures: Floats
     top_k: Ids
     top_p: Floats
     tell: NDArray[np.bool_] | None = None
+    styles: Floats | None = None
 
 
 class RowDecoder(Protocol):
@@ -139,6 +142,9 @@ class Decoder:
                 feeds[f"{part}{layer}"] = values[layer : layer + 1]
         if self.config.ngram_orders:
             feeds[HISTORY] = rows.state[-1][0].astype(np.int64)
+        if self.config.styles:
+            none = np.zeros((count, len(self.config.styles)), np.float32)
+            feeds["style"] = none if choices.styles is None else choices.styles
         temperatures = choices.temperatures
         is_filtered = choices.top_k.any() or choices.top_p.any()
         if temperatures.ndim == 1 and not is_filtered:
@@ -201,7 +207,9 @@ COST_CHARACTERS = 8192
 _COST_ROWS = 32
 
 
-def fast_cost(config: NetworkConfig, weights: Weights, ids: NDArray[Any]) -> float | None:
+def fast_cost(
+    config: NetworkConfig, weights: Weights, ids: NDArray[Any], styles: Spans | None = None
+) -> float | None:
     """Returns the nats per character that ``fast`` costs on a text.
 
     Both precisions read the same characters, at most ``COST_CHARACTERS``, which is enough to
@@ -209,6 +217,7 @@ def fast_cost(config: NetworkConfig, weights: Weights, ids: NDArray[Any]) -> flo
 
     Args:
         ids: [characters].
+        styles: of the ids, if the network has any.
 
     Returns:
         None for a network without ``fast``, or too short a text.
@@ -219,18 +228,25 @@ def fast_cost(config: NetworkConfig, weights: Weights, ids: NDArray[Any]) -> flo
     steps = (min(len(ids), COST_CHARACTERS) - 1) // rows
     text = np.asarray(ids[: rows * steps + 1], dtype=np.int64)
     begin, forced = text[: rows * steps : steps], text[1:].reshape(rows, steps).T
+    own: Floats | None = None
+    if styles:
+        middles = np.arange(rows) * steps + steps // 2
+        own = np.eye(len(config.styles), dtype=np.float32)[styles.at(middles)]
     exact, fast = (
-        _mean_loss(Decoder(config, weights, precision), begin, forced)
+        _mean_loss(Decoder(config, weights, precision), begin, forced, own)
         for precision in ("exact", "fast")
     )
     return fast - exact
 
 
-def _mean_loss(decoder: Decoder, begin: Ids, forced: Ids) -> float:
+def _mean_loss(decoder: Decoder, begin: Ids, forced: Ids, styles: Floats | None) -> float:
     """Returns the mean loss of forced ids, [steps, rows], reading each row from the zero state."""
     steps, count = forced.shape
     choices = Choices(
-        np.ones(count, np.float32), np.zeros(count, np.int64), np.zeros(count, np.float32)
+        np.ones(count, np.float32),
+        np.zeros(count, np.int64),
+        np.zeros(count, np.float32),
+        styles=styles,
     )
     # At most 16 MB of logits, however large the vocabulary.
     chunk = max(1, (1 << 22) // (count * decoder.config.vocabulary_size))

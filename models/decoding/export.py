@@ -39,6 +39,8 @@ def onnx_file(
         "vocabulary": json.dumps(vocabulary.to_json(), ensure_ascii=False),
         "start_id": str(vocabulary.start_id),
     }
+    if config.styles:
+        about["styles"] = json.dumps(config.styles)
     onnx.helper.set_model_props(made, about)
     data: bytes = made.SerializeToString()
     return data
@@ -50,6 +52,7 @@ _DESCRIPTIONS = {
     "forced": "Ids to take instead of choosing, for a prime; -1 to choose.",
     "temperature": "The temperature of each row, above 0.",
     "greedy": "Whether a row takes the likeliest id, whatever its temperature.",
+    "style": "The weight of each style in each row, their sum 1; all 0 for none.",
     "ngram": "The ids that each row read before, the last one last; -1 before a text.",
     "ngram_end": "The same after the call: the ngram of the next call.",
     "id_end": "The id that each row took last: the id of the next call.",

@@ -49,6 +49,7 @@ def build_graph(
 ) -> onnx.ModelProto:
     """Builds the network as ONNX: state and one id per row in, chosen ids and state out.
 
+    A network with styles takes their weights in each row, which are all 0 for none of them.
     With ``changing`` it takes a temperature for each step. With ``filtering`` it takes that, top-k
     and top-p; rows that use none of them get the same results.
 
@@ -65,6 +66,7 @@ def build_graph(
         value("uniforms", FLOAT, "steps", "rows"),
         value("forced", INT64, "steps", "rows"),
         *_options(step),
+        *_style(config),
     ]
     outputs = [
         *_carried(config, "_end", rows),
@@ -82,6 +84,8 @@ def _loop(builder: GraphBuilder, step: "_StepGraph") -> None:
     if step.filtering:
         kept, step.top_p = (step.with_pins(name, 0, 2) for name in ("last_kept", "top_p"))
         step.last_kept = add("Unsqueeze", [kept, axis_0])
+    if config.styles:
+        step.style = add("Unsqueeze", [step.with_pins("style", 0, 2), axis_0])
     first = step.with_pins("id", 0, 1, config.vocabulary_size)
     history = [step.with_pins(name, 0, 2) for name in _history(config)]
     add(
@@ -141,6 +145,11 @@ def _options(step: "_StepGraph") -> list[onnx.ValueInfoProto]:
     return found
 
 
+def _style(config: NetworkConfig) -> list[onnx.ValueInfoProto]:
+    """Describes the weights of the styles, if there are any."""
+    return [value("style", FLOAT, "rows", len(config.styles))] if config.styles else []
+
+
 def _mark_broken(builder: GraphBuilder) -> None:
     """Adds the ids taken, or ``NOT_FINITE`` where any of the logits is not finite."""
     add = builder.add
@@ -182,7 +191,7 @@ class _StepGraph:
     In ``fast``, ONNX Runtime scales the activations of a batch by the largest, so rows would affect
     each other. The h of the last rows is therefore overwritten after each layer with numbers that
     reach both ends of an h's range, so the scale is always the same. 1-of-k rows need no such pin:
-    each spans [0, 1]. Nor does c, which is not quantised.
+    each spans [0, 1], as the weights of styles do. Nor does c, which is not quantised.
     """
 
     def __init__(
@@ -201,8 +210,8 @@ class _StepGraph:
         self.changing = changing or filtering
         # One row cannot reach both ends of a range with one number.
         self.pins = 0 if precision == "exact" else 2 if config.hidden_size == 1 else 1
-        # What of the graph around the choice reads.
-        self.divisor, self.last_kept, self.top_p = "divisor", "", ""
+        # What of the graph around is read in each step.
+        self.divisor, self.last_kept, self.top_p, self.style = "divisor", "", "", ""
         self._around = around
         self._builder = GraphBuilder(around)
         self._add, self._constant = self._builder.add, self._builder.constant
@@ -223,6 +232,8 @@ class _StepGraph:
 
     def graph(self) -> onnx.GraphProto:
         read = self._input()
+        if self.style:
+            read = self._add("Concat", [read, self.style], axis=2)
         for layer in range(self.config.num_layers):
             read = self._layer(layer, read)
         self._choice(self._logits(read))
@@ -314,7 +325,9 @@ class _StepGraph:
         """Adds an LSTM layer with int8 weights."""
         w, r, bias = self._layer_weights(layer)
         if layer == 0 and self.config.embedding_size:
-            w = _wide(w * self._embedding_scale())
+            of_character, of_style = np.split(w, [self.config.embedding_size], axis=1)
+            scaled = _wide(of_character * self._embedding_scale())
+            w = np.concatenate([scaled, of_style], axis=1)
         quantised = []
         for name, matrix in (("w", w), ("r", r)):
             scale = np.maximum(np.abs(matrix).max(axis=1), 1e-12) / 127

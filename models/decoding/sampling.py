@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Floats, Ids
+from models.styles import Mix
 
 MAX_SEED = (1 << 63) - 1
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 10.0
@@ -28,7 +29,8 @@ class SampleOptions:
 
     ``length`` is the number of characters to write, not counting the prime. A temperature of 0 is
     argmax; several are gone through, each for an equal part of the length. ``top_k`` and ``top_p``
-    0 are off. The text ends before the first ``stop`` string.
+    0 are off. The text ends before the first ``stop`` string. ``style`` has a weight for each style
+    of the network; empty is none.
 
     Raises:
         ValueError: an option is out of range. Rows share a batch, so an option that the decoder
@@ -41,6 +43,7 @@ class SampleOptions:
     top_k: int = 0
     top_p: float = 0.0
     stop: tuple[str, ...] = ()
+    style: Mix = ()
 
     def __post_init__(self) -> None:
         for name in ("seed", "length", "top_k"):
@@ -61,6 +64,9 @@ class SampleOptions:
             raise ValueError(
                 f"stop must be strings of 1 to {MAX_STOP} characters, {MAX_STOPS:,} in all"
             )
+
+        if not all(0 <= weight <= 1 for weight in self.style):
+            raise ValueError("the weights of styles must be from 0 to 1")
 
     @property
     def temperatures(self) -> tuple[float, ...]:

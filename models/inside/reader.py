@@ -18,9 +18,10 @@ import onnx
 
 from models.arrays import Floats, Ids
 from models.checkpoints.format import Checkpoint
-from models.config import GATED, GATES, NetworkConfig, Weights
+from models.config import GATED, GATES, NetworkConfig, Weights, in_style
 from models.ngram_table import NGramTable
 from models.onnx_graph import FLOAT, INT64, GraphBuilder, OnnxSession, model_of, value, values
+from models.styles import Mix
 from models.text.vocab import Vocabulary
 
 BLOCK = 512
@@ -79,6 +80,7 @@ def trace(
     layer: int = -1,
     cells: Sequence[int] = (),
     threads: int = 1,
+    mix: Mix | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Trace:
     """Reads a text with a network, recording its expectations and the activations of cells.
@@ -92,6 +94,7 @@ def trace(
         layer: counted from 0, or backwards from −1 for the last.
         cells: indices of cells in that layer.
         threads: maximum number of layers that read at once.
+        mix: of the network's styles, in which it reads; None is none of them.
         stopped: called regularly; the reading ends when it returns true.
 
     Raises:
@@ -115,7 +118,7 @@ def trace(
         if at == config.num_layers - 1:
             guesses.take(begin, h[:, 0])
 
-    StateReader(config, checkpoint.weights, threads).read(ids[:, None], seen)
+    StateReader(config, checkpoint.weights, threads, mix).read(ids[:, None], seen)
     if not np.isfinite(guesses.losses).all():
         raise FloatingPointError("the logits are not finite")
     # Step t reads id t, and id 0 is the start: the character's last id is one step later.
@@ -149,9 +152,17 @@ class StateReader:
     Args:
         config, weights: of the network.
         threads: maximum number of layers that read at once, each one block behind the layer below.
+        mix: of the network's styles, in which all is read; None is none of them.
     """
 
-    def __init__(self, config: NetworkConfig, weights: Weights, threads: int = 1) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        weights: Weights,
+        threads: int = 1,
+        mix: Mix | None = None,
+    ) -> None:
+        config, weights = in_style(config, weights, mix)
         self.config = config
         self.threads = min(threads, config.num_layers)
         self._weights = weights

@@ -134,14 +134,20 @@ class Cleaner:
         self.nfc = False
         self._begins_line = True
 
-    def blocks(self, path: Path) -> Iterator[str]:
+    def blocks(self, path: Path, begin: int = 0, end: int | None = None) -> Iterator[str]:
+        """Yields the clean text of a file, or of a part of it, in bytes, that begins a line.
+
+        Raises:
+            NotUtf8: it is not UTF-8.
+        """
         decoder = codecs.getincrementaldecoder("utf-8")("strict")
-        offset = 0
+        offset = begin
         held = ""
         with path.open("rb") as file:
+            file.seek(begin)
             first = True
             while True:
-                data = file.read(_BLOCK)
+                data = file.read(_BLOCK if end is None else min(_BLOCK, end - offset))
                 pending = len(decoder.getstate()[0])
                 try:
                     text = decoder.decode(data, final=not data)

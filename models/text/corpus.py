@@ -6,7 +6,9 @@ job.
 
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +16,7 @@ import numpy as np
 
 from models.arrays import AnyIds, Ids
 from models.config import MAX_VOCABULARY
+from models.styles import TextPart, distinct
 from models.text.cleaning import (
     MIN_CHARACTERS,
     Cleaner,
@@ -26,6 +29,7 @@ from models.text.cleaning import (
     symbols,
 )
 from models.text.doctor import Examination, InvisibleSymbol, RareSymbol
+from models.text.spans import Spans
 from models.text.vocab import Tokens, Vocabulary
 
 
@@ -53,6 +57,12 @@ class ScanReport:
     duplicate_line_share: float | None = None
     preset: str = "auto"
     warnings: list[str] = field(default_factory=list)
+
+
+class WrongParts(CorpusError):
+    """The parts that a text is said to have are not its own; the message is a sentence's end."""
+
+    code = "wrong_parts"
 
 
 @dataclass(slots=True)
@@ -145,6 +155,47 @@ def encode(path: Path, vocabulary: Vocabulary, target: Path) -> None:
         staged.unlink(missing_ok=True)
 
 
+def spans_of(path: Path, tokens: Tokens, parts: Sequence[TextPart]) -> Spans:
+    """Returns where the parts of a text end once it is encoded, and each one's style.
+
+    Raises:
+        WrongParts: the text does not have these, or one is too small; as a sentence's end.
+        NotUtf8: it is no text.
+    """
+    size, told = path.stat().st_size, sum(part.bytes for part in parts)
+    if size != told:
+        raise WrongParts(f"must have parts of {size:,} bytes together, as the text has")
+    ends = list(accumulate(part.bytes for part in parts))
+    begins = [0, *ends[:-1]]
+    if tokens == "characters":
+        _check_lines_begin(path, begins)
+    lengths = [_symbols_in(path, tokens, *part) for part in zip(begins, ends, strict=True)]
+    if min(lengths) < MIN_CHARACTERS:
+        number = lengths.index(min(lengths)) + 1
+        raise WrongParts(
+            f"must have parts of at least {MIN_CHARACTERS} characters: number {number} has "
+            f"{min(lengths)}"
+        )
+    styles = distinct(parts)
+    return Spans.of(lengths, [styles.index(part.style) for part in parts])
+
+
+def _symbols_in(path: Path, tokens: Tokens, begin: int, end: int) -> int:
+    """Returns the number of symbols in a part of a text, in bytes. Raises NotUtf8."""
+    if tokens == "bytes":
+        return end - begin
+    return sum(map(len, Cleaner().blocks(path, begin, end)))
+
+
+def _check_lines_begin(path: Path, begins: Sequence[int]) -> None:
+    """Raises WrongParts for a part whose first character may belong to the one before."""
+    with path.open("rb") as file:
+        for begin in begins:
+            file.seek(max(0, begin - 1))
+            if begin and file.read(1) != b"\n":
+                raise WrongParts("must have parts that begin a line of the text")
+
+
 def id_type(vocabulary: Vocabulary) -> np.dtype[Any]:
     return np.dtype("u1") if len(vocabulary) <= 256 else np.dtype("<u2")
 
@@ -153,12 +204,16 @@ def id_type(vocabulary: Vocabulary) -> np.dtype[Any]:
 class Corpus:
     """Encoded ids, memory-mapped, split into a training part and the tail for validation.
 
-    ``train`` and ``validation`` are views of one array, shape [characters].
+    ``train`` and ``validation`` are views of one array, shape [characters]. Of a corpus of several
+    texts both are in memory, with the tail of each text in the latter, and ``styles`` and
+    ``validation_styles`` say which text each id is of.
     """
 
     vocabulary: Vocabulary
     train: AnyIds
     validation: AnyIds
+    styles: Spans | None = None
+    validation_styles: Spans | None = None
 
     @classmethod
     def open(
@@ -168,6 +223,7 @@ class Corpus:
         validation_fraction: float,
         *,
         shuffle_lines: bool = False,
+        styles: Spans | None = None,
     ) -> "Corpus":
         """Opens an encoded text and splits it.
 
@@ -178,8 +234,58 @@ class Corpus:
             shuffle_lines: for a list, whose order does not matter: arranges its lines in a fixed
                 random order before the tail is split off. Most lists are sorted, so otherwise the
                 tail would differ from the rest.
+            styles: of its ids, if it is of several texts. Each is split by itself.
+
+        Raises:
+            CorpusError: the styles are those of another text.
         """
         ids: AnyIds = np.memmap(path, dtype=id_type(vocabulary), mode="r")
+        if styles is not None and styles.ends[-1] != len(ids):
+            raise CorpusError("the styles belong to another text")
+        if styles is None:
+            cut = _Cut.of(ids, vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
+            return cls(vocabulary, cut.train, cut.held)
+        cuts = [
+            _Cut.of(ids[begin:end], vocabulary, validation_fraction, shuffle_lines=shuffle_lines)
+            for begin, end in zip(styles.begins.tolist(), styles.ends.tolist(), strict=True)
+        ]
+        train, held = ([getattr(cut, name) for cut in cuts] for name in ("train", "held"))
+        return cls(
+            vocabulary,
+            np.concatenate(train),
+            np.concatenate(held),
+            Spans.of(map(len, train), styles.styles),
+            Spans.of(map(len, held), styles.styles),
+        )
+
+    def held_out(self, most: int) -> tuple[AnyIds, Spans | None]:
+        """Returns the beginning of the held-out part, at most so many ids, and their styles.
+
+        Of several texts it is the beginning of each one's.
+        """
+        styles = self.validation_styles
+        if styles is None or len(self.validation) <= most:
+            return self.validation[:most], styles
+        begins = styles.begins
+        lengths = (styles.ends - begins) * most // len(self.validation)
+        parts = [
+            self.validation[begin : begin + length]
+            for begin, length in zip(begins.tolist(), lengths.tolist(), strict=True)
+        ]
+        return np.concatenate(parts), Spans.of(lengths.tolist(), styles.styles)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """The ids of a text, split."""
+
+    train: AnyIds
+    held: AnyIds
+
+    @classmethod
+    def of(
+        cls, ids: AnyIds, vocabulary: Vocabulary, validation_fraction: float, *, shuffle_lines: bool
+    ) -> "_Cut":
         # Both parts need a character and its successor.
         held = min(max(2, round(len(ids) * validation_fraction)), len(ids) - 2)
         if shuffle_lines:
@@ -190,7 +296,7 @@ class Corpus:
             cut = int(ends[np.argmin(whole)])
             if 2 <= cut <= len(ids) - 2:
                 held = len(ids) - cut
-        return cls(vocabulary, ids[: len(ids) - held], ids[len(ids) - held :])
+        return cls(ids[: len(ids) - held], ids[len(ids) - held :])
 
 
 def read_ids(path: Path, vocabulary: Vocabulary) -> AnyIds:

@@ -4,6 +4,14 @@ import numpy as np
 
 from models.arrays import AnyIds, AnyInts, Ids
 from models.text.corpus import ListLines
+from models.text.spans import Spans
+
+_ONE_WITHOUT, _STEPS_WITHOUT = 8, 16
+"""Of so many rows one reads its text without a style, for so many steps.
+
+So a network learns to go without: of three texts, no style lost 0.10 nats less for it, and each
+text in its own style no more than before (docs/log.md).
+"""
 
 
 class Batches:
@@ -76,6 +84,23 @@ class ShuffledLines:
     def epoch(self, step: int) -> float:
         """Returns the passes over the text after a number of steps."""
         return step / self._steps
+
+
+def styles_at(styles: Spans, places: Ids, step: int, first: int = 0) -> Ids:
+    """Returns the numbers of the styles that a step's rows predict in, [time, batch].
+
+    An eighth of the rows have none, −1, in turn.
+
+    Args:
+        styles: of the text.
+        places: of what is predicted, [time, batch].
+        step: counted from 0.
+        first: the number of the first of these rows.
+    """
+    rows = first + np.arange(places.shape[1])
+    is_without = (rows + step // _STEPS_WITHOUT) % _ONE_WITHOUT == 0
+    found: Ids = np.where(is_without, -1, styles.at(places))
+    return found
 
 
 def _inputs_and_targets(ids: AnyInts, positions: Ids) -> tuple[Ids, Ids]:

@@ -3,19 +3,18 @@
 Knows weights, vocabularies and a text; no job and no file.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from models.arrays import AnyIds, Floats, Ids
-from models.config import NetworkConfig, Weights
+from models.config import INPUT_WEIGHTS, NetworkConfig, Weights, in_style
 from models.text.corpus import Corpus
 from models.text.vocab import Vocabulary
 from models.training.network import CharNetwork
-
-_COLUMNS = "layers.0.weight_ih_l0"
-"""The input weights of 1-of-k, a column for each character."""
 
 _COUNTED = 1 << 22
 """Characters of the beginning of a text that frequencies are taken from."""
@@ -28,9 +27,14 @@ _STD = 0.1
 
 
 def fitted(
-    weights: Weights, config: NetworkConfig, known: Vocabulary, corpus: Corpus, seed: int
+    weights: Weights,
+    config: NetworkConfig,
+    known: Vocabulary,
+    corpus: Corpus,
+    seed: int,
+    styles: Sequence[str] = (),
 ) -> Weights:
-    """Returns weights for the characters of a text, of a network that knows others.
+    """Returns weights for the characters and styles of a text, of a network that knows others.
 
     Characters that only the network knows are dropped: the text would teach it never to write them.
     Those that only the text has begin as likely as they are frequent, with small random weights.
@@ -41,19 +45,33 @@ def fitted(
         known: the characters that it knows.
         corpus: the text.
         seed: of the random weights.
+        styles: of the text. Those that the network does not know begin as none of its own.
     """
+    of_styles = weights[INPUT_WEIGHTS][:, config.character_size :].T
+    own = dict(zip(config.styles, of_styles, strict=True))
+    config, weights = in_style(config, weights)
     if known == corpus.vocabulary:
-        return weights
+        return _with_styles(weights, own, styles)
     ids = known.lookup(corpus.vocabulary.symbols)
     random = np.random.default_rng(seed)
-    inputs, axis = ("embedding.weight", 0) if config.embedding_size else (_COLUMNS, 1)
+    inputs, axis = ("embedding.weight", 0) if config.embedding_size else (INPUT_WEIGHTS, 1)
     fit = dict(weights)
     fit[inputs] = np.ascontiguousarray(
         np.moveaxis(_rows(np.moveaxis(weights[inputs], axis, 0), ids, random), 0, axis)
     )
     fit["output.weight"] = _rows(weights["output.weight"], ids, random)
     fit["output.bias"] = _bias(weights, config, known, corpus, ids)
-    return fit
+    return _with_styles(fit, own, styles)
+
+
+def _with_styles(fit: Weights, own: dict[str, Floats], styles: Sequence[str]) -> Weights:
+    """Returns weights with a column for each style: its own, or none that changes anything."""
+    if not styles:
+        return fit
+    characters = fit[INPUT_WEIGHTS]
+    nothing = np.zeros(len(characters), np.float32)
+    columns = [own.get(style, nothing) for style in styles]
+    return fit | {INPUT_WEIGHTS: np.column_stack([characters, *columns])}
 
 
 def _bias(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.config import in_style
 from models.decoding.sampling import SampleOptions, choose, uniforms
 from models.ngram_table import NGramTable
 from models.training.network import CharNetwork
@@ -19,10 +20,14 @@ def generate(
 ) -> Iterator[int]:
     """Yields ``length`` chosen ids, one by one.
 
-    From the zero state the network reads ``start_id``, then the prime, then its own choices. Stop
-    strings concern text, so they are ignored here.
+    From the zero state the network reads ``start_id``, then the prime, then its own choices. In a
+    style, it is the network that has only this one. Stop strings concern text, so they are ignored
+    here.
     """
     seeds = np.array([options.seed], dtype=np.uint64)
+    if options.style:
+        weights = network.export()
+        network = CharNetwork.of(*in_style(network.config, weights, options.style))
     network.eval()
     with torch.no_grad():
         state = None

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from models.arrays import AnyIds, Ids
 from models.config import GATED
 from models.ngram_table import NGramTable
+from models.text.corpus import Corpus
+from models.text.spans import Spans
 from models.training.device_table import DeviceTable
-from models.training.network import CharNetwork, State
+from models.training.network import CharNetwork, State, with_styles
 
 ROWS = 64
 _ROW = 1000
@@ -43,20 +45,33 @@ class HeldOut:
     Args:
         ids: of the text, at least 2, [characters].
         table: of the networks that will read it.
+        styles: of the ids, if the networks have styles.
     """
 
-    def __init__(self, ids: AnyIds, table: NGramTable | None = None) -> None:
+    def __init__(
+        self, ids: AnyIds, table: NGramTable | None = None, styles: Spans | None = None
+    ) -> None:
         rows = max(1, min(ROWS, (len(ids) - 1) // _ROW))
         self.length = (len(ids) - 1) // rows
         flat = np.asarray(ids[: rows * self.length + 1], dtype=np.int64)
         self.inputs = torch.from_numpy(flat[:-1]).view(rows, self.length).t()
         self.targets = torch.from_numpy(flat[1:]).view(rows, self.length).t()
+        self._styles: Ids | None = None
+        if styles:
+            # A character is read in the style of what is to be predicted.
+            self._styles = styles.at(np.arange(1, len(flat))).reshape(rows, self.length).T
         self.table = table
         self._on_device: DeviceTable | None = None
         self._found = np.zeros((0, 0, 2), np.int64)
         if table:
             self._found = table.find(table.hashes(flat[:-1]))
             self._found = self._found.reshape(rows, self.length, 2).transpose(1, 0, 2)
+
+    @classmethod
+    def of(cls, corpus: Corpus, most: int, table: NGramTable | None) -> "HeldOut":
+        """Returns the beginning of what a corpus holds out, at most so many ids of it."""
+        ids, styles = corpus.held_out(most)
+        return cls(ids, table, styles)
 
     @torch.no_grad()
     def loss(self, network: CharNetwork) -> float:
@@ -103,7 +118,12 @@ class HeldOut:
         chunk = max(1, min(256, _LOGITS // (rows * network.config.vocabulary_size)))
         for begin in range(0, steps, chunk):
             part = slice(begin, min(begin + chunk, steps))
-            hidden, state = network.read(self.inputs[part].contiguous().to(device), state)
+            inputs = self.inputs[part].contiguous()
+            if self._styles is not None:
+                size = network.config.vocabulary_size
+                read = with_styles(inputs.numpy(), self._styles[part], size)
+                inputs = torch.from_numpy(read)
+            hidden, state = network.read(inputs.to(device), state)
             state = tuple(s.float() for s in state)
             counted = None
             if self.table:
@@ -195,6 +215,6 @@ def _derivatives(parts: Tensor, answers: Tensor, factors: Tensor) -> tuple[float
     return loss / n - float(factors @ answers), means / n - answers, second / n
 
 
-def evaluate(network: CharNetwork, ids: AnyIds) -> float:
+def evaluate(network: CharNetwork, ids: AnyIds, styles: Spans | None = None) -> float:
     """Returns the mean cross-entropy over a text, in nats per character."""
-    return HeldOut(ids, network.table).loss(network)
+    return HeldOut(ids, network.table, styles).loss(network)

@@ -9,9 +9,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.arrays import Ids
 from models.config import GATED, NetworkConfig, Weights
 from models.ngram_table import NGramTable
 from models.training.kernels import Padding, filled
@@ -63,6 +65,9 @@ class CharNetwork(nn.Module):
     [time, batch, vocabulary] in fp32 and the new state. A network with an n-gram table also takes
     ``counted``, the log-probabilities in the table's rows for the same ids, [time, batch,
     vocabulary].
+
+    For a network with styles, ids are [time, batch, 2]: what is on of the columns of 1-of-k for
+    characters and then styles (``with_styles``). Ids without a style may be [time, batch], too.
 
     Args:
         config: its sizes.
@@ -121,6 +126,7 @@ class CharNetwork(nn.Module):
             elif name == "0.weight_ih_l0":
                 if self.embedding is None:
                     nn.init.normal_(parameter, std=INPUT_STD)
+                parameter[:, self.config.character_size :] = 0
             elif "weight_ih" in name and self.config.kind != "rnn":
                 nn.init.normal_(parameter, std=deep)
         if self.config.kind != "rnn":
@@ -177,7 +183,8 @@ class CharNetwork(nn.Module):
         if state is None:
             state = self.zero_state(rows)
         wide = tuple(padding.state(part) for part in state)
-        ids = nn.functional.pad(ids, (0, wide[0].shape[1] - rows))
+        more = 0, wide[0].shape[1] - rows
+        ids = nn.functional.pad(ids, more if ids.dim() == 2 else (0, 0, *more))
         columns = filled(config.input_size, padding.inputs)
         values = self._inputs(ids, columns)
         states = []
@@ -248,13 +255,16 @@ class CharNetwork(nn.Module):
         columns = max(columns, self.config.input_size)
         if self.embedding is None:
             return self._one_of(ids, columns)
-        embedded: Tensor = self.embedding(ids)
+        embedded: Tensor = self.embedding(ids if ids.dim() == 2 else ids[..., 0])
+        if ids.dim() == 3:
+            embedded = torch.cat([embedded, _styles_on(ids, self.config).to(embedded.dtype)], 2)
         more = columns - embedded.shape[2]
         return nn.functional.pad(embedded, (0, more)) if more else embedded
 
     def _one_of(self, ids: Tensor, count: int) -> Tensor:
         # nn.functional.one_hot would create int64 first.
-        return self.output.weight.new_zeros(*ids.shape, count).scatter_(-1, ids.unsqueeze(-1), 1.0)
+        on = ids.unsqueeze(-1) if ids.dim() == 2 else ids
+        return self.output.weight.new_zeros(*on.shape[:2], count).scatter_(-1, on, 1.0)
 
     def _is_compact(self, ids: Tensor) -> bool:
         # On a GPU, counting symbols would wait for it, and the zeros cost little.
@@ -282,6 +292,24 @@ class CharNetwork(nn.Module):
         if values.device.type != "cpu" and self.rows is None:
             return nn.functional.dropout(values, self.config.dropout)
         return values * byte_mask(values, self.config.dropout, self.rows)
+
+
+def _styles_on(ids: Tensor, config: NetworkConfig) -> Tensor:
+    """Returns the columns of styles for what a network reads, [time, batch, styles]."""
+    numbers = torch.arange(len(config.styles), device=ids.device)
+    return ids[..., 1:] == numbers + config.vocabulary_size
+
+
+def with_styles(ids: Ids, styles: Ids, vocabulary_size: int) -> Ids:
+    """Returns what a network with styles reads, [time, batch, 2].
+
+    Args:
+        ids: [time, batch].
+        styles: numbers of the styles to predict in, [time, batch]; −1 is none.
+        vocabulary_size: of the network.
+    """
+    # What is on twice is on: an id stands where a style is missing.
+    return np.stack([ids, np.where(styles < 0, ids, vocabulary_size + styles)], axis=-1)
 
 
 def byte_mask(like: Tensor, dropout: float, rows: OwnRows | None = None) -> Tensor:

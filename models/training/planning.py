@@ -63,7 +63,8 @@ class Plan:
         """The options as a job shows them."""
         config = asdict(self.config)
         config["network"] = config.pop("kind")
-        for name in ("vocabulary_size", "ngram_buckets", "ngram_long_buckets"):
+        # What styles there are stands in the option that asks for them.
+        for name in ("vocabulary_size", "ngram_buckets", "ngram_long_buckets", "styles"):
             del config[name]
         return config | asdict(self.training) | {"validation_fraction": self.validation_fraction}
 

@@ -19,10 +19,10 @@ from models.options import Hyperparameters
 from models.text.corpus import Corpus
 from models.training.accelerated import Compute, Steps, send, under
 from models.training.average import WeightAverage
-from models.training.batches import Batches, ShuffledLines
+from models.training.batches import Batches, ShuffledLines, styles_at
 from models.training.device_table import expected_on
 from models.training.held_out import HeldOut
-from models.training.network import CharNetwork, State
+from models.training.network import CharNetwork, State, with_styles
 from models.training.ngram_features import NGramFeatures
 from models.training.ranks import ALONE, Group, Order
 from models.training.steps import learning_rate
@@ -141,7 +141,7 @@ class Trainer:
         self._expected = features and expected_on(self.device, features)
         self._cores = ExitStack()
         """What gives back the cores that counting has meanwhile."""
-        self.held_out = HeldOut(corpus.validation[:VALIDATION_LIMIT], network.table)
+        self.held_out = HeldOut.of(corpus, VALIDATION_LIMIT, network.table)
         self.steps = self._new_steps()
         self.step = 0
         self.elapsed = 0.0
@@ -190,7 +190,7 @@ class Trainer:
         self._expected = expected_on(self.device, features)
         self.network.attach(features.table)
         self._average.attach(features.table)
-        self.held_out = HeldOut(self.corpus.validation[:VALIDATION_LIMIT], features.table)
+        self.held_out = HeldOut.of(self.corpus, VALIDATION_LIMIT, features.table)
         # The gates are the last parameters, so the others keep their numbers.
         tensors = self.steps.tensors()
         self.steps = self._new_steps()
@@ -283,15 +283,20 @@ class Trainer:
         self.rate = rate * self.rate_factor
         self.steps.set_rate(self.rate)
         own = self.rows.slice
-        batch = self.batches.batch(self.step)
-        inputs, targets = (send(ids[:, own], self.device) for ids in batch)
+        read, predicted = (ids[:, own] for ids in self.batches.batch(self.step))
+        if self.corpus.styles:
+            places = self.batches.positions(self.step)[1:, own]
+            styles = styles_at(self.corpus.styles, places, self.step, own.start)
+            read = with_styles(read, styles, self.network.config.vocabulary_size)
+        inputs, targets = send(read, self.device), send(predicted, self.device)
         counted = None
         if self._expected:
             counted = self._expected(self.batches.positions(self.step)[1:, own])
         state = self.carried
         if state is not None and self.step % _BEGIN_EVERY == 0:
             # If its batch begins with a line end, a row begins like a sampled text.
-            continues = (inputs[0] != self.corpus.vocabulary.start_id).unsqueeze(1)
+            first = inputs[0] if inputs.dim() == 2 else inputs[0, :, 0]
+            continues = (first != self.corpus.vocabulary.start_id).unsqueeze(1)
             state = tuple(part * continues for part in state)
         loss, self.carried = self.steps(inputs, targets, state, counted)
         self._whole = None

@@ -6,9 +6,11 @@ import { unpacked } from "../../app/static/portable/engine/packed.js";
 import { likelihoods, Vocabulary } from "../../app/static/portable/engine/writing.js";
 
 const read = [];
-for (const { header, weights, text } of JSON.parse(readFileSync(0, "utf8"))) {
+for (const { header, weights, text, style } of JSON.parse(readFileSync(0, "utf8"))) {
   const contents = await unpacked(header, weights);
-  const reader = new Reader(new Network(header.config, contents));
+  const network = new Network(header.config, contents);
+  if (style) network.readIn(style);
+  const reader = new Reader(network);
   const ids = new Vocabulary(header.vocabulary).encode(text).flat();
   reader.read(header.start_id);
   const shares = ids.map((id) => {

@@ -17,7 +17,7 @@ from models.decoding.decoder import Choices
 from models.decoding.export import onnx_file
 from models.options import NetworkKind
 from models.text.vocab import Vocabulary
-from tests.toys import ALPHABET, BYTES, toy_checkpoint, toy_decoder
+from tests.toys import ALPHABET, BYTES, in_styles, toy_checkpoint, toy_decoder
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "onnx.md"
 
@@ -48,14 +48,16 @@ def test_an_onnx_file_is_of_standard_operators_and_says_what_it_is(
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize(
-    ("vocabulary", "orders"),
-    [(ALPHABET, 0), (BYTES, 0), (ALPHABET, 3)],
-    ids=["characters", "bytes", "counted"],
+    ("vocabulary", "orders", "styles"),
+    [(ALPHABET, 0, ()), (BYTES, 0, ()), (ALPHABET, 3, ()), (ALPHABET, 0, ("austen", "poe"))],
+    ids=["characters", "bytes", "counted", "styled"],
 )
 def test_the_documents_own_program_writes_a_text(
-    tmp_path: Path, kind: NetworkKind, vocabulary: Vocabulary, orders: int
+    tmp_path: Path, kind: NetworkKind, vocabulary: Vocabulary, orders: int, styles: tuple[str, ...]
 ) -> None:
     checkpoint = toy_checkpoint(kind, vocabulary=vocabulary, orders=orders)
+    if styles:
+        checkpoint = in_styles(checkpoint, *styles)
     (tmp_path / "toy.onnx").write_bytes(onnx_of(checkpoint))
     (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     done = subprocess.run(
@@ -73,6 +75,17 @@ def test_the_documents_own_program_writes_a_text(
     chosen, _, _ = decoder.advance(rows, np.full((500, 1), -1), uniforms, choices)
     expected = checkpoint.vocabulary.decoder().decode(chosen[:, 0], final=True)
     assert done.stdout == expected + "\n"
+
+
+def test_an_onnx_file_of_several_texts_names_them() -> None:
+    model = onnx.load_from_string(onnx_of(in_styles(toy_checkpoint(), "austen", "poe")))
+    onnx.checker.check_model(model)
+    (style,) = (value for value in model.graph.input if value.name == "style")
+    assert style.doc_string and "`style`" in DOCUMENT.read_text()
+    about = {prop.key: prop.value for prop in model.metadata_props}
+    assert json.loads(about["styles"]) == ["austen", "poe"]
+    plain = onnx.load_from_string(onnx_of(toy_checkpoint()))
+    assert "styles" not in {prop.key for prop in plain.metadata_props}
 
 
 def test_a_network_beyond_onnx_is_refused_before_it_is_made() -> None:

@@ -16,7 +16,7 @@ from models.training.beginning import first_trainer, new_trainer
 from models.training.counting import count
 from models.training.ranks import ALONE, Group, Ranks
 from models.training.trainer import Evaluation, FeatureCount, Trainer, TrainerState
-from tests.together import CORPUS, planned, second_rank
+from tests.together import CORPUS, STYLED, planned, second_rank
 
 torch.set_num_threads(1)
 
@@ -50,7 +50,8 @@ def make(directory: Path) -> Make:
     def make(group: Group = ALONE, **case: Any) -> Trainer:
         (directory / "case.json").write_text(json.dumps(case))
         config, options = planned(**case)
-        return new_trainer(config, CORPUS, options, group=group)
+        corpus = STYLED if config.styles else CORPUS
+        return new_trainer(config, corpus, options, group=group)
 
     return make
 
@@ -83,7 +84,10 @@ def test_the_loss_is_that_of_one_process(two: Ranks, make: Make) -> None:
     assert_alike(together.state_dict(), alone.state_dict())
 
 
-@pytest.mark.parametrize("case", [{"dropout": 0.3}, {"clip": "elements"}, {"batch_size": 1}])
+@pytest.mark.parametrize(
+    "case",
+    [{"dropout": 0.3}, {"clip": "elements"}, {"batch_size": 1}, {"styles": ["one", "other"]}],
+)
 def test_dropout_clipping_and_few_rows_do_not_depend_on_the_processes(
     two: Ranks, make: Make, case: dict[str, Any]
 ) -> None:
@@ -114,7 +118,8 @@ def test_one_process_resumes_what_two_began_and_the_other_way_round(two: Ranks, 
 
 def test_counts_are_taken_up_by_all(two: Ranks, directory: Path) -> None:
     """When rank 0 has them, with the gates that it has then, and by those that begin later."""
-    case = {"max_steps": 60, "evaluate_every": 60, "ngram_orders": 4, "ngram_buckets": 500}
+    case: dict[str, Any] = {"max_steps": 60, "evaluate_every": 60}
+    case |= {"ngram_orders": 4, "ngram_buckets": 500}
     (directory / "case.json").write_text(json.dumps(case))
     config, options = planned(**case)
     features = count(CORPUS.train, config.vocabulary_size, 4, 500, None, 3000)

@@ -18,9 +18,10 @@ from models.inside.reader import trace
 from models.options import NetworkKind
 from models.portable import base85, pack, rounded
 from models.pretrained import unpack
+from models.styles import Mix
 from models.text.vocab import Vocabulary
 from tests.support import ROOT, node
-from tests.toys import ALPHABET, BYTES, toy_checkpoint, with_table
+from tests.toys import ALPHABET, BYTES, in_styles, toy_checkpoint, with_table
 
 KINDS: tuple[NetworkKind, ...] = ("lstm", "gru", "rnn")
 TEXT = "the quick fox\njumps over あ lazy dog and runs away from it\n" * 3
@@ -45,12 +46,13 @@ def reshaped(config: NetworkConfig) -> Checkpoint:
     return replace(toy_checkpoint(), config=config, weights=weights)
 
 
-def read(cases: list[tuple[Checkpoint, str]]) -> list[dict[str, Any]]:
-    """What the engine of the page says about texts."""
+def read(cases: list[tuple[Checkpoint, str]], style: Mix | None = None) -> list[dict[str, Any]]:
+    """What the engine of the page says about texts, in a style if one is given."""
     given = []
     for checkpoint, text in cases:
         packed = pack(checkpoint)
-        given.append({"header": packed.header, "weights": packed.text, "text": text})
+        case = {"header": packed.header, "weights": packed.text, "text": text}
+        given.append(case | ({"style": style} if style else {}))
     found: list[dict[str, Any]] = json.loads(
         node(Path("tests/models/reading.js"), given=json.dumps(given))
     )
@@ -72,6 +74,19 @@ def test_every_kind_of_network_says_the_same() -> None:
             close = pytest.approx(whole.activations[:, 0], abs=1 / 250)
             assert np.array(found["activations"]) == close, name
         assert found["again"] == pytest.approx(_first_after(same, texts[name]), abs=1e-4), name
+
+
+@pytest.mark.parametrize("style", [None, (0.0, 1.0), (0.25, 0.75)])
+def test_a_style_is_read_the_same(style: Mix | None) -> None:
+    plain = [toy_checkpoint(), toy_checkpoint("gru", orders=3)]
+    plain.append(reshaped(NetworkConfig(len(ALPHABET), "lstm", 2, 21, embedding_size=7)))
+    checkpoints = [in_styles(one, "austen", "poe") for one in plain]
+    for checkpoint, found in zip(
+        checkpoints, read([(one, TEXT) for one in checkpoints], style), strict=True
+    ):
+        same = replace(checkpoint, weights=rounded(checkpoint.config, checkpoint.weights))
+        whole = trace(same, TEXT, mix=style)
+        assert found["shares"] == pytest.approx(np.exp(-whole.losses), abs=1e-4)
 
 
 def _first_after(checkpoint: Checkpoint, text: str) -> float:

@@ -4,10 +4,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { mood } from "../../app/static/js/views/write/form.js";
 import { clipped, fromHash, toHash } from "../../app/static/js/views/write/link.js";
+import { mixOf, weightsOf } from "../../app/static/js/parts/styles.js";
 import { factsOf, favourite } from "../../app/static/js/views/write.js";
 
 const settings = {
   model: "linux:best",
+  style: "austen:0.7,poe:0.3",
   prime: "static int\n\tf(a + b) & 😀#",
   temperature: 0.55,
   length: 400,
@@ -17,7 +19,7 @@ const settings = {
 
 test("a link gives back all that decides a text", () => {
   assert.deepEqual(fromHash(toHash(settings)), settings);
-  const plain = { ...settings, prime: "", compare: null };
+  const plain = { ...settings, style: null, prime: "", compare: null };
   assert.deepEqual(fromHash(toHash(plain)), plain);
   assert.equal(toHash(plain), "#model=linux%3Abest&temperature=0.55&length=400&seed=7");
 });
@@ -26,9 +28,21 @@ test("a link that asks for nothing is none", () => {
   for (const hash of ["", "#", "#temperature=1", "#seed=7"]) assert.equal(fromHash(hash), null);
 });
 
+test("a mix is a weight for each style, and a style alone its name", () => {
+  const styles = ["austen", "poe", "kafka"];
+  const weights = weightsOf("austen:0.7,poe", styles);
+  assert.deepEqual([...weights], Object.entries({ austen: 0.7, poe: 1, kafka: 0 }));
+  assert.equal(mixOf(weights), "austen:0.7,poe:1");
+  assert.equal(mixOf(weightsOf("poe:3", styles)), "poe");
+  assert.equal(mixOf(weightsOf("", styles)), "");
+  for (const wrong of ["x", "austen:-1", "austen:x", "austen,"])
+    assert.equal(weightsOf(wrong, styles), null);
+});
+
 test("what a link leaves out is as usual", () => {
   assert.deepEqual(fromHash("#model=toy"), {
     model: "toy",
+    style: null,
     prime: "",
     temperature: 0.8,
     length: 2000,

@@ -13,8 +13,14 @@ from tests.packed import zip_of
 
 
 def text_of(*paths: Path, as_sent: bool = False) -> bytes:
-    with opened(paths, as_sent=as_sent) as text:
+    with opened(paths, as_sent=as_sent) as (text, parts):
+        assert parts == {}
         return text.read()
+
+
+def styled(*paths: Path) -> tuple[str, str]:
+    with opened(paths, styles=True) as (text, parts):
+        return text.read().decode(), parts["styles"]
 
 
 def test_a_folder_is_one_text_and_what_is_left_out_is_told(
@@ -52,6 +58,23 @@ def test_one_text_is_sent_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture
     packed.write_bytes(gzip.compress(b"text"))
     assert text_of(packed, as_sent=True) == packed.read_bytes()
     assert capsys.readouterr().err == ""
+
+
+def test_each_file_folder_or_named_path_is_a_style(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Jane Austen").mkdir()
+    for name, text in (("Jane Austen/b", "Two.\n"), ("Jane Austen/a", "One.\n"), ("poe.txt", "3")):
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    text = "One.\n\nTwo.\n\n3"
+    assert styled(Path("poe.txt"), Path("Jane Austen")) == (text, "jane-austen:12,poe:1")
+    assert styled(tmp_path) == (text, "jane-austen:12,poe:1")
+    assert "style jane-austen: 12 bytes" in capsys.readouterr().err
+    assert styled(Path("z=Jane Austen/a"), Path("y=poe.txt")) == ("3\n\nOne.\n", "y:3,z:5")
+    for paths in ([Path("poe.txt")], [Path("a=poe.txt"), Path("a=poe.txt")]):
+        with pytest.raises(UserError, match="--styles must be at least two"):
+            styled(*paths)
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:

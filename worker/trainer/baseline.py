@@ -62,7 +62,7 @@ def begin_counting(corpus: Corpus) -> Counting:
 def _counted(corpus: Corpus) -> CountedBaseline | None:
     try:
         whole = NGram.fit(corpus.train, len(corpus.vocabulary), MAX_ORDER)
-        model, loss = whole.with_best_order(corpus.validation[:VALIDATION_LIMIT])
+        model, loss = whole.with_best_order(corpus.held_out(VALIDATION_LIMIT)[0])
     except Exception:
         # Training must not fail for want of a comparison.
         log.exception("the n-gram baseline could not be counted")

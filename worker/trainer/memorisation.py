@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from models.arrays import Floats
 from models.checkpoints.format import Checkpoint
 from models.decoding.decoder import Choices, Decoder
 from models.decoding.sampling import uniforms
@@ -40,7 +41,10 @@ def _draw(checkpoint: Checkpoint, temperature: float, seed: int) -> np.ndarray:
     """Ids, [characters, rows]; −1 where the network fails."""
     decoder = Decoder(checkpoint.config, checkpoint.weights)
     choices = Choices(
-        np.full(ROWS, temperature, np.float32), np.zeros(ROWS, np.int64), np.zeros(ROWS, np.float32)
+        np.full(ROWS, temperature, np.float32),
+        np.zeros(ROWS, np.int64),
+        np.zeros(ROWS, np.float32),
+        styles=_in_turn(len(checkpoint.config.styles)),
     )
     seeds = np.array([(seed + row) % (1 << 63) for row in range(ROWS)], dtype=np.uint64)
     rows = decoder.start(np.full(ROWS, checkpoint.vocabulary.start_id, np.int64))
@@ -54,6 +58,13 @@ def _draw(checkpoint: Checkpoint, temperature: float, seed: int) -> np.ndarray:
         if time.monotonic() - began > _SECONDS:
             break
     return np.concatenate(pieces)
+
+
+def _in_turn(styles: int) -> Floats | None:
+    """The weights with which texts are in one style after another, if there are any."""
+    if not styles:
+        return None
+    return np.eye(styles, dtype=np.float32)[np.arange(ROWS) % styles]
 
 
 def _whole_lines(row: np.ndarray, newline: int) -> np.ndarray:

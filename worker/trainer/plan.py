@@ -186,7 +186,8 @@ class JobPlan:
                 f"It was trained on {checkpoint.vocabulary.tokens}.",
             )
         known, config = checkpoint.vocabulary, checkpoint.config
-        return fitted(checkpoint.weights, config, known, self.corpus, self.seed)
+        styles = self.plan.config.styles
+        return fitted(checkpoint.weights, config, known, self.corpus, self.seed, styles)
 
 
 def follower(job: Job, place: Workplace) -> Trainer:
@@ -199,11 +200,13 @@ def follower(job: Job, place: Workplace) -> Trainer:
     if decided is None:
         raise Failure("The plan of the job is damaged", "Resume the job.")
     plan = decided[1]
+    asked = TrainingOptions.from_json(job.spec["options"])
     corpus = place.corpora.open(
         job.spec["corpus_id"],
-        TrainingOptions.from_json(job.spec["options"]).symbols,
+        asked.symbols,
         plan.validation_fraction,
         shuffle_lines=plan.training.shuffle_lines,
+        parts=asked.parts,
     )
     return new_trainer(plan.config, corpus, plan.training, place.device, None, place.group)
 
@@ -225,6 +228,7 @@ def prepare(job: Job, place: Workplace, journal: Journal, batch_size: int | None
     """
     try:
         asked = TrainingOptions.from_json(job.spec["options"])
+        parts = asked.parts
     except ValueError as error:
         raise Failure("The options of the job are damaged", f"{error}: start a new job.") from None
     corpus_id = job.spec["corpus_id"]
@@ -241,6 +245,7 @@ def prepare(job: Job, place: Workplace, journal: Journal, batch_size: int | None
         asked.symbols,
         plan.validation_fraction,
         shuffle_lines=plan.training.shuffle_lines,
+        parts=parts,
     )
     return JobPlan(job, asked, options, plan, origin, scan.report, corpus, place)
 

@@ -17,9 +17,11 @@ from typing_extensions import TypedDict
 from models.checkpoints.card import BaselineFigures, Card
 from models.checkpoints.format import MAX_LINES, VALIDATION_BYTES, Checkpoint
 from models.checkpoints.reference import LATEST, NGRAM, Reference, UnknownModel
-from models.decoding.decoder import fast_cost
+from models.decoding.decoder import COST_CHARACTERS, fast_cost
 from models.decoding.sampling import SampleOptions
 from models.files import CheckpointError
+from models.options import TrainingOptions
+from models.styles import Mix, only
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
 from models.text.vocab import Vocabulary
@@ -29,6 +31,7 @@ from models.training.network import CharNetwork
 from models.training.trainer import VALIDATION_LIMIT
 from models.units import bits
 from worker.clock import timestamp
+from worker.events import SampleData
 from worker.job_files import NGramFigures
 from worker.records import RECORD, DamagedRecord, Records
 from worker.trainer import memorisation
@@ -97,21 +100,27 @@ class Publisher:
 
     def publish_snapshot(self, network: CharNetwork, step: int) -> None:
         """Publishes a checkpoint as ``step-N``."""
-        val_loss = evaluate(network, self._plan.corpus.validation[:VALIDATION_LIMIT])
+        val_loss = evaluate(network, *self._plan.corpus.held_out(VALIDATION_LIMIT))
         self._publish(f"step-{step}", self._checkpoint(network, step, val_loss))
 
     def draw_sample(self, network: CharNetwork, step: int) -> None:
         if next(network.parameters()).device.type != "cpu":
             network = copy.deepcopy(network).cpu()
-        asked = self._plan.asked
+        asked, styles = self._plan.asked, network.config.styles
+        temperature, prime = asked.sample_temperature, asked.sample_prime
+        turn = _turn(asked, step) % len(styles) if styles else 0
         text = sample(
             network,
             self._plan.corpus.vocabulary,
-            asked.sample_prime,
-            asked.sample_temperature,
+            prime,
+            temperature,
             self._plan.seed,
+            only(turn, len(styles)),
         )
-        self._journal.sample({"step": step, "temperature": asked.sample_temperature, "text": text})
+        drawn: SampleData = {"step": step, "temperature": temperature, "text": text}
+        if styles:
+            drawn["style"] = styles[turn]
+        self._journal.sample(drawn)
 
     def examine_memory(self) -> None:
         """Looks up in the corpus the text that the best checkpoint writes, unless that was done."""
@@ -160,7 +169,7 @@ class Publisher:
     def _checkpoint(self, network: CharNetwork, step: int, val_loss: float) -> Checkpoint:
         config, corpus = network.config, self._plan.corpus
         weights = network.export()
-        cost = fast_cost(config, weights, corpus.validation)
+        cost = fast_cost(config, weights, *corpus.held_out(COST_CHARACTERS))
         fast = None if cost is None else val_loss + cost
         figures: Card = {
             "val_loss": val_loss,
@@ -215,12 +224,23 @@ def _card(plan: JobPlan) -> Card:
     }
 
 
+def _turn(asked: TrainingOptions, step: int) -> int:
+    """The number of a sample, by which styles take turns; the same after a resume."""
+    before = sum(at < step for at in asked.sample_at)
+    return before + ((step - 1) // asked.sample_every if asked.sample_every else 0)
+
+
 def sample(
-    network: CharNetwork, vocabulary: Vocabulary, prime: str, temperature: float, seed: int
+    network: CharNetwork,
+    vocabulary: Vocabulary,
+    prime: str,
+    temperature: float,
+    seed: int,
+    style: Mix = (),
 ) -> str:
     """A text that begins with the prime, without the characters that the network does not know."""
     known = "".join(c for c in vocabulary.as_read(prime) if _knows(vocabulary, c))
-    options = SampleOptions(seed=seed, temperature=temperature, length=SAMPLE_LENGTH)
+    options = SampleOptions(seed=seed, temperature=temperature, length=SAMPLE_LENGTH, style=style)
     ids = generate(network, vocabulary.start_id, vocabulary.encode(known), options)
     chosen = np.fromiter(ids, dtype=np.int64)
     return known + vocabulary.decoder().decode(chosen, final=True)
@@ -236,7 +256,7 @@ def _knows(vocabulary: Vocabulary, character: str) -> bool:
 
 def validation_text(corpus: Corpus) -> bytes:
     """The beginning of the held-out text: UTF-8 that ends on a whole character, or raw bytes."""
-    ids = np.asarray(corpus.validation[:VALIDATION_BYTES])
+    ids = np.asarray(corpus.held_out(VALIDATION_BYTES)[0])
     if corpus.vocabulary.tokens == "bytes":
         return corpus.vocabulary.symbols[ids].astype(np.uint8).tobytes()
     text = corpus.vocabulary.decoder().decode(ids).encode()

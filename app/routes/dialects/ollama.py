@@ -37,7 +37,7 @@ from app.routes.dialects.common import (
 from app.routes.services import Services, ServicesDep, writing_for
 from app.routes.texts import Opened
 from app.routes.together import close, open_all
-from app.schemas.common import Unknown
+from app.schemas.common import Style, Unknown
 from app.schemas.texts import MAX_BODY, MAX_PRIME, SampleQuery
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Entry
@@ -124,7 +124,7 @@ class Line(SaidText):
 
 
 class OllamaOptions(Lenient):
-    """The supported subset of Ollama's options, plus ``unknown``."""
+    """The supported subset of Ollama's options, plus ``unknown`` and ``style``."""
 
     temperature: float = Field(1.0, ge=0, le=10, description="Randomness; 0 is argmax.")
     top_k: int | None = Field(
@@ -141,6 +141,7 @@ class OllamaOptions(Lenient):
     )
     stop: list[str] = Field([], description="Strings; the text ends before the first one found.")
     unknown: Unknown = "error"
+    style: Style | None = None
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -187,6 +188,7 @@ def _query(model: str, prompt: str, options: OllamaOptions) -> SampleQuery:
         top_p=options.mass,
         stop=options.stop,
         unknown=options.unknown,
+        style=options.style,
     )
 
 

@@ -18,7 +18,7 @@ from app.routes.dialects.common import (
 )
 from app.routes.texts import MAX_LISTED
 from app.routes.together import MAX_WRITTEN, several
-from app.schemas.common import Unknown
+from app.schemas.common import Style, Unknown
 from app.schemas.texts import MAX_PRIME, MAX_STOPS, MAX_TEXTS, SampleQuery
 
 MAX_CHOICES, MAX_CANDIDATES = 16, 20
@@ -30,7 +30,7 @@ class StreamOptions(Lenient):
 
 
 class OpenAIRequest(Lenient, ABC):
-    """Fields that completions and chats share, plus ``top_k`` and ``unknown``."""
+    """Fields that completions and chats share, plus ``top_k``, ``style`` and ``unknown``."""
 
     prompt_field: ClassVar[str]
 
@@ -48,6 +48,7 @@ class OpenAIRequest(Lenient, ABC):
     top_k: int | None = Field(
         None, ge=1, le=1 << 20, description="Number of most likely characters to sample from."
     )
+    style: Style | None = None
     n: int = Field(1, ge=1, le=MAX_CHOICES, description="Choices to return for each prompt.")
     seed: int | None = Field(None, description="Random seed; the same one gives the same text.")
     stop: list[str] = Field(
@@ -113,6 +114,7 @@ class OpenAIRequest(Lenient, ABC):
             top_p=None if self.top_p is None else max(self.top_p, LEAST_TOP_P),
             stop=self.stop,
             unknown=self.unknown,
+            style=self.style,
             probabilities=listed,
         )
 
@@ -156,7 +158,7 @@ def _prompts(prompt: Any) -> list[str]:
 
 
 class CompletionRequest(OpenAIRequest):
-    """The supported subset of OpenAI's fields, plus ``top_k`` and ``unknown``."""
+    """The supported subset of OpenAI's fields, plus ``top_k``, ``style`` and ``unknown``."""
 
     prompt_field = "prompt"
 
@@ -211,7 +213,7 @@ class CompletionRequest(OpenAIRequest):
 
 
 class ChatRequest(OpenAIRequest):
-    """The supported subset of OpenAI's fields, plus ``top_k`` and ``unknown``."""
+    """The supported subset of OpenAI's fields, plus ``top_k``, ``style`` and ``unknown``."""
 
     prompt_field = "messages"
 

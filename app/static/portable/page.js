@@ -13,6 +13,7 @@ const EDGE = 8;
 const $ = (id) => document.getElementById(id);
 const form = $("settings");
 const model = JSON.parse($("model").textContent);
+const styles = model.config.styles ?? [];
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 /** The text so far, `primed` characters of which were given; `seed` is that of the last request. */
@@ -88,7 +89,9 @@ function start(seed) {
   $("write").textContent = "Stop";
   $(isOfNames() ? "names" : "text").replaceChildren();
   tellFacts();
-  const common = { turn: state.turn, seed: state.seed, temperature: Number(asked.temperature) };
+  const { style } = asked;
+  const temperature = Number(asked.temperature);
+  const common = { turn: state.turn, seed: state.seed, temperature, style };
   if (isOfNames()) {
     worker.postMessage({
       kind: "names",
@@ -284,6 +287,7 @@ form.oninput = ({ target }) => {
     showWay();
     start();
   }
+  if (target.name === "style") start(state.seed);
 };
 
 $("copy").onclick = async () => {
@@ -315,6 +319,8 @@ function showWay() {
   for (const one of form.querySelectorAll(".of-names")) one.hidden = !isOfNames();
 }
 
+$("styles").hidden = !styles.length;
+form.elements.style.append(...styles.map((style) => new Option(style)));
 $("ways").hidden = !model.lines;
 form.elements.way.value = model.lines ? "names" : "text";
 form.elements.layer.max = model.config.num_layers;

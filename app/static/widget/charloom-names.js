@@ -11,7 +11,7 @@
 // Attributes: src (that file, which is run like a script: use your own; a strict page needs
 // `worker-src blob:`), or api (the server; by default the one that this script came from) and
 // model; temperature,
-// starts-with, min-length, max-length, count, novel (only names that the model has not read), seed,
+// starts-with, min-length, max-length, in-style (of a model with styles, or a mix), count, novel (only names that the model has not read), seed,
 // label (of the button), manual (draw only when draw() is called).
 // Methods: draw(), stop(). Property: headers, to send with requests, for pages that have a key.
 // Events, which bubble: charloom-name {name}, charloom-done {names},
@@ -68,6 +68,7 @@ const QUERY = {
   "starts-with": "starts_with",
   "min-length": "min_length",
   "max-length": "max_length",
+  "in-style": "style",
   count: "count",
   seed: "seed",
 };
@@ -254,6 +255,7 @@ export class CharloomNames extends HTMLElement {
       kind: "names",
       seed: given("seed") || String(Math.floor(Math.random() * DRAWN_SEEDS)),
       startsWith: this.getAttribute("starts-with") ?? "",
+      style: this.getAttribute("in-style") ?? "",
       temperature: Number(given("temperature")),
       minLength: Number(given("min-length")),
       maxLength: Number(given("max-length")),

@@ -67,6 +67,8 @@ class Taken:
 
     ``files`` are the first ``MAX_SHOWN`` that were taken, each with its name, its bytes in UTF-8
     and its source, which is the encoding or the kind of document; ``omitted`` are as many others.
+    ``parts`` are all that were taken, each with its name and its bytes in the text, together with
+    what separates it from the next.
     """
 
     taken: int = 0
@@ -74,6 +76,7 @@ class Taken:
     files: list[tuple[str, int, str]] = field(default_factory=list)
     omitted: list[tuple[str, str]] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
+    parts: list[tuple[str, int]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         def named(names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> list[dict[str, Any]]:
@@ -150,6 +153,8 @@ class _Taker:
         """Of what is unpacked."""
         self._sent = Budget(limit)
         self._written = 0
+        self._counted = 0
+        """Bytes of all parts but the last."""
         self._tail = b""
         self._was_list = False
         self._seen: set[bytes] = set()
@@ -158,6 +163,7 @@ class _Taker:
     def take(self, files: Sequence[Member]) -> None:
         self._budget.count(len(files))
         self._take_all(files, 0, self._sent.take)
+        self._end_part()
 
     def _take_all(self, files: Iterable[Member], depth: int, count: _Count) -> None:
         """Takes files in archives ``depth`` deep; ``count`` gets the sizes of what is read."""
@@ -261,12 +267,21 @@ class _Taker:
             raise LeftOut("it is a copy of another file")
         self._seen.add(digest.digest())
         self._put(self._separator(lists))
+        self._end_part()
         for block in text:
             self._put(block.encode())
         self._was_list = lists
+        self.told.parts.append((name, 0))
         self.told.taken += 1
         if len(self.told.files) < MAX_SHOWN:
             self.told.files.append((shown(name), size, source))
+
+    def _end_part(self) -> None:
+        """Counts what was written since the last part began as that part's."""
+        if self.told.parts:
+            name, _ = self.told.parts[-1]
+            self.told.parts[-1] = name, self._written - self._counted
+            self._counted = self._written
 
     def _separator(self, lists: bool) -> bytes:
         """Returns what ends the last line of the text, and separates documents."""

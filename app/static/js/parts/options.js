@@ -26,7 +26,7 @@ export class Options {
     return this.#loading;
   }
 
-  /** Sets an option, whether or not its field exists yet. */
+  /** Sets an option, whether or not its field exists yet, or ever will. */
   set(name, value) {
     this.#given[name] = value;
     const control = this.#groups.querySelector(`[name="${name}"]`);

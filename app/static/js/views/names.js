@@ -2,6 +2,7 @@
 
 import { authorization, list } from "../api.js";
 import { MAX_NAME_LENGTH, MAX_NAMES } from "../limits.js";
+import { StyleChoice } from "../parts/styles.js";
 import { SERVER } from "../root.js";
 import { copy, count, el, field, heading, select } from "../ui.js";
 import { lists, snippet } from "./names/embedding.js";
@@ -14,6 +15,8 @@ export const create = () => new Names();
 
 class Names {
   #model = select([], { name: "model" });
+  #styles = new Map();
+  #style = new StyleChoice(() => this.#changed());
   #startsWith = el("input", {
     name: "starts-with",
     autocomplete: "off",
@@ -85,6 +88,7 @@ class Names {
         "div",
         { class: "stack" },
         field("Model", this.#model),
+        this.#style.root,
         field("Starts with", this.#startsWith),
       ),
       field("Temperature", this.#temperature, { side: this.#shownTemperature }),
@@ -136,6 +140,7 @@ class Names {
     const before = this.#model.value;
     this.#model.replaceChildren(...models.map(({ model }) => new Option(model)));
     if (models.some(({ model }) => model === before)) this.#model.value = before;
+    this.#styles = new Map(models.map(({ model, styles }) => [model, styles ?? []]));
     this.#empty.hidden = models.length > 0;
     this.#describe();
     if (models.length && !this.#wasDrawn) {
@@ -148,6 +153,7 @@ class Names {
   #attributes() {
     return {
       model: this.#model.value || null,
+      "in-style": this.#style.value || null,
       temperature: this.#temperature.value,
       "starts-with": this.#startsWith.value.trim() || null,
       "min-length": this.#shortest.value || null,
@@ -159,6 +165,7 @@ class Names {
 
   /** Shows the settings in numbers and as HTML. */
   #describe() {
+    this.#style.offer(this.#styles.get(this.#model.value) ?? []);
     this.#shownTemperature.textContent = Number(this.#temperature.value).toFixed(2);
     const given = Object.entries(this.#attributes()).filter(([, value]) => value !== null);
     this.#code.textContent = snippet(SERVER, given);

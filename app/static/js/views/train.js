@@ -51,6 +51,7 @@ class FrontPage {
     refused: (error) => this.#said.say(error.message, "problem"),
     cleared: () => this.#textCleared(),
     usePreset: (preset) => this.#usePreset(preset),
+    useStyles: (styles) => this.#options.set("styles", styles),
   });
   #name = nameField();
   #taken = el("p", { class: "hint", "aria-live": "polite", hidden: true });
@@ -110,6 +111,7 @@ class FrontPage {
 
   #textBegun() {
     this.#key = null;
+    this.#options.set("styles", "");
     this.#start.disabled = true;
     this.#said.clear();
   }

@@ -89,8 +89,7 @@ class Write {
 
   async #refresh() {
     this.#models = await list("/models", "models");
-    const names = this.#models.map(({ model }) => model);
-    this.#form.offer(names, favourite(this.#models)?.model ?? "");
+    this.#form.offer(this.#models, favourite(this.#models)?.model ?? "");
     this.#empty.hidden = this.#models.length > 0;
     this.#desk.hidden = !this.#models.length;
   }
@@ -107,9 +106,9 @@ class Write {
 
   #start(wanted, { replace = false } = {}) {
     this.#form.clear();
-    const { model, prime, length, temperature, compare } = wanted;
+    const { model, style, prime, length, temperature, compare } = wanted;
     this.#seed = wanted.seed ?? String(Math.floor(Math.random() * DRAWN_SEEDS));
-    const fields = { model, prime, length, seed: Number(this.#seed) };
+    const fields = { model, style, prime, length, seed: Number(this.#seed) };
     [temperature, compare].forEach((one, i) => {
       this.#panes[i].write(fields, one, { isTitled: compare !== null });
     });
@@ -138,10 +137,11 @@ class Write {
 
   #continue() {
     this.#form.clearMessage();
-    const { model, length, temperature, compare } = this.#form.settings;
+    const { model, style, length, temperature, compare } = this.#form.settings;
     for (const pane of this.#shown) {
       const fields = {
         model,
+        style,
         length,
         temperature: pane === this.#panes[0] ? temperature : compare,
       };

@@ -52,6 +52,8 @@ export class Network {
   #layers = [];
   #table;
   #cell;
+  /** The first layer's bias without a style. */
+  #bias;
 
   constructor(config, { weights, table }) {
     this.#config = config;
@@ -61,12 +63,25 @@ export class Network {
       const [input, recurrent] = [of("weight_ih"), of("weight_hh")];
       this.#layers.push({ input, recurrent, biases: [of("bias_ih"), of("bias_hh")] });
     }
+    this.#bias = this.#layers[0].biases[0];
     this.#table = table && new Table(config.vocabulary_size, table);
     this.#cell = CELLS[config.kind];
   }
 
   get cells() {
     return this.#config.num_layers * this.#config.hidden_size;
+  }
+
+  /** Reads from now on in a mix of styles: their columns, the last, are on in each step. */
+  readIn(weights) {
+    const [{ input, biases }] = this.#layers;
+    const width = input.length / this.#bias.length;
+    const sum = (row) =>
+      weights.reduce(
+        (a, weight, i) => a + weight * input[(row + 1) * width - weights.length + i],
+        0,
+      );
+    biases[0] = this.#bias.map((bias, row) => bias + sum(row));
   }
 
   /** A state of zeros: h of each layer, then c. */
@@ -95,10 +110,12 @@ export class Network {
   }
 
   #addInput(result, matrix, id) {
-    const { vocabulary_size: columns, embedding_size: size } = this.#config;
+    const size = this.#config.embedding_size;
+    const columns = matrix.length / result.length;
     if (size) {
-      const embedding = this.#weights["embedding.weight"];
-      addProduct(result, matrix, embedding.subarray(id * size, (id + 1) * size));
+      const embedded = new Float32Array(columns);
+      embedded.set(this.#weights["embedding.weight"].subarray(id * size, (id + 1) * size));
+      addProduct(result, matrix, embedded);
       return;
     }
     // A product with a vector of zeros and a single one is a column.

@@ -8,7 +8,9 @@ import { search, strippedLeft, Vocabulary, write } from "./writing.js";
 /** Milliseconds of work between two answers, and two looks at what else is asked. */
 const BATCH = 40;
 
-let model, vocabulary, reader, hashes;
+let model, vocabulary, network, reader, hashes;
+/** The mix of styles that the reader reads in. */
+let style = "";
 /** The ids read up to and including each character of the text. */
 let ends = [];
 /** The number, in a reader's activations, of the cell that is watched; null for none. */
@@ -27,14 +29,35 @@ async function open({ model: json, weights }) {
   vocabulary = new Vocabulary(model.vocabulary);
   const contents = await unpacked(model, weights);
   hashes = contents.hashes;
-  reader = new Reader(new Network(model.config, contents));
+  network = new Network(model.config, contents);
+  reader = new Reader(network);
   postMessage({ kind: "opened" });
 }
 
+/** Reads in a mix of styles from now on: what was read in another is forgotten. */
+function readIn(mix) {
+  if (mix === style) return;
+  network.readIn(sharesOf(mix));
+  reader = new Reader(network);
+  style = mix;
+}
+
+/** The weights of a mix such as `austen:0.7,lovecraft:0.3`. */
+function sharesOf(mix) {
+  const styles = model.config.styles ?? [];
+  const given = new Map(mix.split(",").map((part) => part.split(":")));
+  if (mix && ![...given.keys()].every((name) => styles.includes(name)))
+    throw new Error(`Its styles: ${styles.join(", ") || "none"}`);
+  const weights = styles.map((name) => (given.has(name) ? Number(given.get(name) ?? 1) : 0));
+  const total = weights.reduce((a, b) => a + b, 0) || 1;
+  return weights.map((weight) => weight / total);
+}
+
 const requests = {
-  /** Writes a text after `prime`, its length and so on as in `write`. */
+  /** Writes a text after `prime` in a `style`, its length and so on as in `write`. */
   async write(asked) {
     const mine = ++turn;
+    readIn(asked.style ?? "");
     [ends, told] = [[], 0];
     const prime = vocabulary.asRead(asked.prime);
     const unknown = unknownIn(prime);
@@ -57,6 +80,7 @@ const requests = {
   /** Draws names, as `search` says. */
   async names(asked) {
     turn++;
+    readIn(asked.style ?? "");
     [ends, told] = [[], 0];
     if (asked.minLength > asked.maxLength)
       throw new Error("The shortest must not be longer than the longest.");

@@ -55,7 +55,7 @@ const GROUPS = [
   ],
 ];
 /** Fields that the page has elsewhere. */
-const ELSEWHERE = new Set(["model", "corpus_id", "corpus", "max_seconds"]);
+const ELSEWHERE = new Set(["model", "corpus_id", "corpus", "max_seconds", "styles"]);
 /** Lists of numbers: numeric keyboards have no comma. */
 const LISTS = new Set(["sample_at"]);
 /** Upper bounds from here on are not worth showing. */

@@ -27,12 +27,13 @@ export class Samples {
   }
 
   /** Shows a sample; it replaces one of the same step. */
-  show({ step, temperature, text }) {
-    const unusual = temperature === 1 ? null : ` temperature ${temperature}`;
+  show({ step, temperature, style, text }) {
+    const warmth = temperature === 1 ? null : `temperature ${temperature}`;
+    const unusual = [style, warmth].filter(Boolean).join(", ");
     const item = el(
       "li",
       { data: { step } },
-      el("h3", {}, `Step ${number(step)}`, unusual && el("span", { class: "soft" }, unusual)),
+      el("h3", {}, `Step ${number(step)}`, unusual && el("span", { class: "soft" }, ` ${unusual}`)),
       el("p", { class: "sample" }, text),
     );
     const shown = [...this.#list.children];

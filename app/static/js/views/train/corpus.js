@@ -68,6 +68,7 @@ export class CorpusField {
    * @param {(error: Error) => void} handlers.refused
    * @param {() => void} handlers.cleared when it is put away
    * @param {(preset: string) => void} handlers.usePreset
+   * @param {(styles: string) => void} handlers.useStyles
    */
   constructor(handlers) {
     this.#handlers = handlers;
@@ -214,8 +215,7 @@ export class CorpusField {
 
   #examined(report, name) {
     this.id = report.id;
-    const { usePreset } = this.#handlers;
-    this.#show(this.#headOf(report, name), ...reportOf(report, { usePreset }));
+    this.#show(this.#headOf(report, name), ...reportOf(report, this.#handlers));
     this.#handlers.examined(report, name);
   }
 

@@ -13,6 +13,7 @@ const LINE_ENDS = {
 const REPEATED = 0.005;
 const MOST_RARE = 24;
 const AS_BYTES = "“Read as: bytes” under Options";
+const MOST_STYLES = 8;
 
 /** A sentence about a text; empty if nothing about it is unusual. */
 export function factsOf(report) {
@@ -58,14 +59,17 @@ export function madeOf({ sources, hidden = 0 }) {
 /**
  * The report as elements.
  *
- * @param {{usePreset: (preset: string) => void}} options
+ * @param {object} options
+ * @param {(preset: string) => void} options.usePreset
+ * @param {(styles: string) => void} options.useStyles gets the option, empty where it is not wanted
  */
-export function reportOf(report, { usePreset }) {
+export function reportOf(report, { usePreset, useStyles }) {
   const facts = factsOf(report);
   return [
     sizes(report),
     sources(report),
     report.converted && el("p", {}, `Converted from ${report.converted}.`),
+    styles(report.sources?.styles, useStyles),
     facts && el("p", { class: "soft" }, facts),
     rare(report.rare ?? []),
     preset(report.preset, usePreset),
@@ -100,6 +104,20 @@ function sources(report) {
 }
 
 const sourceOf = ({ source }) => (source === "UTF-8" ? "" : `, from ${source}`);
+
+/** The names in the parts of a text, each once. */
+export const stylesOf = (parts) => [...new Set(parts.split(",").map((one) => one.split(":")[0]))];
+
+function styles(parts, use) {
+  if (!parts) return null;
+  const names = stylesOf(parts);
+  const shown = names.slice(0, MOST_STYLES).join(", ");
+  const more = names.length > MOST_STYLES ? ` and ${number(names.length - MOST_STYLES)} more` : "";
+  const change = ({ target }) => use(target.checked ? parts : "");
+  const box = el("input", { type: "checkbox", name: "styles", role: "switch", on: { change } });
+  const words = `Tell the texts apart, as the styles ${shown}${more}`;
+  return el("label", { class: "switch" }, box, el("span", {}, words));
+}
 
 function rare(found) {
   if (!found.length) return null;

@@ -4,12 +4,16 @@
 import { MAX_LENGTH, MAX_PRIME } from "../../limits.js";
 import { clearErrors, el, field, message, select, showErrors } from "../../ui.js";
 import { COMPARED, DEFAULTS, MAX_TEMPERATURE } from "./link.js";
+import { StyleChoice } from "../../parts/styles.js";
 
 /** Windows in which the form is below the text. */
 export const NARROW = "(max-width: 900px)";
 
 export class WritingForm {
   #model = select([], { name: "model" });
+  #styles = new Map();
+  #style = new StyleChoice(() => this.#handlers.changed());
+  #handlers;
   #prime = primeField();
   #temperature = new Temperature("Temperature", "temperature", DEFAULTS.temperature);
   #other = new Temperature("and", "other", COMPARED);
@@ -26,10 +30,12 @@ export class WritingForm {
    *   goes
    */
   constructor({ submitted, changed, compared }) {
+    this.#handlers = { changed };
     this.root = el(
       "form",
       { class: "rail", "aria-label": "Settings", on: { submit } },
       field("Model", this.#model),
+      this.#style.root,
       field("Begins with", this.#prime, { name: "prime" }),
       this.#temperature.root,
       this.#otherPlace,
@@ -50,7 +56,14 @@ export class WritingForm {
     });
     for (const { control } of [this.#temperature, this.#other])
       control.addEventListener("change", changed);
-    this.#model.addEventListener("change", changed);
+    this.#model.addEventListener("change", () => {
+      this.#offerStyles();
+      changed();
+    });
+  }
+
+  #offerStyles() {
+    this.#style.offer(this.#styles.get(this.#model.value) ?? []);
   }
 
   /** Folded on a phone, to keep the text in sight. */
@@ -71,10 +84,11 @@ export class WritingForm {
     return more;
   }
 
-  /** The settings; `seed` is null for a random one, `compare` for a single text. */
+  /** The settings; `seed` is null for a random one, `compare` for a single text, `style` for none. */
   get settings() {
     return {
       model: this.#model.value,
+      style: this.#style.value || null,
       prime: this.#prime.value,
       temperature: this.#temperature.value,
       length: Number(this.#length.value),
@@ -84,12 +98,14 @@ export class WritingForm {
   }
 
   /** Fills the form from a link, but for the seed: the next text is a new one. */
-  fill({ model, prime, temperature, length, compare }) {
+  fill({ model, style, prime, temperature, length, compare }) {
     if (model) {
       if (![...this.#model.options].some((option) => option.value === model))
         this.#model.append(new Option(model));
       this.#model.value = model;
     }
+    this.#offerStyles();
+    this.#style.value = style ?? "";
     this.#prime.value = prime;
     this.#temperature.value = temperature;
     this.#length.value = length;
@@ -103,11 +119,14 @@ export class WritingForm {
     this.#prime.scrollTop = this.#prime.scrollHeight;
   }
 
-  /** Offers models by name; a chosen one among them stays chosen. */
-  offer(names, favourite) {
+  /** Offers models; a chosen one among them stays chosen. */
+  offer(models, favourite) {
     const chosen = this.#model.value;
+    const names = models.map(({ model }) => model);
+    this.#styles = new Map(models.map(({ model, styles }) => [model, styles ?? []]));
     this.#model.replaceChildren(...names.map((name) => new Option(name)));
     this.#model.value = names.includes(chosen) ? chosen : favourite;
+    this.#offerStyles();
   }
 
   /** Turns the button into one that stops, or starts, writing. */

@@ -12,8 +12,9 @@ export const DEFAULTS = { temperature: 0.8, length: 2000 };
 const SEED = /^\d{1,15}$/;
 
 /** The fragment for a text; `compare` is the second temperature, or null. */
-export function toHash({ model, prime, temperature, length, seed, compare }) {
+export function toHash({ model, style, prime, temperature, length, seed, compare }) {
   const query = new URLSearchParams({ model, temperature, length, seed });
+  if (style) query.set("style", style);
   if (prime) query.set("prime", prime);
   if (compare !== null) query.set("compare", compare);
   return `#${query}`;
@@ -30,6 +31,7 @@ export function fromHash(hash) {
   const seed = query.get("seed");
   return {
     model: query.get("model"),
+    style: query.get("style"),
     prime: (query.get("prime") ?? "").slice(0, 2 * MAX_PRIME),
     temperature: read("temperature", 0, MAX_TEMPERATURE, DEFAULTS.temperature),
     length: read("length", 1, MAX_LENGTH, DEFAULTS.length),
