@@ -60,7 +60,10 @@ log = logs.logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """``stopping`` is set when the server drains: endless answers end, and no text begins."""
+    """``stopping`` is set when the server drains: endless answers end, and no text begins.
+
+    ``forms`` is held by the request whose form is being parsed.
+    """
 
     settings: ServerSettings
     queue: Queue
@@ -74,6 +77,7 @@ class Services:
     background: Background
     texts: Texts
     quotas: Quotas
+    forms: anyio.Lock
     scans: anyio.CapacityLimiter
     bundles: anyio.CapacityLimiter
     downloads: anyio.CapacityLimiter
@@ -107,6 +111,7 @@ def open_services(settings: ServerSettings) -> Services:
         background=Background(models),
         texts=texts,
         quotas=Quotas(settings, jobs, corpora, models, streams),
+        forms=anyio.Lock(),
         scans=anyio.CapacityLimiter(SCANS),
         bundles=anyio.CapacityLimiter(BUNDLES),
         downloads=anyio.CapacityLimiter(DOWNLOADS),
