@@ -93,7 +93,7 @@ def open_services(settings: ServerSettings) -> Services:
     data = settings.data
     storage = data.storage
     models = Registry(data.models, storage)
-    loaded = LoadedModels(models, settings.model_memory_bytes)
+    loaded = LoadedModels(models, settings.model_memory_bytes, settings.prime_memory_bytes)
     streams = Streams(settings.max_streams)
     queue = Queue(settings.redis_url, data.store_id(), settings.lease_seconds)
     jobs, corpora = JobStore(data.jobs, storage), CorpusStore(data.corpora, storage)
