@@ -36,7 +36,7 @@ PIECE = 64 << 10
 LINGER_BYTES = 8 << 20
 LINGER_SECONDS = 2.0
 """What a client may still send, unread, after its answer: closed at once, it might lose it. The
-bytes are more than are on their way at a time: whoever has sent them could read the answer."""
+bytes are more than are usually on their way: whoever has sent them could read the answer."""
 
 
 class Turns:
