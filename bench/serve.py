@@ -1,11 +1,13 @@
 """Streams over HTTP: ours against a tutorial's server, in the same run, on the same sizes.
 
-    python -m bench.serve [--hidden 512] [--seconds 8] [--only one many crowd stalled]
+    python -m bench.serve [--hidden 512] [--seconds 8] [--only one many primes crowd stalled]
 
 Everything runs on this machine, the clients too. Prints characters a second and ratios:
 
     one      one stream, ours (fast and exact) and the tutorial's; time to the first chunk
     many     128 streams, the sum: ours, the tutorial's, LitServe's, and the decoder alone
+    primes   until the first text after a prime of 4,000 characters that is unknown, known, or 200
+             longer than a known one; until the ends of 32 texts with one unknown prime
     crowd    500 streams of the same length: slowest to fastest reader, gaps between chunks
     stalled  20 streams alone and beside 500 readers who do not read; memory of each
     training one stream alone and while a job trains on the same cores; gaps between chunks
@@ -25,6 +27,8 @@ from bench.alone import Alone
 from bench.load import first_text, read, request, throughput
 from bench.naive import network_of
 from bench.servers import ROOT, VOCABULARY, charloom_with_toy, litserve, tutorial
+
+ROUNDS, PRIME = 5, 4_000
 
 
 def plain_server(hidden_size: int, count: int, seconds: float) -> float:
@@ -68,6 +72,47 @@ def many(hidden_size: int, seconds: float) -> None:
         print(f"{'':34} ours are {speed / batched:.1f}× that")
     else:
         print("LitServe is not installed: pip install litserve")
+
+
+def primes(hidden_size: int, _seconds: float) -> None:
+    """Each way once in each round, beside a server that remembers nothing."""
+    with (
+        charloom_with_toy(hidden_size) as remembering,
+        charloom_with_toy(hidden_size, CHARLOOM_PRIME_MEMORY_BYTES="0") as forgetting,
+    ):
+        port, forgetful = remembering.port, forgetting.port
+        waits: dict[str, list[float]] = {}
+        for number in range(ROUNDS):
+            prime = spoken(PRIME, number)
+            for name, at, text in (
+                ("not remembered", forgetful, prime),
+                ("unknown", port, prime),
+                ("known", port, prime),
+                ("200 longer than a known one", port, prime + spoken(200, number)),
+            ):
+                waits.setdefault(name, []).append(first_text(at, "/sample", primed(text)))
+            for name, at in (("32 at once, not remembered", forgetful), ("32 at once", port)):
+                body = primed(spoken(PRIME, ROUNDS + number))
+                clients = asyncio.run(read(at, "/sample", 32, None, body))
+                seconds = max(client.times[-1] - client.began for client in clients)
+                waits.setdefault(name, []).append(seconds)
+    for name, seconds_of in waits.items():
+        base = waits["32 at once, not remembered" if "once" in name else "not remembered"]
+        median, ratio = np.median(seconds_of), np.median(seconds_of) / np.median(base)
+        spread = f"{1e3 * min(seconds_of):.1f}–{1e3 * max(seconds_of):.1f}"
+        print(f"{name:34} median {1e3 * median:7.1f} ms ({spread})  {ratio:6.3f}×")
+
+
+def spoken(length: int, number: int) -> str:
+    """A prime; another one for each number."""
+    drawn = np.random.default_rng(number).integers(ord("a"), ord("z") + 1, length)
+    return drawn.astype(np.uint8).tobytes().decode()
+
+
+def primed(prime: str) -> str:
+    """The body of a request for a short text."""
+    fields = {"model": "toy", "length": 100, "seed": 1, "precision": "fast", "prime": prime}
+    return json.dumps(fields)
 
 
 def crowd(hidden_size: int, seconds: float) -> None:
@@ -151,7 +196,14 @@ def tell(name: str, speed: float, base: float | None = None) -> None:
 
 
 def main() -> None:
-    parts = {"one": one, "many": many, "crowd": crowd, "stalled": stalled, "training": training}
+    parts = {
+        "one": one,
+        "many": many,
+        "primes": primes,
+        "crowd": crowd,
+        "stalled": stalled,
+        "training": training,
+    }
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -186,13 +186,21 @@ def publish(data: Path, name: str, network: CharNetwork) -> None:
 
 
 @contextmanager
-def charloom(networks: Mapping[str, CharNetwork], *, whole: bool = False) -> Iterator[Running]:
-    """Our server with models by their names; ``whole`` adds a worker and Redis, as ``up`` does."""
+def charloom(
+    networks: Mapping[str, CharNetwork], *, whole: bool = False, **more: str
+) -> Iterator[Running]:
+    """Our server with models by their names.
+
+    Args:
+        networks: the models.
+        whole: adds a worker and Redis, as ``up`` does.
+        more: variables of its environment.
+    """
     with tempfile.TemporaryDirectory() as directory:
         data, port = Path(directory), free_port()
         for name, network in networks.items():
             publish(data, name, network)
-        environment = {"CHARLOOM_DATA": directory, "CHARLOOM_PORT": str(port)}
+        environment = {"CHARLOOM_DATA": directory, "CHARLOOM_PORT": str(port), **more}
         command = [sys.executable, "-m", "app.cli", "up"]
         if not whole:
             command = [sys.executable, "-m", "app"]
@@ -202,9 +210,9 @@ def charloom(networks: Mapping[str, CharNetwork], *, whole: bool = False) -> Ite
 
 
 @contextmanager
-def charloom_with_toy(hidden_size: int, *, whole: bool = False) -> Iterator[Running]:
-    """Our server with one model, ``toy``, which has written."""
-    with charloom({"toy": network_of(hidden_size)}, whole=whole) as running:
+def charloom_with_toy(hidden_size: int, *, whole: bool = False, **more: str) -> Iterator[Running]:
+    """Our server with one model, ``toy``, which has written; ``more`` are of its environment."""
+    with charloom({"toy": network_of(hidden_size)}, whole=whole, **more) as running:
         asyncio.run(read(running.port, "/sample?model=toy&length=100", 1, None))
         yield running
 

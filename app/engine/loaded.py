@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from app.engine.memory import MEMORY
+from app.engine.prime_states import PrimeStates
 from models.arrays import Hashes
 from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint
@@ -161,11 +162,20 @@ class LoadedNGram:
 
 
 class LoadedModels:
-    """Loaded models by digest, within a memory limit; the newest is kept whatever its size."""
+    """Loaded models by digest, within a memory limit; the newest is kept whatever its size.
 
-    def __init__(self, registry: Registry, memory_limit: int) -> None:
+    ``prime_states`` are remembered for as long as their models are loaded.
+
+    Args:
+        registry: of the models.
+        memory_limit: most bytes, those of the primes among them.
+        prime_limit: most bytes of the primes.
+    """
+
+    def __init__(self, registry: Registry, memory_limit: int, prime_limit: int = 0) -> None:
         self.registry = registry
         self.memory_limit = memory_limit
+        self.prime_states = PrimeStates(prime_limit)
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
 
@@ -243,9 +253,10 @@ class LoadedModels:
         """Drops models beyond the limit. A model grows when it gets another decoder."""
         while len(self._loaded) > 1 and self._used() > self.memory_limit:
             self._loaded.popitem(last=False)
+            self.prime_states.keep(self._loaded)
 
     def _used(self) -> int:
-        return sum(model.bytes for model in self._loaded.values())
+        return sum(model.bytes for model in self._loaded.values()) + self.prime_states.bytes
 
     async def keep_swept(self) -> None:
         """Sweeps now and then, for as long as the server runs."""
@@ -269,6 +280,8 @@ class LoadedModels:
         for model, is_served in zip(loaded, served, strict=True):
             if not is_served and self._loaded.get(model.digest) is model:
                 del self._loaded[model.digest]
+        # Also what texts of dropped models have read since.
+        self.prime_states.keep(self._loaded)
 
     def _is_served(self, model: LoadedModel) -> bool:
         return self.registry.serves(model.name, model.digest)

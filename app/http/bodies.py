@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import asynccontextmanager
 from typing import IO, Any, Generic, NamedTuple, NoReturn, TypeVar, cast
 
+import anyio
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
@@ -41,6 +42,8 @@ _MAX_FILE_HEAD = 2 << 10
 """Bytes of a form for the headers of each file, on average; its name has 1024 at most."""
 _MAX_PART_HEADERS = 8
 _MAX_PART_HEADER = 4096
+_PIECE = 8 << 10
+"""Bytes of a form that are parsed at once; of files of one byte, they take some milliseconds."""
 _BLOCK = 1 << 20
 _MAX_DIGITS = 1000
 """Digits of an integer in JSON: reading one takes time quadratic in them."""
@@ -79,6 +82,7 @@ async def receive_text(
     limit: int,
     known: Collection[str],
     check: Callable[[dict[str, str]], Checked],
+    turns: anyio.Lock,
 ) -> AsyncIterator[Received[Checked]]:
     """Stages the text of a request; unless the store takes it, the block's end removes it.
 
@@ -88,6 +92,7 @@ async def receive_text(
         limit: most bytes of a text.
         known: names of the options.
         check: makes the options from the fields, or raises; called before a raw text is read.
+        turns: of forms, to parse a few of their parts.
 
     Raises:
         Problem: 400, 413, 415 or 422.
@@ -106,7 +111,7 @@ async def receive_text(
             yield Received(options, upload, [SentFile("", 0, upload.bytes)], sent.warnings)
     else:
         async with staged(corpora) as upload:
-            form = _Form(boundary, _Sink(upload.write, limit), known, fields)
+            form = _Form(boundary, _Sink(upload.write, limit), known, fields, turns)
             async for chunk in request.stream():
                 await form.add(chunk)
             await form.finish()
@@ -306,12 +311,19 @@ class _Form:
     """
 
     def __init__(
-        self, boundary: bytes, text: _Sink, known: Collection[str], fields: dict[str, str]
+        self,
+        boundary: bytes,
+        text: _Sink,
+        known: Collection[str],
+        fields: dict[str, str],
+        turns: anyio.Lock,
     ) -> None:
         self.fields = dict(fields)
         self.files: list[SentFile] = []
         self._known = known
         self._text = text
+        self._turns = turns
+        self._delimiter = b"--" + boundary
         self._bytes = 0
         self._file: tuple[str, int] | None = None
         self._ended = False
@@ -340,15 +352,29 @@ class _Form:
             raise _malformed("its boundary is too long") from None
 
     async def add(self, data: bytes) -> None:
-        self._bytes += len(data)
-        room = _MAX_FORM + _MAX_FILE_HEAD * len(self.files)
-        if self._bytes > self._text.limit + room:
-            raise _too_large(self._text.limit)
+        for begin in range(0, len(data), _PIECE):
+            piece = data[begin : begin + _PIECE]
+            if self._delimiter in piece:
+                # Not at once when it is free, but in the event loop's next turn.
+                async with self._turns:
+                    self._parse(piece)
+            else:
+                self._parse(piece)
+            await self._text.settle()
+
+    def _parse(self, piece: bytes) -> None:
+        self._bytes += len(piece)
         try:
-            self._parser.write(data)
+            self._parser.write(piece)
         except FormParserError:
             raise _malformed(f"it cannot be parsed near byte {self._bytes:,}") from None
-        await self._text.settle()
+        if self._bytes - self._text.bytes > _MAX_FORM + _MAX_FILE_HEAD * len(self.files):
+            raise Problem(
+                413,
+                "body_too_large",
+                f"the form has too much besides its text: headers and fields may have "
+                f"{_size(_MAX_FORM)}, and {_size(_MAX_FILE_HEAD)} for each file",
+            )
 
     async def finish(self) -> None:
         if not self._ended:

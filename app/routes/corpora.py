@@ -64,7 +64,7 @@ async def add_corpus(request: Request, response: Response, services: ServicesDep
     caller = caller_of(request.scope)
     corpora, limit = services.corpora, services.settings.max_upload_bytes
     async with (
-        receive_text(request, corpora, limit, (), lambda _fields: None) as received,
+        receive_text(request, corpora, limit, (), lambda _fields: None, services.forms) as received,
         one_text(received, corpora, services.scans, limit) as text,
     ):
         with services.quotas.corpus(caller) as admit:

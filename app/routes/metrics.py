@@ -118,6 +118,16 @@ class ServerCollector(Collector):
         held = sum(model.bytes for model in loaded)
         yield _gauge("models_loaded", "Checkpoints in memory.", len(loaded))
         yield _gauge("models_loaded_bytes", "Estimated memory of the checkpoints in memory.", held)
+        primes = self._loaded.prime_states
+        yield _gauge("primes_bytes", "Estimated memory of the states of primes.", primes.bytes)
+        lookups = CounterMetricFamily(
+            "charloom_prime_lookups",
+            "Primes of texts, by how much of them was known.",
+            labels=["known"],
+        )
+        for known, count in primes.lookups.items():
+            lookups.add_metric([known], count)
+        yield lookups
         damaged = len(self._loaded.registry.damaged)
         yield _gauge("models_damaged", "Checkpoints that this server found damaged.", damaged)
 

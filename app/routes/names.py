@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -18,6 +19,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from app.engine.callers import Caller
 from app.engine.loaded import LoadedModel
+from app.engine.prime_states import ReadAs
 from app.engine.streams import ServerFull, StreamReader, Streams, TooManyStreams
 from app.http.bodies import schema_of
 from app.http.bodiless import headers_only, wants_no_body
@@ -29,8 +31,10 @@ from app.routes.services import ServicesDep, writing_for
 from app.routes.texts import KnownText, derived_seed, draw_seed, mix_of, sample_headers
 from app.schemas.texts import NamesQuery, NamesResult
 from models.decoding.decoder import RowDecoder
+from models.decoding.priming import Priming
 from models.decoding.sampling import SampleOptions
 from models.decoding.stream import Stream
+from models.styles import Mix
 from models.text.doctor import LIST_LINE
 from models.text.novelty import is_known_line
 from models.text.vocab import UnknownCharacters
@@ -98,7 +102,12 @@ async def names(
         return headers_only(headers, media_type)
     decoder = await run_in_threadpool(model.decoder, precision)
     caller = writing_for(request, services)
-    search = Search(services.streams, model, decoder, fields, starts_with, seed, caller)
+    style = mix_of(fields.style, model.styles) or ()
+    read_as = ReadAs(model.digest, precision, style)
+    priming = partial(services.loaded.prime_states.priming, read_as, starts_with.ids)
+    search = Search(
+        services.streams, model, decoder, fields, starts_with, seed, caller, style, priming
+    )
     search.begin()
     chunks = _at_once(search) if kind == JSON else _lines(search)
     return ClosingResponse(chunks, media_type, headers, search.close)
@@ -160,6 +169,7 @@ class Search:
         starts_with: the beginning of each name.
         seed: of the first draw.
         caller: for whom.
+        priming: says what is known of the beginning.
         clock: in seconds.
     """
 
@@ -172,6 +182,8 @@ class Search:
         starts_with: KnownText,
         seed: int,
         caller: Caller,
+        style: Mix,
+        priming: Callable[[], Priming | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.fields = fields
@@ -183,7 +195,8 @@ class Search:
         self._model = model
         self._decoder = decoder
         self._starts_with = starts_with
-        self._style = mix_of(fields.style, model.styles) or ()
+        self._style = style
+        self._priming = priming
         self._clock = clock
         self._deadline = clock() + SECONDS
         # Argmax always draws the same line.
@@ -301,6 +314,8 @@ class Search:
             stop=("\n",),
             style=self._style,
         )
-        stream = Stream(self._model.vocabulary, self._starts_with.ids, options)
+        stream = Stream(
+            self._model.vocabulary, self._starts_with.ids, options, priming=self._priming()
+        )
         # What is drawn ahead leaves room for texts that somebody waits for.
         return self._streams.open(self._decoder, stream, self._caller, ahead=bool(self._ahead))

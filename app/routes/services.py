@@ -60,7 +60,10 @@ log = logs.logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """``stopping`` is set when the server drains: endless answers end, and no text begins."""
+    """``stopping`` is set when the server drains: endless answers end, and no text begins.
+
+    ``forms`` is held by the request whose form is being parsed.
+    """
 
     settings: ServerSettings
     queue: Queue
@@ -74,6 +77,7 @@ class Services:
     background: Background
     texts: Texts
     quotas: Quotas
+    forms: anyio.Lock
     scans: anyio.CapacityLimiter
     bundles: anyio.CapacityLimiter
     downloads: anyio.CapacityLimiter
@@ -89,7 +93,7 @@ def open_services(settings: ServerSettings) -> Services:
     data = settings.data
     storage = data.storage
     models = Registry(data.models, storage)
-    loaded = LoadedModels(models, settings.model_memory_bytes)
+    loaded = LoadedModels(models, settings.model_memory_bytes, settings.prime_memory_bytes)
     streams = Streams(settings.max_streams)
     queue = Queue(settings.redis_url, data.store_id(), settings.lease_seconds)
     jobs, corpora = JobStore(data.jobs, storage), CorpusStore(data.corpora, storage)
@@ -107,6 +111,7 @@ def open_services(settings: ServerSettings) -> Services:
         background=Background(models),
         texts=texts,
         quotas=Quotas(settings, jobs, corpora, models, streams),
+        forms=anyio.Lock(),
         scans=anyio.CapacityLimiter(SCANS),
         bundles=anyio.CapacityLimiter(BUNDLES),
         downloads=anyio.CapacityLimiter(DOWNLOADS),

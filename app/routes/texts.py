@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from app.engine.callers import Caller
 from app.engine.corpus_runs import CorpusRuns, NoRuns
 from app.engine.loaded import LoadedModel, LoadedModels
+from app.engine.prime_states import ReadAs
 from app.engine.states import NotAState, Saved, StateSigner
 from app.engine.streams import StreamReader, Streams
 from app.http.problems import Problem, unprocessable
@@ -20,6 +21,7 @@ from models.arrays import Ids
 from models.checkpoints.reference import Reference
 from models.decoding.characters import Piece
 from models.decoding.graph import Precision
+from models.decoding.priming import Priming
 from models.decoding.sampling import SampleOptions
 from models.decoding.stream import Stream
 from models.styles import Mix, WrongStyle, parse_mix
@@ -217,6 +219,7 @@ class Texts:
                 keep_state=keep_state,
                 begin=saved.state if saved else None,
                 uncopied=asked.uncopied,
+                priming=None if saved else self._priming(asked),
             )
             reader = self._streams.open(decoder, stream, caller)
         except ValueError:
@@ -226,6 +229,10 @@ class Texts:
             raise _not_a_state() from None
         echoed = asked.prime.text if fields.echo else ""
         return Opened(asked.reference, model, precision, seed, reader, echoed, began)
+
+    def _priming(self, asked: "_Checked") -> Priming | None:
+        read_as = ReadAs(asked.model.digest, asked.precision, asked.options.style)
+        return self._loaded.prime_states.priming(read_as, asked.prime.ids)
 
     async def headers(self, fields: SampleQuery) -> dict[str, str]:
         """The headers of the answer that ``open`` would begin; the same errors, as far as known."""

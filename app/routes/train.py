@@ -143,6 +143,7 @@ async def _take_text(request: Request, services: Services) -> tuple[Asked, _Way]
         limit,
         TrainForm.model_fields,
         lambda fields: validated(TrainForm, fields),
+        services.forms,
     ) as received:
         asked = received.options
         options = asked.options()

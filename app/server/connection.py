@@ -33,9 +33,10 @@ EVENTS = 32
 PIECE = 64 << 10
 """Bytes that h11 gets at a time."""
 
-LINGER_BYTES = 1 << 20
+LINGER_BYTES = 8 << 20
 LINGER_SECONDS = 2.0
-"""What a client may still send, unread, after its answer: closed at once, it might lose it."""
+"""What a client may still send, unread, after its answer: closed at once, it might lose it. The
+bytes are more than are usually on their way: whoever has sent them could read the answer."""
 
 
 class Turns:
@@ -185,7 +186,7 @@ class Connection(H11Protocol):
         if self._lingering is not None:
             self._discarded += len(data)
             if self._discarded >= LINGER_BYTES:
-                self.transport.pause_reading()
+                self.transport.close()
             return
         self._unread += data
         self.take_turn()

@@ -14,6 +14,7 @@ import numpy as np
 from models.arrays import Floats, Ids
 from models.decoding.characters import Piece
 from models.decoding.decoder import Choices, RowDecoder, Rows
+from models.decoding.priming import Priming
 from models.decoding.sampling import uniforms
 from models.decoding.stream import Stream
 
@@ -50,8 +51,10 @@ class Batch:
     def tick(self, streams: list[Stream], steps: int) -> tuple[list[Piece], int]:
         """Advances streams together; streams may join and leave between ticks.
 
-        Texts that have ended are replayed to where they stopped, by as many steps at most, so a
-        tick takes at most twice as long because of them.
+        A tick ends where a prime does that is to be remembered. A stream waits for another one that
+        is reading its prime, and continues from there. Texts that have ended are replayed to where
+        they stopped, by as many steps at most, so a tick takes at most twice as long because of
+        them.
 
         Args:
             streams: unfinished ones, in any order.
@@ -61,10 +64,10 @@ class Batch:
             The text of each stream, and the number of steps taken.
         """
         pieces = {stream: Piece() for stream in streams}
-        writing = [stream for stream in streams if stream.is_writing]
+        writing, waiting = _readers([stream for stream in streams if stream.is_writing])
         advances = self._apart(writing, steps, self._advance)
         for advance in advances:
-            pieces |= self._take(advance)
+            pieces |= self._take(advance, waiting)
         self._keep(advances)
         self._settle([stream for stream in streams if stream.is_settling], steps)
         taken = max((len(advance.ids) for advance in advances), default=steps)
@@ -93,6 +96,7 @@ class Batch:
         """Computes a tick of writing streams, and leaves them as they are."""
         rows = self._gather(streams)
         steps = max(1, min(steps, max(stream.steps_left for stream in streams)))
+        steps = min([steps, *(len(stream.ahead) for stream in streams if stream.reads)])
         # Counters wrap around: at a negative position the id is forced, not drawn.
         positions = [stream.position % (1 << 64) for stream in streams]
         options = [stream.options for stream in streams]
@@ -130,12 +134,15 @@ class Batch:
                 except Exception as error:
                     stream.fail(error)
 
-    def _take(self, advance: _Advance) -> dict[Stream, Piece]:
+    def _take(self, advance: _Advance, waiting: list[Stream]) -> dict[Stream, Piece]:
         pieces = {}
         for index, stream in enumerate(advance.streams):
             ids = advance.ids[:, index]
             try:
+                priming = stream.reads
                 pieces[stream] = stream.take(ids, advance.logits[:, index])
+                if priming and not stream.reads:
+                    _tell(priming, _row(advance.rows, index), waiting)
                 if stream.backed_up:
                     advance.back_up(index)
                 if stream.keep_state and stream.finish_reason is None:
@@ -180,6 +187,32 @@ class Batch:
             if stream.rows is None:
                 stream.rows = self.decoder.start(np.array([stream.vocabulary.start_id]))
         return _side_by_side([stream.rows for stream in streams if stream.rows is not None])
+
+
+def _readers(streams: list[Stream]) -> tuple[list[Stream], list[Stream]]:
+    """Splits streams: those that advance, and those that wait for one that reads the same prime."""
+    reading = {priming.key for s in streams if (priming := s.reads) and not s.may_skip}
+    writing, waiting = [], []
+    for stream in streams:
+        priming = stream.reads
+        if priming and stream.may_skip and priming.key in reading:
+            waiting.append(stream)
+            continue
+        if priming:
+            reading.add(priming.key)
+        writing.append(stream)
+    return writing, waiting
+
+
+def _tell(priming: Priming, row: Rows, waiting: list[Stream]) -> None:
+    """Tells whoever wants to know the row that has read a prime."""
+    row.ids.setflags(write=False)
+    for part in row.state:
+        part.setflags(write=False)
+    priming.remember(row)
+    for stream in waiting:
+        if stream.reads and stream.reads.key == priming.key:
+            stream.skip(len(stream.ahead), row)
 
 
 def _temperatures(streams: list[Stream], steps: int) -> Floats:

@@ -15,6 +15,7 @@ from models.decoding.characters import Piece, Reading
 from models.decoding.copy_guard import CopyGuard, Detour
 from models.decoding.decoder import Rows
 from models.decoding.graph import NOT_FINITE
+from models.decoding.priming import Priming
 from models.decoding.sampling import MAX_SEED, SampleOptions, check_range
 from models.decoding.stops import Stops
 from models.decoding.trail import Replay, Trail
@@ -83,6 +84,7 @@ class Stream:
         keep_state: whether ``end_state`` will be needed.
         begin: the position at which an earlier text stopped; None is the zero state.
         uncopied: runs of a corpus that the text must not have.
+        priming: what is known of the prime; only where the text begins in the zero state.
 
     Raises:
         ValueError: the prime or the beginning is not of this vocabulary.
@@ -99,6 +101,7 @@ class Stream:
         keep_state: bool = False,
         begin: StreamState | None = None,
         uncopied: Runs | None = None,
+        priming: Priming | None = None,
     ) -> None:
         _check_ids("prime", prime, vocabulary)
         if begin:
@@ -108,6 +111,8 @@ class Stream:
         self.options = options
         self.probabilities = min(probabilities, len(vocabulary))
         self.keep_state = keep_state
+        self.tells_prime = tell_prime
+        self.is_guarded = uncopied is not None
         self.characters = 0
         self.finish_reason: FinishReason | None = None
         self.error: Exception | None = None
@@ -117,8 +122,9 @@ class Stream:
         # The stream's position while it is not among the rows of the last tick.
         self.rows = begin.rows if begin else None
         self._begin = begin
+        self._priming = priming
         # What is read before an id is chosen: the prime, later what was taken before a detour.
-        self._ahead = prime
+        self.ahead = prime
         self._primed = len(prime)
         self._is_primed = False
         # Of the last tick: what was taken for the first time, and whether the rows are beyond it.
@@ -137,6 +143,8 @@ class Stream:
         self._trail: Trail | None = None
         self._ending: FinishReason | None = None
         self._replay: Replay | None = None
+        if priming and priming.rows and not tell_prime:
+            self.skip(priming.count, priming.rows)
 
     @property
     def is_writing(self) -> bool:
@@ -149,16 +157,29 @@ class Stream:
     @property
     def position(self) -> int:
         """The position of the next id in the stream's random numbers; less while priming."""
-        return self._chosen - len(self._ahead)
+        return self._chosen - len(self.ahead)
 
     @property
-    def is_guarded(self) -> bool:
-        return self._guard is not None
+    def reads(self) -> Priming | None:
+        """What the prime is known by, while it is being read."""
+        return self._priming if len(self.ahead) and not self._is_primed else None
+
+    @property
+    def may_skip(self) -> bool:
+        """Whether another stream may read the prime for this one."""
+        return len(self.ahead) == self._primed and not self.tells_prime
+
+    def skip(self, count: int, rows: Rows) -> None:
+        """Begins with a row that has read so many ids of the prime."""
+        if self._guard:
+            self._guard.read(self.ahead[:count])
+        self.rows, self.ahead = rows, self.ahead[count:]
+        self._primed = len(self.ahead)
 
     @property
     def stride(self) -> int:
         """The number of steps in which a guarded text probably has to take a detour."""
-        return len(self._ahead) + self._gap
+        return len(self.ahead) + self._gap
 
     @property
     def detours(self) -> int:
@@ -166,19 +187,15 @@ class Stream:
         return sum(place <= self.characters for place in self._detours)
 
     @property
-    def tells_prime(self) -> bool:
-        return self._prime_reading is not None
-
-    @property
     def steps_left(self) -> int:
         """The number of steps after which the text may be complete; at least 1."""
         missing = self.options.length - self.characters - len(self._held.text)
-        return len(self._ahead) + max(1, missing)
+        return len(self.ahead) + max(1, missing)
 
     def forced(self, steps: int) -> Ids:
         """Returns what is to be read yet, then −1, [steps]."""
         row = np.full(steps, -1, dtype=np.int64)
-        row[: len(self._ahead)] = self._ahead[:steps]
+        row[: len(self.ahead)] = self.ahead[:steps]
         return row
 
     def temperatures(self, steps: int, position: int | None = None) -> Floats:
@@ -215,8 +232,8 @@ class Stream:
             ids: those taken, [steps].
             logits: those the ids were chosen from, [steps, vocabulary].
         """
-        count = min(len(ids), len(self._ahead))
-        read, self._ahead = ids[:count], self._ahead[count:]
+        count = min(len(ids), len(self.ahead))
+        read, self.ahead = ids[:count], self.ahead[count:]
         self._fresh = read[:0] if self._is_primed else read
         if not self._is_primed:
             self._read_prime(read, logits[:count])
@@ -227,7 +244,7 @@ class Stream:
         detour = self._detour(ids, logits)
         if detour:
             ids, logits = detour.ids, logits[: len(detour.ids)]
-            self._ahead = np.concatenate([read, ids])
+            self.ahead = np.concatenate([read, ids])
         self.backed_up = detour is not None
         self._fresh = np.concatenate([self._fresh, ids])
         self._chosen += len(ids)
@@ -249,7 +266,7 @@ class Stream:
             self._prime_reading.read(self.told_prime, ids, logits)
         if self._guard:
             self._guard.read(ids)
-        self._is_primed = not len(self._ahead)
+        self._is_primed = not len(self.ahead)
 
     def _detour(self, ids: Ids, logits: Floats) -> Detour | None:
         if self._guard is None:
@@ -274,7 +291,7 @@ class Stream:
             begin = self._begin
             pending, unsaid = (begin.pending, begin.unsaid) if begin else (b"", "")
             self._trail = Trail(self.vocabulary, self.rows, self._primed, pending, unsaid)
-        is_behind = self._is_primed and len(self._ahead) > 0
+        is_behind = self._is_primed and len(self.ahead) > 0
         self._trail.extend(
             self._fresh,
             None if is_behind else rows,

@@ -1,5 +1,6 @@
 """A body is bounded, counted and read as what it is; one that is wrong leaves nothing behind."""
 
+import asyncio
 import errno
 import json
 import random
@@ -8,12 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
+from fastapi import Request
+from python_multipart.multipart import MultipartParser
 
+from app.http.bodies import receive_text
+from models.text.intake.members import MAX_MEMBERS
 from tests.serving import TEXT, eventually, problem, serve, wrong_fields
 from tests.uploads import FORM, LIMIT, form, names, on_disk, part, post_form
-from worker.corpora import Upload
+from worker.corpora import CorpusStore, Upload
 
 
 @pytest.fixture(scope="module")
@@ -183,13 +189,70 @@ def test_json_that_is_too_large(client: httpx2.Client) -> None:
     assert "at most 64 KiB" in problem(response, 413, "body_too_large")["detail"]
 
 
-def test_a_form_with_an_endless_end(client: httpx2.Client, data: Path, name: str) -> None:
+MEGABYTE = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (part("corpus", "x") * (MAX_MEMBERS + 1), "more than 10,000 files"),
+        (part("corpus", "x", f"X: {'y' * 4000}\r\n") * 600, "too much besides its text"),
+        (form(part("corpus", TEXT)) + "x" * (MEGABYTE + 4096), "too much besides its text"),
+        ("\r\n" * MEGABYTE, "too much besides its text"),
+    ],
+    ids=["files", "headers", "end", "beginning"],
+)
+def test_a_form_is_refused_while_it_still_comes(
+    client: httpx2.Client, data: Path, body: str, words: str
+) -> None:
     before = on_disk(data)
-    body = form(part("model", name), part("corpus", TEXT)) + "x" * (LIMIT + (1 << 20))
-    pieces = (body[i : i + 50_000].encode() for i in range(0, len(body), 50_000))
-    response = client.post("/train", content=pieces, headers={"Content-Type": FORM})
-    assert problem(response, 413)
-    assert on_disk(data) == before
+    head = (
+        f"POST /train HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM}\r\n"
+        f"Transfer-Encoding: chunked\r\n\r\n{100 * len(body):x}\r\n"
+    )
+    address = client.base_url.host, client.base_url.port
+    with socket.create_connection(address, timeout=60) as connection:
+        connection.sendall((head + body).encode())
+        # All that the server says, while most of the body is missing.
+        answer = connection.makefile("rb").read().decode()
+    assert answer.startswith("HTTP/1.1 413") and words in answer
+    eventually(lambda: on_disk(data) == before)
+
+
+def test_few_parts_of_forms_are_parsed_in_a_turn_of_the_event_loop(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = form(part("corpus", "x") * 3000).encode()
+    corpora = CorpusStore(data / "corpora")
+    turns = [0]
+    parse = MultipartParser.write
+
+    def counted(parser: MultipartParser, piece: bytes) -> int:
+        turns[-1] += 1
+        assert len(piece) <= 16 << 10
+        return parse(parser, piece)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def upload(lock: anyio.Lock) -> int:
+        headers = [(b"content-type", FORM.encode())]
+        request = Request({"type": "http", "headers": headers, "query_string": b""}, receive)
+        async with receive_text(request, corpora, len(body), (), lambda _: None, lock) as text:
+            return len(text.files)
+
+    async def check() -> None:
+        lock = anyio.Lock()
+        uploads = asyncio.gather(*(upload(lock) for _ in range(3)))
+        while not uploads.done():
+            await asyncio.sleep(0)
+            turns.append(0)
+        assert uploads.result() == [3000] * 3
+
+    monkeypatch.setattr(MultipartParser, "write", counted)
+    asyncio.run(check())
+    assert sum(turns) >= 3 * len(body) / (16 << 10)
+    assert max(turns) == 1
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip"])

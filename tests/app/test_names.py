@@ -204,7 +204,16 @@ async def a_search(
     starts_with = KnownText("", ALPHABET.encode(""), 0)
     asked, decoder = NamesQuery(**fields), model.decoder("exact")
     return search.Search(
-        streams, model, decoder, asked, starts_with, asked.seed or 0, NOBODY, clock
+        streams,
+        model,
+        decoder,
+        asked,
+        starts_with,
+        asked.seed or 0,
+        NOBODY,
+        (),
+        lambda: None,
+        clock,
     )
 
 

@@ -75,7 +75,7 @@ def wrong_rows(change: Callable[[Rows], Rows]) -> Callable[[], Stream]:
 
 def wrong_prime() -> Stream:
     stream = Stream(ALPHABET, ALPHABET.encode("abc"), SampleOptions(length=50))
-    stream._ahead = np.array([1, 1 << 70], object)
+    stream.ahead = np.array([1, 1 << 70], object)
     return stream
 
 
