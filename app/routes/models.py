@@ -204,5 +204,6 @@ def view(entry: Entry) -> ModelView:
         created_at=card.get("created_at"),
         job_id=card.get("job_id"),
         pretrained=bool(card.get("pretrained")),
+        names=entry.is_list,
         damaged=entry.damaged,
     )

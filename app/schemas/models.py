@@ -58,6 +58,7 @@ class ModelView(BaseModel):
                 "created_at": "2026-11-24T10:30:00.000Z",
                 "job_id": "018f3c2a9d4e1b2c3d4e5f",
                 "pretrained": False,
+                "names": False,
                 "damaged": [],
             }
         }
@@ -86,6 +87,7 @@ class ModelView(BaseModel):
     created_at: str | None
     job_id: str | None
     pretrained: bool
+    names: bool = Field(description="Whether it was trained on a list, so that `/names` takes it.")
     damaged: list[str] = Field(
         description="What is wrong with a newer checkpoint, in whose place this one is served."
     )

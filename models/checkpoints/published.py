@@ -34,7 +34,8 @@ from models.text.vocab import Vocabulary
 class Entry:
     """A published checkpoint without its weights, as listings show it.
 
-    ``damaged`` says what is wrong with the newer checkpoint in whose place it is served.
+    ``is_list`` says that it has the lines of a list, and so names to give; ``damaged``, what is
+    wrong with the newer checkpoint in whose place it is served.
     """
 
     reference: Reference
@@ -42,6 +43,7 @@ class Entry:
     tags: list[str]
     config: NetworkConfig
     card: Card
+    is_list: bool
     damaged: list[str]
 
 
@@ -188,8 +190,8 @@ class PublishedModels:
         digest, damaged = self._served(reference)
         home = self._home(reference.name)
         tags = {reference.tag, *home.tags.naming(digest)}
-        config, card = home.checkpoint(digest).examine()
-        return Entry(reference, digest, sorted(tags), config, card, damaged)
+        config, card, is_list = home.checkpoint(digest).examine()
+        return Entry(reference, digest, sorted(tags), config, card, is_list, damaged)
 
     def history(self, reference: Reference) -> list[HistoryPoint]:
         """Reads a model's losses, then its samples, over the steps, oldest first, thinned.

@@ -10,9 +10,9 @@
 //
 // Attributes: src (that file, which is run like a script: use your own; a strict page needs
 // `worker-src blob:`), or api (the server; by default the one that this script came from) and
-// model; temperature,
-// starts-with, min-length, max-length, count, novel (only names that the model has not read), seed,
-// label (of the button), manual (draw only when draw() is called).
+// model; temperature, starts-with, contains, ends-with, pattern (? is one character, * any number),
+// min-length, max-length, count, novel (only names that the model has not read), seed, label (of the
+// button), manual (draw only when draw() is called).
 // Methods: draw(), stop(). Property: headers, to send with requests, for pages that have a key.
 // Events, which bubble: charloom-name {name}, charloom-done {names},
 // charloom-error {status, message}.
@@ -66,6 +66,9 @@ const QUERY = {
   model: "model",
   temperature: "temperature",
   "starts-with": "starts_with",
+  contains: "contains",
+  "ends-with": "ends_with",
+  pattern: "pattern",
   "min-length": "min_length",
   "max-length": "max_length",
   count: "count",
@@ -188,8 +191,10 @@ export class CharloomNames extends HTMLElement {
 
   async #receive(signal) {
     const names = [];
-    const drawn = this.hasAttribute("src") ? this.#fromFile(signal) : this.#fromServer(signal);
-    for await (const name of drawn) {
+    const found = this.hasAttribute("src")
+      ? this.#fromFile(signal)
+      : drawn(this.#url(), { headers: this.headers, signal });
+    for await (const name of found) {
       if (signal.aborted) return;
       names.push(name);
       this.#add(name);
@@ -200,46 +205,6 @@ export class CharloomNames extends HTMLElement {
     else if (names.length < Number(this.getAttribute("count") || DEFAULT_COUNT))
       this.#status.textContent = "There seem to be no more.";
     this.#tell("charloom-done", { names });
-  }
-
-  /** The same names come again from another server, or from this one once it is back. */
-  async *#fromServer(signal) {
-    const drawing = { url: this.#url(), count: 0, digest: null, signal };
-    for (let tries = 0; ; ) {
-      const before = drawing.count;
-      try {
-        yield* this.#answer(drawing);
-        return;
-      } catch (error) {
-        if (signal.aborted || !drawing.count || (error.status && error.status < 500)) throw error;
-        tries = drawing.count > before ? 1 : tries + 1;
-        if (tries > TRIES) throw error;
-        await pause(FIRST_PAUSE_MILLISECONDS * 2 ** (tries - 1), signal);
-      }
-    }
-  }
-
-  /** The names of an answer without those that are there already. */
-  async *#answer(drawing) {
-    const { url, signal } = drawing;
-    const response = await fetch(url, {
-      headers: { Accept: "text/plain", ...this.headers },
-      signal,
-      credentials: "omit",
-      cache: "no-store",
-    });
-    if (!response.ok) throw await refusal(response);
-    const digest = response.headers.get("x-model-digest");
-    // Another checkpoint draws other names.
-    if (drawing.count && digest !== drawing.digest) throw new Refusal(409, BROKEN_OFF.message);
-    drawing.digest = digest;
-    let index = 0;
-    for await (const name of namesOf(response.body)) {
-      index += 1;
-      if (index <= drawing.count) continue;
-      drawing.count = index;
-      yield name;
-    }
   }
 
   async *#fromFile(signal) {
@@ -254,6 +219,9 @@ export class CharloomNames extends HTMLElement {
       kind: "names",
       seed: given("seed") || String(Math.floor(Math.random() * DRAWN_SEEDS)),
       startsWith: this.getAttribute("starts-with") ?? "",
+      contains: this.getAttribute("contains") ?? "",
+      endsWith: this.getAttribute("ends-with") ?? "",
+      pattern: this.getAttribute("pattern") ?? "",
       temperature: Number(given("temperature")),
       minLength: Number(given("min-length")),
       maxLength: Number(given("max-length")),
@@ -262,7 +230,7 @@ export class CharloomNames extends HTMLElement {
     };
     for await (const { kind, piece, unknown, message } of answers(worker, asked, signal)) {
       if (kind === "piece") yield* piece.map(({ name }) => name);
-      if (unknown) throw new Refusal(422, `No name begins with ${unknown.join(" ")} here.`);
+      if (unknown) throw new Refusal(422, `No name here has ${unknown.join(" ")} in it.`);
       if (message) throw new Refusal(0, message);
     }
   }
@@ -276,8 +244,7 @@ export class CharloomNames extends HTMLElement {
   }
 
   #failed(error) {
-    const broken = this.#list.children.length ? BROKEN_OFF : UNAVAILABLE;
-    const { status, message } = error instanceof Refusal ? error : broken;
+    const { status, message } = asRefusal(error);
     this.#status.textContent = message;
     this.#tell("charloom-error", { status, message });
   }
@@ -305,6 +272,49 @@ export class CharloomNames extends HTMLElement {
 
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true }));
+  }
+}
+
+/**
+ * The names of a server, as a URL of `GET /names` with a seed asks for them, each as it is found;
+ * the same come again from another server, or from this one once it is back. Throws a Refusal.
+ */
+export async function* drawn(url, { headers = {}, signal }) {
+  const drawing = { url, headers, signal, count: 0, digest: null };
+  for (let tries = 0; ; ) {
+    const before = drawing.count;
+    try {
+      yield* answer(drawing);
+      return;
+    } catch (error) {
+      const isPassing = drawing.count && !(error.status && error.status < 500);
+      tries = drawing.count > before ? 1 : tries + 1;
+      if (signal.aborted || !isPassing || tries > TRIES) throw asRefusal(error, drawing.count);
+      await pause(FIRST_PAUSE_MILLISECONDS * 2 ** (tries - 1), signal);
+    }
+  }
+}
+
+/** The names of an answer without those that are there already. */
+async function* answer(drawing) {
+  const { url, headers, signal } = drawing;
+  const response = await fetch(url, {
+    headers: { Accept: "text/plain", ...headers },
+    signal,
+    credentials: "omit",
+    cache: "no-store",
+  });
+  if (!response.ok) throw await refusal(response);
+  const digest = response.headers.get("x-model-digest");
+  // Another checkpoint draws other names.
+  if (drawing.count && digest !== drawing.digest) throw new Refusal(409, BROKEN_OFF.message);
+  drawing.digest = digest;
+  let index = 0;
+  for await (const name of namesOf(response.body)) {
+    index += 1;
+    if (index <= drawing.count) continue;
+    drawing.count = index;
+    yield name;
   }
 }
 
@@ -377,11 +387,20 @@ async function* answers(worker, asked, signal) {
   }
 }
 
-class Refusal extends Error {
-  constructor(status, message) {
+/** Why there are no names; `errors` are those of the fields, as the server names and words them. */
+export class Refusal extends Error {
+  constructor(status, message, errors = []) {
     super(message);
     this.status = status;
+    this.errors = errors;
   }
+}
+
+/** What was thrown, after so many names, as a Refusal. */
+function asRefusal(error, count = 0) {
+  if (error instanceof Refusal) return error;
+  const { status, message } = count ? BROKEN_OFF : UNAVAILABLE;
+  return new Refusal(status, message);
 }
 
 /** Why the server gives no names, in words for people who know nothing of servers. */
@@ -390,10 +409,11 @@ async function refusal(response) {
   if (status === 429 || status === 503)
     return new Refusal(status, "Many people are asking right now. Try again in a moment.");
   if (status === 401 || status === 403) return new Refusal(status, "These names are not public.");
-  const { detail } = await response.json().catch(() => ({}));
+  const { detail, errors } = await response.json().catch(() => ({}));
   return new Refusal(
     status,
     detail ? `${detail[0].toUpperCase()}${detail.slice(1)}.` : "There are no names here.",
+    errors,
   );
 }
 

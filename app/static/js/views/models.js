@@ -2,11 +2,8 @@
 
 import { list, remove, request, upload } from "../api.js";
 import { MODEL_REFERENCE } from "../limits.js";
-import { ask, drawn, el, field, heading, message, percent } from "../ui.js";
+import { ask, drawn, el, field, heading, message, percent, save } from "../ui.js";
 import { card, pathOf, plainCard } from "./models/card.js";
-
-/** Long enough for any browser to have begun saving a file. */
-const SAVING_MILLISECONDS = 60_000;
 
 export const create = () => new Models();
 
@@ -118,11 +115,7 @@ async function download(model, format, button) {
     const headers = { Accept: "*/*" };
     const path = `${pathOf(model)}/download?format=${format}`;
     const response = await request(path, { headers });
-    const file = await response.blob();
-    // Without its type: as a page of this origin it could act as one of ours.
-    const href = URL.createObjectURL(file.slice(0, file.size, "application/octet-stream"));
-    el("a", { download: `${model.model.replace(":", "-")}.${format}`, href }).click();
-    setTimeout(() => URL.revokeObjectURL(href), SAVING_MILLISECONDS);
+    save(await response.blob(), `${model.model.replace(":", "-")}.${format}`);
   } finally {
     button.disabled = false;
     button.textContent = label;
