@@ -68,6 +68,7 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
     "admin": (
         "DELETE /models/{model}",
         "GET /metrics",
+        "PATCH /models/{model}",
         "POST /models/{model}",
     ),
 }

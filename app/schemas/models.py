@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import BaselineView, Fields, ModelReference, Page
+from models.checkpoints.about import MAX_NOTES
 from models.options import NetworkKind
 
 
@@ -24,6 +25,17 @@ class DownloadQuery(Fields):
         "by less than 0.001 in `fast`, the default, and by less than 0.0001 in `exact`, for two "
         "fifths more bytes.",
     )
+
+
+class ModelChange(BaseModel):
+    """What is said of a model; what is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    notes: str | None = Field(
+        None, max_length=MAX_NOTES, description="Notes for whoever may list models; empty is none."
+    )
+    pinned: bool | None = Field(None, description="Whether it comes first.")
 
 
 class PrecisionView(BaseModel):
@@ -59,6 +71,8 @@ class ModelView(BaseModel):
                 "job_id": "018f3c2a9d4e1b2c3d4e5f",
                 "pretrained": False,
                 "names": False,
+                "notes": "Trained on drivers only.",
+                "pinned": False,
                 "damaged": [],
             }
         }
@@ -88,6 +102,8 @@ class ModelView(BaseModel):
     job_id: str | None
     pretrained: bool
     names: bool = Field(description="Whether it was trained on a list, so that `/names` takes it.")
+    notes: str = Field(description="What people wrote about the model, whatever its tags.")
+    pinned: bool = Field(description="Whether people want it to come first.")
     damaged: list[str] = Field(
         description="What is wrong with a newer checkpoint, in whose place this one is served."
     )

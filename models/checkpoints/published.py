@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from models.checkpoints.about import About, read_about
 from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint, read
 from models.checkpoints.history import HistoryPoint
@@ -44,6 +45,7 @@ class Entry:
     config: NetworkConfig
     card: Card
     is_list: bool
+    about: About
     damaged: list[str]
 
 
@@ -191,7 +193,8 @@ class PublishedModels:
         home = self._home(reference.name)
         tags = {reference.tag, *home.tags.naming(digest)}
         config, card, is_list = home.checkpoint(digest).examine()
-        return Entry(reference, digest, sorted(tags), config, card, is_list, damaged)
+        about = read_about(home.directory)
+        return Entry(reference, digest, sorted(tags), config, card, is_list, about, damaged)
 
     def history(self, reference: Reference) -> list[HistoryPoint]:
         """Reads a model's losses, then its samples, over the steps, oldest first, thinned.
