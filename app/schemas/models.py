@@ -1,10 +1,10 @@
 """Models as clients see them. Knows no route."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas.common import BaselineView, Fields, ModelReference, Page
+from app.schemas.common import BaselineView, Fields, Matches, ModelReference, Page
 from models.checkpoints.about import MAX_NOTES
 from models.options import NetworkKind
 
@@ -143,3 +143,21 @@ class ModelHistory(BaseModel):
 
     points: list[LossPoint]
     samples: list[SamplePoint]
+
+
+class WidgetQuery(Fields):
+    origin: Annotated[
+        str | None,
+        Matches(
+            r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?",
+            "must be an origin such as https://example.org, without a path",
+        ),
+    ] = Field(None, max_length=300, description="Origin of the page; by default the one that asks.")
+
+
+class WidgetAccess(BaseModel):
+    """Whether pages of an origin may draw names here, and whether that needs an API key."""
+
+    origin: str
+    allowed: bool = Field(description="Whether CHARLOOM_CORS_ORIGINS has the origin.")
+    needs_key: bool = Field(description="Whether a key is needed, as CHARLOOM_PUBLIC is not set.")

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { lossCurve, pathOf } from "../../app/static/js/views/models/card.js";
+import { pathOf } from "../../app/static/js/parts/download.js";
+import { lossCurve } from "../../app/static/js/views/models/card.js";
 import {
   grouped,
   lineOf,

@@ -3,8 +3,14 @@
 
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { lists, snippet } from "../../app/static/js/views/names/embedding.js";
 import { asCsv, asText, listed } from "../../app/static/js/views/names/kept.js";
+import {
+  isReachable,
+  lists,
+  originOf,
+  settingsFor,
+  snippet,
+} from "../../app/static/js/views/names/origins.js";
 import {
   attributesOf,
   faultsOf,
@@ -34,10 +40,37 @@ test("the HTML for another page holds the settings, whatever is in them", () => 
     ["novel", true],
   ];
   assert.equal(
-    snippet("https://example.org", attributes),
+    snippet("https://example.org/widget/", attributes),
     '<script type="module" src="https://example.org/widget/charloom-names.js"></script>\n' +
       '<charloom-names model="names" starts-with="K&quot;a&amp;<" novel></charloom-names>',
   );
+});
+
+test("an origin is that of whatever address is typed", () => {
+  const origins = {
+    "example.org": "https://example.org",
+    "https://Example.org:443/a?b#c": "https://example.org",
+    "http://example.org:8080/x": "http://example.org:8080",
+    "localhost:3000": "http://localhost:3000",
+    "127.0.0.1/x": "http://127.0.0.1",
+    "": null,
+    "ftp://example.org": null,
+    "file:///home/me/page.html": null,
+    "not an address": null,
+  };
+  for (const [text, origin] of Object.entries(origins)) assert.equal(originOf(text), origin, text);
+  assert.ok(isReachable("https://example.org/loom") && isReachable("http://192.168.0.7:8000"));
+  for (const server of ["http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000"])
+    assert.ok(!isReachable(server), server);
+});
+
+test("only the settings that lack are named", () => {
+  const origin = "https://example.org";
+  const named = (allowed, needs_key) => settingsFor(origin, { allowed, needs_key });
+  assert.deepEqual(named(true, false), []);
+  assert.deepEqual(named(false, false), ["CHARLOOM_CORS_ORIGINS=https://example.org"]);
+  assert.deepEqual(named(true, true), ["CHARLOOM_PUBLIC=sample"]);
+  assert.equal(named(false, true).length, 2);
 });
 
 test("an address says what is wanted, and what it says wrongly is left out", () => {

@@ -1,6 +1,8 @@
 """Names: those that are wanted, an address for them, a shelf, and the HTML that embeds them."""
 
 import csv
+import functools
+import http.server
 import io
 import re
 from pathlib import Path
@@ -11,8 +13,13 @@ from playwright.sync_api import Locator, Page, expect
 
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from tests.browsing import ASCII, PHONE, Window, accessible
+from tests.browsing import ASCII, PHONE, Window, accessible, site_of
+from tests.serving import serve
 from tests.toys import toy_checkpoint
+
+
+def embed(page: Page) -> Locator:
+    return page.get_by_role("region", name="HTML to embed the names", exact=True)
 
 
 def names_on(page: Page) -> Locator:
@@ -37,7 +44,7 @@ def test_names_as_they_are_wanted(client: httpx2.Client, window: Window) -> None
     page.wait_for_url(re.compile(r"pattern=%3F\*i%3F\*"))
     drawn = shown(page, 3)
     assert all(re.fullmatch("n.*i.*n", name) for name in drawn)
-    snippet = page.locator("pre code").text_content() or ""
+    snippet = embed(page).text_content() or ""
     assert 'starts-with="n" contains="i" ends-with="n" pattern="?*i?*"' in snippet
     assert "/widget/charloom-names.js" in snippet and " novel" in snippet
     page.get_by_label("Pattern").fill("")
@@ -76,7 +83,7 @@ def test_errors_stand_at_their_fields_and_names_stay(client: httpx2.Client, wind
     window.expected.append("422")
     page = window.open(client, "/names?count=6")
     drawn, address = shown(page, 6), page.url
-    code = page.locator("pre code").text_content()
+    code = embed(page).text_content()
 
     def wrong(label: str) -> Locator:
         return page.locator(".field", has=page.get_by_label(label)).locator(".wrong")
@@ -99,10 +106,7 @@ def test_errors_stand_at_their_fields_and_names_stay(client: httpx2.Client, wind
     page.get_by_label("Pattern").fill("???????")
     expect(wrong("Pattern")).to_have_text("fits no name of at most the longest characters")
     assert accessible(page)
-    assert (
-        names_on(page).all_text_contents() == drawn
-        and page.locator("pre code").text_content() == code
-    )
+    assert names_on(page).all_text_contents() == drawn and embed(page).text_content() == code
     page.get_by_label("Pattern").fill("")
     expect(page.locator(".wrong:visible")).to_have_count(0)
     page.wait_for_url(lambda url: url != address)
@@ -202,3 +206,65 @@ def test_a_shelf_without_storage_says_so(client: httpx2.Client, window: Window) 
     names_on(page).first.click()
     expect(page.get_by_role("list", name="Kept names").locator("li span")).to_have_text([name])
     expect(page.get_by_text("This browser stores nothing for this page")).to_be_visible()
+
+
+def test_a_wizard_says_what_the_server_lacks(toys: Path, window: Window) -> None:
+    """And no longer, once the server has been told."""
+    site = "https://example.org"
+    keys = {"api_keys": "top-secret:admin"}
+    with serve(toys, **keys) as server:
+        window.expected.append("401")
+        page = window.open(server, "/names")
+        page.get_by_role("textbox", name="Key").fill("top-secret")
+        page.get_by_role("button", name="Unlock").last.click()
+        shown(page, 24)
+        page.get_by_label("Address of your page").fill("example.org/shop?a=1")
+        expect(page.get_by_text(f"{site} isn't allowed yet.")).to_be_visible()
+        setting = page.get_by_role("region", name="Settings of the server")
+        expect(setting).to_have_text(f"CHARLOOM_CORS_ORIGINS={site}\nCHARLOOM_PUBLIC=sample")
+        expect(page.get_by_text("Only this computer reaches")).to_be_visible()
+        assert accessible(page)
+        page.get_by_label("Address of your page").fill("not an address")
+        expect(page.get_by_text("An address such as https://example.org is needed")).to_be_visible()
+        expect(setting).to_be_hidden()
+        page.goto("about:blank")
+    with serve(toys, public="sample", cors_origins=site, **keys) as server:
+        page = window.open(server, "/names")
+        shown(page, 24)
+        page.get_by_label("Address of your page").fill(site)
+        expect(page.get_by_text(f"Pages of {site} may draw names here.")).to_be_visible()
+        expect(page.get_by_role("region", name="Settings of the server")).to_be_hidden()
+        page.get_by_label("Address of your page").fill("https://example.com")
+        expect(page.get_by_text("https://example.com isn't allowed yet.")).to_be_visible()
+        page.goto("about:blank")
+
+
+def test_names_without_a_server_are_offered(
+    client: httpx2.Client, window: Window, tmp_path: Path
+) -> None:
+    """Two files that are saved and HTML that is copied make a page that draws the names."""
+    page = window.open(client, "/names?pattern=n*n&count=4")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    shown(page, 4)
+    page.get_by_text("Without a server").click()
+    for button in (
+        page.get_by_role("button", name="Save list.html"),
+        page.get_by_role("link", name="Save charloom-names.js"),
+    ):
+        with page.expect_download() as saved:
+            button.click()
+        saved.value.save_as(tmp_path / saved.value.suggested_filename)
+    page.get_by_role("button", name="Copy HTML to embed the names without a server").click()
+    code = page.evaluate("navigator.clipboard.readText()")
+    (tmp_path / "index.html").write_text(f'<link rel="icon" href="data:,">{code}')
+    handler = functools.partial(QuietFiles, directory=str(tmp_path))
+    with site_of(handler) as origin:
+        there = window.open(httpx2.Client(base_url=origin), "/index.html")
+        names = there.locator("charloom-names li")
+        expect(names).to_have_count(4)
+        assert all(re.fullmatch("n.*n", name) for name in names.all_text_contents())
+
+
+class QuietFiles(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass

@@ -308,11 +308,15 @@ def test_names_on_a_static_site(client: httpx2.Client, window: Window, tmp_path:
         page.locator("charloom-names").evaluate("(e) => e.setAttribute('starts-with', 'ß')")
         status = page.locator("charloom-names [part=status]")
         expect(status).to_contain_text("No name here has ß in it.")
-        window.expected += ["worker", "404"]
+        window.expected += ["worker", "404", "charloom-names:"]
+        told: list[str] = []
+        page.on("console", lambda m: told.append(m.text))
         page.goto("/strict.html")
-        expect(status).to_contain_text("needs worker-src blob:")
+        expect(status).to_contain_text("not set up for this page yet")
         page.goto("/prose.html")
-        expect(status).to_contain_text("This file has no names to give.")
+        expect(status).to_contain_text("not set up for this page yet")
+        assert any("needs worker-src blob:" in one for one in told)
+        assert any("its model was not trained on a list" in one for one in told)
         page.goto("/lost.html")
         expect(status).to_contain_text("unavailable right now")
 

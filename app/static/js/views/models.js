@@ -2,9 +2,10 @@
 
 import { get, list, post, remove, request, upload } from "../api.js";
 import { MODEL_REFERENCE } from "../limits.js";
+import { download, pathOf } from "../parts/download.js";
 import { isEnded } from "../parts/progress.js";
-import { ask, count, drawn, el, field, heading, message, percent, save, select } from "../ui.js";
-import { card, MORE_MINUTES, pathOf, plainCard } from "./models/card.js";
+import { ask, count, drawn, el, field, heading, message, percent, select } from "../ui.js";
+import { card, MORE_MINUTES, plainCard } from "./models/card.js";
 import { grouped, matching, moreTime, ORDERS, sorted } from "./models/collection.js";
 
 const MOST_NOTES = 4000;
@@ -253,22 +254,6 @@ function removalOf(models) {
       ? `This deletes all of its tags: ${tags.join(", ")}.`
       : "Texts that it is writing end where they are.",
   };
-}
-
-/** Downloads as "zip" or "html", with the key, which a link could not carry. */
-async function download(model, format, button) {
-  const label = button.textContent;
-  button.disabled = true;
-  button.textContent = "Packing …";
-  try {
-    const headers = { Accept: "*/*" };
-    const path = `${pathOf(model)}/download?format=${format}`;
-    const response = await request(path, { headers });
-    save(await response.blob(), `${model.model.replace(":", "-")}.${format}`);
-  } finally {
-    button.disabled = false;
-    button.textContent = label;
-  }
 }
 
 async function askForName(value) {

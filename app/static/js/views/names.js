@@ -3,12 +3,13 @@
 
 import { authorization, Latest, list } from "../api.js";
 import { SERVER } from "../root.js";
-import { copy, count, el, heading, message, number } from "../ui.js";
-import { embedding, lists } from "./names/embedding.js";
+import { copy, count, el, heading, message, number, sentence } from "../ui.js";
+import { Embedding } from "./names/embedding.js";
 import { WantedForm } from "./names/form.js";
 import { Kept } from "./names/kept.js";
+import { lists } from "./names/origins.js";
 import { Shelf } from "./names/shelf.js";
-import { attributesOf, fromQuery, toQuery } from "./names/wanted.js";
+import { attributesOf, fromQuery, inWords, toQuery } from "./names/wanted.js";
 import { drawn } from "../../../../widget/charloom-names.js";
 
 /** The pause in typing after which new names are drawn. */
@@ -26,7 +27,7 @@ class Names {
   #said = message();
   #more = el("button", { type: "button", class: "primary" }, "More names");
   #copy = el("button", { type: "button", class: "quiet" }, "Copy all");
-  #embedding = embedding(SERVER);
+  #embedding = new Embedding();
   #empty = el(
     "p",
     { class: "message note", hidden: true },
@@ -166,9 +167,11 @@ class Names {
     if (!isDrawing) this.#list.style.minHeight = "";
   }
 
-  #refused({ errors = [], message: text }) {
+  #refused({ status, errors = [], message: text }) {
     if (errors.length && this.#form.refuse(errors)) return;
-    this.#said.say(text, "problem");
+    const whole = errors.map(({ field, message: why }) => `${field} ${inWords(why)}`).join("; ");
+    const gone = status === 404 && "This model does not exist any more.";
+    this.#said.say(gone || sentence(whole || text), "problem");
   }
 
   // Keeping

@@ -10,8 +10,6 @@ import { lineOf } from "./collection.js";
 export const MORE_MINUTES = 3;
 const JOB = /^[0-9a-f]{22}$/;
 
-export const pathOf = ({ model }) => `/models/${encodeURIComponent(model)}`;
-
 /**
  * The card of a group of tags. `actions` are called with what they are about: `download` with a
  * model, a format and the button, `remove` with a model or a group, `pin` and `note` with a group,
