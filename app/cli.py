@@ -192,6 +192,14 @@ def names(
         int | None, typer.Option("--count", "-n", help="Number of names, 1 to 1000. Default: 10.")
     ] = None,
     starts_with: Annotated[str | None, typer.Option(help="Beginning of every name.")] = None,
+    contains: Annotated[str | None, typer.Option(help="Part of every name.")] = None,
+    ends_with: Annotated[str | None, typer.Option(help="End of every name.")] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="What every name looks like: ? is one character, * any number. Quote it: 'K?r*'."
+        ),
+    ] = None,
     min_length: Annotated[int | None, typer.Option(help="Fewest characters of a name.")] = None,
     max_length: Annotated[int | None, typer.Option(help="Most characters of a name.")] = None,
     novel: Annotated[

@@ -37,6 +37,7 @@ from app.routes import (
     pages,
     sample,
     train,
+    widget,
     workers,
 )
 from app.routes.dialects import answers, ollama, openai
@@ -92,6 +93,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         downloads.router,
         sample.router,
         names.router,
+        widget.router,
         inside.router,
         openai.router,
         ollama.router,

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.access.deadlines import BODY_PACE, Body
 from app.access.hosts import address_of, is_address, name_of
 from app.access.keys import Key, KeyRing, KeyScope, bearer
+from app.access.origins import may_sample
 from app.access.rates import Rates, Window
 from app.access.table import is_shared, need
 from app.engine.callers import SCOPE_KEY, Caller
@@ -172,7 +173,7 @@ class Guard:
     def _allows(self, scope: Scope, headers: Headers, origin: str | None) -> str | None:
         """The other origin whose pages may read the answer; None if there is none."""
         method = headers.get("access-control-request-method", scope["method"])
-        if origin is None or not self._origins & {origin.lower(), "*"}:
+        if origin is None or not may_sample(origin, self._origins):
             return None
         return origin if is_shared(method, scope["path"]) else None
 

@@ -25,6 +25,7 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
         "GET /openapi.json",
         "GET /readyz",
         "GET /static/{version}/{path:path}",
+        "GET /widget/access",
         "GET /widget/charloom-names.js",
     ),
     "public": (
@@ -68,6 +69,7 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
     "admin": (
         "DELETE /models/{model}",
         "GET /metrics",
+        "PATCH /models/{model}",
         "POST /models/{model}",
     ),
 }

@@ -25,7 +25,7 @@ from models.units import bits
 
 SOURCES = Path(__file__).parents[1] / "static" / "portable"
 
-ENGINE = ("packed", "draws", "table", "network", "writing", "worker")
+ENGINE = ("packed", "draws", "naming", "table", "network", "writing", "worker")
 """The modules of the engine, each after those that it needs."""
 
 _MODULE_WORDS = re.compile(r"^(import .*?;\n|export )", re.MULTILINE | re.DOTALL)

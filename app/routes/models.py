@@ -13,14 +13,16 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.engine.callers import Caller, caller_of
 from app.http.allowances import tell
-from app.http.bodies import receive_file
+from app.http.bodies import json_body, read_json, receive_file
 from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
+from app.http.validation import validated
 from app.routes.services import Services, ServicesDep
 from app.schemas.common import BaselineView, PathModel, page
 from app.schemas.models import (
     DamagedModel,
     LossPoint,
+    ModelChange,
     ModelHistory,
     ModelList,
     ModelQuery,
@@ -170,6 +172,35 @@ def _publish(services: Services, caller: Caller, reference: Reference, file: IO[
     return models.entry(reference)
 
 
+@router.patch(
+    "/models/{model}",
+    summary="Set the notes of a model, or pin it",
+    responses=responses(404, 415, 422, 507),
+    openapi_extra=json_body(ModelChange),
+)
+async def describe_model(model: PathModel, request: Request, services: ServicesDep) -> ModelView:
+    """Changes the notes of a name, or pins it, for all of its tags and for everybody. Both stay
+    while the model has a tag."""
+    if ":" in model:
+        raise unprocessable("model", "must be a name: notes and pins are of all tags")
+    reference = Reference.from_client(model)
+    change = validated(ModelChange, await read_json(request))
+    said = {"notes": change.notes, "is_pinned": change.pinned}
+    await run_in_threadpool(
+        services.models.describe,
+        reference.name,
+        **{field: value for field, value in said.items() if value is not None},
+    )
+    return await run_in_threadpool(_any_of, services, reference)
+
+
+def _any_of(services: Services, reference: Reference) -> ModelView:
+    """The model under ``latest``, or under another tag where it has no such one."""
+    tags = (Reference(reference.name, tag) for tag in services.models.naming(reference.name))
+    first = min(tags, key=lambda tag: tag.place, default=reference)
+    return show_model(str(first), services)
+
+
 @router.delete(
     "/models/{model}", status_code=204, summary="Delete a model", responses=responses(404)
 )
@@ -210,5 +241,8 @@ def view(entry: Entry) -> ModelView:
         created_at=card.get("created_at"),
         job_id=card.get("job_id"),
         pretrained=bool(card.get("pretrained")),
+        names=entry.is_list,
+        notes=entry.about.notes,
+        pinned=entry.about.is_pinned,
         damaged=entry.damaged,
     )

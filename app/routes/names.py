@@ -28,14 +28,16 @@ from app.http.problems import responses, unprocessable
 from app.http.queries import known_query
 from app.http.streaming import BrokenOff, ClosingResponse
 from app.routes.services import ServicesDep, writing_for
-from app.routes.texts import KnownText, derived_seed, draw_seed, mix_of, sample_headers
+from app.routes.texts import derived_seed, draw_seed, mix_of, sample_headers
 from app.schemas.texts import NamesQuery, NamesResult
+from models.arrays import Ids
 from models.decoding.decoder import RowDecoder
 from models.decoding.priming import Priming
 from models.decoding.sampling import SampleOptions
 from models.decoding.stream import Stream
 from models.styles import Mix
 from models.text.doctor import LIST_LINE
+from models.text.naming import ANY, Limits, Pattern
 from models.text.novelty import is_known_line
 from models.text.vocab import UnknownCharacters
 
@@ -94,7 +96,7 @@ async def names(
     kind = accepted(request, (JSON, TEXT))
     reference, model = await services.texts.model(fields.model)
     precision = model.best_precision
-    starts_with = _checked(model, fields)
+    limits = _checked(model, fields)
     seed = draw_seed() if fields.seed is None else fields.seed
     headers = sample_headers(reference, model, seed, precision)
     media_type = JSON if kind == JSON else f"{TEXT}; charset=utf-8"
@@ -104,17 +106,15 @@ async def names(
     caller = writing_for(request, services)
     style = mix_of(fields.style, model.styles) or ()
     read_as = ReadAs(model.digest, precision, style)
-    priming = partial(services.loaded.prime_states.priming, read_as, starts_with.ids)
-    search = Search(
-        services.streams, model, decoder, fields, starts_with, seed, caller, style, priming
-    )
+    priming = partial(services.loaded.prime_states.priming, read_as)
+    search = Search(services.streams, model, decoder, fields, limits, seed, caller, style, priming)
     search.begin()
     chunks = _at_once(search) if kind == JSON else _lines(search)
     return ClosingResponse(chunks, media_type, headers, search.close)
 
 
-def _checked(model: LoadedModel, fields: NamesQuery) -> KnownText:
-    """The beginning of each name as the model reads it. Raises Problem, 422."""
+def _checked(model: LoadedModel, fields: NamesQuery) -> Limits:
+    """Which names are wanted, as the model reads it. Raises Problem, 422."""
     if not len(model.lines):
         raise unprocessable(
             "model",
@@ -123,14 +123,42 @@ def _checked(model: LoadedModel, fields: NamesQuery) -> KnownText:
         )
     if fields.min_length > fields.max_length:
         raise unprocessable("min_length", "must not be more than max_length")
-    # Names begin with no white space.
-    starts_with = model.vocabulary.as_read(fields.starts_with).lstrip()
-    if len(starts_with) > fields.max_length:
-        raise unprocessable("starts_with", "must not be longer than max_length")
-    try:
-        return KnownText(starts_with, model.vocabulary.encode(starts_with), 0)
-    except UnknownCharacters as error:
-        raise unprocessable("starts_with", f"has characters {error}", error.code) from None
+    read = model.vocabulary.as_read
+    limits = Limits(
+        fields.min_length,
+        fields.max_length,
+        # Names begin and end with no white space.
+        starts_with=read(fields.starts_with).lstrip(),
+        contains=read(fields.contains),
+        ends_with=read(fields.ends_with).rstrip(),
+        pattern=Pattern(read(fields.pattern).strip() or ANY),
+    )
+    parts = {
+        "starts_with": limits.starts_with,
+        "contains": limits.contains,
+        "ends_with": limits.ends_with,
+        "pattern": limits.pattern.characters,
+    }
+    for field, text in parts.items():
+        if len(text) > limits.max_length:
+            raise unprocessable(field, "must not be longer than max_length")
+        try:
+            model.vocabulary.encode(text)
+        except UnknownCharacters as error:
+            raise unprocessable(field, f"has characters {error}", error.code) from None
+    _check_pattern(limits)
+    return limits
+
+
+def _check_pattern(limits: Limits) -> None:
+    """Raises Problem, 422, if nothing fits both the pattern and the other limits."""
+    pattern = limits.pattern
+    if pattern.shortest > limits.max_length:
+        raise unprocessable("pattern", "fits no name of at most max_length characters")
+    if pattern.longest is not None and pattern.longest < limits.min_length:
+        raise unprocessable("pattern", "fits no name of at least min_length characters")
+    if not pattern.allows(limits.starts_with):
+        raise unprocessable("pattern", "fits no name that begins with starts_with")
 
 
 async def _lines(search: "Search") -> AsyncIterator[bytes]:
@@ -166,9 +194,10 @@ class Search:
         model: of the lines.
         decoder: of the model.
         fields: what is asked for.
-        starts_with: the beginning of each name.
+        limits: which names are wanted.
         seed: of the first draw.
         caller: for whom.
+        style: that they are in.
         priming: says what is known of the beginning.
         clock: in seconds.
     """
@@ -179,11 +208,11 @@ class Search:
         model: LoadedModel,
         decoder: RowDecoder,
         fields: NamesQuery,
-        starts_with: KnownText,
+        limits: Limits,
         seed: int,
         caller: Caller,
         style: Mix,
-        priming: Callable[[], Priming | None],
+        priming: Callable[[Ids], Priming | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.fields = fields
@@ -194,7 +223,9 @@ class Search:
         self._caller = caller
         self._model = model
         self._decoder = decoder
-        self._starts_with = starts_with
+        self._limits = limits
+        self._beginning = limits.beginning
+        self._primed = model.vocabulary.encode(self._beginning)
         self._style = style
         self._priming = priming
         self._clock = clock
@@ -208,10 +239,10 @@ class Search:
         self._timer: asyncio.TimerHandle | None = None
 
     def _possible(self) -> int:
-        """The number of names that begin so and are not too long, however unlikely."""
+        """At least the number of names that begin so and are not too long, however unlikely."""
         vocabulary = self._model.vocabulary
         each = len(vocabulary) if vocabulary.tokens == "characters" else sys.maxunicode
-        free = self.fields.max_length - len(self._starts_with.text)
+        free = self._limits.longest - len(self._beginning)
         return sum(each**length for length in range(min(free, _MANY) + 1))
 
     def begin(self) -> None:
@@ -259,8 +290,8 @@ class Search:
         if reason not in ("stop", "length"):
             self.finish_reason = "shutdown" if reason == "shutdown" else "error"
             return None
-        line = self._starts_with.text + text
-        self._characters += len(self._starts_with.ids) + len(text) + 1
+        line = self._beginning + text
+        self._characters += len(self._primed) + len(text) + 1
         name = line.strip()
         if reason == "length" or not self._fits(name):
             return None
@@ -271,13 +302,9 @@ class Search:
         return name, novel
 
     def _fits(self, name: str) -> bool:
-        fields = self.fields
-        within = fields.min_length <= len(name) <= fields.max_length
         # A name with a CR or U+2028 in it is two lines to whoever reads one name a line.
         is_line = len(name.splitlines()) <= 1
-        # White space at the end of the beginning may have been stripped.
-        begins = name.startswith(self._starts_with.text)
-        return within and is_line and begins and name not in self._found
+        return is_line and name not in self._found and self._limits.allow(name)
 
     async def _take(self) -> tuple[str, str | None]:
         """Takes the next draw: its text and how it ended."""
@@ -310,12 +337,12 @@ class Search:
             derived_seed(self.seed, index),
             self.fields.temperature,
             # More than allowed: a line that has not ended by then is too long.
-            self.fields.max_length - len(self._starts_with.text) + 1 + _WHITE_SPACE,
+            self._limits.longest - len(self._beginning) + 1 + _WHITE_SPACE,
             stop=("\n",),
             style=self._style,
         )
         stream = Stream(
-            self._model.vocabulary, self._starts_with.ids, options, priming=self._priming()
+            self._model.vocabulary, self._primed, options, priming=self._priming(self._primed)
         )
         # What is drawn ahead leaves room for texts that somebody waits for.
         return self._streams.open(self._decoder, stream, self._caller, ahead=bool(self._ahead))

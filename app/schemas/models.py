@@ -1,10 +1,11 @@
 """Models as clients see them. Knows no route."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas.common import BaselineView, Fields, ModelReference, Page
+from app.schemas.common import BaselineView, Fields, Matches, ModelReference, Page
+from models.checkpoints.about import MAX_NOTES
 from models.options import NetworkKind
 
 
@@ -24,6 +25,17 @@ class DownloadQuery(Fields):
         "by less than 0.001 in `fast`, the default, and by less than 0.0001 in `exact`, for two "
         "fifths more bytes.",
     )
+
+
+class ModelChange(BaseModel):
+    """What is said of a model; what is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    notes: str | None = Field(
+        None, max_length=MAX_NOTES, description="Notes for whoever may list models; empty is none."
+    )
+    pinned: bool | None = Field(None, description="Whether it comes first.")
 
 
 class PrecisionView(BaseModel):
@@ -59,6 +71,9 @@ class ModelView(BaseModel):
                 "created_at": "2026-11-24T10:30:00.000Z",
                 "job_id": "018f3c2a9d4e1b2c3d4e5f",
                 "pretrained": False,
+                "names": False,
+                "notes": "Trained on drivers only.",
+                "pinned": False,
                 "damaged": [],
             }
         }
@@ -88,6 +103,9 @@ class ModelView(BaseModel):
     created_at: str | None
     job_id: str | None
     pretrained: bool
+    names: bool = Field(description="Whether it was trained on a list, so that `/names` takes it.")
+    notes: str = Field(description="What people wrote about the model, whatever its tags.")
+    pinned: bool = Field(description="Whether people want it to come first.")
     damaged: list[str] = Field(
         description="What is wrong with a newer checkpoint, in whose place this one is served."
     )
@@ -128,3 +146,21 @@ class ModelHistory(BaseModel):
 
     points: list[LossPoint]
     samples: list[SamplePoint]
+
+
+class WidgetQuery(Fields):
+    origin: Annotated[
+        str | None,
+        Matches(
+            r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?",
+            "must be an origin such as https://example.org, without a path",
+        ),
+    ] = Field(None, max_length=300, description="Origin of the page; by default the one that asks.")
+
+
+class WidgetAccess(BaseModel):
+    """Whether pages of an origin may draw names here, and whether that needs an API key."""
+
+    origin: str
+    allowed: bool = Field(description="Whether CHARLOOM_CORS_ORIGINS has the origin.")
+    needs_key: bool = Field(description="Whether a key is needed, as CHARLOOM_PUBLIC is not set.")

@@ -2,7 +2,7 @@
 
 from typing import Literal, NotRequired, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from app.engine.states import MAX_TOKEN
 from app.schemas.common import (
@@ -231,6 +231,14 @@ class NamesQuery(Fields):
     starts_with: str = Field(
         "", max_length=LONGEST, description="Beginning of every name.", examples=["Ka"]
     )
+    contains: str = Field("", max_length=LONGEST, description="Part of every name.")
+    ends_with: str = Field("", max_length=LONGEST, description="End of every name.", examples=["a"])
+    pattern: str = Field(
+        "",
+        max_length=LONGEST,
+        description="What every name looks like: `?` is one character, `*` any number of them.",
+        examples=["K?r*"],
+    )
     min_length: int = Field(
         1, ge=1, le=LONGEST, description="Minimum length of a name, in characters."
     )
@@ -246,9 +254,12 @@ class NamesQuery(Fields):
         None, ge=0, le=MAX_SEED, description="Random seed; the same one gives the same names."
     )
 
-    @field_validator("starts_with")
+    @field_validator("starts_with", "contains", "ends_with", "pattern")
     @classmethod
-    def _within_a_line(cls, text: str) -> str:
+    def _within_a_line(cls, text: str, info: ValidationInfo) -> str:
         if len(f"{text}.".splitlines()) > 1:
-            raise ValueError("must be the beginning of one line")
+            part = {"starts_with": "the beginning", "ends_with": "the end"}.get(
+                info.field_name or "", "part"
+            )
+            raise ValueError(f"must be {part} of one line")
         return text

@@ -93,6 +93,7 @@ _LIMITS = {
 """Most bytes of each file but the weights, whose size follows from the config."""
 
 WEIGHTS = "model.safetensors"
+LINES = "lines.u64"
 _WIDER = 10
 """Bytes that a bucket of an n-gram table may have had more: keys had 64 bits, each id 16."""
 

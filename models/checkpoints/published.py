@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from models.checkpoints.about import About, read_about
 from models.checkpoints.card import Card
 from models.checkpoints.format import Checkpoint, read
 from models.checkpoints.history import HistoryPoint
@@ -35,7 +36,8 @@ from models.text.vocab import Vocabulary
 class Entry:
     """A published checkpoint without its weights, as listings show it.
 
-    ``damaged`` says what is wrong with the newer checkpoint in whose place it is served.
+    ``is_list`` says that it has the lines of a list, and so names to give; ``damaged``, what is
+    wrong with the newer checkpoint in whose place it is served.
     """
 
     reference: Reference
@@ -43,6 +45,8 @@ class Entry:
     tags: list[str]
     config: NetworkConfig
     card: Card
+    is_list: bool
+    about: About
     damaged: list[str]
 
 
@@ -189,8 +193,9 @@ class PublishedModels:
         digest, damaged = self._served(reference)
         home = self._home(reference.name)
         tags = {reference.tag, *home.tags.naming(digest)}
-        config, card = home.checkpoint(digest).examine()
-        return Entry(reference, digest, sorted(tags), config, card, damaged)
+        config, card, is_list = home.checkpoint(digest).examine()
+        about = read_about(home.directory)
+        return Entry(reference, digest, sorted(tags), config, card, is_list, about, damaged)
 
     def history(self, reference: Reference) -> list[HistoryPoint]:
         """Reads a model's losses, then its samples, over the steps, oldest first, thinned.

@@ -3,7 +3,8 @@
 A checkpoint is an immutable directory ``<root>/<name>/<digest>/`` (``models.checkpoints.format``).
 It is written next to its place, synced and renamed, so it is there as a whole or not at all. Tags
 are files in ``<root>/<name>/tags/`` (``models.checkpoints.tags``), n-gram baselines are in
-``<root>/<name>/ngrams/`` (``models.checkpoints.ngrams``). The baseline named by the card of
+``<root>/<name>/ngrams/`` (``models.checkpoints.ngrams``), what people say of it is in
+``<root>/<name>/about.json`` (``models.checkpoints.about``). The baseline named by the card of
 ``latest`` is the model ``name:ngram``.
 
 Knows no torch, no Redis and no HTTP.
@@ -11,7 +12,10 @@ Knows no torch, no Redis and no HTTP.
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
+from models.checkpoints.about import read_about, write_about
 from models.checkpoints.format import Checkpoint, write
 from models.checkpoints.home import Home, set_gone
 from models.checkpoints.published import Entry as Entry
@@ -125,6 +129,22 @@ class Registry(PublishedModels):
                     home.keep(digest)
 
         self._change(home, keep)
+
+    def describe(self, name: str, **said: Any) -> None:
+        """Changes what is said of a model, the fields of ``About`` that are named.
+
+        Raises:
+            ValueError: the name is invalid.
+            UnknownModel: the model does not exist.
+        """
+        home = self._home(Reference(name).name)
+
+        def describe() -> None:
+            if not home.mend():
+                raise UnknownModel(name)
+            write_about(home.directory, replace(read_about(home.directory), **said))
+
+        self._change(home, describe)
 
     def delete(self, reference: Reference) -> None:
         """Removes a tag, and the checkpoints that no tag names any more.

@@ -13,6 +13,7 @@ from typing import IO, Any
 from models.checkpoints.card import MAX_CARD, Card, parse_card
 from models.checkpoints.format import (
     FILES,
+    LINES,
     MANIFEST,
     MAX_JSON,
     WEIGHTS,
@@ -44,15 +45,17 @@ class StoredCheckpoint:
     def signature(self) -> Signature:
         return tuple(map(_signature, (self.directory / file for file in (MANIFEST, *FILES))))
 
-    def examine(self) -> tuple[NetworkConfig, Card]:
-        """Reads what describes the checkpoint.
+    def examine(self) -> tuple[NetworkConfig, Card, bool]:
+        """Reads what describes the checkpoint, and whether it has the lines of a list.
 
         Raises:
             CheckpointError: that is damaged.
         """
         manifest = self._manifest()
         config = parse_config(self._read(manifest, "config.json", MAX_JSON))
-        return config, parse_card(self._read(manifest, "card.json", MAX_CARD))
+        card = parse_card(self._read(manifest, "card.json", MAX_CARD))
+        lines = manifest.get(LINES)
+        return config, card, isinstance(lines, dict) and bool(lines.get("bytes"))
 
     def check(self) -> None:
         """Reads everything but the weights, of which it compares the size.

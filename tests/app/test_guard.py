@@ -195,6 +195,7 @@ def test_sampling_may_be_public_and_nothing_else(data: Path) -> None:
             ("GET", "/jobs"),
             ("POST", "/train"),
             ("DELETE", "/models/toy"),
+            ("PATCH", "/models/toy"),
             ("POST", "/models/toy"),
             ("GET", "/metrics"),
         ):

@@ -89,6 +89,48 @@ def test_a_model_is_what_its_checkpoint_says(client: httpx2.Client, registry: Re
     assert client.get("/models/linux:a.1").json()["model"] == "linux:a.1"
 
 
+def test_notes_and_pins_are_kept_with_a_model(client: httpx2.Client, registry: Registry) -> None:
+    """Of all its tags, whatever is published under it, until it is gone."""
+    assert [client.get("/models/linux").json()[one] for one in ("notes", "pinned")] == ["", False]
+    notes = "Drivers only.\n\u00e9\u2028"
+    described = client.patch("/models/linux", json={"notes": notes})
+    assert (described.status_code, described.json()["notes"]) == (200, notes)
+    assert client.patch("/models/linux", json={"pinned": True}).json()["notes"] == notes
+    registry.publish(Reference("linux"), checkpoint(1.4))
+    client.delete("/models/linux:a.1")
+    model = Registry(registry.root).entry(Reference("linux"))
+    assert (model.about.notes, model.about.is_pinned) == (notes, True)
+    assert client.get("/models/names").json()["notes"] == ""
+    assert client.patch("/models/linux", json={"notes": "", "pinned": False}).json()["notes"] == ""
+    client.patch("/models/linux", json={"notes": notes})
+    client.delete("/models/linux")
+    registry.publish(Reference("linux", "v1"), checkpoint(1.4))
+    assert client.patch("/models/linux", json={}).json()["model"] == "linux:v1"
+    assert client.get("/models/linux:v1").json()["notes"] == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"notes": 5, "pinned": "yes"}'])
+def test_damaged_notes_take_no_model_with_them(
+    client: httpx2.Client, registry: Registry, content: bytes
+) -> None:
+    (registry.root / "linux" / "about.json").write_bytes(content)
+    assert [client.get("/models/linux").json()[one] for one in ("notes", "pinned")] == ["", False]
+    assert client.patch("/models/linux", json={"pinned": True}).json()["pinned"] is True
+
+
+def test_what_cannot_be_said_of_a_model(client: httpx2.Client) -> None:
+    problem(client.patch("/models/nobody", json={"pinned": True}), 404)
+    problem(client.patch("/models/UP", json={"pinned": True}), 404)
+    of_a_tag = client.patch("/models/linux:a.1", json={"pinned": True})
+    assert "must be a name" in wrong_fields(of_a_tag)["model"]
+    for said, field in (
+        ({"notes": "a" * 4001}, "notes"),
+        ({"pinned": 7}, "pinned"),
+        ({"x": 1}, "x"),
+    ):
+        assert field in wrong_fields(client.patch("/models/linux", json=said))
+
+
 def test_a_model_may_have_an_ngram_table(client: httpx2.Client, registry: Registry) -> None:
     beside = toy_checkpoint(orders=3)
     registry.publish(Reference("names"), beside)

@@ -17,12 +17,12 @@ from app.engine.callers import NOBODY
 from app.engine.loaded import LoadedModels
 from app.engine.streams import Streams
 from app.routes import names as search
-from app.routes.texts import KnownText
 from app.schemas.texts import NamesQuery
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.text.corpus import Corpus
+from models.text.naming import Limits
 from models.text.novelty import line_hashes
 from models.text.vocab import Vocabulary
 from tests.serving import Query, eventually, problem, serve, wrong_fields
@@ -77,6 +77,62 @@ def test_names_are_as_asked_and_none_comes_twice(client: httpx2.Client) -> None:
     assert all(name.startswith("ka") and 4 <= len(name) <= 9 for name in drawn)
     assert {4, 9} <= {len(name) for name in drawn}
     assert not any("\n" in name for name in drawn)
+
+
+@pytest.mark.parametrize(
+    ("limit", "fits"),
+    [
+        ({"contains": "in"}, lambda name: "in" in name),
+        ({"ends_with": "ni"}, lambda name: name.endswith("ni")),
+        ({"pattern": "n*i"}, lambda name: name[0] == "n" and name[-1] == "i" and len(name) > 1),
+        ({"pattern": "????"}, lambda name: len(name) == 4),
+        ({"pattern": "*i?"}, lambda name: name[-2:-1] == "i"),
+        (
+            {"starts_with": "n", "contains": "m", "ends_with": "n", "pattern": "??*"},
+            lambda name: name[0] == "n" and "m" in name and name[-1] == "n",
+        ),
+    ],
+)
+def test_names_fit_every_limit_and_no_other_is_left_out(
+    client: httpx2.Client, limit: Query, fits: Callable[[str], bool]
+) -> None:
+    """Of the draws that both searches look at, the narrower one keeps those that fit."""
+    wanted: Query = {"seed": 5, "count": 20} | limit
+    answer = found(client, **wanted)
+    drawn = [name["name"] for name in answer["names"]]
+    assert len(drawn) >= 3 and all(map(fits, drawn))
+    begins = str(limit.get("starts_with", "n" if limit.get("pattern") == "n*i" else ""))
+    every = found(client, seed=5, count=1000, starts_with=begins)["names"]
+    fitting = [one["name"] for one in every if fits(one["name"])]
+    both = min(len(drawn), len(fitting))
+    assert both >= 3 and drawn[:both] == fitting[:both]
+
+
+def test_a_pattern_that_only_begins_is_a_beginning(client: httpx2.Client) -> None:
+    assert found(client, seed=3, pattern="ka*") == found(client, seed=3, starts_with="ka")
+    only = found(client, pattern="n", count=3, seed=1)
+    assert [name["name"] for name in only["names"]] == ["n"]
+    assert only["drawn"] < 600 and only["finish_reason"] == "limit"
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"ends_with": "z" * 30},
+        {"contains": "zqxj"},
+        {"pattern": "*a" * 60},
+        {"pattern": "*" * 200},
+        {"pattern": "?" * 41},
+    ],
+)
+def test_a_limit_that_hardly_a_name_meets_ends_and_says_so(
+    client: httpx2.Client, limit: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a pattern at which a backtracking matcher would never end."""
+    monkeypatch.setattr(search, "MAX_CHARACTERS", 5000)
+    answer = found(client, count=1000, seed=1, max_length=200, **limit)
+    assert (answer["complete"], answer["finish_reason"]) == (False, "limit")
+    assert answer["drawn"] <= 5000
 
 
 def test_a_name_is_a_line_as_sample_writes_it(client: httpx2.Client) -> None:
@@ -201,18 +257,18 @@ async def a_search(
 ) -> search.Search:
     """A search without a server."""
     model = await LoadedModels(Registry(data / "models"), 1 << 30).get(Reference("list"))
-    starts_with = KnownText("", ALPHABET.encode(""), 0)
     asked, decoder = NamesQuery(**fields), model.decoder("exact")
+    limits = Limits(asked.min_length, asked.max_length)
     return search.Search(
         streams,
         model,
         decoder,
         asked,
-        starts_with,
+        limits,
         asked.seed or 0,
         NOBODY,
         (),
-        lambda: None,
+        lambda _ids: None,
         clock,
     )
 
@@ -289,6 +345,17 @@ def test_a_name_is_one_line_to_any_reader(client: httpx2.Client, data: Path, lin
         ({"starts_with": "É"}, "starts_with", "'É'"),
         ({"starts_with": "a\nb"}, "starts_with", "one line"),
         ({"starts_with": "abcd", "max_length": 3}, "starts_with", "max_length"),
+        ({"contains": "É"}, "contains", "'É'"),
+        ({"contains": "a\u2028b"}, "contains", "part of one line"),
+        ({"contains": "abcd", "max_length": 3}, "contains", "max_length"),
+        ({"ends_with": "É"}, "ends_with", "'É'"),
+        ({"ends_with": "a\nb"}, "ends_with", "the end of one line"),
+        ({"ends_with": "a" * 201}, "ends_with", "200"),
+        ({"pattern": "É*?"}, "pattern", "'É'"),
+        ({"pattern": "a" * 201}, "pattern", "200"),
+        ({"pattern": "?????", "max_length": 4}, "pattern", "at most max_length"),
+        ({"pattern": "?a", "min_length": 3}, "pattern", "at least min_length"),
+        ({"pattern": "?a*", "starts_with": "kk"}, "pattern", "begins with starts_with"),
         ({"min_length": 5, "max_length": 4}, "min_length", "max_length"),
         ({"max_length": 10_000}, "max_length", "1 to 200"),
         ({"temperature": 11}, "temperature", "0.01"),

@@ -16,6 +16,7 @@ OPEN = {
     "GET /openapi.json",
     "GET /readyz",
     "GET /static/{version}/{path:path}",
+    "GET /widget/access",
     "GET /widget/charloom-names.js",
 }
 

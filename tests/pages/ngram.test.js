@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { comparison, counted, countedSentence } from "../../app/static/js/parts/ngram.js";
+import { comparison, counted, countedSentence, verdict } from "../../app/static/js/parts/ngram.js";
 
 test("which is better is said plainly, if both are known", () => {
   assert.equal(comparison(2, 2.5), "the network is 20% better");
@@ -14,6 +14,19 @@ test("which is better is said plainly, if both are known", () => {
     [undefined, 2],
   ])
     assert.equal(comparison(...pair), "");
+});
+
+test("the verdict names the n-gram model", () => {
+  const words = (...losses) => verdict(...losses)?.words;
+  assert.equal(words(2, 2.5, 5), "Beats the 5-gram by 20%.");
+  assert.equal(words(1.888, 2, 8), "Beats the 8-gram by 5.6%.");
+  assert.equal(words(2.5, 2, 5), "Not yet: the 5-gram is 20% better.");
+  assert.equal(words(2, 2), "Not yet: it is as good as the n-gram.");
+  assert.deepEqual([words(null, 2), words(2, undefined)], [undefined, undefined]);
+  assert.deepEqual(
+    [verdict(1, 2).isBetter, verdict(2, 1).isBetter, verdict(2, 2).isBetter],
+    [true, false, false],
+  );
 });
 
 test("a table holds contexts of a model's symbols, and has a size", () => {

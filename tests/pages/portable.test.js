@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { blake2b, derivedSeed, draws } from "../../app/static/portable/engine/draws.js";
+import { limitsOf } from "../../app/static/portable/engine/naming.js";
 import { fromBase85 } from "../../app/static/portable/engine/packed.js";
 import {
   choose,
@@ -133,8 +134,45 @@ test("a line of the list is known, whatever white space is around it", () => {
   for (const line of ["karaa", "", "\ufeffkara"]) assert.ok(!isKnown(line, hashes), line);
 });
 
+const WANTED = {
+  startsWith: "",
+  contains: "",
+  endsWith: "",
+  pattern: "",
+  minLength: 1,
+  maxLength: 9,
+};
+
+test("limits are those of the server", () => {
+  const names = ["kara", "karla", "kira", "kaa", "karin", "karolinas", "karolinasa"];
+  const cases = [
+    [{}, names.slice(0, 6), "", 9],
+    [{ pattern: "k?r*a" }, ["kara", "karla", "kira"], "k", 9],
+    [{ pattern: "ka*", startsWith: "k", contains: "r", endsWith: "a" }, ["kara", "karla"], "ka", 9],
+    [{ pattern: "k??" }, ["kaa"], "k", 3],
+    [{ pattern: "*a*a*", minLength: 5 }, ["karla", "karolinas"], "", 9],
+  ];
+  for (const [given, fitting, beginning, longest] of cases) {
+    const limits = limitsOf({ ...WANTED, ...given });
+    assert.deepEqual(names.filter(limits.allow), fitting);
+    assert.deepEqual(
+      [limits.beginning, limits.longest, limits.isPossible],
+      [beginning, longest, true],
+    );
+  }
+  for (const given of [
+    { pattern: "?a*", startsWith: "kk" },
+    { pattern: "??", minLength: 3 },
+    { pattern: "?????", maxLength: 4 },
+  ])
+    assert.ok(!limitsOf({ ...WANTED, ...given }).isPossible, JSON.stringify(given));
+  // At this, a matcher that backtracks would not come to an end.
+  const hostile = limitsOf({ ...WANTED, maxLength: 200, pattern: `${"*a".repeat(99)}b` });
+  assert.ok(!hostile.allow("a".repeat(200)));
+});
+
 test("a search ends where there can be no more names", () => {
-  const fields = { count: 5, temperature: 1, seed: 0, startsWith: "", minLength: 1, maxLength: 9 };
+  const fields = { ...WANTED, count: 5, temperature: 1, seed: 0 };
   const names = (text, more) => {
     const reader = certain(ABC, text);
     const begin = () => reader.ids.splice(1);
@@ -149,4 +187,7 @@ test("a search ends where there can be no more names", () => {
   assert.deepEqual(names("ab\n", { temperature: 0 }), [["ab"], 1, false]);
   assert.deepEqual(names("ab\n", { maxLength: 1 }), [[], 1000, false]);
   assert.deepEqual(names("abcabc", { count: 1, maxLength: 3 }), [[], 200, false]);
+  assert.deepEqual(names("ab\n", { count: 1, endsWith: "a" }), [[], 200, false]);
+  assert.deepEqual(names("ab\n", { pattern: "??" }), [["ab"], 1000, false]);
+  assert.deepEqual(names("ab\n", { pattern: "b?", startsWith: "a" }), [[], 0, false]);
 });

@@ -107,7 +107,7 @@ def test_twenty_names_without_a_network(shipped: Path, window: Window) -> None:
     known = "Karen"
     hashes = unpack(ROOT / "pretrained" / "names").lines
     assert len(hashes) and known not in found
-    page.get_by_label("Only new ones").uncheck()
+    page.get_by_label("Only names not in its list").uncheck()
     page.get_by_label("Starts with").fill("Karen")
     page.get_by_label("Longest").fill("5")
     page.get_by_role("button", name="Write", exact=True).click()
@@ -121,9 +121,11 @@ def test_the_same_names_and_text_as_the_server(
     """A seed is a seed here too, until rounding parts the ways."""
     page = from_disk(window, save(client, "list", tmp_path))
     query: dict[str, Any] = {"model": "list", "count": 9, "seed": 11, "max_length": 12}
-    for name, value in (("count", 9), ("seed", 11), ("maxLength", 12), ("temperature", 1)):
+    query |= {"pattern": "n*?n"}
+    fields = {"count": 9, "seed": 11, "maxLength": 12, "temperature": 1, "pattern": "n*?n"}
+    for name, value in fields.items():
         page.locator(f"[name={name}]").fill(str(value))
-    page.get_by_label("Only new ones").uncheck()
+    page.get_by_label("Only names not in its list").uncheck()
     page.get_by_role("button", name="Write", exact=True).click()
     names = [one["name"] for one in client.get("/names", params=query).json()["names"]]
     expect(page.locator("#names li")).to_have_text(names)
@@ -275,7 +277,8 @@ def static_site(folder: Path) -> Iterator[str]:
 SITE = """<!doctype html><title>Names</title><link rel="icon" href="data:,">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <script type="module" src="charloom-names.js"></script>
-<charloom-names src="{file}" count="6" seed="3" starts-with="k" novel></charloom-names>"""
+<charloom-names src="{file}" count="6" seed="3" starts-with="k" contains="i"
+  ends-with="n" pattern="*??*" novel></charloom-names>"""
 POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; img-src data:"
 
 
@@ -297,18 +300,23 @@ def test_names_on_a_static_site(client: httpx2.Client, window: Window, tmp_path:
         names = page.locator("charloom-names li")
         expect(names).to_have_count(6)
         query = {"model": "list", "count": "6", "seed": "3", "starts_with": "k", "novel": "true"}
+        query |= {"contains": "i", "ends_with": "n", "pattern": "*??*"}
         answer = client.get("/names", params=query).json()
         assert names.all_text_contents() == [name["name"] for name in answer["names"]]
         page.locator("charloom-names").evaluate("(e) => e.setAttribute('count', '2')")
         expect(names).to_have_count(2)
         page.locator("charloom-names").evaluate("(e) => e.setAttribute('starts-with', 'ß')")
         status = page.locator("charloom-names [part=status]")
-        expect(status).to_contain_text("No name begins with ß here.")
-        window.expected += ["worker", "404"]
+        expect(status).to_contain_text("No name here has ß in it.")
+        window.expected += ["worker", "404", "charloom-names:"]
+        told: list[str] = []
+        page.on("console", lambda m: told.append(m.text))
         page.goto("/strict.html")
-        expect(status).to_contain_text("needs worker-src blob:")
+        expect(status).to_contain_text("not set up for this page yet")
         page.goto("/prose.html")
-        expect(status).to_contain_text("This file has no names to give.")
+        expect(status).to_contain_text("not set up for this page yet")
+        assert any("needs worker-src blob:" in one for one in told)
+        assert any("its model was not trained on a list" in one for one in told)
         page.goto("/lost.html")
         expect(status).to_contain_text("unavailable right now")
 

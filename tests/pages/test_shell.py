@@ -34,7 +34,7 @@ def test_axe_finds_nothing(client: httpx2.Client, window: Window, scheme: str) -
         "Train": ".drop",
         "Inside": ".facts:not(:empty)",
         "Names": "li",
-        "Models": ".model svg",
+        "Models": ".model h2",
     }
     window.expected.append("404")
     for view, there in ready.items():

@@ -14,9 +14,24 @@ from playwright.sync_api import Page, Route, expect
 from app.http.streaming import BrokenOff
 from app.routes import names
 from tests.browsing import Window, site_of
-from tests.serving import Query, serve
+from tests.serving import Query, eventually, serve
 
 STRICT = "default-src 'none'; script-src {0}; connect-src {0}"
+
+
+OWNER = "charloom-names:"
+"""With this begins what the widget tells the owner of a page in the console."""
+
+
+def origin_of(server: httpx2.Client) -> str:
+    return str(server.base_url).rstrip("/")
+
+
+def heard(page: Page) -> list[str]:
+    """What the widget tells the owner from now on."""
+    told: list[str] = []
+    page.on("console", lambda m: told.append(m.text) if m.text.startswith(OWNER) else None)
+    return told
 
 
 def elsewhere(page: Page, server: httpx2.Client, tag: str) -> None:
@@ -67,10 +82,16 @@ def test_the_widget_on_a_page_of_another_origin(toys: Path, window: Window) -> N
             assert found.all_text_contents() == [name["name"] for name in answer["names"]]
         with serve(toys, cors_origins="https://example.org", **names) as server:
             api = str(server.base_url).rstrip("/")
-            window.expected += ["has been blocked by CORS policy", "ERR_FAILED"]
-            page = window.open(server, origin)
-            expect(page.locator("[part=status]")).to_contain_text("unavailable right now")
+            window.expected += ["has been blocked by CORS policy", "ERR_FAILED", OWNER]
+            page = window.open(server, "about:blank")
+            told = heard(page)
+            page.goto(origin)
+            expect(page.locator("[part=status]")).to_contain_text("not set up for this page yet")
             expect(page.locator("charloom-names li")).to_have_count(0)
+            assert told == [
+                f"{OWNER} {api} does not give names to pages of {origin}: "
+                "add it to CHARLOOM_CORS_ORIGINS there"
+            ]
 
 
 def test_the_widget_on_a_strict_page(client: httpx2.Client, window: Window) -> None:
@@ -97,8 +118,9 @@ def test_the_widget_on_a_strict_page(client: httpx2.Client, window: Window) -> N
 
 
 def test_the_widget_says_what_keeps_names_away(client: httpx2.Client, window: Window) -> None:
-    window.expected += ["503", "ERR_FAILED", "422"]
+    window.expected += ["503", "ERR_FAILED", "422", OWNER]
     page = window.open(client, "about:blank")
+    told = heard(page)
     page.route("**/names?*", lambda route: route.fulfill(status=503, body="{}"))
     elsewhere(page, client, '<charloom-names model="list"></charloom-names>')
     status = page.locator("charloom-names [part=status]")
@@ -109,7 +131,55 @@ def test_the_widget_says_what_keeps_names_away(client: httpx2.Client, window: Wi
     expect(status).to_contain_text("unavailable right now")
     page.unroute("**/names?*")
     page.locator("charloom-names").evaluate("(e) => e.setAttribute('model', 'toy')")
-    expect(status).to_contain_text("was not trained on a list")
+    expect(status).to_contain_text("not set up for this page yet")
+    assert "was not trained on a list" in told[-1]
+    page.locator("charloom-names").evaluate("(e) => e.setAttribute('model', 'list')")
+    expect(page.locator("charloom-names li")).to_have_count(10)
+    # What a visitor may have wished leaves the names that are there.
+    page.locator("charloom-names").evaluate("(e) => e.setAttribute('ends-with', 'É')")
+    expect(status).to_have_text("No name here can be like that.")
+    expect(page.locator("charloom-names li")).to_have_count(10)
+
+
+def test_the_widget_recovers_by_itself(client: httpx2.Client, window: Window) -> None:
+    window.expected += ["ERR_FAILED", OWNER, "503"]
+    page = window.open(client, "about:blank")
+    page.clock.install()
+    told = heard(page)
+    page.route("**/names?*", lambda route: route.abort())
+    page.route("**/widget/access", lambda route: route.abort())
+    elsewhere(page, client, '<charloom-names model="list" count="3"></charloom-names>')
+    status = page.locator("charloom-names [part=status]")
+    page.clock.run_for(1000)
+    expect(status).to_contain_text("unavailable right now")
+    assert told == [f"{OWNER} {origin_of(client)} does not answer"]
+    names = page.locator("charloom-names li")
+
+    def passes_until(text: str, count: int) -> bool:
+        page.clock.run_for(5000)
+        return text in (status.text_content() or "") and names.count() == count
+
+    page.unroute("**/names?*")
+    page.route("**/names?*", lambda route: route.fulfill(status=503, headers={"Retry-After": "7"}))
+    eventually(lambda: passes_until("Many people are asking", 0), 30)
+    page.unroute("**/names?*")
+    eventually(lambda: passes_until("", 3), 30)
+    expect(status).to_have_text("")
+    assert sum("does not answer" in one for one in told) == 1
+
+
+def test_the_widget_tells_of_a_policy_that_forbids_it(
+    client: httpx2.Client, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window.expected += ["Content Security Policy", OWNER, "violates"]
+    monkeypatch.setattr("tests.pages.test_widget.STRICT", "default-src 'none'; script-src {0}")
+    page = window.open(client, "about:blank")
+    told = heard(page)
+    elsewhere(page, client, '<charloom-names model="list"></charloom-names>')
+    expect(page.locator("[part=status]")).to_contain_text("not set up for this page yet")
+    assert told == [
+        f"{OWNER} the content security policy of this page needs connect-src {origin_of(client)}"
+    ]
 
 
 def test_the_widget_says_that_a_list_breaks_off(
@@ -124,7 +194,7 @@ def test_the_widget_says_that_a_list_breaks_off(
         raise BrokenOff
 
     monkeypatch.setattr(names, "_lines", lines)
-    window.expected.append("ERR_INCOMPLETE_CHUNKED_ENCODING")
+    window.expected += ["ERR_INCOMPLETE_CHUNKED_ENCODING", f"{OWNER} {origin_of(client)} broke"]
     page = window.open(client, "about:blank")
     elsewhere(page, client, '<charloom-names model="list"></charloom-names>')
     expect(page.locator("charloom-names li")).to_have_text(["anna"])

@@ -80,6 +80,9 @@ def test_names_come_one_a_line(client: httpx2.Client, url: str) -> None:
         "model": "toy",
         "count": 20,
         "starts_with": "ka",
+        "contains": "n",
+        "ends_with": "n",
+        "pattern": "*i*?",
         "min_length": 4,
         "max_length": 9,
     }

@@ -152,6 +152,9 @@ const code = (char) => `U+${char.codePointAt(0).toString(16).toUpperCase().padSt
 
 // Pieces of a page
 
+/** Long enough for any browser to have begun saving a file. */
+const SAVING_MILLISECONDS = 60_000;
+
 /** Draws each item; where that fails, `instead` draws it, and the others stay as they are. */
 export const drawn = (items, draw, instead) =>
   items.map((item) => {
@@ -199,8 +202,11 @@ export function select(options, properties = {}) {
   );
 }
 
-/** Shows a problem's errors at the fields they name; returns whether every error has a field. */
-export function showErrors(root, problem) {
+/**
+ * Shows a problem's errors at the fields they name; returns whether every error has a field. Who
+ * types elsewhere keeps the focus without `focus`.
+ */
+export function showErrors(root, problem, { focus = true } = {}) {
   clearErrors(root);
   let first = null;
   let placed = 0;
@@ -217,7 +223,7 @@ export function showErrors(root, problem) {
     const folded = place.closest("details");
     if (folded) folded.open = true;
   }
-  first?.focus();
+  if (focus) first?.focus();
   return placed > 0 && placed === (problem.errors ?? []).length;
 }
 
@@ -242,6 +248,14 @@ export function message() {
       place.hidden = true;
     },
   };
+}
+
+/** Saves a file under a name. */
+export function save(file, name) {
+  // Without its type: as a page of this origin it could act as one of ours.
+  const href = URL.createObjectURL(file.slice(0, file.size, "application/octet-stream"));
+  el("a", { download: name, href }).click();
+  setTimeout(() => URL.revokeObjectURL(href), SAVING_MILLISECONDS);
 }
 
 /** Copies a text and confirms on the button. */
@@ -307,7 +321,19 @@ export function colour(name) {
   return value;
 }
 
+const NARROW = "(max-width: 900px)";
+
 /** Whether the rail is above or below the page rather than beside it, as in app.css. */
-export const isNarrow = () => matchMedia("(max-width: 900px)").matches;
+export const isNarrow = () => matchMedia(NARROW).matches;
+
+/** Folds a `details` whenever the window becomes narrow, and opens it when it becomes wide. */
+export function foldedOnPhones(details) {
+  const narrow = matchMedia(NARROW);
+  const fold = () => {
+    details.open = !narrow.matches;
+  };
+  narrow.addEventListener("change", fold);
+  fold();
+}
 
 export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -97,6 +97,7 @@ function start(seed) {
       kind: "names",
       ...common,
       startsWith: asked.startsWith,
+      pattern: asked.pattern,
       minLength: Number(asked.minLength) || 1,
       maxLength: Number(asked.maxLength) || LONGEST,
       count: Number(asked.count),

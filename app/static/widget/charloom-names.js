@@ -10,12 +10,13 @@
 //
 // Attributes: src (that file, which is run like a script: use your own; a strict page needs
 // `worker-src blob:`), or api (the server; by default the one that this script came from) and
-// model; temperature,
-// starts-with, min-length, max-length, in-style (of a model with styles, or a mix), count, novel (only names that the model has not read), seed,
-// label (of the button), manual (draw only when draw() is called).
+// model; in-style (of a model with styles, or a mix), temperature, starts-with, contains, ends-with,
+// pattern (? is one character, * any number), min-length, max-length, count, novel (only names that
+// the model has not read), seed, label (of the button), manual (draw only when draw() is called).
 // Methods: draw(), stop(). Property: headers, to send with requests, for pages that have a key.
 // Events, which bubble: charloom-name {name}, charloom-done {names},
-// charloom-error {status, message}.
+// charloom-error {status, message, detail}: the message is for visitors, the detail for you. The
+// console has the detail, too, and says what to set. What may pass is tried again by itself.
 // Styling: --charloom-accent, --charloom-on-accent, --charloom-line, --charloom-radius,
 // --charloom-column, and ::part(list), ::part(name), ::part(button), ::part(status).
 //
@@ -44,17 +45,9 @@ ol {
 li { box-sizing: border-box; min-height: 2.6em; padding: .55em 0; border-bottom: 1px solid var(--_line); overflow-wrap: anywhere; line-height: 1.5; }
 div { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem 1rem; }
 p { margin: 0; font-size: .9em; opacity: .85; }
-button {
-  min-height: 2.5rem;
-  padding: .4rem 1.1rem;
-  border: 1px solid var(--_accent);
-  border-radius: var(--charloom-radius, 8px);
-  background: var(--_accent);
-  color: var(--_on-accent);
-  font: inherit;
-  font-weight: 550;
-  cursor: pointer;
-}
+button { min-height: 2.5rem; padding: .4rem 1.1rem; border: 1px solid var(--_accent); cursor: pointer;
+  border-radius: var(--charloom-radius, 8px); background: var(--_accent); color: var(--_on-accent);
+  font: inherit; font-weight: 550; }
 button:focus-visible { outline: 2px solid var(--_accent); outline-offset: 2px; }
 @media (prefers-reduced-motion: no-preference) {
   li { animation: come .25s ease-out; }
@@ -66,6 +59,9 @@ const QUERY = {
   model: "model",
   temperature: "temperature",
   "starts-with": "starts_with",
+  contains: "contains",
+  "ends-with": "ends_with",
+  pattern: "pattern",
   "min-length": "min_length",
   "max-length": "max_length",
   "in-style": "style",
@@ -79,13 +75,16 @@ const DEFAULT_COUNT = 10;
 const DEFAULTS = { temperature: 1, "min-length": 1, "max-length": 40, count: DEFAULT_COUNT };
 /** Seeds that are drawn for a file are below this. */
 const DRAWN_SEEDS = 2 ** 53;
-const UNAVAILABLE = {
-  status: 0,
-  message: "The names are unavailable right now. Try again in a moment.",
-};
-const NO_WORKER =
-  "This page does not let names be drawn: its content security policy needs worker-src blob:";
-const BROKEN_OFF = { status: 0, message: "The list breaks off here. Try again in a moment." };
+// What visitors read; they know nothing of servers.
+const UNAVAILABLE = "The names are unavailable right now. They come once they are back.";
+const BUSY = "Many people are asking right now. The names come in a moment.";
+const BROKEN_OFF = "The list breaks off here. Try again in a moment.";
+const NOT_SET_UP = "The names are not set up for this page yet.";
+const NO_SUCH_NAME = "No name here can be like that.";
+/** Fields that a visitor may have filled in. */
+const WISHES = ["starts_with", "contains", "ends_with", "pattern", "min_length", "max_length"];
+/** Pauses before it is tried again: the first, which doubles, and the longest. */
+const AGAIN_MILLISECONDS = [5000, 60_000];
 /** Attempts with nothing new after a list broke off; the pause before each doubles. */
 const TRIES = 4;
 const FIRST_PAUSE_MILLISECONDS = 250;
@@ -104,6 +103,11 @@ export class CharloomNames extends HTMLElement {
   #button = document.createElement("button");
   #controller = null;
   #timer = 0;
+  /** Attempts in a row that failed but may succeed later. */
+  #failures = 0;
+  #told = "";
+  /** Called when the network or the page is back. */
+  #back;
   /** Resolves to the worker of the file in `src`. */
   #worker = null;
 
@@ -123,6 +127,7 @@ export class CharloomNames extends HTMLElement {
     this.#button.part = "button";
     this.#button.type = "button";
     this.#button.addEventListener("click", () => (this.#controller ? this.stop() : this.draw()));
+    this.#back = () => this.#failures && !document.hidden && this.draw();
     const foot = document.createElement("div");
     foot.append(this.#button, this.#status);
     root.append(this.#list, foot);
@@ -130,11 +135,14 @@ export class CharloomNames extends HTMLElement {
 
   connectedCallback() {
     this.#show();
+    addEventListener("online", this.#back);
+    document.addEventListener("visibilitychange", this.#back);
     if (!this.hasAttribute("manual")) this.#soon(0);
   }
 
   disconnectedCallback() {
-    clearTimeout(this.#timer);
+    removeEventListener("online", this.#back);
+    document.removeEventListener("visibilitychange", this.#back);
     this.stop();
     this.#close();
   }
@@ -160,6 +168,7 @@ export class CharloomNames extends HTMLElement {
 
   /** Stops drawing; the names drawn so far stay. */
   stop() {
+    clearTimeout(this.#timer);
     this.#controller?.abort();
     this.#controller = null;
     this.#show();
@@ -167,19 +176,15 @@ export class CharloomNames extends HTMLElement {
 
   /** Draws new names in place of the old ones. */
   async draw() {
-    clearTimeout(this.#timer);
     this.stop();
     const controller = new AbortController();
     this.#controller = controller;
     this.#show();
-    this.#status.textContent = "";
-    // As high as it was until the new names are there: the page around it must not jump.
-    this.#list.style.minHeight = `${this.#list.offsetHeight}px`;
-    this.#list.replaceChildren();
     try {
       await this.#receive(controller.signal);
+      this.#failures = 0;
     } catch (error) {
-      if (!controller.signal.aborted) this.#failed(error);
+      await this.#failed(error, controller.signal);
     }
     if (this.#controller !== controller) return;
     this.#controller = null;
@@ -189,58 +194,30 @@ export class CharloomNames extends HTMLElement {
 
   async #receive(signal) {
     const names = [];
-    const drawn = this.hasAttribute("src") ? this.#fromFile(signal) : this.#fromServer(signal);
-    for await (const name of drawn) {
+    const found = this.hasAttribute("src")
+      ? this.#fromFile(signal)
+      : drawn(this.#url(), { headers: this.headers, signal });
+    for await (const name of found) {
       if (signal.aborted) return;
+      if (!names.length) this.#begin();
       names.push(name);
       this.#add(name);
       this.#tell("charloom-name", { name });
     }
     if (signal.aborted) return;
+    if (!names.length) this.#begin();
     if (!names.length) this.#status.textContent = "No such name was found.";
     else if (names.length < Number(this.getAttribute("count") || DEFAULT_COUNT))
       this.#status.textContent = "There seem to be no more.";
     this.#tell("charloom-done", { names });
   }
 
-  /** The same names come again from another server, or from this one once it is back. */
-  async *#fromServer(signal) {
-    const drawing = { url: this.#url(), count: 0, digest: null, signal };
-    for (let tries = 0; ; ) {
-      const before = drawing.count;
-      try {
-        yield* this.#answer(drawing);
-        return;
-      } catch (error) {
-        if (signal.aborted || !drawing.count || (error.status && error.status < 500)) throw error;
-        tries = drawing.count > before ? 1 : tries + 1;
-        if (tries > TRIES) throw error;
-        await pause(FIRST_PAUSE_MILLISECONDS * 2 ** (tries - 1), signal);
-      }
-    }
-  }
-
-  /** The names of an answer without those that are there already. */
-  async *#answer(drawing) {
-    const { url, signal } = drawing;
-    const response = await fetch(url, {
-      headers: { Accept: "text/plain", ...this.headers },
-      signal,
-      credentials: "omit",
-      cache: "no-store",
-    });
-    if (!response.ok) throw await refusal(response);
-    const digest = response.headers.get("x-model-digest");
-    // Another checkpoint draws other names.
-    if (drawing.count && digest !== drawing.digest) throw new Refusal(409, BROKEN_OFF.message);
-    drawing.digest = digest;
-    let index = 0;
-    for await (const name of namesOf(response.body)) {
-      index += 1;
-      if (index <= drawing.count) continue;
-      drawing.count = index;
-      yield name;
-    }
+  /** Makes room for new names; until then the old ones stay. */
+  #begin() {
+    this.#status.textContent = "";
+    // As high as it was until the new names are there: the page around it must not jump.
+    this.#list.style.minHeight = `${this.#list.offsetHeight}px`;
+    this.#list.replaceChildren();
   }
 
   async *#fromFile(signal) {
@@ -256,6 +233,9 @@ export class CharloomNames extends HTMLElement {
       seed: given("seed") || String(Math.floor(Math.random() * DRAWN_SEEDS)),
       startsWith: this.getAttribute("starts-with") ?? "",
       style: this.getAttribute("in-style") ?? "",
+      contains: this.getAttribute("contains") ?? "",
+      endsWith: this.getAttribute("ends-with") ?? "",
+      pattern: this.getAttribute("pattern") ?? "",
       temperature: Number(given("temperature")),
       minLength: Number(given("min-length")),
       maxLength: Number(given("max-length")),
@@ -263,9 +243,13 @@ export class CharloomNames extends HTMLElement {
       novel: this.hasAttribute("novel"),
     };
     for await (const { kind, piece, unknown, message } of answers(worker, asked, signal)) {
+      if (kind === "blocked") {
+        const detail = "the content security policy of this page needs worker-src blob:";
+        throw new Refusal(0, NOT_SET_UP, { detail });
+      }
       if (kind === "piece") yield* piece.map(({ name }) => name);
-      if (unknown) throw new Refusal(422, `No name begins with ${unknown.join(" ")} here.`);
-      if (message) throw new Refusal(0, message);
+      if (unknown) throw new Refusal(422, `No name here has ${unknown.join(" ")} in it.`);
+      if (message) throw new Refusal(0, NO_SUCH_NAME, { detail: message });
     }
   }
 
@@ -277,16 +261,29 @@ export class CharloomNames extends HTMLElement {
     this.#worker = null;
   }
 
-  #failed(error) {
-    const broken = this.#list.children.length ? BROKEN_OFF : UNAVAILABLE;
-    const { status, message } = error instanceof Refusal ? error : broken;
+  /** Says what is wrong, and tries again later where that may help. */
+  async #failed(error, signal) {
+    if (signal.aborted) return;
+    const isUnexplained = error.status === 0 && !error.detail && !this.hasAttribute("src");
+    const refusal = asRefusal(isUnexplained ? await explained(error, this.#server) : error);
+    if (signal.aborted) return;
+    const { status, message, detail } = refusal;
     this.#status.textContent = message;
-    this.#tell("charloom-error", { status, message });
+    if (detail && detail !== this.#told) console.error(`charloom-names: ${detail}`);
+    this.#told = detail;
+    this.#tell("charloom-error", { status, message, detail });
+    this.#failures = refusal.isPassing ? this.#failures + 1 : 0;
+    const [first, most] = AGAIN_MILLISECONDS;
+    const pause = Math.max(1000 * refusal.retryAfter, first * 2 ** (this.#failures - 1));
+    if (refusal.isPassing) this.#timer = setTimeout(this.#back, Math.min(most, pause));
+  }
+
+  get #server() {
+    return (this.getAttribute("api") || HERE).replace(/\/*$/, "/");
   }
 
   #url() {
-    const server = (this.getAttribute("api") || HERE).replace(/\/*$/, "/");
-    const url = new URL("names", server);
+    const url = new URL("names", this.#server);
     for (const [attribute, field] of Object.entries(QUERY)) {
       const value = this.getAttribute(attribute);
       if (value) url.searchParams.set(field, value);
@@ -307,6 +304,50 @@ export class CharloomNames extends HTMLElement {
 
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true }));
+  }
+}
+
+/**
+ * The names of a server, as a URL of `GET /names` with a seed asks for them, each as it is found;
+ * the same come again from another server, or from this one once it is back. Throws a Refusal.
+ */
+export async function* drawn(url, { headers = {}, signal }) {
+  const drawing = { url, headers, signal, count: 0, digest: null };
+  for (let tries = 0; ; ) {
+    const before = drawing.count;
+    try {
+      yield* answer(drawing);
+      return;
+    } catch (error) {
+      const isPassing = drawing.count && !(error.status && error.status < 500);
+      tries = drawing.count > before ? 1 : tries + 1;
+      if (signal.aborted || !isPassing || tries > TRIES) throw asRefusal(error, drawing.count);
+      await pause(FIRST_PAUSE_MILLISECONDS * 2 ** (tries - 1), signal);
+    }
+  }
+}
+
+/** The names of an answer without those that are there already. */
+async function* answer(drawing) {
+  const { url, headers, signal } = drawing;
+  const response = await fetch(url, {
+    headers: { Accept: "text/plain", ...headers },
+    signal,
+    credentials: "omit",
+    cache: "no-store",
+  });
+  if (!response.ok) throw await refusal(response);
+  const digest = response.headers.get("x-model-digest");
+  // Another checkpoint draws other names.
+  if (drawing.count && digest !== drawing.digest)
+    throw new Refusal(409, BROKEN_OFF, { detail: "the model was replaced meanwhile" });
+  drawing.digest = digest;
+  let index = 0;
+  for await (const name of namesOf(response.body)) {
+    index += 1;
+    if (index <= drawing.count) continue;
+    drawing.count = index;
+    yield name;
   }
 }
 
@@ -334,13 +375,20 @@ function pause(milliseconds, signal) {
 /** The worker of a file that charloom made of a model. */
 async function opened(url) {
   const response = await fetch(url, { credentials: "omit" });
-  if (!response.ok) throw new Refusal(response.status, UNAVAILABLE.message);
+  if (!response.ok)
+    throw new Refusal(response.status, UNAVAILABLE, {
+      detail: `${url} is not there`,
+      isPassing: true,
+    });
   const text = await response.text();
   // Not parsed: a strict page would complain of the style in it.
   const [engine, model, weights] = ["engine", "model", "weights"].map(
     (id) => text.split(`id="${id}">`)[1]?.split("</script>")[0],
   );
-  if (!engine || !JSON.parse(model).lines) throw new Refusal(0, "This file has no names to give.");
+  if (!engine || !JSON.parse(model).lines) {
+    const detail = `${url} has no names to give: its model was not trained on a list`;
+    throw new Refusal(0, NOT_SET_UP, { detail });
+  }
   const address = URL.createObjectURL(new Blob([engine], { type: "text/javascript" }));
   const worker = new Worker(address);
   worker.postMessage({ kind: "open", model, weights });
@@ -361,7 +409,7 @@ async function* answers(worker, asked, signal) {
   const listen = (target, type, heard) =>
     target.addEventListener(type, heard, { signal: ended.signal });
   listen(worker, "message", ({ data }) => take(data));
-  listen(worker, "error", () => take({ kind: "failed", turn, message: NO_WORKER }));
+  listen(worker, "error", () => take({ kind: "blocked", turn }));
   listen(signal, "abort", () => take());
   worker.postMessage({ ...asked, turn });
   try {
@@ -379,24 +427,73 @@ async function* answers(worker, asked, signal) {
   }
 }
 
-class Refusal extends Error {
-  constructor(status, message) {
+/**
+ * Why there are no names: `message` for visitors, `detail` for the owner of the page, and of a
+ * refusal the `errors` of its fields, as the server names and words them.
+ */
+export class Refusal extends Error {
+  constructor(
+    status,
+    message,
+    { detail = "", errors = [], isPassing = false, retryAfter = 0 } = {},
+  ) {
     super(message);
-    this.status = status;
+    Object.assign(this, { status, detail, errors, isPassing, retryAfter });
   }
 }
 
-/** Why the server gives no names, in words for people who know nothing of servers. */
+/** What was thrown, after so many names, as a Refusal. */
+function asRefusal(error, count = 0) {
+  if (error instanceof Refusal) return error;
+  return new Refusal(0, count ? BROKEN_OFF : UNAVAILABLE, { isPassing: true });
+}
+
+/** Why the server refuses. */
 async function refusal(response) {
   const { status } = response;
-  if (status === 429 || status === 503)
-    return new Refusal(status, "Many people are asking right now. Try again in a moment.");
-  if (status === 401 || status === 403) return new Refusal(status, "These names are not public.");
-  const { detail } = await response.json().catch(() => ({}));
-  return new Refusal(
-    status,
-    detail ? `${detail[0].toUpperCase()}${detail.slice(1)}.` : "There are no names here.",
-  );
+  const { detail = `it answers with the status ${status}`, errors } = await response
+    .json()
+    .catch(() => ({}));
+  const more = { detail: `${response.url} gives no names: ${detail}`, errors };
+  if (status === 429 || status >= 500) {
+    const retryAfter = Number(response.headers.get("retry-after")) || 0;
+    return new Refusal(status, BUSY, { ...more, isPassing: true, retryAfter });
+  }
+  if (status === 401 || status === 403) {
+    more.detail += "; to open it to visitors, set CHARLOOM_PUBLIC=sample there";
+    return new Refusal(status, "These names are not public.", more);
+  }
+  const isWish = errors?.length && errors.every(({ field }) => WISHES.includes(field));
+  return new Refusal(status, isWish ? NO_SUCH_NAME : NOT_SET_UP, more);
 }
+
+/** Why there is no answer at all, which a browser does not tell, as a Refusal. */
+async function explained(error, base) {
+  const server = base.replace(/\/$/, "");
+  const refused = (detail) => new Refusal(0, NOT_SET_UP, { detail, isPassing: true });
+  if (location.protocol === "https:" && server.startsWith("http:"))
+    return refused(`a page with HTTPS may not ask ${server}, which has none`);
+  const blocked = Promise.withResolvers();
+  const note = ({ blockedURI }) => blockedURI.startsWith(server) && blocked.resolve("blocked");
+  document.addEventListener("securitypolicyviolation", note);
+  const asked = fetch(`${server}/widget/access`, { cache: "no-store", credentials: "omit" })
+    .then((response) => response.json())
+    .catch(() => null);
+  // The event comes after the answer.
+  const later = asked.then(async (answered) => answered ?? (await soon()));
+  const access = await Promise.race([blocked.promise, later]);
+  document.removeEventListener("securitypolicyviolation", note);
+  if (access === "blocked")
+    return refused(`the content security policy of this page needs connect-src ${server}`);
+  if (access && !access.allowed)
+    return refused(
+      `${server} does not give names to pages of ${location.origin}: ` +
+        "add it to CHARLOOM_CORS_ORIGINS there",
+    );
+  const detail = `${server} ${access ? "broke its answer off" : "does not answer"}`;
+  return new Refusal(0, error.message, { detail, isPassing: true });
+}
+
+const soon = () => new Promise((resolve) => setTimeout(resolve, 100, null));
 
 if (!customElements.get("charloom-names")) customElements.define("charloom-names", CharloomNames);

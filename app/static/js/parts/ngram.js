@@ -26,3 +26,16 @@ export function comparison(network, ngram) {
   const lower = percent(1 - Math.min(network, ngram) / Math.max(network, ngram));
   return `the ${network < ngram ? "network" : "n-gram model"} is ${lower} better`;
 }
+
+/**
+ * The same with the n-gram model's name, and whether the network won: "beats the 5-gram by 20%";
+ * null if one is unknown.
+ */
+export function verdict(network, ngram, order) {
+  if (!network || !ngram) return null;
+  const name = `the ${order ?? "n"}-gram`;
+  const share = percent(1 - Math.min(network, ngram) / Math.max(network, ngram));
+  if (network < ngram) return { isBetter: true, words: `Beats ${name} by ${share}.` };
+  if (network > ngram) return { isBetter: false, words: `Not yet: ${name} is ${share} better.` };
+  return { isBetter: false, words: `Not yet: it is as good as ${name}.` };
+}

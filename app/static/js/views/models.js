@@ -1,16 +1,29 @@
-// Models: the list, with export, import and deletion.
+// Models: a collection to search, sort, pin and note, with export, import and deletion.
 
-import { list, remove, request, upload } from "../api.js";
+import { get, list, post, remove, request, upload } from "../api.js";
 import { MODEL_REFERENCE } from "../limits.js";
-import { ask, drawn, el, field, heading, message, percent } from "../ui.js";
-import { card, pathOf, plainCard } from "./models/card.js";
+import { download, pathOf } from "../parts/download.js";
+import { isEnded } from "../parts/progress.js";
+import { ask, count, drawn, el, field, heading, message, percent, select } from "../ui.js";
+import { card, MORE_MINUTES, plainCard } from "./models/card.js";
+import { grouped, matching, moreTime, ORDERS, sorted } from "./models/collection.js";
 
-/** Long enough for any browser to have begun saving a file. */
-const SAVING_MILLISECONDS = 60_000;
+const MOST_NOTES = 4000;
 
-export const create = () => new Models();
+export const create = ({ go }) => new Models(go);
 
 class Models {
+  #go;
+  #groups = [];
+  #damaged = [];
+  /** Selected groups, by name. */
+  #selected = new Set();
+  /** Of the checkpoints that were seen, by digest. */
+  #histories = new Map();
+  #search = el("input", { type: "search", placeholder: "name, tag, notes", autocomplete: "off" });
+  #order = select(Object.entries(ORDERS).map(([value, [label]]) => [value, label]));
+  #found = el("p", { class: "soft", role: "status" });
+  #bulk = el("div", { class: "actions bulk", hidden: true });
   #cards = el("ul", { class: "models" });
   #said = message();
   #empty = el(
@@ -27,8 +40,19 @@ class Models {
     id: "model-file",
     on: { change: () => this.#chosen() },
   });
+  #actions = {
+    download: (model, format, button) => this.#try(() => download(model, format, button)),
+    remove: (what) => this.#try(() => this.#remove([what])),
+    pin: (group) => this.#try(() => this.#describe(group, { pinned: !group.main.pinned })),
+    note: (group) => this.#try(() => this.#note(group)),
+    more: (model) => this.#try(() => this.#trainMore(model)),
+    select: (group, isSelected) => this.#select(group, isSelected),
+  };
 
-  constructor() {
+  constructor(go) {
+    this.#go = go;
+    for (const control of [this.#search, this.#order])
+      control.addEventListener("input", () => this.#arranged());
     const lead =
       "Models trained or imported here. Each is a directory of plain files: weights, vocabulary, and how it was made.";
     const label = el("label", { class: "button", for: "model-file" }, "Import a model");
@@ -36,14 +60,24 @@ class Models {
       "div",
       { class: "view" },
       heading("Models", lead),
-      el("div", { class: "actions" }, this.#file, label),
+      el(
+        "div",
+        { class: "arrange" },
+        field("Search", this.#search, { name: "search" }),
+        field("Sort by", this.#order, { name: "sort" }),
+        el("div", { class: "actions" }, this.#file, label),
+      ),
       this.#said.place,
+      el("div", { class: "title-line" }, this.#found, this.#bulk),
       this.#empty,
       this.#cards,
     );
   }
 
-  show() {
+  show(url) {
+    this.#search.value = url.searchParams.get("search") ?? this.#search.value;
+    const order = url.searchParams.get("sort");
+    if (order in ORDERS) this.#order.value = order;
     void this.#show();
   }
 
@@ -52,15 +86,83 @@ class Models {
       list("/models", "models"),
       list("/models", "damaged"),
     ]);
-    const actions = {
-      download: (model, format, button) => this.#try(() => download(model, format, button)),
-      remove: (model) => this.#try(() => this.#remove(model)),
-    };
-    this.#empty.hidden = models.length + damaged.length > 0;
-    const draw = (model) => card(model, actions);
-    const instead = (model) => plainCard(model, actions);
-    this.#cards.replaceChildren(...drawn(models, draw, instead), ...damaged.map(instead));
+    this.#groups = grouped(models);
+    this.#damaged = damaged;
+    const names = new Set(this.#groups.map(({ name }) => name));
+    for (const name of this.#selected) if (!names.has(name)) this.#selected.delete(name);
+    this.#draw();
   }
+
+  // Drawing
+
+  /** Shows what is searched for in the order that is chosen, and notes both in the address. */
+  #arranged() {
+    const query = new URLSearchParams();
+    if (this.#search.value.trim()) query.set("search", this.#search.value.trim());
+    if (this.#order.value !== "name") query.set("sort", this.#order.value);
+    this.#go(`/models${query.size ? `?${query}` : ""}`, { replace: true, quietly: true });
+    this.#draw();
+  }
+
+  #draw() {
+    const total = this.#groups.length + this.#damaged.length;
+    const shown = sorted(matching(this.#groups, this.#search.value), this.#order.value);
+    const damaged = this.#damaged.filter(({ model }) => model.includes(this.#search.value.trim()));
+    const found = shown.length + damaged.length;
+    this.#empty.hidden = total > 0;
+    this.#found.textContent =
+      found === total ? count(total, "model") : `${found} of ${count(total, "model")}`;
+    const draw = (group) => this.#card(group);
+    const instead = ({ main }) => plainCard(main, this.#actions);
+    this.#cards.replaceChildren(
+      ...drawn(shown, draw, instead),
+      ...damaged.map((one) => plainCard(one, this.#actions)),
+    );
+    this.#drawSelection();
+  }
+
+  #card(group) {
+    const drawn = card(group, this.#actions, (model) => this.#history(model));
+    drawn.querySelector("input[type=checkbox]").checked = this.#selected.has(group.name);
+    return drawn;
+  }
+
+  #history(model) {
+    const known = this.#histories.get(model.digest);
+    const history =
+      known ?? get(`${pathOf(model)}/history`).catch(() => ({ points: [], samples: [] }));
+    this.#histories.set(model.digest, history);
+    return history;
+  }
+
+  // Selecting
+
+  #select({ name }, isSelected) {
+    if (isSelected) this.#selected.add(name);
+    else this.#selected.delete(name);
+    this.#drawSelection();
+  }
+
+  #drawSelection() {
+    const many = this.#selected.size;
+    this.#bulk.hidden = !many;
+    const button = (label, click) =>
+      el("button", { type: "button", class: "quiet", on: { click } }, label);
+    this.#bulk.replaceChildren(
+      el("span", {}, `${many} selected`),
+      button("Delete selected", () => this.#try(() => this.#removeSelected())),
+      button("Select none", () => {
+        this.#selected.clear();
+        this.#draw();
+      }),
+    );
+  }
+
+  async #removeSelected() {
+    await this.#remove(this.#groups.filter(({ name }) => this.#selected.has(name)));
+  }
+
+  // Actions
 
   /** Does something, and shows what goes wrong. */
   async #try(act) {
@@ -71,6 +173,35 @@ class Models {
       this.#said.say(error.message, "problem");
       this.#said.place.scrollIntoView({ block: "nearest" });
     }
+  }
+
+  async #describe(group, change) {
+    const described = await request(`/models/${group.name}`, { method: "PATCH", json: change });
+    const { notes, pinned } = await described.json();
+    for (const model of [group.main, ...group.others]) Object.assign(model, { notes, pinned });
+    this.#draw();
+  }
+
+  async #note(group) {
+    const input = el("textarea", { name: "notes", rows: "6", maxlength: MOST_NOTES });
+    input.value = group.main.notes;
+    const given = await ask({
+      title: `Notes on ${group.name}`,
+      text: "Whoever may see the model reads them.",
+      fields: [field("Notes", input)],
+      confirm: "Save",
+    });
+    if (given) await this.#describe(group, { notes: given.notes.replaceAll("\r\n", "\n").trim() });
+  }
+
+  async #trainMore(model) {
+    const path = `/jobs/${model.job_id}`;
+    const job = await get(path).catch((error) => {
+      if (error.status !== 404) throw error;
+      throw new Error(`The job that trained ${model.model} is gone: train its text again.`);
+    });
+    if (isEnded(job)) await post(`${path}/resume`, moreTime(job, 60 * MORE_MINUTES));
+    this.#go(`/train/${model.job_id}`);
   }
 
   async #chosen() {
@@ -93,40 +224,36 @@ class Models {
     await this.#show();
   }
 
-  async #remove(model) {
-    const isAll = model.tag === "latest" && model.tags?.length > 1;
-    const sure = await ask({
-      title: `Delete ${model.model}?`,
-      text: isAll
-        ? `This deletes all of its tags: ${model.tags.join(", ")}.`
-        : "Texts that it is writing end where they are.",
-      confirm: "Delete",
-      danger: true,
-    });
+  /** Deletes models, and groups with all of their tags, as far as it can. */
+  async #remove(all) {
+    const models = all.map((one) =>
+      one.main ? { model: one.name, group: one } : { model: one.model },
+    );
+    const sure = await ask({ ...removalOf(models), confirm: "Delete", danger: true });
     if (!sure) return;
-    await remove(pathOf(model));
-    await this.#show();
+    try {
+      for (const model of models) await remove(pathOf(model));
+    } finally {
+      await this.#show();
+    }
   }
 }
 
-/** Downloads as "zip" or "html", with the key, which a link could not carry. */
-async function download(model, format, button) {
-  const label = button.textContent;
-  button.disabled = true;
-  button.textContent = "Packing …";
-  try {
-    const headers = { Accept: "*/*" };
-    const path = `${pathOf(model)}/download?format=${format}`;
-    const response = await request(path, { headers });
-    const file = await response.blob();
-    // Without its type: as a page of this origin it could act as one of ours.
-    const href = URL.createObjectURL(file.slice(0, file.size, "application/octet-stream"));
-    el("a", { download: `${model.model.replace(":", "-")}.${format}`, href }).click();
-    setTimeout(() => URL.revokeObjectURL(href), SAVING_MILLISECONDS);
-  } finally {
-    button.disabled = false;
-    button.textContent = label;
-  }
+/** The title and the text of the question whether to delete. */
+function removalOf(models) {
+  if (models.length > 1)
+    return {
+      title: `Delete ${count(models.length, "model")}?`,
+      text: `This deletes all tags of ${models.map(({ model }) => model).join(", ")}.`,
+    };
+  const [{ model, group }] = models;
+  const tags = group?.others.length ? [group.main, ...group.others].map(({ tag }) => tag) : null;
+  return {
+    title: `Delete ${model}?`,
+    text: tags
+      ? `This deletes all of its tags: ${tags.join(", ")}.`
+      : "Texts that it is writing end where they are.",
+  };
 }
 
 async function askForName(value) {

@@ -1,192 +1,198 @@
-// Names: the widget with controls for everything it can do, and the HTML that embeds it elsewhere.
+// Names: what a model of a list makes up, a shelf for those that somebody keeps, and the HTML that
+// puts names on another page. The address holds the model, the limits and the seed.
 
-import { authorization, list } from "../api.js";
-import { MAX_NAME_LENGTH, MAX_NAMES } from "../limits.js";
-import { StyleChoice } from "../parts/styles.js";
+import { authorization, Latest, list } from "../api.js";
 import { SERVER } from "../root.js";
-import { copy, count, el, field, heading, select } from "../ui.js";
-import { lists, snippet } from "./names/embedding.js";
-import "../../../../widget/charloom-names.js";
+import { copy, count, el, heading, message, number, sentence } from "../ui.js";
+import { Embedding } from "./names/embedding.js";
+import { WantedForm } from "./names/form.js";
+import { Kept } from "./names/kept.js";
+import { lists } from "./names/origins.js";
+import { Shelf } from "./names/shelf.js";
+import { attributesOf, fromQuery, inWords, toQuery } from "./names/wanted.js";
+import { drawn } from "../../../../widget/charloom-names.js";
 
 /** The pause in typing after which new names are drawn. */
 const SETTLE_MILLISECONDS = 350;
+const RANDOM_SEEDS = 1_000_000_000;
 
-export const create = () => new Names();
+export const create = ({ go }) => new Names(go);
 
 class Names {
-  #model = select([], { name: "model" });
-  #styles = new Map();
-  #style = new StyleChoice(() => this.#changed());
-  #startsWith = el("input", {
-    name: "starts-with",
-    autocomplete: "off",
-    spellcheck: "false",
-    maxlength: "40",
-    placeholder: "anything",
-  });
-  #shortest = lengthInput("min-length");
-  #longest = lengthInput("max-length");
-  #amount = el("input", { name: "count", type: "number", min: "1", max: MAX_NAMES, value: "24" });
-  #temperature = el("input", {
-    name: "temperature",
-    type: "range",
-    min: "0.1",
-    max: "2",
-    step: "0.05",
-    value: "0.8",
-  });
-  #shownTemperature = el("output", { class: "value" });
-  #novel = el("input", { name: "novel", type: "checkbox", role: "switch", checked: true });
-  #controls;
-  #widget = document.createElement("charloom-names");
-  #found = el("p", { class: "facts", role: "status" });
-  #code = el("code");
+  #go;
+  #kept = new Kept();
+  #form = new WantedForm({ changed: () => this.#drawSoon(), submitted: () => this.#draw() });
+  #list = el("ol", { class: "names", "aria-label": "Names", "aria-live": "polite" });
+  #facts = el("p", { class: "facts", role: "status" });
+  #said = message();
+  #more = el("button", { type: "button", class: "primary" }, "More names");
+  #copy = el("button", { type: "button", class: "quiet" }, "Copy all");
+  #embedding = new Embedding();
   #empty = el(
     "p",
     { class: "message note", hidden: true },
     "No model has been trained on a list yet. ",
     el("a", { href: "/train" }, "Train one on names, one per line."),
   );
+  #drawing = new Latest();
+  #isDrawing = false;
   #timer = 0;
-  #wasDrawn = false;
+  /** The query of the address that is shown. */
+  #query = null;
 
-  constructor() {
-    this.#controls = this.#form();
-    this.#widget.setAttribute("manual", "");
-    this.#widget.addEventListener("charloom-done", ({ detail: { names } }) => {
-      this.#found.textContent = names.length ? count(names.length, "name") : "";
+  constructor(go) {
+    this.#go = go;
+    this.#more.addEventListener("click", () => (this.#isDrawing ? this.#stop() : this.#draw()));
+    this.#copy.addEventListener("click", () => {
+      const names = [...this.#list.children].map((item) => `${item.textContent}\n`);
+      copy(names.join(""), this.#copy);
     });
-    this.#widget.addEventListener("charloom-error", () => {
-      this.#found.textContent = "";
-    });
+    this.#list.addEventListener("click", ({ target }) => this.#toggle(target.closest("button")));
+    this.#kept.addEventListener("change", () => this.#markKept());
+    this.root = el("div", { class: "view" }, ...this.#parts());
+  }
+
+  #parts() {
     const lead =
-      "A network that has read a list of names makes up more like them: for a novel, a game, a cat.";
-    const card = { class: "card", "aria-label": "The names" };
-    const page = el("section", card, this.#widget, this.#found);
-    this.root = el(
-      "div",
-      { class: "view" },
-      heading("Names that nobody has", lead),
-      this.#empty,
-      el("div", { class: "write" }, el("div", { class: "names-page" }, page), this.#controls),
-      this.#embedding(),
-    );
-  }
-
-  #form() {
-    const on = {
-      input: () => this.#changed(),
-      submit: (event) => {
-        event.preventDefault();
-        this.#draw();
-      },
-    };
-    return el(
-      "form",
-      { class: "rail", "aria-label": "Which names", on },
-      el(
-        "div",
-        { class: "stack" },
-        field("Model", this.#model),
-        this.#style.root,
-        field("Starts with", this.#startsWith),
-      ),
-      field("Temperature", this.#temperature, { side: this.#shownTemperature }),
-      el(
-        "div",
-        { class: "trio" },
-        field("Shortest", this.#shortest),
-        field("Longest", this.#longest),
-        field("How many", this.#amount),
-      ),
-      el("label", { class: "switch" }, this.#novel, el("span", {}, "Only new ones")),
-    );
-  }
-
-  #embedding() {
-    const button = el("button", { type: "button", class: "quiet" }, "Copy");
-    button.addEventListener("click", () => copy(this.#code.textContent, button));
-    const lead = "Two lines of HTML, no library. It adopts the colours and fonts of your page.";
-    const label = { tabindex: "0", role: "region", "aria-label": "HTML to embed the names" };
-    return el(
+      "A network that has read a list of names makes up more like them: for a novel, a game, a cat. " +
+      "A new one is not in that list; somebody may be called so all the same.";
+    const page = el(
       "section",
-      { class: "embed", "aria-labelledby": "embed-title" },
+      { class: "card", "aria-label": "The names" },
+      this.#list,
+      this.#said.place,
+      el("div", { class: "actions" }, this.#more, this.#copy, this.#facts),
+    );
+    return [
+      heading("Names like those in a list", lead),
+      this.#empty,
       el(
         "div",
-        { class: "title-line" },
-        el("h2", { id: "embed-title" }, "Put it on your own page"),
-        button,
+        { class: "write" },
+        el("div", { class: "names-page" }, page, new Shelf(this.#kept).root),
+        this.#form.root,
       ),
-      el("p", { class: "soft" }, lead),
-      el("pre", label, this.#code),
-      el(
-        "p",
-        { class: "soft" },
-        "No server where your page is? ",
-        el("a", { href: "/models" }, "Save the model as a page"),
-        ", put the file and the script beside yours, and name it: ",
-        el("code", {}, '<charloom-names src="names.html">'),
-        ".",
-      ),
-    );
+      this.#embedding.root,
+    ];
   }
 
-  show() {
-    void this.#show();
+  show(url) {
+    void this.#show(url);
   }
 
-  async #show() {
-    const models = lists(await list("/models", "models"));
-    const before = this.#model.value;
-    this.#model.replaceChildren(...models.map(({ model }) => new Option(model)));
-    if (models.some(({ model }) => model === before)) this.#model.value = before;
-    this.#styles = new Map(models.map(({ model, styles }) => [model, styles ?? []]));
+  hide() {
+    clearTimeout(this.#timer);
+  }
+
+  async #show(url) {
+    const found = lists(await list("/models", "models"));
+    const models = found.map(({ model }) => model);
+    this.#form.offer(found);
     this.#empty.hidden = models.length > 0;
-    this.#describe();
-    if (models.length && !this.#wasDrawn) {
-      this.#wasDrawn = true;
-      this.#draw();
-    }
+    const given = fromQuery(url.searchParams);
+    if (given && url.search !== this.#query) this.#open(given, models);
+    // As it was left.
+    else if (this.#query) this.#go(`/names${this.#query}`, { replace: true, quietly: true });
+    else if (models.length) this.#draw();
   }
 
-  /** The widget's attributes as the controls are set; null is none. */
-  #attributes() {
-    return {
-      model: this.#model.value || null,
-      "in-style": this.#style.value || null,
-      temperature: this.#temperature.value,
-      "starts-with": this.#startsWith.value.trim() || null,
-      "min-length": this.#shortest.value || null,
-      "max-length": this.#longest.value || null,
-      count: this.#amount.value || null,
-      novel: this.#novel.checked || null,
-    };
+  /** Shows what an address asks for. */
+  #open(given, models) {
+    this.#form.wanted = given;
+    if (given.model && !models.includes(given.model)) {
+      const why = "has no names to give: it does not exist, or was not trained on a list";
+      this.#form.refuse([{ field: "model", message: `${given.model} ${why}` }]);
+    } else if (models.length) this.#draw(given.seed);
   }
 
-  /** Shows the settings in numbers and as HTML. */
-  #describe() {
-    this.#style.offer(this.#styles.get(this.#model.value) ?? []);
-    this.#shownTemperature.textContent = Number(this.#temperature.value).toFixed(2);
-    const given = Object.entries(this.#attributes()).filter(([, value]) => value !== null);
-    this.#code.textContent = snippet(SERVER, given);
-  }
-
-  #changed() {
-    this.#describe();
+  #drawSoon() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#draw(), SETTLE_MILLISECONDS);
   }
 
-  #draw() {
+  /** Draws names in place of those that are there, which stay until the first one comes. */
+  async #draw(seed = String(Math.floor(Math.random() * RANDOM_SEEDS))) {
     clearTimeout(this.#timer);
-    if (!this.#controls.reportValidity()) return;
-    for (const [name, value] of Object.entries(this.#attributes()))
-      if (value === null) this.#widget.removeAttribute(name);
-      else this.#widget.setAttribute(name, value === true ? "" : value);
-    this.#widget.headers = authorization();
-    this.#widget.draw();
+    if (!this.#form.check() || !this.#form.model) return;
+    const wanted = { ...this.#form.wanted, seed };
+    const signal = this.#drawing.begin();
+    this.#said.clear();
+    this.#mark(true);
+    try {
+      await this.#receive(wanted, signal);
+    } catch (error) {
+      if (!signal.aborted) this.#refused(error);
+    }
+    if (!signal.aborted) this.#mark(false);
+  }
+
+  async #receive(wanted, signal) {
+    const url = new URL(`${SERVER}/names?${toQuery(wanted)}`);
+    let found = 0;
+    for await (const name of drawn(url, { headers: authorization(), signal })) {
+      if (signal.aborted) return;
+      if (!found) this.#begin(wanted);
+      found += 1;
+      this.#list.append(this.#item(name, wanted.model));
+      this.#facts.textContent = count(found, "name");
+    }
+    if (signal.aborted) return;
+    if (!found) this.#begin(wanted);
+    const asked = Number(wanted.count || 10);
+    if (found < asked)
+      this.#facts.textContent =
+        `Found ${number(found)} of ${number(asked)}: ` +
+        `${found ? "more like these" : "such names"} are rare, or do not exist.`;
+  }
+
+  /** Makes room for the names that are wanted, and shows them to be. */
+  #begin(wanted) {
+    // As high as it was until the new names are there: the page around it must not jump.
+    this.#list.style.minHeight = `${this.#list.offsetHeight}px`;
+    this.#list.replaceChildren();
+    this.#query = `?${toQuery(wanted)}`;
+    if (this.root.isConnected) this.#go(`/names${this.#query}`, { replace: true, quietly: true });
+    this.#embedding.show(attributesOf(wanted));
+  }
+
+  #stop() {
+    this.#drawing.abort();
+    this.#mark(false);
+  }
+
+  #mark(isDrawing) {
+    this.#isDrawing = isDrawing;
+    this.#more.textContent = isDrawing ? "Stop" : "More names";
+    this.#list.setAttribute("aria-busy", String(isDrawing));
+    this.#copy.hidden = isDrawing || !this.#list.children.length;
+    if (!isDrawing) this.#list.style.minHeight = "";
+  }
+
+  #refused({ status, errors = [], message: text }) {
+    if (errors.length && this.#form.refuse(errors)) return;
+    const whole = errors.map(({ field, message: why }) => `${field} ${inWords(why)}`).join("; ");
+    const gone = status === 404 && "This model does not exist any more.";
+    this.#said.say(gone || sentence(whole || text), "problem");
+  }
+
+  // Keeping
+
+  #item(name, model) {
+    const isKept = this.#kept.has(name);
+    const data = { name, model };
+    const properties = { type: "button", class: "name", data, "aria-pressed": String(isKept) };
+    return el("li", {}, el("button", properties, name));
+  }
+
+  #toggle(button) {
+    if (!button) return;
+    const { name, model } = button.dataset;
+    if (this.#kept.has(name)) this.#kept.drop(name);
+    else this.#kept.keep(name, model);
+  }
+
+  #markKept() {
+    for (const button of this.#list.querySelectorAll("button"))
+      button.setAttribute("aria-pressed", String(this.#kept.has(button.dataset.name)));
   }
 }
-
-const lengthInput = (name) =>
-  el("input", { name, type: "number", min: "1", max: MAX_NAME_LENGTH, placeholder: "any" });

@@ -2,8 +2,9 @@
 // page stays smooth. Knows no page.
 
 import { Network, Reader } from "./network.js";
+import { written } from "./naming.js";
 import { unpacked } from "./packed.js";
-import { search, strippedLeft, Vocabulary, write } from "./writing.js";
+import { search, stripped, strippedLeft, strippedRight, Vocabulary, write } from "./writing.js";
 
 /** Milliseconds of work between two answers, and two looks at what else is asked. */
 const BATCH = 40;
@@ -84,8 +85,16 @@ const requests = {
     [ends, told] = [[], 0];
     if (asked.minLength > asked.maxLength)
       throw new Error("The shortest must not be longer than the longest.");
-    const startsWith = strippedLeft(vocabulary.asRead(asked.startsWith));
-    const unknown = unknownIn(startsWith);
+    const part = (name) => vocabulary.asRead(asked[name] ?? "");
+    const limits = {
+      // Names begin and end with no white space.
+      startsWith: strippedLeft(part("startsWith")),
+      contains: part("contains"),
+      endsWith: strippedRight(part("endsWith")),
+      pattern: stripped(part("pattern")),
+    };
+    const { startsWith, contains, endsWith, pattern } = limits;
+    const unknown = unknownIn(startsWith + contains + endsWith + written(pattern));
     if (unknown.length) {
       postMessage({ kind: "unknown", turn: asked.turn, unknown });
       return;
@@ -93,7 +102,7 @@ const requests = {
     const begin = (text) => {
       for (const _ of reading(text));
     };
-    const found = search(reader, vocabulary, hashes, begin, { ...asked, startsWith });
+    const found = search(reader, vocabulary, hashes, begin, { ...asked, ...limits });
     await inPieces(found, asked.turn);
   },
 

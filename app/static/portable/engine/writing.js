@@ -2,6 +2,7 @@
 // Knows no page and no worker.
 
 import { blake2b, derivedSeed, draws } from "./draws.js";
+import { limitsOf } from "./naming.js";
 
 /** Alternatives to each character. */
 const SHOWN = 5;
@@ -165,10 +166,13 @@ export function strippedLeft(text) {
   return first < 0 ? "" : chars.slice(first).join("");
 }
 
-function stripped(text) {
-  const chars = [...strippedLeft(text)];
+/** The same at its end. */
+export function strippedRight(text) {
+  const chars = [...text];
   return chars.slice(0, chars.findLastIndex((char) => !isSpace(char)) + 1).join("");
 }
+
+export const stripped = (text) => strippedRight(strippedLeft(text));
 
 /** White space around lines that older checkpoints did not leave out. */
 const AROUND = ["", " ", "  ", "\t", "\r"];
@@ -195,33 +199,32 @@ export function isKnown(line, hashes) {
 
 /**
  * Looks for names, one draw after the other; yields `{name, novel}`, or null for a draw that gives
- * none. Returns whether all were found.
+ * none. Returns whether all were found. `fields` are those of `limitsOf`, and how many, how and
+ * which.
  *
  * @param {(text: string) => void} begin makes the reader one that has read so much
  */
 export function* search(reader, vocabulary, hashes, begin, fields) {
-  const { count, temperature, seed, startsWith, minLength, maxLength, novel: onlyNovel } = fields;
-  const free = maxLength - [...startsWith].length;
+  const { count, temperature, seed, novel: onlyNovel } = fields;
+  const limits = limitsOf(fields);
+  const free = limits.longest - [...limits.beginning].length;
   const options = { temperature, length: free + 1 + WHITE_SPACE, stops: ["\n"] };
-  const wanted = Math.min(count, possible(vocabulary, free));
+  const wanted = limits.isPossible ? Math.min(count, possible(vocabulary, free)) : 0;
   const most = temperature ? DRAWS_PER_NAME * count : 1;
   const found = new Set();
   let read = 0;
   for (let drawn = 0; drawn < most && read < MAX_CHARACTERS && found.size < wanted; drawn++) {
-    begin(startsWith);
+    begin(limits.beginning);
     const text = write(reader, vocabulary, { ...options, seed: derivedSeed(seed, drawn) });
-    let line = startsWith;
+    let line = limits.beginning;
     let step = text.next();
     for (; !step.done; step = text.next()) line += step.value.char;
     read += [...line].length + 1;
     const name = stripped(line);
-    const length = [...name].length;
     const isOne =
       step.value === "stop" &&
-      minLength <= length &&
-      length <= maxLength &&
+      limits.allow(name) &&
       ![...name].some((char) => LINE_ENDS.includes(char)) &&
-      name.startsWith(startsWith) &&
       !found.has(name);
     const novel = isOne && !isKnown(line, hashes);
     const isFound = isOne && (novel || !onlyNovel);

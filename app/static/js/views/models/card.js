@@ -1,27 +1,46 @@
-// A model's card: its figures, how its loss went, and what to do with it. Knows no request but the
-// one for the history.
+// A model's card: what it writes, its figures, who won, how its loss went, and what to do with it.
+// Knows no request: its actions and its history come from the page.
 
-import { get } from "../../api.js";
 import { sparkline } from "../../parts/chart.js";
-import { comparison, counted } from "../../parts/ngram.js";
+import { counted, verdict } from "../../parts/ngram.js";
 import { bytes, el, loss, number, short, when } from "../../ui.js";
+import { lineOf } from "./collection.js";
 
-export const pathOf = ({ model }) => `/models/${encodeURIComponent(model)}`;
+/** Minutes that a model which has not won is offered. */
+export const MORE_MINUTES = 3;
+const JOB = /^[0-9a-f]{22}$/;
 
-/** `download` is called with the model, the format and the button clicked, `remove` with the model. */
-export function card(model, { download, remove }) {
+/**
+ * The card of a group of tags. `actions` are called with what they are about: `download` with a
+ * model, a format and the button, `remove` with a model or a group, `pin` and `note` with a group,
+ * `more` with a model, `select` with a group and whether it is selected. `history` resolves to a
+ * model's.
+ */
+export function card(group, actions, history) {
+  const { main, others } = group;
   const line = el("div", { class: "history" });
-  void drawHistory(model, line);
-  return el(
+  const sample = el("p", { class: "sample-line", hidden: true });
+  const item = el(
     "li",
     { class: "card model" },
-    title(model),
-    notice(model),
-    figures(model),
+    title(group, actions),
+    notice(main),
+    sample,
+    conclusion(main, actions),
+    figures(main),
     line,
-    about(model),
-    actions(model, { download, remove }),
+    about(main),
+    main.notes ? el("p", { class: "notes" }, main.notes) : null,
+    buttons(group, actions),
+    others.length ? tags(others, actions) : null,
   );
+  whenSeen(item, async () => {
+    const { points, samples } = await history(main);
+    sample.textContent = lineOf(samples, main.names);
+    sample.hidden = !sample.textContent;
+    drawHistory(lossCurve(points), line);
+  });
+  return item;
 }
 
 /** The card of a model of which more cannot be shown: what it is called, and a way to be rid of it. */
@@ -49,13 +68,44 @@ const notice = ({ damaged }) =>
     ? el("p", { class: "message note" }, `The newest checkpoint is damaged: ${damaged[0]}.`)
     : null;
 
-function title({ name, tag, pretrained }) {
-  const shownTag = tag === "latest" ? null : el("span", { class: "soft" }, `:${tag}`);
+function title(group, { pin, select }) {
+  const { name, main } = group;
+  const shownTag = main.tag === "latest" ? null : el("span", { class: "soft" }, `:${main.tag}`);
+  const change = ({ target }) => select(group, target.checked);
+  const chosen = el("input", { type: "checkbox", "aria-label": `Select ${name}`, on: { change } });
+  const pinned = el(
+    "button",
+    {
+      type: "button",
+      class: "quiet pin",
+      "aria-pressed": String(Boolean(main.pinned)),
+      "aria-label": `Pin ${name}`,
+      on: { click: () => pin(group) },
+    },
+    main.pinned ? "Pinned" : "Pin",
+  );
   return el(
     "div",
     { class: "title-line" },
-    el("h2", {}, name, shownTag),
-    pretrained ? el("span", { class: "soft" }, "ships with charloom") : null,
+    el("div", { class: "picked" }, chosen, el("h2", {}, name, shownTag)),
+    main.pretrained
+      ? el("span", { class: "badge", title: "Ships with charloom" }, "shipped")
+      : null,
+    pinned,
+  );
+}
+
+/** Who won, and where the network did not, a way to train on. */
+function conclusion(model, { more }) {
+  const found = verdict(model.val_loss, model.baseline?.val_loss, model.baseline?.ngram_order);
+  if (!found) return null;
+  const isOffered = !found.isBetter && model.job_id && !model.pretrained;
+  const label = `Train ${MORE_MINUTES} more minutes`;
+  return el(
+    "div",
+    { class: "verdict" },
+    el("p", { class: found.isBetter ? "won" : null }, found.words),
+    isOffered ? el("button", { type: "button", on: { click: () => more(model) } }, label) : null,
   );
 }
 
@@ -67,7 +117,7 @@ function figures(model) {
     "dl",
     { class: "figures" },
     figure("bpc", loss(bpc), `${loss(value)} nats`),
-    baseline?.bpc ? figure(ngram, loss(baseline.bpc), comparison(value, baseline.val_loss)) : null,
+    baseline?.bpc ? figure(ngram, loss(baseline.bpc), `${loss(baseline.val_loss)} nats`) : null,
     figure("parameters", short(parameters), size),
     model.ngram_orders ? figure("n-gram table", bytes(model.table_bytes), counted(model)) : null,
   );
@@ -89,20 +139,51 @@ function about({ vocabulary_size: size, corpus, created_at: created }) {
   );
 }
 
-function actions(model, { download, remove }) {
-  const { model: reference, job_id: job, pretrained } = model;
-  const query = new URLSearchParams({ model: reference });
+function buttons(group, { download, note, remove }) {
+  const { main } = group;
+  const { job_id: job, pretrained, names } = main;
+  const query = new URLSearchParams({ model: main.model });
   return el(
     "div",
     { class: "actions" },
     el("a", { class: "button", href: `/#${query}` }, "Write"),
+    names ? el("a", { class: "button quiet", href: `/names?${query}` }, "Names") : null,
     el("a", { class: "button quiet", href: `/inside?${query}` }, "Inside"),
     job && !pretrained ? el("a", { class: "button quiet", href: `/train/${job}` }, "Job") : null,
-    button("Download", model, ({ target }) => download(model, "zip", target)),
-    button("As a page", model, ({ target }) => download(model, "html", target)),
-    button("Delete", model, () => remove(model)),
+    button("Download", main, ({ target }) => download(main, "zip", target)),
+    button("As a page", main, ({ target }) => download(main, "html", target)),
+    button("Notes", main, () => note(group)),
+    button("Delete", main, () => remove(group)),
   );
 }
+
+/** The other tags, folded. */
+function tags(others, { download, remove }) {
+  const rows = others.map((model) => {
+    const query = new URLSearchParams({ model: model.model });
+    return el(
+      "li",
+      {},
+      el("span", { class: "tag" }, `:${model.tag}`),
+      el("span", { class: "soft small" }, ...tagFacts(model)),
+      el(
+        "span",
+        { class: "actions" },
+        el("a", { class: "button quiet", href: `/#${query}` }, "Write"),
+        button("Download", model, ({ target }) => download(model, "zip", target)),
+        button("Delete", model, () => remove(model)),
+      ),
+    );
+  });
+  const many = others.length === 1 ? "1 other tag" : `${number(others.length)} other tags`;
+  return el("details", { class: "tags" }, el("summary", {}, many), el("ul", {}, ...rows));
+}
+
+const tagFacts = ({ tag, bpc, created_at: created }) => [
+  ...(JOB.test(tag) ? ["of an earlier job · "] : []),
+  `${loss(bpc)} bpc · `,
+  when(created),
+];
 
 const button = (label, { model }, click) =>
   el(
@@ -111,9 +192,20 @@ const button = (label, { model }, click) =>
     label,
   );
 
-async function drawHistory(model, place) {
-  const { points } = await get(`${pathOf(model)}/history`).catch(() => ({ points: [] }));
-  const curve = lossCurve(points);
+/** Acts once an element comes near the screen: a history may be as large as all else of a page. */
+function whenSeen(element, act) {
+  const observer = new IntersectionObserver(
+    (entries) => {
+      if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
+      observer.disconnect();
+      void act();
+    },
+    { rootMargin: "200px" },
+  );
+  observer.observe(element);
+}
+
+function drawHistory(curve, place) {
   if (curve.length < 2) return;
   const [first, last] = [curve[0], curve.at(-1)];
   const label = `Loss over ${number(last[0])} steps, from ${loss(first[1])} to ${loss(last[1])}`;

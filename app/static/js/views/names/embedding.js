@@ -1,27 +1,167 @@
-// The HTML that puts the names on another page, and the models that have names to give. Knows no
-// element.
+// Puts the names on another page: the HTML for it, what the server must be told, and whether it
+// knows already; and the same without a server.
 
-/** Characters of an average line below which a text looks like a list. */
-const LINE = 40;
+import { get } from "../../api.js";
+import { download, fileOf } from "../../parts/download.js";
+import { SERVER } from "../../root.js";
+import { copy, el, field, message } from "../../ui.js";
+import { isReachable, originOf, settingsFor, snippet } from "./origins.js";
 
-/** The models trained on lists, those with the shortest lines first. */
-export function lists(models) {
-  const length = ({ corpus }) =>
-    corpus?.lines ? corpus.characters / corpus.lines : Number.POSITIVE_INFINITY;
-  return models
-    .filter((one) => length(one) < LINE)
-    .sort((one, other) => length(one) - length(other));
+/** The pause in typing after which the origin is tried. */
+const SETTLE_MILLISECONDS = 500;
+
+export class Embedding {
+  #model = "";
+  #timer = 0;
+  #asked = 0;
+  #page = el("input", {
+    type: "url",
+    placeholder: "https://example.org",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
+  #code = el("code");
+  #offline = el("code");
+  #setting = el("code");
+  #needed = el("div", { class: "embed-part", hidden: true });
+  #said = message();
+  #reach = el("p", { class: "warning small", hidden: true });
+  #tryAgain = el("button", { type: "button" }, "Test again");
+  #saveModel = el("button", { type: "button" });
+
+  constructor() {
+    this.#page.addEventListener("input", () => {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#test(), SETTLE_MILLISECONDS);
+    });
+    this.#tryAgain.addEventListener("click", () => this.#test());
+    this.#saveModel.addEventListener("click", () => this.#save());
+    this.root = el(
+      "section",
+      { class: "embed", "aria-labelledby": "embed-title" },
+      el("h2", { id: "embed-title" }, "Put it on your own page"),
+      el("p", { class: "soft" }, "It adopts the colours and fonts of your page."),
+      this.#withServer(),
+      this.#withoutServer(),
+    );
+  }
+
+  #withServer() {
+    this.#needed.append(
+      el(
+        "p",
+        {},
+        "The server must know that. Add it to its settings (an origin after a comma, if there are others), and restart it:",
+      ),
+      pre(this.#setting, "Settings of the server"),
+      el("div", { class: "actions" }, this.#tryAgain),
+    );
+    return el(
+      "div",
+      { class: "embed-part" },
+      el("div", { class: "origin" }, field("Address of your page", this.#page, { name: "origin" })),
+      this.#said.place,
+      this.#needed,
+      this.#reach,
+      pre(this.#code, "HTML to embed the names"),
+    );
+  }
+
+  #withoutServer() {
+    const script = { class: "button", href: "/widget/charloom-names.js", download: true };
+    return el(
+      "details",
+      {},
+      el("summary", {}, "Without a server"),
+      el(
+        "div",
+        { class: "embed-part" },
+        el(
+          "p",
+          {},
+          "Put two files beside your page, on any site of files. The names are then made in the browser.",
+        ),
+        el("div", { class: "actions" }, this.#saveModel, el("a", script, "Save charloom-names.js")),
+        pre(this.#offline, "HTML to embed the names without a server"),
+        el(
+          "p",
+          { class: "soft small" },
+          "The file holds the model: whoever has it can draw from it for ever. Open your page over " +
+            "HTTP, not from a disk. A content security policy needs ",
+          el("code", {}, "connect-src 'self'; worker-src blob:"),
+          ".",
+        ),
+      ),
+    );
+  }
+
+  /** Shows the HTML for what is wanted: the widget's attributes as pairs. */
+  show(attributes) {
+    this.#model = Object.fromEntries(attributes).model;
+    const file = fileOf({ model: this.#model }, "html");
+    const others = attributes.filter(([name]) => name !== "model");
+    this.#code.textContent = snippet(`${SERVER}/widget/`, attributes);
+    this.#offline.textContent = snippet("", [["src", file], ...others]);
+    this.#saveModel.textContent = `Save ${file}`;
+    if (!isReachable(SERVER)) this.#warn();
+  }
+
+  #warn(origin = null) {
+    const isMixed = origin?.startsWith("https:") && SERVER.startsWith("http:");
+    const local = `Only this computer reaches ${SERVER}. Open this page at the address that others use, and the HTML has it.`;
+    const mixed = `Browsers let no page with HTTPS ask ${SERVER}, which has none.`;
+    const isLocal = !isReachable(SERVER);
+    this.#reach.hidden = !isLocal && !isMixed;
+    this.#reach.textContent = isLocal ? local : mixed;
+  }
+
+  /** Asks the server whether pages of the origin may draw names. */
+  async #test() {
+    clearTimeout(this.#timer);
+    const asked = ++this.#asked;
+    const text = this.#page.value.trim();
+    const origin = originOf(text);
+    this.#needed.hidden = true;
+    if (!origin) {
+      this.#said.say(text ? "An address such as https://example.org is needed." : "", "problem");
+      return;
+    }
+    try {
+      const query = new URLSearchParams({ origin });
+      const access = await get(`/widget/access?${query}`);
+      if (asked === this.#asked) this.#tell(origin, access);
+    } catch (error) {
+      if (asked === this.#asked) this.#said.say(error.message, "problem");
+    }
+  }
+
+  #tell(origin, access) {
+    const settings = settingsFor(origin, access);
+    this.#warn(origin);
+    this.#needed.hidden = !settings.length;
+    this.#setting.textContent = settings.join("\n");
+    if (!access.allowed) this.#said.say(`${origin} isn't allowed yet.`, "problem");
+    else if (access.needs_key) this.#said.say("Visitors would need an API key.", "problem");
+    else this.#said.say(`Pages of ${origin} may draw names here.`);
+  }
+
+  async #save() {
+    try {
+      await download({ model: this.#model }, "html", this.#saveModel);
+    } catch (error) {
+      this.#said.say(error.message, "problem");
+    }
+  }
 }
 
-/** The two lines of HTML for another page; `server` is its URL, attributes are pairs, and `true` is one without value. */
-export function snippet(server, attributes) {
-  const written = attributes.map(([name, value]) =>
-    value === true ? ` ${name}` : ` ${name}="${escaped(value)}"`,
+/** Code with a button that copies it. */
+function pre(code, label) {
+  const button = el(
+    "button",
+    { type: "button", class: "quiet", "aria-label": `Copy ${label}` },
+    "Copy",
   );
-  return (
-    `<script type="module" src="${server}/widget/charloom-names.js"></script>\n` +
-    `<charloom-names${written.join("")}></charloom-names>`
-  );
+  button.addEventListener("click", () => copy(code.textContent, button));
+  const place = { tabindex: "0", role: "region", "aria-label": label };
+  return el("div", { class: "copied" }, el("pre", place, code), button);
 }
-
-const escaped = (value) => value.replace(/&/g, "&amp;").replace(/"/g, "&quot;");

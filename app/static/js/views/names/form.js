@@ -1,0 +1,178 @@
+// The controls that say which names are wanted. Knows no request.
+
+import { MAX_NAME_LENGTH, MAX_NAMES } from "../../limits.js";
+import {
+  clearErrors,
+  el,
+  field,
+  foldedOnPhones,
+  hundredths,
+  select,
+  showErrors,
+} from "../../ui.js";
+import { StyleChoice } from "../../parts/styles.js";
+import { faultsOf, inWords } from "./wanted.js";
+
+export class WantedForm {
+  #model = select([]);
+  #styles = new Map();
+  #style;
+  #texts = {
+    starts_with: textInput("anything"),
+    contains: textInput("anything"),
+    ends_with: textInput("anything"),
+    pattern: textInput("such as K*a"),
+  };
+  #numbers = {
+    min_length: numberInput(MAX_NAME_LENGTH, { placeholder: "any" }),
+    max_length: numberInput(MAX_NAME_LENGTH, { placeholder: "any" }),
+    count: numberInput(MAX_NAMES, { value: "24" }),
+  };
+  #temperature = el("input", {
+    type: "range",
+    min: "0.1",
+    max: "2",
+    step: "0.05",
+    value: "0.8",
+  });
+  #degrees = el("output", { class: "value" });
+  #novel = el("input", { type: "checkbox", role: "switch", checked: true });
+
+  /** `changed` is called after each input, `submitted` when new names are asked for. */
+  constructor({ changed, submitted }) {
+    this.#style = new StyleChoice(changed);
+    const all = { model: this.#model, ...this.#texts, ...this.#numbers };
+    // Without names of their own: the form would have a control in the place of its `contains()`.
+    const labelled = (name, label, more) => field(label, all[name], { name, ...more });
+    const on = {
+      input: () => {
+        this.#describe();
+        changed();
+      },
+      submit: (event) => {
+        event.preventDefault();
+        submitted();
+      },
+    };
+    this.root = el(
+      "form",
+      { class: "rail", "aria-label": "Which names", novalidate: true, on },
+      el(
+        "div",
+        { class: "stack" },
+        labelled("model", "Model"),
+        this.#style.root,
+        labelled("starts_with", "Starts with"),
+      ),
+      field("Temperature", this.#temperature, { side: this.#degrees }),
+      limits(labelled, this.#novel),
+    );
+    this.#describe();
+  }
+
+  /** Offers models, and keeps the one that is chosen if it is among them. */
+  offer(models) {
+    const before = this.#model.value;
+    this.#model.replaceChildren(...models.map(({ model }) => new Option(model)));
+    if (models.some(({ model }) => model === before)) this.#model.value = before;
+    this.#styles = new Map(models.map(({ model, styles }) => [model, styles ?? []]));
+    this.#describe();
+  }
+
+  get model() {
+    return this.#model.value;
+  }
+
+  /** What is wanted, by the names of the API's fields, all of them texts. */
+  get wanted() {
+    const values = Object.entries({ ...this.#texts, ...this.#numbers }).map(([name, input]) => [
+      name,
+      // A number that cannot be read has no value; it is not none.
+      input.validity.badInput ? "?" : input.value.trim(),
+    ]);
+    return {
+      model: this.#model.value,
+      style: this.#style.value,
+      ...Object.fromEntries(values),
+      temperature: this.#temperature.value,
+      novel: String(this.#novel.checked),
+    };
+  }
+
+  /** Sets what is given, and anything else to what it is at first. */
+  set wanted(given) {
+    this.root.reset();
+    for (const [name, input] of Object.entries({ ...this.#texts, ...this.#numbers }))
+      input.value = given[name] ?? input.defaultValue;
+    this.#temperature.value = given.temperature ?? "0.8";
+    this.#novel.checked = given.novel !== "false";
+    if ([...this.#model.options].some(({ value }) => value === given.model))
+      this.#model.value = given.model;
+    this.#describe();
+    this.#style.value = given.style ?? "";
+  }
+
+  /** Shows at its fields what is wrong with what is wanted, and returns whether nothing is. */
+  check() {
+    clearErrors(this.root);
+    const faults = faultsOf(this.wanted);
+    this.#show(faults);
+    return !faults.length;
+  }
+
+  /** Shows what the server refuses; returns whether all of it has a field. */
+  refuse(errors) {
+    return this.#show(errors);
+  }
+
+  #show(errors) {
+    const shown = errors.map((error) => ({ ...error, message: inWords(error.message) }));
+    return showErrors(this.root, { errors: shown }, { focus: false });
+  }
+
+  #describe() {
+    this.#style.offer(this.#styles.get(this.#model.value) ?? []);
+    this.#degrees.textContent = hundredths(Number(this.#temperature.value));
+  }
+}
+
+/** The limits besides the beginning, folded on a phone to keep the names in sight. */
+function limits(labelled, novel) {
+  const folded = el(
+    "details",
+    { class: "more" },
+    el("summary", {}, "More limits"),
+    el(
+      "div",
+      { class: "pair" },
+      labelled("contains", "Contains"),
+      labelled("ends_with", "Ends with"),
+    ),
+    labelled("pattern", "Pattern", { hint: "? is one character, * any number of them." }),
+    el(
+      "div",
+      { class: "trio" },
+      labelled("min_length", "Shortest"),
+      labelled("max_length", "Longest"),
+      labelled("count", "How many"),
+    ),
+    el("label", { class: "switch" }, novel, el("span", {}, "Only names not in its list")),
+  );
+  foldedOnPhones(folded);
+  return folded;
+}
+
+const textInput = (placeholder) =>
+  el("input", {
+    placeholder,
+    autocomplete: "off",
+    autocapitalize: "off",
+    spellcheck: "false",
+    maxlength: MAX_NAME_LENGTH,
+  });
+
+function numberInput(max, { placeholder = null, value = "" }) {
+  const input = el("input", { type: "number", min: "1", max, placeholder });
+  input.defaultValue = value;
+  return input;
+}
