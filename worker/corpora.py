@@ -70,6 +70,10 @@ from worker.corpus_files import ReportRecord as ReportRecord
 
 CORPUS_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
+_PATIENCES = {fcntl.LOCK_SH: PATIENCE, fcntl.LOCK_EX: math.inf}
+"""Seconds that who keeps corpora, or deletes one, waits for the other: a backup keeps all of them
+while it is taken."""
+
 _ENCODING_SECONDS = 300.0
 """Encoding a text takes less, unless its process is frozen: a gigabyte takes 20 s."""
 
@@ -333,9 +337,7 @@ class CorpusStore:
         remove(doomed)
 
     def _deleting(self, lock: int) -> AbstractContextManager[Callable[[], None]]:
-        # A backup keeps them all while it is taken.
-        patience = PATIENCE if lock == fcntl.LOCK_SH else math.inf
-        return locked(self.root / ".deleting", lock, patience)
+        return locked(self.root / ".deleting", lock, _PATIENCES[lock])
 
     def sweep(self) -> None:
         """Removes what killed processes left half written or half deleted."""

@@ -25,7 +25,7 @@ Known = Literal["all", "beginning", "nothing"]
 """How much of a prime was known when it was asked for."""
 
 ENTRY_BYTES = 1_100
-"""Memory of a state besides its numbers; measured by ``bench.memory``."""
+"""Memory of a state besides its numbers: 800 as ``tracemalloc`` counts, and what malloc adds."""
 
 _MOST_LENGTHS = 256
 """Beginnings of a prime that are looked for, the longest ones: about a microsecond each."""
