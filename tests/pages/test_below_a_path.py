@@ -55,7 +55,7 @@ def test_every_page_works(below: Below, window: Window) -> None:
     assert written(page) == "Ka" + sample(below.server, prime="Ka")
     for name, shown in (
         ("Inside", page.locator(".strips canvas").first),
-        ("Names", page.locator("charloom-names li").first),
+        ("Names", page.locator("ol.names li").first),
         ("Models", page.get_by_role("heading", name="toy", exact=True)),
         ("Train", page.get_by_label("Name of the model")),
     ):
@@ -100,8 +100,10 @@ def answering(body: str) -> Callable[[Route], None]:
 def test_the_html_for_other_pages_names_the_path(below: Below, window: Window) -> None:
     page = window.open(below.proxy, "/loom/names")
     here = f"{str(below.proxy.base_url).rstrip('/')}/loom"
-    expect(page.locator("charloom-names li").first).to_be_visible()
-    snippet = page.locator("pre code").text_content() or ""
+    expect(page.locator("ol.names li").first).to_be_visible()
+    snippet = (
+        page.get_by_role("region", name="HTML to embed the names", exact=True).text_content() or ""
+    )
     assert f'src="{here}/widget/charloom-names.js"' in snippet
     # As another page has it: names come from where the script came from, or as api says.
     for api in ("", f' api="{here}"', f' api="{here}/"'):

@@ -107,7 +107,7 @@ def test_a_training_from_file_to_end(
         page.locator(".actions").get_by_role("link", name="Write", exact=True).click()
         expect(page.locator(".body").first).to_contain_text(EVIL)
         page.get_by_role("link", name="Names", exact=True).click()
-        expect(page.locator("charloom-names li", has_text="onerror=").first).to_be_visible()
+        expect(page.locator("ol.names li", has_text="onerror=").first).to_be_visible()
         assert page.evaluate("document.images.length") == 0
 
         page.get_by_role("link", name="Train", exact=True).click()

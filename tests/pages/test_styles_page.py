@@ -111,5 +111,6 @@ def test_names_are_drawn_in_a_style(client: httpx2.Client, window: Window) -> No
     page.get_by_label("Model").select_option("elves")
     page.get_by_label("Style").select_option("lovecraft")
     expect(page).to_have_url(re.compile("style=lovecraft"))
-    expect(page.get_by_label("HTML to embed the names")).to_contain_text('in-style="lovecraft"')
+    html = page.get_by_role("region", name="HTML to embed the names", exact=True)
+    expect(html).to_contain_text('in-style="lovecraft"')
     accessible(page)

@@ -77,8 +77,9 @@ def test_another_encoding_may_be_chosen_or_bytes(client: httpx2.Client, window: 
     expect(page.get_by_text("bytes that mean nothing in this encoding")).to_be_visible()
     expect(yes).to_be_disabled()
     page.get_by_role("button", name="Train on its bytes").click()
+    expect(page.locator(".report")).not_to_contain_text("not UTF-8")
     expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
-    page.get_by_text("Options").click()
+    page.get_by_text("Options", exact=True).click()
     expect(page.get_by_label("Read as")).to_have_value("bytes")
 
 

@@ -193,7 +193,7 @@ export class CorpusField {
         const utf8 = new File([text], name);
         this.#send({ name, files: [{ path: name, file: utf8 }], hidden: 0, converted });
       },
-      asBytes: () => this.#examined(report, name),
+      asBytes: () => this.#examined({ ...report, warnings: knowing(report) }, name),
     });
     this.#show(this.#headOf(report, name), question);
   }
@@ -243,6 +243,9 @@ export class CorpusField {
     this.#handlers.refused(error);
   }
 }
+
+/** The warnings for who knows that a text is not UTF-8. */
+const knowing = ({ warnings }) => warnings.filter((words) => !/^the text is not UTF-8/.test(words));
 
 function filePlace(file, folder) {
   const kinds = "Also folders, .zip, .tar.gz, .epub, .docx and .html, many at once.";
