@@ -232,17 +232,14 @@ def estimated_seconds(
         vocabulary_size, characters: of the text.
         work: parameters times characters a second.
     """
-    characters = training_characters(options, characters)
-    batch_size, sequence_length = batch(options, characters)
-    per_step = batch_size * sequence_length
-    config = largest_network(options, vocabulary_size, characters, per_step, work)
+    config, asked = _forecast(options, vocabulary_size, characters, work)
     only_timed = options.max_epochs is None and options.max_steps is None
     if only_timed and options.max_seconds is not None:
         return options.max_seconds
-    asked = asked_characters(options, characters, per_step) * config.parameters() / work
+    seconds = asked * config.parameters() / work
     if options.is_untimed or options.max_seconds is not None:
-        return min(time_budget(options), asked)
-    return asked
+        return min(time_budget(options), seconds)
+    return seconds
 
 
 def outlook(
@@ -251,17 +248,22 @@ def outlook(
     """The network that ``auto`` would plan, and about how often it reads the text in its time.
 
     Args:
-        options: with the preset's.
-        vocabulary_size, characters: of the text.
-        work: parameters times characters a second.
+        options, vocabulary_size, characters, work: as for ``estimated_seconds``.
     """
+    config, asked = _forecast(options, vocabulary_size, characters, work)
+    read = min(asked, time_budget(options) * work / config.parameters())
+    return config, read / training_characters(options, characters)
+
+
+def _forecast(
+    options: TrainingOptions, vocabulary_size: int, characters: int, work: float
+) -> tuple[NetworkConfig, float]:
+    """The network, and the characters after which the options end the run, time aside."""
     characters = training_characters(options, characters)
     batch_size, sequence_length = batch(options, characters)
     per_step = batch_size * sequence_length
     config = largest_network(options, vocabulary_size, characters, per_step, work)
-    asked = asked_characters(options, characters, per_step)
-    read = min(asked, time_budget(options) * work / config.parameters())
-    return config, read / characters
+    return config, asked_characters(options, characters, per_step)
 
 
 def training_bytes(config: NetworkConfig, batch_size: int, sequence_length: int) -> int:
