@@ -26,6 +26,13 @@ _SHORTEST, _LONGEST = 0.001, 0.02
 class LockLost(Unavailable):
     """This process held a lock for so long that others took it for frozen."""
 
+    code = "lock_lost"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the server was frozen in the middle of this, and another has taken over: try again"
+        )
+
 
 @contextmanager
 def locked(
@@ -46,7 +53,7 @@ def locked(
 
     def check() -> None:
         if not is_current(path, descriptor):
-            raise LockLost(f"{path}: another process has taken this lock. Try again")
+            raise LockLost
 
     try:
         yield check

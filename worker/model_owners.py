@@ -109,13 +109,8 @@ class ModelOwners:
 
     def _change(self, act: Callable[[], Done]) -> Done:
         make_directory(self._root)
-        with locked(self._root / ".lock") as check:
-
-            def change() -> Done:
-                check()
-                return act()
-
-            return self._storage.change(self._root, change)
+        with locked(self._root / ".lock"):
+            return self._storage.change(self._root, act)
 
     def _keep(self, name: str, shares: Shares) -> None:
         make_directory(self._root)

@@ -57,6 +57,7 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
         "DELETE /jobs/{job_id}",
         "GET /corpora",
         "GET /corpora/{corpus_id}",
+        "GET /corpora/{corpus_id}/outlook",
         "GET /jobs",
         "GET /jobs/{job_id}",
         "GET /jobs/{job_id}/events",

@@ -30,6 +30,7 @@ ENGINE = ("packed", "draws", "naming", "table", "network", "writing", "worker")
 
 _MODULE_WORDS = re.compile(r"^(import .*?;\n|export )", re.MULTILINE | re.DOTALL)
 _INDENTATION = re.compile(r"^ +", re.MULTILINE)
+_COMMENTS = re.compile(r"^(//[^\n]*|/\*.*?\*/)\n", re.MULTILINE | re.DOTALL)
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 _LONGEST = 1000
 """Most characters of what a card says in words."""
@@ -99,8 +100,8 @@ def portable_page(checkpoint: Checkpoint, facts: PageFacts, precision: Precision
 
 @cache
 def _source(name: str) -> str:
-    # A tenth of it is indentation, which the smallest files feel.
-    return _INDENTATION.sub("", (SOURCES / name).read_text("utf-8"))
+    # A quarter of it is indentation and comments, which the smallest files feel.
+    return _COMMENTS.sub("", _INDENTATION.sub("", (SOURCES / name).read_text("utf-8")))
 
 
 @cache

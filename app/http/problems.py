@@ -43,6 +43,7 @@ CODES = {
     "invalid_state": "continue_from is not a state of this server, or was changed.",
     "job_ended": "The job has ended already.",
     "job_not_ended": "The job has not ended yet.",
+    "lock_lost": "The server was frozen in the middle of the request, and another has taken over.",
     "malformed_body": "The body cannot be read as its content type says.",
     "malformed_request": "The bytes sent are not a request as RFC 9112 has it.",
     "method_not_allowed": "The endpoint has other methods; see the Allow header.",

@@ -122,7 +122,7 @@ def show_corpus(corpus_id: PathCorpus, services: ServicesDep) -> CorpusReport:
 @router.get(
     "/corpora/{corpus_id}/outlook",
     tags=["corpora"],
-    summary="Tell what training on a corpus does in some time",
+    summary="Show what training on a corpus does in some time",
     responses=responses(404, 422),
     dependencies=_QUERY,
 )

@@ -111,9 +111,8 @@ Temperatures = Annotated[
 ]
 MAX_SEED = (1 << 63) - 1
 Style = Annotated[
-    str,
+    Annotated[str, Field(max_length=MAX_MIX)] | None,
     Field(
-        max_length=MAX_MIX,
         description="Style of a model of several texts, or a mix of them with weights; by default "
         "what they have in common.",
         examples=["austen:0.7,lovecraft:0.3"],

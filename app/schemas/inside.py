@@ -156,7 +156,7 @@ class InspectRequest(Fields):
     top: int = Field(5, ge=0, le=20, description="Guesses to list after each character.")
     layer: int = Field(-1, ge=-8, le=7, description="Layer, from 0; -1 is the last.")
     cells: list[int] = Field([], max_length=MAX_CELLS, description="Cells of that layer to report.")
-    style: Style | None = None
+    style: Style = None
     unknown: Unknown = Field(
         "error", description="Whether unknown characters are an error or skipped."
     )
@@ -174,7 +174,7 @@ class ScoreRequest(Fields):
         description="Models to compare.",
         examples=[["shakespeare", "linux"]],
     )
-    style: Style | None = None
+    style: Style = None
     unknown: Unknown = Field(
         "skip", description="Whether characters unknown to a model are an error or skipped."
     )

@@ -172,7 +172,7 @@ class SampleQuery(Fields):
         [], max_length=MAX_STOPS, description="Strings; the text ends before the first one found."
     )
     echo: bool = Field(False, description="Start the answer with the prime.")
-    style: Style | None = None
+    style: Style = None
     max_copied: int | None = Field(
         None,
         ge=1,
@@ -249,7 +249,7 @@ class NamesQuery(Fields):
     temperature: Temperature = Field(
         1.0, description="Randomness; 0 always takes the most likely character.", examples=[0.8]
     )
-    style: Style | None = None
+    style: Style = None
     seed: int | None = Field(
         None, ge=0, le=MAX_SEED, description="Random seed; the same one gives the same names."
     )

@@ -29,8 +29,11 @@ from models.errors import (
     Unavailable,
 )
 from models.files import CheckpointError
+from models.locks import LockLost
 from models.storage import StorageAway
+from models.styles import WrongStyle
 from models.text.cleaning import CorpusError, NotUtf8
+from models.text.corpus import WrongParts
 from models.text.encodings import Explanation
 from models.text.intake.members import too_many_members
 from models.text.vocab import UnknownCharacters
@@ -51,9 +54,10 @@ BRANCHES = {CharloomError, Conflict, Damaged, Invalid, NotFound, Oversized, TooM
 BEFORE_HTTP = {BackupError, DataError, LocksStayHere, SettingsError, StorageRefused}
 """Errors that end a process before it serves, or a command that serves nothing."""
 
-CAUGHT = {DamagedRecord, Fenced, FolderGone, Stale}
+CAUGHT = {DamagedRecord, Fenced, FolderGone, Stale, WrongParts, WrongStyle}
 """Errors that the stores take for themselves: what they read is unknown then, or damaged, or for
-another process to write; and a storage those of its bucket."""
+another process to write; and a storage those of its bucket. Routes tell the last two as a
+field's."""
 
 ERRORS: list[tuple[CharloomError, int, str, str]] = [
     (UnknownModel("x"), 404, "unknown_model", "GET /models lists all models"),
@@ -81,6 +85,7 @@ ERRORS: list[tuple[CharloomError, int, str, str]] = [
     (ServerFull(7), 503, "server_full", "writing 7 texts"),
     (ServerBusy(), 503, "server_busy", "waiting to be read"),
     (OutOfTime(9), 503, "out_of_time", "within 9 seconds"),
+    (LockLost(), 503, "lock_lost", "try again"),
     (StorageAway(), 503, "storage_away", "try again in a moment"),
 ]
 

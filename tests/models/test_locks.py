@@ -65,7 +65,7 @@ def test_who_holds_one_for_too_long_loses_it(tmp_path: Path) -> None:
         first()
         with locked(path, patience=0.05) as second:
             second()
-            with pytest.raises(LockLost, match="another process has taken this lock"):
+            with pytest.raises(LockLost, match="another has taken over"):
                 first()
         with locked(path, patience=0.05) as third:
             third()

@@ -123,6 +123,9 @@ def sound_requests(client: httpx2.Client, data: Path) -> dict[str, Sound]:
         "POST /corpora": Sound(content=TEXT.encode()),
         "GET /corpora": Sound(),
         "GET /corpora/{corpus_id}": Sound(path={"corpus_id": corpus}),
+        "GET /corpora/{corpus_id}/outlook": Sound(
+            path={"corpus_id": corpus}, query={"max_seconds": "20"}
+        ),
         "DELETE /corpora/{corpus_id}": Sound(path={"corpus_id": "f" * 64}),
         "GET /models": Sound(),
         "GET /models/{model}": Sound(path=toy),
