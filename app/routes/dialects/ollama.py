@@ -141,7 +141,7 @@ class OllamaOptions(Lenient):
     )
     stop: list[str] = Field([], description="Strings; the text ends before the first one found.")
     unknown: Unknown = "error"
-    style: Style | None = None
+    style: Style = None
 
     @field_validator("stop", mode="before")
     @classmethod

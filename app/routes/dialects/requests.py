@@ -48,7 +48,7 @@ class OpenAIRequest(Lenient, ABC):
     top_k: int | None = Field(
         None, ge=1, le=1 << 20, description="Number of most likely characters to sample from."
     )
-    style: Style | None = None
+    style: Style = None
     n: int = Field(1, ge=1, le=MAX_CHOICES, description="Choices to return for each prompt.")
     seed: int | None = Field(None, description="Random seed; the same one gives the same text.")
     stop: list[str] = Field(
