@@ -152,10 +152,11 @@ def storm(fleet: Fleet, outages: Outages, steps: int, *, is_full: bool = False) 
         twin = twin or fleet.train(there, "calm", max_steps=steps)
         assert finally_ended(proxy, job_id) == finally_ended(proxy, twin) == "finished"
         assert finally_ended(proxy, other) == "cancelled"
-        assert weights(here, "stormy") == weights(there, "calm")
+        # A copy may be some seconds old.
+        eventually(lambda: weights(here, "stormy") == weights(there, "calm"), 60)
         if not is_full:
             assert finally_ended(proxy, lose_a_worker(fleet, steps)) == "finished"
-            assert weights(here, "bereft") == weights(there, "calm")
+            eventually(lambda: weights(here, "bereft") == weights(there, "calm"), 60)
         assert_told_once(follower, steadily(there, f"/jobs/{job_id}/events").text)
     return (
         f"{len(follower.seen)} events heard once each, over {follower.breaks} connections; "
