@@ -62,7 +62,7 @@ class Asked:
         if not self.is_dry and not torch.cuda.is_available():
             return "PyTorch finds no GPU here; --dry-run takes the same way on a CPU"
         if self.text and not self.text.is_file():
-            return f"there is no file {self.text}"
+            return f"{self.text} does not exist"
         return None
 
 

@@ -32,7 +32,7 @@ Mix = tuple[float, ...]
 
 
 class WrongStyle(Invalid):
-    """A mix that a network does not have, or that is none; the message says what it could be."""
+    """A malformed mix, or a style that the network does not have; the message names the choices."""
 
     code = "unknown_style"
 
@@ -67,7 +67,7 @@ def parse_parts(text: str) -> list[TextPart]:
     """Reads the parts of a corpus, as in ``austen:717584,lovecraft:448612``.
 
     Raises:
-        ValueError: they are none; the message says why, as a sentence's end.
+        ValueError: the text is malformed; the message says why, as a sentence's end.
     """
     parts = []
     for one in text.split(","):

@@ -77,7 +77,7 @@ CODES = {
     "unknown_host": "The Host header does not name this server.",
     "unknown_job": "No job has this id.",
     "unknown_model": "No model has this name or tag.",
-    "unknown_style": "The model does not have this style, or it is no mix of styles.",
+    "unknown_style": "The model does not have this style, or the mix of styles is malformed.",
     "unsupported_media_type": "The body's content type or encoding is not taken.",
     "unsupported_version": "The server speaks HTTP/1.1.",
     "url_too_long": "The URL is too long: send long fields in a body.",

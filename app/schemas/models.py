@@ -33,7 +33,9 @@ class ModelChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     notes: str | None = Field(
-        None, max_length=MAX_NOTES, description="Notes for whoever may list models; empty is none."
+        None,
+        max_length=MAX_NOTES,
+        description="Notes that everybody who may list models can read; empty for none.",
     )
     pinned: bool | None = Field(None, description="Whether it comes first.")
 

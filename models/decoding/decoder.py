@@ -42,8 +42,8 @@ class Choices:
 
     A temperature of 0 is argmax; temperatures that change have the shape [steps, rows]. ``top_k``
     and ``top_p`` restrict the choice to the likeliest ids, 0 is off. ``tell`` says which rows need
-    logits of forced ids too; None is none of them. A network has them anyway. ``styles`` are the
-    weights of the network's styles, [rows, styles]; None is no style in any row.
+    logits of forced ids too; None leaves them out. A network has them anyway. ``styles`` are the
+    weights of the network's styles, [rows, styles]; None leaves every row without a style.
     """
 
     temperatures: Floats

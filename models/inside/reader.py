@@ -94,7 +94,7 @@ def trace(
         layer: counted from 0, or backwards from −1 for the last.
         cells: indices of cells in that layer.
         threads: maximum number of layers that read at once.
-        mix: of the network's styles, in which it reads; None is none of them.
+        mix: of the network's styles, in which it reads; None reads without a style.
         stopped: called regularly; the reading ends when it returns true.
 
     Raises:
@@ -152,7 +152,7 @@ class StateReader:
     Args:
         config, weights: of the network.
         threads: maximum number of layers that read at once, each one block behind the layer below.
-        mix: of the network's styles, in which all is read; None is none of them.
+        mix: of the network's styles, in which all is read; None reads without a style.
     """
 
     def __init__(

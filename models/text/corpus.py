@@ -160,7 +160,7 @@ def spans_of(path: Path, tokens: Tokens, parts: Sequence[TextPart]) -> Spans:
 
     Raises:
         WrongParts: the text does not have these, or one is too small; as a sentence's end.
-        NotUtf8: it is no text.
+        NotUtf8: it is not UTF-8 text.
     """
     size, told = path.stat().st_size, sum(part.bytes for part in parts)
     if size != told:

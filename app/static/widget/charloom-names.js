@@ -467,7 +467,7 @@ async function refusal(response) {
   return new Refusal(status, isWish ? NO_SUCH_NAME : NOT_SET_UP, more);
 }
 
-/** Why there is no answer at all, which a browser does not tell, as a Refusal. */
+/** Finds out why no answer came, which a browser does not say; returns a Refusal. */
 async function explained(error, base) {
   const server = base.replace(/\/$/, "");
   const refused = (detail) => new Refusal(0, NOT_SET_UP, { detail, isPassing: true });

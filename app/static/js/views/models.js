@@ -187,7 +187,7 @@ class Models {
     input.value = group.main.notes;
     const given = await ask({
       title: `Notes on ${group.name}`,
-      text: "Whoever may see the model reads them.",
+      text: "Everybody who may see the model can read them.",
       fields: [field("Notes", input)],
       confirm: "Save",
     });

@@ -86,7 +86,7 @@ export class Embedding {
         el(
           "p",
           { class: "soft small" },
-          "The file holds the model: whoever has it can draw from it for ever. Open your page over " +
+          "The file contains the model: anyone who has it can keep drawing names from it. Open your page over " +
             "HTTP, not from a disk. A content security policy needs ",
           el("code", {}, "connect-src 'self'; worker-src blob:"),
           ".",

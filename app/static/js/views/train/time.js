@@ -78,7 +78,7 @@ export class TimeField {
   values() {
     if (this.#choice === "own") {
       const given = this.#minutes.value.trim().replace(",", ".");
-      // What is no number is refused by the server, which says so at the field.
+      // The server refuses anything but a number, and says so at the field.
       return given ? { max_seconds: Number.isNaN(Number(given)) ? given : Number(given) * 60 } : {};
     }
     return this.#choice ? { max_seconds: this.#choice } : {};
