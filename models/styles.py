@@ -25,7 +25,7 @@ MAX_WEIGHT = 1e6
 MAX_MIX = MAX_STYLES * 64
 """Most characters of a mix."""
 
-NO_STYLES = "must be at least two, and all of the text has one: send a file or a folder for each"
+NO_STYLES = "must be at least two, but this text has only one: send a file or a folder for each"
 
 Mix = tuple[float, ...]
 """A weight for each style of a network, in its order; their sum is 1."""
