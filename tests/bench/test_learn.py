@@ -176,7 +176,9 @@ def weights(trainer: object) -> Iterator[torch.Tensor]:
 def test_evaluations_between_change_nothing(
     names: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = {"hidden_size": 16, "max_steps": 12, "evaluate_every": 6, "batch_size": 4}
+    # The precision would be measured, for each anew.
+    limits = {"max_steps": 12, "evaluate_every": 6}
+    asked = limits | {"hidden_size": 16, "batch_size": 4, "precision": "fp32"}
     plain, watched = (prepare(names, tmp_path, asked, torch.device("cpu")) for _ in range(2))
     evaluations = [e.val_loss for e in plain.run() if hasattr(e, "val_loss")]
     # All moments have come after the first step: one evaluation is not the trainer's own.
