@@ -21,7 +21,8 @@ from bench.naive import Tutorial, network_of
 from bench.onednn import use_onednn
 from models import sizing
 from models.config import NetworkConfig
-from models.decoding.decoder import Choices, Decoder
+from models.decoding.decoder import Decoder
+from models.decoding.rows import Choices
 from models.options import TrainingOptions
 from models.training import counting
 from models.training.network import CharNetwork

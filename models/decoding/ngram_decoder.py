@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Floats, Ids
-from models.decoding.decoder import Choices, Rows, check_form, check_history
+from models.decoding.decoder import check_form, check_history
+from models.decoding.rows import Choices, Rows
 from models.decoding.sampling import choose
 from models.ngram import NGram
 from models.ngram_table import NOTHING

@@ -11,10 +11,11 @@ import pytest
 from models.arrays import Floats, Ids
 from models.checkpoints.format import Checkpoint
 from models.decoding.batch import Batch
-from models.decoding.decoder import Choices, Decoder, RowDecoder, Rows
+from models.decoding.decoder import Decoder, RowDecoder
 from models.decoding.graph import Precision
 from models.decoding.ngram_decoder import NGramDecoder
 from models.decoding.priming import Priming
+from models.decoding.rows import Choices, Rows
 from models.decoding.sampling import SampleOptions
 from models.decoding.stream import Stream
 from models.ngram import NGram
