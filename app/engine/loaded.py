@@ -232,10 +232,10 @@ class LoadedModels:
                 digest = newer
 
     async def _network(self, name: str, digest: str) -> LoadedNetwork:
-        model = await self._get(
-            digest,
-            lambda: LoadedNetwork(name, digest, self.registry.load(name, digest), self.native),
-        )
+        def load() -> LoadedNetwork:
+            return LoadedNetwork(name, digest, self.registry.load(name, digest), self.native)
+
+        model = await self._get(digest, load)
         assert isinstance(model, LoadedNetwork)
         return model
 

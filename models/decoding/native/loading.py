@@ -62,9 +62,8 @@ def answer(library: Library) -> str:
     uniforms = np.abs(_numbers((steps, count), 1)) * np.float32(0.5)
     forced = np.full((steps, count), -1)
     chosen, logits, _ = engine.advance(rows, forced, uniforms, choices)
-    return hashlib.sha256(
-        chosen.astype("<i8").tobytes() + logits.astype("<f4").tobytes()
-    ).hexdigest()
+    told = chosen.astype("<i8").tobytes() + logits.astype("<f4").tobytes()
+    return hashlib.sha256(told).hexdigest()
 
 
 def _numbers(shape: tuple[int, ...], extent: int) -> Floats:
