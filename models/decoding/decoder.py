@@ -27,7 +27,9 @@ from models.text.spans import Spans
 
 
 class RowDecoder(Protocol):
-    """Anything that advances rows; see ``Decoder`` for its methods."""
+    """Anything that advances rows; see ``Decoder`` for its attributes and methods."""
+
+    spare_rows: int
 
     def start(self, ids: Ids) -> Rows: ...
 
@@ -39,9 +41,10 @@ class RowDecoder(Protocol):
 
 
 class Engine(Protocol):
-    """What computes a decoder's rows; ``arithmetic`` says which bits come out."""
+    """What computes a decoder's rows; see there for its attributes."""
 
     arithmetic: str
+    spare_rows: int
 
     @property
     def bytes(self) -> int:
@@ -57,6 +60,7 @@ class Decoder:
     """A network ready to advance rows. It keeps no state between calls; threads may share it.
 
     ``arithmetic`` is what computes it, ``native`` or ``onnxruntime``: numbers differ a little.
+    ``spare_rows`` are the rows that cost as much as the fixed part of a step.
 
     Args:
         config: sizes of the network.
@@ -84,10 +88,8 @@ class Decoder:
             self._engine = NativeEngine(library, config, weights)
         else:
             self._engine = GraphEngine(config, weights, precision)
-
-    @property
-    def arithmetic(self) -> str:
-        return self._engine.arithmetic
+        self.arithmetic = self._engine.arithmetic
+        self.spare_rows = self._engine.spare_rows
 
     @property
     def bytes(self) -> int:

@@ -18,6 +18,9 @@ from models.ngram_table import NOTHING
 class NGramDecoder:
     """An n-gram model ready to advance rows, like ``Decoder``. Threads may share it."""
 
+    # Python computes row after row.
+    spare_rows = 1
+
     def __init__(self, model: NGram) -> None:
         self.model = model
 

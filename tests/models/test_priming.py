@@ -32,6 +32,7 @@ class Recorder:
 
     def __init__(self, decoder: RowDecoder) -> None:
         self._decoder = decoder
+        self.spare_rows = decoder.spare_rows
         self.start, self.check = decoder.start, decoder.check
         self.calls: list[tuple[int, int]] = []
         self.read = 0

@@ -166,10 +166,21 @@ def compile_for(kind: Kind, folder: Path, *flags: str) -> Path:
             lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason"]
             said = next((line for line in lines if "error" in line), lines[0])
             raise NoNativeStep(f"{compiler} fails: {said}")
-        made.chmod(0o700)
+        made.chmod(0o755)
         made.replace(path)
     except subprocess.TimeoutExpired:
         raise NoNativeStep(f"{compiler} took more than {_SECONDS:.0f} s") from None
     finally:
         made.unlink(missing_ok=True)
     return path
+
+
+def main() -> None:
+    """Compiles beside the source for all processors of this architecture: for an image."""
+    for kind in KINDS:
+        if platform.machine() in kind.machines:
+            compile_for(kind, SOURCE.parent)
+
+
+if __name__ == "__main__":
+    main()
