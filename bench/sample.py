@@ -125,7 +125,7 @@ def beside_table(text: str, hidden_size: int, layers: int) -> tuple[Decoder, Dec
     decoders = []
     for beside in (None, counted):
         network = CharNetwork(config.beside(beside), beside)
-        decoders.append(Decoder(network.config, network.export(), "fast"))
+        decoders.append(Decoder(network.config, network.export(), "fast", native_step()))
     return decoders[0], decoders[1]
 
 
