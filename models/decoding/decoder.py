@@ -155,7 +155,11 @@ _COST_ROWS = 32
 
 
 def fast_cost(
-    config: NetworkConfig, weights: Weights, ids: NDArray[Any], styles: Spans | None = None
+    config: NetworkConfig,
+    weights: Weights,
+    ids: NDArray[Any],
+    styles: Spans | None = None,
+    library: Library | None = None,
 ) -> float | None:
     """Returns the nats per character that ``fast`` costs on a text.
 
@@ -165,6 +169,7 @@ def fast_cost(
     Args:
         ids: [characters].
         styles: of the ids, if the network has any.
+        library: the native step, if it is to compute ``fast``.
 
     Returns:
         None for a network without ``fast``, or too short a text.
@@ -180,7 +185,7 @@ def fast_cost(
         middles = np.arange(rows) * steps + steps // 2
         own = np.eye(len(config.styles), dtype=np.float32)[styles.at(middles)]
     exact, fast = (
-        _mean_loss(Decoder(config, weights, precision), begin, forced, own)
+        _mean_loss(Decoder(config, weights, precision, library), begin, forced, own)
         for precision in ("exact", "fast")
     )
     return fast - exact

@@ -187,7 +187,7 @@ def _check(config: NetworkConfig, weights: Weights) -> None:
             raise ValueError(f"{name} must have the shape {shape}")
     if not config.ngram_buckets:
         return
-    kinds = {NGRAM_KEYS: (np.int32,), NGRAM_ROWS: (np.uint8,)}
+    kinds: dict[str, tuple[type[Any], ...]] = {NGRAM_KEYS: (np.int32,), NGRAM_ROWS: (np.uint8,)}
     if config.ngram_long_buckets:
         kinds |= {NGRAM_FOLLOWERS: (np.uint8, np.uint16), NGRAM_BOOSTS: (np.uint8,)}
         if (weights[NGRAM_FOLLOWERS] >= config.vocabulary_size).any():

@@ -554,49 +554,47 @@ static void advance_layer(const struct scratch *s, int number, int turn) {
     }
 }
 
-/* The output's columns for some rows, [rows][groups][IDS]: each the sum over cells in their order. */
-INLINE void output_of(int rows, const struct network *n, const float *h, size_t cells, int groups,
-                      float *to) {
-    for (int group = 0; group < groups; group++)
-        for (int part = 0; part < IDS; part += LANES_OF_IDS * LANES) {
-            const size_t from = (size_t)group * IDS + (size_t)part;
-            if (from >= (size_t)n->outputs) break;
-            const float *w = n->output + (size_t)group * (size_t)n->hidden * IDS + part;
-            Floats sum[OUTPUT_ROWS][LANES_OF_IDS];
-#pragma GCC unroll 4
-            for (int row = 0; row < rows; row++)
-#pragma GCC unroll 8
-                for (int lanes = 0; lanes < LANES_OF_IDS; lanes++)
-                    sum[row][lanes] = load(n->output_bias + from + lanes * LANES);
-            for (int k = 0; k < n->hidden; k++, w += IDS)
-#pragma GCC unroll 8
-                for (int lanes = 0; lanes < LANES_OF_IDS; lanes++) {
-                    Floats of_cell = load(w + lanes * LANES);
-#pragma GCC unroll 4
-                    for (int row = 0; row < rows; row++)
-                        sum[row][lanes] = fused(all(h[(size_t)row * cells + (size_t)k]), of_cell, sum[row][lanes]);
-                }
-#pragma GCC unroll 4
-            for (int row = 0; row < rows; row++)
-#pragma GCC unroll 8
-                for (int lanes = 0; lanes < LANES_OF_IDS; lanes++)
-                    store(to + (size_t)row * (size_t)groups * IDS + from + lanes * LANES, sum[row][lanes]);
-        }
-}
-
 static int groups_of(const struct network *n) { return (n->outputs + IDS - 1) / IDS; }
+
+/* Some columns of the output, from one on, for some rows: each the sum over cells in their order.
+   to is [rows][across]. */
+INLINE void output_of(int rows, const struct network *n, const float *h, size_t cells, size_t from,
+                      float *to, size_t across) {
+    const float *w = n->output + from / IDS * IDS * (size_t)n->hidden + from % IDS;
+    Floats sum[OUTPUT_ROWS][LANES_OF_IDS];
+#pragma GCC unroll 4
+    for (int row = 0; row < rows; row++)
+#pragma GCC unroll 8
+        for (int lanes = 0; lanes < LANES_OF_IDS; lanes++)
+            sum[row][lanes] = load(n->output_bias + from + lanes * LANES);
+    for (int k = 0; k < n->hidden; k++, w += IDS)
+#pragma GCC unroll 8
+        for (int lanes = 0; lanes < LANES_OF_IDS; lanes++) {
+            Floats of_cell = load(w + lanes * LANES);
+#pragma GCC unroll 4
+            for (int row = 0; row < rows; row++)
+                sum[row][lanes] =
+                    fused(all(h[(size_t)row * cells + (size_t)k]), of_cell, sum[row][lanes]);
+        }
+#pragma GCC unroll 4
+    for (int row = 0; row < rows; row++)
+#pragma GCC unroll 8
+        for (int lanes = 0; lanes < LANES_OF_IDS; lanes++)
+            store(to + (size_t)row * across + from + lanes * LANES, sum[row][lanes]);
+}
 
 static void advance_output(const struct scratch *s) {
     const struct network *n = s->network;
-    const int count = s->call->rows, groups = groups_of(n);
-    const float *h = s->h + (size_t)(n->layers - 1) * (size_t)count * s->cells;
-    int row = 0;
-    for (; row + OUTPUT_ROWS <= count; row += OUTPUT_ROWS)
-        output_of(OUTPUT_ROWS, n, h + (size_t)row * s->cells, s->cells, groups,
-                  s->outputs + (size_t)row * (size_t)groups * IDS);
-    for (; row < count; row++)
-        output_of(1, n, h + (size_t)row * s->cells, s->cells, groups,
-                  s->outputs + (size_t)row * (size_t)groups * IDS);
+    const size_t count = (size_t)s->call->rows, across = (size_t)groups_of(n) * IDS;
+    const float *h = s->h + ((size_t)n->layers - 1) * count * s->cells;
+    /* All rows by the same weights first, which are many if there are many ids. */
+    for (size_t from = 0; from < (size_t)n->outputs; from += LANES_OF_IDS * LANES) {
+        size_t row = 0;
+        for (; row + OUTPUT_ROWS <= count; row += OUTPUT_ROWS)
+            output_of(OUTPUT_ROWS, n, h + row * s->cells, s->cells, from, s->outputs + row * across, across);
+        for (; row < count; row++)
+            output_of(1, n, h + row * s->cells, s->cells, from, s->outputs + row * across, across);
+    }
 }
 
 /* The bucket of a context of one length, 0 if it has none. */
