@@ -20,10 +20,10 @@ from models.decoding.sampling import SampleOptions
 from models.decoding.stream import Stream
 from tests.compiled import native_step as compiled
 from tests.networks import run
-from tests.serving import eventually, serve
+from tests.serving import Query, eventually, serve
 from tests.toys import ALPHABET, toy_checkpoint
 
-QUERY = {"model": "toy", "precision": "fast", "prime": "the ", "length": 200}
+QUERY: Query = {"model": "toy", "precision": "fast", "prime": "the ", "length": 200}
 
 
 @pytest.fixture(scope="module")

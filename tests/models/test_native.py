@@ -163,7 +163,7 @@ def test_ids_are_chosen_as_in_the_slow_way(library: Library) -> None:
         ids = np.arange(count) % config.vocabulary_size
         chosen, logits, _ = decoder.advance(decoder.start(ids), forced, numbers, choices)
         for step, row in np.ndindex(forced.shape):
-            expected = forced[step, row]
+            expected = int(forced[step, row])
             if expected < 0:
                 expected = choose(
                     logits[step, row],
