@@ -36,6 +36,10 @@ class NoNativeStep(Exception):
     """``step.c`` cannot be compiled or used here; the message says why, as a sentence's end."""
 
 
+class _TooSlow(NoNativeStep):
+    """The compiler takes too long; it would do so again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of processor. ``features`` are named as Linux does, ``flags`` are the compiler's."""
@@ -124,6 +128,8 @@ def _kept(cache: Path, kinds: list[Kind]) -> Path:
     for kind in kinds:
         try:
             return compile_for(kind, cache)
+        except _TooSlow:
+            raise
         except NoNativeStep as error:
             reasons.append(str(error))
     raise NoNativeStep(reasons[-1])
@@ -169,7 +175,7 @@ def compile_for(kind: Kind, folder: Path, *flags: str) -> Path:
         made.chmod(0o755)
         made.replace(path)
     except subprocess.TimeoutExpired:
-        raise NoNativeStep(f"{compiler} took more than {_SECONDS:.0f} s") from None
+        raise _TooSlow(f"{compiler} took more than {_SECONDS:.0f} s") from None
     finally:
         made.unlink(missing_ok=True)
     return path
