@@ -7,10 +7,10 @@ ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG TORCH=cpu
 
-# For strip, in slim.sh.
+# For strip, in slim.sh, and for the native step.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends binutils \
+    && apt-get install -y --no-install-recommends binutils gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 
 RUN python -m venv /opt/venv
@@ -31,6 +31,10 @@ RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
         || { echo "not installed: see above. If no index has $torch, set PIP_EXTRA_INDEX_URL" >&2; exit 1; }; } \
     && sh slim.sh /opt/venv
 
+# Compiled here, since the image has no compiler.
+COPY models/decoding/native native
+RUN python native/building.py
+
 
 FROM python:3.11-slim-bookworm
 
@@ -43,6 +47,7 @@ WORKDIR /srv
 COPY app app
 COPY worker worker
 COPY models models
+COPY --from=build /build/native models/decoding/native
 COPY pretrained pretrained
 RUN /opt/venv/bin/python -m compileall -q app worker models
 

@@ -78,6 +78,7 @@ class ServerSettings(BaseSettings):
         cache_bytes: of large files that this process keeps of it, besides those in use.
         model_memory_bytes: of loaded models, with the states of their primes.
         prime_memory_bytes: of the states of primes.
+        native: whether ``fast`` models may be computed by code that is compiled here.
         quota_…: what one key, or one IP address where there are no keys, may have at most of each:
             texts at once, by default half of what others leave; open requests, by default a quarter
             of the connections; jobs that wait; jobs that run; bytes of corpora; models and tags.
@@ -107,6 +108,7 @@ class ServerSettings(BaseSettings):
     max_streams: int = Field(default=1000, ge=1)
     model_memory_bytes: int = Field(default_factory=lambda: machine_memory() // 4, ge=0)
     prime_memory_bytes: int = Field(default=64 << 20, ge=0)
+    native: bool = True
     insecure: bool = False
     api_keys: SecretStr = SecretStr("")
     public: Literal["", "sample"] = ""

@@ -3,6 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+from bench.native import native_step
 from bench.sample import ours, rate
 from models.decoding.decoder import Decoder
 from models.decoding.graph import Precision
@@ -15,7 +16,8 @@ class Alone:
     def __init__(self, network: CharNetwork, precision: Precision = "fast") -> None:
         weights = network.export()
         self._decoders = [
-            Decoder(network.config, weights, precision) for _ in range(os.cpu_count() or 1)
+            Decoder(network.config, weights, precision, native_step())
+            for _ in range(os.cpu_count() or 1)
         ]
 
     def rate(self, rows: int, seconds: float) -> float:

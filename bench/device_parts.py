@@ -23,6 +23,7 @@ from torch.profiler import ProfilerActivity, profile
 from bench.device_decoding import DeviceDecoder
 from bench.learning.texts import open_text
 from bench.naive import network_of
+from bench.native import native_step
 from bench.onednn import use_onednn
 from bench.sample import ours, rate
 from bench.train import ROOT, own_text
@@ -280,7 +281,7 @@ def decode(asked: Asked) -> Rows:
     for count in streams:
         row: dict[str, Any] = {"streams": count}
         for precision in ("exact", "fast"):
-            decoder = Decoder(network.config, weights, precision)
+            decoder = Decoder(network.config, weights, precision, native_step())
             row[f"CPU, {precision}"] = rate(ours(decoder, count), seconds)
         for name, kind in (("fp32", torch.float32), ("fp16", torch.float16)):
             if kind == torch.float16 and asked.is_dry:

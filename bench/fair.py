@@ -5,7 +5,7 @@
 Prints characters a second of the client with few texts, by itself and beside the other, as a share
 of what is fair (by itself, divided by the two clients), and of the server in all; with turns
 (``app.engine.fairness``) and without, interleaved. Also the rows that cost as much as the fixed
-part of a step, which ``SPARE_ROWS`` stands for.
+part of a step, which a decoder's ``spare_rows`` stand for.
 """
 
 import argparse
@@ -15,10 +15,10 @@ import time
 
 import numpy as np
 
-from app.engine import fairness
 from app.engine.callers import Caller
 from app.engine.streams import StreamReader, Streams
 from bench.naive import network_of
+from bench.native import native_step
 from models.decoding.batch import Batch
 from models.decoding.decoder import Decoder
 from models.decoding.sampling import SampleOptions
@@ -88,15 +88,15 @@ def main() -> None:
     for hidden in given.hidden:
         network = network_of(hidden)
         weights = {name: value.numpy() for name, value in network.state_dict().items()}
-        decoder = Decoder(network.config, weights, "fast")
+        decoder = Decoder(network.config, weights, "fast", native_step())
+        known = decoder.spare_rows
         shares: dict[str, list[float]] = {"with turns": [], "without": []}
         sums: dict[str, list[float]] = {"with turns": [], "without": []}
         for _ in range(given.rounds):
-            for kind, spare in (("with turns", fairness.SPARE_ROWS), ("without", ENDLESS)):
-                fairness.SPARE_ROWS, kept = spare, fairness.SPARE_ROWS
+            for kind, spare in (("with turns", known), ("without", ENDLESS)):
+                decoder.spare_rows = spare
                 alone = asyncio.run(measure(decoder, few, given.seconds))
                 both = asyncio.run(measure(decoder, few | many, given.seconds))
-                fairness.SPARE_ROWS = kept
                 shares[kind].append(both["few"] / (alone["few"] / 2))
                 sums[kind].append(sum(both.values()))
         print(f"{hidden} cells: a step's fixed part costs {spare_rows(decoder):.1f} rows")

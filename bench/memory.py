@@ -24,8 +24,8 @@ from models.checkpoints.format import Checkpoint
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.config import NetworkConfig, Weights
-from models.decoding.decoder import Choices
 from models.decoding.graph import Precision
+from models.decoding.rows import Choices
 from models.ngram_table import NGRAM_KEYS
 from models.options import NetworkKind
 from models.text.vocab import Vocabulary

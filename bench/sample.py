@@ -2,7 +2,8 @@
 
     python -m bench.sample [--hidden 512] [--layers 2] [--rows 1 16 128] [--seconds 2] [--text FILE]
 
-Prints characters a second, and the ratio to the plain way measured in the same minute. With
+Prints characters a second, and the ratio to the plain way measured in the same minute; of the
+native step, in processor time, also the ratio to ONNX Runtime, measured in turn. With
 ``--text`` also the speed of a network beside the n-gram table that ``auto`` counts from it, and the
 ratio to that without, measured in turn.
 """
@@ -18,27 +19,33 @@ import numpy as np
 import torch
 
 from bench.naive import Tutorial, network_of
+from bench.native import native_step
 from bench.onednn import use_onednn
 from models import sizing
 from models.config import NetworkConfig
-from models.decoding.decoder import Choices, Decoder
+from models.decoding.decoder import Decoder
+from models.decoding.graph import Precision
+from models.decoding.rows import Choices
 from models.options import TrainingOptions
 from models.training import counting
 from models.training.network import CharNetwork
 
 VOCABULARY = 100
 STEPS = 32
+PRECISIONS: tuple[Precision, ...] = ("exact", "fast")
 
 
-def rate(work: Callable[[], int], seconds: float) -> float:
+def rate(
+    work: Callable[[], int], seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Characters a second of work that returns how many it made: the median of its calls."""
     work()
     rates = []
     began = time.perf_counter()
     while time.perf_counter() - began < seconds:
-        start = time.perf_counter()
+        start = clock()
         made = work()
-        rates.append(made / (time.perf_counter() - start))
+        rates.append(made / (clock() - start))
     return float(np.median(rates))
 
 
@@ -118,7 +125,7 @@ def beside_table(text: str, hidden_size: int, layers: int) -> tuple[Decoder, Dec
     decoders = []
     for beside in (None, counted):
         network = CharNetwork(config.beside(beside), beside)
-        decoders.append(Decoder(network.config, network.export(), "fast"))
+        decoders.append(Decoder(network.config, network.export(), "fast", native_step()))
     return decoders[0], decoders[1]
 
 
@@ -134,6 +141,16 @@ def compare_table(
         print(f"{name:34} {table:12,.0f} characters/s  {table / alone:6.2f}× without")
 
 
+def compare_native(native: Decoder, graph: Decoder, rows: list[int], seconds: float) -> None:
+    """Prints processor time, which other processes hardly change, of both in turn."""
+    for number in rows:
+        each = [ours(decoder, number) for decoder in (native, graph)]
+        rates = [[rate(work, seconds / 8, time.thread_time) for work in each] for _ in range(4)]
+        own, onnx = np.median(rates, axis=0)
+        name = f"fast, {number} rows, native step"
+        print(f"{name:34} {own:12,.0f} characters/s  {own / onnx:6.2f}× ONNX Runtime")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hidden", type=int, default=512)
@@ -147,12 +164,15 @@ def main() -> None:
     print(f"{asked.layers}×{asked.hidden}, V={VOCABULARY}")
     base = best_plain(asked.hidden, asked.layers, asked.seconds).rate
     print(f"{'nn.LSTM, a character at a time':34} {base:12,.0f} characters/s")
-    for precision in ("exact", "fast"):
-        decoder = Decoder(network.config, weights, precision)
+    graphs = {kind: Decoder(network.config, weights, kind) for kind in PRECISIONS}
+    for precision, decoder in graphs.items():
         for count in asked.rows:
             speed = rate(ours(decoder, count), asked.seconds)
             name = f"{precision}, {count} rows, one thread"
             print(f"{name:34} {speed:12,.0f} characters/s  {speed / base:6.1f}×")
+    if native := native_step():
+        decoder = Decoder(network.config, weights, "fast", native)
+        compare_native(decoder, graphs["fast"], asked.rows, asked.seconds)
     if asked.text:
         compare_table(asked.text, asked.hidden, asked.layers, asked.rows, asked.seconds)
 

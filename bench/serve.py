@@ -1,6 +1,6 @@
 """Streams over HTTP: ours against a tutorial's server, in the same run, on the same sizes.
 
-    python -m bench.serve [--hidden 512] [--seconds 8] [--only one many primes crowd stalled]
+    python -m bench.serve [--hidden 512] [--seconds 8] [--only one many native …]
 
 Everything runs on this machine, the clients too. Prints characters a second and ratios:
 
@@ -8,6 +8,7 @@ Everything runs on this machine, the clients too. Prints characters a second and
     many     128 streams, the sum: ours, the tutorial's, LitServe's, and the decoder alone
     primes   until the first text after a prime of 4,000 characters that is unknown, known, or 200
              longer than a known one; until the ends of 32 texts with one unknown prime
+    native   one stream and 128 with the native step and without it, in turn
     crowd    500 streams of the same length: slowest to fastest reader, gaps between chunks
     stalled  20 streams alone and beside 500 readers who do not read; memory of each
     training one stream alone and while a job trains on the same cores; gaps between chunks
@@ -72,6 +73,23 @@ def many(hidden_size: int, seconds: float) -> None:
         print(f"{'':34} ours are {speed / batched:.1f}× that")
     else:
         print("LitServe is not installed: pip install litserve")
+
+
+def native(hidden_size: int, seconds: float) -> None:
+    path = "/sample?model=toy&length=1000000&precision=fast"
+    with (
+        charloom_with_toy(hidden_size) as ours,
+        charloom_with_toy(hidden_size, CHARLOOM_NATIVE="0") as without,
+    ):
+        for count in (1, 128):
+            rates = [
+                [throughput(running.port, path, count, seconds / 2) for running in (ours, without)]
+                for _ in range(ROUNDS)
+            ]
+            step, graph = np.median(rates, axis=0)
+            tell(f"{count} streams, native step", step, graph)
+            ratios = [one / other for one, other in rates]
+            print(f"{'':34} each round {min(ratios):.2f}–{max(ratios):.2f}× ONNX Runtime")
 
 
 def primes(hidden_size: int, _seconds: float) -> None:
@@ -199,6 +217,7 @@ def main() -> None:
     parts = {
         "one": one,
         "many": many,
+        "native": native,
         "primes": primes,
         "crowd": crowd,
         "stalled": stalled,

@@ -6,8 +6,9 @@ import torch
 from models.config import INPUT_WEIGHTS, NetworkConfig, Weights
 from models.decoding.batch import Batch
 from models.decoding.characters import Piece
-from models.decoding.decoder import Choices, Decoder
+from models.decoding.decoder import Decoder
 from models.decoding.graph import Precision
+from models.decoding.rows import Choices
 from models.decoding.sampling import SampleOptions
 from models.decoding.stream import Stream
 from models.text.vocab import Vocabulary

@@ -1,23 +1,19 @@
 """Whose rows advance next: callers share a decoder thread's time, however many texts each has.
 
-A step of a batch costs a fixed part, as much as ``SPARE_ROWS`` rows do, and something for each row.
-So if no caller has more than ``SPARE_ROWS`` rows more in a tick than the caller with the fewest
-has, each of K callers of a model gets at least a Kth of what it would get by itself. The rows that
-do not fit into a tick come in the next ones, in turn. A single caller, or callers with about as
-many texts, lose nothing: all their rows advance together.
+A step of a batch costs a fixed part, as much as some *spare rows* do, and something for each row.
+So if no caller has more than so many rows more in a tick than the caller with the fewest has, each
+of K callers of a model gets at least a Kth of what it would get by itself. The rows that do not fit
+into a tick come in the next ones, in turn. A single caller, or callers with about as many texts,
+lose nothing: all their rows advance together.
 
 Knows no thread and no clock.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
 
 from app.engine.callers import Caller
-
-SPARE_ROWS = 4
-"""Rows that cost as much as the fixed part of a step: from 3 with 512 cells to 17 with 24
-(``python -m bench.fair``)."""
 
 
 class Row(Protocol):
@@ -32,9 +28,14 @@ AnyRow = TypeVar("AnyRow", bound=Row)
 
 
 class Sharing:
-    """Divides the turns of one thread. Used only by that thread."""
+    """Divides the turns of one thread. Used only by that thread.
 
-    def __init__(self) -> None:
+    Args:
+        spare_rows: returns how many rows cost as much as the fixed part of a batch's step.
+    """
+
+    def __init__(self, spare_rows: Callable[[Any], int]) -> None:
+        self._spare_rows = spare_rows
         self._turns = 0
 
     def turn(
@@ -50,11 +51,12 @@ class Sharing:
         if len(held) < 2:
             yield from batches
             return
-        most = min(held.values()) + SPARE_ROWS
+        least = min(held.values())
         self._turns += 1
         first = self._turns % len(batches)
         served: set[str] = set()
         for batch, rows in batches[first:] + batches[:first]:
+            most = least + self._spare_rows(batch)
             taken: Counter[str] = Counter()
             chosen = []
             for row in rows:

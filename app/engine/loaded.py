@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from app.engine.memory import MEMORY
+from app.engine.native_step import NativeStep
 from app.engine.prime_states import PrimeStates
 from models.arrays import Hashes
 from models.checkpoints.card import Card
@@ -71,13 +72,19 @@ log = logs.logger(__name__)
 
 
 class LoadedNetwork:
-    """A checkpoint, ready to decode in its precisions."""
+    """A checkpoint, ready to decode in its precisions.
 
-    def __init__(self, name: str, digest: str, checkpoint: Checkpoint) -> None:
+    With ``native`` its ``fast`` decoder computes by the native step, if there is one.
+    """
+
+    def __init__(
+        self, name: str, digest: str, checkpoint: Checkpoint, native: NativeStep | None = None
+    ) -> None:
         self.name = name
         self.digest = digest
         # Its history may be larger than its weights.
         self.checkpoint = replace(checkpoint, history=[])
+        self._native = native
         self._decoders: dict[Precision, Decoder] = {}
         self._making = threading.Lock()
         MEMORY.watch(self)
@@ -128,7 +135,8 @@ class LoadedNetwork:
         with self._making:
             if precision not in self._decoders:
                 checkpoint = self.checkpoint
-                decoder = Decoder(checkpoint.config, checkpoint.weights, precision)
+                library = self._native and precision == "fast" and self._native.library()
+                decoder = Decoder(checkpoint.config, checkpoint.weights, precision, library or None)
                 # Streams may need it for longer than this model is kept.
                 MEMORY.watch(decoder)
                 self._decoders[precision] = decoder
@@ -170,10 +178,18 @@ class LoadedModels:
         registry: of the models.
         memory_limit: most bytes, those of the primes among them.
         prime_limit: most bytes of the primes.
+        native: computes ``fast`` models, if it is given.
     """
 
-    def __init__(self, registry: Registry, memory_limit: int, prime_limit: int = 0) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        memory_limit: int,
+        prime_limit: int = 0,
+        native: NativeStep | None = None,
+    ) -> None:
         self.registry = registry
+        self.native = native
         self.memory_limit = memory_limit
         self.prime_states = PrimeStates(prime_limit)
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
@@ -216,9 +232,10 @@ class LoadedModels:
                 digest = newer
 
     async def _network(self, name: str, digest: str) -> LoadedNetwork:
-        model = await self._get(
-            digest, lambda: LoadedNetwork(name, digest, self.registry.load(name, digest))
-        )
+        def load() -> LoadedNetwork:
+            return LoadedNetwork(name, digest, self.registry.load(name, digest), self.native)
+
+        model = await self._get(digest, load)
         assert isinstance(model, LoadedNetwork)
         return model
 

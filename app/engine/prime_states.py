@@ -16,9 +16,9 @@ from typing import Literal
 import numpy as np
 
 from models.arrays import Ids
-from models.decoding.decoder import Rows
 from models.decoding.graph import Precision
 from models.decoding.priming import Priming
+from models.decoding.rows import Rows
 from models.styles import Mix
 
 Known = Literal["all", "beginning", "nothing"]

@@ -22,8 +22,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.config import MAX_VOCABULARY
-from models.decoding.decoder import Rows
 from models.decoding.graph import Precision
+from models.decoding.rows import Rows
 from models.decoding.stream import StreamState
 from models.files import write_durably
 from models.text.copies import LONGEST

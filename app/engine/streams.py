@@ -205,7 +205,7 @@ class Lane:
         self._left: list[StreamReader] = []
         self._stopping = False
         self._batches: dict[RowDecoder, _LiveBatch] = {}
-        self._sharing = Sharing()
+        self._sharing = Sharing(lambda batch: batch.spare_rows)
         self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
         self._thread.start()
 
@@ -352,6 +352,7 @@ class _LiveBatch:
 
     def __init__(self, decoder: RowDecoder) -> None:
         self.readers: list[StreamReader] = []
+        self.spare_rows = decoder.spare_rows
         self._batch = Batch(decoder)
         self._step_seconds = 0.0
         self._rows = 1

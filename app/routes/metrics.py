@@ -128,6 +128,9 @@ class ServerCollector(Collector):
         for known, count in primes.lookups.items():
             lookups.add_metric([known], count)
         yield lookups
+        native = self._loaded.native
+        text = "Whether fast models are computed by the native step, not by ONNX Runtime."
+        yield _gauge("native", text, bool(native and native.is_used))
         damaged = len(self._loaded.registry.damaged)
         yield _gauge("models_damaged", "Checkpoints that this server found damaged.", damaged)
 

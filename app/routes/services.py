@@ -20,6 +20,7 @@ from app.engine.background import Background
 from app.engine.callers import Caller, caller_of
 from app.engine.corpus_runs import CorpusRuns
 from app.engine.loaded import LoadedModels
+from app.engine.native_step import NativeStep, cache_folder
 from app.engine.states import StateSigner
 from app.engine.streams import Streams
 from app.http.allowances import tell
@@ -93,7 +94,12 @@ def open_services(settings: ServerSettings) -> Services:
     data = settings.data
     storage = data.storage
     models = Registry(data.models, storage)
-    loaded = LoadedModels(models, settings.model_memory_bytes, settings.prime_memory_bytes)
+    loaded = LoadedModels(
+        models,
+        settings.model_memory_bytes,
+        settings.prime_memory_bytes,
+        NativeStep(settings.native, cache_folder()),
+    )
     streams = Streams(settings.max_streams)
     queue = Queue(settings.redis_url, data.store_id(), settings.lease_seconds)
     jobs, corpora = JobStore(data.jobs, storage), CorpusStore(data.corpora, storage)

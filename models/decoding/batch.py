@@ -13,8 +13,9 @@ import numpy as np
 
 from models.arrays import Floats, Ids
 from models.decoding.characters import Piece
-from models.decoding.decoder import Choices, RowDecoder, Rows
+from models.decoding.decoder import RowDecoder
 from models.decoding.priming import Priming
+from models.decoding.rows import Choices, Rows
 from models.decoding.sampling import uniforms
 from models.decoding.stream import Stream
 

@@ -1,15 +1,14 @@
 """The decoder advances many streams of one model together, several characters per call.
 
-A checkpoint becomes an ONNX graph: a ``Scan`` whose body is one character for every row (input,
-recurrent layers, output, temperature, softmax, choice). So Python does nothing per character, and
-the interpreter lock is free meanwhile. ``exact`` computes in fp32, ``fast`` (LSTM only) with int8
-weights; in both, a row's numbers are bit-identical whatever other rows are in the batch.
+An engine computes character after character for every row (input, recurrent layers, output,
+temperature, softmax, choice), so Python does nothing per character, and the interpreter lock is
+free meanwhile. ``exact`` computes in fp32, by ONNX Runtime; ``fast`` (LSTM only) with int8 weights,
+by the native step where there is one. In both, a row's numbers are bit-identical whatever other
+rows are in the batch.
 
 Knows rows of numbers; no text, no client and no torch.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,44 +16,20 @@ from numpy.typing import NDArray
 
 from models.arrays import Floats, Ids
 from models.config import NetworkConfig, Weights
-from models.decoding.graph import LARGEST_H, Precision, build_graph
-from models.decoding.ngram_nodes import HISTORY
+from models.decoding.graph import LARGEST_H, Precision
+from models.decoding.graph_engine import GraphEngine
+from models.decoding.native.engine import NativeEngine
+from models.decoding.native.library import Library
+from models.decoding.native.packing import is_packable
+from models.decoding.rows import Choices, Rows
 from models.ngram_table import NOTHING
-from models.onnx_graph import OnnxSession
 from models.text.spans import Spans
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The positions of rows: their last ids [rows] and state parts, [layers, rows, hidden] each.
-
-    The last part of a network with an n-gram table has the ids before the last one, [1, rows,
-    orders], −1 where there are none.
-    """
-
-    ids: Ids
-    state: tuple[Floats, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """How each row chooses; each shape [rows].
-
-    A temperature of 0 is argmax; temperatures that change have the shape [steps, rows]. ``top_k``
-    and ``top_p`` restrict the choice to the likeliest ids, 0 is off. ``tell`` says which rows need
-    logits of forced ids too; None leaves them out. A network has them anyway. ``styles`` are the
-    weights of the network's styles, [rows, styles]; None leaves every row without a style.
-    """
-
-    temperatures: Floats
-    top_k: Ids
-    top_p: Floats
-    tell: NDArray[np.bool_] | None = None
-    styles: Floats | None = None
-
-
 class RowDecoder(Protocol):
-    """Anything that advances rows; see ``Decoder`` for its methods."""
+    """Anything that advances rows; see ``Decoder`` for its attributes and methods."""
+
+    spare_rows: int
 
     def start(self, ids: Ids) -> Rows: ...
 
@@ -65,41 +40,61 @@ class RowDecoder(Protocol):
     ) -> tuple[Ids, Floats, Rows]: ...
 
 
+class Engine(Protocol):
+    """What computes a decoder's rows; see there for its attributes."""
+
+    arithmetic: str
+    spare_rows: int
+
+    @property
+    def bytes(self) -> int:
+        """Estimates its memory."""
+        ...
+
+    def advance(
+        self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
+    ) -> tuple[Ids, Floats, Rows]: ...
+
+
 class Decoder:
     """A network ready to advance rows. It keeps no state between calls; threads may share it.
+
+    ``arithmetic`` is what computes it, ``native`` or ``onnxruntime``: numbers differ a little.
+    ``spare_rows`` are the rows that cost as much as the fixed part of a step.
+
+    Args:
+        config: sizes of the network.
+        weights: of it.
+        precision: of the weights.
+        library: the native step, which computes ``fast``, but of networks with huge vocabularies.
 
     Raises:
         ValueError: ``fast`` for a network that is not an LSTM.
     """
 
     def __init__(
-        self, config: NetworkConfig, weights: Weights, precision: Precision = "exact"
+        self,
+        config: NetworkConfig,
+        weights: Weights,
+        precision: Precision = "exact",
+        library: Library | None = None,
     ) -> None:
         if precision == "fast" and config.kind != "lstm":
             raise ValueError("only an LSTM has a fast precision")
         self.config = config
         self.precision = precision
-        self._parts = "hc" if config.kind == "lstm" else "h"
-        self._weights = weights
-        self._plain = OnnxSession(build_graph(config, weights, precision))
+        self._engine: Engine
+        if library and precision == "fast" and is_packable(config):
+            self._engine = NativeEngine(library, config, weights)
+        else:
+            self._engine = GraphEngine(config, weights, precision)
+        self.arithmetic = self._engine.arithmetic
+        self.spare_rows = self._engine.spare_rows
 
     @property
     def bytes(self) -> int:
-        """Estimates the memory of its sessions."""
-        # Not by their names, which would make them.
-        sessions = [self._plain]
-        sessions += [self.__dict__[n] for n in ("_changing", "_filtering") if n in self.__dict__]
-        return sum(session.bytes for session in sessions)
-
-    @cached_property
-    def _changing(self) -> OnnxSession:
-        """The graph with a temperature for each step."""
-        return OnnxSession(build_graph(self.config, self._weights, self.precision, changing=True))
-
-    @cached_property
-    def _filtering(self) -> OnnxSession:
-        """The graph with all options; separate, because sorting costs every row."""
-        return OnnxSession(build_graph(self.config, self._weights, self.precision, filtering=True))
+        """Estimates its memory."""
+        return self._engine.bytes
 
     def start(self, ids: Ids) -> Rows:
         """Returns rows in the zero state that are about to read ``ids``, [rows]."""
@@ -114,7 +109,8 @@ class Decoder:
         # h is a tanh, or between two. It must not exceed what int8 activations are pinned to.
         if any(np.abs(part).max(initial=0) > LARGEST_H for part in rows.state[:1]):
             raise ValueError(f"a state's h must be from -{LARGEST_H} to {LARGEST_H}")
-        check_history(rows.state[len(self._parts) :], self.config.vocabulary_size)
+        parts = 2 if self.config.kind == "lstm" else 1
+        check_history(rows.state[parts:], self.config.vocabulary_size)
 
     def advance(
         self, rows: Rows, forced: Ids, uniforms: Floats, choices: Choices
@@ -131,56 +127,7 @@ class Decoder:
             The ids taken, [steps, rows], ``NOT_FINITE`` where a row's logits are not finite;
             the logits they were chosen from, [steps, rows, vocabulary]; the positions reached.
         """
-        count = len(rows.ids)
-        feeds: dict[str, NDArray[Any]] = {
-            "id": rows.ids,
-            "forced": forced,
-            "uniforms": uniforms,
-        }
-        for part, values in zip(self._parts, rows.state, strict=False):
-            for layer in range(self.config.num_layers):
-                feeds[f"{part}{layer}"] = values[layer : layer + 1]
-        if self.config.ngram_orders:
-            feeds[HISTORY] = rows.state[-1][0].astype(np.int64)
-        if self.config.styles:
-            none = np.zeros((count, len(self.config.styles)), np.float32)
-            feeds["style"] = none if choices.styles is None else choices.styles
-        temperatures = choices.temperatures
-        is_filtered = choices.top_k.any() or choices.top_p.any()
-        if temperatures.ndim == 1 and not is_filtered:
-            session = self._plain
-            feeds["temperature"] = temperatures[:, None]
-            feeds["greedy"] = temperatures == 0
-        else:
-            session = self._filtering if is_filtered else self._changing
-            feeds["temperature"] = np.broadcast_to(temperatures, forced.shape).copy()
-            feeds["greedy"] = feeds["temperature"] == 0
-        if is_filtered:
-            everything = self.config.vocabulary_size
-            top_k = np.where(choices.top_k == 0, everything, choices.top_k)
-            feeds["last_kept"] = np.minimum(top_k, everything)[:, None] - 1
-            # 2 keeps all ids; at 1, rounding of the sum could drop the least likely.
-            feeds["top_p"] = np.where(choices.top_p == 0, np.float32(2), choices.top_p)[:, None]
-        results = session.run(feeds)
-        chosen = results["chosen"][:, :count]
-        state = [
-            np.concatenate(
-                [results[f"{part}{layer}_end"][:, :count] for layer in range(len(values))]
-            )
-            for part, values in zip(self._parts, rows.state, strict=False)
-        ]
-        if self.config.ngram_orders:
-            state.append(_history(rows, chosen))
-        end = Rows(results["id_end"][:count], tuple(state))
-        return chosen, results["logits"][:, :count], end
-
-
-def _history(rows: Rows, chosen: Ids) -> Floats:
-    """Returns the ids before the last one after a call, [1, rows, orders]."""
-    before = rows.state[-1][0]
-    read = np.concatenate([before, rows.ids[:, None], chosen[:-1].T], axis=1)
-    latest: Floats = read[None, :, -before.shape[1] :].astype(np.float32)
-    return latest
+        return self._engine.advance(rows, forced, uniforms, choices)
 
 
 def check_history(parts: tuple[Floats, ...], vocabulary_size: int) -> None:
@@ -208,7 +155,11 @@ _COST_ROWS = 32
 
 
 def fast_cost(
-    config: NetworkConfig, weights: Weights, ids: NDArray[Any], styles: Spans | None = None
+    config: NetworkConfig,
+    weights: Weights,
+    ids: NDArray[Any],
+    styles: Spans | None = None,
+    library: Library | None = None,
 ) -> float | None:
     """Returns the nats per character that ``fast`` costs on a text.
 
@@ -218,6 +169,7 @@ def fast_cost(
     Args:
         ids: [characters].
         styles: of the ids, if the network has any.
+        library: the native step, if it is to compute ``fast``.
 
     Returns:
         None for a network without ``fast``, or too short a text.
@@ -233,7 +185,7 @@ def fast_cost(
         middles = np.arange(rows) * steps + steps // 2
         own = np.eye(len(config.styles), dtype=np.float32)[styles.at(middles)]
     exact, fast = (
-        _mean_loss(Decoder(config, weights, precision), begin, forced, own)
+        _mean_loss(Decoder(config, weights, precision, library), begin, forced, own)
         for precision in ("exact", "fast")
     )
     return fast - exact

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Floats, Ids
-from models.decoding.decoder import Choices, Rows, check_form, check_history
+from models.decoding.decoder import check_form, check_history
+from models.decoding.rows import Choices, Rows
 from models.decoding.sampling import choose
 from models.ngram import NGram
 from models.ngram_table import NOTHING
@@ -16,6 +17,9 @@ from models.ngram_table import NOTHING
 
 class NGramDecoder:
     """An n-gram model ready to advance rows, like ``Decoder``. Threads may share it."""
+
+    # Python computes row after row.
+    spare_rows = 1
 
     def __init__(self, model: NGram) -> None:
         self.model = model

@@ -6,7 +6,7 @@ Knows no decoder and nobody who remembers.
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from models.decoding.decoder import Rows
+from models.decoding.rows import Rows
 
 
 @dataclass(frozen=True, slots=True)

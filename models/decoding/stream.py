@@ -13,9 +13,9 @@ from models.arrays import Floats, Ids
 from models.config import MAX_VOCABULARY
 from models.decoding.characters import Piece, Reading
 from models.decoding.copy_guard import CopyGuard, Detour
-from models.decoding.decoder import Rows
 from models.decoding.graph import NOT_FINITE
 from models.decoding.priming import Priming
+from models.decoding.rows import Rows
 from models.decoding.sampling import MAX_SEED, SampleOptions, check_range
 from models.decoding.stops import Stops
 from models.decoding.trail import Replay, Trail

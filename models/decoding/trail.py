@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.arrays import Ids
-from models.decoding.decoder import Rows
+from models.decoding.rows import Rows
 from models.text.vocab import TextDecoder, Vocabulary
 
 APART = 64

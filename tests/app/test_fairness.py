@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from app.engine.callers import Caller
-from app.engine.fairness import SPARE_ROWS, Sharing
+from app.engine.fairness import Sharing
 from app.engine.streams import Lane, StreamReader
 from models.decoding.stream import Stream
 from tests.streaming import read, running, stream_of, text_alone
@@ -31,7 +31,7 @@ def cost(rows: int) -> int:
 
 def played(waiting: dict[str, list[Text]], turns: int) -> int:
     """Plays so many turns as a lane does, and returns what they cost."""
-    sharing, spent = Sharing(), 0
+    sharing, spent = Sharing(lambda _: SPARE_ROWS), 0
     for _ in range(turns):
         for batch, chosen in sharing.turn(dict(waiting)):
             # As many steps as fit into a tick.
@@ -42,6 +42,9 @@ def played(waiting: dict[str, list[Text]], turns: int) -> int:
             taken = set(chosen)
             waiting[batch] = [text for text in waiting[batch] if text not in taken] + chosen
     return spent
+
+
+SPARE_ROWS = 4
 
 
 @pytest.mark.parametrize(
@@ -76,11 +79,11 @@ def test_each_gets_its_share(models: dict[str, dict[str, int]]) -> None:
 
 def test_who_is_alone_or_has_no_more_than_others_is_not_divided() -> None:
     alone = {"toy": texts(one=900), "other": texts(one=3)}
-    assert [len(chosen) for _, chosen in Sharing().turn(alone)] == [900, 3]
+    assert [len(chosen) for _, chosen in Sharing(lambda _: SPARE_ROWS).turn(alone)] == [900, 3]
     alike = {"toy": texts(**{f"caller {n}": 1 + n % SPARE_ROWS for n in range(200)})}
-    ((_, chosen),) = Sharing().turn(alike)
+    ((_, chosen),) = Sharing(lambda _: SPARE_ROWS).turn(alike)
     assert chosen == alike["toy"]
-    assert list(Sharing().turn({"toy": texts()})) == []
+    assert list(Sharing(lambda _: SPARE_ROWS).turn({"toy": texts()})) == []
 
 
 def test_a_lane_shares_its_ticks(monkeypatch: pytest.MonkeyPatch) -> None:

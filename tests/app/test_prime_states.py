@@ -14,7 +14,7 @@ from app.engine.prime_states import ENTRY_BYTES, PrimeStates, ReadAs
 from models.arrays import Ids
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
-from models.decoding.decoder import Rows
+from models.decoding.rows import Rows
 from tests.dialects import openai_client
 from tests.serving import eventually, serve
 from tests.toys import toy_checkpoint

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from app.engine.states import NotAState, Saved, StateSigner
-from models.decoding.decoder import Rows
+from models.decoding.rows import Rows
 from models.decoding.stream import StreamState
 from tests.serving import Query, problem, serve, wrong_fields
 

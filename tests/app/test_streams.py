@@ -28,7 +28,8 @@ from app.engine.streams import (
 from app.server import sockets
 from models.arrays import Floats, Ids
 from models.decoding.characters import Character, Piece
-from models.decoding.decoder import Choices, Decoder, Rows
+from models.decoding.decoder import Decoder
+from models.decoding.rows import Choices, Rows
 from models.decoding.sampling import SampleOptions
 from models.decoding.stream import Stream
 from tests.serving import Query, eventually, problem, serve

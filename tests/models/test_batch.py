@@ -11,8 +11,8 @@ import torch
 from models.config import NetworkConfig
 from models.decoding.batch import Batch
 from models.decoding.characters import Piece
-from models.decoding.decoder import Rows
 from models.decoding.graph import Precision
+from models.decoding.rows import Rows
 from models.decoding.sampling import SampleOptions
 from models.decoding.stream import Stream, StreamState
 from models.text.vocab import Vocabulary

@@ -9,8 +9,9 @@ import torch
 
 from models.arrays import Floats
 from models.config import NetworkConfig
-from models.decoding.decoder import Choices, Decoder, Rows, fast_cost
+from models.decoding.decoder import Decoder, fast_cost
 from models.decoding.graph import LARGEST_H, NOT_FINITE, Precision
+from models.decoding.rows import Choices, Rows
 from models.decoding.sampling import SampleOptions, choose
 from models.options import NetworkKind
 from models.training.network import CharNetwork

@@ -13,8 +13,8 @@ import onnx
 import pytest
 
 from models.checkpoints.format import Checkpoint
-from models.decoding.decoder import Choices
 from models.decoding.export import onnx_file
+from models.decoding.rows import Choices
 from models.options import NetworkKind
 from models.text.vocab import Vocabulary
 from tests.toys import ALPHABET, BYTES, in_styles, toy_checkpoint, toy_decoder

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from models.decoding.batch import Batch
-from models.decoding.decoder import Choices, Rows
 from models.decoding.ngram_decoder import NGramDecoder
+from models.decoding.rows import Choices, Rows
 from models.decoding.sampling import SampleOptions, uniforms
 from models.decoding.stream import Stream
 from models.ngram import NGram

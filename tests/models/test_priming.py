@@ -11,10 +11,11 @@ import pytest
 from models.arrays import Floats, Ids
 from models.checkpoints.format import Checkpoint
 from models.decoding.batch import Batch
-from models.decoding.decoder import Choices, Decoder, RowDecoder, Rows
+from models.decoding.decoder import Decoder, RowDecoder
 from models.decoding.graph import Precision
 from models.decoding.ngram_decoder import NGramDecoder
 from models.decoding.priming import Priming
+from models.decoding.rows import Choices, Rows
 from models.decoding.sampling import SampleOptions
 from models.decoding.stream import Stream
 from models.ngram import NGram
@@ -31,6 +32,7 @@ class Recorder:
 
     def __init__(self, decoder: RowDecoder) -> None:
         self._decoder = decoder
+        self.spare_rows = decoder.spare_rows
         self.start, self.check = decoder.start, decoder.check
         self.calls: list[tuple[int, int]] = []
         self.read = 0

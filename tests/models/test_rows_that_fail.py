@@ -9,7 +9,8 @@ import pytest
 
 from models.arrays import Floats, Ids
 from models.decoding.batch import Batch
-from models.decoding.decoder import Choices, Decoder, Rows
+from models.decoding.decoder import Decoder
+from models.decoding.rows import Choices, Rows
 from models.decoding.sampling import SampleOptions
 from models.decoding.stream import Stream, StreamState
 from models.decoding.trail import APART

@@ -8,8 +8,8 @@ import pytest
 from models.config import NetworkConfig
 from models.decoding.batch import Batch
 from models.decoding.characters import Piece, Reading
-from models.decoding.decoder import Rows
 from models.decoding.ngram_decoder import NGramDecoder
+from models.decoding.rows import Rows
 from models.decoding.sampling import SampleOptions
 from models.decoding.stream import Stream, StreamState
 from models.ngram import NGram

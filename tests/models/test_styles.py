@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from models.config import NetworkConfig, in_style
-from models.decoding.decoder import Choices
 from models.decoding.graph import Precision
+from models.decoding.rows import Choices
 from models.decoding.sampling import SampleOptions
 from models.options import NetworkKind
 from models.styles import Mix, WrongStyle, check_styles, parse_mix, styles_of_files

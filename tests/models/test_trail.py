@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.arrays import Ids
-from models.decoding.decoder import Rows
+from models.decoding.rows import Rows
 from models.decoding.trail import APART, Trail
 from models.text.vocab import Vocabulary
 from tests.toys import ALPHABET, BYTES

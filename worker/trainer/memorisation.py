@@ -9,7 +9,8 @@ import numpy as np
 
 from models.arrays import Floats
 from models.checkpoints.format import Checkpoint
-from models.decoding.decoder import Choices, Decoder
+from models.decoding.decoder import Decoder
+from models.decoding.rows import Choices
 from models.decoding.sampling import uniforms
 from models.text.corpus import Corpus
 from models.text.novelty import MemorisationReport, report
