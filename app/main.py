@@ -54,7 +54,19 @@ from worker.reconciler import LOST_SECONDS, Reconciler
 RECONCILE_SECONDS = 2.0
 SWEEP_SECONDS = 60.0
 
-DIALECT_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {}}}
+DIALECT_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"description": "What is wrong, in the shape of the other tool."}},
+}
+
+EVENT_FIELDS = {
+    "data": "JSON; its members depend on the event.",
+    "event": "Kind of the event.",
+    "id": "Id to resume after, as Last-Event-ID.",
+    "retry": "Milliseconds after which to connect again.",
+}
+"""Fields of a server-sent event, which FastAPI does not describe."""
 
 DESCRIPTION = """\
 Character-level recurrent networks as a service: send a text, watch a network learn it, and stream
@@ -149,6 +161,7 @@ def _with_problems(
         is_dialect = path.startswith(tuple(dialects))
         for method, operation in operations.items():
             answers = operation["responses"]
+            _describe_events(answers)
             wants_key = needed_for(method.upper(), path) != "nothing"
             # 403 also for an unknown Host header.
             refusals = {403, *((401, 429) if wants_key else ())}
@@ -165,6 +178,12 @@ def _with_problems(
                     answer["content"] = {"application/json": {"schema": DIALECT_ERROR}}
                 answers[str(status)] = answer
     return schema
+
+
+def _describe_events(answers: dict[str, Any]) -> None:
+    events = answers.get("200", {}).get("content", {}).get("text/event-stream", {})
+    for name, field in events.get("itemSchema", {}).get("properties", {}).items():
+        field.setdefault("description", EVENT_FIELDS[name])
 
 
 def _lifespan(settings: ServerSettings, rates: Rates) -> Any:

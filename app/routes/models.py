@@ -81,6 +81,7 @@ def _place(model: ModelView | DamagedModel) -> tuple[str, bool, str]:
 
 @router.get("/models/{model}", summary="Get a model", responses=responses(404))
 def show_model(model: PathModel, services: ServicesDep) -> ModelView:
+    """Its sizes, losses and origin. A name stands for its tag `latest`."""
     reference, models = Reference.from_client(model), services.models
     return view(read_current(models, reference, lambda _: models.entry(reference)))
 

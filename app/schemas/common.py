@@ -164,14 +164,18 @@ def page(
 class BaselineView(BaseModel):
     """Loss of an n-gram model on the same validation text."""
 
-    ngram_order: int | None = None
-    val_loss: float | None = None
-    bpc: float | None = None
+    ngram_order: int | None = Field(
+        None, description="Order of the n-gram model: it sees one character less."
+    )
+    val_loss: float | None = Field(None, description="Its validation loss, in nats per character.")
+    bpc: float | None = Field(None, description="The same in bits per character.")
 
 
 class Readiness(BaseModel):
     """Whether Redis answers, and the numbers of workers and models."""
 
-    redis: bool
-    workers: int | None
-    models: int | None
+    redis: bool = Field(description="Whether Redis answers.")
+    workers: int | None = Field(description="Workers that live; null while Redis is away.")
+    models: int | None = Field(
+        description="Models that can be sampled; null while the disk is away."
+    )
