@@ -23,6 +23,7 @@ from app.access.rates import Rates
 from app.access.table import needed_for
 from app.http import handlers, problems
 from app.http.bodiless import Bodiless
+from app.http.compression import Compressed
 from app.http.envelope import Envelope
 from app.http.mounted import Mounted
 from app.routes import (
@@ -117,6 +118,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.add_api_route("/", _welcome, response_class=PlainTextResponse, include_in_schema=False)
     handlers.add_handlers(app, {"/v1/": answers.error, "/api/": ollama.error})
     # The last added is the outermost; app.access.guard explains the order.
+    app.add_middleware(Compressed)
     app.add_middleware(Bodiless)
     app.add_middleware(
         Guard,

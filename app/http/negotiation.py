@@ -30,6 +30,12 @@ def accept_of(headers: Headers) -> str:
     return ", ".join(headers.getlist("accept"))
 
 
+def takes_gzip(headers: Headers) -> bool:
+    """Whether ``Accept-Encoding`` allows gzip (RFC 9110, 12.5.3)."""
+    codings = _weights(", ".join(headers.getlist("accept-encoding")))
+    return codings.get("gzip", codings.get("*", 0.0)) > 0
+
+
 def prefers_html(accept: str) -> bool:
     """Whether an ``Accept`` header names HTML and prefers none of the API's media types to it.
 
@@ -49,19 +55,26 @@ def _quality(ranges: dict[str, float], offer: str) -> float:
 
 
 def _ranges(header: str) -> dict[str, float]:
-    """The media ranges of an ``Accept`` header with their weights; a malformed weight is 0.
+    """The media ranges of an ``Accept`` header with their weights.
 
     Lenient otherwise: ``*`` is any, as Java's clients have it, and words that are none are passed
     over.
     """
     ranges: dict[str, float] = {}
-    for entry in header.split(","):
-        media_range, *parameters = ("".join(part.split()).lower() for part in entry.split(";"))
+    for media_range, weight in _weights(header).items():
         if media_range == "*":
             media_range = _ANY
-        if "/" not in media_range:
-            continue
+        if "/" in media_range:
+            ranges.setdefault(media_range, weight)
+    return ranges
+
+
+def _weights(header: str) -> dict[str, float]:
+    """The values of a header such as ``Accept`` with their weights; a malformed weight is 0."""
+    weights: dict[str, float] = {}
+    for entry in header.split(","):
+        value, *parameters = ("".join(part.split()).lower() for part in entry.split(";"))
         weight = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
         is_weight = re.fullmatch(r"\d(\.\d*)?|\.\d+", weight, re.ASCII)
-        ranges.setdefault(media_range, min(float(weight), 1.0) if is_weight else 0.0)
-    return ranges
+        weights.setdefault(value, min(float(weight), 1.0) if is_weight else 0.0)
+    return weights

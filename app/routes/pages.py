@@ -23,7 +23,8 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.access.table import VIEWS
-from app.http.negotiation import accept_of, prefers_html
+from app.http.compression import COMPRESSED_FROM
+from app.http.negotiation import accept_of, prefers_html, takes_gzip
 
 STATIC = Path(__file__).parents[1] / "static"
 
@@ -43,9 +44,6 @@ SECURITY = {
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATED = "no-cache"
-
-COMPRESSED_FROM = 1024
-"""Bytes below which compression saves no packet."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class File:
         """The file, or 304 if the client has it."""
         body, etag = self.content, f'"{self.etag}"'
         headers = {"Cache-Control": caching, "Vary": "Accept-Encoding"} | headers
-        if self.compressed and "gzip" in request.headers.get("accept-encoding", ""):
+        if self.compressed and takes_gzip(request.headers):
             # Another body is another entity and needs its own tag (RFC 9110, 8.8.3.3).
             body, etag = self.compressed, f'"{self.etag}-gzip"'
             headers["Content-Encoding"] = "gzip"
