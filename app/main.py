@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -25,6 +26,7 @@ from app.http import handlers, problems
 from app.http.bodiless import Bodiless
 from app.http.compression import Compressed
 from app.http.envelope import Envelope
+from app.http.error_page import error_page
 from app.http.mounted import Mounted
 from app.routes import (
     corpora,
@@ -116,7 +118,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     ):
         app.include_router(router)
     app.add_api_route("/", _welcome, response_class=PlainTextResponse, include_in_schema=False)
-    handlers.add_handlers(app, {"/v1/": answers.error, "/api/": ollama.error})
+    handlers.add_handlers(app, {"/v1/": answers.error, "/api/": ollama.error}, error_page)
     # The last added is the outermost; app.access.guard explains the order.
     app.add_middleware(Compressed)
     app.add_middleware(Bodiless)
@@ -164,6 +166,9 @@ def _with_problems(
         for method, operation in operations.items():
             answers = operation["responses"]
             _describe_events(answers)
+            for status, answer in answers.items():
+                if answer["description"] == "Successful Response":
+                    answer["description"] = HTTPStatus(int(status)).phrase
             wants_key = needed_for(method.upper(), path) != "nothing"
             # 403 also for an unknown Host header.
             refusals = {403, *((401, 429) if wants_key else ())}

@@ -11,6 +11,12 @@ TEXT, EVENTS, JSON = "text/plain", "text/event-stream", "application/json"
 NDJSON = "application/x-ndjson"
 _HTML, _ANY = "text/html", "*/*"
 
+_PREVIEWERS = re.compile(
+    r"(facebookexternalhit|Facebot|Twitterbot|Slackbot|Discordbot|TelegramBot|WhatsApp|LinkedInBot"
+    r"|SkypeUriPreview|Mastodon|redditbot|Applebot|Iframely)\b"
+)
+"""Programs that look a link up when somebody posts it, by what they call themselves."""
+
 
 def accepted(request: Request, offers: tuple[str, ...]) -> str:
     """The offer that a client's ``Accept`` prefers; the first if it has no preference.
@@ -26,8 +32,14 @@ def accepted(request: Request, offers: tuple[str, ...]) -> str:
 
 
 def accept_of(headers: Headers) -> str:
-    """The ``Accept`` header; several are one list (RFC 9110, 5.3)."""
-    return ", ".join(headers.getlist("accept"))
+    """The ``Accept`` header; several are one list (RFC 9110, 5.3).
+
+    What draws previews of links takes anything, and means a page.
+    """
+    accept = ", ".join(headers.getlist("accept"))
+    if accept.strip() in ("", _ANY) and _PREVIEWERS.search(headers.get("user-agent", "")):
+        return f"{_HTML}, {_ANY}"
+    return accept
 
 
 def takes_gzip(headers: Headers) -> bool:

@@ -205,14 +205,18 @@ def schemas() -> dict[str, Any]:
 Shape = Callable[[Problem], Response]
 
 
+Page = Callable[[Scope, Problem], Response | None]
+
+
 def response(scope: Scope, problem: Problem) -> Response:
-    """A problem in the shape that clients of an endpoint expect."""
+    """A problem in the shape that clients of an endpoint expect: for browsers, a page."""
     path = f"{scope['path']}/"
     for prefix, shape in scope["app"].state.error_shapes.items():
         if path.startswith(prefix):
             answer: Response = shape(problem)
             return answer
-    return problem.response()
+    page: Response | None = scope["app"].state.error_page(scope, problem)
+    return page or problem.response()
 
 
 def _title(status: int) -> str:

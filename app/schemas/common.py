@@ -113,9 +113,8 @@ MAX_SEED = (1 << 63) - 1
 Style = Annotated[
     Annotated[str, Field(max_length=MAX_MIX)] | None,
     Field(
-        description="Style of a model of several texts, or a mix of them with weights; by default "
-        "what they have in common.",
-        examples=["austen:0.7,lovecraft:0.3"],
+        description="Style of a model of several texts, or a mix such as "
+        "`austen:0.7,lovecraft:0.3`; by default what they have in common.",
     ),
 ]
 Unknown = Literal["error", "skip"]

@@ -6,11 +6,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import BaselineView, Fields, Matches, ModelReference, Page
 from models.checkpoints.about import MAX_NOTES
+from models.checkpoints.history import FEWEST_LOSSES, MAX_LOSSES
 from models.options import NetworkKind
 
 
 class ModelQuery(Page):
     cursor: ModelReference | None = Field(None, description="`next` of the previous page.")
+
+
+class HistoryQuery(Fields):
+    points: int = Field(
+        MAX_LOSSES,
+        ge=FEWEST_LOSSES,
+        le=MAX_LOSSES,
+        description="Most losses to list, evenly spread.",
+    )
 
 
 class DownloadQuery(Fields):
