@@ -132,7 +132,11 @@ class Models {
   #history(model) {
     const known = this.#histories.get(model.digest);
     const history =
-      known ?? get(`${pathOf(model)}/history?points=${SPARKLINE_POINTS}`).catch(() => ({ points: [], samples: [] }));
+      known ??
+      get(`${pathOf(model)}/history?points=${SPARKLINE_POINTS}`).catch(() => ({
+        points: [],
+        samples: [],
+      }));
     this.#histories.set(model.digest, history);
     return history;
   }

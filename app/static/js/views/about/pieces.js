@@ -23,7 +23,12 @@ export function cellFigure(model, { title, cells: [best], excerpt, activations }
   return el(
     "figure",
     {},
-    el("figcaption", {}, sentenceCase(title), el("span", { class: "soft" }, ` ${hundredths(best.score)} of 1`)),
+    el(
+      "figcaption",
+      {},
+      capitalised(title),
+      el("span", { class: "soft" }, ` ${hundredths(best.score)} of 1`),
+    ),
     el(
       "pre",
       { class: "sample-text", tabindex: "0", role: "group", "aria-label": `A cell: ${title}` },
@@ -32,6 +37,8 @@ export function cellFigure(model, { title, cells: [best], excerpt, activations }
     el("a", { href: `/inside?${query}` }, `Look at cell ${best.cell} of layer ${best.layer}`),
   );
 }
+
+const capitalised = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 export const figuresTable = (rows) =>
   el(
