@@ -29,7 +29,12 @@ class About {
   #more = el("button", { type: "button", on: { click: () => this.#write() } }, "Another one");
   #open = el("a", { class: "button quiet", href: "/" }, "Open it in Write");
   #cells = el("div", { class: "cells" });
-  #figures = el("div", { class: "table" });
+  #figures = el("div", {
+    class: "table",
+    tabindex: "0",
+    role: "group",
+    "aria-label": "Figures of the models",
+  });
   #learning = part("It begins with noise", LEARNING, this.#samples);
   #live = part(
     "It writes by guessing, one character at a time",
