@@ -9,12 +9,14 @@ const OUTDATED =
 const WORDS = {
   damaged_job: "The files of this job are damaged: it can only be deleted.",
   damaged_model: "The files of this model are damaged: delete it, and train it again.",
+  invalid_key: "The key that you entered is not valid on this server.",
   method_not_allowed: OUTDATED,
+  missing_key: "This server requires a key.",
   no_models: "There is no model yet: train one, or import one on Models.",
   not_acceptable: OUTDATED,
   unknown_corpus: "The server no longer has this text: choose the file again.",
   unknown_endpoint: OUTDATED,
-  unknown_job: "This job does not exist. It may have been deleted.",
+  unknown_job: "This job does not exist.",
   unknown_model:
     "This model does not exist. It may have been deleted, or have another name now: choose another one.",
   unsupported_media_type: OUTDATED,
