@@ -26,6 +26,7 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
         "GET /readyz",
         "GET /static/{version}/{path:path}",
         "GET /widget/access",
+        "GET /widget/charloom-names.d.ts",
         "GET /widget/charloom-names.js",
     ),
     "public": (

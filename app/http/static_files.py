@@ -101,6 +101,9 @@ def _media_type(name: str) -> str:
     # The machine's own table may have another type for JavaScript, and nosniff is strict.
     if name.endswith(".js"):
         return SCRIPT
+    if name.endswith(".d.ts"):
+        # Which tables take for a video.
+        return "text/plain; charset=utf-8"
     kind = mimetypes.types_map.get(Path(name).suffix, "application/octet-stream")
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 

@@ -124,8 +124,9 @@ def static(request: Request, version: str, path: str) -> Response:
 
 
 @router.get("/widget/charloom-names.js")
+@router.get("/widget/charloom-names.d.ts")
 def widget(request: Request) -> Response:
-    """For pages of any site: a module needs CORS."""
+    """The widget and its types, for pages of any site: a module needs CORS."""
     shared = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
-    file = static_files().by_path["widget/charloom-names.js"]
+    file = static_files().by_path[request.scope["route"].path.removeprefix("/")]
     return file.response(request, REVALIDATED, **shared)

@@ -113,6 +113,9 @@ def test_what_draws_previews_gets_the_page_though_it_takes_anything(client: http
 
 
 def test_the_widget_may_be_used_by_any_site(client: httpx2.Client) -> None:
+    types = client.get("/widget/charloom-names.d.ts")
+    assert types.headers["content-type"] == "text/plain; charset=utf-8"
+    assert "class CharloomNames" in types.text
     headers = client.get("/widget/charloom-names.js").headers
     assert headers["content-type"] == "text/javascript; charset=utf-8"
     assert headers["access-control-allow-origin"] == "*"
