@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from app.access.table import VIEWS
 from app.http.negotiation import prefers_html
 from tests.browsing import NAVIGATION
-from tests.serving import problem, serve
+from tests.serving import serve
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +44,6 @@ def test_a_view_is_a_page_for_browsers_alone(client: httpx2.Client, view: str) -
 )
 def test_who_wants_a_page(accept: str, is_page: bool) -> None:
     assert prefers_html(accept) is is_page
-
-
-def test_files_are_kept_forever_and_pages_asked_for_anew(client: httpx2.Client) -> None:
-    page = client.get("/", headers=NAVIGATION)
-    again = client.get("/", headers=NAVIGATION | {"If-None-Match": page.headers["etag"]})
-    assert again.status_code == 304 and not again.content
-    links = re.findall(r'(?:src|href)="\.(/static/[^"]+)"', page.text)
-    kinds = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-    assert len(links) >= 5
-    for address in links:
-        file = client.get(address)
-        assert file.headers["cache-control"] == "public, max-age=31536000, immutable"
-        assert file.headers["content-type"].startswith(kinds[Path(address).suffix])
-        assert client.head(address).headers["etag"] == file.headers["etag"]
-    version = links[0].split("/")[2]
-    for gone in ("/static/000000000000/app.css", f"/static/{version}/../pages.py"):
-        problem(client.get(gone), 404)
-    problem(client.get(f"/static/{version}/index.html"), 404)
 
 
 PREVIEWS = [

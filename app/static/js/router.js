@@ -2,7 +2,11 @@
 // is first needed; its page stays as it was left.
 
 import { at, within } from "./root.js";
-import { el, heading, until } from "./ui.js";
+import { el, heading, stylesheet, until } from "./ui.js";
+
+/** A view's module, once the sheet that only it needs applies. */
+const styled = (sheet, module) =>
+  Promise.all([module, stylesheet(sheet)]).then(([loaded]) => loaded);
 
 const VIEWS = [
   { path: /^\/$/, name: "Write", load: () => import("./views/write.js") },
@@ -10,8 +14,8 @@ const VIEWS = [
   { path: /^\/inside$/, name: "Inside", load: () => import("./views/inside.js") },
   { path: /^\/names$/, name: "Names", load: () => import("./views/names.js") },
   { path: /^\/models$/, name: "Models", load: () => import("./views/models.js") },
-  { path: /^\/about$/, name: "About", load: () => import("./views/about.js") },
-  { path: /^\/docs$/, name: "API", load: () => import("./views/docs.js") },
+  { path: /^\/about$/, name: "About", load: () => styled("about.css", import("./views/about.js")) },
+  { path: /^\/docs$/, name: "API", load: () => styled("docs.css", import("./views/docs.js")) },
 ];
 
 const RELOADED = "charloom-reloaded";

@@ -314,12 +314,33 @@ export function ask({ title, text, fields: controls = [], confirm, danger = fals
   });
 }
 
-/** Loads a stylesheet that only some views need, of those in css/; resolves once it applies. */
+const sheets = new Map();
+
+/**
+ * Loads a stylesheet that only some views need, of those in css/; resolves once it applies. After a
+ * failure, the next call tries again.
+ */
 export function stylesheet(name) {
+  if (!sheets.has(name))
+    sheets.set(
+      name,
+      linked(name).catch((error) => {
+        sheets.delete(name);
+        throw error;
+      }),
+    );
+  return sheets.get(name);
+}
+
+function linked(name) {
   const href = new URL(`../css/${name}`, import.meta.url).href;
   return new Promise((resolve, reject) => {
-    const on = { load: resolve, error: () => reject(new TypeError(`${name} could not be loaded`)) };
-    document.head.append(el("link", { rel: "stylesheet", href, on }));
+    const failed = () => {
+      link.remove();
+      reject(new TypeError(`${name} could not be loaded`));
+    };
+    const link = el("link", { rel: "stylesheet", href, on: { load: resolve, error: failed } });
+    document.head.append(link);
   });
 }
 

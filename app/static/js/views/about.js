@@ -2,11 +2,9 @@
 
 import { get, Latest, list, request, wasAborted } from "../api.js";
 import { pathOf } from "../parts/download.js";
-import { el, heading, stylesheet } from "../ui.js";
+import { el, heading } from "../ui.js";
 import { comparisonOf, evolution, finest, subjectsOf } from "./about/figures.js";
 import { cellFigure, figuresTable, sampleFigure } from "./about/pieces.js";
-
-await stylesheet("about.css");
 
 const ESSAY = "https://karpathy.github.io/2015/05/21/rnn-effectiveness/";
 const LENGTH = 320;

@@ -2,12 +2,10 @@
 
 import { get, list } from "../api.js";
 import { SERVER } from "../root.js";
-import { count, el, field, heading, message, stylesheet } from "../ui.js";
+import { count, el, field, heading, message } from "../ui.js";
 import { endpoint } from "./docs/endpoint.js";
 import { prose } from "./docs/prose.js";
 import { anchorOf, sections } from "./docs/schema.js";
-
-await stylesheet("docs.css");
 
 export const create = () => new Docs();
 
