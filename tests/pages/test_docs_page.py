@@ -40,6 +40,10 @@ def test_all_of_it_is_accessible(client: httpx2.Client, window: Window) -> None:
         for fields in page.locator(f"#{anchor} .fields > summary").all():
             fields.click()
     assert accessible(page)
+    # Nothing is cut off at the right.
+    rights = "all => Math.max(...all.map(one => one.getBoundingClientRect().right))"
+    widest = page.locator(".endpoint :is(input, select, textarea, pre, p, dl)").evaluate_all(rights)
+    assert widest <= PHONE["width"]
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     # What cannot be undone is asked twice.
     endpoint = page.locator("#delete-models-model")
