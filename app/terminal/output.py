@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.supervisor.installation import COMMAND
+from app.terminal.wrapping import Wrapping
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -83,10 +84,9 @@ def _broken(text: str, stream: TextIO) -> str:
     screen = console(stream)
     if not screen.is_terminal:
         return text
-    # Not printed by rich, which would write into a progress bar where one is drawn.
-    with screen.capture() as wrapped:
-        screen.print(Text(printable(text)))
-    return wrapped.get().removesuffix("\n")
+    # Not by rich, which breaks a path that is too long for a line, and one can no longer copy it.
+    paper = Wrapping(lambda: screen.width)
+    return paper.feed(printable(text)) + paper.end()
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:

@@ -15,7 +15,7 @@ ESSAY = "https://karpathy.github.io/2015/05/21/rnn-effectiveness/"
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_tells_why_with_live_figures(tmp_path: Path, window: Window, scheme: str) -> None:
     with serve(tmp_path, pretrained=SHIPPED) as client:
-        options = {"viewport": PHONE} if scheme == "dark" else {}
+        options = {"viewport": PHONE, "locale": "ja-JP"} if scheme == "dark" else {}
         page = window.open(
             client, "/about", color_scheme=scheme, reduced_motion="reduce", **options
         )
@@ -28,6 +28,8 @@ def test_it_tells_why_with_live_figures(tmp_path: Path, window: Window, scheme: 
         row = page.get_by_role("row", name="linux")
         expect(row).to_contain_text(f"{model['bpc']:.3f}")
         expect(row).to_contain_text("Beats the 20-gram by 11%.")
+        # In the page's language, whatever the browser's is.
+        expect(row).to_contain_text("6.2M characters")
         assert accessible(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
         if scheme == "dark":

@@ -124,6 +124,7 @@ def test_only_lines_to_copy_stay_in_one_piece(monkeypatch: pytest.MonkeyPatch) -
         ("charloom: cannot read the file: it is a directory", True),
         ("./charloom sample --model shakespeare writes with it", False),
         ("model is at https://example.org/owner/name", False),
+        ("cannot read /some/long/path/to/a/file.txt: it is gone", True),
     ):
         screen = Screen()
         monkeypatch.setattr("sys.stderr", screen)
