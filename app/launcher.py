@@ -17,6 +17,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +35,9 @@ CPU_MEGABYTES, CUDA_MEGABYTES = 1500, 7000
 
 FULL_MEGABYTES = 50
 """A disk with less room is what pip failed for."""
+
+PULSE_SECONDS = 20.0
+"""After which an installation of which pip shows nothing says that it goes on."""
 
 CHECKS = (
     ("ruff", "check", "."),
@@ -214,10 +219,16 @@ class Environment:
             # that, it would take the package for installed.
             if not (broken / "RECORD").exists():
                 shutil.rmtree(broken)
+        # On a terminal, pip shows what it downloads.
         quiet = [] if is_new and sys.stderr.isatty() else ["-qq"]
+        if is_new:
+            say("downloading and installing packages, which takes some minutes")
         options = [*quiet, "--disable-pip-version-check", "-c", str(self.root / "constraints.txt")]
         target = f"{self.root}{extra}"
-        self._run([str(self.python), "-m", "pip", "install", *options, "-e", target])
+        install = [str(self.python), "-m", "pip", "install", *options, "-e", target]
+        self._run(install, is_silent=bool(quiet))
+        if is_new:
+            say("installed")
 
     def _reason(self, error: Exception) -> str:
         for disk in dict.fromkeys((str(self._venv.parent), tempfile.gettempdir())):
@@ -227,17 +238,26 @@ class Environment:
             return f"cannot change {error.filename or self._venv}: {error.strerror or error}"
         return "pip could not install; it says why above"
 
-    def _run(self, command: Sequence[str]) -> None:
+    def _run(self, command: Sequence[str], is_silent: bool = True) -> None:
         """Runs what changes the environment. It outlives this process with both locks."""
         locks = [lock.descriptor for lock in (self._users, self._turn)]
         # Standard output is the command's.
-        subprocess.run(
+        process = subprocess.Popen(
             command,
-            check=True,
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             pass_fds=[one for one in locks if one is not None],
         )
+        began = time.monotonic()
+        while True:
+            try:
+                code = process.wait(PULSE_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                if is_silent:
+                    say(f"still installing, after {time.monotonic() - began:.0f} s")
+        if code:
+            raise subprocess.CalledProcessError(code, command)
 
     def _make_do(self, extra: str) -> None:
         """Goes on with the packages from before, where the command can."""
@@ -317,7 +337,12 @@ def _megabytes_free(path: Path) -> int:
 
 
 def say(line: str) -> None:
-    sys.stderr.write(f"charloom: {line}\n")
+    line = f"charloom: {line}"
+    if sys.stderr.isatty():
+        # A terminal would break within words.
+        columns = shutil.get_terminal_size().columns
+        line = textwrap.fill(line, columns, break_long_words=False, break_on_hyphens=False)
+    sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 

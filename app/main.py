@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -23,7 +24,9 @@ from app.access.rates import Rates
 from app.access.table import needed_for
 from app.http import handlers, problems
 from app.http.bodiless import Bodiless
+from app.http.compression import Compressed
 from app.http.envelope import Envelope
+from app.http.error_page import error_page
 from app.http.mounted import Mounted
 from app.routes import (
     corpora,
@@ -54,7 +57,19 @@ from worker.reconciler import LOST_SECONDS, Reconciler
 RECONCILE_SECONDS = 2.0
 SWEEP_SECONDS = 60.0
 
-DIALECT_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {}}}
+DIALECT_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"description": "What is wrong, in the shape of the other tool."}},
+}
+
+EVENT_FIELDS = {
+    "data": "JSON; its members depend on the event.",
+    "event": "Kind of the event.",
+    "id": "Id to resume after, as Last-Event-ID.",
+    "retry": "Milliseconds after which to connect again.",
+}
+"""Fields of a server-sent event, which FastAPI does not describe."""
 
 DESCRIPTION = """\
 Character-level recurrent networks as a service: send a text, watch a network learn it, and stream
@@ -103,8 +118,9 @@ def create_app(settings: ServerSettings) -> FastAPI:
     ):
         app.include_router(router)
     app.add_api_route("/", _welcome, response_class=PlainTextResponse, include_in_schema=False)
-    handlers.add_handlers(app, {"/v1/": answers.error, "/api/": ollama.error})
+    handlers.add_handlers(app, {"/v1/": answers.error, "/api/": ollama.error}, error_page)
     # The last added is the outermost; app.access.guard explains the order.
+    app.add_middleware(Compressed)
     app.add_middleware(Bodiless)
     app.add_middleware(
         Guard,
@@ -149,6 +165,10 @@ def _with_problems(
         is_dialect = path.startswith(tuple(dialects))
         for method, operation in operations.items():
             answers = operation["responses"]
+            _describe_events(answers)
+            for status, answer in answers.items():
+                if answer["description"] == "Successful Response":
+                    answer["description"] = HTTPStatus(int(status)).phrase
             wants_key = needed_for(method.upper(), path) != "nothing"
             # 403 also for an unknown Host header.
             refusals = {403, *((401, 429) if wants_key else ())}
@@ -165,6 +185,12 @@ def _with_problems(
                     answer["content"] = {"application/json": {"schema": DIALECT_ERROR}}
                 answers[str(status)] = answer
     return schema
+
+
+def _describe_events(answers: dict[str, Any]) -> None:
+    events = answers.get("200", {}).get("content", {}).get("text/event-stream", {})
+    for name, field in events.get("itemSchema", {}).get("properties", {}).items():
+        field.setdefault("description", EVENT_FIELDS[name])
 
 
 def _lifespan(settings: ServerSettings, rates: Rates) -> Any:

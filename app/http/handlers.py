@@ -10,7 +10,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.http.problems import RETRY_SECONDS, FieldError, Problem, Shape, response
+from app.http.problems import RETRY_SECONDS, FieldError, Page, Problem, Shape, response
 from app.http.validation import invalid_request
 from models.errors import (
     CharloomError,
@@ -59,14 +59,16 @@ _FRAMEWORK = {
 log = logs.logger(__name__)
 
 
-def add_handlers(app: FastAPI, shapes: Mapping[str, Shape]) -> None:
+def add_handlers(app: FastAPI, shapes: Mapping[str, Shape], page: Page) -> None:
     """Makes an application answer every expected error as a problem.
 
     Args:
         app: the application.
         shapes: path prefixes below which errors have a shape of their own instead of RFC 9457's.
+        page: makes a page of a problem, where a browser navigates.
     """
     app.state.error_shapes = shapes
+    app.state.error_page = page
     for kind in _ANSWERED:
         app.add_exception_handler(kind, _answer)
 

@@ -11,6 +11,12 @@ TEXT, EVENTS, JSON = "text/plain", "text/event-stream", "application/json"
 NDJSON = "application/x-ndjson"
 _HTML, _ANY = "text/html", "*/*"
 
+_PREVIEWERS = re.compile(
+    r"(facebookexternalhit|Facebot|Twitterbot|Slackbot|Discordbot|TelegramBot|WhatsApp|LinkedInBot"
+    r"|SkypeUriPreview|Mastodon|redditbot|Applebot|Iframely)\b"
+)
+"""Programs that look a link up when somebody posts it, by what they call themselves."""
+
 
 def accepted(request: Request, offers: tuple[str, ...]) -> str:
     """The offer that a client's ``Accept`` prefers; the first if it has no preference.
@@ -26,8 +32,20 @@ def accepted(request: Request, offers: tuple[str, ...]) -> str:
 
 
 def accept_of(headers: Headers) -> str:
-    """The ``Accept`` header; several are one list (RFC 9110, 5.3)."""
-    return ", ".join(headers.getlist("accept"))
+    """The ``Accept`` header; several are one list (RFC 9110, 5.3).
+
+    What draws previews of links takes anything, and means a page.
+    """
+    accept = ", ".join(headers.getlist("accept"))
+    if accept.strip() in ("", _ANY) and _PREVIEWERS.search(headers.get("user-agent", "")):
+        return f"{_HTML}, {_ANY}"
+    return accept
+
+
+def takes_gzip(headers: Headers) -> bool:
+    """Whether ``Accept-Encoding`` allows gzip (RFC 9110, 12.5.3)."""
+    codings = _weights(", ".join(headers.getlist("accept-encoding")))
+    return codings.get("gzip", codings.get("*", 0.0)) > 0
 
 
 def prefers_html(accept: str) -> bool:
@@ -49,19 +67,26 @@ def _quality(ranges: dict[str, float], offer: str) -> float:
 
 
 def _ranges(header: str) -> dict[str, float]:
-    """The media ranges of an ``Accept`` header with their weights; a malformed weight is 0.
+    """The media ranges of an ``Accept`` header with their weights.
 
     Lenient otherwise: ``*`` is any, as Java's clients have it, and words that are none are passed
     over.
     """
     ranges: dict[str, float] = {}
-    for entry in header.split(","):
-        media_range, *parameters = ("".join(part.split()).lower() for part in entry.split(";"))
+    for media_range, weight in _weights(header).items():
         if media_range == "*":
             media_range = _ANY
-        if "/" not in media_range:
-            continue
+        if "/" in media_range:
+            ranges.setdefault(media_range, weight)
+    return ranges
+
+
+def _weights(header: str) -> dict[str, float]:
+    """The values of a header such as ``Accept`` with their weights; a malformed weight is 0."""
+    weights: dict[str, float] = {}
+    for entry in header.split(","):
+        value, *parameters = ("".join(part.split()).lower() for part in entry.split(";"))
         weight = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
         is_weight = re.fullmatch(r"\d(\.\d*)?|\.\d+", weight, re.ASCII)
-        ranges.setdefault(media_range, min(float(weight), 1.0) if is_weight else 0.0)
-    return ranges
+        weights.setdefault(value, min(float(weight), 1.0) if is_weight else 0.0)
+    return weights

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
@@ -89,8 +89,8 @@ CODES = {
 class FieldError(BaseModel):
     """An error in one field of a request."""
 
-    field: str
-    message: str
+    field: str = Field(description="The field.")
+    message: str = Field(description="What is wrong with it.")
 
 
 class ProblemDetails(BaseModel):
@@ -111,12 +111,14 @@ class ProblemDetails(BaseModel):
         }
     )
 
-    type: str = "about:blank"
-    title: str
-    status: int
-    code: str
-    detail: str
-    errors: list[FieldError] | None = None
+    type: str = Field("about:blank", description="Always about:blank.")
+    title: str = Field(description="The status in words.")
+    status: int = Field(description="The status.")
+    code: str = Field(description="What is wrong, for programs: it never changes.")
+    detail: str = Field(description="What is wrong and what to do, in words that may change.")
+    errors: list[FieldError] | None = Field(
+        None, description="Each field that is wrong; of a 422 only."
+    )
 
 
 class Problem(HTTPException):
@@ -203,14 +205,18 @@ def schemas() -> dict[str, Any]:
 Shape = Callable[[Problem], Response]
 
 
+Page = Callable[[Scope, Problem], Response | None]
+
+
 def response(scope: Scope, problem: Problem) -> Response:
-    """A problem in the shape that clients of an endpoint expect."""
+    """A problem in the shape that clients of an endpoint expect: for browsers, a page."""
     path = f"{scope['path']}/"
     for prefix, shape in scope["app"].state.error_shapes.items():
         if path.startswith(prefix):
             answer: Response = shape(problem)
             return answer
-    return problem.response()
+    page: Response | None = scope["app"].state.error_page(scope, problem)
+    return page or problem.response()
 
 
 def _title(status: int) -> str:

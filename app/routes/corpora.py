@@ -96,6 +96,7 @@ def _report(corpora: CorpusStore, devices: DeviceStore, corpus_id: str) -> Corpu
     dependencies=_QUERY,
 )
 def list_corpora(query: Annotated[CorpusQuery, Query()], services: ServicesDep) -> CorpusList:
+    """Lists the reports of all corpora, by id."""
     found: list[CorpusReport] = []
     for corpus_id in services.corpora.ids():
         if query.cursor and corpus_id <= query.cursor:
@@ -116,6 +117,7 @@ def list_corpora(query: Annotated[CorpusQuery, Query()], services: ServicesDep) 
     dependencies=_QUERY,
 )
 def show_corpus(corpus_id: PathCorpus, services: ServicesDep) -> CorpusReport:
+    """What the corpus doctor found: characters, lines, encoding and warnings."""
     return _report(services.corpora, services.devices, corpus_id)
 
 

@@ -14,6 +14,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz", summary="Check that the process is alive")
 async def healthz() -> dict[str, str]:
+    """Answers as long as the process lives, whatever else is away."""
     return {"status": "ok"}
 
 

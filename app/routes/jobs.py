@@ -53,6 +53,7 @@ def _view(job: Job) -> JobView:
 
 @router.get("/jobs/{job_id}", summary="Get a job", responses=responses(404))
 def show_job(job: JobDep) -> JobView:
+    """Its status, latest figures and error; its events have all of them."""
     return _view(job)
 
 

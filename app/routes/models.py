@@ -21,6 +21,7 @@ from app.routes.services import Services, ServicesDep
 from app.schemas.common import BaselineView, PathModel, page
 from app.schemas.models import (
     DamagedModel,
+    HistoryQuery,
     LossPoint,
     ModelChange,
     ModelHistory,
@@ -33,7 +34,7 @@ from app.schemas.models import (
 from models.checkpoints.archive import unzipped
 from models.checkpoints.card import CorpusFacts
 from models.checkpoints.current import read_current
-from models.checkpoints.history import HistoryPoint
+from models.checkpoints.history import HistoryPoint, thinned
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Entry, check_publishable
 from models.files import CheckpointError, unnamed_file
@@ -81,6 +82,7 @@ def _place(model: ModelView | DamagedModel) -> tuple[str, bool, str]:
 
 @router.get("/models/{model}", summary="Get a model", responses=responses(404))
 def show_model(model: PathModel, services: ServicesDep) -> ModelView:
+    """Its sizes, losses and origin. A name stands for its tag `latest`."""
     reference, models = Reference.from_client(model), services.models
     return view(read_current(models, reference, lambda _: models.entry(reference)))
 
@@ -91,11 +93,14 @@ def show_model(model: PathModel, services: ServicesDep) -> ModelView:
     response_model=ModelHistory,
     responses=responses(404),
 )
-def show_history(model: PathModel, services: ServicesDep) -> Response:
+def show_history(
+    model: PathModel, query: Annotated[HistoryQuery, Query()], services: ServicesDep
+) -> Response:
     """Losses and samples over the steps of training, oldest first: up to 10,000 and 1,000, evenly
     spread where there were more."""
     reference, models = Reference.from_client(model), services.models
     points = read_current(models, reference, lambda _: models.history(reference))
+    points = thinned(points, query.points)
     return Response(b"".join(_history(points)), media_type="application/json")
 
 

@@ -113,9 +113,8 @@ MAX_SEED = (1 << 63) - 1
 Style = Annotated[
     Annotated[str, Field(max_length=MAX_MIX)] | None,
     Field(
-        description="Style of a model of several texts, or a mix of them with weights; by default "
-        "what they have in common.",
-        examples=["austen:0.7,lovecraft:0.3"],
+        description="Style of a model of several texts, or a mix such as "
+        "`austen:0.7,lovecraft:0.3`; by default what they have in common.",
     ),
 ]
 Unknown = Literal["error", "skip"]
@@ -164,14 +163,18 @@ def page(
 class BaselineView(BaseModel):
     """Loss of an n-gram model on the same validation text."""
 
-    ngram_order: int | None = None
-    val_loss: float | None = None
-    bpc: float | None = None
+    ngram_order: int | None = Field(
+        None, description="Order of the n-gram model: it sees one character less."
+    )
+    val_loss: float | None = Field(None, description="Its validation loss, in nats per character.")
+    bpc: float | None = Field(None, description="The same in bits per character.")
 
 
 class Readiness(BaseModel):
     """Whether Redis answers, and the numbers of workers and models."""
 
-    redis: bool
-    workers: int | None
-    models: int | None
+    redis: bool = Field(description="Whether Redis answers.")
+    workers: int | None = Field(description="Workers that live; null while Redis is away.")
+    models: int | None = Field(
+        description="Models that can be sampled; null while the disk is away."
+    )

@@ -15,23 +15,29 @@ class InspectedCharacter(BaseModel):
     model the probability is the product of the bytes', and all else belongs to the last byte.
     """
 
-    char: str
-    probability: float
-    loss: float
-    top: list[tuple[str, float]]
-    activations: list[float]
+    char: str = Field(description="The character.")
+    probability: float = Field(description="Its probability before it was read.")
+    loss: float = Field(description="Its loss, in nats.")
+    top: list[tuple[str, float]] = Field(
+        description="The likeliest next characters, each with its probability."
+    )
+    activations: list[float] = Field(
+        description="Of the requested cells, from -1 to 1, after the character was read."
+    )
 
 
 class InspectionHead(BaseModel):
     """The part of an inspection that is about the whole text."""
 
-    model: str
-    digest: str
-    layer: int
-    cells: list[int]
-    unknown: int
-    loss: float
-    bpc: float
+    model: str = Field(description="Model, as name:tag.")
+    digest: str = Field(description="Hash of the checkpoint.")
+    layer: int = Field(description="Layer of the cells, from 0.")
+    cells: list[int] = Field(description="The requested cells.")
+    unknown: int = Field(
+        description="Characters that were left out, as the model does not know them."
+    )
+    loss: float = Field(description="Mean loss, in nats per character.")
+    bpc: float = Field(description="The same in bits per character.")
 
 
 class Inspection(InspectionHead):
@@ -67,27 +73,35 @@ class Inspection(InspectionHead):
         }
     )
 
-    characters: list[InspectedCharacter]
+    characters: list[InspectedCharacter] = Field(description="Every character that was read.")
 
 
 class RankedCell(BaseModel):
     """A cell that tracks something; ``sign`` is −1 if the cell is low where that is high."""
 
-    layer: int
-    cell: int
-    score: float
-    sign: Literal[-1, 1]
+    layer: int = Field(description="Layer, from 0.")
+    cell: int = Field(description="Cell of the layer, from 0.")
+    score: float = Field(
+        description="How well it tracks the thing, in `metric`; 1 is always right."
+    )
+    sign: Literal[-1, 1] = Field(
+        description="-1 if the cell is low where the thing is there or large."
+    )
 
 
 class TrackedHypothesis(BaseModel):
     """Cells that track one thing, best first, and the first one's activations on an excerpt."""
 
-    name: str
-    title: str
-    metric: Literal["auc", "correlation"]
-    cells: list[RankedCell]
-    excerpt: str
-    activations: list[float]
+    name: str = Field(description="Name of the thing that is tracked.")
+    title: str = Field(description="The same in words.")
+    metric: Literal["auc", "correlation"] = Field(
+        description="What scores are: area under the ROC curve, or correlation."
+    )
+    cells: list[RankedCell] = Field(description="Cells that track it, the best first.")
+    excerpt: str = Field(description="Held-out text that contains the thing.")
+    activations: list[float] = Field(
+        description="Of the best cell, after each character of the excerpt."
+    )
 
 
 class CellRanking(BaseModel):
@@ -111,17 +125,19 @@ class CellRanking(BaseModel):
         }
     )
 
-    hypotheses: list[TrackedHypothesis] | None
-    share: float | None
+    hypotheses: list[TrackedHypothesis] | None = Field(
+        description="Everything that cells were searched for; null until the search is over."
+    )
+    share: float | None = Field(description="Share of the cells that track something, from 0 to 1.")
 
 
 class Score(BaseModel):
     """Nats and bits per known character, and the number of unknown ones."""
 
-    model: str
-    loss: float | None
-    bpc: float | None
-    unknown: int
+    model: str = Field(description="Model, as name:tag.")
+    loss: float | None = Field(description="Mean loss of the characters that it knows, in nats.")
+    bpc: float | None = Field(description="The same in bits per character.")
+    unknown: int = Field(description="Characters that it does not know.")
 
 
 class Scores(BaseModel):
@@ -139,8 +155,10 @@ class Scores(BaseModel):
         }
     )
 
-    scores: list[Score]
-    best: str | None
+    scores: list[Score] = Field(description="The scores, in the order of `models`.")
+    best: str | None = Field(
+        description="The model that needs the fewest bits; null if none knows any character."
+    )
 
 
 MAX_CELLS = 4096

@@ -6,11 +6,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.common import BaselineView, Fields, Matches, ModelReference, Page
 from models.checkpoints.about import MAX_NOTES
+from models.checkpoints.history import FEWEST_LOSSES, MAX_LOSSES
 from models.options import NetworkKind
 
 
 class ModelQuery(Page):
     cursor: ModelReference | None = Field(None, description="`next` of the previous page.")
+
+
+class HistoryQuery(Fields):
+    points: int = Field(
+        MAX_LOSSES,
+        ge=FEWEST_LOSSES,
+        le=MAX_LOSSES,
+        description="Most losses to list, evenly spread.",
+    )
 
 
 class DownloadQuery(Fields):
@@ -43,8 +53,10 @@ class ModelChange(BaseModel):
 class PrecisionView(BaseModel):
     """Validation losses of the two precisions."""
 
-    exact: float | None
-    fast: float | None
+    exact: float | None = Field(description="Validation loss in fp32.")
+    fast: float | None = Field(
+        description="Validation loss in int8; null where the network has no such form."
+    )
 
 
 class ModelView(BaseModel):
@@ -81,30 +93,32 @@ class ModelView(BaseModel):
         }
     )
 
-    model: str
-    name: str
-    tag: str
-    digest: str
-    tags: list[str]
-    network: NetworkKind
-    config: dict[str, object]
-    vocabulary_size: int
+    model: str = Field(description="Name and tag, as name:tag; `latest` is left out.")
+    name: str = Field(description="Name.")
+    tag: str = Field(description="Tag.")
+    digest: str = Field(description="Hash of the checkpoint.")
+    tags: list[str] = Field(description="All tags of this checkpoint.")
+    network: NetworkKind = Field(description="Kind of the network.")
+    config: dict[str, object] = Field(description="Sizes of the network.")
+    vocabulary_size: int = Field(description="Distinct characters, or bytes, that it knows.")
     styles: list[str] = Field([], description="Texts that it tells apart, for `style`.")
-    parameters: int
+    parameters: int = Field(description="Number of weights.")
     ngram_orders: int = Field(
         0, description="The longest context in the n-gram table beside the network; 0 without one."
     )
     table_bytes: int = Field(
         0, description="Size of that table, which is counted: `parameters` leaves it out."
     )
-    val_loss: float | None
-    bpc: float | None
-    baseline: BaselineView | None
-    precision: PrecisionView
-    corpus: dict[str, object] | None
-    created_at: str | None
-    job_id: str | None
-    pretrained: bool
+    val_loss: float | None = Field(description="Validation loss, in nats per character.")
+    bpc: float | None = Field(description="The same in bits per character.")
+    baseline: BaselineView | None = Field(description="The n-gram model that it is compared with.")
+    precision: PrecisionView = Field(description="Its validation loss in each precision.")
+    corpus: dict[str, object] | None = Field(
+        description="What is known of the text that it was trained on."
+    )
+    created_at: str | None = Field(description="When it was published.")
+    job_id: str | None = Field(description="Job that trained it, which may be another server's.")
+    pretrained: bool = Field(description="Whether it ships with charloom.")
     names: bool = Field(description="Whether it was trained on a list, so that `/names` takes it.")
     notes: str = Field(description="What people wrote about the model, whatever its tags.")
     pinned: bool = Field(description="Whether people want it to come first.")
@@ -116,38 +130,48 @@ class ModelView(BaseModel):
 class DamagedModel(BaseModel):
     """A model that cannot be read; it can be deleted."""
 
-    model: str
-    name: str
-    tag: str
-    detail: str
+    model: str = Field(description="Name and tag, as name:tag.")
+    name: str = Field(description="Name.")
+    tag: str = Field(description="Tag.")
+    detail: str = Field(description="What is wrong with it.")
 
 
 class ModelList(BaseModel):
-    models: list[ModelView]
+    """A page of the models."""
+
+    models: list[ModelView] = Field(description="Models of this page.")
     damaged: list[DamagedModel] = Field(
         [], description="Models among these that cannot be read, and why."
     )
-    next: str | None
+    next: str | None = Field(description="`cursor` of the next page; null on the last one.")
 
 
 class LossPoint(BaseModel):
-    step: int
-    train_loss: float | None = None
-    val_loss: float | None = None
+    """Losses at a step, in nats per character."""
+
+    step: int = Field(description="Step of the training.")
+    train_loss: float | None = Field(
+        None, description="Mean training loss since the point before, in nats per character."
+    )
+    val_loss: float | None = Field(
+        None, description="Validation loss, in nats per character; null at most steps."
+    )
 
 
 class SamplePoint(BaseModel):
-    step: int
-    temperature: float | None = None
-    style: str | None = None
-    text: str
+    """What the network wrote at a step."""
+
+    step: int = Field(description="Step of the training.")
+    temperature: float | None = Field(None, description="Temperature that it was sampled with.")
+    style: str | None = Field(None, description="Style that it was written in.")
+    text: str = Field(description="What the network wrote.")
 
 
 class ModelHistory(BaseModel):
     """Losses and samples over the steps of training."""
 
-    points: list[LossPoint]
-    samples: list[SamplePoint]
+    points: list[LossPoint] = Field(description="Losses.")
+    samples: list[SamplePoint] = Field(description="Samples.")
 
 
 class WidgetQuery(Fields):
@@ -163,6 +187,6 @@ class WidgetQuery(Fields):
 class WidgetAccess(BaseModel):
     """Whether pages of an origin may draw names here, and whether that needs an API key."""
 
-    origin: str
+    origin: str = Field(description="The origin asked about.")
     allowed: bool = Field(description="Whether CHARLOOM_CORS_ORIGINS has the origin.")
     needs_key: bool = Field(description="Whether a key is needed, as CHARLOOM_PUBLIC is not set.")

@@ -24,9 +24,11 @@ from models.text.doctor import LIST_LINE
 class ListedCharacter(BaseModel):
     """A character of a text, its probability, and the most likely characters in its place."""
 
-    char: str
-    probability: float
-    top: list[tuple[str, float]]
+    char: str = Field(description="The character.")
+    probability: float = Field(description="Its probability.")
+    top: list[tuple[str, float]] = Field(
+        description="The likeliest characters in its place, each with its probability."
+    )
 
 
 class SampleResult(BaseModel):
@@ -52,17 +54,25 @@ class SampleResult(BaseModel):
         }
     )
 
-    text: str
-    finish_reason: Literal["length", "stop", "copied", "shutdown", "error"]
-    characters: int
-    seed: int
-    model: str
-    digest: str
-    precision: Literal["exact", "fast"]
-    seconds: float
-    state: str | None
-    copies_avoided: int | None = None
-    probabilities: list[ListedCharacter] | None = None
+    text: str = Field(description="The text.")
+    finish_reason: Literal["length", "stop", "copied", "shutdown", "error"] = Field(
+        description="Why it ended."
+    )
+    characters: int = Field(description="Characters written, without the prime.")
+    seed: int = Field(description="Seed; the same one gives the same text.")
+    model: str = Field(description="Model, as name:tag.")
+    digest: str = Field(description="Hash of the checkpoint.")
+    precision: Literal["exact", "fast"] = Field(description="Precision that it was computed in.")
+    seconds: float = Field(description="Time that it took.")
+    state: str | None = Field(
+        description="What `continue_from` takes to continue the text; null if nothing was written."
+    )
+    copies_avoided: int | None = Field(
+        None, description="How often `max_copied` took another character."
+    )
+    probabilities: list[ListedCharacter] | None = Field(
+        None, description="Of each character, if they were asked for."
+    )
 
 
 class TextCharacter(TypedDict):
@@ -126,12 +136,16 @@ class NamesResult(BaseModel):
         }
     )
 
-    names: list[dict[str, object]]
-    seed: int
-    asked: int
-    drawn: int
-    complete: bool
-    finish_reason: Literal["count", "limit", "timeout", "shutdown", "error"] | None
+    names: list[dict[str, object]] = Field(
+        description="The names, each with whether it is `novel`."
+    )
+    seed: int = Field(description="Seed; the same one gives the same names.")
+    asked: int = Field(description="Names asked for.")
+    drawn: int = Field(description="Lines drawn to find them.")
+    complete: bool = Field(description="Whether all were found.")
+    finish_reason: Literal["count", "limit", "timeout", "shutdown", "error"] | None = Field(
+        description="Why the search ended."
+    )
 
 
 MAX_PRIME = 16_384

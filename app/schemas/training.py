@@ -199,29 +199,33 @@ class CorpusQuery(Page):
 class TakenFile(BaseModel):
     """A file whose text was taken; ``source`` is its encoding, or what kind of document it is."""
 
-    name: str
-    bytes: int
-    source: str
+    name: str = Field(description="Path of the file.")
+    bytes: int = Field(description="Bytes that it had.")
+    source: str = Field(description="Its encoding, or what kind of document it is.")
 
 
 class OmittedFile(BaseModel):
-    name: str
-    reason: str
+    """A file that was left out."""
+
+    name: str = Field(description="Path of the file.")
+    reason: str = Field(description="Why it was left out.")
 
 
 class OmissionCount(BaseModel):
-    reason: str
-    count: int
+    """A reason for leaving files out, and how many it concerns."""
+
+    reason: str = Field(description="Why files were left out.")
+    count: int = Field(description="How many.")
 
 
 class CorpusSources(BaseModel):
     """What a text was made of; ``files`` and ``omitted`` name the first 100 of each."""
 
-    taken: int
-    left_out: int
-    files: list[TakenFile]
-    omitted: list[OmittedFile]
-    reasons: list[OmissionCount]
+    taken: int = Field(description="Files that were taken.")
+    left_out: int = Field(description="Files that were left out.")
+    files: list[TakenFile] = Field(description="The first 100 files that were taken.")
+    omitted: list[OmittedFile] = Field(description="The first 100 files that were left out.")
+    reasons: list[OmissionCount] = Field(description="Why files were left out, with counts.")
     styles: str | None = Field(
         None, description="What `styles` of POST /train is if each file or folder is a style."
     )
@@ -266,21 +270,27 @@ class CorpusReport(BaseModel):
         }
     )
 
-    id: str
-    bytes: int
-    characters: int | None = None
-    distinct: int | None = None
-    encoding: str | None = None
-    line_ends: str | None = None
-    normalised: list[str] = []
-    rare: list[dict[str, object]] | None = None
-    unprintable: list[str] = []
-    invisible: list[dict[str, object]] = []
-    lines: int | None = None
-    duplicate_line_share: float | None = None
-    preset: str | None = None
-    estimated_seconds: float | None = None
-    warnings: list[str] = []
+    id: str = Field(description="Id: the SHA-256 of the text as it was sent.")
+    bytes: int = Field(description="Bytes of the text.")
+    characters: int | None = Field(None, description="Characters, after cleaning.")
+    distinct: int | None = Field(None, description="Distinct characters.")
+    encoding: str | None = Field(None, description="Encoding of the text, or `bytes`.")
+    line_ends: str | None = Field(None, description="Line ends that the text had.")
+    normalised: list[str] = Field([], description="What cleaning changed.")
+    rare: list[dict[str, object]] | None = Field(
+        None, description="Up to 100 characters that are rare, the rarest first, with counts."
+    )
+    unprintable: list[str] = Field([], description="Control characters in the text.")
+    invisible: list[dict[str, object]] = Field([], description="Invisible characters, with counts.")
+    lines: int | None = Field(None, description="Lines.")
+    duplicate_line_share: float | None = Field(
+        None, description="Share of the lines that repeat another one, from 0 to 1."
+    )
+    preset: str | None = Field(None, description="Preset that suits the text, if one does.")
+    estimated_seconds: float | None = Field(
+        None, description="About how long training takes on the fastest device."
+    )
+    warnings: list[str] = Field([], description="What to look at before training.")
     damaged: list[str] = Field([], description="What is wrong with the corpus's files.")
     sources: CorpusSources | None = Field(
         None, description="What the text was made of; only in the answer to its upload."
@@ -293,8 +303,8 @@ _LONGEST = TrainingOptions.__dataclass_fields__["max_seconds"].metadata["bounds"
 class Outlook(BaseModel):
     """What training with the preset auto does in some seconds on the fastest device."""
 
-    max_seconds: float
-    num_layers: int
+    max_seconds: float = Field(description="Time limit that was asked about.")
+    num_layers: int = Field(description="Layers of the network.")
     hidden_size: int = Field(description="Cells of each layer.")
     passes: float = Field(description="About how often it reads the whole text, 2 digits.")
 
@@ -312,6 +322,8 @@ class OutlookQuery(BaseModel):
 
 
 class OutlookList(BaseModel):
+    """Outlooks, one for each time."""
+
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
@@ -326,36 +338,46 @@ class OutlookList(BaseModel):
 
 
 class CorpusList(BaseModel):
-    corpora: list[CorpusReport]
-    next: str | None
+    """A page of the corpora."""
+
+    corpora: list[CorpusReport] = Field(description="Corpora of this page.")
+    next: str | None = Field(description="`cursor` of the next page; null on the last one.")
 
 
 class JobProgress(BaseModel):
     """Losses in nats per character, times in seconds."""
 
-    step: int | None = None
-    max_steps: int | None = None
-    epoch: float | None = None
-    train_loss: float | None = None
-    val_loss: float | None = None
-    best_val_loss: float | None = None
-    bpc: float | None = None
-    learning_rate: float | None = None
-    chars_per_second: float | None = None
-    elapsed_seconds: float | None = None
-    eta_seconds: float | None = None
+    step: int | None = Field(None, description="Steps so far.")
+    max_steps: int | None = Field(
+        None, description="Steps after which training ends, if nothing ends it before."
+    )
+    epoch: float | None = Field(None, description="Passes over the text so far.")
+    train_loss: float | None = Field(None, description="Training loss of the last steps.")
+    val_loss: float | None = Field(None, description="Validation loss at the last evaluation.")
+    best_val_loss: float | None = Field(None, description="Lowest validation loss so far.")
+    bpc: float | None = Field(None, description="`val_loss` in bits per character.")
+    learning_rate: float | None = Field(None, description="Learning rate of the last step.")
+    chars_per_second: float | None = Field(None, description="Characters read per second.")
+    elapsed_seconds: float | None = Field(
+        None, description="Time spent training, over all attempts."
+    )
+    eta_seconds: float | None = Field(None, description="Estimated time to the end.")
 
 
 class JobError(BaseModel):
-    title: str
-    detail: str
+    """Why a job failed."""
+
+    title: str = Field(description="What happened.")
+    detail: str = Field(description="Why, and what to do.")
 
 
 class JobLinks(BaseModel):
-    self: str
-    events: str
-    cancel: str
-    model: str
+    """Paths of what belongs to a job."""
+
+    self: str = Field(description="Path of the job.")
+    events: str = Field(description="Path of its events.")
+    cancel: str = Field(description="Path that cancels it.")
+    model: str = Field(description="Path of the model that it trains.")
 
 
 _JOB_EXAMPLE: dict[str, Any] = {
@@ -386,20 +408,26 @@ class JobView(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"example": _JOB_EXAMPLE})
 
-    id: str
-    model: str
-    status: Status
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
-    options: dict[str, object]
-    corpus_id: str
-    device: str | None
-    progress: JobProgress | None
-    baseline: BaselineView | None
-    error: JobError | None
+    id: str = Field(description="Id.")
+    model: str = Field(description="Name of the model that it trains.")
+    status: Status = Field(description="Where it is.")
+    created_at: str = Field(description="When it was sent.")
+    started_at: str | None = Field(description="When training began.")
+    finished_at: str | None = Field(description="When it ended.")
+    options: dict[str, object] = Field(
+        description="Options of the training, with those that were decided for it."
+    )
+    corpus_id: str = Field(description="Corpus that it reads.")
+    device: str | None = Field(description="Device that it trains on.")
+    progress: JobProgress | None = Field(
+        description="The latest figures; null before the first step."
+    )
+    baseline: BaselineView | None = Field(
+        description="The n-gram model of the same text; null until it is counted."
+    )
+    error: JobError | None = Field(description="Why it failed.")
     damaged: list[str] = Field(description="What is wrong with the job's files on the disk.")
-    links: JobLinks
+    links: JobLinks = Field(description="Paths of what belongs to it.")
 
 
 class StartedJob(JobView):
@@ -407,9 +435,11 @@ class StartedJob(JobView):
 
     model_config = ConfigDict(json_schema_extra={"example": _JOB_EXAMPLE | {"corpus": {}}})
 
-    corpus: CorpusReport | None
+    corpus: CorpusReport | None = Field(description="Report on its corpus.")
 
 
 class JobList(BaseModel):
-    jobs: list[JobView]
-    next: str | None
+    """A page of the jobs."""
+
+    jobs: list[JobView] = Field(description="Jobs of this page, the newest first.")
+    next: str | None = Field(description="`cursor` of the next page; null on the last one.")

@@ -31,23 +31,27 @@ class GpuView(BaseModel):
 
     id: str = Field(description="Its UUID.")
     number: str = Field(description="As nvidia-smi has it; a part made by MIG after a colon.")
-    name: str
-    memory_bytes: int
-    memory_used_bytes: int
+    name: str = Field(description="Name of the product.")
+    memory_bytes: int = Field(description="Memory that it has.")
+    memory_used_bytes: int = Field(description="Memory in use, by anybody.")
     utilisation: float | None = Field(description="Share of the last moment, from 0 to 1.")
-    temperature_celsius: float | None
-    power_watts: float | None
+    temperature_celsius: float | None = Field(description="Temperature.")
+    power_watts: float | None = Field(description="Power that it draws.")
 
 
 class WorkerView(BaseModel):
     """A worker, as it told seconds ago."""
 
-    host: str
+    host: str = Field(description="Host that it runs on.")
     trouble: str | None = Field(description="Why it takes no job; null where it does.")
-    gpus: list[GpuView]
+    gpus: list[GpuView] = Field(description="GPUs that it sees.")
 
 
 class WorkerList(BaseModel):
+    """The workers, as each told within ten seconds."""
+
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
-    workers: list[WorkerView] | None
+    workers: list[WorkerView] | None = Field(
+        description="Workers that live; null while Redis does not answer."
+    )

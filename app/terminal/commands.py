@@ -5,6 +5,7 @@ line, nor how the service is found.
 """
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,31 +22,36 @@ from app.terminal import drawing, texts
 from app.terminal.client import Client
 from app.terminal.output import console, day, note, number, printable, table, tell, write
 from app.terminal.problems import WORDS
+from app.terminal.wrapping import Wrapping
 
 _POLL = 0.5
 """Seconds between two questions whether cells are ranked."""
 
 
 def sample(client: Client, fields: Mapping[str, Any]) -> None:
-    """Writes a text as it comes."""
-    is_terminal = sys.stdout.isatty()
+    """Writes a text as it comes; a terminal gets it in lines that break between words."""
+    paper = Wrapping(_columns) if sys.stdout.isatty() else None
     last = ""
     try:
         for text in texts.text(client, fields):
-            last = printable(text) if is_terminal else text
-            write(last)
+            last = text
+            write(paper.feed(printable(text)) if paper else text)
     except UserError as error:
         if not last:
             raise
-        _end_line(last)
+        _end_line(paper, last)
         raise UserError(f"the text ends early: {error}") from None
-    _end_line(last)
+    _end_line(paper, last)
 
 
-def _end_line(last: str) -> None:
+def _columns() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _end_line(paper: Wrapping | None, last: str) -> None:
     """Ends a text's last line in a terminal, where a message may follow."""
-    if sys.stdout.isatty() and not last.endswith("\n"):
-        write("\n")
+    if paper:
+        write(paper.end() + ("" if last.endswith("\n") else "\n"))
 
 
 def names(client: Client, fields: Mapping[str, Any]) -> None:

@@ -15,6 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from app.supervisor.installation import COMMAND
+from app.terminal.wrapping import Wrapping
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -45,10 +48,15 @@ def write(text: str) -> None:
 
 
 def tell(line: str) -> None:
-    """Writes a line to standard error, in one piece: it may hold a command to copy.
+    """Writes a line to standard error; in a terminal, one without a command breaks between words.
 
-    Where nobody can be told, the exit code says it.
+    A command stays in one piece, to be copied. Where nobody can be told, the exit code says it.
     """
+    is_copied = f"{COMMAND} " in line or "://" in line
+    _tell(line if is_copied else _broken(line, sys.stderr))
+
+
+def _tell(line: str) -> None:
     try:
         sys.stderr.write(f"{printable(line)}\n")
         sys.stderr.flush()
@@ -63,13 +71,22 @@ def discard(stream: TextIO) -> None:
 
 def note(text: str) -> None:
     """Writes a sentence to standard error; in a terminal it breaks between words."""
-    screen = console(sys.stderr)
-    if screen.is_terminal:
-        with screen.capture() as wrapped:
-            screen.print(Text(printable(text)))
-        text = wrapped.get().removesuffix("\n")
-    # Not by rich, which would write into a progress bar where one is drawn.
-    tell(text)
+    _tell(_broken(text, sys.stderr))
+
+
+def state(line: str) -> None:
+    """Writes a line to standard output; in a terminal it breaks between words."""
+    write(f"{printable(_broken(line, sys.stdout))}\n")
+
+
+def _broken(text: str, stream: TextIO) -> str:
+    """A text in lines as wide as a terminal; for anything else as it is."""
+    screen = console(stream)
+    if not screen.is_terminal:
+        return text
+    # Not by rich, which breaks a path that is too long for a line, and one can no longer copy it.
+    paper = Wrapping(lambda: screen.width)
+    return paper.feed(printable(text)) + paper.end()
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:

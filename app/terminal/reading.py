@@ -17,7 +17,7 @@ from app.http.validation import validated
 from app.schemas.common import MAX_TEXT
 from app.schemas.training import TrainForm
 from app.supervisor.errors import UserError
-from app.terminal.output import duration, note, printable, write
+from app.terminal.output import duration, note, state
 from app.terminal.problems import explained, in_options
 from models.text.cleaning import CorpusError, NotUtf8, refuse_at_once
 from models.text.encodings import explained as explained_file
@@ -71,7 +71,7 @@ def check(text: IO[bytes], fields: Mapping[str, Any]) -> int:
             except CorpusError as error:
                 report = {"bytes": upload.bytes, "warnings": [str(error)]}
     for line in described(report):
-        write(f"{printable(in_options(line))}\n")
+        state(in_options(line))
     return 1 if report.get("characters") is None else 0
 
 

@@ -15,6 +15,9 @@ from models.files import CheckpointError, parse_object
 MAX_LOSSES = 10_000
 """Most losses of a history: as many as a training of a month has."""
 
+FEWEST_LOSSES = 3
+"""Of fewer, evenly spread ones cannot hold the first and the last."""
+
 MAX_SAMPLES = 1_000
 
 MAX_LINE = 16 << 10
@@ -65,13 +68,18 @@ class _Spread(Generic[Item]):
         return self._kept + self._last
 
 
-def thinned(points: Iterable[HistoryPoint]) -> list[HistoryPoint]:
-    """Returns points in their order, of losses and of samples at most as many as there may be."""
-    return _thinned(points, lambda point: "text" in point)
+def thinned(points: Iterable[HistoryPoint], most_losses: int = MAX_LOSSES) -> list[HistoryPoint]:
+    """Returns points in their order, of losses and of samples at most as many as there may be.
+
+    ``most_losses`` is at least ``FEWEST_LOSSES``.
+    """
+    return _thinned(points, lambda point: "text" in point, most_losses)
 
 
-def _thinned(items: Iterable[Item], is_sample: Callable[[Item], bool]) -> list[Item]:
-    losses: _Spread[tuple[int, Item]] = _Spread(MAX_LOSSES)
+def _thinned(
+    items: Iterable[Item], is_sample: Callable[[Item], bool], most_losses: int = MAX_LOSSES
+) -> list[Item]:
+    losses: _Spread[tuple[int, Item]] = _Spread(most_losses)
     samples: _Spread[tuple[int, Item]] = _Spread(MAX_SAMPLES)
     for numbered in enumerate(items):
         (samples if is_sample(numbered[1]) else losses).add(numbered)

@@ -11,8 +11,8 @@ import httpx2
 import numpy as np
 import pytest
 
+from app.http.static_files import static_files
 from app.routes import names as names_route
-from app.routes.pages import static_files
 from app.routes.texts import Texts
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry

@@ -294,3 +294,10 @@ def test_a_long_history_is_thinned(client: httpx2.Client, registry: Registry) ->
     ):
         assert most / 2 <= len(points) <= most
         assert (points[0]["step"], points[-1]["step"]) == (0, last)
+    for most in (3, 4, 200):
+        few = client.get(f"/models/names/history?points={most}").json()
+        assert most / 2 <= len(few["points"]) <= most
+        assert (few["points"][0]["step"], few["points"][-1]["step"]) == (0, 199_999)
+        assert few["samples"] == history["samples"]
+    for wrong in (2, MAX_LOSSES + 1):
+        assert "points" in wrong_fields(client.get(f"/models/names/history?points={wrong}"))

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from app.access.table import VIEWS
 from app.http.negotiation import prefers_html
 from tests.browsing import NAVIGATION
-from tests.serving import problem, serve
+from tests.serving import serve
 
 
 @pytest.fixture(scope="module")
@@ -47,25 +46,57 @@ def test_who_wants_a_page(accept: str, is_page: bool) -> None:
     assert prefers_html(accept) is is_page
 
 
-def test_files_are_kept_forever_and_pages_asked_for_anew(client: httpx2.Client) -> None:
-    page = client.get("/", headers=NAVIGATION)
-    again = client.get("/", headers=NAVIGATION | {"If-None-Match": page.headers["etag"]})
-    assert again.status_code == 304 and not again.content
-    links = re.findall(r'(?:src|href)="\.(/static/[^"]+)"', page.text)
-    kinds = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-    assert len(links) >= 5
-    for address in links:
-        file = client.get(address)
-        assert file.headers["cache-control"] == "public, max-age=31536000, immutable"
-        assert file.headers["content-type"].startswith(kinds[Path(address).suffix])
-        assert client.head(address).headers["etag"] == file.headers["etag"]
-    version = links[0].split("/")[2]
-    for gone in ("/static/000000000000/app.css", f"/static/{version}/../pages.py"):
-        problem(client.get(gone), 404)
-    problem(client.get(f"/static/{version}/index.html"), 404)
+PREVIEWS = [
+    ("/", "charloom", "/"),
+    ("/about", "Why charloom · charloom", "/about"),
+    ("/docs", "The API · charloom", "/docs"),
+    (
+        "/inside?model=linux:mine&layer=1",
+        "Inside linux:mine · charloom",
+        "/inside?model=linux:mine",
+    ),
+    ("/inside?model=<b>", "Inside a network · charloom", "/inside"),
+    ("/names?model=elves", "Names by elves · charloom", "/names?model=elves"),
+    (f"/train/{'0' * 22}", "A network learns · charloom", f"/train/{'0' * 22}"),
+]
+
+
+@pytest.mark.parametrize(("path", "title", "url"), PREVIEWS, ids=[one[0] for one in PREVIEWS])
+def test_a_link_has_a_preview(client: httpx2.Client, path: str, title: str, url: str) -> None:
+    page = client.get(path, headers=NAVIGATION).text
+    meta = dict(re.findall(r'<meta (?:property|name)="([^"]+)" content="([^"]*)">', page))
+    base = str(client.base_url).rstrip("/")
+    assert (meta["og:title"], meta["og:url"]) == (title, base + url)
+    assert f"<title>{title}</title>" in page
+    assert meta["og:description"] == meta["description"] and meta["description"].endswith(".")
+    assert meta["og:image"].startswith(f"{base}/static/")
+    image = client.get(meta["og:image"])
+    assert image.headers["content-type"] == "image/png" and len(image.content) < 150_000
+    # Width and height, as the header of a PNG has them.
+    size = [str(int.from_bytes(image.content[at : at + 4])) for at in (16, 20)]
+    assert size == [meta["og:image:width"], meta["og:image:height"]]
+
+
+def test_what_draws_previews_gets_the_page_though_it_takes_anything(client: httpx2.Client) -> None:
+    for agent in (
+        "facebookexternalhit/1.1",
+        "Slackbot-LinkExpanding 1.0",
+        "Mozilla/5.0 Discordbot",
+    ):
+        for accept in ({}, {"Accept": "*/*"}):
+            page = client.get("/models", headers=accept | {"User-Agent": agent})
+            assert page.headers["content-type"].startswith("text/html"), agent
+    for agent in ("curl/8.1", "robotframework"):
+        listed = client.get("/models", headers={"User-Agent": agent, "Accept": "*/*"})
+        assert listed.headers["content-type"] == "application/json"
+    asked = {"User-Agent": "Twitterbot/1.0", "Accept": "application/json"}
+    assert client.get("/models", headers=asked).json()["models"] == []
 
 
 def test_the_widget_may_be_used_by_any_site(client: httpx2.Client) -> None:
+    types = client.get("/widget/charloom-names.d.ts")
+    assert types.headers["content-type"] == "text/plain; charset=utf-8"
+    assert "class CharloomNames" in types.text
     headers = client.get("/widget/charloom-names.js").headers
     assert headers["content-type"] == "text/javascript; charset=utf-8"
     assert headers["access-control-allow-origin"] == "*"

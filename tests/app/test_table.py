@@ -17,6 +17,7 @@ OPEN = {
     "GET /readyz",
     "GET /static/{version}/{path:path}",
     "GET /widget/access",
+    "GET /widget/charloom-names.d.ts",
     "GET /widget/charloom-names.js",
 }
 

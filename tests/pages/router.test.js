@@ -12,11 +12,13 @@ test("each view has its path", () => {
     "/inside": "Inside",
     "/names": "Names",
     "/models": "Models",
+    "/about": "About",
+    "/docs": "API",
   };
   for (const [path, name] of Object.entries(names)) assert.equal(viewAt(path).name, name);
 });
 
 test("no other path has a view", () => {
-  for (const path of ["/docs", "/models/toy", "/train/", "/train/a/b", "/insideout", ""])
+  for (const path of ["/docs/", "/models/toy", "/train/", "/train/a/b", "/insideout", ""])
     assert.equal(viewAt(path), undefined, path);
 });

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.engine.portable import PageFacts, portable_page
-from app.routes.pages import STATIC
+from app.http.static_files import STATIC
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.inside.reader import trace

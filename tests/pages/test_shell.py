@@ -1,4 +1,4 @@
-"""What holds for every view: its weight, its accessibility, colours, keys; and /docs."""
+"""What holds for every view: its weight, its accessibility, colours, keys, errors."""
 
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def test_a_server_that_is_away_costs_no_text(client: httpx2.Client, window: Wind
     page.get_by_role("link", name="Models", exact=True).click()
     page.get_by_role("alert").wait_for()
     page.context.set_offline(False)
-    page.get_by_role("button", name="Try again").click()
+    # It comes by itself.
     page.locator(".model").first.wait_for()
     page.get_by_role("link", name="Write", exact=True).first.click()
     assert written(page) == text
@@ -138,16 +138,51 @@ def test_who_gives_no_key_is_not_asked_again_and_again(toys: Path, window: Windo
         page.goto("/train")
         dialog = page.get_by_role("dialog", name="This server requires a key")
         dialog.get_by_role("button", name="Cancel").click()
-        expect(page.locator(".job-list")).to_contain_text("needs an API key")
+        expect(page.locator(".job-list")).to_contain_text("requires a key")
         for _ in range(2):
             with page.expect_response("**/jobs?*"):
                 page.clock.fast_forward(10_000)
         expect(dialog).to_have_count(0)
 
 
-def test_the_api_can_be_read_and_tried(client: httpx2.Client, window: Window) -> None:
-    page = window.open(client, "/docs")
-    expect(page.get_by_text("Sample text from a model", exact=True)).to_be_visible()
-    page.get_by_text("Check that the process is alive").click()
-    page.get_by_role("button", name="Execute").click()
-    expect(page.locator(".responses-inner")).to_contain_text('"status": "ok"')
+def test_a_key_can_be_entered_afterwards(toys: Path, window: Window) -> None:
+    window.expected.append("401")
+    with serve(toys, api_keys=KEYS) as client:
+        page = window.open(client, "/models")
+        dialog = page.get_by_role("dialog", name="This server requires a key")
+        expect(dialog).to_be_visible()
+        # It dims the gutter of the scroll bar, too.
+        gutter = "getComputedStyle(document.documentElement).backgroundColor"
+        dimmed = page.evaluate(gutter)
+        dialog.get_by_role("button", name="Cancel").click()
+        assert page.evaluate(gutter) != dimmed
+        expect(page.get_by_role("alert")).to_contain_text("requires a key")
+        assert accessible(page)
+        page.get_by_role("alert").get_by_role("button", name="Enter a key").click()
+        dialog.get_by_role("button", name="Cancel").click()
+        page.get_by_role("banner").get_by_role("button", name="Enter a key").click()
+        answered(page, "open-sesame")
+        page.locator(".model").first.wait_for()
+        expect(page.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("path", "title", "button", "view"),
+    [
+        ("/models/nope", "This model does not exist", "See all models", "Models"),
+        ("/nowhere/at/all", "This page does not exist", "Go to the first page", "Write"),
+    ],
+)
+def test_what_does_not_exist_is_a_page_of_ours(
+    client: httpx2.Client, window: Window, path: str, title: str, button: str, view: str
+) -> None:
+    window.expected.append("404")
+    page = window.open(client, path, color_scheme="dark", viewport=PHONE)
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+    assert accessible(page)
+    page.get_by_role("button", name="Dark colours").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+    page.get_by_role("link", name=button).click()
+    expect(page.get_by_role("link", name=view, exact=True)).to_have_attribute(
+        "aria-current", "page"
+    )

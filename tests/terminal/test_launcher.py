@@ -139,6 +139,7 @@ def test_the_second_start_installs_nothing(checkout: Checkout) -> None:
     assert (code, checkout.done()) == (0, checkout.installed())
     assert "app.cli up" in out
     assert err.startswith("charloom: installing into .venv, once")
+    assert "downloading and installing packages" in err and err.endswith("charloom: installed\n")
     assert checkout.run("up")[::2] == (0, "")
     assert checkout.done() == []
 

@@ -115,3 +115,24 @@ def test_a_sentence_that_is_too_long_for_a_terminal_breaks_between_words(
         monkeypatch.setattr("sys.stderr", screen)
         output.note("check whether they belong")
         assert screen.getvalue().replace(" \n", "\n") == expected
+
+
+def test_only_lines_to_copy_stay_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "20")
+    for line, is_broken in (
+        ("charloom: cannot read the file: it is a directory", True),
+        ("./charloom sample --model shakespeare writes with it", False),
+        ("model is at https://example.org/owner/name", False),
+        ("cannot read /some/long/path/to/a/file.txt: it is gone", True),
+    ):
+        screen = Screen()
+        monkeypatch.setattr("sys.stderr", screen)
+        output.tell(line)
+        lines = screen.getvalue().splitlines()
+        assert " ".join(part.strip() for part in lines) == line
+        assert (len(lines) > 1) is is_broken
+    screen = Screen()
+    monkeypatch.setattr("sys.stdout", screen)
+    output.state("the text has few characters")
+    assert screen.getvalue().replace(" \n", "\n") == "the text has few\ncharacters\n"

@@ -93,7 +93,10 @@ Chat = Annotated[
             "items": {
                 "type": "object",
                 "required": ["role"],
-                "properties": {"role": {"type": "string"}, "content": {}},
+                "properties": {
+                    "role": {"type": "string", "description": "Who says it, such as user."},
+                    "content": {"description": "Text, or a list of parts of the type text."},
+                },
             },
         }
     ),

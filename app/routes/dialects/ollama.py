@@ -210,11 +210,13 @@ def _error(problem: Problem) -> dict[str, str]:
 
 @router.get("/version", summary="Get the version (Ollama)")
 async def version(request: Request) -> dict[str, str]:
+    """The version of charloom."""
     return {"version": request.app.version}
 
 
 @router.get("/tags", summary="List models (Ollama)", response_model=ForeignJson)
 def list_models(services: ServicesDep) -> OllamaModelList:
+    """Every model under each of its tags."""
     return {"models": [_model(entry) for entry in services.models.entries()]}
 
 
@@ -249,6 +251,7 @@ def _size(parameters: int) -> str:
 
 @router.get("/ps", summary="List models in memory (Ollama)", response_model=ForeignJson)
 def list_running(services: ServicesDep) -> RunningModels:
+    """The models whose weights are in memory."""
     loaded = {model.digest: model.bytes for model in services.loaded.models}
     return {
         "models": [
@@ -271,6 +274,7 @@ def list_running(services: ServicesDep) -> RunningModels:
     openapi_extra=json_body(Shown),
 )
 async def show_model(request: Request, services: ServicesDep) -> OllamaModelDetails:
+    """What clients of Ollama ask of a model before they use it."""
     asked = await received(request, Shown)
     reference = Reference.from_client(asked.model or asked.name)
     entry = await run_in_threadpool(services.models.entry, reference)

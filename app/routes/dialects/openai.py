@@ -37,11 +37,13 @@ class OpenAIModelList(TypedDict):
 
 @router.get("/models", summary="List models (OpenAI)", response_model=ForeignJson)
 def list_models(services: ServicesDep) -> OpenAIModelList:
+    """Every model under each of its tags."""
     return {"object": "list", "data": [_model(entry) for entry in services.models.entries()]}
 
 
 @router.get("/models/{model}", summary="Get a model (OpenAI)", response_model=ForeignJson)
 def show_model(model: PathModel, services: ServicesDep) -> OpenAIModel:
+    """A model as it is listed."""
     return _model(services.models.entry(Reference.from_client(model)))
 
 

@@ -1,10 +1,9 @@
-// The client of the server's API: requests, problems, the API key, server-sent events. Knows no
-// view.
+// The client of the server's API: requests, problems, server-sent events. Knows no view.
 
+import { askForKey, authorization, hasKey } from "./key.js";
 import { at } from "./root.js";
-import { ask, el, field, sentence } from "./ui.js";
+import { inWords, withoutApi } from "./words.js";
 
-const KEY = "charloom-key";
 const NO_RESPONSE = "The server is not responding. It may be starting, or down.";
 
 /** An error response (RFC 9457); status 0 if there was no response at all. */
@@ -26,9 +25,9 @@ export function problemOf(status, text, retryAfter) {
   } catch {
     // Not from our server: a proxy's page, perhaps.
   }
-  const detail = body?.detail || body?.title || `The server responded with status ${status}.`;
-  const seconds = Number(retryAfter) || 0;
-  return new Problem(status, sentence(detail), body?.errors, seconds, body?.code);
+  const words = inWords(body ?? {}, body?.title || `The server responded with status ${status}.`);
+  const errors = body?.errors?.map((error) => ({ ...error, message: withoutApi(error.message) }));
+  return new Problem(status, words, errors, Number(retryAfter) || 0, body?.code);
 }
 
 const aborted = () => new DOMException("aborted", "AbortError");
@@ -51,57 +50,6 @@ export class Latest {
   }
 }
 
-// The API key, where the server requires one: asked for once and kept until the tab is closed. No
-// longer: whoever uses this computer next, and whatever else is served from this origin some day
-// (localhost:8000 is many things), must not find it.
-
-let asking = null;
-let isDeclined = false;
-
-const storedKey = () => {
-  try {
-    return sessionStorage.getItem(KEY);
-  } catch {
-    return null;
-  }
-};
-
-/** The header that carries the key, if there is one. */
-export const authorization = () => {
-  const key = storedKey();
-  return key ? { Authorization: `Bearer ${key}` } : {};
-};
-
-/** Asks for a key, once for all requests that need one; resolves to whether one was entered. */
-function askForKey(status) {
-  // Once the dialog has been cancelled, only a person's own action opens it again.
-  if (isDeclined && !asking && !navigator.userActivation?.isActive) return false;
-  asking ??= keyDialog(status).then((given) => {
-    asking = null;
-    isDeclined = !given;
-    if (given) sessionStorage.setItem(KEY, given.key.trim());
-    return Boolean(given);
-  });
-  return asking;
-}
-
-function keyDialog(status) {
-  const input = el("input", { name: "key", type: "password", required: true, autocomplete: "off" });
-  return ask({
-    title: "This server requires a key",
-    text: reasonForKey(status),
-    fields: [field("Key", input)],
-    confirm: "Unlock",
-  });
-}
-
-function reasonForKey(status) {
-  if (status === 403) return "The key you entered does not allow this. Another one may.";
-  return storedKey()
-    ? "The key you entered is not valid on this server."
-    : "Ask the server's operator for one. It is kept until you close this tab.";
-}
-
 // Requests
 
 /**
@@ -122,7 +70,7 @@ export async function request(path, { json, headers = {}, ...options } = {}) {
       await response.text(),
       response.headers.get("retry-after"),
     );
-    const aboutKeys = problem.status === 401 || (problem.status === 403 && storedKey());
+    const aboutKeys = problem.status === 401 || (problem.status === 403 && hasKey());
     if (aboutKeys && (await askForKey(problem.status))) continue;
     throw problem;
   }

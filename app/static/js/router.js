@@ -2,7 +2,11 @@
 // is first needed; its page stays as it was left.
 
 import { at, within } from "./root.js";
-import { el, heading } from "./ui.js";
+import { el, heading, stylesheet, until } from "./ui.js";
+
+/** A view's module, once the sheet that only it needs applies. */
+const styled = (sheet, module) =>
+  Promise.all([module, stylesheet(sheet)]).then(([loaded]) => loaded);
 
 const VIEWS = [
   { path: /^\/$/, name: "Write", load: () => import("./views/write.js") },
@@ -10,9 +14,13 @@ const VIEWS = [
   { path: /^\/inside$/, name: "Inside", load: () => import("./views/inside.js") },
   { path: /^\/names$/, name: "Names", load: () => import("./views/names.js") },
   { path: /^\/models$/, name: "Models", load: () => import("./views/models.js") },
+  { path: /^\/about$/, name: "About", load: () => styled("about.css", import("./views/about.js")) },
+  { path: /^\/docs$/, name: "API", load: () => styled("docs.css", import("./views/docs.js")) },
 ];
 
 const RELOADED = "charloom-reloaded";
+/** Milliseconds between looks whether the server is back: at first, and at most. */
+const PAUSES = [1000, 10_000];
 
 /** The view at a path, if there is one. */
 export const viewAt = (pathname) => VIEWS.find((view) => view.path.test(within(pathname)));
@@ -27,9 +35,12 @@ export class Router {
   #main;
   #pages = new Map();
   #current = null;
+  #changed;
 
-  constructor(main) {
+  /** `changed` is called whenever a view is about to be shown. */
+  constructor(main, { changed = () => {} } = {}) {
     this.#main = main;
+    this.#changed = changed;
   }
 
   /** Follows links and the browser's history from now on, beginning with the current URL. */
@@ -50,12 +61,18 @@ export class Router {
     if (!quietly) this.#show({ focus: !replace });
   }
 
+  /** Shows the current URL once more, with whatever has become possible since. */
+  again() {
+    this.#show({ focus: false });
+  }
+
   async #show({ focus }) {
     const url = new URL(location);
     const view = viewAt(url.pathname) ?? VIEWS[0];
     markCurrent(view);
     document.title = `${view.name} · charloom`;
     this.#current = url;
+    this.#changed();
     let page;
     try {
       page = await this.#page(view);
@@ -92,24 +109,20 @@ export class Router {
     const url = this.#current;
     const isThere = await answers();
     if (url !== this.#current) return;
-    // A new version of the server has new files under new names, and the old ones are gone. Where
-    // the server is away, a reload would lose what the other views hold.
-    if (isThere && !sessionStorage.getItem(RELOADED)) {
+    if (!isThere) {
+      this.#swap({ root: awayPage(() => this.#show({ focus: true })) });
+      if (await until(answers, PAUSES, () => url !== this.#current)) this.#show({ focus: false });
+      return;
+    }
+    console.warn(error);
+    // A new version of the server has new files under new names, and the old ones are gone. A reload
+    // gets them; where other views hold something, that is for their reader to decide.
+    if (!this.#pages.size && !sessionStorage.getItem(RELOADED)) {
       sessionStorage.setItem(RELOADED, "yes");
       location.reload();
       return;
     }
-    if (isThere) console.warn(error);
-    const again = { type: "button", on: { click: () => this.#show({ focus: true }) } };
-    const root = el(
-      "div",
-      { class: "view", role: "alert" },
-      isThere
-        ? heading("This view could not be loaded", "The server answers, but not with its files.")
-        : heading("The server is away", "What the other views show is kept."),
-      el("p", {}, el("button", again, "Try again")),
-    );
-    this.#swap({ root });
+    this.#swap({ root: outdatedPage() });
   }
 
   #follow(event) {
@@ -119,6 +132,30 @@ export class Router {
     if (link.href !== location.href) this.go(link.href);
   }
 }
+
+const failurePage = (title, lead, label, click) =>
+  el(
+    "div",
+    { class: "view", role: "alert" },
+    heading(title, lead),
+    el("p", {}, el("button", { type: "button", on: { click } }, label)),
+  );
+
+const awayPage = (again) =>
+  failurePage(
+    "The server is away",
+    "What the other views show is kept. This one comes as soon as the server is back.",
+    "Try again",
+    again,
+  );
+
+const outdatedPage = () =>
+  failurePage(
+    "This view could not be loaded",
+    "The server may have been updated. Reloading the page gets its new files, and forgets what the other views show.",
+    "Reload the page",
+    () => location.reload(),
+  );
 
 /** Whether the server answers at all. */
 const answers = () =>
@@ -140,7 +177,7 @@ const isViewLink = (link) =>
 
 /** Marks the view's link in the navigation. */
 function markCurrent(view) {
-  for (const link of document.querySelectorAll("nav a")) {
+  for (const link of document.querySelectorAll(".top a[data-view]:not(.brand)")) {
     if (viewAt(new URL(link.href).pathname) === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }

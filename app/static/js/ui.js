@@ -38,23 +38,26 @@ export function svg(tag, attributes = {}, ...children) {
 
 // Numbers and times
 
-const whole = new Intl.NumberFormat();
-const losses = new Intl.NumberFormat(undefined, {
+/** The language of the page, which its numbers follow: the browser's may be another one. */
+export const LANGUAGE = globalThis.document?.documentElement.lang || "en";
+
+const whole = new Intl.NumberFormat(LANGUAGE);
+const losses = new Intl.NumberFormat(LANGUAGE, {
   minimumFractionDigits: 3,
   maximumFractionDigits: 3,
 });
-const twoDigits = new Intl.NumberFormat(undefined, {
+const twoDigits = new Intl.NumberFormat(LANGUAGE, {
   minimumFractionDigits: 2,
   maximumFractionDigits: 2,
 });
-const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
-const percents = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
-const finePercents = new Intl.NumberFormat(undefined, {
+const compact = new Intl.NumberFormat(LANGUAGE, { notation: "compact", maximumFractionDigits: 1 });
+const percents = new Intl.NumberFormat(LANGUAGE, { style: "percent", maximumFractionDigits: 0 });
+const finePercents = new Intl.NumberFormat(LANGUAGE, {
   style: "percent",
   maximumSignificantDigits: 2,
 });
-const dates = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+const dates = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "medium", timeStyle: "short" });
+const relative = new Intl.RelativeTimeFormat(LANGUAGE, { numeric: "auto" });
 
 const UNKNOWN = "–";
 
@@ -75,7 +78,7 @@ export const percent = known((value) =>
 export const bytes = known((value) => {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
   const power = Math.min(3, Math.floor(Math.log10(Math.max(1, value)) / 3));
-  return new Intl.NumberFormat(undefined, {
+  return new Intl.NumberFormat(LANGUAGE, {
     style: "unit",
     unit: units[power],
     unitDisplay: power ? "short" : "long",
@@ -84,7 +87,7 @@ export const bytes = known((value) => {
 });
 
 const unit = (value, name) =>
-  new Intl.NumberFormat(undefined, { style: "unit", unit: name, unitDisplay: "short" }).format(
+  new Intl.NumberFormat(LANGUAGE, { style: "unit", unit: name, unitDisplay: "short" }).format(
     value,
   );
 
@@ -309,6 +312,53 @@ export function ask({ title, text, fields: controls = [], confirm, danger = fals
     document.body.append(dialog);
     dialog.showModal();
   });
+}
+
+const sheets = new Map();
+
+/**
+ * Loads a stylesheet that only some views need, of those in css/; resolves once it applies. After a
+ * failure, the next call tries again.
+ */
+export function stylesheet(name) {
+  if (!sheets.has(name))
+    sheets.set(
+      name,
+      linked(name).catch((error) => {
+        sheets.delete(name);
+        throw error;
+      }),
+    );
+  return sheets.get(name);
+}
+
+function linked(name) {
+  const href = new URL(`../css/${name}`, import.meta.url).href;
+  return new Promise((resolve, reject) => {
+    const failed = () => {
+      link.remove();
+      reject(new TypeError(`${name} could not be loaded`));
+    };
+    const link = el("link", { rel: "stylesheet", href, on: { load: resolve, error: failed } });
+    document.head.append(link);
+  });
+}
+
+/**
+ * Asks again and again, with pauses that grow from the first to the longest, and at once when the
+ * browser is back on the network. Resolves to true once `asked` does, to false once `isOver` is.
+ */
+export async function until(asked, [first, longest], isOver) {
+  for (let pause = first; !isOver(); pause = Math.min(longest, 2 * pause)) {
+    const listening = new AbortController();
+    await new Promise((resolve) => {
+      setTimeout(resolve, pause);
+      addEventListener("online", resolve, { signal: listening.signal });
+    });
+    listening.abort();
+    if (!isOver() && (await asked())) return !isOver();
+  }
+  return false;
 }
 
 /** A colour of the stylesheet in the form a canvas accepts: "rgb(…)". */

@@ -8,17 +8,7 @@
 //   <script type="module" src="charloom-names.js"></script>
 //   <charloom-names src="names.html" temperature="0.8" count="10"></charloom-names>
 //
-// Attributes: src (that file, which is run like a script: use your own; a strict page needs
-// `worker-src blob:`), or api (the server; by default the one that this script came from) and
-// model; in-style (of a model with styles, or a mix), temperature, starts-with, contains, ends-with,
-// pattern (? is one character, * any number), min-length, max-length, count, novel (only names that
-// the model has not read), seed, label (of the button), manual (draw only when draw() is called).
-// Methods: draw(), stop(). Property: headers, to send with requests, for pages that have a key.
-// Events, which bubble: charloom-name {name}, charloom-done {names},
-// charloom-error {status, message, detail}: the message is for visitors, the detail for you. The
-// console has the detail, too, and says what to set. What may pass is tried again by itself.
-// Styling: --charloom-accent, --charloom-on-accent, --charloom-line, --charloom-radius,
-// --charloom-column, and ::part(list), ::part(name), ::part(button), ::part(status).
+// docs/widget.md has the attributes, methods, events and styling; charloom-names.d.ts their types.
 //
 // It has no dependency and suits a strict content security policy: the style is a constructed
 // sheet, and names are text. It is one file, so that one line embeds it.

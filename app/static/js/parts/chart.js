@@ -1,7 +1,7 @@
 // Losses over steps as an SVG: lines, axes, a legend, and the values at the pointer. Also a
 // sparkline. Knows no job and no model.
 
-import { el, loss, number, svg } from "../ui.js";
+import { el, LANGUAGE, loss, number, svg } from "../ui.js";
 import {
   frameOf,
   nearestStep,
@@ -19,7 +19,7 @@ const MARGIN = { top: 12, right: 16, bottom: 40, left: 46 };
 const MOST_DOTS = 60;
 const MOVES = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
 
-const tickFormat = new Intl.NumberFormat(undefined, { maximumFractionDigits: 3 });
+const tickFormat = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 3 });
 const bpc = (value) => loss(value / Math.LN2);
 
 /**

@@ -9,6 +9,8 @@ import { card, MORE_MINUTES, plainCard } from "./models/card.js";
 import { grouped, matching, moreTime, ORDERS, sorted } from "./models/collection.js";
 
 const MOST_NOTES = 4000;
+/** Losses that a card draws: one for about two pixels. */
+const SPARKLINE_POINTS = 200;
 
 export const create = ({ go }) => new Models(go);
 
@@ -130,7 +132,11 @@ class Models {
   #history(model) {
     const known = this.#histories.get(model.digest);
     const history =
-      known ?? get(`${pathOf(model)}/history`).catch(() => ({ points: [], samples: [] }));
+      known ??
+      get(`${pathOf(model)}/history?points=${SPARKLINE_POINTS}`).catch(() => ({
+        points: [],
+        samples: [],
+      }));
     this.#histories.set(model.digest, history);
     return history;
   }

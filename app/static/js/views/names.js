@@ -1,7 +1,8 @@
 // Names: what a model of a list makes up, a shelf for those that somebody keeps, and the HTML that
 // puts names on another page. The address holds the model, the limits and the seed.
 
-import { authorization, Latest, list } from "../api.js";
+import { Latest, list } from "../api.js";
+import { authorization } from "../key.js";
 import { SERVER } from "../root.js";
 import { copy, count, el, heading, message, number, sentence } from "../ui.js";
 import { Embedding } from "./names/embedding.js";

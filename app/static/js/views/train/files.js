@@ -2,6 +2,7 @@
 // server.
 
 import { MAX_FILES } from "../../limits.js";
+import { number } from "../../ui.js";
 
 /** A path without the folder that was chosen. */
 const within = (path) => path.replace(/^\/?[^/]+\//, "");
@@ -12,7 +13,7 @@ export const isHidden = (path) =>
 
 export class TooManyFiles extends Error {
   constructor() {
-    const most = MAX_FILES.toLocaleString();
+    const most = number(MAX_FILES);
     super(`There are more than ${most} files: join them to fewer first, or choose only some.`);
   }
 }

@@ -2,6 +2,7 @@
 // right before a reader of ABC can read it. Follows the ABC standard 2.1. Knows no element and no
 // sound.
 
+import { number } from "../../../ui.js";
 import { tied, unitOf } from "./lengths.js";
 
 /** UTF-16 units from a text's beginning that decide whether it is ABC. */
@@ -116,7 +117,7 @@ const rank = (name) => ({ X: 0, K: 2 })[name] ?? 1;
 
 function shortened(source, notes) {
   if (source.length <= LONGEST) return source;
-  notes.push(`It is long: only its first ${LONGEST.toLocaleString()} characters are shown.`);
+  notes.push(`It is long: only its first ${number(LONGEST)} characters are shown.`);
   return source.slice(0, source.lastIndexOf("\n", LONGEST) + 1 || LONGEST);
 }
 

@@ -1,0 +1,131 @@
+"""What is below ``app/static``, read once and served from memory. Knows no route and no problem.
+
+The URLs of files contain a hash of them all, so that they can be cached forever; those of pages do
+not, and pages are asked for anew each time.
+"""
+
+import gzip
+import hashlib
+import html
+import mimetypes
+import re
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
+from pathlib import Path
+
+from fastapi.responses import Response
+from starlette.requests import Request
+
+from app.http.compression import COMPRESSED_FROM
+from app.http.negotiation import takes_gzip
+
+STATIC = Path(__file__).parents[1] / "static"
+
+SCRIPT = "text/javascript; charset=utf-8"
+
+SECURITY = {
+    # Nothing inline, nothing from elsewhere: a model's text cannot become a script or a style.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+"""Headers of a page."""
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+REVALIDATED = "no-cache"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file's bytes, and the answers that send them."""
+
+    content: bytes
+    media_type: str
+
+    @cached_property
+    def etag(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()[:32]
+
+    @cached_property
+    def compressed(self) -> bytes | None:
+        if len(self.content) < COMPRESSED_FROM:
+            return None
+        return gzip.compress(self.content, mtime=0)
+
+    def response(self, request: Request, caching: str, **headers: str) -> Response:
+        """The file, or 304 if the client has it."""
+        body, etag = self.content, f'"{self.etag}"'
+        headers = {"Cache-Control": caching, "Vary": "Accept-Encoding"} | headers
+        if self.compressed and takes_gzip(request.headers):
+            # Another body is another entity and needs its own tag (RFC 9110, 8.8.3.3).
+            body, etag = self.compressed, f'"{self.etag}-gzip"'
+            headers["Content-Encoding"] = "gzip"
+        headers["ETag"] = etag
+        known = re.findall(r'"[^"]*"', request.headers.get("if-none-match", ""))
+        if etag in known:
+            headers.pop("Content-Encoding", None)
+            return Response(status_code=304, headers=headers)
+        return Response(body, headers=headers, media_type=self.media_type)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files by their path. Their URLs contain ``version``, a hash of them all, and may be cached
+    forever.
+    """
+
+    version: str
+    by_path: dict[str, File]
+
+
+@cache
+def static_files() -> Files:
+    """Reads everything below ``static/``, and puts the header and the version into HTML."""
+    contents = {
+        path.relative_to(STATIC).as_posix(): path.read_bytes()
+        for path in sorted(STATIC.rglob("*"))
+        if path.is_file()
+    }
+    digest = hashlib.sha256(repr(sorted(contents.items())).encode()).hexdigest()[:12]
+    for name, content in contents.items():
+        if name.endswith(".html") and "/" not in name:
+            for part in ("header", "footer"):
+                content = content.replace(b"{%s}" % part.encode(), contents[f"{part}.html"])
+            contents[name] = content.replace(b"{version}", digest.encode())
+    found = {name: File(content, _media_type(name)) for name, content in contents.items()}
+    return Files(digest, found)
+
+
+def _media_type(name: str) -> str:
+    # The machine's own table may have another type for JavaScript, and nosniff is strict.
+    if name.endswith(".js"):
+        return SCRIPT
+    if name.endswith(".d.ts"):
+        # Which tables take for a video.
+        return "text/plain; charset=utf-8"
+    kind = mimetypes.types_map.get(Path(name).suffix, "application/octet-stream")
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
+def page(path: str, name: str, /, **words: str) -> File:
+    """A page with words in its placeholders, as text.
+
+    Args:
+        path: of the request. The links of a page are relative to it, as a proxy may serve us below
+            any path.
+        name: of the file.
+        words: by the names of placeholders.
+    """
+    root = "../" * (path.count("/") - 1) or "./"
+    return _filled(name, (("root", root), *words.items()))
+
+
+@lru_cache(maxsize=256)
+def _filled(name: str, words: tuple[tuple[str, str], ...]) -> File:
+    file = static_files().by_path[name]
+    content = file.content.decode()
+    values = {key: html.escape(value) for key, value in words}
+    # In one go, so that no word is taken for a placeholder.
+    filled = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], content)
+    return File(filled.encode(), file.media_type)
