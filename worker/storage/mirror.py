@@ -12,14 +12,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from models.errors import NotFound
 from models.files import CheckpointError
 from models.places import names_in, tell_once
-from models.storage import Done, StorageAway
+from models.storage import Allowed, Done, StorageAway
 from worker.storage import copies
 from worker.storage.bucket import Bucket, Stale
 from worker.storage.contents import Contents
@@ -116,6 +116,34 @@ class Mirror:
 
     def exclude(self, folder: Path, act: Callable[[], Done]) -> Done | None:
         return self.change(folder, act)
+
+    def move(self, folder: Path, target: Path, allowed: Allowed) -> None:
+        with ExitStack() as held:
+            for one in sorted((folder, target)):
+                held.enter_context(self.locked(one))
+            while not self._move(folder, target, allowed):
+                # Another host changed it meanwhile.
+                self.change(target, lambda: copies.drop(target))
+
+    def _move(self, folder: Path, target: Path, allowed: Allowed) -> bool:
+        """Copies a folder, and removes it if it is still what was copied."""
+        self._pull(folder, is_thorough=True)
+        head = self.known(folder).head
+
+        def copy() -> None:
+            with allowed():
+                copies.drop(target)
+                copies.link(folder, target)
+
+        def is_removed() -> bool:
+            is_same = self.known(folder).head == head
+            if is_same:
+                copies.drop(folder)
+            return is_same
+
+        with self.using(folder):
+            self.change(target, copy)
+        return self.change(folder, is_removed)
 
     @contextmanager
     def using(self, place: Path) -> Iterator[None]:
