@@ -8,10 +8,12 @@ import { directionOf, optionOf } from "./runs.js";
 
 const NONE = "–";
 
-const COLUMNS = [
+const RESULTS = [
   ["model", "Run"],
   ["loss", "Validation loss"],
   ["ngram", "n-gram baseline"],
+];
+const COURSE = [
   ["step", "Steps"],
   ["time", "Training time"],
   ["speed", "Characters per second"],
@@ -32,7 +34,8 @@ const COLUMNS = [
  * @param {object} actions `sort` gets the key of a column, `compare` an id and whether it is wanted
  */
 export function tableOf(jobs, shown, actions) {
-  const columns = [...COLUMNS, ...shown.options.map((option) => [option, shown.labelOf(option)])];
+  const options = shown.options.map((option) => [option, shown.labelOf(option)]);
+  const columns = [...RESULTS, ...options, ...COURSE];
   const head = columns.map(([key, label]) => headOf(key, label, shown.order, actions));
   const rows = drawn(
     jobs,
@@ -81,11 +84,11 @@ function rowOf(job, { compared, names, options, isFull }, { compare }) {
     run,
     cell(loss(best), best ? `${loss(best / Math.LN2)} bpc` : ""),
     cell(loss(baseline?.val_loss), result?.words ?? ""),
+    ...options.map((option) => cell(shownValue(optionOf(job, option)))),
     cell(number(progress?.step)),
     cell(duration(progress?.elapsed_seconds)),
     cell(short(progress?.chars_per_second)),
     el("td", {}, when(job.created_at)),
-    ...options.map((option) => cell(shownValue(optionOf(job, option)))),
   );
 }
 
