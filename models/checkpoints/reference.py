@@ -43,7 +43,7 @@ class ModelExists(Conflict):
     code = "model_exists"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} exists already: choose another name, or delete it first")
+        super().__init__(f"the name {name} is taken: choose another, or delete that model first")
 
 
 class ModelBusy(Conflict):

@@ -139,7 +139,7 @@ def test_a_name_that_somebody_has_is_not_given_away(client: httpx2.Client, data:
     taken = problem(client.patch("/models/linux", json={"name": "names", "notes": "n"}), 409)
     assert (taken["code"], taken["detail"]) == (
         "model_exists",
-        "names exists already: choose another name, or delete it first",
+        "the name names is taken: choose another, or delete that model first",
     )
     jobs = JobStore(data / "jobs")
     for busy in ("linux", "coming"):

@@ -264,7 +264,7 @@ def test_runs_are_compared_live_and_by_a_link(
         heads = page.locator(".runs thead")
         expect(heads).to_contain_text("Learning rate")
         expect(heads).not_to_contain_text("Seed")
-        expect(page.locator(".runs tbody tr").first).to_contain_text("Beats the 5-gram by 12%.")
+        expect(page.locator(".runs tbody tr").first).to_contain_text("Beats the 5-gram by 13%.")
 
         log = EventLog(live.directory)
         told = {"step": 200, "val_loss": 1.25, "bpc": 1.8, "best": True}

@@ -188,7 +188,7 @@ def test_a_model_is_renamed(collection: httpx2.Client, window: Window) -> None:
         dialog.get_by_label("Name").fill(new)
         dialog.get_by_role("button", name="Rename").click()
         if new == "alpha":
-            expect(page.locator(".message.problem")).to_contain_text("alpha exists already")
+            expect(page.locator(".message.problem")).to_contain_text("The name alpha is taken")
     expect(page.get_by_text("beta is delta now.")).to_be_visible()
     expect(cards(page)).to_have_text(["alpha", "delta", "gamma"])
     expect(card_of(page, "delta")).to_contain_text("2 other tags")

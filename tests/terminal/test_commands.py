@@ -187,7 +187,7 @@ def test_a_model_is_renamed(client: httpx2.Client, url: str, models: Path) -> No
     assert client.get("/models/new").status_code == 200
     refused = charloom("models", "new", "--rename", "toy", "--url", url)
     assert refused.returncode == 1
-    assert "toy exists already: choose another name, or delete it first" in refused.stderr
+    assert "the name toy is taken: choose another, or delete that model first" in refused.stderr
     wrong = charloom("models", "new", "--rename", "Not A Name", "--url", url)
     assert wrong.returncode == 1 and "--rename must be" in wrong.stderr
     Registry(models / "models").delete_name("new")

@@ -196,7 +196,7 @@ def test_a_model_is_renamed_for_both_with_all_that_it_has(pair: Pair) -> None:
         assert here.load("drivers", digest).weights.keys() == toy_checkpoint().weights.keys()
     # Its name is free.
     assert here.publish(Reference("linux"), toy_checkpoint(seed=3)) not in naming["latest"]
-    with pytest.raises(ModelExists, match="drivers exists"):
+    with pytest.raises(ModelExists, match="the name drivers is taken"):
         here.rename("linux", "drivers")
     here.delete_name("linux")
     with pytest.raises(UnknownModel):
