@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -240,8 +240,10 @@ def planned(store: JobStore, loss: float, **options: Any) -> Job:
         log.append("progress", {"step": step, "train_loss": 3.0, "elapsed_seconds": step / 10})
     log.append("evaluation", {"step": 100, "val_loss": loss, "bpc": loss, "best": True})
     progress = dict.fromkeys(ProgressData.__annotations__, 0.0) | {"step": 100, "max_steps": 200}
-    running = {"options": options, "progress": progress | {"best_val_loss": loss, "val_loss": loss}}
-    job.set_running({**running, "baseline": BASELINE})
+    progress |= {"best_val_loss": loss, "val_loss": loss}
+    job.set_running(
+        {"options": options, "progress": cast(ProgressData, progress), "baseline": BASELINE}
+    )
     return job
 
 

@@ -141,8 +141,9 @@ def drop(path: Path) -> None:
 
 
 def link(folder: Path, target: Path) -> None:
-    """Makes a folder of the same files, which are replaced and never changed; without what tells
-    of a turn at the other."""
+    """Makes a folder of the files of another, which are replaced and never changed; without what
+    tells of a turn at it."""
+    drop(target)
     staged = stage(target)
     staged.mkdir()
     try:

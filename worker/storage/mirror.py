@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
 
 from models.errors import NotFound
@@ -118,32 +119,27 @@ class Mirror:
         return self.change(folder, act)
 
     def move(self, folder: Path, target: Path, allowed: Allowed) -> None:
+        def copy() -> None:
+            with allowed():
+                copies.link(folder, target)
+
         with ExitStack() as held:
             for one in sorted((folder, target)):
                 held.enter_context(self.locked(one))
-            while not self._move(folder, target, allowed):
+            while True:
+                head = self.change(folder, lambda: self.known(folder).head)
+                with self.using(folder):
+                    self.change(target, copy)
+                if self.change(folder, partial(self._drop, folder, head)):
+                    return
                 # Another host changed it meanwhile.
                 self.change(target, lambda: copies.drop(target))
 
-    def _move(self, folder: Path, target: Path, allowed: Allowed) -> bool:
-        """Copies a folder, and removes it if it is still what was copied."""
-        self._pull(folder, is_thorough=True)
-        head = self.known(folder).head
-
-        def copy() -> None:
-            with allowed():
-                copies.drop(target)
-                copies.link(folder, target)
-
-        def is_removed() -> bool:
-            is_same = self.known(folder).head == head
-            if is_same:
-                copies.drop(folder)
-            return is_same
-
-        with self.using(folder):
-            self.change(target, copy)
-        return self.change(folder, is_removed)
+    def _drop(self, folder: Path, head: Head) -> bool:
+        """Removes a folder if its newest head is this one."""
+        if is_same := self.known(folder).head == head:
+            copies.drop(folder)
+        return is_same
 
     @contextmanager
     def using(self, place: Path) -> Iterator[None]:
