@@ -130,16 +130,10 @@ class Mirror:
                 head = self.change(folder, lambda: self.known(folder).head)
                 with self.using(folder):
                     self.change(target, copy)
-                if self.change(folder, partial(self._drop, folder, head)):
+                if self.change(folder, partial(_drop, folder, head, self.known)):
                     return
                 # Another host changed it meanwhile.
                 self.change(target, lambda: copies.drop(target))
-
-    def _drop(self, folder: Path, head: Head) -> bool:
-        """Removes a folder if its newest head is this one."""
-        if is_same := self.known(folder).head == head:
-            copies.drop(folder)
-        return is_same
 
     @contextmanager
     def using(self, place: Path) -> Iterator[None]:
@@ -362,3 +356,10 @@ class Mirror:
     def _files(self, folder: Path, before: Head) -> dict[str, Part]:
         key = "/".join(("data", *self._relative(folder).parts))
         return gather(self._contents, folder, before, key)
+
+
+def _drop(folder: Path, head: Head, known: Callable[[Path], Known]) -> bool:
+    """Removes a folder if its newest head is still this one."""
+    if is_same := known(folder).head == head:
+        copies.drop(folder)
+    return is_same
