@@ -224,7 +224,7 @@ def test_a_job_that_a_worker_takes_is_no_longer_queued(
 
             tell("progress", {"step": 1, "train_loss": 2.5})
             job.set_running({"baseline": BASELINE})
-            tell("notice", {"code": "baseline", "text": "counting alone reaches 2.0000"})
+            tell("notice", {"code": "baseline", "text": "the n-gram baseline is known"})
             expect(page.locator(".legend")).to_contain_text("5-gram baseline 2.000")
             page.goto("about:blank")
 

@@ -80,8 +80,8 @@ class Publisher:
         self._card |= kept
         self._journal.update(baseline=figures)
         text = (
-            f"counting alone reaches {figures['val_loss']:.4f} ({figures['bpc']:.3f} bits) on the "
-            f"held-out text, with an n-gram model of order {figures['ngram_order']}: "
+            f"the n-gram baseline, of order {figures['ngram_order']}, reaches "
+            f"{figures['val_loss']:.4f} ({figures['bpc']:.3f} bits) on the held-out text: "
             f"{self._job.model}:{NGRAM} writes with it"
         )
         self._journal.notice({"code": "baseline", "text": text})
