@@ -278,7 +278,10 @@ def test_runs_are_compared_live_and_by_a_link(
         expect(rows).to_have_text([names[ended], names[live]])
         assert accessible(page)
 
-        there = window.open(client, page.url, viewport=PHONE)
+        window.expected.append("404")
+        with_a_deleted_one = page.url.replace("jobs=", f"jobs={'0' * 22},")
+        there = window.open(client, with_a_deleted_one, viewport=PHONE)
+        expect(there.get_by_text("Deleted since this address was made: 1 run.")).to_be_visible()
         expect(there.get_by_label("Time")).to_be_checked()
         expect(there.locator(".runs tbody th a")).to_have_text([names[ended], names[live]])
         assert there.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

@@ -5,7 +5,7 @@ import { get, list } from "../../api.js";
 import { Chart, SECONDS, STEPS } from "../../parts/chart.js";
 import { LABELS } from "../../parts/options/schema.js";
 import { isEnded } from "../../parts/progress.js";
-import { el, heading, message } from "../../ui.js";
+import { count, el, heading, message } from "../../ui.js";
 import { Connections, follow } from "../job/following.js";
 import { Record } from "../job/record.js";
 import {
@@ -34,6 +34,8 @@ export class ComparePage {
   /** What is followed, by id: a record, and what ends it. */
   #followed = new Map();
   #connections = new Connections(CONNECTIONS);
+  /** Runs of the address that were deleted. */
+  #gone = 0;
   #timer = 0;
   #frame = 0;
   #isShown = false;
@@ -79,6 +81,7 @@ export class ComparePage {
   show(address) {
     this.#isShown = true;
     this.#chosen = wanted(address.searchParams);
+    this.#gone = 0;
     this.#by.choose(this.#chosen.by);
     this.#loss.choose(this.#chosen.loss);
     void this.#refresh();
@@ -96,8 +99,12 @@ export class ComparePage {
   async #refresh() {
     clearTimeout(this.#timer);
     try {
-      this.#jobs = await list("/jobs", "jobs", MOST_JOBS);
-      this.#said.clear();
+      const newest = await list("/jobs", "jobs", MOST_JOBS);
+      this.#jobs = [...newest, ...(await this.#older(newest))];
+      // Nothing where all are there.
+      this.#said.say(
+        this.#gone ? `Deleted since this address was made: ${count(this.#gone, "run")}.` : "",
+      );
       this.#none.hidden = this.#jobs.length > 0;
       this.#chosen.jobs ??= firstChoice(this.#jobs);
       this.#follow();
@@ -108,6 +115,24 @@ export class ComparePage {
     }
     if (this.#isShown && !(this.#jobs.length && this.#jobs.every(isEnded)))
       this.#timer = setTimeout(() => this.#refresh(), POLL);
+  }
+
+  /** The runs of the address that are not among these jobs; those that are gone are said to be. */
+  async #older(jobs) {
+    const known = new Set(jobs.map(({ id }) => id));
+    const wanted = (this.#chosen.jobs ?? []).filter((id) => !known.has(id));
+    const gone = new Set();
+    const found = await Promise.all(
+      wanted.map((id) =>
+        get(`/jobs/${id}`).catch((error) => {
+          if (error.status !== 404) throw error;
+          gone.add(id);
+        }),
+      ),
+    );
+    this.#gone += gone.size;
+    this.#chosen.jobs = this.#chosen.jobs?.filter((id) => !gone.has(id)) ?? null;
+    return found.filter(Boolean);
   }
 
   get #compared() {
