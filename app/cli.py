@@ -306,6 +306,9 @@ def models(
         Path | None,
         typer.Option("--import", help="Import it from a downloaded .zip; - is standard input."),
     ] = None,
+    rename: Annotated[
+        str | None, typer.Option(help="Give it this name, with all of its tags.")
+    ] = None,
     push: Annotated[str | None, PUSH] = None,
     pull: Annotated[str | None, PULL] = None,
     public: Annotated[bool, PUBLIC] = False,
@@ -314,8 +317,14 @@ def models(
     url: Url = None,
     key: AskForKey = False,
 ) -> None:
-    """List the models; download, import, push or pull one."""
-    actions = {"--download": download, "--import": import_, "--push": push, "--pull": pull}
+    """List the models; download, import, rename, push or pull one."""
+    actions = {
+        "--download": download,
+        "--import": import_,
+        "--rename": rename,
+        "--push": push,
+        "--pull": pull,
+    }
     _check_actions(actions, model, "name of a model")
     with reported():
         if (public or update) and not push:
@@ -331,6 +340,8 @@ def models(
                     hub.pull(reached.client, str(model), str(pull))
             elif download:
                 commands.download(reached.client, str(model), download)
+            elif rename:
+                commands.rename_model(reached.client, str(model), rename)
             elif import_:
                 with commands.opened(import_) as archive:
                     commands.import_model(reached.client, str(model), archive)

@@ -146,7 +146,8 @@ class TrainingOptions:
     )
     sample_at: tuple[int, ...] = _option(
         (100, 300, 500, 700, 1200, 2000),
-        "Steps after which a sample is drawn, with commas between.",
+        "Steps after which a sample is drawn, with commas between; besides, one at step 0 and one "
+        "at the end.",
         at_most=MAX_SAMPLE_STEPS,
     )
     sample_every: int | None = _option(

@@ -9,14 +9,18 @@ what a store does there counts once the bucket has it.
 Knows no store.
 """
 
+import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 from models.errors import Unavailable
+from models.files import sync_directory
+from models.places import is_there, remove
 
 Done = TypeVar("Done")
+Allowed = Callable[[], AbstractContextManager[None]]
 
 
 class StorageAway(Unavailable):
@@ -63,6 +67,22 @@ class Storage(Protocol):
         """As ``change``, for what no two hosts may do at once; where they share a lock, which the
         caller holds, nothing need be written down, and the result is None."""
 
+    def move(self, folder: Path, target: Path, allowed: Allowed) -> None:
+        """Gives a folder another name, and removes what is there.
+
+        On one disk at once. In a bucket whoever is killed meanwhile leaves the whole folder under
+        both names: moved again, it is under the new one only.
+
+        Args:
+            folder: the folder.
+            target: in the same directory.
+            allowed: holds for the length of a block whatever keeps others from changing either, and
+                raises an error where they may not be moved. Both are fresh then.
+
+        Raises:
+            StorageAway: the folder is under its old name, and may be under both.
+        """
+
     def using(self, place: Path) -> AbstractContextManager[None]:
         """Brings a large file, or those of a folder, and keeps them here during the block.
 
@@ -88,6 +108,13 @@ class OneDisk:
 
     def exclude(self, _folder: Path, _act: Callable[[], Done]) -> Done | None:
         return None
+
+    def move(self, folder: Path, target: Path, allowed: Allowed) -> None:
+        with allowed():
+            if is_there(target):
+                remove(target.rename(target.with_name(f".gone-{secrets.token_hex(8)}")))
+            folder.rename(target)
+            sync_directory(folder.parent)
 
     def using(self, _place: Path) -> AbstractContextManager[None]:
         return nullcontext()

@@ -26,6 +26,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,23 @@ class JobStore:
         for job in self.unended():
             if job.model == model:
                 raise NameTaken(model, job.id)
+
+    def rename_model(self, name: str, new: str) -> None:
+        """Lets the ended jobs of a model follow it to its new name, so that a resume trains it."""
+        with self._creating():
+            for job_id in self.ids():
+                rename = partial(self._rename_model, job_id, name, new)
+                with suppress(UnknownJob):
+                    if self.get(job_id).model == name:
+                        self._storage.change(self.root / job_id, rename)
+
+    def _rename_model(self, job_id: str, name: str, new: str) -> None:
+        job = self.get(job_id)
+        # One that is being trained publishes under the name that it was given.
+        if job.model == name and not job.spec_damage and job.result() is not None:
+            spec = JobSpec(**job.spec)
+            spec["model"] = new
+            write_durably(job.directory / "spec.json", json.dumps(spec).encode())
 
     def needing(self, corpus_id: str) -> str | None:
         """The id of a job that needs a corpus, or may: one that has no end and no spec."""

@@ -88,6 +88,16 @@ class ModelOwners:
             raise
         self._add(name, {new: was for new in tags() if new not in known and new != tag})
 
+    def rename(self, name: str, new: str) -> None:
+        """Whose a model is stays whose it was."""
+
+        def rename() -> None:
+            before = self.shares(name)
+            self._keep(new, before)
+            self._keep(name, Shares())
+
+        self._change(rename)
+
     def clean(self, name: str, left: Iterable[str], *, is_trained: bool) -> None:
         """Forgets whose the tags were that are not left, and, where none is and no job is to
         publish under the name, whose that was."""

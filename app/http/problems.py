@@ -48,6 +48,8 @@ CODES = {
     "malformed_request": "The bytes sent are not a request as RFC 9112 has it.",
     "method_not_allowed": "The endpoint has other methods; see the Allow header.",
     "missing_key": "The endpoint needs an API key.",
+    "model_busy": "A checkpoint of the model is just being written.",
+    "model_exists": "A model has the name already.",
     "name_taken": "A job of this model name is not finished.",
     "no_corpus": "The corpus of the model is not at hand, or too large.",
     "no_models": "There are no models yet.",

@@ -115,7 +115,7 @@ async def _export(
     held: ExitStack,
 ) -> Response:
     network = await services.loaded.network(reference)
-    name, digest, kind, precision = network.name, network.digest, query.format, query.precision
+    name, digest, kind, precision = reference.name, network.digest, query.format, query.precision
     findings = None
     if kind == "html":
         findings = await run_in_threadpool(read_cells, services.models, name, digest)

@@ -179,24 +179,39 @@ def _publish(services: Services, caller: Caller, reference: Reference, file: IO[
 
 @router.patch(
     "/models/{model}",
-    summary="Set the notes of a model, or pin it",
-    responses=responses(404, 415, 422, 507),
+    summary="Rename a model, set its notes, or pin it",
+    responses=responses(404, 409, 415, 422, 507),
     openapi_extra=json_body(ModelChange),
 )
 async def describe_model(model: PathModel, request: Request, services: ServicesDep) -> ModelView:
-    """Changes the notes of a name, or pins it, for all of its tags and for everybody. Both stay
-    while the model has a tag."""
+    """Changes the name, the notes or the pin of a model, for all of its tags and for everybody.
+
+    Notes and pin stay while the model has a tag. Ended jobs follow a model to its new name; the
+    former one is free from then on.
+    """
     if ":" in model:
-        raise unprocessable("model", "must be a name: notes and pins are of all tags")
+        raise unprocessable("model", "must be a name: all tags of a model change")
     reference = Reference.from_client(model)
     change = validated(ModelChange, await read_json(request))
+    return await run_in_threadpool(_change, services, reference.name, change)
+
+
+def _change(services: Services, name: str, change: ModelChange) -> ModelView:
+    if change.name not in (None, name):
+        name = _rename(services, name, str(change.name))
     said = {"notes": change.notes, "is_pinned": change.pinned}
-    await run_in_threadpool(
-        services.models.describe,
-        reference.name,
-        **{field: value for field, value in said.items() if value is not None},
-    )
-    return await run_in_threadpool(_any_of, services, reference)
+    services.models.describe(name, **{k: v for k, v in said.items() if v is not None})
+    return _any_of(services, Reference(name))
+
+
+def _rename(services: Services, name: str, new: str) -> str:
+    for one in (name, new):
+        # A job would publish under it again.
+        services.jobs.check_name(one)
+    services.models.rename(name, new)
+    services.quotas.model_is_renamed(name, new)
+    services.jobs.rename_model(name, new)
+    return new
 
 
 def _any_of(services: Services, reference: Reference) -> ModelView:

@@ -156,6 +156,10 @@ class Quotas:
         is_trained = any(job.model == name for job in self._jobs.unended())
         self._model_owners.clean(name, self._models.naming(name), is_trained=is_trained)
 
+    def model_is_renamed(self, name: str, new: str) -> None:
+        """Whoever answers for a model does so under its new name."""
+        self._model_owners.rename(name, new)
+
     def _check_models(self, caller: Caller, coming: int) -> None:
         kept = self.models(caller)
         if kept.left <= coming:

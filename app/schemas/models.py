@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas.common import BaselineView, Fields, Matches, ModelReference, Page
+from app.schemas.common import BaselineView, Fields, Matches, ModelName, ModelReference, Page
 from models.checkpoints.about import MAX_NOTES
 from models.checkpoints.history import FEWEST_LOSSES, MAX_LOSSES
 from models.options import NetworkKind
@@ -38,9 +38,17 @@ class DownloadQuery(Fields):
 
 
 class ModelChange(BaseModel):
-    """What is said of a model; what is left out stays as it is."""
+    """What is to be another name of a model, and what is said of it; what is left out stays as it
+    is."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"name": "drivers", "notes": "Trained on drivers only."}},
+    )
+
+    name: ModelName | None = Field(
+        None, description="Its new name, which no model and no unfinished job may have."
+    )
 
     notes: str | None = Field(
         None,

@@ -105,6 +105,10 @@ class Client:
         with self._answer("POST", path, json=body) as response:
             return _json(response)
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        with self._answer("PATCH", path, json=body) as response:
+            return _json(response)
+
     def delete(self, path: str) -> None:
         with self._answer("DELETE", path):
             pass

@@ -144,6 +144,12 @@ def import_model(client: Client, model: str, archive: IO[bytes]) -> None:
     tell(f"{name} is imported; {COMMAND} sample --model {name} writes with it")
 
 
+def rename_model(client: Client, model: str, new: str) -> None:
+    """Gives a model another name."""
+    name = client.patch(f"/models/{model}", {"name": new})["name"]
+    tell(f"{model} is {name} now, with all of its tags and its ended jobs")
+
+
 def inspect(
     client: Client, text: str, model: str, tracks: str | None, fields: Mapping[str, Any]
 ) -> None:

@@ -37,6 +37,7 @@ _SUBJECTS = {
     "cells": "--cell",
     "corpus": "",
     "models": "--model",
+    "name": "--rename",
     "text": "the text",
 }
 """Fields that are not options of the same name."""

@@ -193,7 +193,12 @@ class Home:
     @property
     def is_empty(self) -> bool:
         """Whether nothing of the model is there, and no job is writing a checkpoint."""
-        return not self.tags.names() and not any(self.directory.glob(".stage-*"))
+        return not self.tags.names() and not self.is_written
+
+    @property
+    def is_written(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return any(self.directory.glob(".stage-*"))
 
 
 def set_gone(path: Path, parent: Path) -> None:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from models.errors import NotFound
+from models.errors import Conflict, NotFound
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
@@ -35,6 +35,24 @@ class NotANetwork(UnknownModel):
     """An n-gram model was named where a network is needed."""
 
     code = "not_a_network"
+
+
+class ModelExists(Conflict):
+    """A model has the name already."""
+
+    code = "model_exists"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the name {name} is taken: choose another, or delete that model first")
+
+
+class ModelBusy(Conflict):
+    """A checkpoint is just being written under the name."""
+
+    code = "model_busy"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a checkpoint of {name} is just being written: try again in a moment")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ Knows no torch, no Redis and no HTTP.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,15 @@ from models.checkpoints.format import Checkpoint, write
 from models.checkpoints.home import Home, set_gone
 from models.checkpoints.published import Entry as Entry
 from models.checkpoints.published import PublishedModels
-from models.checkpoints.reference import LATEST, NAME, NGRAM, Reference, UnknownModel
+from models.checkpoints.reference import (
+    LATEST,
+    NAME,
+    NGRAM,
+    ModelBusy,
+    ModelExists,
+    Reference,
+    UnknownModel,
+)
 from models.files import sync_directory
 from models.places import make_directory, names_in, remove, staged
 
@@ -145,6 +154,39 @@ class Registry(PublishedModels):
             write_about(home.directory, replace(read_about(home.directory), **said))
 
         self._change(home, describe)
+
+    def rename(self, name: str, new: str) -> None:
+        """Gives a model another name, with all of its tags and what is said of it.
+
+        Whoever is killed meanwhile leaves it whole (``models.storage.Storage.move``).
+
+        Raises:
+            ValueError: a name is invalid.
+            UnknownModel: the model does not exist.
+            ModelExists: another has the new name.
+            ModelBusy: a checkpoint is being written under one of the names.
+        """
+        home, target = (self._home(Reference(one).name) for one in (name, new))
+
+        @contextmanager
+        def allowed() -> Iterator[None]:
+            with self.changing() as check:
+                home.check = target.check = check
+                naming = home.mend()
+                if not naming:
+                    raise UnknownModel(name)
+                # Where locks are not shared, it may be what an earlier try left there.
+                is_left = not self.storage.shares_locks and target.naming() == naming
+                if not is_left and target.mend():
+                    raise ModelExists(new)
+                for one in (home, target):
+                    one.sweep()
+                    if one.is_written:
+                        raise ModelBusy(one.name)
+                yield
+
+        if name != new:
+            self.storage.move(home.directory, target.directory, allowed)
 
     def delete(self, reference: Reference) -> None:
         """Removes a tag, and the checkpoints that no tag names any more.

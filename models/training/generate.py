@@ -26,8 +26,10 @@ def generate(
     """
     seeds = np.array([options.seed], dtype=np.uint64)
     if options.style:
-        weights = network.export()
-        network = CharNetwork.of(*in_style(network.config, weights, options.style))
+        config, weights = in_style(network.config, network.export(), options.style)
+        # Training would continue with other random numbers.
+        with torch.random.fork_rng(devices=[]):
+            network = CharNetwork.of(config, weights)
     network.eval()
     with torch.no_grad():
         state = None

@@ -5,6 +5,7 @@ Beside it may stand an n-gram table (``models.ngram_table``), whose rows are mix
 Knows no text, no batch order and no optimiser.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -116,6 +117,15 @@ class CharNetwork(nn.Module):
         for name, value in self._learned_gates.items():
             self.get_parameter(name).copy_(torch.from_numpy(value))
         self.register_buffer("balance", torch.ones(GATED, device=device))
+
+    def without_table(self) -> "CharNetwork":
+        """Returns the network without its n-gram table; a copy, which takes no random numbers."""
+        if self.table is None:
+            return self
+        alone = copy.deepcopy(self, {id(self.table): None})
+        alone.gates = None
+        alone.config = self.config.beside(None)
+        return alone
 
     @torch.no_grad()
     def _initialise(self) -> None:

@@ -17,7 +17,13 @@ from app.engine.background import OutOfTime, ServerBusy
 from app.engine.streams import ServerFull, TooManyStreams
 from app.http.handlers import of_error, unexpected
 from app.http.problems import CODES
-from models.checkpoints.reference import NoNGram, NotANetwork, UnknownModel
+from models.checkpoints.reference import (
+    ModelBusy,
+    ModelExists,
+    NoNGram,
+    NotANetwork,
+    UnknownModel,
+)
 from models.errors import (
     CharloomError,
     Conflict,
@@ -70,6 +76,8 @@ ERRORS: list[tuple[CharloomError, int, str, str]] = [
     (CorpusInUse("j1"), 409, "corpus_in_use", "j1"),
     (JobDamaged("spec.json is empty"), 409, "damaged_job", "delete it"),
     (NameTaken("m", "j1"), 409, "name_taken", "j1"),
+    (ModelExists("m"), 409, "model_exists", "the name m is taken"),
+    (ModelBusy("m"), 409, "model_busy", "a checkpoint of m is just being written"),
     (Ended("the job has ended already"), 409, "job_ended", "ended already"),
     (NotEnded("cancel it first"), 409, "job_not_ended", "cancel it first"),
     (CorpusError("the text is empty"), 422, "invalid_corpus", "the text is empty"),

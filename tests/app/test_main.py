@@ -71,7 +71,7 @@ IMPERATIVES = {
         "Follow",
         "Generate",
     ),
-    *("Get", "Import", "Inspect", "List", "Resume", "Sample", "Set", "Show", "Train", "Upload"),
+    *("Get", "Import", "Inspect", "List", "Rename", "Resume", "Sample", "Show", "Train", "Upload"),
 }
 
 

@@ -20,6 +20,7 @@ from models.text.vocab import Vocabulary
 from tests.forgery import plant
 from tests.serving import problem, serve, wrong_fields
 from tests.toys import toy_checkpoint
+from worker.jobs import JobStore
 
 CONFIG = NetworkConfig(vocabulary_size=3, num_layers=1, hidden_size=4)
 HISTORY: list[HistoryPoint] = [
@@ -107,6 +108,54 @@ def test_notes_and_pins_are_kept_with_a_model(client: httpx2.Client, registry: R
     registry.publish(Reference("linux", "v1"), checkpoint(1.4))
     assert client.patch("/models/linux", json={}).json()["model"] == "linux:v1"
     assert client.get("/models/linux:v1").json()["notes"] == ""
+
+
+def test_a_model_gets_another_name(client: httpx2.Client, registry: Registry, data: Path) -> None:
+    """At once, with its tags, its notes and its ended jobs; the old name is nobody's then."""
+    registry.publish(Reference("linux"), toy_checkpoint())
+    jobs = JobStore(data / "jobs")
+    ended, _ = jobs.create("linux", "c" * 64, {}, None)
+    ended.request_cancel()
+    tags = client.get("/models/linux").json()["tags"]
+    asked = {"prime": "a", "length": 50, "seed": 1}
+    begun = client.post("/sample", json={"model": "linux", **asked}).text
+    renamed = client.patch("/models/linux", json={"name": "drivers", "notes": "n"})
+    assert renamed.status_code == 200
+    model = renamed.json()
+    assert (model["model"], model["tags"], model["notes"]) == ("drivers", tags, "n")
+    assert listed(client) == ["drivers", "drivers:a.1", "names"]
+    problem(client.get("/models/linux"), 404)
+    problem(client.post("/sample", json={"model": "linux", **asked}), 404)
+    assert client.post("/sample", json={"model": "drivers", **asked}).text == begun
+    assert client.get("/models/drivers/download").status_code == 200
+    job = client.get(f"/jobs/{ended.id}").json()
+    assert (job["model"], job["links"]["model"]) == ("drivers", "/models/drivers")
+    assert client.patch("/models/drivers", json={"name": "drivers"}).json()["notes"] == "n"
+    jobs.delete(ended.id)
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_name_that_somebody_has_is_not_given_away(client: httpx2.Client, data: Path) -> None:
+    taken = problem(client.patch("/models/linux", json={"name": "names", "notes": "n"}), 409)
+    assert (taken["code"], taken["detail"]) == (
+        "model_exists",
+        "the name names is taken: choose another, or delete that model first",
+    )
+    jobs = JobStore(data / "jobs")
+    for busy in ("linux", "coming"):
+        job, _ = jobs.create(busy, "c" * 64, {}, None)
+        refused = problem(client.patch("/models/linux", json={"name": "coming"}), 409)
+        assert refused["code"] == "name_taken" and job.id in refused["detail"]
+        job.request_cancel()
+        jobs.delete(job.id)
+    problem(client.patch("/models/nobody", json={"name": "x"}), 404)
+    wrong = wrong_fields(client.patch("/models/linux", json={"name": "Not A Name"}))
+    assert "lower-case" in wrong["name"]
+    assert (
+        "must be a name"
+        in wrong_fields(client.patch("/models/linux:a.1", json={"name": "x"}))["model"]
+    )
+    assert client.get("/models/linux").json()["notes"] == ""
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"notes": 5, "pinned": "yes"}'])

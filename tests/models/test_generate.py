@@ -7,6 +7,7 @@ import torch
 from models.config import NetworkConfig
 from models.decoding.sampling import SampleOptions, choose, uniforms
 from models.options import NetworkKind
+from models.styles import only
 from models.training.generate import generate
 from tests.networks import VOCABULARY, trained_like
 
@@ -46,3 +47,13 @@ def test_dropout_is_off_while_it_writes() -> None:
     options = SampleOptions(seed=1, length=40)
     first, again = (list(generate(network, 0, PRIME, options)) for _ in range(2))
     assert first == again
+
+
+@pytest.mark.parametrize("styles", [(), ("a", "b")])
+def test_training_goes_on_with_the_random_numbers_that_it_had(styles: tuple[str, ...]) -> None:
+    """Whether or not a resume has to write the text again."""
+    network = trained_like(NetworkConfig(len(VOCABULARY), "lstm", 2, 16, styles=styles))
+    options = SampleOptions(seed=1, length=4, style=only(0, len(styles)))
+    before = torch.get_rng_state()
+    list(generate(network.without_table(), 0, PRIME, options))
+    assert torch.equal(torch.get_rng_state(), before)

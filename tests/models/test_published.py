@@ -9,7 +9,7 @@ import pytest
 from models.checkpoints.published import PublishedModels
 from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
-from models.storage import Done, StorageAway
+from models.storage import Allowed, Done, StorageAway
 from tests.toys import toy_checkpoint
 
 
@@ -26,6 +26,9 @@ class Away:
         raise StorageAway
 
     def exclude(self, _folder: Path, _act: Callable[[], Done]) -> Done | None:
+        raise StorageAway
+
+    def move(self, _folder: Path, _target: Path, _allowed: Allowed) -> None:
         raise StorageAway
 
     def sweep(self) -> None:

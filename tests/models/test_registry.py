@@ -16,11 +16,18 @@ from models.checkpoints import format as checkpoint_format
 from models.checkpoints import published
 from models.checkpoints.format import Checkpoint
 from models.checkpoints.home import Home
-from models.checkpoints.reference import NoNGram, NotANetwork, Reference, UnknownModel
+from models.checkpoints.reference import (
+    ModelBusy,
+    NoNGram,
+    NotANetwork,
+    Reference,
+    UnknownModel,
+)
 from models.checkpoints.registry import Registry
 from models.files import CheckpointError
 from models.locks import LockLost, locked
 from tests.forgery import CONFIG, PATHS, VOCABULARY, a_checkpoint
+from tests.toys import toy_checkpoint
 
 
 @pytest.fixture
@@ -238,6 +245,58 @@ def test_who_froze_while_publishing_goes_no_further(
     assert registry.resolve(reference) == newer[0]
     assert newer[0] in digests(registry)
     assert hidden(registry) == []
+
+
+def test_a_model_that_is_being_published_keeps_its_name(registry: Registry) -> None:
+    registry.publish(Reference("linux"), toy_checkpoint())
+    staged = registry.root / "other" / ".stage-0123456789abcdef"
+    staged.mkdir(parents=True)
+    with pytest.raises(ModelBusy, match="of other is just being written"):
+        registry.rename("linux", "other")
+    registry.publish(Reference("other"), toy_checkpoint(seed=1))
+    with pytest.raises(ModelBusy, match="of other is just being written"):
+        registry.rename("other", "third")
+    staged.rmdir()
+    registry.rename("other", "third")
+    assert registry.names() == ["linux", "third"]
+
+
+@pytest.mark.parametrize("calls", range(4))
+def test_a_rename_that_is_cut_short_leaves_the_model_whole_under_one_name(
+    calls: int, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lies where it is to be, such as what a deletion left."""
+    registry.publish(Reference("old"), toy_checkpoint())
+    digest = registry.publish(Reference("old"), toy_checkpoint(seed=1))
+    (registry.root / "new" / "tags").mkdir(parents=True)
+    rename, left = Path.rename, calls
+
+    def until_the_end(path: Path, target: Path) -> Path:
+        nonlocal left
+        if not left:
+            raise RuntimeError("the process ends here")
+        left -= 1
+        return rename(path, target)
+
+    with monkeypatch.context() as patched, suppress(RuntimeError):
+        patched.setattr(Path, "rename", until_the_end)
+        registry.rename("old", "new")
+    (name,) = registry.names()
+    assert name == ("old" if calls < 2 else "new")
+    assert registry.resolve(Reference(name)) == digest
+    assert registry.load(name, digest).config == toy_checkpoint().config
+    if name == "old":
+        registry.rename("old", "new")
+        assert registry.names() == ["new"]
+
+
+def test_a_model_keeps_its_name_if_it_is_given_again(registry: Registry) -> None:
+    digest = registry.publish(Reference("old"), toy_checkpoint())
+    registry.rename("old", "old")
+    assert registry.resolve(Reference("old")) == digest
+    for name in ("UP", "../x", ""):
+        with pytest.raises(ValueError, match="lower-case"):
+            registry.rename("old", name)
 
 
 def test_deleting_a_tag_leaves_the_others(registry: Registry) -> None:

@@ -11,6 +11,7 @@ import {
   stepsOf,
   thinned,
   ticks,
+  timeTicks,
 } from "../../app/static/js/parts/chart/scales.js";
 
 test("a scale maps values to pixels and back", () => {
@@ -26,6 +27,13 @@ test("ticks are round numbers within the range", () => {
   assert.deepEqual(ticks(1.07, 2.43, 5), [1.5, 2]);
   assert.deepEqual(ticks(0, 0.3, 3), [0, 0.1, 0.2, 0.3]);
   assert.deepEqual(ticks(0, 1, 6), [0, 0.2, 0.4, 0.6, 0.8, 1]);
+});
+
+test("times are divided as clocks divide them", () => {
+  assert.deepEqual(timeTicks(45, 6), [0, 10, 20, 30, 40]);
+  assert.deepEqual(timeTicks(180, 6), [0, 30, 60, 90, 120, 150, 180]);
+  assert.deepEqual(timeTicks(7000, 3), [0, 3600]);
+  assert.deepEqual(timeTicks(4 * 86400, 4), [0, 86400, 172800, 259200, 345600]);
 });
 
 test("the first fiftieth of the steps does not stretch the chart", () => {

@@ -175,9 +175,24 @@ test("a job that waits says for what", () => {
 
 test("where no sample is, the first one is announced", () => {
   assert.equal(sampleHint(null), "None yet.");
-  assert.equal(sampleHint({ ...running, options: { sample_at: [] } }), "None yet.");
-  assert.equal(sampleHint(running), "The first one comes at step 100.");
+  const asksFor = (options) => sampleHint({ ...running, options });
+  assert.equal(asksFor({ sample_at: [] }), "This job draws none.");
+  assert.equal(asksFor({ sample_at: [], sample_every: 9 }), sampleHint(running));
+  assert.equal(sampleHint(running), "The first one comes before the first step.");
   assert.equal(sampleHint(cancelled), "It ended before its first sample.");
+});
+
+test("a sample of a step that comes again replaces those from there on", () => {
+  const texts = recordOf(
+    [1, "sample", { step: 0, text: "a" }],
+    [2, "sample", { step: 20, text: "b" }],
+    [3, "sample", { step: 40, text: "c" }],
+    [4, "sample", { step: 20, text: "d" }],
+  ).samples;
+  assert.deepEqual(
+    [...texts.values()].map(({ text }) => text),
+    ["a", "d"],
+  );
 });
 
 test("an error names the page's button, not an endpoint", () => {

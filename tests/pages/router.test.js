@@ -9,6 +9,7 @@ test("each view has its path", () => {
     "/": "Write",
     "/train": "Train",
     "/train/0123456789abcdef012345": "Train",
+    "/train/compare": "Train",
     "/inside": "Inside",
     "/names": "Names",
     "/models": "Models",

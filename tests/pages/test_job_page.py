@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -18,8 +19,10 @@ from app.server.sockets import listen
 from app.settings import ServerSettings
 from tests.browsing import EVIL, PHONE, Window, accessible
 from tests.support import StartWorker
-from worker.events import EventLog
-from worker.jobs import JobStore
+from worker.events import EventLog, ProgressData
+from worker.job_files import NGramFigures
+from worker.jobs import Job, JobStore
+from worker.queue import Queue
 
 
 class Restartable:
@@ -84,13 +87,13 @@ def test_a_training_from_file_to_end(
         page = window.open(client, "/train")
         begin(page, file)
 
-        samples = page.locator(".samples li")
-        expect(samples.first).to_contain_text("Step 100", timeout=180_000)
+        newest = page.locator(".film-stage h3")
+        expect(newest).to_have_text(re.compile("Step [135]00"), timeout=180_000)
         # Held, so that it is still there when it is cancelled, however fast it trains.
         (horse,) = worker.horses()
         os.kill(horse, signal.SIGSTOP)
         page.reload()
-        expect(samples.first).to_contain_text("Step 100")
+        expect(newest).to_have_text(re.compile("Step [135]00"))
         with server.away():
             expect(page.get_by_text("The server is away")).to_be_visible()
         expect(page.get_by_text("The server is away")).to_be_hidden()
@@ -130,8 +133,10 @@ def begin(page: Page, file: Path) -> None:
 
 def assert_is_whole(page: Page) -> None:
     """The page of the job shows all of it."""
-    samples = page.locator(".samples li")
-    expect(samples).to_have_count(3)
+    assert_is_a_film(page)
+    page.get_by_text("All 5 samples").click()
+    samples = page.locator(".samples h3")
+    expect(samples).to_have_text(["Step 2,000", "Step 500", "Step 300", "Step 100", "Step 0"])
     expect(page.locator(".figures").first).to_contain_text("2,000")
     expect(page.locator(".figures").first).to_contain_text("n-gram baseline")
     expect(page.locator(".figures").first).to_contain_text(re.compile(r"the .+ is .+ better"))
@@ -144,11 +149,31 @@ def assert_is_whole(page: Page) -> None:
     trained = page.locator(".drawing svg .train-line path").get_attribute("d") or ""
     heights = [float(point.split()[1]) for point in re.split("[ML]", trained)[1:]]
     assert heights[0] < 12 < min(heights[len(heights) // 2 :])
-    assert EVIL in (samples.last.text_content() or "")
+    assert EVIL in (page.locator(".samples .sample").first.text_content() or "")
     page.get_by_role("img", name="Loss over steps").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator(".tip")).to_contain_text("bpc")
     assert accessible(page)
+
+
+def assert_is_a_film(page: Page) -> None:
+    """From the untrained network to the end, by hand and by itself."""
+    shown, slider = page.locator(".film-stage h3"), page.get_by_role("slider", name="Sample")
+    expect(shown).to_have_text("Step 2,000")
+    expect(page.locator(".mark line")).to_have_count(1)
+    slider.press("Home")
+    expect(shown).to_have_text("Step 0")
+    assert EVIL not in (page.locator(".film-stage .sample").text_content() or "")
+    slider.press("ArrowRight")
+    expect(shown).to_have_text("Step 100")
+    expect(slider).to_have_attribute("aria-valuetext", "Step 100")
+    slider.press(" ")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(shown).to_have_text("Step 2,000")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    page.get_by_role("button", name="Play").click()
+    expect(shown).to_have_text("Step 0")
+    page.get_by_role("button", name="Pause").click()
 
 
 def begin_again_with_too_many_layers(page: Page) -> None:
@@ -179,6 +204,92 @@ def test_a_job_is_cancelled(server: Restartable, window: Window) -> None:
         page.get_by_role("dialog").get_by_role("button", name="Delete").click()
         expect(page).to_have_url(re.compile("/train$"))
         expect(page.get_by_text("None yet.")).to_be_visible()
+
+
+def test_a_job_that_a_worker_takes_is_no_longer_queued(
+    server: Restartable, data: Path, queue: Queue, window: Window
+) -> None:
+    """Before its first event; and its baseline is there as soon as it is counted."""
+    job, _ = JobStore(data / "jobs").create("long", "c" * 64, {}, None)
+    with server.client() as client:
+        page = window.open(client, f"/train/{job.id}")
+        status = page.locator(".title-line .status")
+        expect(status).to_have_text("queued")
+        with job.lock():
+            expect(status).to_have_text("running")
+            log = EventLog(job.directory)
+
+            def tell(event: str, data: dict[str, Any]) -> None:
+                queue.events.publish(job.id, log.append(event, data))
+
+            tell("progress", {"step": 1, "train_loss": 2.5})
+            job.set_running({"baseline": BASELINE})
+            tell("notice", {"code": "baseline", "text": "the n-gram baseline is known"})
+            expect(page.locator(".legend")).to_contain_text("5-gram baseline 2.000")
+            page.goto("about:blank")
+
+
+BASELINE: NGramFigures = {"ngram_order": 5, "val_loss": 2.0, "bpc": 2.885}
+
+
+def planned(store: JobStore, loss: float, **options: Any) -> Job:
+    """A job that has told of 100 steps, ten a second."""
+    job, _ = store.create("linux", "c" * 64, options, None)
+    log = EventLog(job.directory)
+    for step in (50, 100):
+        log.append("progress", {"step": step, "train_loss": 3.0, "elapsed_seconds": step / 10})
+    log.append("evaluation", {"step": 100, "val_loss": loss, "bpc": loss, "best": True})
+    progress = dict.fromkeys(ProgressData.__annotations__, 0.0) | {"step": 100, "max_steps": 200}
+    progress |= {"best_val_loss": loss, "val_loss": loss}
+    job.set_running(
+        {"options": options, "progress": cast(ProgressData, progress), "baseline": BASELINE}
+    )
+    return job
+
+
+def test_runs_are_compared_live_and_by_a_link(
+    server: Restartable, data: Path, queue: Queue, window: Window
+) -> None:
+    store = JobStore(data / "jobs")
+    ended = planned(store, 1.5, learning_rate=0.004, seed=1)
+    ended.finish("cancelled")
+    live = planned(store, 1.75, learning_rate=0.002, seed=1)
+    names = {job: f"linux {job.id[-4:]}" for job in (ended, live)}
+    with server.client() as client, live.lock():
+        page = window.open(client, "/train")
+        page.get_by_role("link", name="Compare", exact=True).click()
+        legend, rows = page.locator(".legend"), page.locator(".runs tbody th a")
+        expect(legend).to_contain_text(f"{names[live]} 1.750")
+        expect(legend).to_contain_text(f"{names[ended]} 1.500")
+        expect(legend).to_contain_text("5-gram baseline 2.000")
+        expect(rows).to_have_text([names[live], names[ended]])
+        heads = page.locator(".runs thead")
+        expect(heads).to_contain_text("Learning rate")
+        expect(heads).not_to_contain_text("Seed")
+        expect(page.locator(".runs tbody tr").first).to_contain_text("Beats the 5-gram by 13%.")
+
+        log = EventLog(live.directory)
+        told = {"step": 200, "val_loss": 1.25, "bpc": 1.8, "best": True}
+        queue.events.publish(live.id, log.append("evaluation", told))
+        expect(legend).to_contain_text(f"{names[live]} 1.250")
+        page.get_by_label("Time").check()
+        expect(page.locator(".axes")).to_contain_text("training time")
+        page.get_by_role("button", name="Validation loss").click()
+        expect(rows).to_have_text([names[ended], names[live]])
+        assert accessible(page)
+
+        window.expected.append("404")
+        with_a_deleted_one = page.url.replace("jobs=", f"jobs={'0' * 22},")
+        there = window.open(client, with_a_deleted_one, viewport=PHONE)
+        expect(there.get_by_text("Deleted since this address was made: 1 run.")).to_be_visible()
+        expect(there.get_by_label("Time")).to_be_checked()
+        expect(there.locator(".runs tbody th a")).to_have_text([names[ended], names[live]])
+        assert there.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        there.get_by_label(f"Compare {names[live]}").uncheck()
+        expect(there.locator(".legend")).not_to_contain_text(names[live])
+        expect(there).to_have_url(re.compile(f"jobs={ended.id}&"))
+        for open_page in (page, there):
+            open_page.goto("about:blank")
 
 
 def test_no_label_of_the_chart_is_cut_off(server: Restartable, data: Path, window: Window) -> None:

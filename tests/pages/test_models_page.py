@@ -179,6 +179,22 @@ def test_notes_and_pins_are_there_in_another_browser(
     assert collection.get("/models/alpha").json()["notes"] == ""
 
 
+def test_a_model_is_renamed(collection: httpx2.Client, window: Window) -> None:
+    window.expected.append("409")
+    page = window.open(collection, "/models")
+    for new in ("alpha", "delta"):
+        page.get_by_role("button", name="Rename beta").click()
+        dialog = page.get_by_role("dialog", name="Rename beta")
+        dialog.get_by_label("Name").fill(new)
+        dialog.get_by_role("button", name="Rename").click()
+        if new == "alpha":
+            expect(page.locator(".message.problem")).to_contain_text("The name alpha is taken")
+    expect(page.get_by_text("beta is delta now.")).to_be_visible()
+    expect(cards(page)).to_have_text(["alpha", "delta", "gamma"])
+    expect(card_of(page, "delta")).to_contain_text("2 other tags")
+    assert collection.get("/models/delta:step-100").status_code == 200
+
+
 def test_several_are_deleted_at_once(collection: httpx2.Client, window: Window) -> None:
     page = window.open(collection, "/models")
     for name in ("alpha", "beta"):

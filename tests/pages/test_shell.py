@@ -84,7 +84,7 @@ def test_colours_are_a_choice_that_stays(client: httpx2.Client, window: Window) 
 def test_no_view_is_wider_than_a_phone(client: httpx2.Client, window: Window) -> None:
     window.expected.append("404")
     page = window.open(client, "about:blank", viewport=PHONE)
-    for path in (link(compare=1.2), "/train", "/inside", "/names", "/models"):
+    for path in (link(compare=1.2), "/train", "/train/compare", "/inside", "/names", "/models"):
         page.goto(path)
         page.locator("main h1").wait_for(state="attached")
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path

@@ -125,6 +125,8 @@ def test_a_file_that_is_no_text_is_named_and_cannot_be_trained_on(
     start = page.get_by_role("button", name="Train", exact=True)
     packed = lzma.compress(b"It was the best of times, it was the worst of times.\n" * 9)
     files = {
+        "a.bin": (bytes(range(256)) * 4, "looks like a binary file."),
+        "a.txt": (b"abcde", "send at least 100"),
         "a.png": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(200), "It is an image"),
         "a.txt.xz": (packed, "it is an xz file: unpack it first"),
     }
@@ -132,6 +134,7 @@ def test_a_file_that_is_no_text_is_named_and_cannot_be_trained_on(
         page.set_input_files("#corpus-file", upload(name, data))
         expect(page.locator(".report .warning")).to_have_count(1)
         expect(page.locator(".report .warning")).to_contain_text(words, ignore_case=True)
+        expect(page.locator(".report .refusal")).not_to_contain_text("bytes” under Options")
         expect(start).to_be_disabled()
         page.get_by_role("button", name="Another text").click()
     # The server agrees.
@@ -182,7 +185,8 @@ def test_a_folder_is_one_text(client: httpx2.Client, window: Window, folder: Pat
     page.set_input_files("#corpus-folder", folder)
     said = page.locator(".report summary")
     expect(said).to_have_text("Made of 2 files; 1 left out; 1 hidden file not sent.")
-    said.click()
+    # Open, since something is missing.
+    expect(page.locator(".sources li").first).to_be_visible()
     expect(page.locator(".sources li")).to_have_text(
         ["a.lockleft out: it is a lockfile", "1.txt477 bytes", "b/2.txt53 bytes"]
     )

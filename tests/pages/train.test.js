@@ -125,12 +125,23 @@ test("the encoding of a text is guessed", () => {
     const text = Uint8Array.from(Array(30).fill(bytes).flat());
     assert.equal(guess(text), encoding);
   }
+  const cut = new TextEncoder().encode("Fr\u00fchst\u00fcck").subarray(0, 9);
+  assert.equal(guess(cut), "utf-8");
+  assert.equal(guess(Uint8Array.of(0x75, 0x6e, 0x20, 0x63, 0x61, 0x66, 0xe9)), "windows-1252");
   assert.equal(guess(Uint8Array.of(0xff, 0xfe, 0x3b, 0x04)), "utf-16le");
   assert.equal(guess(Uint8Array.of(0xfe, 0xff, 0x04, 0x3b)), "utf-16be");
 });
 
 test("every encoding that is offered can be decoded, and wrong bytes are no text", () => {
-  for (const encoding of Object.keys(ENCODINGS)) assert.ok(new TextDecoder(encoding));
+  const own = (encoding) => encoding.startsWith("utf-32");
+  for (const encoding of Object.keys(ENCODINGS))
+    assert.ok(own(encoding) || new TextDecoder(encoding));
+  const wide = Uint8Array.of(0xff, 0xfe, 0, 0, 0x3b, 0xf6, 1, 0, 0x61);
+  assert.equal(guess(wide), "utf-32le");
+  assert.equal(textIn("utf-32le", wide), "\u{1f63b}");
+  assert.equal(textIn("utf-32be", wide), null);
+  assert.equal(textIn("utf-8", Uint8Array.of(0x61, 0xc3)), "a");
+  assert.equal(textIn("utf-8", Uint8Array.of(0xc3, 0x61)), null);
   const text = textIn("shift_jis", Uint8Array.from(BYTES.shift_jis));
   assert.equal(text, "\u3053\u3093\u306b\u3061\u306f\u3002");
   assert.equal(textIn("shift_jis", Uint8Array.of(0x82)), null);

@@ -179,6 +179,20 @@ def test_models_are_listed(url: str) -> None:
     assert f" 1-3 {table / 1e3:.1f} kB " in lines[1]
 
 
+def test_a_model_is_renamed(client: httpx2.Client, url: str, models: Path) -> None:
+    Registry(models / "models").publish(Reference("old"), toy_checkpoint())
+    done = charloom("models", "old", "--rename", "new", "--url", url)
+    told = "old is new now, with all of its tags and its ended jobs\n"
+    assert (done.returncode, done.stderr) == (0, told)
+    assert client.get("/models/new").status_code == 200
+    refused = charloom("models", "new", "--rename", "toy", "--url", url)
+    assert refused.returncode == 1
+    assert "the name toy is taken: choose another, or delete that model first" in refused.stderr
+    wrong = charloom("models", "new", "--rename", "Not A Name", "--url", url)
+    assert wrong.returncode == 1 and "--rename must be" in wrong.stderr
+    Registry(models / "models").delete_name("new")
+
+
 def test_a_model_is_carried_away_and_brought_back(
     client: httpx2.Client, url: str, models: Path, tmp_path: Path
 ) -> None:

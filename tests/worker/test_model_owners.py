@@ -46,6 +46,15 @@ def test_an_import_under_nobodys_name_moves_what_was_imported_before(owners: Mod
     assert whose(owners, "latest", "job-1", "job-2", "job-3") == ["a", "a", "a", ""]
 
 
+def test_whose_a_model_is_goes_with_its_name(owners: ModelOwners) -> None:
+    owners.train("a", "old", list)
+    with owners.importing("b", "old", "v1", lambda: ["latest"]):
+        pass
+    owners.rename("old", "x")
+    assert whose(owners, "latest", "v1") == ["a", "b"]
+    assert owners.shares("old") == Shares()
+
+
 def test_a_failed_import_changes_nobodys(owners: ModelOwners) -> None:
     owners.train("a", "x", list)
     with (

@@ -18,9 +18,10 @@ from models.training.network import CharNetwork
 from models.training.trainer import Diverged, Trainer
 from tests.support import TOY, MakeJob, all_events
 from tests.training import error_of, history, notices, progress_of, state
-from worker.jobs import JobStore
+from worker.jobs import Job, JobStore
 from worker.queue import Queue
 from worker.trainer import attempt
+from worker.trainer.publisher import Publisher
 
 
 @pytest.mark.usefixtures("worker")
@@ -36,9 +37,9 @@ def test_a_worker_trains_a_job_to_its_end(make_job: MakeJob, queue: Queue, data:
     evaluations = [event.data for event in events if event.event == "evaluation"]
     assert [evaluation["step"] for evaluation in evaluations] == [50, 100, 120]
     assert evaluations[-1]["val_loss"] < evaluations[0]["val_loss"] < math.log(40)
-    (sample,) = (event.data for event in events if event.event == "sample")
-    assert sample["step"] == 100
-    assert sample["text"].startswith("10 ")
+    samples = [event.data for event in events if event.event == "sample"]
+    assert [sample["step"] for sample in samples] == [0, 100, 120]
+    assert all(sample["text"].startswith("10 ") for sample in samples)
 
     view = job.view()
     assert view["status"] == "finished"
@@ -67,7 +68,68 @@ def test_a_worker_trains_a_job_to_its_end(make_job: MakeJob, queue: Queue, data:
     steps = [line["step"] for line in checkpoint.history if "train_loss" in line]
     assert steps == sorted(set(steps))
     assert {50, 100, 120} <= set(steps)
-    assert {"step": 100, "temperature": 1.0, "text": sample["text"]} in checkpoint.history
+    assert [line for line in checkpoint.history if "text" in line] == samples
+
+
+def samples_of(job: Job) -> list[int]:
+    """The steps at which a job drew samples."""
+    return [event.data["step"] for event in job.events() if event.event == "sample"]
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_first_and_the_last_sample_are_drawn_once(
+    make_job: MakeJob, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends the process before or after them, and of a resume's end again."""
+
+    def end(*_: object) -> None:
+        raise RuntimeError("the process ends here")
+
+    def only_until_the_end(_: Publisher, __: CharNetwork, step: int) -> None:
+        if step > 20:
+            end()
+
+    job = make_job(max_steps=30, sample_at=[20], ngram_orders=3, ngram_buckets=1 << 12)
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "run", end)
+        attempt.run(job.id)
+    assert samples_of(job) == [0]
+    with monkeypatch.context() as patched:
+        patched.setattr(Publisher, "draw_sample", only_until_the_end)
+        attempt.run(job.id)
+    with monkeypatch.context() as patched:
+        patched.setattr(Publisher, "examine_memory", end)
+        attempt.run(job.id)
+    assert samples_of(job) == [0, 30]
+    attempt.run(job.id)
+    assert job.status() == "finished"
+    assert samples_of(job) == [0, 30]
+    store.resume(job.id, {"max_steps": 40})
+    attempt.run(job.id)
+    assert samples_of(job) == [0, 30, 40]
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_first_sample_knows_nothing(make_job: MakeJob) -> None:
+    """It is of the network, not of the counts beside it."""
+    job = make_job("bottles", max_steps=20, ngram_orders=5, ngram_buckets=1 << 14)
+    attempt.run(job.id)
+    first, last = (event.data["text"] for event in job.events() if event.event == "sample")
+    assert "the wall" not in first and "the wall" in last
+    # But where it continues from a model, it is of that.
+    job = make_job("more", max_steps=20, init_from="bottles", hidden_size=16)
+    (job.directory / "plan.json").unlink()
+    attempt.run(job.id)
+    texts = [event.data["text"] for event in job.events() if event.event == "sample"]
+    assert "the wall" in texts[0]
+
+
+@pytest.mark.usefixtures("settings")
+def test_who_asks_for_no_samples_gets_none(make_job: MakeJob) -> None:
+    job = make_job(max_steps=20, sample_at=[])
+    attempt.run(job.id)
+    assert job.status() == "finished"
+    assert samples_of(job) == []
 
 
 @pytest.mark.usefixtures("settings")
@@ -120,7 +182,7 @@ def test_training_that_diverges_later_goes_back_a_generation(
     assert "9.00 at step 50: back to step 20" in notice["text"]
     order = [(e.event, e.data["step"]) for e in job.events() if e.event in ("sample", "evaluation")]
     before = [("evaluation", 20), ("evaluation", 40), ("sample", 45)]
-    assert order == [*before, *before[1:], ("evaluation", 60)]
+    assert order == [("sample", 0), *before, *before[1:], ("evaluation", 60), ("sample", 60)]
     assert state(job)[1]["rate_factor"] == 0.5
 
     # What went wrong is not in the history that a resume takes up.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models.checkpoints.reference import Reference, UnknownModel
+from models.checkpoints.reference import ModelExists, Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.files import CheckpointError
 from models.places import names_in
@@ -27,6 +27,7 @@ from worker.job_files import JobSpec
 from worker.jobs import JobStore
 from worker.model_owners import ModelOwners
 from worker.owners import Owners
+from worker.storage import copies
 
 Host = Callable[[str], DataDirectory]
 Pair = tuple[DataDirectory, DataDirectory]
@@ -172,6 +173,95 @@ def test_a_model_is_there_for_both_under_its_newest_tag(pair: Pair) -> None:
         here.resolve(reference)
     with pytest.raises(CheckpointError):
         here.load("toy", first)
+
+
+def test_a_model_is_renamed_for_both_with_all_that_it_has(pair: Pair) -> None:
+    here, there = models_of(pair)
+    first = here.publish(Reference("linux"), toy_checkpoint())
+    kept = here.publish(Reference("linux", "v1"), toy_checkpoint(seed=1))
+    ngram = here.publish_ngram("linux", b"counted")
+    here.publish(Reference("linux"), toy_checkpoint(seed=2, ngram=ngram), keep_before=True)
+    here.describe("linux", notes="Drivers only.", is_pinned=True)
+    naming = here.naming("linux")
+    eventually(lambda: there.naming("linux") == naming)
+    there.rename("linux", "drivers")
+    assert there.naming("drivers") == naming
+    eventually(lambda: here.names() == ["drivers"])
+    assert here.naming("drivers") == naming
+    with pytest.raises(UnknownModel):
+        here.entry(Reference("linux"))
+    assert here.entry(Reference("drivers")).about.notes == "Drivers only."
+    assert here.ngram_bytes("drivers", ngram) == b"counted"
+    for digest in (first, kept):
+        assert here.load("drivers", digest).weights.keys() == toy_checkpoint().weights.keys()
+    # Its name is free.
+    assert here.publish(Reference("linux"), toy_checkpoint(seed=3)) not in naming["latest"]
+    with pytest.raises(ModelExists, match="the name drivers is taken"):
+        here.rename("linux", "drivers")
+    here.delete_name("linux")
+    with pytest.raises(UnknownModel):
+        here.rename("linux", "other")
+
+
+def test_jobs_that_have_ended_follow_their_model(pair: Pair) -> None:
+    here, there = jobs_of(pair)
+    ended, _ = here.create("linux", "c" * 64, {"seed": 1}, None)
+    ended.request_cancel()
+    other, _ = here.create("other", "c" * 64, {}, None)
+    queued, _ = here.create("linux", "c" * 64, {}, None)
+    eventually(lambda: len(there.ids()) == 3)
+    there.rename_model("linux", "drivers")
+    eventually(lambda: here.get(ended.id).model == "drivers")
+    assert [here.get(job.id).model for job in (other, queued)] == ["other", "linux"]
+    assert here.get(ended.id).view()["links"]["model"] == "/models/drivers"
+    here.resume(ended.id, {})
+    with pytest.raises(NameTaken, match=ended.id):
+        here.create("drivers", "c" * 64, {}, None)
+
+
+def test_a_rename_that_a_bucket_cut_short_is_done_again(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is whole under both names until then."""
+    here, there = models_of((host("here"), host("there")))
+    digest = here.publish(Reference("linux"), toy_checkpoint())
+
+    drop = copies.drop
+
+    def lost(path: Path) -> None:
+        if path.name == "linux":
+            raise StorageAway
+        drop(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(copies, "drop", lost)
+        with pytest.raises(StorageAway):
+            here.rename("linux", "drivers")
+    eventually(lambda: there.names() == ["drivers", "linux"])
+    for name in ("linux", "drivers"):
+        assert there.load(name, digest).config == toy_checkpoint().config
+    there.rename("linux", "drivers")
+    assert there.names() == ["drivers"]
+    assert there.load("drivers", digest).config == toy_checkpoint().config
+
+
+def test_what_another_host_publishes_during_a_rename_is_not_lost(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = models_of((host("here"), host("there")))
+    here.publish(Reference("linux"), toy_checkpoint())
+    link, published = copies.link, list[str]()
+
+    def late(folder: Path, target: Path) -> None:
+        link(folder, target)
+        if not published:
+            published.append(there.publish(Reference("linux", "v1"), toy_checkpoint(seed=1)))
+
+    monkeypatch.setattr(copies, "link", late)
+    here.rename("linux", "drivers")
+    assert here.names() == ["drivers"]
+    assert here.resolve(Reference("drivers", "v1")) == published[0]
+    assert here.load("drivers", published[0]).config == toy_checkpoint().config
 
 
 def test_owners_and_devices_are_known_to_both(pair: Pair) -> None:

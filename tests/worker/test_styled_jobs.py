@@ -21,10 +21,11 @@ def test_a_job_of_two_texts_publishes_a_network_with_their_styles(
     assert job.view()["options"]["styles"] == PARTS
     samples = [event.data for event in job.events() if event.event == "sample"]
     assert [(one["step"], one["style"]) for one in samples] == [
-        (20, "high"),
-        (30, "low"),
-        (40, "high"),
-        (60, "low"),
+        (0, "high"),
+        (20, "low"),
+        (30, "high"),
+        (40, "low"),
+        (60, "high"),
     ]
     registry = Registry(settings.data.models)
     checkpoint = registry.load("bottles", registry.resolve(Reference("bottles")))
@@ -34,7 +35,7 @@ def test_a_job_of_two_texts_publishes_a_network_with_their_styles(
     ends = [text[len(text) - round(0.1 * len(text)) :] for text in held]
     assert checkpoint.validation.decode() == "".join(ends)
     kept = [line["style"] for line in checkpoint.history if "text" in line]
-    assert kept == ["high", "low", "high", "low"]
+    assert kept == ["high", "low", "high", "low", "high"]
     assert checkpoint.card["memorisation"]["characters"] > 1000
 
 

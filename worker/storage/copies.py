@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from models.places import is_directory, is_there, remove
+from worker.storage.heads import LASTING
 
 GROWING = "events.jsonl"
 
@@ -137,6 +138,22 @@ def drop(path: Path) -> None:
             remove(doomed)
     else:
         remove(path)
+
+
+def link(folder: Path, target: Path) -> None:
+    """Makes a folder of the files of another, which are replaced and never changed; without what
+    tells of a turn at it."""
+    drop(target)
+    staged = stage(target)
+    staged.mkdir()
+    try:
+        for path in paths(folder):
+            if path != LASTING:
+                (staged / path).parent.mkdir(parents=True, exist_ok=True)
+                os.link(folder / path, staged / path)
+        staged.rename(target)
+    finally:
+        remove(staged)
 
 
 def sweep(root: Path) -> None:

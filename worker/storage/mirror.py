@@ -12,14 +12,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
 
 from models.errors import NotFound
 from models.files import CheckpointError
 from models.places import names_in, tell_once
-from models.storage import Done, StorageAway
+from models.storage import Allowed, Done, StorageAway
 from worker.storage import copies
 from worker.storage.bucket import Bucket, Stale
 from worker.storage.contents import Contents
@@ -116,6 +117,23 @@ class Mirror:
 
     def exclude(self, folder: Path, act: Callable[[], Done]) -> Done | None:
         return self.change(folder, act)
+
+    def move(self, folder: Path, target: Path, allowed: Allowed) -> None:
+        def copy() -> None:
+            with allowed():
+                copies.link(folder, target)
+
+        with ExitStack() as held:
+            for one in sorted((folder, target)):
+                held.enter_context(self.locked(one))
+            while True:
+                head = self.change(folder, lambda: self.known(folder).head)
+                with self.using(folder):
+                    self.change(target, copy)
+                if self.change(folder, partial(_drop, folder, head, self.known)):
+                    return
+                # Another host changed it meanwhile.
+                self.change(target, lambda: copies.drop(target))
 
     @contextmanager
     def using(self, place: Path) -> Iterator[None]:
@@ -338,3 +356,10 @@ class Mirror:
     def _files(self, folder: Path, before: Head) -> dict[str, Part]:
         key = "/".join(("data", *self._relative(folder).parts))
         return gather(self._contents, folder, before, key)
+
+
+def _drop(folder: Path, head: Head, known: Callable[[Path], Known]) -> bool:
+    """Removes a folder if its newest head is still this one."""
+    if is_same := known(folder).head == head:
+        copies.drop(folder)
+    return is_same

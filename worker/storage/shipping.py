@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from models.files import write_durably
-from models.storage import Done, StorageAway
+from models.storage import Allowed, Done, StorageAway
 from worker import fence, logs
 from worker.events import EventTail, JobEvent
 from worker.live import Followers
@@ -63,6 +63,9 @@ class AtWork:
 
     def exclude(self, folder: Path, act: Callable[[], Done]) -> Done | None:
         return self._mirror.exclude(folder, act)
+
+    def move(self, folder: Path, target: Path, allowed: Allowed) -> None:
+        self._mirror.move(folder, target, allowed)
 
     @contextmanager
     def using(self, place: Path) -> Iterator[None]:

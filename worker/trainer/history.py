@@ -54,6 +54,9 @@ class TrainingHistory:
     def sampled(self, sample: Mapping[str, Any]) -> None:
         self._samples[sample["step"]] = cast(HistoryPoint, sample)
 
+    def has_sample(self, step: int) -> bool:
+        return step in self._samples
+
     def _point(self, step: int) -> HistoryPoint:
         empty: HistoryPoint = {"step": step, "train_loss": None, "val_loss": None}
         return self._points.setdefault(step, empty)

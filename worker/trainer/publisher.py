@@ -80,8 +80,8 @@ class Publisher:
         self._card |= kept
         self._journal.update(baseline=figures)
         text = (
-            f"counting alone reaches {figures['val_loss']:.4f} ({figures['bpc']:.3f} bits) on the "
-            f"held-out text, with an n-gram model of order {figures['ngram_order']}: "
+            f"the n-gram baseline, of order {figures['ngram_order']}, reaches "
+            f"{figures['val_loss']:.4f} ({figures['bpc']:.3f} bits) on the held-out text: "
             f"{self._job.model}:{NGRAM} writes with it"
         )
         self._journal.notice({"code": "baseline", "text": text})
@@ -104,6 +104,9 @@ class Publisher:
         self._publish(f"step-{step}", self._checkpoint(network, step, val_loss))
 
     def draw_sample(self, network: CharNetwork, step: int) -> None:
+        if not step and not self._plan.origin:
+            # With the counts it would write about as well as they do.
+            network = network.without_table()
         if next(network.parameters()).device.type != "cpu":
             network = copy.deepcopy(network).cpu()
         asked, styles = self._plan.asked, network.config.styles
@@ -226,7 +229,10 @@ def _card(plan: JobPlan) -> Card:
 
 def _turn(asked: TrainingOptions, step: int) -> int:
     """The number of a sample, by which styles take turns; the same after a resume."""
-    before = sum(at < step for at in asked.sample_at)
+    if not step:
+        return 0
+    # The first one is that of step 0.
+    before = 1 + sum(at < step for at in asked.sample_at)
     return before + ((step - 1) // asked.sample_every if asked.sample_every else 0)
 
 

@@ -126,6 +126,8 @@ class TrainingSession:
         saver = _StateSaver(self._plan.job)
         progress: Progress | None = None
         self._stop.looks = True
+        if not trainer.step:
+            self._sample_once(trainer)
         for happened in trainer.run():
             if isinstance(happened, Evaluation):
                 self._evaluated(trainer, happened, progress)
@@ -139,9 +141,19 @@ class TrainingSession:
                 saver.save(trainer)
             if reason:
                 return reason
+        self._sample_once(trainer)
         self._end_baseline()
         self._publisher.examine_memory()
         return None
+
+    def _sample_once(self, trainer: Trainer) -> None:
+        """Draws the first or the last sample, unless there is to be none or an earlier attempt did.
+
+        Between steps, so that it costs no training time.
+        """
+        is_asked = bool(self._samples_at or self._plan.asked.sample_every)
+        if is_asked and not self._journal.history.has_sample(trainer.step):
+            self._publisher.draw_sample(trainer.average, trainer.step)
 
     def _stepped(self, trainer: Trainer, progress: Progress) -> None:
         if self._journal.progress_is_due:

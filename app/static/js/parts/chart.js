@@ -1,7 +1,7 @@
-// Losses over steps as an SVG: lines, axes, a legend, and the values at the pointer. Also a
+// Losses over steps or time as an SVG: lines, axes, a legend, and the values at the pointer. Also a
 // sparkline. Knows no job and no model.
 
-import { el, LANGUAGE, loss, number, svg } from "../ui.js";
+import { duration, el, LANGUAGE, loss, number, svg } from "../ui.js";
 import {
   frameOf,
   nearestStep,
@@ -11,6 +11,7 @@ import {
   stepsOf,
   thinned,
   ticks,
+  timeTicks,
 } from "./chart/scales.js";
 
 const HEIGHT = 340;
@@ -22,24 +23,42 @@ const MOVES = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
 const tickFormat = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 3 });
 const bpc = (value) => loss(value / Math.LN2);
 
+/** What losses may be over: the name of the axis, its ticks, and a place on it in words. */
+export const STEPS = {
+  name: "steps",
+  ticks: (last, many) => ticks(0, last, many).filter(Number.isInteger),
+  label: number,
+  place: (step) => `Step ${number(step)}`,
+};
+export const SECONDS = {
+  name: "training time",
+  ticks: (last, many) => timeTicks(last, many),
+  label: duration,
+  place: (seconds) => `After ${duration(seconds)}`,
+};
+
 /**
  * A chart of series and levels. A series is `{name, className, points: [[step, loss], …], dots}`,
- * its points sorted by step; a level is `{name, value}`, drawn across.
+ * its points sorted by step; a level is `{name, value}`, drawn across. Instead of steps it may be
+ * over seconds.
  */
 export class Chart {
   #series = [];
   #levels = [];
+  #axis = STEPS;
   #width = 0;
   #x = null;
   #y = null;
   #steps = [];
   #pointed = null;
+  #marked = null;
   #frame = 0;
   #drawing;
   #legend = el("ul", { class: "legend" });
   #tip = el("div", { class: "tip", hidden: true, "aria-live": "polite" });
 
-  constructor(label) {
+  /** `pick` gets the place that is clicked. */
+  constructor(label, { pick = null } = {}) {
     this.#drawing = svg("svg", {
       class: "drawing",
       height: HEIGHT,
@@ -53,12 +72,24 @@ export class Chart {
       this.#width = entry.contentRect.width;
       if (this.#width) this.#draw();
     }).observe(plot);
-    this.#listen();
+    this.#listen(pick);
   }
 
-  update(series, levels) {
+  update(series, levels, axis = STEPS) {
     this.#series = series.filter(({ points }) => points.length);
     this.#levels = levels.filter(({ value }) => Number.isFinite(value));
+    this.#axis = axis;
+    this.#drawSoon();
+  }
+
+  /** Marks a step; null is none. */
+  mark(step) {
+    if (step === this.#marked) return;
+    this.#marked = step;
+    this.#drawSoon();
+  }
+
+  #drawSoon() {
     this.#frame ||= requestAnimationFrame(() => this.#draw());
   }
 
@@ -72,6 +103,7 @@ export class Chart {
     if (!points.length) {
       const hint = "The curve begins with the first step.";
       this.#drawing.replaceChildren(caption(this.#width / 2, HEIGHT / 2, hint, "middle"));
+      this.#legend.replaceChildren();
       return;
     }
     const levels = this.#levels.map(({ value }) => value);
@@ -79,7 +111,12 @@ export class Chart {
     this.#x = scale(0, frame.last, MARGIN.left, this.#width - MARGIN.right);
     this.#y = scale(frame.low, frame.high, HEIGHT - MARGIN.bottom, MARGIN.top);
     this.#drawing.setAttribute("viewBox", `0 0 ${this.#width} ${HEIGHT}`);
-    this.#drawing.replaceChildren(this.#axes(frame), this.#plot(), svg("g", { class: "pointer" }));
+    this.#drawing.replaceChildren(
+      this.#axes(frame),
+      this.#mark(frame),
+      this.#plot(),
+      svg("g", { class: "pointer" }),
+    );
     for (const label of this.#drawing.querySelectorAll(".axes text")) this.#moveInside(label);
     this.#legend.replaceChildren(
       ...this.#series.map((one) => legendItem(one.name, one.className, one.points.at(-1)[1])),
@@ -99,10 +136,18 @@ export class Chart {
       );
     }
     const bottom = HEIGHT - MARGIN.bottom + 20;
-    for (const step of ticks(0, last, this.#width < 500 ? 3 : 6).filter(Number.isInteger))
-      axes.append(caption(x(step), bottom, number(step), "middle"));
-    axes.append(caption(right, HEIGHT - 4, "steps", "end"));
+    for (const place of this.#axis.ticks(last, this.#width < 500 ? 3 : 6))
+      axes.append(caption(x(place), bottom, this.#axis.label(place), "middle"));
+    axes.append(caption(right, HEIGHT - 4, this.#axis.name, "end"));
     return axes;
+  }
+
+  #mark({ last }) {
+    const group = svg("g", { class: "mark" });
+    if (this.#marked === null || this.#marked > last) return group;
+    const x = this.#x(this.#marked);
+    group.append(svg("line", { x1: x, x2: x, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }));
+    return group;
   }
 
   /** Moves a label back that the right edge would cut off. */
@@ -144,7 +189,9 @@ export class Chart {
 
   // Pointing
 
-  #listen() {
+  #listen(pick) {
+    if (pick)
+      this.#drawing.addEventListener("click", () => this.#pointed !== null && pick(this.#pointed));
     this.#drawing.addEventListener("pointermove", (event) => {
       if (!this.#steps.length) return;
       const { left } = this.#drawing.getBoundingClientRect();
@@ -178,7 +225,7 @@ export class Chart {
         svg("circle", { class: className, cx: this.#x(at[0]), cy: y(at[1]), r: 4 }),
       ),
     );
-    this.#tip.replaceChildren(...tipLines(step, found, this.#levels));
+    this.#tip.replaceChildren(...tipLines(this.#axis.place(step), found, this.#levels));
     const half = this.#tip.offsetWidth / 2;
     this.#tip.style.left = `${Math.max(half, Math.min(this.#width - half, x))}px`;
   }
@@ -212,11 +259,11 @@ function legendItem(name, className, value) {
   return el("li", { class: className }, key, name, " ", el("strong", {}, loss(value)));
 }
 
-function tipLines(step, found, levels) {
+function tipLines(place, found, levels) {
   const line = (name, value, ...more) =>
     el("p", {}, `${name} `, el("strong", {}, loss(value)), ...more);
   return [
-    el("p", {}, `Step ${number(step)}`),
+    el("p", {}, place),
     ...found.map(({ name, at: [, value] }) =>
       line(name, value, el("span", { class: "soft" }, ` ${bpc(value)} bpc`)),
     ),

@@ -1,18 +1,18 @@
 // The page of a job, live: losses, samples, and the time left.
 
-import { events, get, Problem, pause, post, remove, request, wasAborted } from "../api.js";
+import { get, post, remove } from "../api.js";
 import { Chart } from "../parts/chart.js";
 import { countedSentence } from "../parts/ngram.js";
 import { isCancellable, isEnded } from "../parts/progress.js";
+import { at } from "../root.js";
 import { ask, el, field, message, sentence } from "../ui.js";
+import { follow } from "./job/following.js";
 import { Record } from "./job/record.js";
 import { Samples } from "./job/samples.js";
 import { barOf, errorText, figuresOf, sampleHint, titleOf, waitingFor } from "./job/words.js";
 
-/** Milliseconds without a byte after which to reconnect; the server sends one every 15 s. */
-const SILENCE = 40_000;
-const FIRST_DELAY = 500;
-const LONGEST_DELAY = 8000;
+/** Milliseconds between two looks at whether a worker has taken the job, which no event says. */
+const POLL = 2000;
 const LIMITS = {
   max_seconds: "Time limit (seconds, in total)",
   max_epochs: "Epoch limit",
@@ -28,6 +28,7 @@ export class JobPage {
   #planned = "";
   #following = null;
   #frame = 0;
+  #timer = 0;
   #title = el("h1", {}, "…");
   #status = el("span", { class: "status" });
   #plan = el("p", { class: "lead" });
@@ -37,15 +38,17 @@ export class JobPage {
   #figures = el("dl", { class: "figures wide" });
   #table = el("p", { class: "soft small" });
   #notices = el("div", { class: "notices" });
-  #chart = new Chart("Loss over steps");
-  #samples = new Samples();
+  #chart = new Chart("Loss over steps", { pick: (step) => this.#samples.seek(step) });
+  #samples = new Samples((step) => this.#chart.mark(step));
   #write = el("a", { class: "button primary", hidden: true }, "Write");
+  #compare = el("a", { class: "button quiet" }, "Compare");
   #cancel = button("Cancel", "danger", () => this.#act(() => this.#cancelJob()));
   #resume = button("Resume", null, () => this.#act(() => this.#resumeJob()));
   #remove = button("Delete", "quiet", () => this.#act(() => this.#removeJob()));
 
   constructor(id, { go }) {
     this.#path = `/jobs/${encodeURIComponent(id)}`;
+    this.#compare.href = at(`/train/compare?jobs=${encodeURIComponent(id)}`);
     this.#go = go;
     const head = el("div", { class: "title-line" }, this.#title, this.#status);
     this.root = el(
@@ -58,7 +61,11 @@ export class JobPage {
       this.#bar,
       this.#figures,
       this.#table,
-      el("div", { class: "actions" }, this.#write, this.#cancel, this.#resume, this.#remove),
+      el(
+        "div",
+        { class: "actions" },
+        ...[this.#write, this.#cancel, this.#resume, this.#compare, this.#remove],
+      ),
       this.#notices,
       el("div", { class: "job-body" }, this.#lossCard(), this.#samples.root),
     );
@@ -72,6 +79,7 @@ export class JobPage {
       el("h2", {}, "Loss"),
       el("p", { class: "hint" }, hint),
       this.#chart.root,
+      this.#samples.controls,
     );
   }
 
@@ -85,6 +93,8 @@ export class JobPage {
 
   hide() {
     this.#following?.abort();
+    clearTimeout(this.#timer);
+    this.#samples.stop();
   }
 
   get #progress() {
@@ -93,47 +103,21 @@ export class JobPage {
 
   // Following its events
 
-  async #follow() {
+  #follow() {
     this.#following?.abort();
     this.#following = new AbortController();
-    const { signal } = this.#following;
-    let delay = FIRST_DELAY;
-    while (!signal.aborted) {
-      try {
-        await this.#refresh();
-        const isOver = await this.#read(signal, () => {
-          delay = FIRST_DELAY;
-        });
-        if (isOver) return;
-      } catch (error) {
-        if (wasAborted(error) || signal.aborted) return;
-        if (isRefusal(error)) return this.#refused(error);
+    void follow(this.#path, this.#following.signal, {
+      refresh: () => this.#refresh(),
+      lastId: () => this.#record.lastId,
+      happened: (event) => this.#happened(event),
+      connected: () => this.#trouble.clear(),
+      refused: (error) => this.#refused(error),
+      away: () =>
         this.#trouble.say(
           "The server is away. The job is safe; this page continues as soon as it is back.",
           "note",
-        );
-      }
-      await pause(delay, signal).catch(() => {});
-      delay = Math.min(LONGEST_DELAY, delay * 1.7);
-    }
-  }
-
-  /** Reads events until the connection ends; true if there will be no more. */
-  async #read(signal, connected) {
-    const { lastId } = this.#record;
-    const headers = {
-      Accept: "text/event-stream",
-      ...(lastId !== null && { "Last-Event-ID": String(lastId) }),
-    };
-    const response = await request(`${this.#path}/events`, { headers, signal });
-    this.#trouble.clear();
-    connected();
-    for await (const event of events(response, { silence: SILENCE })) {
-      if (signal.aborted) return true;
-      this.#happened(event);
-      if (event.event === "end") return true;
-    }
-    return isEnded(this.#job);
+        ),
+    });
   }
 
   #refused({ status, message }) {
@@ -145,22 +129,18 @@ export class JobPage {
 
   #happened(event) {
     const { data, isRestart } = this.#record.add(event);
-    if (isRestart) {
-      this.#samples.clear();
-      this.#notices.replaceChildren();
-    }
-    if (event.event === "sample") this.#samples.show(data);
+    if (isRestart) this.#notices.replaceChildren();
     if (event.event === "notice") this.#notice(data);
     if (event.event === "checkpoint" && !this.#table.textContent) this.#describeTable();
-    if (this.#isOutdatedBy(event.event)) this.#refresh();
+    if (this.#isOutdatedBy(event.event, data)) this.#refreshSoon();
     this.#drawSoon();
   }
 
   /** Whether an event means that the job must be loaded again. */
-  #isOutdatedBy(event) {
+  #isOutdatedBy(event, { code }) {
     if (this.#job?.status === "queued") return true;
     if (event === "evaluation") return !this.#job?.baseline;
-    return event === "end";
+    return event === "end" || code === "baseline";
   }
 
   #notice({ code, text }) {
@@ -178,6 +158,15 @@ export class JobPage {
     else if (damaged.length) this.#said.say(`Damaged: ${damaged.join("; ")}.`, kind);
     else this.#said.clear();
     this.#drawSoon();
+    clearTimeout(this.#timer);
+    if (status === "queued" && !this.#following?.signal.aborted)
+      this.#timer = setTimeout(() => this.#refreshSoon(), POLL);
+    return this.#job;
+  }
+
+  /** Refreshes, if the server is there; else it is asked again when it is back. */
+  #refreshSoon() {
+    this.#refresh().catch(() => {});
   }
 
   /** Says how large the n-gram table is, which only the model knows: the plan is a limit. */
@@ -196,7 +185,7 @@ export class JobPage {
   #draw() {
     this.#frame = 0;
     this.#drawLosses();
-    this.#samples.showHint(sampleHint(this.#job));
+    this.#samples.update([...this.#record.samples.values()], sampleHint(this.#job));
     this.#drawFigures(figuresOf(this.#job, this.#progress));
     this.#bar.value = barOf(this.#job, this.#progress);
     if (this.#job) this.#drawJob(this.#job);
@@ -281,9 +270,6 @@ export class JobPage {
     this.#go("/train", { replace: true });
   }
 }
-
-/** Whether the server answered, and would answer the same again. */
-const isRefusal = (error) => error instanceof Problem && error.status >= 400 && error.status < 500;
 
 function askForLimits(job) {
   const isFinished = job.status === "finished";

@@ -1,7 +1,7 @@
 // Models: a collection to search, sort, pin and note, with export, import and deletion.
 
 import { get, list, post, remove, request, upload } from "../api.js";
-import { MODEL_REFERENCE } from "../limits.js";
+import { MODEL_NAME, MODEL_REFERENCE } from "../limits.js";
 import { download, pathOf } from "../parts/download.js";
 import { isEnded } from "../parts/progress.js";
 import { ask, count, drawn, el, field, heading, message, percent, select } from "../ui.js";
@@ -47,6 +47,7 @@ class Models {
     remove: (what) => this.#try(() => this.#remove([what])),
     pin: (group) => this.#try(() => this.#describe(group, { pinned: !group.main.pinned })),
     note: (group) => this.#try(() => this.#note(group)),
+    rename: (group) => this.#try(() => this.#rename(group)),
     more: (model) => this.#try(() => this.#trainMore(model)),
     select: (group, isSelected) => this.#select(group, isSelected),
   };
@@ -200,6 +201,20 @@ class Models {
     if (given) await this.#describe(group, { notes: given.notes.replaceAll("\r\n", "\n").trim() });
   }
 
+  async #rename({ name }) {
+    const given = await askForName(name, {
+      title: `Rename ${name}`,
+      text: "All of its tags and its ended jobs follow. Links to the old name end.",
+      confirm: "Rename",
+      pattern: MODEL_NAME,
+    });
+    if (!given || given === name) return;
+    await request(`/models/${name}`, { method: "PATCH", json: { name: given } });
+    if (this.#selected.delete(name)) this.#selected.add(given);
+    this.#said.say(`${name} is ${given} now.`);
+    await this.#show();
+  }
+
   async #trainMore(model) {
     const path = `/jobs/${model.job_id}`;
     const job = await get(path).catch((error) => {
@@ -219,7 +234,12 @@ class Models {
   }
 
   async #import(file) {
-    const name = await askForName(nameFrom(file.name));
+    const name = await askForName(nameFrom(file.name), {
+      title: "Import a model",
+      text: "Choose a name. If a model has it already, the import becomes that model's latest version.",
+      confirm: "Import",
+      pattern: MODEL_REFERENCE,
+    });
     if (!name) return;
     this.#said.say("Uploading …");
     await upload(pathOf({ model: name }), file, {
@@ -262,20 +282,16 @@ function removalOf(models) {
   };
 }
 
-async function askForName(value) {
+async function askForName(value, { pattern, ...words }) {
   const input = el("input", {
     name: "name",
     required: true,
     value,
-    pattern: MODEL_REFERENCE,
+    pattern,
+    autocomplete: "off",
     title: "lower-case letters, digits, - and _",
   });
-  const given = await ask({
-    title: "Import a model",
-    text: "Choose a name. If a model has it already, the import becomes that model's latest version.",
-    fields: [field("Name", input)],
-    confirm: "Import",
-  });
+  const given = await ask({ ...words, fields: [field("Name", input)] });
   return given?.name;
 }
 

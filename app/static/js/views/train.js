@@ -1,4 +1,5 @@
-// Train: a form that starts a job, and the list of jobs. Each job has a page of its own (job.js).
+// Train: a form that starts a job, and the list of jobs. Each job has a page of its own (job.js), and
+// several are compared on another (train/compare.js).
 
 import { get, post } from "../api.js";
 import { MODEL_NAME } from "../limits.js";
@@ -6,6 +7,7 @@ import { Options } from "../parts/options.js";
 import { within } from "../root.js";
 import { clearErrors, el, field, heading, message, showErrors } from "../ui.js";
 import { JobPage } from "./job.js";
+import { ComparePage } from "./train/compare.js";
 import { CorpusField, modelNameOf } from "./train/corpus.js";
 import { Gpus } from "./train/gpus.js";
 import { Jobs } from "./train/jobs.js";
@@ -16,6 +18,10 @@ export function create({ go }) {
   const front = new FrontPage(go);
   let page = null;
   let shownId;
+  const pageOf = (id) => {
+    if (!id) return front;
+    return id === "compare" ? new ComparePage({ go }) : new JobPage(decodeURIComponent(id), { go });
+  };
 
   return {
     root,
@@ -24,10 +30,10 @@ export function create({ go }) {
       if (!page || shownId !== id) {
         page?.hide();
         shownId = id;
-        page = id ? new JobPage(decodeURIComponent(id), { go }) : front;
+        page = pageOf(id);
         root.replaceChildren(page.root);
       }
-      page.show();
+      page.show(address);
       return page.title;
     },
     hide() {

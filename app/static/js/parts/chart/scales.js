@@ -21,6 +21,15 @@ export function ticks(from, to, many) {
   return found;
 }
 
+const TIMES = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200];
+
+/** About `many` times from 0 to `last`, as clocks divide them; in seconds. */
+export function timeTicks(last, many) {
+  const size = TIMES.find((time) => time >= last / many);
+  if (!size) return ticks(0, last / 86400, many).map((days) => days * 86400);
+  return Array.from({ length: Math.floor(last / size) + 1 }, (_, i) => i * size);
+}
+
 /**
  * The range of a chart of losses: steps from 0 to `last`, losses from `low` to `high`.
  *

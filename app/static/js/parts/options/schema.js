@@ -55,9 +55,12 @@ const GROUPS = [
   ],
 ];
 /** Fields that the page has elsewhere. */
-const ELSEWHERE = new Set(["model", "corpus_id", "corpus", "max_seconds", "styles"]);
+const OTHERS = { max_seconds: "Time limit (seconds)", styles: "Styles" };
+const ELSEWHERE = new Set(["model", "corpus_id", "corpus", ...Object.keys(OTHERS)]);
 /** Lists of numbers: numeric keyboards have no comma. */
 const LISTS = new Set(["sample_at"]);
+/** The label of each option by its name. */
+export const LABELS = Object.assign({ ...OTHERS }, ...GROUPS.map(([, labels]) => labels));
 /** Upper bounds from here on are not worth showing. */
 const TELLING = 1e6;
 

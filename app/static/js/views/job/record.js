@@ -1,5 +1,7 @@
-// What a job's events have reported so far. The job's page is drawn from them, so it looks the same
-// when it is opened late or again. Knows no element and no request.
+// What a job's events have reported so far. The pages of jobs are drawn from it, so they look the
+// same when they are opened late or again. Knows no element and no request.
+
+import { lastAtOrBefore } from "../../parts/search.js";
 
 export class Record {
   /** Losses by step. */
@@ -11,6 +13,8 @@ export class Record {
   isPublished = false;
   /** The id of the last event, from which a follower resumes. */
   lastId = null;
+  /** Seconds of training by step. */
+  #seconds = new Map();
 
   /**
    * Adds an event from the server: `{event, id, data}`, `data` a string.
@@ -25,20 +29,36 @@ export class Record {
     const data = JSON.parse(json);
     if (event === "progress") {
       put(this.training, data.step, data.train_loss);
+      put(this.#seconds, data.step, data.elapsed_seconds);
       this.progress = data;
     } else if (event === "evaluation") {
       put(this.validation, data.step, data.val_loss);
     } else if (event === "sample") {
-      this.samples.set(data.step, data);
+      put(this.samples, data.step, data);
     } else if (event === "checkpoint") {
       this.isPublished = true;
     }
     return { data, isRestart };
   }
 
-  #forget() {
-    for (const points of [this.training, this.validation, this.samples]) points.clear();
+  /** Losses by step as losses over seconds of training. */
+  inSeconds(points) {
+    const known = [[0, 0], ...this.#seconds].filter(([, seconds]) => Number.isFinite(seconds));
+    return points.map(([step, value]) => [secondsAt(known, step), value]);
   }
+
+  #forget() {
+    for (const points of [this.training, this.validation, this.samples, this.#seconds])
+      points.clear();
+  }
+}
+
+/** The time of a step, between the known ones in a straight line; [step, seconds] are sorted. */
+function secondsAt(known, step) {
+  const at = lastAtOrBefore(known, step, ([place]) => place);
+  const [before, after] = [known[at], known[at + 1]];
+  if (!after) return before[1];
+  return before[1] + ((step - before[0]) / (after[0] - before[0])) * (after[1] - before[1]);
 }
 
 /** Adds a point; steps repeated after a crash replace those from the first attempt. */

@@ -1,44 +1,63 @@
-// The samples of a job, sorted by step. Knows no job and no request.
+// The samples of a job: the newest, or any other, as a film, and all of them in a list. Knows no job
+// and no request.
 
-import { el, number } from "../../ui.js";
+import { Film, titleOf } from "../../parts/film.js";
+import { count, el } from "../../ui.js";
 
 export class Samples {
-  #list = el("ol", { class: "samples" });
+  #film;
+  #shown = [];
   #hint = el("p", { class: "soft" });
+  #summary = el("summary", {});
+  #list = el("ol", { class: "samples" });
+  #all = el("details", { class: "all-samples", hidden: true }, this.#summary, this.#list);
 
-  constructor() {
+  /** @param {(step: number | null) => void} shown gets the step of the sample that is shown */
+  constructor(shown) {
+    this.#film = new Film(shown);
+    this.controls = this.#film.controls;
     this.root = el(
       "section",
       { class: "written", "aria-labelledby": "samples-title" },
       el("h2", { id: "samples-title" }, "Samples"),
       this.#hint,
-      this.#list,
+      this.#film.stage,
+      this.#all,
     );
+    this.#all.addEventListener("toggle", () => this.#drawList());
   }
 
-  /** Shows a text as long as there are no samples. */
-  showHint(text) {
-    this.#hint.textContent = text;
-    this.#hint.hidden = this.#list.children.length > 0;
+  /** Shows samples, sorted by step; as long as there are none, a hint. */
+  update(samples, hint) {
+    this.#hint.textContent = hint;
+    this.#hint.hidden = samples.length > 0;
+    this.#film.update(samples);
+    this.#all.hidden = samples.length < 2;
+    this.#summary.textContent = `All ${count(samples.length, "sample")}`;
+    this.#shown = samples;
+    this.#drawList();
   }
 
-  clear() {
-    this.#list.replaceChildren();
+  seek(step) {
+    this.#film.seek(step);
   }
 
-  /** Shows a sample; it replaces one of the same step. */
-  show({ step, temperature, style, text }) {
-    const warmth = temperature === 1 ? null : `temperature ${temperature}`;
-    const unusual = [style, warmth].filter(Boolean).join(", ");
-    const item = el(
-      "li",
-      { data: { step } },
-      el("h3", {}, `Step ${number(step)}`, unusual && el("span", { class: "soft" }, ` ${unusual}`)),
-      el("p", { class: "sample" }, text),
-    );
-    const shown = [...this.#list.children];
-    const next = shown.find((other) => Number(other.dataset.step) >= step) ?? null;
-    if (next?.dataset.step === String(step)) next.replaceWith(item);
-    else this.#list.insertBefore(item, next);
+  stop() {
+    this.#film.stop();
   }
+
+  /** The newest first; those that are there already stay, with what is selected in them. */
+  #drawList() {
+    if (!this.#all.open) return;
+    const items = new Map([...this.#list.children].map((item) => [item.sample, item]));
+    const wanted = this.#shown.map((sample) => items.get(sample) ?? itemOf(sample)).reverse();
+    const isSame = wanted.every((item, i) => item === this.#list.children[i]);
+    if (!isSame || wanted.length !== this.#list.children.length)
+      this.#list.replaceChildren(...wanted);
+  }
+}
+
+function itemOf(sample) {
+  const text = el("p", { class: "sample" }, sample.text);
+  return Object.assign(el("li", {}, el("h3", {}, ...titleOf(sample)), text), { sample });
 }

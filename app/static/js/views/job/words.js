@@ -28,9 +28,12 @@ export function waitingFor({ status }) {
 
 /** What the page says while there are no samples. */
 export function sampleHint(job) {
-  if (job && isEnded(job)) return "It ended before its first sample.";
-  const steps = job?.options.sample_at ?? [];
-  return steps.length ? `The first one comes at step ${number(Math.min(...steps))}.` : "None yet.";
+  if (!job) return "None yet.";
+  if (isEnded(job)) return "It ended before its first sample.";
+  const { sample_at: steps, sample_every: every } = job.options;
+  return steps?.length === 0 && !every
+    ? "This job draws none."
+    : "The first one comes before the first step.";
 }
 
 /** The figures of a job: name, value and remark. */

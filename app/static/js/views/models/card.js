@@ -12,8 +12,8 @@ const JOB = /^[0-9a-f]{22}$/;
 
 /**
  * The card of a group of tags. `actions` are called with what they are about: `download` with a
- * model, a format and the button, `remove` with a model or a group, `pin` and `note` with a group,
- * `more` with a model, `select` with a group and whether it is selected. `history` resolves to a
+ * model, a format and the button, `remove` with a model or a group, `pin`, `note` and `rename` with a
+ * group, `more` with a model, `select` with a group and whether it is selected. `history` resolves to a
  * model's.
  */
 export function card(group, actions, history) {
@@ -139,7 +139,7 @@ function about({ vocabulary_size: size, corpus, created_at: created }) {
   );
 }
 
-function buttons(group, { download, note, remove }) {
+function buttons(group, { download, note, remove, rename }) {
   const { main } = group;
   const { job_id: job, pretrained, names } = main;
   const query = new URLSearchParams({ model: main.model });
@@ -153,6 +153,7 @@ function buttons(group, { download, note, remove }) {
     button("Download", main, ({ target }) => download(main, "zip", target)),
     button("As a page", main, ({ target }) => download(main, "html", target)),
     button("Notes", main, () => note(group)),
+    button("Rename", { model: group.name }, () => rename(group)),
     button("Delete", main, () => remove(group)),
   );
 }

@@ -23,6 +23,9 @@ export const ENCODINGS = {
   "euc-kr": "Korean (EUC-KR)",
   "utf-16le": "UTF-16, little-endian",
   "utf-16be": "UTF-16, big-endian",
+  "utf-32le": "UTF-32, little-endian",
+  "utf-32be": "UTF-32, big-endian",
+  "utf-8": "UTF-8, cut off at the end",
 };
 
 /** Bytes that a guess is made from. */
@@ -50,6 +53,9 @@ const TELLING = {
 
 /** The text of bytes in an encoding; null if it has other bytes. */
 export function textIn(encoding, bytes, { isCut = false } = {}) {
+  if (encoding.startsWith("utf-32")) return utf32(bytes, encoding === "utf-32le");
+  // Of UTF-8 only what is cut off in a character comes here.
+  if (encoding === "utf-8") isCut = true;
   try {
     return new TextDecoder(encoding, { fatal: true }).decode(bytes, { stream: isCut });
   } catch {
@@ -57,13 +63,28 @@ export function textIn(encoding, bytes, { isCut = false } = {}) {
   }
 }
 
+/** No browser knows UTF-32. What is behind the last whole character is left out. */
+function utf32(bytes, isLittle) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const parts = [];
+  for (let at = 0; at + 4 <= bytes.length; at += 4) {
+    const code = view.getUint32(at, isLittle);
+    if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return null;
+    if (at || code !== 0xfeff) parts.push(String.fromCodePoint(code));
+  }
+  return parts.join("");
+}
+
 /** The likeliest encoding of a text that is not UTF-8; a person decides. */
 export function guess(bytes) {
   const head = bytes.subarray(0, READ);
+  for (const encoding of ["utf-32le", "utf-32be"])
+    if (head.length > 3 && textIn(encoding, head) !== null) return encoding;
   const wide = utf16(head);
   if (wide) return wide;
   // Nothing but its escape sequences is above ASCII.
   if (head.includes(0x1b) && textIn("iso-2022-jp", head, { isCut: true })) return "iso-2022-jp";
+  if (/[^\0-\x7f]/.test(textIn("utf-8", bytes) ?? "")) return "utf-8";
   const high = head.reduce((sum, byte) => sum + (byte > 127), 0);
   if (high < FEW * head.length) return "windows-1252";
   const isCut = head.length < bytes.length;

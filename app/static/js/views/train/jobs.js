@@ -11,6 +11,7 @@ const MOST = 100;
 export class Jobs {
   #found;
   #list = el("ul", { class: "jobs" });
+  #compare = el("a", { href: "/train/compare", hidden: true }, "Compare");
   #none = el("p", { class: "soft" }, "None yet.");
   #timer = 0;
   #isShown = false;
@@ -21,7 +22,7 @@ export class Jobs {
     this.root = el(
       "section",
       { class: "job-list", "aria-labelledby": "jobs-title" },
-      el("h2", { id: "jobs-title" }, "Jobs"),
+      el("div", { class: "title-line" }, el("h2", { id: "jobs-title" }, "Jobs"), this.#compare),
       this.#none,
       this.#list,
     );
@@ -42,6 +43,7 @@ export class Jobs {
     try {
       const jobs = await list("/jobs", "jobs", MOST);
       this.#none.hidden = jobs.length > 0;
+      this.#compare.hidden = jobs.length < 2;
       this.#list.replaceChildren(...drawn(jobs, row, plainRow));
       this.#found(jobs);
       if (!jobs.every(isEnded)) this.#refreshIn(POLL);

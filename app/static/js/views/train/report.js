@@ -13,6 +13,7 @@ const LINE_ENDS = {
 const REPEATED = 0.005;
 const MOST_RARE = 24;
 const AS_BYTES = "“Read as: bytes” under Options";
+const OR_BYTES = /,? or pass tokens=bytes[^.;]*/;
 const MOST_STYLES = 8;
 
 /** A sentence about a text; empty if nothing about it is unusual. */
@@ -73,8 +74,16 @@ export function reportOf(report, { usePreset, useStyles }) {
     facts && el("p", { class: "soft" }, facts),
     rare(report.rare ?? []),
     preset(report.preset, usePreset),
-    ...report.warnings.map((warning) => el("p", { class: "warning" }, inOptions(warning))),
+    ...warnings(report),
   ].filter(Boolean);
+}
+
+function warnings({ characters, warnings }) {
+  const isRefused = characters === null;
+  // What cannot be read as text is not to be trained on here, not even its bytes.
+  const words = (warning) => (isRefused ? warning.replace(OR_BYTES, "") : warning);
+  const kind = isRefused ? "warning refusal" : "warning";
+  return warnings.map((warning) => el("p", { class: kind }, inOptions(words(warning))));
 }
 
 /** A warning as a sentence that names the page's option where it names the API's. */
@@ -100,7 +109,9 @@ function sources(report) {
   ].map(([name, said]) => el("li", {}, el("span", {}, name), el("span", { class: "soft" }, said)));
   const more = taken + left_out - rows.length;
   if (more) rows.push(el("li", { class: "soft" }, `and ${number(more)} more`));
-  return el("details", {}, el("summary", {}, words), el("ul", { class: "sources" }, ...rows));
+  // What is missing must not go unnoticed.
+  const shown = { open: left_out > 0 };
+  return el("details", shown, el("summary", {}, words), el("ul", { class: "sources" }, ...rows));
 }
 
 const sourceOf = ({ source }) => (source === "UTF-8" ? "" : `, from ${source}`);
