@@ -19,7 +19,8 @@ def test_options_take_memory_once_they_are_used() -> None:
     def ids(choices: Choices) -> list[list[int]]:
         chosen, _, _ = engine.advance(begin, free, numbers, choices)
         sizes.append(engine.bytes)
-        return chosen.tolist()
+        found: list[list[int]] = chosen.tolist()
+        return found
 
     plainly = ids(warm(2))
     changing = ids(Choices(np.ones((3, 2), np.float32), np.zeros(2, int), np.zeros(2, np.float32)))
