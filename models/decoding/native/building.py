@@ -41,8 +41,8 @@ class _TooSlow(NoNativeStep):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of processor. ``features`` are named as Linux does, ``flags`` are the compiler's."""
+class Processor:
+    """A kind of it. ``features`` are named as Linux does, ``flags`` are the compiler's."""
 
     name: str
     machines: tuple[str, ...]
@@ -66,22 +66,22 @@ class Kind:
 _INTEL = ("x86_64",)
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"})
 
-KINDS = (
-    Kind("amx", _INTEL, _AVX512 | {"amx_tile", "amx_int8"}),
-    Kind("avx512", _INTEL, _AVX512),
-    Kind("avx2", _INTEL, frozenset({"avx2", "fma"})),
+PROCESSORS = (
+    Processor("amx", _INTEL, _AVX512 | {"amx_tile", "amx_int8"}),
+    Processor("avx512", _INTEL, _AVX512),
+    Processor("avx2", _INTEL, frozenset({"avx2", "fma"})),
 )
 """Those for which ``step.c`` is written, the best first. All compute the same bits."""
 
-PLAIN = Kind("plain", ())
+PLAIN = Processor("plain", ())
 """Any processor: what the others are compared with in tests. It is slow."""
 
 
-def kinds_here() -> list[Kind]:
+def processors_here() -> list[Processor]:
     """Returns the kinds that this machine's processor is of, the best first."""
     features = _features()
     machine = platform.machine()
-    return [kind for kind in KINDS if machine in kind.machines and kind.features <= features]
+    return [kind for kind in PROCESSORS if machine in kind.machines and kind.features <= features]
 
 
 def _features() -> frozenset[str]:
@@ -102,7 +102,7 @@ def built(cache: Path) -> Path:
     Raises:
         NoNativeStep: the processor is of no such kind, or no compiler makes it.
     """
-    kinds = kinds_here()
+    kinds = processors_here()
     if not kinds:
         raise NoNativeStep("this processor has no instructions that would make it fast")
     for kind in kinds:
@@ -117,7 +117,20 @@ def built(cache: Path) -> Path:
         raise NoNativeStep(f"{cache} cannot be used: {error.strerror}") from None
 
 
-def _kept(cache: Path, kinds: list[Kind]) -> Path:
+def built_anew(path: Path) -> Path:
+    """Returns the file compiled again, in place of one that cannot be loaded.
+
+    Raises:
+        NoNativeStep: no compiler makes it.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        return _kept(path.parent, processors_here())
+    except OSError as error:
+        raise NoNativeStep(f"{path} cannot be replaced: {error.strerror}") from None
+
+
+def _kept(cache: Path, kinds: list[Processor]) -> Path:
     for kind in kinds:
         path = cache / kind.file_name
         if path.exists():
@@ -144,7 +157,7 @@ def _check_owner(path: Path) -> None:
         raise NoNativeStep(f"others may write to {path}")
 
 
-def compile_for(kind: Kind, folder: Path, *flags: str) -> Path:
+def compile_for(kind: Processor, folder: Path, *flags: str) -> Path:
     """Compiles for a kind of processor, and returns the file. It is there whole or not at all.
 
     Args:
@@ -173,6 +186,9 @@ def compile_for(kind: Kind, folder: Path, *flags: str) -> Path:
             said = next((line for line in lines if "error" in line), lines[0])
             raise NoNativeStep(f"{compiler} fails: {said}")
         made.chmod(0o755)
+        # Half a library could end the process that loads it.
+        with made.open("rb") as file:
+            os.fsync(file.fileno())
         made.replace(path)
     except subprocess.TimeoutExpired:
         raise _TooSlow(f"{compiler} took more than {_SECONDS:.0f} s") from None
@@ -183,7 +199,7 @@ def compile_for(kind: Kind, folder: Path, *flags: str) -> Path:
 
 def main() -> None:
     """Compiles beside the source for all processors of this architecture: for an image."""
-    for kind in KINDS:
+    for kind in PROCESSORS:
         if platform.machine() in kind.machines:
             compile_for(kind, SOURCE.parent)
 

@@ -35,8 +35,13 @@ def load(cache: Path) -> Library:
     path = building.built(cache)
     try:
         library = Library(path)
-    except (OSError, AttributeError) as error:
-        raise NoNativeStep(f"{path} cannot be loaded: {error}") from None
+    except (OSError, AttributeError):
+        # A damaged file would else be in the way for ever.
+        path = building.built_anew(path)
+        try:
+            library = Library(path)
+        except (OSError, AttributeError) as error:
+            raise NoNativeStep(f"{path} cannot be loaded: {error}") from None
     if answer(library) != ANSWER:
         raise NoNativeStep(f"{path} computes other numbers than elsewhere")
     return library

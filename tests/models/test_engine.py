@@ -1,11 +1,7 @@
 """The native step computes the same bits on every processor, in every batch and tick."""
 
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +11,9 @@ from models.config import NetworkConfig, Weights
 from models.decoding.decoder import Decoder
 from models.decoding.graph import NOT_FINITE
 from models.decoding.native import building, loading
-from models.decoding.native.building import NoNativeStep, compile_for, kinds_here
+from models.decoding.native.building import compile_for, processors_here
 from models.decoding.native.engine import NativeEngine
 from models.decoding.native.library import Library
-from models.decoding.native.packing import MOST_FIRST, is_packable
 from models.decoding.rows import Choices, Rows
 from models.decoding.sampling import SampleOptions, choose
 from models.decoding.stream import Stream
@@ -26,8 +21,6 @@ from models.ngram_table import NGRAM_FOLLOWERS
 from tests.compiled import PLAIN_FLAGS, native_step
 from tests.networks import run, trained_like, warm, weights_of
 from tests.toys import ALPHABET, in_styles, toy_checkpoint, toy_decoder, with_table
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +33,13 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Library]:
     """Compiled for every kind of processor that this one is, and for any."""
     native_step()
     folder = tmp_path_factory.mktemp("compiled")
-    found = {kind.name: Library(compile_for(kind, folder)) for kind in kinds_here()}
+    found = {kind.name: Library(compile_for(kind, folder)) for kind in processors_here()}
     found["plain"] = Library(compile_for(building.PLAIN, folder, *PLAIN_FLAGS))
     for name, one in list(found.items()):
         if one.tiles:
-            found[f"{name} without tiles"] = without = Library(folder / kinds_here()[0].file_name)
+            found[f"{name} without tiles"] = without = Library(
+                folder / processors_here()[0].file_name
+            )
             without.tiles = False
     return found
 
@@ -231,24 +226,6 @@ def test_logits_that_are_not_finite_are_said_to_be(
     decoder.check(rows)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, 3e38])
-def test_hostile_weights_end_in_no_crash(value: float, library: Library) -> None:
-    """A row is said to be broken, or goes on with ids of the vocabulary."""
-    config, weights = network(20, 5, 6)
-    forced, numbers = np.full((6, 3), -1), np.full((6, 3), 0.9, np.float32)
-    for name in config.shapes():
-        hostile = np.full(weights[name].shape, value, np.float32)
-        with np.errstate(all="ignore"):
-            decoder = Decoder(config, weights | {name: hostile}, "fast", library)
-        chosen, _, rows = decoder.advance(
-            decoder.start(np.arange(3)), forced, numbers, warm(3, 5, 0.9)
-        )
-        assert ((chosen >= NOT_FINITE) & (chosen < config.vocabulary_size)).all()
-        assert ((rows.ids >= 0) & (rows.ids < config.vocabulary_size)).all()
-        if math.isnan(value):
-            assert (chosen == NOT_FINITE).all(), name
-
-
 def test_what_would_be_read_from_elsewhere_is_refused(library: Library) -> None:
     config, weights = network(20, 0, 6)
     decoder = Decoder(config, weights, "fast", library)
@@ -274,19 +251,6 @@ def test_what_would_be_read_from_elsewhere_is_refused(library: Library) -> None:
     beyond = np.full_like(weights[NGRAM_FOLLOWERS], config.vocabulary_size)
     with pytest.raises(ValueError, match="a follower must be an id"):
         Decoder(config, weights | {NGRAM_FOLLOWERS: beyond}, "fast", library)
-
-
-def test_others_are_left_to_onnx_runtime(library: Library) -> None:
-    """Other kinds and precisions, and a table of ids far larger than its embedding."""
-    lstm = toy_checkpoint()
-    assert Decoder(lstm.config, lstm.weights, "fast", library).arithmetic == "native"
-    assert Decoder(lstm.config, lstm.weights, "exact", library).arithmetic == "onnxruntime"
-    assert Decoder(lstm.config, lstm.weights, "fast").arithmetic == "onnxruntime"
-    gru = toy_checkpoint("gru")
-    assert Decoder(gru.config, gru.weights, "exact", library).arithmetic == "onnxruntime"
-    huge = NetworkConfig(65_536, "lstm", 1, 1024, 1)
-    assert 4 * huge.vocabulary_size * 4 * huge.hidden_size > MOST_FIRST
-    assert not is_packable(huge)
 
 
 def test_styles_count_as_in_onnx_runtime(library: Library) -> None:
@@ -341,103 +305,3 @@ def test_a_state_of_onnx_runtime_is_continued(library: Library) -> None:
 def test_what_it_must_compute_is_known(libraries: dict[str, Library]) -> None:
     for kind, one in libraries.items():
         assert loading.answer(one) == loading.ANSWER, kind
-
-
-@pytest.mark.usefixtures("library")
-def test_one_that_computes_other_numbers_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    changed = tmp_path / "step.c"
-    source = building.SOURCE.read_text()
-    assert source.count("0.693147004f") == 1
-    changed.write_text(source.replace("0.693147004f", "0.693147123f"))
-    monkeypatch.setattr(building, "SOURCE", changed)
-    with pytest.raises(NoNativeStep, match="computes other numbers than elsewhere"):
-        loading.load(tmp_path / "cache")
-
-
-@pytest.mark.usefixtures("library")
-def test_it_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = tmp_path / "cache"
-    made = building.built(cache)
-    assert [path.name for path in cache.iterdir()] == [made.name]
-    assert cache.stat().st_mode & 0o077 == 0
-    monkeypatch.setattr(building, "COMPILERS", ())
-    assert building.built(cache) == made
-    loading.load(cache)
-
-
-@pytest.mark.usefixtures("library")
-@pytest.mark.parametrize("mode", [0o770, 0o707])
-def test_what_others_may_write_to_is_not_loaded(mode: int, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    cache.chmod(mode)
-    with pytest.raises(NoNativeStep, match="others may write to"):
-        building.built(cache)
-    assert list(cache.iterdir()) == []
-
-
-@pytest.mark.usefixtures("library")
-def test_a_damaged_file_is_not_used(tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    cache.mkdir(mode=0o700)
-    (cache / kinds_here()[0].file_name).write_bytes(b"\x7fELF half of it")
-    with pytest.raises(NoNativeStep, match="cannot be loaded"):
-        loading.load(cache)
-
-
-def script(folder: Path, text: str) -> str:
-    path = folder / "cc"
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
-    return str(path)
-
-
-@pytest.mark.skipif(not kinds_here(), reason="not for this processor")
-def test_without_a_working_compiler_it_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cache = tmp_path / "cache"
-    monkeypatch.setattr(building, "COMPILERS", ("not-a-compiler",))
-    with pytest.raises(NoNativeStep, match="no C compiler was found"):
-        loading.load(cache)
-    failing = script(tmp_path, "echo 'step.c:1: error: not today' >&2; exit 1")
-    monkeypatch.setattr(building, "COMPILERS", (failing,))
-    with pytest.raises(NoNativeStep, match="error: not today"):
-        loading.load(cache)
-    monkeypatch.setattr(building, "COMPILERS", (script(tmp_path, "sleep 60"),))
-    monkeypatch.setattr(building, "_SECONDS", 0.05)
-    with pytest.raises(NoNativeStep, match="took more than"):
-        loading.load(cache)
-    assert list(cache.iterdir()) == []
-
-
-def test_a_processor_without_the_instructions_has_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(building, "_features", frozenset)
-    with pytest.raises(NoNativeStep, match="this processor has no instructions"):
-        loading.load(tmp_path)
-
-
-@pytest.mark.usefixtures("library")
-def test_sanitizers_find_nothing(tmp_path: Path) -> None:
-    """Of addresses and of undefined behaviour, in another process, as they must come first."""
-    runtime = subprocess.run(
-        ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    if not Path(runtime).is_file():
-        pytest.skip("no sanitizers here")
-    watched = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    path = compile_for(kinds_here()[0], tmp_path, *watched)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.compiled", str(path)],
-        cwd=ROOT,
-        env={**os.environ, "LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, "nothing found\n"), done.stderr[-2000:]
