@@ -244,7 +244,7 @@ def test_cells_are_searched_once(client: httpx2.Client, registry: Registry) -> N
     response = client.get("/models/planted/cells")
     assert response.status_code == 202
     assert int(response.headers["retry-after"]) > 0
-    assert response.json() == {"hypotheses": None, "share": None}
+    assert response.json() == {"hypotheses": None, "share": None, "passages": None}
     told = ranking(client, "planted")
     assert told == find_cells(checkpoint) == read_cells(registry, "planted", digest)
     assert {h["name"] for h in told["hypotheses"]} >= {"quotes", "column"}
@@ -289,7 +289,7 @@ def test_a_model_replaced_meanwhile_is_searched_anew(
 
 def test_what_a_worker_found_is_there_at_once(client: httpx2.Client, registry: Registry) -> None:
     digest = registry.resolve(Reference("letters"))
-    found: Findings = {"hypotheses": [], "share": 0.25}
+    found: Findings = {"hypotheses": [], "share": 0.25, "passages": []}
     keep_cells(registry, "letters", digest, found)
     response = client.get("/models/letters/cells")
     assert response.status_code == 200
@@ -299,7 +299,7 @@ def test_what_a_worker_found_is_there_at_once(client: httpx2.Client, registry: R
 
 
 def test_a_model_without_text_to_tell_by(client: httpx2.Client) -> None:
-    assert ranking(client, "toy") == {"hypotheses": [], "share": None}
+    assert ranking(client, "toy") == {"hypotheses": [], "share": None, "passages": []}
 
 
 def test_a_search_that_fails_says_so_and_is_tried_again(

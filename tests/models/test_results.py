@@ -48,7 +48,7 @@ def test_a_model_deleted_meanwhile_is_no_trouble(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     digest = registry.publish(Reference("planted"), made(planted(), quoting_text(5000)))
     registry.delete_name("planted")
-    keep_cells(registry, "planted", digest, {"hypotheses": [], "share": 0.0})
+    keep_cells(registry, "planted", digest, {"hypotheses": [], "share": 0.0, "passages": []})
     assert not (tmp_path / "planted").exists()
     assert results.analyse(registry, "planted", digest) is None
 

@@ -44,7 +44,7 @@ def test_validation_text_of_bytes_is_the_bytes(tmp_path: Path) -> None:
     ids = np.array([2, 1, 0] * 40, dtype=np.uint8)
     ids.tofile(tmp_path / "ids")
     corpus = Corpus.open(tmp_path / "ids", vocabulary, 0.1)
-    assert publisher.validation_text(corpus) == b"\xffA\n" * 4
+    assert publisher.validation_parts(corpus) == [(0, b"\xffA\n" * 4)]
 
 
 def test_an_ngram_table_is_published_with_the_network_that_was_measured(

@@ -1,0 +1,46 @@
+// Begins a presentation: which passages are played, and what is said of the cell above them.
+
+import { hundredths, number } from "../../ui.js";
+import { Present } from "./present.js";
+import { passageSlides, pieceSlides } from "./slides.js";
+
+const SHARES = 100;
+
+/**
+ * Fills the screen with a cell.
+ *
+ * @param {object} shown `{model, cell, style, slide}`; `best`, what the cell tracks as
+ *   `{hypothesis, score}`, or null; `passages` of unseen text, or null for the text of `reading`
+ * @param {(slide: number | null) => void} shown.moved
+ */
+export function present({ model, cell, best, style, passages, reading, slide, moved }) {
+  const hypothesis = best?.hypothesis.name;
+  const slides = passages
+    ? passageSlides(model, passages, { cell, hypothesis, style })
+    : pieceSlides(reading, { cell, hypothesis });
+  const name = `Layer ${cell.layer}, cell ${cell.cell} of ${model.model}`;
+  const about = best
+    ? {
+        title: best.hypothesis.title,
+        lead: `${name}. ${howWell(best)}`,
+        tracked: { ...best.score, metric: best.hypothesis.metric },
+      }
+    : { title: name, lead: "It tracks nothing that has a name here.", tracked: null };
+  return new Present(about, slides, moved).open(slide);
+}
+
+/** How a cell shows what it tracks, and how well. */
+export function howWell({ hypothesis, score }) {
+  const isNumber = hypothesis.metric === "correlation";
+  const high = isNumber ? "it rises with it" : "it is excited where this holds";
+  const low = isNumber ? "it falls as it rises" : "it is quiet where this holds";
+  const how = score.sign < 0 ? `Inverted: ${low}` : `Upright: ${high}`;
+  const measure = isNumber ? "Correlation" : "AUC";
+  const { true_positive_rate: right, false_positive_rate: wrong } = score;
+  const share = (rate) => number(SHARES * rate);
+  const counted =
+    right === null || right === undefined
+      ? ""
+      : ` On all unseen text it finds ${share(right)} of ${SHARES} such characters, and takes ${share(wrong)} of ${SHARES} others for such.`;
+  return `${how}. ${measure} ${hundredths(score.score)}.${counted}`;
+}
