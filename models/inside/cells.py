@@ -20,7 +20,7 @@ from models.arrays import Floats, Ids
 from models.checkpoints.format import Checkpoint
 from models.config import GATES, NetworkConfig, Weights
 from models.inside.hypotheses import HYPOTHESES, Hypothesis, Metric, Span, Target
-from models.inside.passages import MOST, Passage, Seamless, examples, others
+from models.inside.passages import ENOUGH, Passage, Seamless, examples, others
 from models.inside.reader import StateReader, Stopped
 from models.inside.unseen import unseen_text
 
@@ -227,7 +227,7 @@ class _Passages:
     def listed(self) -> list[Passage]:
         """Returns them all, and some more."""
         taken = list(self._numbers)
-        more = others(self._text, self._parts, taken, MOST - len(taken))
+        more = others(self._text, self._parts, taken, max(0, ENOUGH - len(taken)))
         return [self._passage(span) for span in [*taken, *more]]
 
     def _passage(self, span: Span) -> Passage:

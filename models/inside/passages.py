@@ -23,8 +23,8 @@ SHORTEST, LONGEST = 80, 320
 EXAMPLES = 4
 """Passages for a hypothesis."""
 
-MOST = 48
-"""Passages of a text, so that a request can inspect them all together."""
+ENOUGH = 48
+"""Passages of a text: where the examples are fewer, others are added."""
 
 _TRIES = 500
 """Candidates that are read by themselves, for a hypothesis."""

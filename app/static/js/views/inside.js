@@ -3,7 +3,6 @@
 // name.
 
 import { get, Latest, list, wasAborted, whenReady } from "../api.js";
-import { MAX_INSPECTED } from "../limits.js";
 import { StyleChoice } from "../parts/styles.js";
 import { count, el, field, heading, isNarrow, loss, message, select } from "../ui.js";
 import { AboutCell } from "./inside/about_cell.js";
@@ -14,11 +13,12 @@ import { Picker } from "./inside/picker.js";
 import { Picture } from "./inside/picture.js";
 import { missingFrom, placeOf, urlOf } from "./inside/place.js";
 import { Ranking } from "./inside/ranking.js";
-import { covers, generate, pathOf, Reading } from "./inside/reading.js";
+import { covers, pathOf } from "./inside/reading.js";
+import { FIRST_SEED, ShownText } from "./inside/shown_text.js";
 
-/** The seed of the text that the model writes unasked. */
-const FIRST_SEED = 1;
 const SEEDS = 1_000_000;
+const RAIL = { class: "rail", role: "group", "aria-label": "Which cell" };
+const FIRST = { layer: 0, cell: 0 };
 
 export const create = ({ go }) => new Inside(go);
 
@@ -27,22 +27,24 @@ class Inside {
   #models = [];
   #model = null;
   #findings = new Findings();
-  #cell = { layer: 0, cell: 0 };
-  /** Of what the cell tracks, the one that was picked. */
+  #cell = FIRST;
+  /** Of what the cell tracks, what was picked. */
   #hypothesis = null;
   /** Whether a person or a link chose the cell. */
   #isChosen = false;
   /** Whether a link names a cell that does not exist: until another is picked, none is shown. */
   #isLost = false;
-  /** The pasted text, while that is what is shown. */
-  #ownText = null;
-  /** Which passages of unseen text are shown; null while another text is. */
-  #turn = null;
   /** The slide that is being presented, counted from 1. */
   #slide = null;
-  #reading = null;
   #searching = new Latest();
-  #opening = new Latest();
+  #text = new ShownText(() => this.#looked, {
+    changed: () => this.#remember(),
+    writes: () => this.#said.say("Generating …"),
+    begins: (text) => this.#begin(text),
+    opened: () => this.#opened(),
+    more: (block) => covers(block, this.#cell) && this.#draw(),
+    failed: (error) => this.#failed(error),
+  });
 
   #said = message();
   #facts = el("p", { class: "facts" });
@@ -50,13 +52,16 @@ class Inside {
   #style = new StyleChoice(() => this.#restyle());
   #picker = new Picker((cell) => this.#pick(cell));
   #ranking = new Ranking((cell, hypothesis) => this.#pickRanked(cell, hypothesis));
-  #modes = new Modes("guesses", () => this.#changeMode());
+  #modes = new Modes("guesses", () => {
+    this.#draw();
+    this.#remember();
+  });
   #picture = new Picture((cell) => this.#pick(cell), this.#said);
   #about = new AboutCell(() => this.#style.value);
-  #own = new OwnText((text) => this.#readOwn(text));
-  #unseen = quietButton("Unseen text", () => this.#readUnseen((this.#turn ?? -1) + 1));
+  #own = new OwnText((text) => this.#text.readOwn(text));
+  #unseen = quietButton("Unseen text", () => this.#text.readUnseen((this.#text.turn ?? -1) + 1));
   #generate = quietButton("Generate a text", () =>
-    this.#readGenerated(Math.floor(Math.random() * SEEDS)),
+    this.#text.readGenerated(Math.floor(Math.random() * SEEDS)),
   );
   #present = el(
     "button",
@@ -69,37 +74,24 @@ class Inside {
     this.#unseen.hidden = true;
     const lead =
       "Some cells track something that has a name: whether a quote is open, how long a line is, how deep the brackets are. Most keep their secret.";
+    const actions = el("div", { class: "actions" }, this.#unseen, this.#generate);
+    const page = [
+      el("div", { class: "inside-head" }, this.#modes.root, this.#modes.legend, this.#present),
+      ...[this.#said.place, this.#picture.root, this.#modes.about],
+      el("div", { class: "inside-head" }, this.#facts, actions),
+      ...[this.#own.root, this.#about.root],
+    ];
+    const rail = [field("Model", this.#choice), this.#style.root, ...this.#picker.nodes];
     this.root = el(
       "div",
       { class: "view inside-view" },
       heading("Inside a network", lead),
-      el("div", { class: "write inside" }, this.#page(), this.#rail()),
-    );
-  }
-
-  #page() {
-    const actions = el("div", { class: "actions" }, this.#unseen, this.#generate);
-    return el(
-      "div",
-      { class: "inside-page" },
-      el("div", { class: "inside-head" }, this.#modes.root, this.#modes.legend, this.#present),
-      this.#said.place,
-      this.#picture.root,
-      this.#modes.about,
-      el("div", { class: "inside-head" }, this.#facts, actions),
-      this.#own.root,
-      this.#about.root,
-    );
-  }
-
-  #rail() {
-    return el(
-      "div",
-      { class: "rail", role: "group", "aria-label": "Which cell" },
-      field("Model", this.#choice),
-      this.#style.root,
-      ...this.#picker.nodes,
-      this.#ranking.root,
+      el(
+        "div",
+        { class: "write inside" },
+        el("div", { class: "inside-page" }, page),
+        el("div", RAIL, rail, this.#ranking.root),
+      ),
     );
   }
 
@@ -117,51 +109,33 @@ class Inside {
       this.#said.say("There is no model to look into yet. ", "note", link);
       return;
     }
-    const wanted = place.model ?? this.#model?.model;
-    const model = wanted ? await this.#find(wanted) : this.#models[0];
-    if (!model) {
-      this.#lose(`There is no model “${wanted}” on this server. Choose another one.`);
-      return;
-    }
-    if (this.#model?.model === model.model && this.#model.digest === model.digest) {
+    const model = await findModel(this.#models, place.model ?? this.#model?.model);
+    if (!model && place.model) return this.#lose(place.model);
+    if (model && model.model === this.#model?.model && model.digest === this.#model.digest) {
       this.#choice.value = model.model;
       if (place.cell === null || missingFrom(place, model)) return;
-      this.#pick({ layer: place.layer ?? 0, cell: place.cell });
-      return;
+      return this.#pick({ layer: place.layer ?? 0, cell: place.cell });
     }
     if (place.mode) this.#modes.mode = place.mode;
-    if (place.text) this.#ownText = place.text.slice(0, MAX_INSPECTED);
-    await this.#open(model, place);
-  }
-
-  /** A model of this name, or of a name with a tag; undefined if there is none. */
-  async #find(name) {
-    const listed = this.#models.find(({ model }) => model === name);
-    if (listed || !name.includes(":")) return listed;
-    try {
-      const found = { ...(await get(`/models/${encodeURIComponent(name)}`)), model: name };
-      this.#choice.append(new Option(name));
-      return found;
-    } catch (error) {
-      if (error.status === 404 || error.status === 422) return undefined;
-      throw error;
-    }
+    if (place.text) this.#text.own = place.text;
+    await this.#open(model ?? this.#models[0], place);
   }
 
   /** Shows nothing but why there is nothing to show. */
-  #lose(words) {
+  #lose(name) {
     this.#model = null;
     this.#choice.selectedIndex = -1;
     this.#reset();
     this.#picture.clear();
     this.#facts.textContent = "";
+    const words = `The model “${name}” does not exist on this server. Choose another one.`;
     this.#said.say(words, "problem");
   }
 
   #remember() {
     const place = {
       ...{ model: this.#model.model, ...this.#cell, mode: this.#modes.mode },
-      ...{ style: this.#style.value, text: this.#ownText, slide: this.#slide },
+      ...{ style: this.#style.value, text: this.#text.own, slide: this.#slide },
     };
     this.#go(urlOf(place), { replace: true, quietly: true });
   }
@@ -175,163 +149,104 @@ class Inside {
 
   async #open(model, place = {}) {
     this.#model = model;
+    if (!this.#models.some((one) => one.model === model.model))
+      this.#choice.append(new Option(model.model));
     this.#choice.value = model.model;
     this.#picker.fit(model.config);
     this.#style.offer(model.styles ?? []);
     if (place.style) this.#style.value = place.style;
     const missing = missingFrom(place, model);
-    const isNamed = !missing && (place.cell ?? null) !== null;
-    this.#cell = isNamed
-      ? { layer: place.layer ?? 0, cell: place.cell }
-      : { layer: (!missing && place.layer) || 0, cell: 0 };
-    this.#isChosen = isNamed;
     this.#isLost = Boolean(missing);
+    this.#isChosen = !missing && (place.cell ?? null) !== null;
+    this.#cell = missing ? FIRST : { layer: place.layer ?? 0, cell: place.cell ?? 0 };
     this.#reset();
     if (missing) this.#said.say(missing, "problem");
-    else if (this.#ownText !== null) this.#read(this.#ownText);
+    else if (this.#text.own !== null) this.#text.readOwn(this.#text.own);
     await this.#search(this.#searching.begin());
-    if (place.slide && this.#reading) this.#presentCell(place.slide - 1);
+    if (place.slide && this.#text.reading) this.#presentCell(place.slide - 1);
   }
 
   #reset() {
     this.#findings = new Findings();
     this.#hypothesis = null;
-    this.#turn = null;
     this.#ranking.clear();
     this.#unseen.hidden = true;
     this.#present.hidden = true;
     this.#said.clear();
     this.#searching.abort();
-    this.#opening.abort();
-    this.#leave();
+    this.#text.leave();
+    this.#text.turn = null;
     this.#picture.busy = false;
+    this.#draw();
     if (!this.#model) return;
     this.#showCell();
-    if (this.#ownText === null || this.#isLost) this.#picture.clear();
+    if (this.#text.own === null || this.#isLost) this.#picture.clear();
   }
 
   /** Searches the model's cells, and shows unseen text once that is done. */
   async #search(signal) {
     // A first search takes long: meanwhile there is a text to look at.
-    let hasText = this.#ownText !== null || this.#isLost;
+    let hasText = this.#text.own !== null || this.#isLost;
     const waiting = () => {
       this.#ranking.said.say(
         "Searching the cells. This happens once for each model and takes a few seconds …",
       );
-      if (!hasText) this.#readGenerated(FIRST_SEED);
+      if (!hasText) this.#text.readGenerated(FIRST_SEED);
       hasText = true;
     };
     try {
       const found = await whenReady(`${pathOf(this.#model)}/cells`, { signal, waiting });
       this.#ranking.said.clear();
-      this.#showFindings(new Findings(found));
+      this.#findings = new Findings(found);
     } catch (error) {
       if (!wasAborted(error)) this.#ranking.said.say(error.message, "problem");
       return;
     }
-    if (!hasText) await this.#readUnseen(0);
-    else if (!this.#isLost) this.#turnTo(this.#cell);
-  }
-
-  #showFindings(findings) {
-    this.#findings = findings;
-    if (!this.#isChosen) this.#cell = findings.best() ?? this.#cell;
-    this.#unseen.hidden = !findings.passages.length;
-    this.#ranking.show(findings);
+    if (!this.#isChosen) this.#cell = this.#findings.best() ?? this.#cell;
+    this.#unseen.hidden = !this.#findings.passages.length;
+    this.#ranking.show(this.#findings);
     this.#showCell();
+    if (!hasText) await this.#text.readUnseen(0);
+    else if (!this.#isLost) this.#turnTo(this.#cell);
   }
 
   // A text
 
-  #readOwn(text) {
-    this.#ownText = text;
-    this.#read(text);
-    this.#remember();
+  get #looked() {
+    return {
+      ...{ model: this.#model, cell: this.#cell, findings: this.#findings },
+      ...{ hypothesis: this.#best?.hypothesis ?? null, style: this.#style.value },
+    };
   }
 
   #restyle() {
     this.#remember();
-    if (this.#ownText !== null) this.#read(this.#ownText);
-    else if (this.#turn !== null) this.#readUnseen(this.#turn);
-    else this.#readGenerated(FIRST_SEED);
+    this.#text.readAgain();
   }
 
-  async #readUnseen(turn) {
-    const { text, seams } = this.#findings.unseen(this.#cell, turn, this.#best?.hypothesis);
-    if (!text) return this.#readGenerated(FIRST_SEED);
-    this.#forgetOwn();
-    await this.#read(text, seams, turn);
-  }
-
-  async #readGenerated(seed) {
-    const signal = this.#opening.begin();
-    this.#said.say("Generating …");
-    try {
-      const text = await generate(this.#model, seed, this.#style.value, signal);
-      this.#forgetOwn();
-      await this.#read(text);
-    } catch (error) {
-      if (!wasAborted(error)) this.#said.say(error.message, "problem");
-    }
-  }
-
-  #forgetOwn() {
-    const had = this.#ownText !== null;
-    this.#ownText = null;
-    if (had) this.#remember();
-  }
-
-  async #read(wanted, seams = [], turn = null) {
-    const text = wanted.slice(0, MAX_INSPECTED);
+  #begin(text) {
     this.#own.clearErrors();
-    if (!text || !this.#model) return;
-    this.#turn = turn;
     this.#own.show(text);
-    this.#leave();
     this.#said.clear();
     this.#picture.busy = true;
-    const signal = this.#opening.begin();
-    const offeredIn = (layer) => this.#findings.offeredIn(layer);
-    const hypothesis = this.#best?.hypothesis.name;
-    try {
-      const wish = { cell: this.#cell, offeredIn, hypothesis, seams, signal };
-      const reading = await Reading.open(this.#model, text, { ...wish, style: this.#style.value });
-      this.#reading = reading;
-      this.#describe(reading);
-      this.#picture.busy = false;
-      this.#present.hidden = false;
-      this.#turnTo(this.#cell);
-      this.#readAhead(reading, signal);
-    } catch (error) {
-      if (wasAborted(error)) return;
-      this.#picture.busy = false;
-      if (!this.#own.showErrors(error)) this.#said.say(error.message, "problem");
-    }
-  }
-
-  /** Has cells brought that are a click away. */
-  async #readAhead(reading, signal) {
-    try {
-      for await (const block of reading.ahead(signal)) if (covers(block, this.#cell)) this.#draw();
-    } catch (error) {
-      if (!wasAborted(error)) this.#said.say(error.message, "problem");
-    }
-  }
-
-  #describe({ chars, bpc, unknown, seams }) {
-    const passages = seams.size
-      ? `, ${count(seams.size + 1, "passage")}: the network begins anew at each dashed line`
-      : "";
-    this.#facts.textContent = `${count(chars.length, "character")}, ${loss(bpc)} bpc${passages}`;
-    if (unknown)
-      this.#said.say(`Left out ${count(unknown, "character")} that this model does not know.`);
-  }
-
-  /** Leaves the text that is shown; its picture stays until there is another. */
-  #leave() {
-    this.#reading?.close();
-    this.#reading = null;
     this.#draw();
+  }
+
+  #opened() {
+    const { reading } = this.#text;
+    this.#facts.textContent = facts(reading);
+    if (reading.unknown)
+      this.#said.say(
+        `Left out ${count(reading.unknown, "character")} that this model does not know.`,
+      );
+    this.#picture.busy = false;
+    this.#present.hidden = false;
+    this.#turnTo(this.#cell);
+  }
+
+  #failed(error) {
+    this.#picture.busy = false;
+    if (!this.#own.showErrors(error)) this.#said.say(error.message, "problem");
   }
 
   // A cell
@@ -348,29 +263,28 @@ class Inside {
     this.#isChosen = true;
     this.#hypothesis = hypothesis;
     if (hidesCell(this.#modes.mode)) this.#modes.mode = "cell";
-    if (this.#isLost) this.#said.clear();
-    const isFirst = this.#isLost;
+    const wasLost = this.#isLost;
     this.#isLost = false;
     this.#turnTo(cell);
-    if (isFirst) this.#readUnseen(0);
+    if (wasLost) this.#text.readUnseen(0);
     this.#remember();
   }
 
   #pickRanked(cell, hypothesis) {
-    const showsUnseen = this.#turn !== null;
+    const showsUnseen = this.#text.turn !== null;
     this.#pick(cell, hypothesis);
     // Passages that show what the cell tracks; another text stays.
-    if (showsUnseen) this.#readUnseen(0);
+    if (showsUnseen) this.#text.readUnseen(0);
     if (isNarrow()) this.#picture.root.scrollIntoView({ block: "nearest" });
   }
 
   /** Shows a cell, and asks for its activations where they are not here yet. */
   async #turnTo(cell) {
-    if (cell !== this.#cell && this.#turn !== null) this.#turn = -1;
+    if (cell !== this.#cell && this.#text.turn !== null) this.#text.turn = -1;
     this.#cell = cell;
     this.#showCell();
     this.#draw();
-    const reading = this.#reading;
+    const { reading } = this.#text;
     const hypothesis = this.#best?.hypothesis.name;
     if (!reading?.lacks(cell, hypothesis)) return;
     this.#picture.busy = true;
@@ -380,7 +294,7 @@ class Inside {
       if (wasAborted(error)) return;
       this.#said.say(error.message, "problem");
     }
-    if (reading !== this.#reading) return;
+    if (reading !== this.#text.reading) return;
     this.#picture.busy = false;
     this.#draw();
   }
@@ -392,30 +306,39 @@ class Inside {
     if (!this.#isLost) this.#about.show(this.#model, this.#cell);
   }
 
-  #changeMode() {
-    this.#draw();
-    this.#remember();
-  }
-
   #draw() {
-    this.#picture.draw(this.#modes.mode, this.#reading);
+    this.#picture.draw(this.#modes.mode, this.#text.reading);
   }
 
   // A class
 
   async #presentCell(slide = 0) {
     const { present } = await import("./inside/presenting.js");
-    await present({
-      ...{ model: this.#model, cell: this.#cell, best: this.#best, style: this.#style.value },
-      passages:
-        this.#turn === null ? null : this.#findings.passagesFor(this.#cell, this.#best?.hypothesis),
-      ...{ reading: this.#reading, slide },
-      moved: (number) => {
-        this.#slide = number === null ? null : number + 1;
-        this.#remember();
-      },
-    });
+    const moved = (number) => {
+      this.#slide = number;
+      this.#remember();
+    };
+    const { turn, reading } = this.#text;
+    await present({ ...this.#looked, best: this.#best, turn, reading, slide, moved });
   }
+}
+
+/** A model of this name, or of a name with a tag; undefined if there is none. */
+async function findModel(models, name) {
+  const listed = models.find(({ model }) => model === name);
+  if (listed || !name?.includes(":")) return listed;
+  try {
+    return { ...(await get(`/models/${encodeURIComponent(name)}`)), model: name };
+  } catch (error) {
+    if (error.status === 404 || error.status === 422) return undefined;
+    throw error;
+  }
+}
+
+function facts({ chars, bpc, seams }) {
+  const read = `${count(chars.length, "character")}, ${loss(bpc)} bpc`;
+  if (!seams.size) return read;
+  return `${read}, ${count(seams.size + 1, "passage")}: the network begins anew at each dashed line`;
 }
 
 const quietButton = (label, click) =>

@@ -37,7 +37,7 @@ export class Picture {
       this.#weave.root,
     );
     addEventListener("colours", () => this.#isWoven() && this.#drawWeave());
-    addEventListener("beforeprint", () => this.#grid.drawAll());
+    onPaper(() => this.#grid.drawAll());
   }
 
   set busy(isBusy) {
@@ -178,3 +178,20 @@ const bySurprise = (reading) => (i) => [
 
 const guesses = (reading) => (i) =>
   reading.characters[i].top.map(([char, p]) => [char, p, char === reading.chars[i + 1]]);
+
+/** Draws for paper, in light colours, whenever the page is printed. */
+function onPaper(draw) {
+  const { dataset } = document.documentElement;
+  let before = null;
+  addEventListener("beforeprint", () => {
+    before = dataset.theme ?? "";
+    dataset.theme = "light";
+    dispatchEvent(new Event("colours"));
+    draw();
+  });
+  addEventListener("afterprint", () => {
+    if (before) dataset.theme = before;
+    else delete dataset.theme;
+    dispatchEvent(new Event("colours"));
+  });
+}

@@ -9,15 +9,19 @@ const SHARES = 100;
 /**
  * Fills the screen with a cell.
  *
- * @param {object} shown `{model, cell, style, slide}`; `best`, what the cell tracks as
- *   `{hypothesis, score}`, or null; `passages` of unseen text, or null for the text of `reading`
- * @param {(slide: number | null) => void} shown.moved
+ * @param {object} shown `{model, cell, findings, style, slide}`; `best`, what the cell tracks as
+ *   `{hypothesis, score}`, or null; `turn`, which passages of unseen text are shown, or null for
+ *   the text of `reading`
+ * @param {(slide: number | null) => void} shown.moved is called with the number of each slide that
+ *   is shown, from 1, and with null at the end
  */
-export function present({ model, cell, best, style, passages, reading, slide, moved }) {
+export function present({ model, cell, findings, best, style, turn, reading, slide, moved }) {
   const hypothesis = best?.hypothesis.name;
-  const slides = passages
-    ? passageSlides(model, passages, { cell, hypothesis, style })
-    : pieceSlides(reading, { cell, hypothesis });
+  const wish = { cell, hypothesis, style };
+  const slides =
+    turn === null
+      ? pieceSlides(reading, wish)
+      : passageSlides(model, findings.passagesFor(cell, best?.hypothesis), wish);
   const name = `Layer ${cell.layer}, cell ${cell.cell} of ${model.model}`;
   const about = best
     ? {
@@ -26,7 +30,7 @@ export function present({ model, cell, best, style, passages, reading, slide, mo
         tracked: { ...best.score, metric: best.hypothesis.metric },
       }
     : { title: name, lead: "It tracks nothing that has a name here.", tracked: null };
-  return new Present(about, slides, moved).open(slide);
+  return new Present(about, slides, (at) => moved(at === null ? null : at + 1)).open(slide);
 }
 
 /** How a cell shows what it tracks, and how well. */
