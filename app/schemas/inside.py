@@ -138,18 +138,18 @@ class CellRanking(BaseModel):
             "example": {
                 "hypotheses": [
                     {
-                        "name": "column",
-                        "title": "position in the line",
-                        "metric": "correlation",
+                        "name": "quotes",
+                        "title": "inside quotes",
+                        "metric": "auc",
                         "cells": [
                             {
                                 "layer": 0,
                                 "cell": 6,
                                 "score": 0.918,
                                 "sign": -1,
-                                "threshold": None,
-                                "true_positive_rate": None,
-                                "false_positive_rate": None,
+                                "threshold": -0.31,
+                                "true_positive_rate": 0.93,
+                                "false_positive_rate": 0.04,
                             }
                         ],
                         "excerpt": "We are",
@@ -158,7 +158,7 @@ class CellRanking(BaseModel):
                     }
                 ],
                 "share": 0.0762,
-                "passages": [{"text": "We are accounted poor citizens.\n", "style": None}],
+                "passages": [{"text": "We are accounted poor citizens.\n", "style": "plays"}],
             }
         }
     )

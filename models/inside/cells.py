@@ -183,14 +183,9 @@ def find_cells(checkpoint: Checkpoint, stopped: Callable[[], bool] = lambda: Fal
     passages = _Passages(text, later)
     found: list[Finding] = []
     for index in np.flatnonzero(tracks.any(axis=0)).tolist():
-        merit = np.where(tracks[:, index], np.abs(picking[:, index]), 0)
-        cells = np.argsort(-merit, kind="stable")[: min(TOP, np.count_nonzero(merit))]
-        effects = scoring[cells, index]
-        order = np.argsort(-np.abs(effects), kind="stable")
-        cells, effects = cells[order], effects[order]
+        scored = _best(np.where(tracks, picking, 0)[:, index], scoring[:, index])
         first, second = pairs[index]
-        excerpt, shown = _excerpt(text, levels[cells[0]], effects[0], second, later)
-        scored = zip(cells.tolist(), effects.tolist(), strict=True)
+        excerpt, shown = _excerpt(text, levels[scored[0][0]], scored[0][1], second, later)
         found.append(
             {
                 "name": second.hypothesis.name,
@@ -209,6 +204,16 @@ def find_cells(checkpoint: Checkpoint, stopped: Callable[[], bool] = lambda: Fal
     return {"hypotheses": found, "share": share, "passages": passages.listed()}
 
 
+def _best(picking: Floats, scoring: Floats) -> list[tuple[int, float]]:
+    """Returns the cells with the strongest effects in one half, and their effects in the other,
+    the strongest first; a picking effect of 0 is none."""
+    merit = np.abs(picking)
+    cells = np.argsort(-merit, kind="stable")[: min(TOP, np.count_nonzero(merit))]
+    effects = scoring[cells]
+    order = np.argsort(-np.abs(effects), kind="stable")
+    return list(zip(cells[order].tolist(), effects[order].tolist(), strict=True))
+
+
 class _Passages:
     """The passages of the second half that are shown, each once."""
 
@@ -221,7 +226,7 @@ class _Passages:
         """Chooses passages for a hypothesis, and returns their numbers."""
         values = np.full(len(self._text), np.nan, np.float32)
         values[sample.begin + sample.places] = sample.values
-        spans = examples(self._text, self._parts, values, sample.hypothesis.find)
+        spans = examples(self._text, self._parts, values, sample.hypothesis)
         return [self._numbers.setdefault(span, len(self._numbers)) for span in spans]
 
     def listed(self) -> list[Passage]:

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 
 from models.arrays import Floats, Ids
-from models.inside.hypotheses import Find, Span, Target
+from models.inside.hypotheses import Hypothesis, Span, Target
 
 SHORTEST, LONGEST = 80, 320
 """Characters of a passage."""
@@ -25,6 +25,9 @@ EXAMPLES = 4
 
 ENOUGH = 48
 """Passages of a text: where the examples are fewer, others are added."""
+
+_MIDST = 0.75
+"""What a passage is worth that begins in the midst of a paragraph."""
 
 _TRIES = 500
 """Candidates that are read by themselves, for a hypothesis."""
@@ -71,24 +74,26 @@ def _words(text: str, begin: int, end: int) -> Iterator[int]:
         yield begin
 
 
-def examples(text: str, parts: Sequence[Seamless], values: Target, find: Find) -> list[Span]:
+def examples(
+    text: str, parts: Sequence[Seamless], values: Target, hypothesis: Hypothesis
+) -> list[Span]:
     """Returns passages for a hypothesis, at most ``EXAMPLES`` that do not overlap, the best first.
 
-    The best are those where its values vary most.
+    The best are those where its values vary most; a little less will do where a paragraph begins.
 
     Args:
         text: all of it.
         parts: where passages may be.
         values: of the hypothesis, [characters].
-        find: of the hypothesis.
     """
     spans = [span for part in parts for span in _candidates(text, part)]
     if not spans:
         return []
-    spread = _spread(values, np.array(spans))
+    begins_paragraph = np.array([_after_empty(text, begin) for begin, _ in spans])
+    spread = _spread(values, np.array(spans)) * np.where(begins_paragraph, 1, _MIDST)
     order = np.argsort(-spread, kind="stable")
     likely = [spans[index] for index in order[:_TRIES].tolist() if spread[index] > 0]
-    whole = _apart(span for span in likely if _is_whole(text, values, span, find))
+    whole = _apart(span for span in likely if _is_whole(text, values, span, hypothesis))
     # Of a thing that is longer than any passage, a piece is better than nothing.
     return whole or _apart(likely)[:1]
 
@@ -107,12 +112,18 @@ def others(text: str, parts: Sequence[Seamless], taken: Sequence[Span], most: in
 
 
 def _candidates(text: str, part: Seamless) -> Iterator[Span]:
-    """Yields passages from each border on, as long as they may be."""
+    """Yields passages from each border on, as long as they may be, to the end of a paragraph if
+    possible. They begin with an empty or an indented line only where all lines are so."""
     places = borders(text[part.begin : part.end]) + part.begin
-    for begin in places.tolist():
-        end = int(places[np.searchsorted(places, begin + LONGEST, side="right") - 1])
+    begins = places[:-1].tolist()
+    for begin in [one for one in begins if not text[one].isspace()] or begins:
+        low, high = np.searchsorted(places, [begin + SHORTEST, begin + LONGEST + 1])
+        ends = places[low:high].tolist()
+        if not ends:
+            continue
+        end = next((end for end in reversed(ends) if _after_empty(text, end)), ends[-1])
         # What is not UTF-8 cannot be read again.
-        if end - begin >= SHORTEST and "\ufffd" not in text[begin:end]:
+        if "\ufffd" not in text[begin:end]:
             yield begin, end
 
 
@@ -126,9 +137,17 @@ def _spread(values: Target, spans: Ids) -> Floats:
     return np.round(spread, 4)
 
 
-def _is_whole(text: str, values: Target, span: Span, find: Find) -> bool:
+def _after_empty(text: str, place: int) -> bool:
+    """Whether a place in a text follows an empty line, or nothing."""
+    return place == 0 or text[max(0, place - 2) : place] == "\n\n"
+
+
+def _is_whole(text: str, values: Target, span: Span, hypothesis: Hypothesis) -> bool:
     begin, end = span
-    alone = find(text[begin:end])
+    if hypothesis.metric == "auc" and values[end - 1] == 1:
+        # It goes on.
+        return False
+    alone = hypothesis.find(text[begin:end])
     # What comes next after the last character is known in the text only.
     return bool(np.array_equal(alone[:-1], values[begin : end - 1], equal_nan=True))
 

@@ -5,7 +5,6 @@ Knows checkpoints and findings; no file and no client.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import TypedDict
 
 import numpy as np
@@ -21,7 +20,8 @@ BINS = 20
 """Of a histogram, from −1 to 1."""
 
 STRETCHES = 3
-LONGEST_STRETCH = 160
+SHORTEST_STRETCH, LONGEST_STRETCH = 60, 160
+"""Characters of a stretch; a passage may end sooner."""
 
 
 class Stretch(TypedDict):
@@ -114,13 +114,13 @@ def _counts(values: Floats) -> list[int]:
 def _stretches(texts: Sequence[str], shown: Sequence[Floats], sign: int = 1) -> list[Stretch]:
     """Returns the lines of passages where values are highest, highest first."""
     best = [_best(text, values) for text, values in zip(texts, shown, strict=True)]
-    order = sorted(range(len(texts)), key=lambda index: -best[index][0])[:STRETCHES]
-    found: list[Stretch] = []
-    for index in order:
+    found: dict[str, Stretch] = {}
+    for index in sorted(range(len(texts)), key=lambda index: -best[index][0]):
         _, begin, end = best[index]
-        part = np.round(sign * shown[index][begin:end], 2)
-        found.append({"text": texts[index][begin:end], "activations": part.tolist()})
-    return found
+        text, part = texts[index][begin:end], np.round(sign * shown[index][begin:end], 2)
+        # Passages repeat each other, above all in code.
+        found.setdefault(text.strip(), {"text": text, "activations": part.tolist()})
+    return list(found.values())[:STRETCHES]
 
 
 def _best(text: str, values: Floats) -> tuple[float, int, int]:
@@ -128,9 +128,10 @@ def _best(text: str, values: Floats) -> tuple[float, int, int]:
     places = borders(text).tolist()
     sums = np.concatenate([[0], np.cumsum(values, dtype=np.float64)])
     found = (-np.inf, 0, 0)
-    for begin, end in pairwise(places):
+    for begin in places[:-1]:
+        enough = next((end for end in places if end - begin >= SHORTEST_STRETCH), places[-1])
         # A long line gives its beginning.
-        end = min(end, begin + LONGEST_STRETCH)
+        end = min(enough, begin + LONGEST_STRETCH)
         if text[begin:end].strip():
             found = max(found, ((sums[end] - sums[begin]) / (end - begin), begin, end))
     mean, begin, end = found

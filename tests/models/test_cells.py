@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-from typing import Any
 
 import numpy as np
 import pytest
@@ -212,29 +211,3 @@ def test_examples_are_whole_passages_that_have_the_thing() -> None:
     assert len(of_quotes["examples"]) == EXAMPLES
     for number in of_quotes["examples"]:
         assert 0.2 < quotes(passages[number]).mean() < 0.8
-
-
-def test_no_passage_spans_a_seam() -> None:
-    """A quote that is open where one text ends is not open in the next."""
-    one, other = quoting_text(12_000) + '"open', quoting_text(9000)[::-1]
-    config = NetworkConfig(len(VOCABULARY), "lstm", 1, HIDDEN, styles=("one", "other"))
-    weights = planted()
-    weights["layers.0.weight_ih_l0"] = np.pad(weights["layers.0.weight_ih_l0"], ((0, 0), (0, 2)))
-    checkpoint = made(weights, one + other, config)
-    checkpoint.card["held_out"] = [["one", len(one)], ["other", len(other)]]
-    passages = find_cells(checkpoint)["passages"]
-    assert {passage["style"] for passage in passages} == {"one", "other"}
-    for passage in passages:
-        assert passage["text"] in (one if passage["style"] == "one" else other)
-    # Who does not say where its seams are, or says it wrongly, has one part.
-    wrong: list[Any] = [
-        None,
-        [["one", 5]],
-        [["else", len(one + other)]],
-        "one",
-        [["one", "5"]],
-        [[], []],
-    ]
-    for told in wrong:
-        checkpoint.card["held_out"] = told
-        assert {one["style"] for one in find_cells(checkpoint)["passages"]} == {None}

@@ -187,7 +187,7 @@ function histogram(counts, yes) {
   const label = (x, text, anchor) =>
     svg("text", { x, y: HEIGHT + 16, "text-anchor": anchor }, text);
   const words = yes
-    ? `Dark: where “${yes.title}” holds. From −1, quiet, to 1, excited.`
+    ? `In front: where “${yes.title}” holds. From −1, quiet, to 1, excited.`
     : "From −1, quiet, to 1, excited.";
   const picture = svg("svg", {
     viewBox: `0 0 ${WIDTH} ${HEIGHT + 20}`,
@@ -207,7 +207,7 @@ function histogram(counts, yes) {
 
 const coloured = (chars, values) =>
   chars.map((char, i) => {
-    const name = values[i] > 0 ? "excited" : "quiet";
+    const name = values[i] > 0 ? "is-excited" : "is-quiet";
     const shown = char === "\n" ? "⏎\n" : char.trim() || char === " " ? char : glyph(char);
     const span = el("span", { class: name }, shown);
     span.style.setProperty("--strength", Math.min(1, Math.abs(values[i])));

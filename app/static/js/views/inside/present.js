@@ -2,7 +2,7 @@
 // cell's value as a curve and the truth below it. Knows no server: passages come from its caller.
 
 import { Latest, wasAborted } from "../../api.js";
-import { el, glyph, hundredths, number, reducedMotion, select, spoken } from "../../ui.js";
+import { el, glyph, hundredths, number, reducedMotion, select, spoken, svg } from "../../ui.js";
 import { Stage } from "./present/stage.js";
 import { correlation, saysYes, tally, verdicts } from "./verdicts.js";
 
@@ -12,6 +12,16 @@ const SPEEDS = [
   [9, "Normal"],
   [20, "Fast"],
 ];
+
+const ICONS = {
+  play: "M8 5v14l11-7z",
+  pause: "M6 5h4v14H6zM14 5h4v14h-4z",
+  next: "M5 5v14l9-7zM15 5h3v14h-3z",
+  previous: "M19 5v14l-9-7zM6 5h3v14H6z",
+  forward: "M9 6l6 6-6 6 2 2 8-8-8-8z",
+  back: "M15 6l-6 6 6 6-2 2-8-8 8-8z",
+  close: "M6 4l6 6 6-6 2 2-6 6 6 6-2 2-6-6-6 6-2-2 6-6-6-6z",
+};
 
 const KEYS = {
   " ": "toggle",
@@ -45,7 +55,7 @@ export class Present {
     SPEEDS.map(([speed, name]) => [String(speed), name]),
     { "aria-label": "Speed", name: "speed" },
   );
-  #play = control("Play", "▶", () => this.toggle());
+  #play = control("Play", "play", () => this.toggle());
   #stage = new Stage();
 
   /**
@@ -68,8 +78,8 @@ export class Present {
 
   #page() {
     const { title, lead } = this.#about;
-    const next = control("Next example", "⏭", () => this.next());
-    const previous = control("Previous example", "⏮", () => this.previous());
+    const next = control("Next example", "next", () => this.next());
+    const previous = control("Previous example", "previous", () => this.previous());
     return el(
       "dialog",
       { class: "present", "aria-labelledby": "present-title" },
@@ -77,11 +87,10 @@ export class Present {
         "div",
         { class: "present-head" },
         el("div", {}, el("h2", { id: "present-title" }, title), el("p", {}, lead)),
-        this.#count,
-        control("Close", "✕", () => this.root.close()),
+        control("Close", "close", () => this.root.close()),
       ),
       this.#stage.root,
-      this.#now,
+      el("div", { class: "present-told" }, this.#now, this.#count),
       el(
         "div",
         { class: "present-foot" },
@@ -90,9 +99,9 @@ export class Present {
           "div",
           { class: "present-keys" },
           previous,
-          control("Back one character", "◀", () => this.back()),
+          control("Back one character", "back", () => this.back()),
           this.#play,
-          control("Forward one character", "▶|", () => this.forward()),
+          control("Forward one character", "forward", () => this.forward()),
           next,
           this.#speed,
         ),
@@ -146,6 +155,10 @@ export class Present {
     this.#moved(slide);
     this.#number.textContent = `Example ${number(slide + 1)} of ${number(this.#slides.length)}`;
     this.#stage.busy = true;
+    this.#shown = null;
+    this.#at = -1;
+    this.#now.textContent = "Reading …";
+    this.#count.textContent = "";
     try {
       const found = await this.#slides[slide].load(this.#loading.begin());
       const truth = found.truth ?? found.chars.map(() => null);
@@ -154,7 +167,7 @@ export class Present {
       this.#shown = { ...found, truth, verdicts: judged, tracked };
     } catch (error) {
       if (wasAborted(error)) return;
-      this.#shown = null;
+      this.#now.textContent = "";
       this.#stage.say(error.message);
       return;
     }
@@ -214,7 +227,7 @@ export class Present {
 
   #run() {
     this.#now.setAttribute("aria-live", "off");
-    this.#label("Pause", "⏸");
+    this.#label("Pause");
     this.#timer = setTimeout(() => {
       if (this.#at >= this.#last) return this.#pause();
       this.#go(this.#at + 1);
@@ -225,13 +238,14 @@ export class Present {
   #pause() {
     clearTimeout(this.#timer);
     this.#timer = null;
-    this.#label("Play", "▶");
+    this.#label("Play");
     this.#tellScore();
   }
 
-  #label(name, sign) {
+  #label(name) {
     this.#play.setAttribute("aria-label", name);
-    this.#play.textContent = sign;
+    this.#play.title = name;
+    this.#play.replaceChildren(icon(name.toLowerCase()));
   }
 
   #step(to) {
@@ -288,9 +302,15 @@ export function inWords(value, truth, verdict, tracked) {
   return `${shown}; the cell says ${said}, the truth is ${truth ? "yes" : "no"}: ${right}`;
 }
 
-const control = (label, sign, click) =>
+const icon = (name) => {
+  const picture = svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" });
+  picture.append(svg("path", { d: ICONS[name] }));
+  return picture;
+};
+
+const control = (label, name, click) =>
   el(
     "button",
     { type: "button", class: "icon", "aria-label": label, title: label, on: { click } },
-    sign,
+    icon(name),
   );

@@ -36,9 +36,11 @@ export function present({ model, cell, findings, best, style, turn, reading, sli
 /** How a cell shows what it tracks, and how well. */
 export function howWell({ hypothesis, score }) {
   const isNumber = hypothesis.metric === "correlation";
-  const high = isNumber ? "it rises with it" : "it is excited where this holds";
-  const low = isNumber ? "it falls as it rises" : "it is quiet where this holds";
-  const how = score.sign < 0 ? `Inverted: ${low}` : `Upright: ${high}`;
+  const high = isNumber ? "It rises with the number" : "It is excited where this holds";
+  const low = isNumber
+    ? "Inverted: it falls as the number rises"
+    : "Inverted: it is quiet where this holds";
+  const how = score.sign < 0 ? low : high;
   const measure = isNumber ? "Correlation" : "AUC";
   const { true_positive_rate: right, false_positive_rate: wrong } = score;
   const share = (rate) => number(SHARES * rate);

@@ -8,9 +8,9 @@ import { columnsFor } from "./fitting.js";
 // In units of an SVG: a character is 10 wide.
 const WIDTH = 10;
 const TEXT = 19;
-const CURVE = { top: 21, height: 13 };
-const TRUTH = { top: 36, height: 3.5 };
-const LINE = 48;
+const CURVE = { top: 21, height: 16 };
+const TRUTH = { top: 38.5, height: 3.5 };
+const LINE = 50;
 /** Thickest bar. */
 const BAR = 2.5;
 
@@ -132,7 +132,7 @@ export class Stage {
     const box = svg("g", { class: "character" });
     box.append(
       svg("rect", fill),
-      svg("rect", { ...strip, class: `bar ${name}` }),
+      svg("rect", { ...strip, class: `strength ${name}` }),
       svg("text", letter, glyph(chars[index])),
     );
     if (truth[index] && !this.#isNumbers)
