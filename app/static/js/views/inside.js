@@ -271,10 +271,10 @@ class Inside {
   }
 
   #pickRanked(cell, hypothesis) {
-    const showsUnseen = this.#text.turn !== null;
+    const mayChange = !this.#text.isChosen;
     this.#pick(cell, hypothesis);
-    // Passages that show what the cell tracks; another text stays.
-    if (showsUnseen) this.#text.readUnseen(0);
+    // Passages that show what the cell tracks; a text that somebody chose stays.
+    if (mayChange) this.#text.readUnseen(0);
     if (isNarrow()) this.#picture.root.scrollIntoView({ block: "nearest" });
   }
 

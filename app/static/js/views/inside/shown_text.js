@@ -14,6 +14,8 @@ export class ShownText {
   /** Which passages of unseen text are shown, −1 if those of another cell; null while none are. */
   turn = null;
   reading = null;
+  /** Whether a person chose the text. */
+  isChosen = false;
   #looked;
   #tell;
   #opening = new Latest();
@@ -39,6 +41,7 @@ export class ShownText {
 
   readOwn(text) {
     this.own = text.slice(0, MAX_INSPECTED);
+    this.isChosen = true;
     this.#tell.changed();
     return this.#read(this.own);
   }
@@ -48,11 +51,13 @@ export class ShownText {
     const { findings, cell, hypothesis } = this.#looked();
     const { text, seams } = findings.unseen(cell, turn, hypothesis ?? undefined);
     if (!text) return this.readGenerated(FIRST_SEED);
+    this.isChosen = false;
     this.#forgetOwn();
     return this.#read(text, seams, turn);
   }
 
   async readGenerated(seed) {
+    this.isChosen = seed !== FIRST_SEED;
     const { model, style } = this.#looked();
     const signal = this.#opening.begin();
     this.#tell.writes();
