@@ -42,14 +42,14 @@ export class Reading {
    *
    * @param {{cell: object, offeredIn?: (layer: number) => number[], hypothesis?: string,
    *   seams?: number[], style?: string, top?: number, signal?: AbortSignal}} wish
-   *   The first answer has `cell` and those of its layer that `offeredIn` says are a click away,
-   *   and what `hypothesis` says of each character. The network begins anew at `seams`, and reads
-   *   in a `style`.
+   *   The first answer, which is small, has `cell` and what `hypothesis` says of each character;
+   *   `offeredIn` gives the numbers of a layer's cells that are a click away. The network begins
+   *   anew at `seams`, and reads in a `style`.
    */
   static async open(model, text, wish) {
     const reading = new Reading(model, text, { offeredIn: () => [], seams: [], ...wish });
     const { cell, hypothesis, top = GUESSES, signal } = wish;
-    const block = reading.#missing(cell.layer, [cell.cell, ...reading.#wish.offeredIn(cell.layer)]);
+    const block = { layer: cell.layer, cells: [cell.cell] };
     const answer = await reading.#inspect({ top, hypothesis, ...block }, signal);
     reading.characters = answer.characters;
     reading.chars = answer.characters.map(({ char }) => char);
