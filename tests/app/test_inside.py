@@ -239,7 +239,7 @@ def test_each_part_is_read_from_the_zero_state(client: httpx2.Client) -> None:
 
 def test_the_truth_about_each_character(client: httpx2.Client) -> None:
     text = "the fox\n ab"
-    asked = {"text": text, "hypothesis": "column"}
+    asked: dict[str, Any] = {"text": text, "hypothesis": "column"}
     told = client.post("/models/toy/inspect", json=asked).json()["characters"]
     assert [one["truth"] for one in told] == [1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3]
     # What is open before a seam is not open after it.

@@ -3,13 +3,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Layout } from "../../app/static/js/parts/grid/layout.js";
-import { inWords } from "../../app/static/js/views/inside/about_cell.js";
 import { embedded } from "../../app/static/js/views/inside/embed.js";
 import { Findings } from "../../app/static/js/views/inside/findings.js";
 import { missingFrom, placeOf, urlOf } from "../../app/static/js/views/inside/place.js";
 import { columnsFor } from "../../app/static/js/views/inside/present/fitting.js";
 import { pieces } from "../../app/static/js/views/inside/slides.js";
 import { correlation, tally, verdicts } from "../../app/static/js/views/inside/verdicts.js";
+import { howWell } from "../../app/static/js/views/inside/words.js";
 
 const place = (query) => placeOf(new URLSearchParams(query));
 const nowhere = {
@@ -263,9 +263,9 @@ test("a picture for another page is coloured and escaped", () => {
 test("how well a cell tracks something is said with counts of characters", () => {
   const cell = { score: 0.98, sign: -1, true_positive_rate: 0.957, false_positive_rate: 0.028 };
   assert.equal(
-    inWords({ title: "inside quotes", metric: "auc", ...cell }),
-    "“inside quotes”: AUC 0.98. It finds 96 of 100 characters where this holds, and takes 3 of 100 others for such. It is inverted: quiet where this holds or is high, excited elsewhere.",
+    howWell({ metric: "auc", ...cell }),
+    "Inverted: it is quiet where this holds. AUC 0.98. On all unseen text it finds 96 of 100 such characters, and takes 3 of 100 others for such.",
   );
-  const number = { title: "column", metric: "correlation", score: 0.9, sign: 1 };
-  assert.equal(inWords({ ...number, true_positive_rate: null }), "“column”: correlation 0.90.");
+  const number = { metric: "correlation", score: 0.9, sign: 1, true_positive_rate: null };
+  assert.equal(howWell(number), "It rises with the number. Correlation 0.90.");
 });

@@ -241,7 +241,7 @@ def test_a_cell_has_a_page(client: httpx2.Client, window: Window) -> None:
     about = page.locator(".about-cell")
     told = client.get(f"/models/quoting/cells/0/{QUOTES}").json()
     expect(about.get_by_role("img", name="Histogram")).to_be_visible()
-    expect(about).to_contain_text("“inside quotes”: AUC")
+    expect(about).to_contain_text("“inside quotes”. It is excited where this holds. AUC")
     shown = about.locator("pre").all_text_contents()
     expected = [one["text"] for one in told["excited"] + told["quiet"]]
     assert [text.replace("⏎", "") for text in shown] == expected

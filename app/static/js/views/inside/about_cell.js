@@ -2,24 +2,13 @@
 // is most excited and most quiet, what the model writes without it, and a picture to put elsewhere.
 
 import { Latest, post, wasAborted, whenReady } from "../../api.js";
-import {
-  copy,
-  el,
-  field,
-  glyph,
-  hundredths,
-  message,
-  number,
-  showErrors,
-  clearErrors,
-  svg,
-} from "../../ui.js";
+import { copy, el, field, glyph, message, number, showErrors, clearErrors, svg } from "../../ui.js";
 import { embedded } from "./embed.js";
 import { pathOf } from "./reading.js";
+import { howWell } from "./words.js";
 
 const PAUSE = 400;
 const SEEDS = 1_000_000;
-const SHARES = 100;
 
 export class AboutCell {
   #model = null;
@@ -94,7 +83,11 @@ export class AboutCell {
     const { tracks, counts, excited, quiet, layer, cell } = portrait;
     const title = el("h2", {}, `Layer ${layer}, cell ${cell} of ${this.#model.model}`);
     const facts = tracks.length
-      ? el("ul", { class: "tracks" }, ...tracks.map((one) => el("li", {}, inWords(one))))
+      ? el(
+          "ul",
+          { class: "tracks" },
+          ...tracks.map((one) => el("li", {}, `“${one.title}”. ${howWell(one)}`)),
+        )
       : el("p", {}, "It tracks nothing that has a name here.");
     if (!counts.some(Boolean))
       return [title, facts, el("p", { class: "hint" }, "This model came without unseen text.")];
@@ -155,20 +148,6 @@ export class AboutCell {
       this.#written.removeAttribute("aria-busy");
     }
   }
-}
-
-/** How well a cell tracks something, in a sentence or two. */
-export function inWords({ title, metric, score, sign, ...rates }) {
-  const measure = metric === "auc" ? "AUC" : "correlation";
-  const inverted =
-    sign < 0 ? " It is inverted: quiet where this holds or is high, excited elsewhere." : "";
-  const { true_positive_rate: right, false_positive_rate: wrong } = rates;
-  const share = (rate) => number(SHARES * rate);
-  const counted =
-    right === null || right === undefined
-      ? ""
-      : ` It finds ${share(right)} of ${SHARES} characters where this holds, and takes ${share(wrong)} of ${SHARES} others for such.`;
-  return `“${title}”: ${measure} ${hundredths(score)}.${counted}${inverted}`;
 }
 
 const WIDTH = 400;

@@ -117,7 +117,7 @@ export class Present {
       { class: "present-legend" },
       sign("is-excited", "excited"),
       sign("is-quiet", "quiet"),
-      this.#about.tracked ? sign("is-true", "the truth") : null,
+      this.#about.tracked ? sign(this.#isYesNo ? "is-true" : "is-number", "the truth") : null,
       this.#isYesNo ? sign("is-miss", "a miss") : null,
     );
   }

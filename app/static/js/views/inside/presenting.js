@@ -1,10 +1,8 @@
 // Begins a presentation: which passages are played, and what is said of the cell above them.
 
-import { hundredths, number } from "../../ui.js";
 import { Present } from "./present.js";
 import { passageSlides, pieceSlides } from "./slides.js";
-
-const SHARES = 100;
+import { howWell } from "./words.js";
 
 /**
  * Fills the screen with a cell.
@@ -26,27 +24,9 @@ export function present({ model, cell, findings, best, style, turn, reading, sli
   const about = best
     ? {
         title: best.hypothesis.title,
-        lead: `${name}. ${howWell(best)}`,
+        lead: `${name}. ${howWell({ ...best.score, metric: best.hypothesis.metric })}`,
         tracked: { ...best.score, metric: best.hypothesis.metric },
       }
     : { title: name, lead: "It tracks nothing that has a name here.", tracked: null };
   return new Present(about, slides, (at) => moved(at === null ? null : at + 1)).open(slide);
-}
-
-/** How a cell shows what it tracks, and how well. */
-export function howWell({ hypothesis, score }) {
-  const isNumber = hypothesis.metric === "correlation";
-  const high = isNumber ? "It rises with the number" : "It is excited where this holds";
-  const low = isNumber
-    ? "Inverted: it falls as the number rises"
-    : "Inverted: it is quiet where this holds";
-  const how = score.sign < 0 ? low : high;
-  const measure = isNumber ? "Correlation" : "AUC";
-  const { true_positive_rate: right, false_positive_rate: wrong } = score;
-  const share = (rate) => number(SHARES * rate);
-  const counted =
-    right === null || right === undefined
-      ? ""
-      : ` On all unseen text it finds ${share(right)} of ${SHARES} such characters, and takes ${share(wrong)} of ${SHARES} others for such.`;
-  return `${how}. ${measure} ${hundredths(score.score)}.${counted}`;
 }
