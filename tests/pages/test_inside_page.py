@@ -147,9 +147,9 @@ def test_a_text_of_ones_own_in_four_pictures(client: httpx2.Client, window: Wind
     # Another picture of the same text stays where it is.
     grid.evaluate("e => { e.scrollTop = 1e6 }")
     page.get_by_role("radio", name="One cell").check()
-    page.wait_for_function("document.querySelector('.grid').scrollTop > 500")
+    eventually(lambda: grid.evaluate("e => e.scrollTop") > 500)
     page.get_by_role("radio", name="Guesses").check()
-    page.wait_for_function("document.querySelector('.grid').scrollTop > 500")
+    eventually(lambda: grid.evaluate("e => e.scrollTop") > 500)
     page.get_by_role("radio", name="All cells").check()
     weave = page.get_by_role("img", name="All cells of the layer over the text")
     expect(weave).to_be_visible()
@@ -199,7 +199,7 @@ def test_a_cell_is_presented(client: httpx2.Client, window: Window) -> None:
     # It plays by itself.
     pause = dialog.get_by_role("button", name="Pause")
     expect(pause).to_be_visible()
-    page.wait_for_function("document.querySelectorAll('.character:not(.ahead)').length > 3")
+    dialog.locator(".character:not(.ahead)").nth(3).wait_for(state="attached")
     page.keyboard.press("Space")
     expect(dialog.get_by_role("button", name="Play")).to_be_visible()
     told = inspected(client, unseen(client, "quotes")[:1], cells=[QUOTES], hypothesis="quotes")
@@ -254,3 +254,28 @@ def test_a_cell_has_a_page(client: httpx2.Client, window: Window) -> None:
     # Another cell, another page.
     page.get_by_role("spinbutton", name="Cell").fill("1")
     expect(about.get_by_role("heading", name="Layer 0, cell 1 of quoting")).to_be_visible()
+
+
+def test_small_screens_and_paper(client: httpx2.Client, window: Window) -> None:
+    narrow = {"width": 320, "height": 640}
+    text = "a line\n" * 400
+    page = window.open(client, "/inside?model=toy", viewport=narrow, color_scheme="dark")
+    opened(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= narrow["width"]
+    # Which cell comes first, then the picture.
+    places = [page.locator(name).bounding_box() for name in (".found", ".picture")]
+    assert places[0] and places[1] and places[0]["y"] < places[1]["y"]
+    page.get_by_text("A text of your own").click()
+    page.get_by_role("textbox", name="Text", exact=True).fill(text)
+    page.get_by_role("button", name="Look at it").click()
+    expect(page.locator(".facts")).to_contain_text("2,800 characters")
+    # Out of sight a strip has no pixels; on paper all have, on a light ground.
+    drawn = "canvases => canvases.filter(canvas => canvas.height).length"
+    strips = page.locator(".strips canvas")
+    assert strips.evaluate_all(drawn) < strips.count()
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert strips.evaluate_all(drawn) == strips.count()
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme") is None
