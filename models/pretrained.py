@@ -2,7 +2,7 @@
 
 A shipped checkpoint is a directory ``<root>/<name>/`` with ``config.json``, ``vocab.json``,
 ``card.json``, ``history.jsonl``, ``lines.u64`` and ``model.safetensors``, whose weights are fp16:
-half the size, for less than 0.001 nats. The only text of its corpus is the excerpts in
+half the size, for less than 0.001 nats. The only text of its corpus is the passages in
 ``cells.json``, the findings about its cells (``models.inside.cells``), which need that text. At the
 first start each is published as ``<name>:latest``, once: a deleted one does not come back. A
 retrained one replaces the one before. Knows no client.
@@ -26,7 +26,7 @@ from models.checkpoints.registry import Registry
 from models.config import NetworkConfig, Weights
 from models.files import CheckpointError, write_durably
 from models.inside.cells import find_cells
-from models.inside.results import keep_cells
+from models.inside.results import keep_cells, read_cells
 from models.storage import StorageAway
 from models.text.vocab import Vocabulary
 
@@ -105,6 +105,7 @@ def install(
             card = json.loads((directory / "card.json").read_text("utf-8"))
             date = str(card.get("created_at") or "")
             if name in known and date <= known[name]:
+                _renew_cells(registry, name, directory)
                 continue
             if _is_wanted(registry, name, is_known=name in known):
                 _publish(registry, name, directory)
@@ -140,6 +141,19 @@ def _publish(registry: Registry, name: str, directory: Path) -> None:
     digest = registry.publish(Reference(name), unpack(directory), keep_before=True)
     cells = json.loads((directory / "cells.json").read_text("utf-8"))
     keep_cells(registry, name, digest, cells)
+
+
+def _renew_cells(registry: Registry, name: str, directory: Path) -> None:
+    """Keeps the findings of this release about a model that an earlier one installed."""
+    try:
+        entry = registry.entry(Reference(name))
+    except (UnknownModel, CheckpointError):
+        return
+    shipped = json.loads((directory / "card.json").read_text("utf-8"))
+    is_ours = entry.card.get("pretrained") and entry.card.get("job_id") == shipped.get("job_id")
+    if is_ours and read_cells(registry, name, entry.digest) is None:
+        cells = json.loads((directory / "cells.json").read_text("utf-8"))
+        keep_cells(registry, name, entry.digest, cells)
 
 
 def _installed(record: Path) -> dict[str, str]:

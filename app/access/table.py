@@ -48,6 +48,8 @@ TABLE: Mapping[Need, tuple[str, ...]] = {
         "POST /api/chat",
         "POST /api/generate",
         "POST /api/show",
+        "GET /models/{model}/cells/{layer}/{cell}",
+        "POST /models/{model}/ablate",
         "POST /models/{model}/inspect",
         "POST /score",
         "POST /v1/chat/completions",

@@ -7,9 +7,10 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,12 @@ from app.http.problems import RETRY_SECONDS, responses, shutting_down, unprocess
 from app.http.queries import known_query
 from app.http.validation import validated
 from app.routes.services import ServicesDep
-from app.routes.texts import known_text, mix_of
-from app.schemas.common import PathModel
+from app.routes.texts import draw_seed, known_text, mix_of
+from app.schemas.common import PathCell, PathLayer, PathModel
 from app.schemas.inside import (
+    AblatedText,
+    AblateRequest,
+    CellPortrait,
     CellRanking,
     Inspection,
     InspectionHead,
@@ -39,6 +43,11 @@ from app.schemas.inside import (
 )
 from models.checkpoints.reference import Reference
 from models.config import NetworkConfig
+from models.decoding.sampling import SampleOptions
+from models.inside.ablation import ablate
+from models.inside.cells import Findings
+from models.inside.hypotheses import HYPOTHESES, Hypothesis
+from models.inside.portrait import portrait
 from models.inside.reader import Stopped, Trace, trace
 from models.inside.results import read_cells
 from models.styles import Mix
@@ -73,31 +82,40 @@ router = APIRouter(tags=["inside"], dependencies=[Depends(known_query)])
     openapi_extra=json_body(InspectRequest),
 )
 async def inspect(model: PathModel, request: Request, services: ServicesDep) -> Response:
-    """The probability of each character, the guesses for the next one, and activations of cells."""
+    """The probability of each character, the guesses for the next one, and activations of cells.
+
+    With ``seams``, parts of the text are read on their own, from the zero state.
+    """
     fields = validated(InspectRequest, await read_json(request, MAX_BODY))
     reference = Reference.from_client(model)
     network = await services.loaded.network(reference)
     config = network.checkpoint.config
-    _check_cells(fields, config)
+    _check_cells(fields.layer, fields.cells, config)
+    _check_activations(fields)
     _check_work(_work(network, fields.text), fields.text)
     mix = mix_of(fields.style, network.styles)
+    hypothesis = _hypothesis(fields.hypothesis)
+    parts = _parts(fields.text, fields.seams)
 
     def work(stopped: ShouldStop) -> bytes:
-        known = known_text(network.vocabulary, "text", fields.text, fields.unknown)
-        if not known.text:
+        read = [known_text(network.vocabulary, "text", part, fields.unknown) for part in parts]
+        texts = [known.text for known in read if known.text]
+        if not texts:
             raise unprocessable("text", "has no character that the model knows")
-        traced = _trace(network, known.text, stopped, mix, fields.top, fields.layer, fields.cells)
+        traced = _trace(network, texts, stopped, mix, fields.top, fields.layer, fields.cells)
+        truth = _truth(hypothesis, texts)
         head = InspectionHead(
             model=str(reference),
             digest=network.digest,
             # A negative layer counts from the last.
             layer=fields.layer % config.num_layers,
             cells=fields.cells,
-            unknown=known.left_out,
+            unknown=sum(known.left_out for known in read),
+            seams=list(traced.seams),
             loss=traced.loss,
             bpc=bits(traced.loss),
         )
-        return b"".join(_inspection(head, traced, network.vocabulary))
+        return b"".join(_inspection(head, traced, truth, network.vocabulary, fields.digits))
 
     found = await _Reading(services.background, request).read(work)
     return Response(found, media_type="application/json")
@@ -114,7 +132,7 @@ async def inspect(model: PathModel, request: Request, services: ServicesDep) -> 
             "content": {
                 "application/json": {
                     "schema": {"$ref": f"#/components/schemas/{CellRanking.__name__}"},
-                    "example": {"hypotheses": None, "share": None},
+                    "example": {"hypotheses": None, "share": None, "passages": None},
                 }
             },
         },
@@ -124,16 +142,104 @@ async def inspect(model: PathModel, request: Request, services: ServicesDep) -> 
 async def cells(model: PathModel, request: Request, services: ServicesDep) -> Response:
     """Cells found on one half of the validation text, and scored on the other."""
     reference = Reference.from_client(model)
-    name, digest = reference.name, await run_in_threadpool(services.models.resolve, reference)
+    digest = await run_in_threadpool(services.models.resolve, reference)
+    found = await _findings(reference.name, digest, request, services)
+    if found is None:
+        return _later({"hypotheses": None, "share": None, "passages": None})
+    return JSONResponse(found)
+
+
+async def _findings(
+    name: str, digest: str, request: Request, services: ServicesDep
+) -> Findings | None:
+    """What is known of a model's cells; None while they are being searched, which this begins."""
     found = await run_in_threadpool(read_cells, services.models, name, digest)
     if found is None:
         with _problems():
             # None too if it was deleted meanwhile: the next request is told.
             found = services.background.search(caller_of(request.scope).name, name, digest)
-    if found is None:
-        nothing = {"hypotheses": None, "share": None}
-        return JSONResponse(nothing, 202, headers={"Retry-After": RETRY_SECONDS})
-    return JSONResponse(found)
+    return found
+
+
+def _later(nothing: Mapping[str, object]) -> Response:
+    return JSONResponse(nothing, 202, headers={"Retry-After": RETRY_SECONDS})
+
+
+@router.get(
+    "/models/{model}/cells/{layer}/{cell}",
+    summary="Show a cell of a model",
+    response_model=CellPortrait,
+    responses={
+        202: {
+            "description": "The cells are being searched: try again.",
+            "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/CellPortrait"}}
+            },
+        },
+        **responses(404, 422, 503),
+    },
+)
+async def cell_portrait(
+    model: PathModel, layer: PathLayer, cell: PathCell, request: Request, services: ServicesDep
+) -> Response:
+    """What a cell tracks, a histogram of its activations, and where they are extreme."""
+    reference = Reference.from_client(model)
+    network = await services.loaded.network(reference)
+    config, digest = network.checkpoint.config, network.digest
+    _check_cell(layer, cell, config)
+    about = {"model": str(reference), "digest": digest, "layer": layer, "cell": cell}
+    findings = await _findings(reference.name, digest, request, services)
+    if findings is None:
+        nothing = dict.fromkeys(("tracks", "counts", "excited", "quiet"))
+        return _later(about | nothing)
+
+    def work(stopped: ShouldStop) -> bytes:
+        found = about | portrait(network.checkpoint, findings, layer, cell, stopped)
+        return json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+
+    found = await _Reading(services.background, request).read(work)
+    return Response(found, media_type="application/json")
+
+
+@router.post(
+    "/models/{model}/ablate",
+    summary="Generate a text without some cells",
+    response_model=AblatedText,
+    responses=responses(404, 413, 415, 422, 503),
+    openapi_extra=json_body(AblateRequest),
+)
+async def ablated(model: PathModel, request: Request, services: ServicesDep) -> AblatedText:
+    """The same text twice: by the whole network, and with cells switched off."""
+    fields = validated(AblateRequest, await read_json(request, MAX_BODY))
+    reference = Reference.from_client(model)
+    network = await services.loaded.network(reference)
+    config = network.checkpoint.config
+    _check_cells(fields.layer, fields.cells, config)
+    prime = known_text(network.vocabulary, "prime", fields.prime, fields.unknown)
+    work = 2 * (len(prime.ids) + fields.length) * config.parameters()
+    if work > MAX_WORK:
+        most = MAX_WORK // (2 * config.parameters())
+        raise unprocessable(
+            "length", f"must be at most {most:,} with the prime for networks this large"
+        )
+    seed = draw_seed() if fields.seed is None else fields.seed
+    style = mix_of(fields.style, network.styles) or ()
+    options = SampleOptions(seed, tuple(fields.temperature), fields.length, style=style)
+    layer = fields.layer % config.num_layers
+    written = await _Reading(services.background, request).read(
+        partial(ablate, network.checkpoint, layer, fields.cells, prime.ids, options)
+    )
+    return AblatedText(
+        model=str(reference),
+        digest=network.digest,
+        layer=layer,
+        cells=fields.cells,
+        seed=seed,
+        unknown=prime.left_out,
+        whole=written.whole,
+        ablated=written.ablated,
+    )
 
 
 @router.post(
@@ -180,15 +286,53 @@ def _score(
     return score, cost
 
 
-def _check_cells(fields: InspectRequest, config: NetworkConfig) -> None:
+def _check_cells(layer: int, cells: Sequence[int], config: NetworkConfig) -> None:
     layers, hidden = config.num_layers, config.hidden_size
-    if not -layers <= fields.layer < layers:
+    if not -layers <= layer < layers:
         raise unprocessable("layer", f"must be a whole number from {-layers} to {layers - 1}")
-    if any(not 0 <= cell < hidden for cell in fields.cells):
+    if any(not 0 <= cell < hidden for cell in cells):
         raise unprocessable("cells", f"must be whole numbers from 0 to {hidden - 1}")
+
+
+def _check_cell(layer: int, cell: int, config: NetworkConfig) -> None:
+    for name, number, count in (
+        ("layer", layer, config.num_layers),
+        ("cell", cell, config.hidden_size),
+    ):
+        if not 0 <= number < count:
+            raise unprocessable(name, f"must be a whole number from 0 to {count - 1}")
+
+
+def _check_activations(fields: InspectRequest) -> None:
     if len(fields.cells) * len(fields.text) > MAX_ACTIVATIONS:
         most = MAX_ACTIVATIONS // len(fields.text)
         raise unprocessable("cells", f"must be at most {most} for a text of this length")
+
+
+def _parts(text: str, seams: Sequence[int]) -> list[str]:
+    """The parts of a text between its seams."""
+    bounds = [0, *seams, len(text)]
+    if any(begin >= end for begin, end in pairwise(bounds)) and seams:
+        raise unprocessable("seams", "must be characters within the text, in increasing order")
+    return [text[begin:end] for begin, end in pairwise(bounds)]
+
+
+def _hypothesis(name: str | None) -> Hypothesis | None:
+    if name is None:
+        return None
+    found = next((one for one in HYPOTHESES if one.name == name), None)
+    if found is None:
+        known = ", ".join(one.name for one in HYPOTHESES)
+        raise unprocessable("hypothesis", f"must be one of {known}")
+    return found
+
+
+def _truth(hypothesis: Hypothesis | None, texts: Sequence[str]) -> list[float | None] | None:
+    """What a hypothesis says of each character of texts, each by itself."""
+    if hypothesis is None:
+        return None
+    values = np.concatenate([hypothesis.find(text) for text in texts]).tolist()
+    return [None if math.isnan(value) else value for value in values]
 
 
 def _work(network: LoadedNetwork, text: str) -> int:
@@ -252,7 +396,7 @@ def _problems() -> Iterator[None]:
 
 def _trace(
     network: LoadedNetwork,
-    text: str,
+    text: str | Sequence[str],
     stopped: ShouldStop,
     mix: Mix | None,
     top: int = 0,
@@ -271,7 +415,13 @@ def _trace(
     )
 
 
-def _inspection(head: InspectionHead, traced: Trace, vocabulary: Vocabulary) -> Iterator[bytes]:
+def _inspection(
+    head: InspectionHead,
+    traced: Trace,
+    truth: Sequence[float | None] | None,
+    vocabulary: Vocabulary,
+    digits: int,
+) -> Iterator[bytes]:
     """Yields the answer as JSON, in pieces."""
     yield head.model_dump_json()[:-1].encode() + b', "characters": ['
     names = {id_: vocabulary.name(id_) for id_ in np.unique(traced.top_ids).tolist()}
@@ -280,14 +430,14 @@ def _inspection(head: InspectionHead, traced: Trace, vocabulary: Vocabulary) -> 
         part = slice(begin, begin + _CHUNK)
         rows = zip(
             traced.text[part],
-            _rounded(probabilities[part]),
-            _rounded(traced.losses[part]),
+            _rounded(probabilities[part], digits),
+            _rounded(traced.losses[part], digits),
             traced.top_ids[part].tolist(),
-            _rounded(traced.top[part]),
-            _rounded(traced.activations[part]),
+            _rounded(traced.top[part], digits),
+            _rounded(traced.activations[part], digits),
             strict=True,
         )
-        characters = [
+        characters: list[dict[str, Any]] = [
             {
                 "char": char,
                 "probability": probability,
@@ -297,15 +447,17 @@ def _inspection(head: InspectionHead, traced: Trace, vocabulary: Vocabulary) -> 
             }
             for char, probability, loss, ids, top, activations in rows
         ]
+        for character, value in zip(characters, truth[part] if truth else (), strict=False):
+            character["truth"] = value
         text = json.dumps(characters, ensure_ascii=False, allow_nan=False)
         yield (", " if begin else "").encode() + text[1:-1].encode()
     yield b"]}"
 
 
-def _rounded(values: NDArray[Any]) -> list[Any]:
-    """Rounds to six significant digits, about the precision of fp32, in half the JSON."""
+def _rounded(values: NDArray[Any], digits: int) -> list[Any]:
+    """Rounds to significant digits; six are about the precision of fp32, in half the JSON."""
     exact = values.astype(np.float64)
     size = np.floor(np.log10(np.maximum(np.abs(exact), 1e-300)))
-    scale = 10.0 ** np.clip(5 - size, -300, 300)
+    scale = 10.0 ** np.clip(digits - 1 - size, -300, 300)
     rounded: list[Any] = (np.round(exact * scale) / scale).tolist()
     return rounded

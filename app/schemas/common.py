@@ -123,6 +123,8 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 PathModel = Annotated[str, Path(description="Model, as name or name:tag.")]
+PathLayer = Annotated[int, Path(description="Layer, from 0.")]
+PathCell = Annotated[int, Path(description="Cell of that layer, from 0.")]
 PathJob = Annotated[str, Path(description="Id of the job.")]
 PathCorpus = Annotated[str, Path(description="Id of the corpus.")]
 

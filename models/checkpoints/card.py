@@ -53,7 +53,8 @@ class Card(TypedDict, total=False):
     """A checkpoint's description of itself. Any part may be missing, and there may be others.
 
     ``ngram`` is the digest of the n-gram model that ``baseline`` is about; ``options`` are the
-    job's, resolved. Losses are in nats per character.
+    job's, resolved. Losses are in nats per character. ``held_out`` are the style and the bytes of
+    each part of ``validation.txt``, if the network learned several texts.
     """
 
     job_id: str
@@ -68,6 +69,7 @@ class Card(TypedDict, total=False):
     baseline: BaselineFigures | None
     ngram: str
     memorisation: MemorisationFigures
+    held_out: list[list[str | int]]
     pretrained: bool
 
 

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from models.arrays import Floats, Ids
 from models.checkpoints.format import Checkpoint
 from models.config import GATES, NetworkConfig, Weights
-from models.inside.hypotheses import HYPOTHESES, Hypothesis, Metric, Target
-from models.inside.reader import StateReader, Stopped, character_ends
+from models.inside.hypotheses import HYPOTHESES, Hypothesis, Metric, Span, Target
+from models.inside.passages import ENOUGH, Passage, Seamless, examples, others
+from models.inside.reader import StateReader, Stopped
+from models.inside.unseen import unseen_text
 
 TOP = 10
 """Maximum number of cells reported for a hypothesis."""
@@ -49,6 +51,9 @@ _WARM = 512
 _LEVELS = 4096
 """Number of levels in [−1, 1] that activations are rounded to."""
 
+_HIGHEST = _LEVELS // 2 - 1
+"""Level of an activation of 1."""
+
 _MEMORY = 256 << 20
 """Maximum size of the activations in memory, in bytes."""
 
@@ -66,9 +71,11 @@ Effects = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """A hypothesis about a part of the text: its values, and the positions that have one."""
+    """A hypothesis about a part of the text, which begins somewhere: its values, and the positions
+    in the part that have one."""
 
     hypothesis: Hypothesis
+    begin: int
     places: Ids
     values: Target
 
@@ -82,18 +89,40 @@ class _Sample:
         fewest = min(np.count_nonzero(high), np.count_nonzero(~high))
         return bool(fewest >= MIN_COUNT and episodes >= MIN_EPISODES)
 
+    def levels(self, levels: Levels) -> Levels:
+        """Returns a cell's levels at the positions, given those of the whole text."""
+        return levels[self.begin + self.places]
+
+    def rates(self, levels: Levels, threshold: float) -> tuple[float, float]:
+        """Returns the shares of characters above a level where the hypothesis holds, and where it
+        does not."""
+        is_above = self.levels(levels) > threshold
+        yes, no = (float(is_above[self.values == value].mean()) for value in (1, 0))
+        return round(yes, 4), round(no, 4)
+
 
 class CellScore(TypedDict):
-    """A cell, by its index in its layer, and how well it tracks a hypothesis."""
+    """A cell, by its index in its layer, and how well it tracks a hypothesis.
+
+    Its activation times ``sign`` exceeds ``threshold`` times ``sign`` where it says yes; that
+    is right for a share of the characters where the hypothesis holds, and wrong for one of those
+    where it does not. All three are None for numbers.
+    """
 
     layer: int
     cell: int
     score: float
     sign: int
+    threshold: float | None
+    true_positive_rate: float | None
+    false_positive_rate: float | None
 
 
 class Finding(TypedDict):
-    """The cells that track a hypothesis, best first, with an excerpt read by the first."""
+    """The cells that track a hypothesis, best first, with an excerpt read by the first.
+
+    ``examples`` are the numbers of passages that it shows in.
+    """
 
     name: str
     title: str
@@ -101,16 +130,19 @@ class Finding(TypedDict):
     cells: list[CellScore]
     excerpt: str
     activations: list[float]
+    examples: list[int]
 
 
 class Findings(TypedDict):
     """The hypotheses that some cell tracks, and the share of cells that track any.
 
-    The share is None if there is too little text.
+    The share is None if there is too little text. The passages are of the second half of the text,
+    on which the cells were scored.
     """
 
     hypotheses: list[Finding]
     share: float | None
+    passages: list[Passage]
 
 
 def find_cells(checkpoint: Checkpoint, stopped: Callable[[], bool] = lambda: False) -> Findings:
@@ -128,14 +160,15 @@ def find_cells(checkpoint: Checkpoint, stopped: Callable[[], bool] = lambda: Fal
         Stopped: ``stopped``, which is called regularly, returned true.
         FloatingPointError: activations are not finite.
     """
-    text, ids, ends = _held_out(checkpoint)
+    text, ids, ends, parts = unseen_text(checkpoint, _most_bytes(checkpoint.config))
     if len(text) < MIN_CHARACTERS:
-        return {"hypotheses": [], "share": None}
+        return {"hypotheses": [], "share": None, "passages": []}
     half = len(text) // 2
-    pairs = [_halves(hypothesis, text, half) for hypothesis in HYPOTHESES]
+    later = [_from_line(text, half, part) for part in parts if part.end > half]
+    pairs = [_halves(hypothesis, text, parts, half) for hypothesis in HYPOTHESES]
     pairs = [(first, second) for first, second in pairs if first.shows and second.shows]
     if not pairs:
-        return {"hypotheses": [], "share": 0.0}
+        return {"hypotheses": [], "share": 0.0, "passages": _Passages(text, later).listed()}
     firsts, seconds = [first for first, _ in pairs], [second for _, second in pairs]
 
     untrained = replace(checkpoint, weights=_shuffled(checkpoint.config, checkpoint.weights))
@@ -147,41 +180,103 @@ def find_cells(checkpoint: Checkpoint, stopped: Callable[[], bool] = lambda: Fal
     scoring = _effects(levels[:, half:], seconds, stopped)
     # In both halves, with the same sign.
     tracks = (np.abs(picking) >= least) & (scoring * np.sign(picking) >= least)
+    passages = _Passages(text, later)
     found: list[Finding] = []
     for index in np.flatnonzero(tracks.any(axis=0)).tolist():
-        merit = np.where(tracks[:, index], np.abs(picking[:, index]), 0)
-        cells = np.argsort(-merit, kind="stable")[: min(TOP, np.count_nonzero(merit))]
-        effects = scoring[cells, index]
-        order = np.argsort(-np.abs(effects), kind="stable")
-        cells, effects = cells[order], effects[order]
-        second = seconds[index]
-        excerpt, shown = _excerpt(text[half:], levels[cells[0], half:], effects[0], second)
+        scored = _best(np.where(tracks, picking, 0)[:, index], scoring[:, index])
+        first, second = pairs[index]
+        excerpt, shown = _excerpt(text, levels[scored[0][0]], scored[0][1], second, later)
         found.append(
             {
                 "name": second.hypothesis.name,
                 "title": second.hypothesis.title,
                 "metric": second.hypothesis.metric,
-                "cells": _scores(checkpoint.config, second.hypothesis.metric, cells, effects),
+                "cells": [
+                    _score(checkpoint.config, cell, effect, levels[cell], (first, second))
+                    for cell, effect in scored
+                ],
                 "excerpt": excerpt,
                 "activations": shown,
+                "examples": passages.of(second),
             }
         )
-    return {"hypotheses": found, "share": float(tracks.any(axis=1).mean())}
+    share = float(tracks.any(axis=1).mean())
+    return {"hypotheses": found, "share": share, "passages": passages.listed()}
 
 
-def _scores(config: NetworkConfig, metric: Metric, cells: Ids, effects: Effects) -> list[CellScore]:
-    scores: list[CellScore] = []
-    for cell, effect in zip(cells.tolist(), effects.tolist(), strict=True):
-        layer, place = divmod(cell, config.hidden_size)
-        score = round(_score(metric, abs(effect)), 4)
-        sign = 1 if effect > 0 else -1
-        scores.append({"layer": layer, "cell": place, "score": score, "sign": sign})
-    return scores
+def _best(picking: Floats, scoring: Floats) -> list[tuple[int, float]]:
+    """Returns the cells with the strongest effects in one half, and their effects in the other,
+    the strongest first; a picking effect of 0 is none."""
+    merit = np.abs(picking)
+    cells = np.argsort(-merit, kind="stable")[: min(TOP, np.count_nonzero(merit))]
+    effects = scoring[cells]
+    order = np.argsort(-np.abs(effects), kind="stable")
+    return list(zip(cells[order].tolist(), effects[order].tolist(), strict=True))
 
 
-def _score(metric: Metric, effect: float) -> float:
-    """Converts an effect to a score: an AUC of 0.5 is no effect, and one of 1 is an effect of 1."""
-    return (1 + effect) / 2 if metric == "auc" else effect
+class _Passages:
+    """The passages of the second half that are shown, each once."""
+
+    def __init__(self, text: str, parts: Sequence[Seamless]) -> None:
+        self._text = text
+        self._parts = parts
+        self._numbers: dict[Span, int] = {}
+
+    def of(self, sample: _Sample) -> list[int]:
+        """Chooses passages for a hypothesis, and returns their numbers."""
+        values = np.full(len(self._text), np.nan, np.float32)
+        values[sample.begin + sample.places] = sample.values
+        spans = examples(self._text, self._parts, values, sample.hypothesis)
+        return [self._numbers.setdefault(span, len(self._numbers)) for span in spans]
+
+    def listed(self) -> list[Passage]:
+        """Returns them all, and some more."""
+        taken = list(self._numbers)
+        more = others(self._text, self._parts, taken, max(0, ENOUGH - len(taken)))
+        return [self._passage(span) for span in [*taken, *more]]
+
+    def _passage(self, span: Span) -> Passage:
+        begin, end = span
+        style = next(part.style for part in self._parts if part.begin <= begin < part.end)
+        return {"text": self._text[begin:end], "style": style}
+
+
+def _score(
+    config: NetworkConfig, cell: int, effect: float, levels: Levels, halves: tuple[_Sample, _Sample]
+) -> CellScore:
+    """Returns what is told of a cell, given its levels in both halves of the text, one half after
+    the other. An AUC of 0.5 is no effect, and one of 1 an effect of 1."""
+    layer, place = divmod(cell, config.hidden_size)
+    sign = 1 if effect > 0 else -1
+    first, second = halves
+    is_auc = second.hypothesis.metric == "auc"
+    threshold, yes, no = None, None, None
+    if is_auc:
+        upright = levels * np.int16(sign)
+        highest = _threshold(first.levels(upright), first.values)
+        threshold = round(sign * highest / _HIGHEST, 4)
+        yes, no = second.rates(upright, highest)
+    return {
+        "layer": layer,
+        "cell": place,
+        "score": round((1 + abs(effect)) / 2 if is_auc else abs(effect), 4),
+        "sign": sign,
+        "threshold": threshold,
+        "true_positive_rate": yes,
+        "false_positive_rate": no,
+    }
+
+
+def _threshold(levels: Levels, values: Target) -> float:
+    """Returns the level above which a cell says yes: that of the largest difference between the
+    rates of right and of wrong ones (Youden 1950), in the middle of those that are as good."""
+    shifted = levels.astype(np.int64) + _LEVELS // 2
+    yes, no = (
+        np.cumsum(np.bincount(shifted[values == value], minlength=_LEVELS)) for value in (1, 0)
+    )
+    gain = no / no[-1] - yes / yes[-1]
+    best = np.flatnonzero(gain == gain.max())
+    return float(best[0] + best[-1]) / 2 - _LEVELS // 2 + 0.5
 
 
 def _least(chance: Effects, samples: Sequence[_Sample]) -> Effects:
@@ -190,38 +285,32 @@ def _least(chance: Effects, samples: Sequence[_Sample]) -> Effects:
     return np.maximum(chance + MARGIN * (1 - chance), np.array(floors, np.float32))
 
 
-def _held_out(checkpoint: Checkpoint) -> tuple[str, Ids, Ids]:
-    """Returns the validation text, its ids and the index of each character's last id.
-
-    Unknown characters are left out: the text may come from another corpus.
-    """
-    vocabulary, config = checkpoint.vocabulary, checkpoint.config
-    most = min(
-        _MEMORY // (2 * config.num_layers * config.hidden_size), MAX_WORK // config.parameters()
-    )
-    data = checkpoint.validation[:most]
-    if vocabulary.tokens == "bytes":
-        ids = vocabulary.lookup(np.frombuffer(data, np.uint8))
-        ids = ids[ids >= 0]
-        data = vocabulary.symbols[ids].astype(np.uint8).tobytes()
-        text = data.decode("utf-8", "surrogateescape")
-        ends = character_ends(vocabulary, text)
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), ids, ends
-    points = np.frombuffer(data.decode("utf-8", "ignore").encode("utf-32-le"), "<u4")
-    ids = vocabulary.lookup(points)
-    text = points[ids >= 0].tobytes().decode("utf-32-le")
-    return text, ids[ids >= 0], np.arange(len(text))
+def _from_line(text: str, begin: int, part: Seamless) -> Seamless:
+    """Returns what a part has from a place on, beginning with a whole line if there is one."""
+    if part.begin >= begin:
+        return part
+    line_end = text.find("\n", begin - 1, part.end)
+    return part._replace(begin=begin if line_end < 0 else line_end + 1)
 
 
-def _halves(hypothesis: Hypothesis, text: str, half: int) -> tuple[_Sample, _Sample]:
-    """Returns a hypothesis about each half, evaluated on the whole: a quote may span the middle."""
-    values = hypothesis.find(text)
-    return _sample(hypothesis, values[:half]), _sample(hypothesis, values[half:])
+def _most_bytes(config: NetworkConfig) -> int:
+    """Returns how much of the text is read of a network."""
+    cells = config.num_layers * config.hidden_size
+    return min(_MEMORY // (2 * cells), MAX_WORK // config.parameters())
 
 
-def _sample(hypothesis: Hypothesis, values: Target) -> _Sample:
+def _halves(
+    hypothesis: Hypothesis, text: str, parts: Sequence[Seamless], half: int
+) -> tuple[_Sample, _Sample]:
+    """Returns a hypothesis about each half, evaluated on whole parts: a quote may span the middle,
+    but no seam."""
+    values = np.concatenate([hypothesis.find(text[part.begin : part.end]) for part in parts])
+    return _sample(hypothesis, values[:half], 0), _sample(hypothesis, values[half:], half)
+
+
+def _sample(hypothesis: Hypothesis, values: Target, begin: int) -> _Sample:
     places = np.flatnonzero(~np.isnan(values))
-    return _Sample(hypothesis, places, values[places])
+    return _Sample(hypothesis, begin, places, values[places])
 
 
 def _shuffled(config: NetworkConfig, weights: Weights) -> Weights:
@@ -257,7 +346,7 @@ def _levels(checkpoint: Checkpoint, ids: Ids, ends: Ids, stopped: Callable[[], b
         first = max(0, begin - _WARM)
         cut = shown[first + _WARM - begin :] if first + _WARM > begin else shown
         if begin + len(shown) > _WARM:
-            levels = np.rint(cut * (_LEVELS // 2 - 1)).astype(np.int16)
+            levels = np.rint(cut * _HIGHEST).astype(np.int16)
             kept[layer, :, :, first : first + len(cut)] = levels.transpose(2, 1, 0)
 
     StateReader(config, checkpoint.weights).read(ids[places % len(ids)], seen)
@@ -312,8 +401,14 @@ def _column(sample: _Sample) -> Floats:
     return (middle / np.linalg.norm(middle)).astype(np.float32)
 
 
-def _excerpt(text: str, shown: Levels, effect: float, sample: _Sample) -> tuple[str, list[float]]:
-    """Returns the excerpt where a cell and its hypothesis covary most, with activations."""
+def _excerpt(
+    text: str, levels: Levels, effect: float, sample: _Sample, parts: Sequence[Seamless]
+) -> tuple[str, list[float]]:
+    """Returns the excerpt where a cell and its hypothesis covary most, with activations.
+
+    Of the sample's part of the text, without a seam in it.
+    """
+    text, shown = text[sample.begin :], levels[sample.begin :]
     size = min(EXCERPT, len(text))
     kept = np.zeros((4, len(text)))
     a, y = shown[sample.places] * np.sign(effect) / _LEVELS, sample.values / sample.values.std()
@@ -321,9 +416,12 @@ def _excerpt(text: str, shown: Levels, effect: float, sample: _Sample) -> tuple[
     sums = np.pad(np.cumsum(kept, axis=1), ((0, 0), (1, 0)))
     count, sum_a, sum_y, sum_ay = sums[:, size:] - sums[:, :-size]
     covariance = sum_ay - sum_a * sum_y / np.maximum(count, 1)
+    for part in parts[1:]:
+        seam = part.begin - sample.begin
+        covariance[max(0, seam - size + 1) : seam] = -np.inf
     starts = np.flatnonzero([True, *(c == "\n" for c in text[: len(text) - size])])
     if len(starts) < 2:
         starts = np.arange(len(covariance))
     begin = int(starts[np.argmax(covariance[starts])])
-    part = slice(begin, begin + size)
-    return text[part], np.round(shown[part] / (_LEVELS // 2 - 1), 2).tolist()
+    part_shown = shown[begin : begin + size]
+    return text[begin : begin + size], np.round(part_shown / _HIGHEST, 2).tolist()

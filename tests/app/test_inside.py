@@ -14,7 +14,7 @@ import pytest
 
 from app.engine import background
 from app.routes import inside
-from app.schemas.inside import CellRanking, Inspection, Scores
+from app.schemas.inside import AblatedText, CellPortrait, CellRanking, Inspection, Scores
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.inside.cells import Findings, find_cells
@@ -175,6 +175,12 @@ def test_the_text_is_read_as_the_corpus_was(client: httpx2.Client) -> None:
         ({"text": "a", "cells": [1] * 5000}, "cells", "items"),
         ({"text": "a" * 20_000, "cells": [1] * 51}, "cells", "at most 50"),
         ({"text": "a", "unknown": "guess"}, "unknown", "error or skip"),
+        ({"text": "abc", "seams": [0]}, "seams", "within the text, in increasing order"),
+        ({"text": "abc", "seams": [2, 2]}, "seams", "within the text, in increasing order"),
+        ({"text": "abc", "seams": [3]}, "seams", "within the text, in increasing order"),
+        ({"text": "a" * 200, "seams": list(range(1, 103))}, "seams", "at most 100"),
+        ({"text": "abc", "hypothesis": "magic"}, "hypothesis", "must be one of quotes, parenth"),
+        ({"text": "abc", "digits": 7}, "digits", "from 2 to 6"),
         ({"text": "a", "temperature": 1}, "temperature", "is unknown; known fields are text, top"),
         ({"text": "aÜ漢"}, "text", "'Ü', '漢'"),
         ({"text": "Ü漢", "unknown": "skip"}, "text", "no character that the model knows"),
@@ -208,6 +214,52 @@ def test_half_a_surrogate_pair_is_no_text(client: httpx2.Client) -> None:
     for path, fields in (("/models/toy/inspect", ""), ("/score", ', "models": ["toy"]')):
         response = client.post(path, content='{"text": "a\\ud83d"' + fields + "}")
         assert "must be text" in wrong_fields(response)["text"]
+
+
+def test_each_part_is_read_from_the_zero_state(client: httpx2.Client) -> None:
+    """As if it had been asked about by itself."""
+    parts = ["the \r\n", "Üquick fox", "Ü漢", "and a"]
+    seams = [6, 16, 18]
+    fields = {"cells": [3], "layer": 0, "top": 2, "unknown": "skip"}
+    asked = fields | {"text": "".join(parts), "seams": seams}
+    told = client.post("/models/toy/inspect", json=asked).json()
+    # Of the third part nothing is left.
+    assert told["seams"] == [5, 14]
+    assert told["unknown"] == 3
+    alone = [
+        client.post("/models/toy/inspect", json=fields | {"text": part}).json()["characters"]
+        for part in (parts[0], parts[1], parts[3])
+    ]
+    assert told["characters"] == [*alone[0], *alone[1], *alone[2]]
+    together = client.post("/models/toy/inspect", json=asked | {"seams": []}).json()
+    assert together["seams"] == []
+    assert together["characters"][:5] == told["characters"][:5]
+    assert together["characters"][5]["loss"] != told["characters"][5]["loss"]
+
+
+def test_the_truth_about_each_character(client: httpx2.Client) -> None:
+    text = "the fox\n ab"
+    asked: dict[str, Any] = {"text": text, "hypothesis": "column"}
+    told = client.post("/models/toy/inspect", json=asked).json()["characters"]
+    assert [one["truth"] for one in told] == [1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3]
+    # What is open before a seam is not open after it.
+    asked |= {"seams": [3]}
+    told = client.post("/models/toy/inspect", json=asked).json()["characters"]
+    assert [one["truth"] for one in told] == [1, 2, 3, 1, 2, 3, 4, 0, 1, 2, 3]
+    asked = {"text": text, "hypothesis": "word-position"}
+    told = client.post("/models/toy/inspect", json=asked).json()["characters"]
+    assert [one["truth"] for one in told][:5] == [1, 2, 3, None, 1]
+    told = client.post("/models/toy/inspect", json={"text": text}).json()["characters"]
+    assert "truth" not in told[0]
+
+
+def test_fewer_digits_are_a_smaller_answer(client: httpx2.Client) -> None:
+    asked = {"text": TEXT * 20, "cells": list(range(20))}
+    long = client.post("/models/toy/inspect", json=asked)
+    short = client.post("/models/toy/inspect", json=asked | {"digits": 3})
+    assert len(short.content) < 0.8 * len(long.content)
+    for one, other in zip(long.json()["characters"], short.json()["characters"], strict=True):
+        assert other["activations"] == pytest.approx(one["activations"], rel=1e-2)
 
 
 @pytest.mark.parametrize("model", ["nobody", "toy:nothing", "Toy", "toy:", "..%2Ftoy"])
@@ -244,7 +296,7 @@ def test_cells_are_searched_once(client: httpx2.Client, registry: Registry) -> N
     response = client.get("/models/planted/cells")
     assert response.status_code == 202
     assert int(response.headers["retry-after"]) > 0
-    assert response.json() == {"hypotheses": None, "share": None}
+    assert response.json() == {"hypotheses": None, "share": None, "passages": None}
     told = ranking(client, "planted")
     assert told == find_cells(checkpoint) == read_cells(registry, "planted", digest)
     assert {h["name"] for h in told["hypotheses"]} >= {"quotes", "column"}
@@ -289,7 +341,7 @@ def test_a_model_replaced_meanwhile_is_searched_anew(
 
 def test_what_a_worker_found_is_there_at_once(client: httpx2.Client, registry: Registry) -> None:
     digest = registry.resolve(Reference("letters"))
-    found: Findings = {"hypotheses": [], "share": 0.25}
+    found: Findings = {"hypotheses": [], "share": 0.25, "passages": []}
     keep_cells(registry, "letters", digest, found)
     response = client.get("/models/letters/cells")
     assert response.status_code == 200
@@ -299,7 +351,7 @@ def test_what_a_worker_found_is_there_at_once(client: httpx2.Client, registry: R
 
 
 def test_a_model_without_text_to_tell_by(client: httpx2.Client) -> None:
-    assert ranking(client, "toy") == {"hypotheses": [], "share": None}
+    assert ranking(client, "toy") == {"hypotheses": [], "share": None, "passages": []}
 
 
 def test_a_search_that_fails_says_so_and_is_tried_again(
@@ -382,11 +434,13 @@ def test_the_documentation_knows_them(client: httpx2.Client) -> None:
     answers = {
         ("/models/{model}/inspect", "post"): {"200", "404", "413", "415", "422", "503"},
         ("/models/{model}/cells", "get"): {"200", "202", "404", "422", "503"},
+        ("/models/{model}/cells/{layer}/{cell}", "get"): {"200", "202", "404", "422", "503"},
+        ("/models/{model}/ablate", "post"): {"200", "404", "413", "415", "422", "503"},
         ("/score", "post"): {"200", "404", "413", "415", "422", "503"},
     }
     for (path, method), statuses in answers.items():
         # Keys and rates add theirs to every endpoint.
         assert set(paths[path][method]["responses"]) == statuses | {"401", "403", "429"}
-    for model in (Inspection, CellRanking, Scores):
+    for model in (Inspection, CellRanking, CellPortrait, AblatedText, Scores):
         example = schema["components"]["schemas"][model.__name__]["example"]
         assert model.model_validate(example).model_dump(mode="json") == example

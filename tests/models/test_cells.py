@@ -9,7 +9,9 @@ import pytest
 from models.checkpoints.format import Checkpoint
 from models.config import NetworkConfig
 from models.inside import cells
-from models.inside.cells import find_cells
+from models.inside.cells import Findings, find_cells
+from models.inside.hypotheses import quotes
+from models.inside.passages import ENOUGH, EXAMPLES, LONGEST, SHORTEST
 from models.inside.reader import Stopped, trace
 from models.options import NetworkKind
 from models.text.vocab import Vocabulary
@@ -23,20 +25,20 @@ def test_finds_what_was_planted_and_names_it(upside_down: bool) -> None:
     text = quoting_text(20_000)
     found = find_cells(made(planted(upside_down), text))
     by_name = {hypothesis["name"]: hypothesis for hypothesis in found["hypotheses"]}
-    quotes = by_name["quotes"]
-    assert quotes["title"] == "inside quotes"
-    assert quotes["metric"] == "auc"
-    best = quotes["cells"][0]
+    spoken = by_name["quotes"]
+    assert spoken["title"] == "inside quotes"
+    assert spoken["metric"] == "auc"
+    best = spoken["cells"][0]
     assert (best["layer"], best["cell"], best["sign"]) == (0, QUOTES, -1 if upside_down else 1)
     assert best["score"] > 0.99
-    assert '"' in quotes["excerpt"]
-    assert quotes["excerpt"] in text
+    assert '"' in spoken["excerpt"]
+    assert spoken["excerpt"] in text
     # What the cell shows there, as it had read what comes before.
-    assert len(quotes["activations"]) == len(quotes["excerpt"])
+    assert len(spoken["activations"]) == len(spoken["excerpt"])
     shown = trace(made(planted(upside_down), b""), text, layer=0, cells=[QUOTES]).activations[:, 0]
-    begin = text.index(quotes["excerpt"])
-    end = begin + len(quotes["excerpt"])
-    assert quotes["activations"] == pytest.approx(shown[begin:end].tolist(), abs=0.01)
+    begin = text.index(spoken["excerpt"])
+    end = begin + len(spoken["excerpt"])
+    assert spoken["activations"] == pytest.approx(shown[begin:end].tolist(), abs=0.01)
     column = by_name["column"]
     assert column["metric"] == "correlation"
     best = column["cells"][0]
@@ -71,8 +73,8 @@ def test_names_the_layer_too() -> None:
     weights |= planted()
     weights["layers.1.weight_ih_l0"][:, [QUOTES, COLUMN]] = 0
     found = find_cells(made(weights, quoting_text(20_000), config))
-    [quotes] = [h for h in found["hypotheses"] if h["name"] == "quotes"]
-    assert (quotes["cells"][0]["layer"], quotes["cells"][0]["cell"]) == (0, QUOTES)
+    [spoken] = [h for h in found["hypotheses"] if h["name"] == "quotes"]
+    assert (spoken["cells"][0]["layer"], spoken["cells"][0]["cell"]) == (0, QUOTES)
 
 
 def test_a_cell_that_agrees_with_one_half_alone_does_not_count() -> None:
@@ -100,12 +102,15 @@ def test_a_network_that_learned_nothing_tracks_next_to_nothing(kind: NetworkKind
 
 
 def test_too_little_text_tells_nothing() -> None:
-    assert find_cells(made(planted(), quoting_text(1000))) == {"hypotheses": [], "share": None}
-    assert find_cells(made(planted(), b"")) == {"hypotheses": [], "share": None}
+    nothing: Findings = {"hypotheses": [], "share": None, "passages": []}
+    assert find_cells(made(planted(), quoting_text(1000))) == nothing
+    assert find_cells(made(planted(), b"")) == nothing
 
 
 def test_a_text_with_nothing_to_track_has_no_cells() -> None:
-    assert find_cells(made(planted(), "a" * 5000)) == {"hypotheses": [], "share": 0.0}
+    found = find_cells(made(planted(), "a" * 5000))
+    assert (found["hypotheses"], found["share"]) == ([], 0.0)
+    assert {one["text"] for one in found["passages"]} == {"a" * LONGEST, "a" * (2500 % LONGEST)}
 
 
 def test_a_text_may_be_of_another_model() -> None:
@@ -166,4 +171,43 @@ def test_and_large_networks_are_read_less_of_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(cells, "MAX_WORK", 10_000 * parameters)
     assert find_cells(checkpoint) == find_cells(made(planted(), quoting_text(20_000)[:10_000]))
     monkeypatch.setattr(cells, "MAX_WORK", (cells.MIN_CHARACTERS - 1) * parameters)
-    assert find_cells(checkpoint) == {"hypotheses": [], "share": None}
+    assert find_cells(checkpoint)["share"] is None
+
+
+def test_what_a_cell_says_is_counted() -> None:
+    """Where the planted cell is above its threshold it says that a quote is open."""
+    text = quoting_text(20_000)
+    for upside_down in (False, True):
+        checkpoint = made(planted(upside_down), text)
+        found = {one["name"]: one for one in find_cells(checkpoint)["hypotheses"]}
+        best = found["quotes"]["cells"][0]
+        shown = trace(checkpoint, text, layer=0, cells=[QUOTES]).activations[:, 0]
+        half = len(text) // 2
+        assert best["threshold"] is not None
+        says = (best["sign"] * shown > best["sign"] * best["threshold"])[half:]
+        truth = quotes(text)[half:] == 1
+        right, wrong = best["true_positive_rate"], best["false_positive_rate"]
+        assert right is not None and wrong is not None
+        assert right == pytest.approx(says[truth].mean(), abs=0.01)
+        assert wrong == pytest.approx(says[~truth].mean(), abs=0.01)
+        assert right > 0.95
+        assert wrong < 0.05
+        # A position is no yes or no.
+        assert found["column"]["cells"][0]["threshold"] is None
+
+
+def test_examples_are_whole_passages_that_have_the_thing() -> None:
+    text = quoting_text(20_000)
+    found = find_cells(made(planted(), text))
+    passages = [one["text"] for one in found["passages"]]
+    assert len(passages) == len(set(passages)) <= ENOUGH
+    for passage in passages:
+        assert SHORTEST <= len(passage) <= LONGEST
+        # From the half that cells are scored on, from line to line.
+        begin = text.index(passage, len(text) // 2)
+        assert text[begin - 1] == "\n"
+        assert passage.endswith("\n") or begin + len(passage) == len(text)
+    [of_quotes] = [one for one in found["hypotheses"] if one["name"] == "quotes"]
+    assert len(of_quotes["examples"]) == EXAMPLES
+    for number in of_quotes["examples"]:
+        assert 0.2 < quotes(passages[number]).mean() < 0.8

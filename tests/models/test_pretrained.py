@@ -14,6 +14,7 @@ from models.checkpoints.registry import Registry
 from models.decoding.batch import Batch
 from models.decoding.sampling import SampleOptions
 from models.decoding.stream import Stream
+from models.inside.results import read_cells
 from models.pretrained import INSTALLED, install, pack, unpack
 from tests.serving import serve
 from tests.toys import toy_checkpoint, toy_decoder
@@ -110,6 +111,23 @@ def test_a_damaged_record_is_made_again(tmp_path: Path, damage: bytes) -> None:
     assert registry.resolve(Reference("toy")) == digest
     assert b"toy 2026-01-01" in (registry.root / INSTALLED).read_bytes().split(b"\n")
     assert install(registry, tmp_path / "shipped") == []
+
+
+def test_what_a_later_release_found_is_told_of_what_is_installed(tmp_path: Path) -> None:
+    pack(toy_checkpoint(job_id="one"), tmp_path / "shipped" / "toy")
+    registry = Registry(tmp_path / "models")
+    install(registry, tmp_path / "shipped")
+    digest = registry.resolve(Reference("toy"))
+    (tmp_path / "models" / "toy" / digest / "cells.json").write_text("{}")
+    assert install(registry, tmp_path / "shipped") == []
+    assert read_cells(registry, "toy", digest) == {
+        **{"hypotheses": [], "share": None},
+        "passages": [],
+    }
+    # But not of a model that somebody else made.
+    other = registry.publish(Reference("toy"), toy_checkpoint(seed=1, job_id="other"))
+    assert install(registry, tmp_path / "shipped") == []
+    assert read_cells(registry, "toy", other) is None
 
 
 def test_one_that_cannot_be_installed_takes_no_other_along(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a search for cells found is kept beside its checkpoint, as long as it is of use."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_a_model_deleted_meanwhile_is_no_trouble(tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     digest = registry.publish(Reference("planted"), made(planted(), quoting_text(5000)))
     registry.delete_name("planted")
-    keep_cells(registry, "planted", digest, {"hypotheses": [], "share": 0.0})
+    keep_cells(registry, "planted", digest, {"hypotheses": [], "share": 0.0, "passages": []})
     assert not (tmp_path / "planted").exists()
     assert results.analyse(registry, "planted", digest) is None
 
@@ -77,3 +78,36 @@ def test_a_search_that_is_stopped_or_of_a_damaged_model_says_so(tmp_path: Path) 
     (tmp_path / "planted" / digest / "card.json").write_bytes(b"{")
     with pytest.raises(CheckpointError):
         results.analyse(registry, "planted", digest)
+
+
+def test_findings_of_the_version_before_stay_where_no_text_is_left_to_search(
+    tmp_path: Path,
+) -> None:
+    """Those of the models that ship: excerpts are their passages."""
+    registry = Registry(tmp_path)
+    cell = {"layer": 0, "cell": 3, "score": 0.9, "sign": 1}
+    old = {
+        "hypotheses": [
+            {"name": "quotes", "title": "inside quotes", "metric": "auc", "cells": [cell]}
+            | {"excerpt": 'a "b"', "activations": [0.0] * 5}
+        ],
+        "share": 0.1,
+    }
+    kept = json.dumps({"made_by": results._made_by(results._BEFORE)} | old)
+    for name, text in (("without", ""), ("with", quoting_text(5000))):
+        digest = registry.publish(Reference(name), made(planted(), text))
+        (tmp_path / name / digest / "cells.json").write_text(kept)
+        assert read_cells(registry, name, digest) is None
+        found = results.analyse(registry, name, digest)
+        assert found == read_cells(registry, name, digest)
+        assert found
+        if text:
+            assert found == find_cells(registry.load(name, digest))
+            continue
+        assert found["share"] == 0.1
+        assert found["passages"] == [{"text": 'a "b"', "style": None}]
+        [quotes] = found["hypotheses"]
+        assert quotes["examples"] == [0]
+        [told] = quotes["cells"]
+        assert told.items() >= cell.items()
+        assert told["threshold"] is None

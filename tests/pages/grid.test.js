@@ -79,3 +79,22 @@ test("keys go through the text and stop at its ends", () => {
   // A shorter line has no character below.
   assert.equal(text.step("ArrowDown", 2), 5);
 });
+
+test("a wide character at the end of a line has both its boxes", () => {
+  const text = layout("abあ\ncあ", 4);
+  assert.equal(text.place(2).boxes, 2);
+  assert.equal(text.place(5).boxes, 2);
+  assert.deepEqual(
+    text.lines.map(({ end }) => end),
+    [4, 1, 3],
+  );
+  assert.equal(layout("abあ", 4).place(2).boxes, 2);
+});
+
+test("a seam begins a line, in packed texts too", () => {
+  const seams = new Set([2, 4]);
+  const lines = (isPacked) =>
+    new Layout([..."abcdef"], 12, { isWide, isPacked, seams }).lines.map(({ start }) => start);
+  assert.deepEqual(lines(true), [0, 2, 4]);
+  assert.deepEqual(lines(false), [0, 2, 4]);
+});

@@ -107,7 +107,7 @@ def sound_requests(client: httpx2.Client, data: Path) -> dict[str, Sound]:
     with registry.opened("toy", registry.resolve(Reference("toy"))) as files:
         archive = b"".join(zipped(files))
     number = NUMBER.decode()
-    toy = {"model": "toy"}
+    toy, known = {"model": "toy"}, {"corpus_id": corpus}
     return {
         "POST /train": Sound(
             query={"model": number, "max_steps": 1},
@@ -122,10 +122,8 @@ def sound_requests(client: httpx2.Client, data: Path) -> dict[str, Sound]:
         "GET /jobs/{job_id}/events": Sound(path={"job_id": ended}),
         "POST /corpora": Sound(content=TEXT.encode()),
         "GET /corpora": Sound(),
-        "GET /corpora/{corpus_id}": Sound(path={"corpus_id": corpus}),
-        "GET /corpora/{corpus_id}/outlook": Sound(
-            path={"corpus_id": corpus}, query={"max_seconds": "20"}
-        ),
+        "GET /corpora/{corpus_id}": Sound(path=known),
+        "GET /corpora/{corpus_id}/outlook": Sound(path=known, query={"max_seconds": "20"}),
         "DELETE /corpora/{corpus_id}": Sound(path={"corpus_id": "f" * 64}),
         "GET /models": Sound(),
         "GET /models/{model}": Sound(path=toy),
@@ -139,6 +137,8 @@ def sound_requests(client: httpx2.Client, data: Path) -> dict[str, Sound]:
         "GET /names": Sound(query={"model": "list", "count": 2}),
         "POST /models/{model}/inspect": Sound(path=toy, body={"text": "a b"}),
         "GET /models/{model}/cells": Sound(path=toy),
+        "GET /models/{model}/cells/{layer}/{cell}": Sound(path=toy | {"layer": "0", "cell": "1"}),
+        "POST /models/{model}/ablate": Sound(path=toy, body={"cells": [1], "length": 10}),
         "POST /score": Sound(body={"text": "a b", "models": ["toy"]}),
         "GET /v1/models": Sound(),
         "GET /v1/models/{model}": Sound(path=toy),

@@ -44,7 +44,7 @@ def test_validation_text_of_bytes_is_the_bytes(tmp_path: Path) -> None:
     ids = np.array([2, 1, 0] * 40, dtype=np.uint8)
     ids.tofile(tmp_path / "ids")
     corpus = Corpus.open(tmp_path / "ids", vocabulary, 0.1)
-    assert publisher.validation_text(corpus) == b"\xffA\n" * 4
+    assert publisher.validation_parts(corpus) == [(0, b"\xffA\n" * 4)]
 
 
 def test_an_ngram_table_is_published_with_the_network_that_was_measured(
@@ -68,3 +68,30 @@ def test_an_ngram_table_is_published_with_the_network_that_was_measured(
     plain = make_job("plain")
     attempt.run(plain.id)
     assert registry.load("plain", registry.resolve(Reference("plain"))).config.ngram_buckets == ()
+
+
+def test_each_of_several_texts_has_its_share_of_the_validation_text() -> None:
+    """Of characters of three bytes as of one: the last text is not cut off."""
+    from models.checkpoints.format import VALIDATION_BYTES
+    from models.text.corpus import Corpus
+    from models.text.spans import Spans
+
+    vocabulary = Vocabulary("characters", [0x0A, 0x41, 0x3042])
+    held = np.array([2] * 60_000 + [1] * 30_000, dtype=np.uint8)
+    spans = Spans.of([60_000, 30_000], [1, 0])
+    corpus = Corpus(vocabulary, held[:9], held, spans, spans)
+    (style, first), (other, second) = publisher.validation_parts(corpus)
+    assert (style, other) == (1, 0)
+    assert len(first) + len(second) <= VALIDATION_BYTES
+    assert set(first.decode()) == {"あ"}
+    assert set(second.decode()) == {"A"}
+    assert len(second) > VALIDATION_BYTES // 8
+
+
+def test_a_card_tells_the_parts_of_its_validation_text(
+    make_job: MakeJob, settings: WorkerSettings
+) -> None:
+    job = make_job()
+    attempt.run(job.id)
+    registry = Registry(settings.data.models)
+    assert "held_out" not in registry.load("toy", registry.resolve(Reference("toy"))).card

@@ -34,6 +34,8 @@ def test_a_job_of_two_texts_publishes_a_network_with_their_styles(
     held = [TOY[:HALF], TOY[HALF:]]
     ends = [text[len(text) - round(0.1 * len(text)) :] for text in held]
     assert checkpoint.validation.decode() == "".join(ends)
+    parts = [[style, len(end)] for style, end in zip(("high", "low"), ends, strict=True)]
+    assert checkpoint.card.get("held_out") == parts
     kept = [line["style"] for line in checkpoint.history if "text" in line]
     assert kept == ["high", "low", "high", "low", "high"]
     assert checkpoint.card["memorisation"]["characters"] > 1000

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import with_config
 from typing_extensions import TypedDict
 
+from models.arrays import AnyIds
 from models.checkpoints.card import BaselineFigures, Card
 from models.checkpoints.format import MAX_LINES, VALIDATION_BYTES, Checkpoint
 from models.checkpoints.reference import LATEST, NGRAM, Reference, UnknownModel
@@ -24,6 +25,7 @@ from models.options import TrainingOptions
 from models.styles import Mix, only
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
+from models.text.spans import Spans
 from models.text.vocab import Vocabulary
 from models.training.generate import generate
 from models.training.held_out import evaluate
@@ -181,13 +183,16 @@ class Publisher:
             "step": step,
             "created_at": timestamp(),
         }
+        parts = validation_parts(corpus)
+        if config.styles:
+            figures["held_out"] = [[config.styles[style], len(data)] for style, data in parts]
         return Checkpoint(
             config=config,
             vocabulary=corpus.vocabulary,
             weights=weights,
             card={**self._card, **figures},
             history=self._journal.history.lines(),
-            validation=validation_text(corpus),
+            validation=b"".join(data for _, data in parts),
             lines=self._lines,
         )
 
@@ -260,10 +265,28 @@ def _knows(vocabulary: Vocabulary, character: str) -> bool:
     return True
 
 
-def validation_text(corpus: Corpus) -> bytes:
-    """The beginning of the held-out text: UTF-8 that ends on a whole character, or raw bytes."""
-    ids = np.asarray(corpus.held_out(VALIDATION_BYTES)[0])
-    if corpus.vocabulary.tokens == "bytes":
-        return corpus.vocabulary.symbols[ids].astype(np.uint8).tobytes()
-    text = corpus.vocabulary.decoder().decode(ids).encode()
-    return text[:VALIDATION_BYTES].decode(errors="ignore").encode()
+def validation_parts(corpus: Corpus) -> list[tuple[int, bytes]]:
+    """The beginning of the held-out text: UTF-8 that ends on a whole character, or raw bytes.
+
+    Of several texts it is the beginning of each one's, with the number of its style; else there is
+    one part.
+    """
+    ids, spans = corpus.held_out(VALIDATION_BYTES)
+    spans = spans or Spans.of([len(ids)], [0])
+    bounds = zip(spans.begins.tolist(), spans.ends.tolist(), strict=True)
+    parts = [_written(corpus.vocabulary, np.asarray(ids[begin:end])) for begin, end in bounds]
+    total = sum(map(len, parts))
+    if total > VALIDATION_BYTES:
+        # Characters may be several bytes: each part loses its share, or the last would be lost.
+        parts = [_cut(part, len(part) * VALIDATION_BYTES // total) for part in parts]
+    return list(zip(spans.styles.tolist(), parts, strict=True))
+
+
+def _written(vocabulary: Vocabulary, ids: AnyIds) -> bytes:
+    if vocabulary.tokens == "bytes":
+        return vocabulary.symbols[ids].astype(np.uint8).tobytes()
+    return vocabulary.decoder().decode(ids).encode()
+
+
+def _cut(text: bytes, most: int) -> bytes:
+    return text[:most].decode(errors="ignore").encode()

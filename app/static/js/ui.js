@@ -364,6 +364,8 @@ export async function until(asked, [first, longest], isOver) {
 /** A colour of the stylesheet in the form a canvas accepts: "rgb(…)". */
 export function colour(name) {
   const probe = el("span", { hidden: true });
+  // The stylesheet's own choice also where the system forces colours upon pages.
+  probe.style.forcedColorAdjust = "none";
   probe.style.color = `var(${name})`;
   document.body.append(probe);
   const value = getComputedStyle(probe).color;

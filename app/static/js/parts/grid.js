@@ -59,16 +59,31 @@ export class Grid {
    * Shows a text.
    *
    * @param {{chars: string[], paint: (i: number) => [string, number] | null,
-   *   below: ((i: number) => [string, number, boolean][]) | null}} text
-   *   `paint` gives a colour's name and its strength from 0 to 1; `below` the guesses, their
-   *   probability, and whether each came true.
+   *   below: ((i: number) => [string, number, boolean][]) | null, seams?: Set<number>}} text
+   *   `paint` gives a colour's name, its strength from 0 to 1, and whether its bar is below the
+   *   character (1) or above it (-1); `below` the guesses, their probability, and whether each came
+   *   true; `seams` the characters before which the text does not go on.
    */
   update(text) {
     const { chars, below } = this.#text;
-    const isSame = text.chars === chars && Boolean(text.below) === Boolean(below);
+    const isSameText = text.chars === chars;
+    const isSame = isSameText && Boolean(text.below) === Boolean(below);
+    const top = isSameText ? this.#top : 0;
     this.#text = text;
     if (isSame && this.#layout?.length) this.#repaint();
-    else this.#lay();
+    else this.#lay(top);
+  }
+
+  /** The index of the first character in sight. */
+  get #top() {
+    if (!this.#layout?.length) return 0;
+    const line = Math.round(this.root.scrollTop / this.#box.height);
+    return this.#layout.lines[Math.min(line, this.#layout.lines.length - 1)].start;
+  }
+
+  /** Draws all of it, in sight or not, as paper wants it. */
+  drawAll() {
+    for (const strip of this.#stripOf.values()) strip.draw(this.#text);
   }
 
   /** Scrolls to a character and marks it. */
@@ -94,19 +109,21 @@ export class Grid {
   #resized(width) {
     if (Math.abs(width - this.#width) < 1) return;
     this.#width = width;
-    if (width) this.#lay();
+    if (width) this.#lay(this.#top);
   }
 
-  #lay() {
+  /** Lays the text out, with a character at the top. */
+  #lay(top) {
     this.#point(null);
     if (!this.#width) return;
-    const { chars, below } = this.#text;
+    const { chars, below, seams } = this.#text;
     const isPacked = Boolean(below);
     this.#box = boxIn(this.root, isPacked);
     const columns = Math.max(8, Math.floor(this.#width / this.#box.width));
     // With guesses, a line of its own for each line of the text would be mostly empty.
-    this.#layout = new Layout(chars, columns, { isWide: this.#box.isWide, isPacked });
+    this.#layout = new Layout(chars, columns, { isWide: this.#box.isWide, isPacked, seams });
     this.#cut();
+    if (top) this.root.scrollTop = this.#topOf(top);
   }
 
   /** Cuts the lines into strips. */
@@ -159,10 +176,11 @@ export class Grid {
     this.#mark.hidden = index === null;
     const words = this.#pointed(index);
     if (index === null) return words;
+    const { column, boxes } = this.#layout.place(index);
     Object.assign(this.#mark.style, {
-      left: `${this.#layout.place(index).column * this.#box.width}px`,
+      left: `${column * this.#box.width}px`,
       top: `${this.#topOf(index)}px`,
-      width: `${this.#box.width}px`,
+      width: `${boxes * this.#box.width}px`,
       height: `${this.#box.row}px`,
     });
     return words;

@@ -2,21 +2,23 @@
 // character, the network's guesses, what surprised it, and which cells track something that has a
 // name.
 
-import { Latest, list, wasAborted, whenReady } from "../api.js";
-import { MAX_INSPECTED } from "../limits.js";
+import { get, Latest, list, wasAborted, whenReady } from "../api.js";
+import { StyleChoice } from "../parts/styles.js";
 import { count, el, field, heading, isNarrow, loss, message, select } from "../ui.js";
+import { AboutCell } from "./inside/about_cell.js";
 import { Findings } from "./inside/findings.js";
 import { hidesCell, Modes } from "./inside/modes.js";
 import { OwnText } from "./inside/own_text.js";
 import { Picker } from "./inside/picker.js";
 import { Picture } from "./inside/picture.js";
-import { placeOf, urlOf } from "./inside/place.js";
+import { missingFrom, placeOf, urlOf } from "./inside/place.js";
 import { Ranking } from "./inside/ranking.js";
-import { covers, generate, pathOf, Reading } from "./inside/reading.js";
+import { covers, pathOf } from "./inside/reading.js";
+import { FIRST_SEED, ShownText } from "./inside/shown_text.js";
 
-/** The seed of the text that the model writes unasked. */
-const FIRST_SEED = 1;
 const SEEDS = 1_000_000;
+const RAIL = { class: "rail", role: "group", "aria-label": "Which cell" };
+const FIRST = { layer: 0, cell: 0 };
 
 export const create = ({ go }) => new Inside(go);
 
@@ -25,26 +27,46 @@ class Inside {
   #models = [];
   #model = null;
   #findings = new Findings();
-  #cell = { layer: 0, cell: 0 };
+  #cell = FIRST;
+  /** Of what the cell tracks, what was picked. */
+  #hypothesis = null;
   /** Whether a person or a link chose the cell. */
   #isChosen = false;
-  /** The pasted text, while that is what is shown. */
-  #ownText = null;
-  #reading = null;
+  /** Whether a link names a cell that does not exist: until another is picked, none is shown. */
+  #isLost = false;
+  /** The slide that is being presented, counted from 1. */
+  #slide = null;
   #searching = new Latest();
-  #opening = new Latest();
+  #text = new ShownText(() => this.#looked, {
+    changed: () => this.#remember(),
+    writes: () => this.#said.say("Generating …"),
+    begins: (text) => this.#begin(text),
+    opened: () => this.#opened(),
+    more: (block) => covers(block, this.#cell) && this.#draw(),
+    failed: (error) => this.#failed(error),
+  });
 
   #said = message();
   #facts = el("p", { class: "facts" });
-  #choice = select([], { name: "model", on: { change: () => this.#switch(this.#choice.value) } });
+  #choice = select([], { name: "model", on: { change: () => this.#switch() } });
+  #style = new StyleChoice(() => this.#restyle());
   #picker = new Picker((cell) => this.#pick(cell));
   #ranking = new Ranking((cell, hypothesis) => this.#pickRanked(cell, hypothesis));
-  #modes = new Modes("guesses", () => this.#changeMode());
+  #modes = new Modes("guesses", () => {
+    this.#draw();
+    this.#remember();
+  });
   #picture = new Picture((cell) => this.#pick(cell), this.#said);
-  #own = new OwnText((text) => this.#readOwn(text));
-  #unseen = quietButton("Unseen text", () => this.#readUnseen());
+  #about = new AboutCell(() => this.#style.value);
+  #own = new OwnText((text) => this.#text.readOwn(text));
+  #unseen = quietButton("Unseen text", () => this.#text.readUnseen((this.#text.turn ?? -1) + 1));
   #generate = quietButton("Generate a text", () =>
-    this.#readGenerated(Math.floor(Math.random() * SEEDS)),
+    this.#text.readGenerated(Math.floor(Math.random() * SEEDS)),
+  );
+  #present = el(
+    "button",
+    { type: "button", hidden: true, on: { click: () => this.#presentCell() } },
+    "Present",
   );
 
   constructor(go) {
@@ -52,35 +74,24 @@ class Inside {
     this.#unseen.hidden = true;
     const lead =
       "Some cells track something that has a name: whether a quote is open, how long a line is, how deep the brackets are. Most keep their secret.";
+    const actions = el("div", { class: "actions" }, this.#unseen, this.#generate);
+    const page = [
+      el("div", { class: "inside-head" }, this.#modes.root, this.#modes.legend, this.#present),
+      ...[this.#said.place, this.#picture.root, this.#modes.about],
+      el("div", { class: "inside-head" }, this.#facts, actions),
+      ...[this.#own.root, this.#about.root],
+    ];
+    const rail = [field("Model", this.#choice), this.#style.root, ...this.#picker.nodes];
     this.root = el(
       "div",
-      { class: "view" },
+      { class: "view inside-view" },
       heading("Inside a network", lead),
-      el("div", { class: "write inside" }, this.#page(), this.#rail()),
-    );
-  }
-
-  #page() {
-    const actions = el("div", { class: "actions" }, this.#unseen, this.#generate);
-    return el(
-      "div",
-      { class: "inside-page" },
-      el("div", { class: "inside-head" }, this.#modes.root, this.#modes.legend),
-      this.#modes.about,
-      this.#said.place,
-      this.#picture.root,
-      el("div", { class: "inside-head" }, this.#facts, actions),
-      this.#own.root,
-    );
-  }
-
-  #rail() {
-    return el(
-      "div",
-      { class: "rail", role: "group", "aria-label": "Which cell" },
-      field("Model", this.#choice),
-      ...this.#picker.nodes,
-      this.#ranking.root,
+      el(
+        "div",
+        { class: "write inside" },
+        el("div", { class: "inside-page" }, page),
+        el("div", RAIL, rail, this.#ranking.root),
+      ),
     );
   }
 
@@ -98,188 +109,192 @@ class Inside {
       this.#said.say("There is no model to look into yet. ", "note", link);
       return;
     }
-    if (this.#isShown(place.model)) {
-      this.#choice.value = this.#model.model;
-      return;
+    const model = await findModel(this.#models, place.model ?? this.#model?.model);
+    if (!model && place.model) return this.#lose(place.model);
+    if (model && model.model === this.#model?.model && model.digest === this.#model.digest) {
+      this.#choice.value = model.model;
+      if (place.cell === null || missingFrom(place, model)) return;
+      return this.#pick({ layer: place.layer ?? 0, cell: place.cell });
     }
-    this.#cell = { layer: place.layer ?? 0, cell: place.cell ?? 0 };
-    this.#isChosen = place.cell !== null;
     if (place.mode) this.#modes.mode = place.mode;
-    await this.#open(place.model ?? this.#model?.model);
+    if (place.text) this.#text.own = place.text;
+    await this.#open(model ?? this.#models[0], place);
   }
 
-  /** Whether the wanted model, or any if none is wanted, is the one on the page, unchanged. */
-  #isShown(wanted) {
-    const { model, digest } = this.#model ?? {};
-    const isCurrent = this.#models.some((one) => one.model === model && one.digest === digest);
-    return isCurrent && (!wanted || wanted === model);
+  /** Shows nothing but why there is nothing to show. */
+  #lose(name) {
+    this.#model = null;
+    this.#choice.selectedIndex = -1;
+    this.#reset();
+    this.#picture.clear();
+    this.#facts.textContent = "";
+    const words = `The model “${name}” does not exist on this server. Choose another one.`;
+    this.#said.say(words, "problem");
   }
 
   #remember() {
-    const place = { model: this.#model.model, ...this.#cell, mode: this.#modes.mode };
+    const place = {
+      ...{ model: this.#model.model, ...this.#cell, mode: this.#modes.mode },
+      ...{ style: this.#style.value, text: this.#text.own, slide: this.#slide },
+    };
     this.#go(urlOf(place), { replace: true, quietly: true });
   }
 
   // A model
 
-  #switch(name) {
-    this.#isChosen = false;
-    this.#open(name);
+  async #switch() {
+    await this.#open(this.#models.find(({ model }) => model === this.#choice.value));
+    this.#remember();
   }
 
-  async #open(name) {
-    this.#model = this.#models.find(({ model }) => model === name) ?? this.#models[0];
-    const { config } = this.#model;
-    this.#choice.value = this.#model.model;
-    this.#picker.fit(config);
-    this.#cell = {
-      layer: Math.min(this.#cell.layer, config.num_layers - 1),
-      cell: Math.min(this.#cell.cell, config.hidden_size - 1),
-    };
+  async #open(model, place = {}) {
+    this.#model = model;
+    if (!this.#models.some((one) => one.model === model.model))
+      this.#choice.append(new Option(model.model));
+    this.#choice.value = model.model;
+    this.#picker.fit(model.config);
+    this.#style.offer(model.styles ?? []);
+    if (place.style) this.#style.value = place.style;
+    const missing = missingFrom(place, model);
+    this.#isLost = Boolean(missing);
+    this.#isChosen = !missing && (place.cell ?? null) !== null;
+    this.#cell = missing ? FIRST : { layer: place.layer ?? 0, cell: place.cell ?? 0 };
     this.#reset();
-    if (this.#ownText !== null) this.#read(this.#ownText);
+    if (missing) this.#said.say(missing, "problem");
+    else if (this.#text.own !== null) this.#text.readOwn(this.#text.own);
     await this.#search(this.#searching.begin());
+    if (place.slide && this.#text.reading) this.#presentCell(place.slide - 1);
   }
 
   #reset() {
     this.#findings = new Findings();
+    this.#hypothesis = null;
     this.#ranking.clear();
     this.#unseen.hidden = true;
+    this.#present.hidden = true;
     this.#said.clear();
-    this.#leave();
-    this.#opening.abort();
+    this.#searching.abort();
+    this.#text.leave();
+    this.#text.turn = null;
     this.#picture.busy = false;
+    this.#draw();
+    if (!this.#model) return;
     this.#showCell();
-    if (this.#ownText === null) this.#picture.clear();
+    if (this.#text.own === null || this.#isLost) this.#picture.clear();
   }
 
   /** Searches the model's cells, and shows unseen text once that is done. */
   async #search(signal) {
     // A first search takes long: meanwhile there is a text to look at.
-    let hasText = this.#ownText !== null;
+    let hasText = this.#text.own !== null || this.#isLost;
     const waiting = () => {
       this.#ranking.said.say(
         "Searching the cells. This happens once for each model and takes a few seconds …",
       );
-      if (!hasText) this.#readGenerated(FIRST_SEED);
+      if (!hasText) this.#text.readGenerated(FIRST_SEED);
       hasText = true;
     };
     try {
       const found = await whenReady(`${pathOf(this.#model)}/cells`, { signal, waiting });
       this.#ranking.said.clear();
-      this.#showFindings(new Findings(found));
+      this.#findings = new Findings(found);
     } catch (error) {
       if (!wasAborted(error)) this.#ranking.said.say(error.message, "problem");
       return;
     }
-    if (hasText) this.#turnTo(this.#cell);
-    else this.#readUnseen();
-  }
-
-  #showFindings(findings) {
-    this.#findings = findings;
-    if (!this.#isChosen) this.#cell = findings.best() ?? this.#cell;
-    this.#unseen.hidden = !findings.unseen().text;
-    this.#ranking.show(findings);
+    if (!this.#isChosen) this.#cell = this.#findings.best() ?? this.#cell;
+    this.#unseen.hidden = !this.#findings.passages.length;
+    this.#ranking.show(this.#findings);
     this.#showCell();
+    if (!hasText) await this.#text.readUnseen(0);
+    else if (!this.#isLost) this.#turnTo(this.#cell);
   }
 
   // A text
 
-  #readOwn(text) {
-    this.#ownText = text;
-    this.#read(text);
+  get #looked() {
+    return {
+      ...{ model: this.#model, cell: this.#cell, findings: this.#findings },
+      ...{ hypothesis: this.#best?.hypothesis ?? null, style: this.#style.value },
+    };
   }
 
-  #readUnseen() {
-    this.#ownText = null;
-    const { text, stretches } = this.#findings.unseen();
-    if (text) this.#read(text, stretches);
-    else this.#readGenerated(FIRST_SEED);
+  #restyle() {
+    this.#remember();
+    this.#text.readAgain();
   }
 
-  async #readGenerated(seed) {
-    const signal = this.#opening.begin();
-    this.#said.say("Generating …");
-    try {
-      const text = await generate(this.#model, seed, signal);
-      this.#ownText = null;
-      this.#read(text);
-    } catch (error) {
-      if (!wasAborted(error)) this.#said.say(error.message, "problem");
-    }
-  }
-
-  async #read(wanted, stretches = []) {
-    const text = wanted.slice(0, MAX_INSPECTED);
+  #begin(text) {
     this.#own.clearErrors();
-    if (!text || !this.#model) return;
     this.#own.show(text);
-    this.#leave();
     this.#said.clear();
     this.#picture.busy = true;
-    const signal = this.#opening.begin();
-    const offeredIn = (layer) => this.#findings.offeredIn(layer);
-    try {
-      const wish = { cell: this.#cell, offeredIn, stretches, signal };
-      const reading = await Reading.open(this.#model, text, wish);
-      this.#reading = reading;
-      this.#describe(reading);
-      this.#picture.busy = false;
-      this.#turnTo(this.#cell);
-      for await (const block of reading.ahead(signal)) if (covers(block, this.#cell)) this.#draw();
-    } catch (error) {
-      if (wasAborted(error)) return;
-      this.#picture.busy = false;
-      if (!this.#own.showErrors(error)) this.#said.say(error.message, "problem");
-    }
-  }
-
-  #describe({ chars, bpc, unknown }) {
-    this.#facts.textContent = `${count(chars.length, "character")}, ${loss(bpc)} bpc`;
-    if (unknown)
-      this.#said.say(`Left out ${count(unknown, "character")} that this model does not know.`);
-  }
-
-  /** Leaves the text that is shown; its picture stays until there is another. */
-  #leave() {
-    this.#reading?.close();
-    this.#reading = null;
     this.#draw();
+  }
+
+  #opened() {
+    const { reading } = this.#text;
+    this.#facts.textContent = facts(reading);
+    if (reading.unknown)
+      this.#said.say(
+        `Left out ${count(reading.unknown, "character")} that this model does not know.`,
+      );
+    this.#picture.busy = false;
+    this.#present.hidden = false;
+    this.#turnTo(this.#cell);
+  }
+
+  #failed(error) {
+    this.#picture.busy = false;
+    if (!this.#own.showErrors(error)) this.#said.say(error.message, "problem");
   }
 
   // A cell
 
+  /** What the cell tracks, the picked thing or what it tracks best, and how well. */
+  get #best() {
+    const tracked = this.#findings.trackedBy(this.#cell);
+    return tracked.find(({ hypothesis }) => hypothesis === this.#hypothesis) ?? tracked[0] ?? null;
+  }
+
   /** Turns to a cell that a person picked, in a picture that shows it. */
-  #pick(cell) {
+  #pick(cell, hypothesis = null) {
+    if (!this.#model) return;
     this.#isChosen = true;
+    this.#hypothesis = hypothesis;
     if (hidesCell(this.#modes.mode)) this.#modes.mode = "cell";
+    const wasLost = this.#isLost;
+    this.#isLost = false;
     this.#turnTo(cell);
+    if (wasLost) this.#text.readUnseen(0);
     this.#remember();
   }
 
-  #pickRanked(cell, { excerpt }) {
-    this.#pick(cell);
-    const index = excerpt && this.#reading ? this.#reading.find(excerpt) : -1;
-    if (index >= 0) this.#picture.reveal(index);
+  #pickRanked(cell, hypothesis) {
+    const mayChange = !this.#text.isChosen;
+    this.#pick(cell, hypothesis);
+    // Passages that show what the cell tracks; a text that somebody chose stays.
+    if (mayChange) this.#text.readUnseen(0);
     if (isNarrow()) this.#picture.root.scrollIntoView({ block: "nearest" });
   }
 
   /** Shows a cell, and asks for its activations where they are not here yet. */
   async #turnTo(cell) {
+    if (cell !== this.#cell && this.#text.turn !== null) this.#text.turn = -1;
     this.#cell = cell;
     this.#showCell();
     this.#draw();
-    const reading = this.#reading;
-    if (!reading?.lacks(cell)) return;
+    const { reading } = this.#text;
+    const hypothesis = this.#best?.hypothesis.name;
+    if (!reading?.lacks(cell, hypothesis)) return;
     this.#picture.busy = true;
     try {
-      await reading.load(cell);
+      await reading.load(cell, hypothesis);
     } catch (error) {
       if (wasAborted(error)) return;
       this.#said.say(error.message, "problem");
     }
-    if (reading !== this.#reading) return;
+    if (reading !== this.#text.reading) return;
     this.#picture.busy = false;
     this.#draw();
   }
@@ -287,17 +302,43 @@ class Inside {
   #showCell() {
     this.#picker.show(this.#cell);
     this.#ranking.mark(this.#cell);
-    this.#picture.name(this.#cell, this.#findings.tracked(this.#cell));
-  }
-
-  #changeMode() {
-    this.#draw();
-    this.#remember();
+    this.#picture.name(this.#cell, this.#findings.tracked(this.#cell), this.#best);
+    if (!this.#isLost) this.#about.show(this.#model, this.#cell);
   }
 
   #draw() {
-    this.#picture.draw(this.#modes.mode, this.#reading);
+    this.#picture.draw(this.#modes.mode, this.#text.reading);
   }
+
+  // A class
+
+  async #presentCell(slide = 0) {
+    const { present } = await import("./inside/presenting.js");
+    const moved = (number) => {
+      this.#slide = number;
+      this.#remember();
+    };
+    const { turn, reading } = this.#text;
+    await present({ ...this.#looked, best: this.#best, turn, reading, slide, moved });
+  }
+}
+
+/** A model of this name, or of a name with a tag; undefined if there is none. */
+async function findModel(models, name) {
+  const listed = models.find(({ model }) => model === name);
+  if (listed || !name?.includes(":")) return listed;
+  try {
+    return { ...(await get(`/models/${encodeURIComponent(name)}`)), model: name };
+  } catch (error) {
+    if (error.status === 404 || error.status === 422) return undefined;
+    throw error;
+  }
+}
+
+function facts({ chars, bpc, seams }) {
+  const read = `${count(chars.length, "character")}, ${loss(bpc)} bpc`;
+  if (!seams.size) return read;
+  return `${read}, ${count(seams.size + 1, "passage")}: the network begins anew at each dashed line`;
 }
 
 const quietButton = (label, click) =>

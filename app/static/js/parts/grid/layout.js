@@ -3,28 +3,31 @@
 const TAB = 4;
 
 export class Layout {
-  /** `[{start, columns}]`: the index of a line's first character, and the column of each. */
+  /** `[{start, columns, end}]`: the index of a line's first character, the column of each, and the
+   * column after the last. */
   lines = [];
   #lineOf;
 
   /**
    * `columns` boxes fit in a line; `isWide` tells which characters need two. A packed text has no
-   * tabs and no line ends: those are characters like others.
+   * tabs and no line ends: those are characters like others. `seams` are the indices of characters
+   * that begin a line in any case.
    */
-  constructor(chars, columns, { isWide, isPacked }) {
+  constructor(chars, columns, { isWide, isPacked, seams = new Set() }) {
     this.#lineOf = new Uint32Array(chars.length);
     let line = null;
     let column = 0;
     chars.forEach((char, index) => {
       const boxes = boxesOf(char, column, { isWide, isPacked });
-      if (!line || column + boxes > columns) {
-        line = { start: index, columns: [] };
+      if (!line || column + boxes > columns || seams.has(index)) {
+        line = { start: index, columns: [], end: 0 };
         this.lines.push(line);
         column = 0;
       }
       line.columns.push(column);
       this.#lineOf[index] = this.lines.length - 1;
       column += boxes;
+      line.end = column;
       if (char === "\n" && !isPacked) line = null;
     });
   }
@@ -33,11 +36,12 @@ export class Layout {
     return this.#lineOf.length;
   }
 
-  /** The line and the column of a character. */
+  /** The line and the column of a character, and how many boxes it takes. */
   place(index) {
     const line = this.#lineOf[index];
-    const { start, columns } = this.lines[line];
-    return { line, column: columns[index - start] };
+    const { start, columns, end } = this.lines[line];
+    const i = index - start;
+    return { line, column: columns[i], boxes: (columns[i + 1] ?? end) - columns[i] };
   }
 
   /** The index of the character in a box, or null. */

@@ -4,6 +4,8 @@ import { el, glyph } from "../../ui.js";
 
 /** From this probability on, a guess is written in full colour. */
 const LIKELY = 0.04;
+/** Pixels of the strongest bar. */
+const BAR = 4;
 
 export class Strip {
   canvas = el("canvas", { "aria-hidden": "true" });
@@ -61,14 +63,35 @@ export class Strip {
       context.clearRect(x, top, width, box.row);
       const paint = text.paint(index);
       if (paint) {
-        const [name, alpha] = paint;
-        fill(context, ink(name), alpha, [x, top, text.below ? width - 1 : width, box.row]);
+        const [name, alpha, side] = paint;
+        const filled = text.below ? width - 1 : width;
+        fill(context, ink(name), alpha, [x, top, filled, box.row]);
+        // Beside the colour, for who does not see it, and on paper.
+        const bar = Math.round(alpha * BAR);
+        const at = side > 0 ? top + box.row - bar : top;
+        if (bar) fill(context, ink(`${name}-bar`), 1, [x, at, filled, bar]);
       }
       const char = text.chars[index];
       if (char === " " && !text.below) continue;
       const isVisible = char.trim();
       context.fillStyle = ink(isVisible ? "--ink" : "--soft");
       context.fillText(isVisible ? char : glyph(char), x + width / 2, top + box.row / 2 + 1);
+    }
+    this.#drawSeams(text);
+  }
+
+  /** A dashed line above each line at which another passage begins. */
+  #drawSeams({ seams }) {
+    const { layout, box, width, ink } = this.#scene;
+    const context = this.canvas.getContext("2d");
+    context.strokeStyle = ink("--ink");
+    context.setLineDash([5, 4]);
+    for (let line = 0; line < this.#count; line++) {
+      if (!seams?.has(layout.lines[this.#first + line].start)) continue;
+      context.beginPath();
+      context.moveTo(0, line * box.height + 0.5);
+      context.lineTo(width, line * box.height + 0.5);
+      context.stroke();
     }
   }
 
@@ -93,9 +116,9 @@ export class Strip {
   *#boxes() {
     const { layout, box } = this.#scene;
     for (let line = 0; line < this.#count; line++) {
-      const { start, columns } = layout.lines[this.#first + line];
+      const { start, columns, end } = layout.lines[this.#first + line];
       for (const [i, column] of columns.entries()) {
-        const boxes = (columns[i + 1] ?? column + 1) - column;
+        const boxes = (columns[i + 1] ?? end) - column;
         yield {
           index: start + i,
           x: column * box.width,

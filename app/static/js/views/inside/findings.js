@@ -1,8 +1,13 @@
 // The result of a search through a model's cells (GET /models/{model}/cells): hypotheses, each
-// something that a cell may track, with the cells that do, best first. Knows no element.
+// something that a cell may track, with the cells that do, best first; and passages of unseen text.
+// Knows no element.
 
 /** Cells offered for each hypothesis. */
 const OFFERED = 3;
+/** Passages that are read together. */
+const TOGETHER = 4;
+/** How much better an inverted cell must be to be shown first: it needs an explanation. */
+const INVERTED = 0.1;
 
 const and = new Intl.ListFormat("en");
 
@@ -10,8 +15,9 @@ export const isSameCell = (one, other) => one.layer === other.layer && one.cell 
 
 export class Findings {
   /** Without an argument: nothing found, or not yet. */
-  constructor({ hypotheses, share = null } = {}) {
+  constructor({ hypotheses, share = null, passages } = {}) {
     this.share = share;
+    this.passages = passages ?? [];
     this.hypotheses = (hypotheses ?? [])
       .filter(({ cells }) => cells.length)
       .map((one) => ({ ...one, cells: one.cells.map((cell) => withStrength(one, cell)) }));
@@ -30,48 +36,63 @@ export class Findings {
       .map(({ cell }) => cell);
   }
 
-  /** The cell that tracks anything best, if any does. */
+  /** The cell that tracks anything best, if any does; one that isn't inverted if it is as good. */
   best() {
+    const merit = ({ strength, sign }) => strength - (sign < 0 ? INVERTED : 0);
     const [best] = this.hypotheses
       .flatMap(({ cells }) => cells)
-      .sort((one, other) => other.strength - one.strength);
+      .sort((one, other) => merit(other) - merit(one));
     return best && { layer: best.layer, cell: best.cell };
+  }
+
+  /** What a cell tracks, as `{hypothesis, score}`, the best first. */
+  trackedBy(cell) {
+    return this.hypotheses
+      .flatMap((hypothesis) =>
+        hypothesis.cells
+          .filter((one) => isSameCell(one, cell))
+          .map((score) => ({ hypothesis, score })),
+      )
+      .sort((one, other) => other.score.strength - one.score.strength);
   }
 
   /** What a cell tracks, in words; null if nothing is known of it. */
   tracked(cell) {
-    const titles = this.hypotheses.flatMap(({ title, cells }) =>
-      cells
-        .filter((one) => isSameCell(one, cell))
-        .map(({ sign }) => `“${title}”${sign < 0 ? " (inverted)" : ""}`),
+    const titles = this.trackedBy(cell).map(
+      ({ hypothesis, score }) => `“${hypothesis.title}”${score.sign < 0 ? " (inverted)" : ""}`,
     );
     return titles.length ? and.format(titles) : null;
   }
 
-  /**
-   * The places of unseen text where the hypotheses show, one after the other.
-   *
-   * `stretches` hold the activations of each hypothesis' best cell at its place, `values` from the
-   * character `start` on, as they were in the midst of the whole text: a network that reads the
-   * place from nothing can't know that a quote was opened before it.
-   */
-  unseen() {
-    const shown = this.hypotheses.filter(({ excerpt }) => excerpt);
-    const starts = new Map();
-    let end = 0;
-    for (const { excerpt } of shown) {
-      if (starts.has(excerpt)) continue;
-      starts.set(excerpt, end);
-      end += [...excerpt].length + 1;
-    }
-    const stretches = shown.map(({ cells: [best], excerpt, activations }) => ({
-      layer: best.layer,
-      cell: best.cell,
-      start: starts.get(excerpt),
-      values: activations,
-    }));
-    return { text: [...starts.keys()].join("\n"), stretches };
+  /** All passages, those that show what a cell tracks first. */
+  passagesFor(cell, hypothesis = this.trackedBy(cell)[0]?.hypothesis) {
+    const first = (hypothesis?.examples ?? []).map((number) => this.passages[number]);
+    return [...new Set([...first, ...this.passages])].filter(Boolean);
   }
+
+  /**
+   * Some passages of unseen text, one after the other: those that show what a cell tracks, and
+   * others at each further turn. `seams` are the characters at which the next one begins.
+   */
+  unseen(cell, turn = 0, hypothesis = undefined) {
+    const passages = this.passagesFor(cell, hypothesis);
+    if (!passages.length) return { text: "", seams: [] };
+    const turns = Math.ceil(passages.length / TOGETHER);
+    const first = (turn % turns) * TOGETHER;
+    return joined(passages.slice(first, first + TOGETHER).map(({ text }) => text));
+  }
+}
+
+/** Texts one after the other, each ended by a line end, and where the others begin. */
+export function joined(texts) {
+  const ended = texts.map((text) => (text.endsWith("\n") ? text : `${text}\n`));
+  const seams = [];
+  let end = 0;
+  for (const text of ended) {
+    if (end) seams.push(end);
+    end += [...text].length;
+  }
+  return { text: ended.join(""), seams };
 }
 
 /** A cell with its score from 0 to 1; one that always shows the opposite is as good. */

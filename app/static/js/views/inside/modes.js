@@ -9,9 +9,12 @@ const MODES = {
   ],
   cell: [
     "One cell",
-    "The whole text in the colours of one cell: green where it is excited, blue where it is quiet.",
+    "The whole text in the colours of one cell: orange with a bar below where it is excited, blue with a bar above where it is quiet.",
   ],
-  surprise: ["Surprise", "The redder a character, the less it was expected."],
+  surprise: [
+    "Surprise",
+    "The stronger a character's colour and the thicker its bar, the less it was expected.",
+  ],
   weave: ["All cells", "Every cell is a thread from left to right through the text. Click one."],
 };
 

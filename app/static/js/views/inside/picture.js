@@ -2,7 +2,8 @@
 // pointed at. This is where the colours of Inside are chosen; app.css defines them.
 
 import { Grid } from "../../parts/grid.js";
-import { el, glyph, hundredths, loss, number, percent } from "../../ui.js";
+import { count, el, glyph, hundredths, loss, number, percent } from "../../ui.js";
+import { tally, verdicts } from "./verdicts.js";
 import { Weave } from "./weave.js";
 
 /** Nats from which a surprise has the strongest colour. */
@@ -12,6 +13,7 @@ export class Picture {
   #said;
   #cell = { layer: 0, cell: 0 };
   #tracked = null;
+  #best = null;
   #shown = { mode: "guesses", reading: null };
   #readout = el("p", { class: "readout", "aria-hidden": "true" });
   #grid = new Grid({
@@ -35,6 +37,7 @@ export class Picture {
       this.#weave.root,
     );
     addEventListener("colours", () => this.#isWoven() && this.#drawWeave());
+    onPaper(() => this.#grid.drawAll());
   }
 
   set busy(isBusy) {
@@ -42,10 +45,14 @@ export class Picture {
     else this.root.removeAttribute("aria-busy");
   }
 
-  /** Names the cell in the readout; `tracked` says what it tracks, in words. */
-  name(cell, tracked) {
+  /**
+   * Names the cell in the readout; `tracked` says what it tracks, in words, and `best` what it does
+   * best: `{hypothesis, score}`.
+   */
+  name(cell, tracked, best) {
     this.#cell = cell;
     this.#tracked = tracked;
+    this.#best = best;
     this.#pointed(null);
   }
 
@@ -65,7 +72,9 @@ export class Picture {
         chars: reading.chars,
         paint: mode === "surprise" ? bySurprise(reading) : byCell(reading, this.#cell),
         below: mode === "guesses" ? guesses(reading) : null,
+        seams: reading.seams,
       });
+    this.#pointed(null);
   }
 
   /** Scrolls to a character. */
@@ -99,7 +108,7 @@ export class Picture {
       this.#readout.replaceChildren(this.#aboutCell());
       return "";
     }
-    const words = aboutCharacter(reading, index, this.#cell);
+    const words = this.#aboutCharacter(reading, index);
     this.#readout.replaceChildren(el("strong", {}, glyph(reading.chars[index])), ` ${words}`);
     return words;
   }
@@ -111,32 +120,78 @@ export class Picture {
     );
   }
 
+  /** What is shown, while nothing is pointed at. */
   #aboutCell() {
+    const { mode, reading } = this.#shown;
     const { layer, cell } = this.#cell;
+    if (mode === "surprise") {
+      const mean = reading ? `${loss(reading.bpc)} bits a character on average. ` : "";
+      return el("span", { class: "soft" }, `${mean}Point at a character.`);
+    }
+    if (mode === "weave")
+      return el("span", {}, `Layer ${layer}`, el("span", { class: "soft" }, ": all of its cells."));
     const rest = this.#tracked ? ` tracks ${this.#tracked}.` : ". Point at a character.";
-    return el("span", {}, `Layer ${layer}, cell ${cell}`, el("span", { class: "soft" }, rest));
+    const words = el("span", { class: "soft" }, rest, this.#score(reading));
+    return el("span", {}, `Layer ${layer}, cell ${cell}`, words);
   }
-}
 
-function aboutCharacter(reading, index, cell) {
-  const { probability, loss: surprise } = reading.characters[index];
-  const words = `${percent(probability)} likely, ${loss(surprise)} nats`;
-  const activation = reading.activations(cell)?.[index];
-  return activation === undefined ? words : `${words}, activation ${hundredths(activation)}`;
+  /** How many characters of the text the cell is right about. */
+  #score(reading) {
+    const { right, of } = tally(this.#verdicts(reading));
+    return of ? ` Here it is right in ${number(right)} of ${count(of, "character")}.` : "";
+  }
+
+  #verdicts(reading) {
+    const values = reading?.activations(this.#cell);
+    const truth = reading?.truth(this.#best?.hypothesis.name);
+    return values && truth ? verdicts(values, truth, this.#best.score) : [];
+  }
+
+  #aboutCharacter(reading, index) {
+    const { probability, loss: surprise } = reading.characters[index];
+    const words = `${percent(probability)} likely, ${loss(surprise)} nats`;
+    const activation = reading.activations(this.#cell)?.[index];
+    if (activation === undefined || this.#shown.mode === "surprise") return words;
+    const shown = `${words}, activation ${hundredths(activation)}`;
+    const verdict = this.#verdicts(reading)[index];
+    if (verdict === null || verdict === undefined) return shown;
+    return `${shown}, ${verdict ? "right ✓" : "a miss ✗"}`;
+  }
 }
 
 // Colours: the name of one, and its strength from 0 to 1
 
 function byCell(reading, cell) {
   const values = reading.activations(cell);
-  return (i) =>
-    values && [values[i] > 0 ? "--excited" : "--quiet", Math.min(1, Math.abs(values[i]))];
+  return (i) => {
+    if (!values) return null;
+    const strength = Math.min(1, Math.abs(values[i]));
+    return values[i] > 0 ? ["--excited", strength, 1] : ["--quiet", strength, -1];
+  };
 }
 
 const bySurprise = (reading) => (i) => [
-  "--guess",
+  "--surprise",
   Math.min(1, reading.characters[i].loss / STRONGEST),
+  1,
 ];
 
 const guesses = (reading) => (i) =>
   reading.characters[i].top.map(([char, p]) => [char, p, char === reading.chars[i + 1]]);
+
+/** Draws for paper, in light colours, whenever the page is printed. */
+function onPaper(draw) {
+  const { dataset } = document.documentElement;
+  let before = null;
+  addEventListener("beforeprint", () => {
+    before = dataset.theme ?? "";
+    dataset.theme = "light";
+    dispatchEvent(new Event("colours"));
+    draw();
+  });
+  addEventListener("afterprint", () => {
+    if (before) dataset.theme = before;
+    else delete dataset.theme;
+    dispatchEvent(new Event("colours"));
+  });
+}

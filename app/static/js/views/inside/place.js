@@ -1,6 +1,11 @@
-// Where a visitor is in Inside, as a URL: the model, the cell, and the kind of picture.
+// Where a visitor is in Inside, as a URL: the model, the cell, the kind of picture, and a text of
+// one's own. Knows no element.
 
 import { isMode } from "./modes.js";
+
+/** Characters of a text that a URL holds; servers and mail programs cut longer ones. */
+const MAX_IN_URL = 1000;
+const KEPT = "charloom-inside-text";
 
 /** The place that a query names; what it does not name, or names wrongly, is null. */
 export function placeOf(query) {
@@ -12,8 +17,43 @@ export function placeOf(query) {
     layer: number("layer"),
     cell: number("cell"),
     mode: isMode(mode) ? mode : null,
+    style: query.get("style"),
+    text: query.get("text") ?? (query.has("own") ? keptText() : null),
+    slide: number("present"),
   };
 }
 
-export const urlOf = ({ model, layer, cell, mode }) =>
-  `/inside?${new URLSearchParams({ model, layer, cell, picture: mode })}`;
+/** The URL of a place. A text that is too long for it is kept in this tab. */
+export function urlOf({ model, layer, cell, mode, style, text, slide }) {
+  const query = new URLSearchParams({ model, layer, cell, picture: mode });
+  if (style) query.set("style", style);
+  if (text && text.length <= MAX_IN_URL) query.set("text", text);
+  else if (text && keepText(text)) query.set("own", "1");
+  if (slide) query.set("present", slide);
+  return `/inside?${query}`;
+}
+
+function keepText(text) {
+  try {
+    sessionStorage.setItem(KEPT, text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function keptText() {
+  try {
+    return sessionStorage.getItem(KEPT);
+  } catch {
+    return null;
+  }
+}
+
+/** What a place names that a model does not have, in a sentence; null if it has it. */
+export function missingFrom({ layer = null, cell = null }, { model, config }) {
+  const { num_layers: layers, hidden_size: size } = config;
+  if ((layer ?? 0) < layers && (cell ?? 0) < size) return null;
+  const those = layers === 1 ? "one layer, 0," : `layers 0 to ${layers - 1}`;
+  return `The model “${model}” has no layer ${layer ?? 0} with a cell ${cell ?? 0}: it has ${those} with cells 0 to ${size - 1}. Choose one of them.`;
+}

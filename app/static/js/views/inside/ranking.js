@@ -1,6 +1,8 @@
 // The list of what cells track, with the best cells for each as buttons. Knows no server.
 
-import { el, hundredths, message, percent } from "../../ui.js";
+import { el, foldedOnPhones, hundredths, message, percent } from "../../ui.js";
+
+const MEASURES = { auc: "AUC", correlation: "correlation" };
 
 export class Ranking {
   /** Progress and errors of the search. */
@@ -13,13 +15,15 @@ export class Ranking {
   constructor(picked) {
     this.#picked = picked;
     this.root = el(
-      "section",
-      { "aria-labelledby": "found-title" },
-      el("h2", { id: "found-title" }, "Cells that track something"),
-      this.#share,
+      "details",
+      { class: "found more" },
+      el("summary", {}, "Cells that track something"),
+      el("h2", {}, "Cells that track something"),
       this.said.place,
       this.#list,
+      this.#share,
     );
+    foldedOnPhones(this.root);
   }
 
   clear() {
@@ -42,12 +46,20 @@ export class Ranking {
 
   #item(hypothesis, cells) {
     const chips = cells.map((cell) => this.#chip(hypothesis, cell));
-    return el("li", {}, el("p", {}, hypothesis.title), el("div", { class: "chips" }, ...chips));
+    const measure = el("span", { class: "soft" }, ` ${MEASURES[hypothesis.metric]}`);
+    return el(
+      "li",
+      {},
+      el("p", {}, hypothesis.title, measure),
+      el("div", { class: "chips" }, chips),
+    );
   }
 
   #chip(hypothesis, candidate) {
-    const { layer, cell, strength } = candidate;
+    const { layer, cell, strength, sign } = candidate;
     const score = hundredths(candidate.score);
+    const measure = MEASURES[hypothesis.metric];
+    const inverted = sign < 0 ? ", inverted" : "";
     const button = el(
       "button",
       {
@@ -55,10 +67,10 @@ export class Ranking {
         class: "chip",
         "aria-pressed": "false",
         data: { cell: `${layer}:${cell}` },
-        "aria-label": `${hypothesis.title}: layer ${layer}, cell ${cell}, score ${score}`,
+        "aria-label": `${hypothesis.title}: layer ${layer}, cell ${cell}, ${measure} ${score}${inverted}`,
         on: { click: () => this.#picked({ layer, cell }, hypothesis) },
       },
-      el("span", {}, `${layer}·${cell}`),
+      el("span", {}, `${layer}·${cell}${sign < 0 ? " ↓" : ""}`),
       el("span", { class: "score" }, score),
     );
     button.style.setProperty("--share", strength);
@@ -69,7 +81,7 @@ export class Ranking {
 function summary({ hypotheses, share }) {
   if (!hypotheses.length)
     return "This model came without unseen text, or nothing was found in it. Browse the cells above.";
-  return share
-    ? `${percent(share)} of all cells do. The score says how well: 1 is always right.`
-    : "";
+  const what =
+    "AUC: how well the cell's value tells yes from no, 0.5 by chance and 1 without a mistake. Correlation: how well it follows a number. ↓ is an inverted cell, quiet where the thing holds and excited elsewhere.";
+  return share ? `${what} ${percent(share)} of all cells track something.` : what;
 }

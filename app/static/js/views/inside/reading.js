@@ -7,6 +7,8 @@ import { MAX_ACTIVATIONS } from "../../limits.js";
 /** Cells asked for at once: reading a text costs the server more than reporting on cells. */
 const BLOCK = 64;
 const GUESSES = 5;
+/** Significant digits of figures: the pictures and the readout show no more. */
+const DIGITS = 4;
 /** Characters of the picture of all cells. */
 const WOVEN = 480;
 
@@ -21,38 +23,41 @@ export const covers = (block, { layer, cell }) =>
 export class Reading {
   #model;
   #text;
-  #offeredIn;
-  #stretches;
+  #wish;
   #activations = new Map();
+  #truths = new Map();
   #threads = new Map();
   #loading = new Latest();
   #block = null;
 
   /** Use `Reading.open`. */
-  constructor(model, text, { offeredIn, stretches }) {
+  constructor(model, text, wish) {
     this.#model = model;
     this.#text = text;
-    this.#offeredIn = offeredIn;
-    this.#stretches = stretches;
+    this.#wish = wish;
   }
 
   /**
    * Has a text read.
    *
-   * The first block of cells is the one around `cell`. `offeredIn` gives the numbers of a layer's
-   * cells that are a click away. `stretches` are activations to show in place of the model's.
+   * @param {{cell: object, offeredIn?: (layer: number) => number[], hypothesis?: string,
+   *   seams?: number[], style?: string, top?: number, signal?: AbortSignal}} wish
+   *   The first answer, which is small, has `cell` and what `hypothesis` says of each character;
+   *   `offeredIn` gives the numbers of a layer's cells that are a click away. The network begins
+   *   anew at `seams`, and reads in a `style`.
    */
-  static async open(model, text, { cell, offeredIn, stretches = [], signal }) {
-    const reading = new Reading(model, text, { offeredIn, stretches });
-    const block = reading.#around(cell);
-    const answer = await reading.#inspect({ top: GUESSES, ...block }, signal);
+  static async open(model, text, wish) {
+    const reading = new Reading(model, text, { offeredIn: () => [], seams: [], ...wish });
+    const { cell, hypothesis, top = GUESSES, signal } = wish;
+    const block = { layer: cell.layer, cells: [cell.cell] };
+    const answer = await reading.#inspect({ top, hypothesis, ...block }, signal);
     reading.characters = answer.characters;
     reading.chars = answer.characters.map(({ char }) => char);
+    reading.seams = new Set(answer.seams);
     reading.bpc = answer.bpc;
     reading.unknown = answer.unknown;
-    // Omitted characters would shift the stretches.
-    if (answer.unknown) reading.#stretches = [];
     reading.#keep(block, answer);
+    reading.#keepTruth(hypothesis, answer);
     return reading;
   }
 
@@ -61,18 +66,25 @@ export class Reading {
     return this.#activations.get(key(cell));
   }
 
-  /** Whether a cell is neither here nor on its way. */
-  lacks(cell) {
-    return !this.#activations.has(key(cell)) && !(this.#block && covers(this.#block, cell));
+  /** What a hypothesis says of each character, if that is here; null where it says nothing. */
+  truth(hypothesis) {
+    return this.#truths.get(hypothesis);
+  }
+
+  /** Whether a cell is neither here nor on its way, or what it is held against is not here. */
+  lacks(cell, hypothesis) {
+    const isHere = this.#activations.has(key(cell));
+    const isComing = this.#block && covers(this.#block, cell);
+    return (!isHere && !isComing) || Boolean(hypothesis && !this.#truths.has(hypothesis));
   }
 
   /** Gets a cell and those around it, in place of any that are on their way. */
-  async load(cell) {
+  async load(cell, hypothesis) {
     const signal = this.#loading.begin();
     const block = this.#around(cell);
     this.#block = block;
     try {
-      await this.#fill(block, signal);
+      await this.#fill(block, signal, hypothesis);
     } finally {
       if (this.#block === block) this.#block = null;
     }
@@ -81,7 +93,7 @@ export class Reading {
   /** Gets the cells of all layers that are a click away; yields each block that has come. */
   async *ahead(signal) {
     for (let layer = 0; layer < this.#model.config.num_layers; layer++) {
-      const block = this.#missing(layer, this.#offeredIn(layer));
+      const block = this.#missing(layer, this.#wish.offeredIn(layer));
       if (!block.cells.length) continue;
       await this.#fill(block, signal);
       yield block;
@@ -108,7 +120,8 @@ export class Reading {
     const cells = Array.from({ length: size }, (_, cell) => cell);
     const most = Math.min(WOVEN, Math.floor(MAX_ACTIVATIONS / size));
     const text = this.chars.slice(0, most).join("");
-    const { characters } = await this.#inspect({ text, top: 0, layer, cells });
+    const seams = [...this.seams].filter((seam) => seam < most);
+    const { characters } = await this.#inspect({ text, seams, top: 0, layer, cells });
     return characters.map(({ activations }) => activations);
   }
 
@@ -125,15 +138,27 @@ export class Reading {
   }
 
   #inspect(fields, signal) {
+    const { seams, style } = this.#wish;
+    const common = { text: this.#text, seams, style: style || undefined };
     return post(
       `${pathOf(this.#model)}/inspect`,
-      { text: this.#text, unknown: "skip", ...fields },
+      { ...common, unknown: "skip", digits: DIGITS, ...fields },
       { signal },
     );
   }
 
-  async #fill(block, signal) {
-    this.#keep(block, await this.#inspect({ top: 0, ...block }, signal));
+  async #fill(block, signal, hypothesis) {
+    const answer = await this.#inspect({ top: 0, hypothesis, ...block }, signal);
+    this.#keep(block, answer);
+    this.#keepTruth(hypothesis, answer);
+  }
+
+  #keepTruth(hypothesis, { characters }) {
+    if (hypothesis)
+      this.#truths.set(
+        hypothesis,
+        characters.map(({ truth }) => truth),
+      );
   }
 
   /** A cell, its neighbours, and the cells of its layer that are a click away. */
@@ -141,7 +166,7 @@ export class Reading {
     const first = cell - (cell % BLOCK);
     const length = Math.min(BLOCK, this.#model.config.hidden_size - first);
     const neighbours = Array.from({ length }, (_, i) => first + i);
-    return this.#missing(layer, [...neighbours, ...this.#offeredIn(layer)]);
+    return this.#missing(layer, [...neighbours, ...this.#wish.offeredIn(layer)]);
   }
 
   /** Those of a layer's cells that are not here, no more than one response holds. */
@@ -157,15 +182,13 @@ export class Reading {
       const values = Float32Array.from(characters, ({ activations }) => activations[i]);
       this.#activations.set(key({ layer, cell }), values);
     });
-    for (const stretch of this.#stretches)
-      if (covers({ layer, cells }, stretch))
-        this.activations(stretch).set(stretch.values, stretch.start);
   }
 }
 
 /** Has the model write a text: the same for the same seed, and long enough to scroll. */
-export async function generate(model, seed, signal) {
+export async function generate(model, seed, style, signal) {
   const fields = { model: model.model, length: 2000, temperature: 0.8, seed };
+  if (style) fields.style = style;
   const { text } = await post("/sample", fields, { signal });
   return text;
 }
