@@ -1,18 +1,15 @@
 // The form of Write: a model, a prime, temperatures, and whatever else decides a text. Knows no
 // sheet and no URL.
 
-import { MAX_LENGTH, MAX_PRIME } from "../../limits.js";
-import { clearErrors, el, field, message, select, showErrors } from "../../ui.js";
+import { MAX_LENGTH } from "../../limits.js";
+import { clearErrors, el, field, foldedOnPhones, message, select, showErrors } from "../../ui.js";
 import { COMPARED, DEFAULTS, MAX_TEMPERATURE } from "./link.js";
 import { StyleChoice } from "../../parts/styles.js";
-
-/** Windows in which the form is below the text. */
-export const NARROW = "(max-width: 900px)";
 
 export class WritingForm {
   #model = select([], { name: "model" });
   #styles = new Map();
-  #style = new StyleChoice(() => this.#handlers.changed());
+  #style = new StyleChoice(() => this.#handlers.changed({ isModel: false }));
   #handlers;
   #prime = primeField();
   #temperature = new Temperature("Temperature", "temperature", DEFAULTS.temperature);
@@ -23,11 +20,15 @@ export class WritingForm {
   #compare = el("input", { type: "checkbox", name: "compare", role: "switch" });
   #play = el("button", { class: "primary wide" }, "Write");
   #said = message();
+  /** Buttons that mend what is wrong with the prime. */
+  #mends = el("div", { class: "actions mends", hidden: true });
+  /** Whether somebody typed into the prime since it was last written. */
+  isTyped = false;
 
   /**
    * @param {{submitted: () => void, changed: () => void, compared: () => void}} handlers
-   *   `changed` follows a new model or temperature, `compared` a second temperature that comes or
-   *   goes
+   *   `changed({isModel})` follows a new model or temperature, `compared` a second temperature that
+   *   comes or goes
    */
   constructor({ submitted, changed, compared }) {
     this.#handlers = { changed };
@@ -37,6 +38,7 @@ export class WritingForm {
       field("Model", this.#model),
       this.#style.root,
       field("Begins with", this.#prime, { name: "prime" }),
+      this.#mends,
       this.#temperature.root,
       this.#otherPlace,
       this.#more(),
@@ -50,15 +52,18 @@ export class WritingForm {
     this.#prime.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.root.requestSubmit();
     });
+    this.#prime.addEventListener("input", () => {
+      this.isTyped = true;
+    });
     this.#compare.addEventListener("change", () => {
       this.#otherPlace.hidden = !this.#compare.checked;
       compared();
     });
     for (const { control } of [this.#temperature, this.#other])
-      control.addEventListener("change", changed);
+      control.addEventListener("change", () => changed({ isModel: false }));
     this.#model.addEventListener("change", () => {
       this.#offerStyles();
-      changed();
+      changed({ isModel: true });
     });
   }
 
@@ -75,12 +80,7 @@ export class WritingForm {
       el("label", { class: "switch" }, this.#compare, el("span", {}, "Compare two temperatures")),
       el("div", { class: "pair" }, field("Length", this.#length), field("Seed", this.#seed)),
     );
-    const narrow = matchMedia(NARROW);
-    const fold = () => {
-      more.open = !narrow.matches;
-    };
-    narrow.addEventListener("change", fold);
-    fold();
+    foldedOnPhones(more);
     return more;
   }
 
@@ -93,12 +93,12 @@ export class WritingForm {
       temperature: this.#temperature.value,
       length: Number(this.#length.value),
       seed: this.#seed.value.trim() || null,
-      compare: this.#compare.checked ? this.#other.value : null,
+      compare: this.comparison,
     };
   }
 
-  /** Fills the form from a link, but for the seed: the next text is a new one. */
-  fill({ model, style, prime, temperature, length, compare }) {
+  /** Fills the form, but for the seed: the next text is a new one. */
+  fill({ model, style, prime, temperature, length = null, compare = null }) {
     if (model) {
       if (![...this.#model.options].some((option) => option.value === model))
         this.#model.append(new Option(model));
@@ -106,17 +106,37 @@ export class WritingForm {
     }
     this.#offerStyles();
     this.#style.value = style ?? "";
-    this.#prime.value = prime;
     this.#temperature.value = temperature;
-    this.#length.value = length;
-    this.#compare.checked = compare !== null;
-    this.#other.value = compare ?? this.#other.value;
-    this.#otherPlace.hidden = compare === null;
+    if (length) this.#length.value = length;
+    this.comparison = compare;
+    this.prime = prime;
   }
 
-  setPrime(text) {
+  /** Shows the settings of a text that is there; what somebody is typing stays. */
+  follow(settings) {
+    this.fill({ ...settings, prime: this.isTyped ? this.#prime.value : settings.prime });
+  }
+
+  /** The second temperature; null for none. */
+  get comparison() {
+    return this.#compare.checked ? this.#other.value : null;
+  }
+
+  set comparison(temperature) {
+    this.#compare.checked = temperature !== null;
+    this.#other.value = temperature ?? this.#other.value;
+    this.#otherPlace.hidden = temperature === null;
+  }
+
+  set prime(text) {
+    if (this.#prime.value === text) return;
     this.#prime.value = text;
     this.#prime.scrollTop = this.#prime.scrollHeight;
+  }
+
+  /** The prime was written: what is typed from now on is new. */
+  taken() {
+    this.isTyped = false;
   }
 
   /** Offers models; a chosen one among them stays chosen. */
@@ -135,18 +155,22 @@ export class WritingForm {
     this.#play.classList.toggle("stop", isWriting);
   }
 
-  /** Shows a problem at the fields that it names, or below the form. */
-  refuse(problem) {
-    if (!showErrors(this.root, problem)) this.#said.say(problem.message, "problem");
-  }
-
-  clearMessage() {
-    this.#said.clear();
+  /**
+   * Shows a problem at the fields that it names, or below the form.
+   *
+   * @param {Element[]} mends buttons that mend it
+   */
+  refuse(problem, mends = []) {
+    this.#mends.replaceChildren(...mends);
+    this.#mends.hidden = true;
+    if (showErrors(this.root, problem)) this.#mends.hidden = !mends.length;
+    else this.#said.say(problem.message, "problem", ...mends);
   }
 
   clear() {
     clearErrors(this.root);
-    this.clearMessage();
+    this.#mends.hidden = true;
+    this.#said.clear();
   }
 }
 
@@ -191,7 +215,6 @@ function primeField() {
   return el("textarea", {
     name: "prime",
     rows: "3",
-    maxlength: MAX_PRIME,
     spellcheck: "false",
     autocapitalize: "off",
     placeholder: "Anything, or nothing",

@@ -12,7 +12,7 @@ export class Scores {
   #loading = false;
   #tunes = [];
   #due = 0;
-  /** Characters of the finished text that is shown. */
+  /** Units of the finished text that is shown. */
   #settled = null;
   #title = el("h2", {});
   #said = message();
@@ -27,18 +27,20 @@ export class Scores {
   }
 
   /** Shows the tunes of a sheet: while it is written those that are whole, then all. */
-  follow(sheet) {
-    const { state } = sheet;
-    if (state.status === "writing") {
+  follow(isWriting, sheet) {
+    if (isWriting) {
       const now = performance.now();
       if (now < this.#due) return;
       this.#due = now + BETWEEN;
       this.#settled = null;
-    } else if (this.#settled === state.characters) return;
-    else this.#settled = state.characters;
+    }
     const { text } = sheet;
-    if (state.status === "empty" || !isAbc(text)) this.#show([]);
-    else this.#show(tunesOf(text).filter(({ isWhole }) => isWhole || state.status === "done"));
+    if (!isWriting) {
+      if (this.#settled === text.length) return;
+      this.#settled = text.length;
+    }
+    if (!isAbc(text)) this.#show([]);
+    else this.#show(tunesOf(text).filter(({ isWhole }) => isWhole || !isWriting));
   }
 
   /** Another text begins: what plays is not of it. */
