@@ -174,9 +174,10 @@ class Write {
     this.#shown({ replace });
   }
 
-  /** Something else is shown: the form, the URL and the tree follow. */
-  #shown({ replace = false } = {}) {
-    this.#follow();
+  /** Something else is shown: the URL and the tree follow, and the form unless it asked for it. */
+  #shown({ replace = false, isAsked = false } = {}) {
+    if (isAsked) this.#draw();
+    else this.#follow();
     this.#address({ replace });
     remember(
       "shown",

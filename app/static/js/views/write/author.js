@@ -20,7 +20,7 @@ export class Author {
   /**
    * @param {{form: WritingForm, stage: Stage, studio: Studio}} parts
    * @param {{shown, closed, draw}} handlers
-   *   `shown({replace})` follows another text, `closed(side)` the wish to close a side, `draw()`
+   *   `shown({replace, isAsked})` follows another text, `closed(side)` the wish to close a side, `draw()`
    *   any other change
    */
   constructor({ form, stage, studio }, handlers) {
@@ -155,7 +155,7 @@ export class Author {
     if (!coming) return;
     this.#coming.delete(variant.id);
     this.#stage.place(coming.side, variant);
-    this.#handlers.shown(coming);
+    this.#handlers.shown({ ...coming, isAsked: true });
   }
 
   ended(variant, { problem, isStopped }) {

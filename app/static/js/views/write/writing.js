@@ -26,7 +26,6 @@ const OUT_OF_REACH =
   "The text before this place is longer than a model can be sent, and no state of it is at hand.";
 const EXPIRED =
   "The model was trained further since this text was written, so the state that it would continue from has expired.";
-const CHANGED = "The model writes another text now than when this was begun; the text ends here.";
 const ENDS = {
   copied: "Every character that could follow would copy the corpus.",
   error: "The network produced invalid numbers; the text ends here.",
@@ -100,7 +99,7 @@ async function settle(variant, signal) {
     signal.throwIfAborted();
     if (piece.end) mark(variant, piece.end.state);
     else text += piece.text;
-    if (!there.startsWith(text)) throw new Problem(409, CHANGED, [], 0, NEEDS_CLIPPING);
+    if (!there.startsWith(text)) throw new Problem(409, EXPIRED, [], 0, NEEDS_CLIPPING);
   }
 }
 
