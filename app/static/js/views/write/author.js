@@ -135,7 +135,7 @@ export class Author {
   }
 
   async edit() {
-    const { Editor } = await import("./write/editor.js");
+    const { Editor } = await import("./editor.js");
     const { variant } = this.#stage;
     const text = await new Editor(variant).open(this.#stage.root);
     const next = text === null ? null : edited(variant, text, drawn());

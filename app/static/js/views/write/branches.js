@@ -106,6 +106,7 @@ export class Branches {
     this.#first.hidden = size > 1;
     this.#undo.disabled = !canUndo;
     for (const button of this.#ofOne) button.disabled = !this.current;
+    this.#compare.disabled = size < 2;
     const { isSafe, isFull } = this.#studio.keeping;
     this.#note.textContent = isSafe ? FULL : UNSAFE;
     this.#note.hidden = isSafe && !isFull;

@@ -122,7 +122,7 @@ export class Editor {
         el(
           "li",
           { role: "option", id: `offer-${i}`, "aria-selected": String(i === this.#chosen) },
-          text,
+          text.replaceAll("\n", " ⏎ "),
         ),
       ),
     );

@@ -36,6 +36,9 @@ export function tooLong(variant) {
 
 const TOO_LONG = "too_long";
 
+/** What the API says about a field of its own. */
+const ABOUT_API = /\. Remove them, or set unknown=skip$/;
+
 /**
  * What to say about a problem with a variant, and what can be done.
  *
@@ -44,10 +47,18 @@ const TOO_LONG = "too_long";
  */
 export function mendsOf(problem, variant, studio) {
   const mends = mendsBy(problem, variant, studio);
-  // What is not in the form's field is not shown there.
-  const isElsewhere = variant.parent !== null && problem.errors?.length > 0;
-  const text = isElsewhere ? `The text ${problem.errors[0].message}.` : null;
-  return { shown: isElsewhere ? new Problem(problem.status, text) : problem, mends };
+  if (!mends.length || !problem.errors.length) return { shown: problem, mends };
+  const { status, code } = problem;
+  const errors = problem.errors.map(({ field, message }) => ({
+    field,
+    message: message.replace(ABOUT_API, "."),
+  }));
+  // The text of a branch is not in the form.
+  const shown =
+    variant.parent === null
+      ? new Problem(status, problem.message, errors, 0, code)
+      : new Problem(status, `The text ${errors[0].message}`, [], 0, code);
+  return { shown, mends };
 }
 
 function mendsBy({ code }, variant, studio) {
