@@ -3,17 +3,18 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { labelOf, Tree, variantsIn } from "../../app/static/js/views/write/tree.js";
+import { edited, mended } from "../../app/static/js/views/write/edits.js";
+import { variantsIn } from "../../app/static/js/views/write/files.js";
+import { labelOf } from "../../app/static/js/views/write/labels.js";
+import { Tree } from "../../app/static/js/views/write/tree.js";
 import {
   again,
   begun,
   branched,
   charactersIn,
-  edited,
   grow,
   linkOf,
   mark,
-  mended,
   onward,
   partingOf,
   readingOf,

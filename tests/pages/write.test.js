@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { mood } from "../../app/static/js/views/write/form.js";
 import { factsOf, linkTo } from "../../app/static/js/views/write/foot.js";
 import { fromHash, hashOfKept, keptIn, toHash } from "../../app/static/js/views/write/link.js";
-import { mendsOf, plain, tooLong } from "../../app/static/js/views/write/mending.js";
+import { mendsOf, plain } from "../../app/static/js/views/write/mending.js";
 import { begun, clipped, grow, onward, textOf } from "../../app/static/js/views/write/variant.js";
 import { mixOf, weightsOf } from "../../app/static/js/parts/styles.js";
 import { favourite } from "../../app/static/js/views/write.js";
@@ -151,15 +151,13 @@ test("what word processors put in has a plain form", () => {
 
 test("a beginning that is too long is refused, and its end offered", async () => {
   const long = begun({ ...SETTINGS, prime: `a${"😀".repeat(16_384)}` });
-  const problem = tooLong(long);
-  assert.match(problem.errors[0].message, /16,385 characters/);
-  const { mends } = mendsOf(problem, long, null);
+  const { shown, mends } = mendsOf({ code: "too_long" }, long, null);
+  assert.match(shown.errors[0].message, /16,385 characters/);
   assert.deepEqual(
     mends.map(({ label }) => label),
     ["Begin with the last 16,384 characters"],
   );
   assert.equal(textOf(await mends[0].mended()), "😀".repeat(16_384));
-  assert.equal(tooLong(begun({ ...SETTINGS, prime: "😀".repeat(16_384) })), null);
 });
 
 test("unknown characters are offered to be skipped, and curly ones to be made plain", async () => {

@@ -10,13 +10,8 @@ import {
   lengthOf,
   textOf,
 } from "../../app/static/js/views/write/variant.js";
-import {
-  continuationsAt,
-  detailsAt,
-  NEEDS_CLIPPING,
-  readable,
-  writeOn,
-} from "../../app/static/js/views/write/writing.js";
+import { continuationsAt, detailsAt, readable } from "../../app/static/js/views/write/asking.js";
+import { NEEDS_CLIPPING, writeOn } from "../../app/static/js/views/write/writing.js";
 
 const real = globalThis.fetch;
 afterEach(() => {

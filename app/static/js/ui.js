@@ -311,6 +311,15 @@ export function ask({ title, text, fields: controls = [], confirm, danger = fals
   });
 }
 
+/** Loads a stylesheet that only some views need, of those in css/; resolves once it applies. */
+export function stylesheet(name) {
+  const href = new URL(`../css/${name}`, import.meta.url).href;
+  return new Promise((resolve, reject) => {
+    const on = { load: resolve, error: () => reject(new TypeError(`${name} could not be loaded`)) };
+    document.head.append(el("link", { rel: "stylesheet", href, on }));
+  });
+}
+
 /** A colour of the stylesheet in the form a canvas accepts: "rgb(…)". */
 export function colour(name) {
   const probe = el("span", { hidden: true });

@@ -4,7 +4,6 @@
 import { list, Problem } from "../api.js";
 import { el, reducedMotion } from "../ui.js";
 import { Author } from "./write/author.js";
-import { Branches } from "./write/branches.js";
 import { linkTo } from "./write/foot.js";
 import { WritingForm } from "./write/form.js";
 import { remember, remembered } from "./write/keeping.js";
@@ -12,7 +11,6 @@ import { fromHash, hashOfKept, keptIn, toHash } from "./write/link.js";
 import { Stage } from "./write/stage.js";
 import { Studio } from "./write/studio.js";
 import { linkOf, primeOf } from "./write/variant.js";
-import { detailsAt } from "./write/writing.js";
 
 /** Above this many characters per line a corpus counts as prose, not as a list. */
 const PROSE_LINE = 20;
@@ -52,7 +50,7 @@ class Write {
   });
   #stage = new Stage(this.#studio, {
     branch: (...change) => this.#author.branch(...change),
-    ask: detailsAt,
+    ask: async (...character) => (await import("./write/asking.js")).detailsAt(...character),
     entered: () => this.#follow(),
     closed: (side) => this.#close(side),
     proceed: () => this.#author.proceed(),
@@ -67,18 +65,15 @@ class Write {
       draw: () => this.#draw(),
     },
   );
-  #branches = new Branches(this.#studio, {
-    shown: (variant) => this.#choose(variant),
-    compared: (variant) => this.#compare(variant),
-    undo: () => this.#restore(this.#studio.undo()),
-    redo: () => this.#restore(this.#studio.redo()),
-  });
+  /** The tree, which is fetched once there is something in it. */
+  #branches = null;
+  #variants = el("section", { class: "variants", "aria-label": "Variants" });
   #empty = emptyPage();
   #desk = el(
     "div",
     { class: "write" },
     this.#stage.root,
-    el("div", { class: "side" }, this.#branches.root, this.#form.root),
+    el("div", { class: "side" }, this.#variants, this.#form.root),
   );
 
   constructor(go) {
@@ -234,14 +229,28 @@ class Write {
     const { tree } = this.#studio;
     const there = this.#stage.variants.filter(({ id }) => tree.has(id));
     if (there.length < this.#stage.variants.length) {
-      const next = there.length ? there : [this.#branches.current].filter(Boolean);
+      const next = there.length ? there : [this.#branches?.current].filter(Boolean);
       this.#present(next);
       return;
     }
     this.#form.showWriting(this.#studio.isWriting);
     this.#stage.draw();
     const ids = this.#stage.variants.map(({ id }) => id);
-    this.#branches.show(ids, this.#stage.variant?.id ?? null);
+    if (this.#branches) this.#branches.show(ids, this.#stage.variant?.id ?? null);
+    else if (tree.size && !this.#studio.isWriting) void this.#fetchTree();
+  }
+
+  async #fetchTree() {
+    const { Branches } = await import("./write/branches.js").catch(() => ({}));
+    // Without a server it is fetched another time.
+    if (!Branches || this.#branches) return;
+    this.#branches = new Branches(this.#variants, this.#studio, {
+      shown: (variant) => this.#choose(variant),
+      compared: (variant) => this.#compare(variant),
+      undo: () => this.#restore(this.#studio.undo()),
+      redo: () => this.#restore(this.#studio.redo()),
+    });
+    this.#draw();
   }
 }
 

@@ -1,13 +1,17 @@
 // What is asked of Write: new texts, branches, other settings, edits; and what is said when one ends.
 // Knows the form, what is shown and what is kept; no URL.
 
+import { Problem } from "../../api.js";
+import { MAX_PRIME } from "../../limits.js";
 import { count, el, isNarrow, reducedMotion } from "../../ui.js";
 import { remember } from "./keeping.js";
-import { mendsOf, tooLong } from "./mending.js";
-import { again, begun, branched, edited, primeOf } from "./variant.js";
+import { again, begun, branched, charactersIn, primeOf } from "./variant.js";
+import { NEEDS_CLIPPING, TOO_LONG, UNKNOWN } from "./writing.js";
 
 /** Random seeds are below this, so that they are short. */
 const DRAWN_SEEDS = 1_000_000;
+
+const MENDED = [NEEDS_CLIPPING, TOO_LONG, UNKNOWN];
 
 export class Author {
   #form;
@@ -40,9 +44,10 @@ export class Author {
     temperatures.forEach((one, i) => {
       const side = compare === null ? this.#stage.active : i;
       const variant = begun({ ...wanted, temperature: one, seed });
-      const problem = tooLong(variant);
-      if (problem) this.#refused(problem, variant, { side, length });
-      else this.#write(variant, { side, length, replace });
+      if (charactersIn(primeOf(variant)) > MAX_PRIME) {
+        const problem = new Problem(422, "", [], 0, TOO_LONG);
+        void this.#refused(problem, variant, { side, length });
+      } else this.#write(variant, { side, length, replace });
     });
   }
 
@@ -135,7 +140,10 @@ export class Author {
   }
 
   async edit() {
-    const { Editor } = await import("./editor.js");
+    const [{ Editor }, { edited }] = await Promise.all([
+      import("./editor.js"),
+      import("./edits.js"),
+    ]);
     const { variant } = this.#stage;
     const text = await new Editor(variant).open(this.#stage.root);
     const next = text === null ? null : edited(variant, text, drawn());
@@ -165,13 +173,15 @@ export class Author {
     if (problem) {
       const side = Math.max(0, this.#stage.variants.indexOf(variant));
       const { length } = this.#form.settings;
-      this.#refused(problem, variant, coming ?? { side, length });
+      void this.#refused(problem, variant, coming ?? { side, length });
     }
     this.#handlers.draw();
   }
 
   /** Says what is wrong, with buttons for what can be done about it. */
-  #refused(problem, variant, how) {
+  async #refused(problem, variant, how) {
+    if (!MENDED.includes(problem.code)) return this.#form.refuse(problem);
+    const { mendsOf } = await import("./mending.js");
     const { shown, mends } = mendsOf(problem, variant, this.#studio);
     const buttons = mends.map(({ label, mended }) => {
       const click = async () => {

@@ -1,10 +1,23 @@
 // The tree of variants as a list to move in, and what can be done with them. Knows no sheet and no
 // server.
 
-import { ask, count, el, field, foldedOnPhones, hundredths, number, save } from "../../ui.js";
+import {
+  ask,
+  count,
+  el,
+  field,
+  foldedOnPhones,
+  hundredths,
+  number,
+  save,
+  stylesheet,
+} from "../../ui.js";
 import { MOST_VARIANTS } from "./keeping.js";
-import { labelOf, variantsIn } from "./tree.js";
+import { variantsIn } from "./files.js";
+import { labelOf } from "./labels.js";
 import { textOf, writtenIn } from "./variant.js";
+
+await stylesheet("variants.css");
 
 const UNSAFE = "This browser keeps nothing for this page: save the variants before you close it.";
 const FULL = `This browser keeps up to ${number(MOST_VARIANTS)} variants, and its room for them is used up. Newer ones are gone when you close the page: remove some, or save the variants.`;
@@ -44,11 +57,12 @@ export class Branches {
   #file = el("input", { type: "file", accept: ".json,application/json", hidden: true });
 
   /**
+   * @param {Element} root where it stands
    * @param {Studio} studio
    * @param {{shown, compared, undo, redo}} handlers
    *   `shown(variant)` and `compared(variant)` get the one chosen, `undo()` and `redo()` nothing
    */
-  constructor(studio, handlers) {
+  constructor(root, studio, handlers) {
     this.#studio = studio;
     this.#handlers = handlers;
     this.#file.addEventListener("change", () => void this.#opened());
@@ -70,7 +84,7 @@ export class Branches {
       this.#note,
     );
     foldedOnPhones(details);
-    this.root = el("section", { class: "variants", "aria-label": "Variants" }, details);
+    root.replaceChildren(details);
   }
 
   get #tree() {

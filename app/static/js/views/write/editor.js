@@ -2,9 +2,12 @@
 // the caret. What comes of it is a variant of its own. Knows no tree.
 
 import { wasAborted } from "../../api.js";
-import { el } from "../../ui.js";
-import { edited, textOf } from "./variant.js";
-import { continuationsAt } from "./writing.js";
+import { el, stylesheet } from "../../ui.js";
+import { continuationsAt } from "./asking.js";
+import { edited } from "./edits.js";
+import { textOf } from "./variant.js";
+
+await stylesheet("editor.css");
 
 const OFFERED = 3;
 /** Characters of a continuation: about half a line. */

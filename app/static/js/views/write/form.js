@@ -4,12 +4,14 @@
 import { MAX_LENGTH } from "../../limits.js";
 import { clearErrors, el, field, foldedOnPhones, message, select, showErrors } from "../../ui.js";
 import { COMPARED, DEFAULTS, MAX_TEMPERATURE } from "./link.js";
-import { StyleChoice } from "../../parts/styles.js";
 
 export class WritingForm {
   #model = select([], { name: "model" });
   #styles = new Map();
-  #style = new StyleChoice(() => this.#handlers.changed({ isModel: false }));
+  /** What chooses a style, fetched for the first model that has some; and the style until then. */
+  #choice = null;
+  #style = "";
+  #stylePlace = el("div", { hidden: true });
   #handlers;
   #prime = primeField();
   #temperature = new Temperature("Temperature", "temperature", DEFAULTS.temperature);
@@ -36,7 +38,7 @@ export class WritingForm {
       "form",
       { class: "rail", "aria-label": "Settings", on: { submit } },
       field("Model", this.#model),
-      this.#style.root,
+      this.#stylePlace,
       field("Begins with", this.#prime, { name: "prime" }),
       this.#mends,
       this.#temperature.root,
@@ -68,7 +70,30 @@ export class WritingForm {
   }
 
   #offerStyles() {
-    this.#style.offer(this.#styles.get(this.#model.value) ?? []);
+    const styles = this.#styles.get(this.#model.value) ?? [];
+    this.#stylePlace.hidden = !styles.length;
+    if (this.#choice) this.#choice.offer(styles);
+    else if (styles.length) void this.#fetchStyles();
+    else this.#style = "";
+  }
+
+  async #fetchStyles() {
+    const { StyleChoice } = await import("../../parts/styles.js");
+    if (this.#choice) return;
+    this.#choice = new StyleChoice(() => this.#handlers.changed({ isModel: false }));
+    this.#stylePlace.replaceChildren(this.#choice.root);
+    this.#offerStyles();
+    this.#choice.value = this.#style;
+  }
+
+  get style() {
+    return this.#choice ? this.#choice.value : this.#style;
+  }
+
+  set style(style) {
+    // A model without styles has none, whatever a link says.
+    this.#style = this.#styles.get(this.#model.value)?.length ? style : "";
+    if (this.#choice) this.#choice.value = style;
   }
 
   /** Folded on a phone, to keep the text in sight. */
@@ -88,7 +113,7 @@ export class WritingForm {
   get settings() {
     return {
       model: this.#model.value,
-      style: this.#style.value || null,
+      style: this.style || null,
       prime: this.#prime.value,
       temperature: this.#temperature.value,
       length: Number(this.#length.value),
@@ -105,7 +130,7 @@ export class WritingForm {
       this.#model.value = model;
     }
     this.#offerStyles();
-    this.#style.value = style ?? "";
+    this.style = style ?? "";
     this.#temperature.value = temperature;
     if (length) this.#length.value = length;
     this.comparison = compare;

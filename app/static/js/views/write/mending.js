@@ -4,8 +4,10 @@
 import { Problem } from "../../api.js";
 import { MAX_PRIME } from "../../limits.js";
 import { number } from "../../ui.js";
-import { charactersIn, clipped, mended, textOf } from "./variant.js";
-import { NEEDS_CLIPPING, readable } from "./writing.js";
+import { readable } from "./asking.js";
+import { mended } from "./edits.js";
+import { charactersIn, clipped, textOf } from "./variant.js";
+import { NEEDS_CLIPPING, TOO_LONG, UNKNOWN } from "./writing.js";
 
 const LAST = `the last ${number(MAX_PRIME)} characters`;
 
@@ -26,15 +28,12 @@ const PLAIN = new Map(
 export const plain = (text) =>
   [...text].map((character) => PLAIN.get(character) ?? character).join("");
 
-/** The problem of a beginning that is too long to be sent; null if it is not. */
-export function tooLong(variant) {
+/** Says of a beginning by how much it is too long to be sent. */
+function tooLong(variant) {
   const length = charactersIn(textOf(variant));
-  if (length <= MAX_PRIME) return null;
   const message = `has ${number(length)} characters, and a model reads ${number(MAX_PRIME)} at most.`;
   return new Problem(422, message, [{ field: "prime", message }], 0, TOO_LONG);
 }
-
-const TOO_LONG = "too_long";
 
 /** What the API says about a field of its own. */
 const ABOUT_API = /\. Remove them, or set unknown=skip$/;
@@ -47,6 +46,7 @@ const ABOUT_API = /\. Remove them, or set unknown=skip$/;
  */
 export function mendsOf(problem, variant, studio) {
   const mends = mendsBy(problem, variant, studio);
+  if (problem.code === TOO_LONG) return { shown: tooLong(variant), mends };
   if (!mends.length || !problem.errors.length) return { shown: problem, mends };
   const { status, code } = problem;
   const errors = problem.errors.map(({ field, message }) => ({
@@ -67,7 +67,7 @@ function mendsBy({ code }, variant, studio) {
     return [{ label: `Continue from ${LAST}`, mended: async () => studio.clipped(variant) }];
   if (code === TOO_LONG)
     return [{ label: `Begin with ${LAST}`, mended: async () => mended(variant, clipped(text)) }];
-  if (code !== "unknown_characters") return [];
+  if (code !== UNKNOWN) return [];
   const skip = async () => mended(variant, await readable(variant.model, text)) ?? variant;
   const mends = [{ label: "Skip unknown characters", mended: skip }];
   if (plain(text) !== text)

@@ -4,7 +4,7 @@
 import { Sheet } from "../../parts/sheet.js";
 import { el } from "../../ui.js";
 import { Scores } from "./scores.js";
-import { labelOf } from "./tree.js";
+import { labelOf } from "./labels.js";
 import { textOf } from "./variant.js";
 
 export class Pane {
@@ -19,7 +19,7 @@ export class Pane {
    */
   constructor({ label, textLabel }, handlers) {
     this.sheet = new Sheet(textLabel, handlers);
-    this.scores = new Scores(`Tunes of ${textLabel.toLowerCase()}`);
+    this.scores = new Scores(`Tunes of ${textLabel.toLowerCase()}`, () => handlers.flushed());
     const close = el(
       "button",
       { type: "button", class: "quiet close", "aria-label": `Close: ${label}` },

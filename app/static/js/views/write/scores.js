@@ -1,15 +1,19 @@
-// The scores below a text that is ABC notation. What reads and draws them is fetched when there is
-// a first tune. Knows no form and no URL.
+// The scores below a text that is ABC notation. What reads it is fetched when a text might be some,
+// what draws it when there is a first tune. Knows no form and no URL.
 
 import { count, el, message } from "../../ui.js";
-import { isAbc, tunesOf } from "./tunes/abc.js";
 
 /** Milliseconds between two looks at a text that is being written. */
 const BETWEEN = 1000;
+/** UTF-16 units from a text's beginning that are looked at, and what ABC notation has there. */
+const LOOKED_AT = 8000;
+const PERHAPS = /^X:|\|/m;
 
 export class Scores {
   #list = null;
   #loading = false;
+  #abc = null;
+  #changed;
   #tunes = [];
   #due = 0;
   /** Units of the finished text that is shown. */
@@ -17,7 +21,9 @@ export class Scores {
   #title = el("h2", {});
   #said = message();
 
-  constructor(label) {
+  /** @param {() => void} changed follows scores that appear by themselves */
+  constructor(label, changed) {
+    this.#changed = changed;
     this.root = el(
       "section",
       { class: "scores", "aria-label": label, tabindex: "-1", hidden: true },
@@ -39,7 +45,9 @@ export class Scores {
       if (this.#settled === text.length) return;
       this.#settled = text.length;
     }
-    if (!isAbc(text)) this.#show([]);
+    const { isAbc, tunesOf } = this.#abc ?? {};
+    if (!isAbc && PERHAPS.test(text.slice(0, LOOKED_AT))) void this.#learn();
+    if (!isAbc?.(text)) this.#show([]);
     else this.#show(tunesOf(text).filter(({ isWhole }) => isWhole || !isWriting));
   }
 
@@ -61,6 +69,14 @@ export class Scores {
     this.#title.textContent = count(tunes.length, "tune");
     if (this.#list) this.#list.show(tunes);
     else if (tunes.length && !this.#loading) void this.#load();
+  }
+
+  /** Learns to read ABC notation, and looks again. */
+  async #learn() {
+    this.#abc = await import("./tunes/abc.js");
+    this.#due = 0;
+    this.#settled = null;
+    this.#changed();
   }
 
   async #load() {

@@ -1,13 +1,11 @@
 // The tree of variants: which branches from which, what is undone and redone, and its file. Knows
 // no element and no server.
 
-import { lengthOf, textOf, variantFrom } from "./variant.js";
+import { lengthOf } from "./variant.js";
 
 /** Changes that can be undone. */
 const MOST_CHANGES = 100;
-const FORMAT = "charloom variants";
-/** Units of the text on both sides of a change, in a label. */
-const AROUND = 12;
+export const FORMAT = "charloom variants";
 
 export class Tree {
   #variants = new Map();
@@ -183,57 +181,3 @@ export class Tree {
 /** UTF-16 units that a variant takes where it is kept. */
 export const weightOf = (variant) =>
   lengthOf(variant) + variant.marks.reduce((sum, { state }) => sum + state.length, 0);
-
-/** The variants in a file, with new ids where `tree` has theirs; null if it is not such a file. */
-export function variantsIn(json, tree) {
-  let file;
-  try {
-    file = JSON.parse(json);
-  } catch {
-    return null;
-  }
-  if (file?.format !== FORMAT || !Array.isArray(file.variants)) return null;
-  const variants = file.variants.map(variantFrom).filter(Boolean);
-  const ids = new Map(
-    variants.map(({ id }, i) => [id, tree.has(id) ? `${id}-${Date.now()}-${i}` : id]),
-  );
-  for (const variant of variants) {
-    variant.id = ids.get(variant.id);
-    variant.parent = ids.get(variant.parent) ?? null;
-    if (variant.parent === null) variant.at = null;
-  }
-  return variants;
-}
-
-/**
- * What a variant is shown as: its name, or how it begins, or the change that it branched with and
- * the text around it.
- *
- * @returns {{before: string, changed: string, after: string}}
- */
-export function labelOf(variant) {
-  if (variant.name) return { before: variant.name, changed: "", after: "" };
-  const text = textOf(variant);
-  if (variant.at === null) return { before: line(text.slice(0, 80)), changed: "", after: "" };
-  const { at, change } = changeOf(variant);
-  const end = at + change.length;
-  return {
-    before: `…${line(text.slice(Math.max(0, at - AROUND), at))}`,
-    changed: line(change.slice(0, 40)),
-    after: line(text.slice(end, end + 3 * AROUND)),
-  };
-}
-
-/** The last change of a variant's own, and where it is; a deletion changes nothing into nothing. */
-function changeOf(variant) {
-  let found = { at: variant.at, change: "" };
-  let at = 0;
-  for (const { kind, text } of variant.pieces) {
-    if (kind === "changed" && at >= variant.at) found = { at, change: text };
-    at += text.length;
-  }
-  return found;
-}
-
-/** A text on one line. */
-const line = (text) => text.replaceAll(/\s*\n\s*/g, " ⏎ ");

@@ -63,7 +63,7 @@ export function piecesBefore(pieces, at) {
   return cut;
 }
 
-function made(settings, pieces, rest) {
+export function made(settings, pieces, rest) {
   const { model, style, temperature, seed } = settings;
   const written = pieces.filter(({ kind }) => kind === "written" || kind === "kept");
   return {
@@ -90,7 +90,7 @@ function made(settings, pieces, rest) {
 export const begun = (settings) =>
   made(settings, [{ kind: "given", text: settings.prime ?? "" }], {});
 
-const marksUpTo = ({ marks }, at) => marks.filter((mark) => mark.at <= at);
+export const marksUpTo = ({ marks }, at) => marks.filter((mark) => mark.at <= at);
 
 /** A variant that has another character at a position, and is to be written on from there. */
 export function branched(variant, at, char) {
@@ -124,33 +124,6 @@ export function partingOf(one, other) {
   while (at < most && one.charCodeAt(at) === other.charCodeAt(at)) at += 1;
   const isWithin = at > 0 && (one.charCodeAt(at - 1) & 0xfc00) === 0xd800;
   return isWithin ? at - 1 : at;
-}
-
-/** A variant whose text somebody typed into; null if it is the same. */
-export function edited(variant, text, seed) {
-  const before = textOf(variant);
-  if (before === text) return null;
-  const at = partingOf(before, text);
-  const most = Math.min(before.length, text.length) - at;
-  let end = 0;
-  while (end < most && before.at(-1 - end) === text.at(-1 - end)) end += 1;
-  // Only whole characters are the same.
-  if (end && (text.charCodeAt(text.length - end) & 0xfc00) === 0xdc00) end -= 1;
-  const pieces = [
-    ...piecesBefore(variant.pieces, at),
-    { kind: at ? "changed" : "given", text: text.slice(at, text.length - end) },
-    { kind: "kept", text: text.slice(text.length - end) },
-  ];
-  const marks = marksUpTo(variant, at);
-  return made({ ...variant, seed }, pieces, { parent: variant.id, at, marks });
-}
-
-/** A variant that begins with another text, because its model could not read this one. */
-export function mended(variant, text) {
-  if (variant.parent === null) return begun({ ...variant, prime: text });
-  const other = edited(variant, text, variant.seed);
-  if (!other) return null;
-  return { ...other, parent: variant.parent, at: Math.min(variant.at, other.at) };
 }
 
 // Writing on

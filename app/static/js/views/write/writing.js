@@ -1,16 +1,13 @@
 // Writes variants: asks the server for text in steps, each of which ends in a state, so that a text
 // can be written on and branched from however long it is. Knows no element and no tree.
 
-import { Problem, post } from "../../api.js";
-import { MAX_PRIME } from "../../limits.js";
+import { Problem } from "../../api.js";
 import { written } from "../../parts/written.js";
 import {
   charactersIn,
-  clipped,
   grow,
   lengthOf,
   mark,
-  readingOf,
   requestOf,
   resumedFrom,
   stepOf,
@@ -19,9 +16,7 @@ import {
 
 /** UTF-16 units up to which probabilities are asked for; each takes about 150 bytes to keep. */
 const REMEMBERED = 200_000;
-const ALTERNATIVES = 5;
-/** Alternatives to look for the probability of one character among; the most that the API gives. */
-const MOST_ALTERNATIVES = 20;
+export const ALTERNATIVES = 5;
 const OUT_OF_REACH =
   "The text before this place is longer than a model can be sent, and no state of it is at hand.";
 const EXPIRED =
@@ -32,10 +27,13 @@ const ENDS = {
 };
 const EXPIRED_CODES = ["state_of_another_checkpoint", "invalid_state"];
 
-/** Of problems after which only the last characters of a text can be sent. */
+// Codes of problems that can be mended. After the first one only the last characters of a text can be
+// sent; the second is that of a beginning.
 export const NEEDS_CLIPPING = "needs_clipping";
+export const TOO_LONG = "too_long";
+export const UNKNOWN = "unknown_characters";
 
-const settingsOf = ({ model, style, temperature, seed }) => ({
+export const settingsOf = ({ model, style, temperature, seed }) => ({
   model,
   ...(style && { style }),
   temperature,
@@ -101,43 +99,4 @@ async function settle(variant, signal) {
     else text += piece.text;
     if (!there.startsWith(text)) throw new Problem(409, EXPIRED, [], 0, NEEDS_CLIPPING);
   }
-}
-
-/**
- * What the server says about one character of a text: its probability, null if it is none of the
- * likeliest, and its alternatives. Null where the text before is out of reach.
- */
-export async function detailsAt(variant, at, char) {
-  const reading = readingOf(variant, at);
-  if (!reading) return null;
-  const fields = { ...settingsOf(variant), ...reading, length: 1 };
-  const { probabilities } = await post("/sample", { ...fields, probabilities: MOST_ALTERNATIVES });
-  const [{ top }] = probabilities;
-  const probability = top.find(([other]) => other === char)?.[1] ?? null;
-  return { char, probability, top: top.slice(0, ALTERNATIVES) };
-}
-
-/**
- * Short continuations of a text at a position, each another one. What a model does not know is
- * skipped: whoever types goes on typing.
- */
-export async function continuationsAt(variant, at, { count, length }) {
-  const reading = readingOf(variant, at) ?? { prime: clipped(textOf(variant).slice(0, at)) };
-  const fields = { ...settingsOf(variant), ...reading, length, unknown: "skip" };
-  const seeds = Array.from({ length: count }, (_, i) => fields.seed + i);
-  const answers = await Promise.all(seeds.map((seed) => post("/sample", { ...fields, seed })));
-  return [...new Set(answers.map(({ text }) => text))];
-}
-
-/** A text without the characters that a model does not know. */
-export async function readable(model, text) {
-  const characters = [...text];
-  let known = "";
-  for (let at = 0; at < characters.length; at += MAX_PRIME) {
-    const prime = characters.slice(at, at + MAX_PRIME).join("");
-    const fields = { model, prime, unknown: "skip", echo: true, length: 1 };
-    const answer = await post("/sample", fields);
-    known += [...answer.text].slice(0, -1).join("");
-  }
-  return known;
 }
