@@ -120,17 +120,28 @@ class Write {
     const { tree } = this.#studio;
     const wanted = fromHash(hash);
     const id = keptIn(hash);
-    if (tree.has(id)) this.#present([tree.get(id)]);
+    if (isFirst && this.#last.length > 1 && this.#isAbout(hash, this.#last[0]))
+      this.#present(this.#last);
+    else if (tree.has(id)) this.#present([tree.get(id)]);
     else if (id) this.#form.refuse(new Problem(0, GONE));
     else if (wanted) this.#open(wanted);
     else if (isFirst) this.#resume();
   }
 
+  /** What was shown when the page was left. */
+  get #last() {
+    const ids = [remembered("shown") ?? []].flat();
+    return ids.map((id) => this.#studio.tree.get(id)).filter(Boolean);
+  }
+
+  #isAbout(hash, variant) {
+    return hash === hashOfKept(variant.id) || hash === linkTo(variant, null).hash;
+  }
+
   /** Shows what was shown last; the first time, a random text. */
   #resume() {
     const { tree } = this.#studio;
-    const last = (remembered("shown") ?? []).map((id) => tree.get(id)).filter(Boolean);
-    if (last.length) this.#present(last);
+    if (this.#last.length) this.#present(this.#last);
     else if (tree.size) this.#present([tree.all.at(-1)]);
     else if (this.#models.length && !reducedMotion())
       this.#author.start(this.#form.settings, { replace: true });
@@ -195,7 +206,8 @@ class Write {
     const [left, right = null] = this.#stage.variants;
     if (!left) return;
     const { left: missing } = this.#studio.statusOf(left);
-    const hash = linkTo(left, right, missing).hash ?? hashOfKept(left.id);
+    const link = left.own + missing ? linkTo(left, right, missing).hash : null;
+    const hash = link ?? hashOfKept(left.id);
     this.#hash = hash;
     // Another view may be there by now.
     if (location.hash !== hash && this.root.isConnected) this.#go(hash, { replace, quietly: true });

@@ -224,6 +224,8 @@ export class Branches {
       c: () => this.#handlers.compared(row.variant),
       F2: () => void this.#rename(),
       Delete: () => this.#remove(),
+      // Where a keyboard has no other key to delete.
+      Backspace: () => this.#remove(),
     };
     return actions[key];
   }

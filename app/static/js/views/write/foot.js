@@ -1,7 +1,7 @@
 // What stands below a text: its length, and what can be done with it.
 
 import { copy, count, el, message, number } from "../../ui.js";
-import { toHash } from "./link.js";
+import { DEFAULTS, toHash } from "./link.js";
 import { linkOf } from "./variant.js";
 
 const COPIES = { left: "Copy the left text", right: "Copy the right text" };
@@ -78,7 +78,7 @@ export function linkTo(variant, other, missing = 0) {
   if (!settings) return { hash: null, says: NO_LINK };
   const isPair = other !== null && isPairOf(variant, other);
   const compare = isPair ? other.temperature : null;
-  const length = Math.max(1, variant.own + missing);
+  const length = variant.own + missing || DEFAULTS.length;
   const says = isPair ? BOTH : variant.own ? (other ? ONE : WHOLE) : BEGINNING;
   return { hash: toHash({ ...settings, length, compare }), says };
 }

@@ -5,6 +5,8 @@ import { variantFrom } from "./variant.js";
 
 const DATABASE = "charloom-write";
 const STORE = "variants";
+/** Milliseconds to wait for the browser's database. */
+const PATIENCE = 3000;
 /** Variants, and UTF-16 units of them all, that are kept. */
 export const MOST_VARIANTS = 500;
 export const MOST_UNITS = 20_000_000;
@@ -75,7 +77,11 @@ function opened() {
   opening.addEventListener("upgradeneeded", () =>
     opening.result.createObjectStore(STORE, { keyPath: "id" }),
   );
-  return done(opening);
+  // A browser that does not answer keeps nothing; the page must not wait for it.
+  const silence = new Promise((_, reject) => {
+    setTimeout(() => reject(new Error("IndexedDB does not answer")), PATIENCE);
+  });
+  return Promise.race([done(opening), silence]);
 }
 
 function done(request) {
