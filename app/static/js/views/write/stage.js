@@ -44,11 +44,12 @@ export class Stage {
       text: () => textOf(this.variant),
       link: () => linkTo(this.variant, this.variants[1 - this.active] ?? null),
     });
+    // In sight as long as the text is.
+    this.#foot.root.prepend(this.hints.root);
     this.root = el(
       "div",
       { class: "page" },
       this.#comparison.root,
-      this.hints.root,
       this.#foot.root,
       el("div", { class: "panes below" }, ...this.#panes.map(({ scores }) => scores.root)),
     );
