@@ -13,8 +13,14 @@ const OFFERED = 3;
 /** Characters of a continuation: about half a line. */
 const LENGTH = 40;
 const MOVES = { ArrowDown: 1, ArrowUp: -1 };
-const HOW = "Tab offers three continuations; Escape, then Tab leaves the text.";
-const CHOICE = "Up and Down choose, Enter or Tab takes one, Escape closes.";
+/** Whether fingers point, and keys like Tab are missing. */
+const isTouched = matchMedia("(pointer: coarse)").matches;
+const HOW = isTouched
+  ? "“Continue …” offers three continuations."
+  : "Tab offers three continuations; Escape, then Tab leaves the text.";
+const CHOICE = isTouched
+  ? "Touch one to take it."
+  : "Up and Down choose, Enter or Tab takes one, Escape closes.";
 
 export class Editor {
   #variant;
@@ -46,7 +52,6 @@ export class Editor {
       on: {
         keydown: (event) => this.#pressed(event),
         input: () => this.#offer([]),
-        blur: () => this.#offer([]),
       },
     });
     this.#list.addEventListener("pointerdown", (event) => this.#pointed(event));
