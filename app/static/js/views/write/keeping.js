@@ -14,14 +14,22 @@ export const MOST_UNITS = 20_000_000;
 export class Keeping {
   #database = null;
   #weights = new Map();
+  #missed = new Set();
 
   /** Whether the browser keeps anything: it may be told not to. */
   get isSafe() {
     return this.#database !== null;
   }
 
-  /** Whether something was not kept, because that is as much as it keeps. */
-  isFull = false;
+  /** Whether something could not be kept, because that is as much as it keeps. */
+  get isFull() {
+    return this.#missed.size > 0;
+  }
+
+  /** Whether a variant could not be kept. */
+  misses(id) {
+    return this.#missed.has(id);
+  }
 
   /** The variants that were kept, oldest first. */
   async open() {
@@ -43,23 +51,20 @@ export class Keeping {
     const weight = weightOf(variant);
     const others = [...this.#weights].filter(([id]) => id !== variant.id);
     const units = others.reduce((sum, [, one]) => sum + one, weight);
-    if (others.length >= MOST_VARIANTS || units > MOST_UNITS) {
-      this.isFull = true;
-      return;
-    }
+    this.#missed.add(variant.id);
+    if (others.length >= MOST_VARIANTS || units > MOST_UNITS) return;
     this.#weights.set(variant.id, weight);
     try {
       await done(this.#store("readwrite").put(variant));
-      this.isFull = false;
+      this.#missed.delete(variant.id);
     } catch (error) {
       console.info(error);
-      this.isFull = true;
     }
   }
 
   async drop(id) {
     this.#weights.delete(id);
-    this.isFull = false;
+    this.#missed.delete(id);
     try {
       if (this.#database) await done(this.#store("readwrite").delete(id));
     } catch (error) {
@@ -78,10 +83,11 @@ function opened() {
     opening.result.createObjectStore(STORE, { keyPath: "id" }),
   );
   // A browser that does not answer keeps nothing; the page must not wait for it.
+  let timer;
   const silence = new Promise((_, reject) => {
-    setTimeout(() => reject(new Error("IndexedDB does not answer")), PATIENCE);
+    timer = setTimeout(() => reject(new Error("IndexedDB does not answer")), PATIENCE);
   });
-  return Promise.race([done(opening), silence]);
+  return Promise.race([done(opening), silence]).finally(() => clearTimeout(timer));
 }
 
 function done(request) {

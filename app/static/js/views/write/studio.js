@@ -168,8 +168,11 @@ export class Studio {
       this.stop(id);
       void this.keeping.drop(id);
     }
-    for (const variant of this.tree.all)
-      if (before.get(variant.id) !== outlineOf(variant)) void this.keeping.keep(variant);
+    for (const variant of this.tree.all) {
+      const isChanged = before.get(variant.id) !== outlineOf(variant);
+      // There may be room now for what could not be kept.
+      if (isChanged || this.keeping.misses(variant.id)) void this.#kept(variant);
+    }
     this.#handlers.changed();
     return result;
   }
