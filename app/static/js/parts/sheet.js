@@ -111,12 +111,11 @@ export class Sheet {
     this.#text.focus({ preventScroll: true });
   }
 
-  /** The range of the page up to a position; null if that is at the beginning. */
-  rangeTo(position) {
-    if (!position || !this.#blocks.length) return null;
-    const range = this.#blocks.rangeOf(Math.min(position, this.#blocks.length) - 1);
-    const { startContainer } = this.#blocks.rangeOf(0);
-    range.setStart(startContainer, 0);
+  /** The range of the page between two positions, of which the second is behind the first. */
+  range(start, end) {
+    const range = this.#blocks.rangeOf(end - 1);
+    const first = this.#blocks.rangeOf(start);
+    range.setStart(first.startContainer, first.startOffset);
     return range;
   }
 

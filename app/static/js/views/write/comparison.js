@@ -28,7 +28,10 @@ export class Comparison {
     this.#place.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     const tabs = { class: "sides", role: "group", "aria-label": "Sides" };
     this.root = el("div", { class: "comparison" }, el("div", tabs, ...this.#tabs), this.#place);
-    if (this.#shared) CSS.highlights.set(SHARED, this.#shared);
+    if (!this.#shared) return;
+    // Above the colours of code.
+    this.#shared.priority = 1;
+    CSS.highlights.set(SHARED, this.#shared);
   }
 
   /** A side is what actions are about from now on. */
@@ -56,8 +59,7 @@ export class Comparison {
     if (!isTwo) return;
     const at = partingOf(...this.#panes.map(({ sheet }) => sheet.text));
     for (const { sheet } of this.#panes) {
-      const range = sheet.rangeTo(at);
-      if (range) this.#shared?.add(range);
+      if (at) this.#shared?.add(sheet.range(0, at));
     }
   }
 

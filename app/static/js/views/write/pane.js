@@ -4,11 +4,13 @@
 import { Sheet } from "../../parts/sheet.js";
 import { el } from "../../ui.js";
 import { Scores } from "./scores.js";
+import { CodeColours } from "./code/colours.js";
 import { labelOf } from "./labels.js";
 import { textOf } from "./variant.js";
 
 export class Pane {
   variant = null;
+  #colours;
   #name = el("span", { class: "name" });
   #temperature = el("span", { class: "value" });
   #title;
@@ -19,6 +21,7 @@ export class Pane {
    */
   constructor({ label, textLabel }, handlers) {
     this.sheet = new Sheet(textLabel, handlers);
+    this.#colours = new CodeColours(this.sheet);
     this.scores = new Scores(`Tunes of ${textLabel.toLowerCase()}`, () => handlers.flushed());
     const close = el(
       "button",
@@ -47,6 +50,7 @@ export class Pane {
     this.variant = variant;
     this.root.hidden = variant === null;
     this.scores.clear();
+    this.#colours.clear();
     this.sheet.show(variant?.pieces ?? [], details);
     this.name();
   }
@@ -68,6 +72,7 @@ export class Pane {
   follow(status) {
     this.sheet.isWriting = status.isWriting;
     this.scores.follow(status.isWriting, this.sheet);
+    if (!status.isWriting) void this.#colours.show();
   }
 
   get text() {
