@@ -13,7 +13,7 @@ from tests.serving import serve
 def test_the_first_page_is_light(client: httpx2.Client, window: Window) -> None:
     page = window.open(client, "about:blank")
     requests: list[Request] = []
-    page.on("requestfinished", requests.append)
+    page.on("requestfinished", lambda request: requests.append(request))
     page.goto("/")
     assert written(page).strip()
     # Texts weigh what they weigh: some 200 bytes for each character with its alternatives.

@@ -263,6 +263,28 @@ def test_a_text_is_edited_and_tab_offers_continuations(
     assert written(page)[:-20] == text + "My " + offered
 
 
+CODE = """static int begin(struct device *one)
+{
+\treturn one->count ? 0 : -1; /* none */
+}
+"""
+COLOURED = """() => Object.fromEntries(["keyword", "number", "comment"].map((kind) =>
+    [kind, [...CSS.highlights.get(`code-${kind}`)].map(String)]))"""
+
+
+def test_code_has_colours_and_stays_text(client: httpx2.Client, window: Window) -> None:
+    page = window.open(client, link(prime=CODE, length=1, temperature=0))
+    # The grammar comes after the text.
+    page.wait_for_event("requestfinished", lambda request: "latex.min.js" in request.url)
+    written(page)
+    page.reload()
+    page.get_by_role("treeitem").first.wait_for()
+    expect(page.locator(".block span")).to_have_count(1)
+    coloured = page.evaluate(COLOURED)
+    assert coloured["keyword"][:3] == ["static", "int", "struct"]
+    assert "/* none */" in coloured["comment"] and "0" in coloured["number"]
+
+
 def test_hints_come_one_at_a_time_and_go_for_good(client: httpx2.Client, window: Window) -> None:
     # A browser that keeps nothing says so; hints come all the same.
     page = window.open(client, "about:blank")
