@@ -103,10 +103,10 @@ export class Stage {
 
   /** The variant to compare another one with: that on the left, or the one before it. */
   partnerOf(variant) {
-    const left = this.on(0);
-    if (left !== variant) return left;
     const { tree } = this.#studio;
-    return tree.get(this.#previous?.id) ?? tree.get(variant.parent) ?? null;
+    const before = [this.#previous?.id, variant.parent].map((id) => tree.get(id));
+    const others = [this.on(0), ...before, ...tree.all.toReversed()];
+    return others.find((one) => one && one !== variant) ?? null;
   }
 
   wrote(variant, text) {
