@@ -119,6 +119,24 @@ test("what was stopped is continued as if it had not been", async () => {
   assert.equal(textOf(variant), `Ka${continued("Ka", 18)}`);
 });
 
+test("a server that is away between two steps is waited for", async () => {
+  let refusals = 0;
+  const asked = served({
+    refuse: ({ continue_from }) => {
+      if (!continue_from || refusals === 2) return null;
+      refusals += 1;
+      return problem(503, "server_full");
+    },
+  });
+  const variant = begun(SETTINGS);
+  await write(variant, 20_000);
+  assert.equal(textOf(variant), `Ka${continued("Ka", 20_000)}`);
+  assert.equal(asked.length, 4);
+  // At the beginning nobody waits.
+  served({ refuse: () => problem(503, "server_full") });
+  await assert.rejects(write(begun(SETTINGS), 10), { code: "server_full" });
+});
+
 test("a text that the model would write otherwise now is not continued unnoticed", async () => {
   served();
   const variant = begun(SETTINGS);

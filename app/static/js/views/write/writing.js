@@ -63,7 +63,8 @@ async function* inSteps(variant, length, signal) {
     const fields = { ...settingsOf(variant), ...request, length: step };
     if (lengthOf(variant) - variant.base + step <= REMEMBERED) fields.probabilities = ALTERNATIVES;
     let end = null;
-    for await (const piece of written(fields, signal)) {
+    const isOngoing = total.characters > 0;
+    for await (const piece of written(fields, signal, { isOngoing })) {
       signal.throwIfAborted();
       if (piece.end) end = piece.end;
       else {
