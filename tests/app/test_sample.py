@@ -110,6 +110,11 @@ def test_json_at_once_and_on_from_its_state(client: httpx2.Client, model: str) -
     assert rest.text == whole[400:] and rest.headers["x-seed"] == "5"
     branch = client.post("/sample", json=on | {"length": 500, "seed": 6})
     assert branch.text != whole[400:]
+    # What is read after a state follows the text of the state.
+    greedy: Query = {"model": model, "temperature": 0, "length": 200}
+    read = client.post("/sample", json=greedy | {"prime": first["text"] + "fox"}).text
+    there = greedy | {"prime": "fox", "continue_from": first["state"]}
+    assert client.post("/sample", json=there).text == read
 
 
 def test_stop_ends_before_the_first(client: httpx2.Client) -> None:

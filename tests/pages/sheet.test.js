@@ -93,6 +93,18 @@ test("the details of a character are those of its piece", () => {
   assert.equal(pieces.at(3).probability, 1 / 3);
 });
 
+test("a branch keeps what is known before it, and nothing behind", () => {
+  const pieces = new Pieces();
+  const told = (text) => [...text].map((char) => ({ char, probability: 0.5, top: [] }));
+  pieces.add(0, JSON.stringify({ characters: told("abcd") }));
+  pieces.add(4, JSON.stringify({ characters: told("efgh") }));
+  const before = pieces.before(6);
+  before.add(7, JSON.stringify({ characters: told("H") }));
+  const chars = [3, 5, 6, 7].map((position) => before.at(position)?.char ?? null);
+  assert.deepEqual(chars, ["d", "f", null, "H"]);
+  assert.equal(pieces.at(6).char, "g");
+});
+
 test("a character is read out with its alternatives", () => {
   const top = [
     [" ", 0.5],
@@ -102,5 +114,7 @@ test("a character is read out with its alternatives", () => {
     spokenOf("e", { char: "e", probability: 0.25, top }),
     "e, 25%; 1: space 50%, 2: e 25%",
   );
-  assert.equal(spokenOf("\n", null), "line end, given");
+  assert.equal(spokenOf("\n", null, "given"), "line end, given");
+  const rare = { char: "q", probability: null, top: [["e", 0.25]] };
+  assert.equal(spokenOf("q", rare), "q, –; 1: e 25%");
 });

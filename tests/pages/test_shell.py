@@ -4,7 +4,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 
 from tests.browsing import DESKTOP, PHONE, Window, accessible, link, point_at, sample, written
 from tests.serving import serve
@@ -12,12 +12,14 @@ from tests.serving import serve
 
 def test_the_first_page_is_light(client: httpx2.Client, window: Window) -> None:
     page = window.open(client, "about:blank")
-    sizes: dict[str, int] = {}
-    page.on("response", lambda response: sizes.update({response.url: len(response.body())}))
+    requests: list[Request] = []
+    page.on("requestfinished", lambda request: requests.append(request))
     page.goto("/")
     assert written(page).strip()
     # Texts weigh what they weigh: some 200 bytes for each character with its alternatives.
-    assert sum(size for url, size in sizes.items() if not url.endswith("/sample")) < 150_000
+    fetched = [one for one in requests if not one.url.endswith("/sample")]
+    # As they come over the wire, compressed.
+    assert 30_000 < sum(one.sizes()["responseBodySize"] for one in fetched) < 100_000
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -56,11 +56,20 @@ def test_any_character_can_be_asked_and_branched_from(
     char = (other.locator(".char").text_content() or "").replace("␣", " ").replace("⏎", "\n")
     other.click()
     prime = text[:offset] + char
-    expect(page.get_by_label("Begins with")).to_have_value(prime)
-    assert written(page) == prime + sample(client, prime=prime, length=60)
+    changed = page.locator(".pane").first.locator(".changed")
+    expect(changed).to_have_text(char, use_inner_text=True)
+    branch = prime + sample(client, prime=prime, length=60)
+    assert written(page) == branch
+    # Both are kept, the new one below the one that it branches from.
+    variants = page.get_by_role("treeitem")
+    expect(variants).to_have_count(2)
+    expect(variants.nth(1)).to_have_attribute("aria-level", "2")
+    expect(variants.nth(1)).to_have_attribute("aria-selected", "true")
     page.go_back()
-    expect(page.get_by_label("Begins with")).to_have_value("Ka")
+    expect(variants.first).to_have_attribute("aria-selected", "true")
     assert written(page) == text
+    variants.nth(1).click()
+    assert written(page) == branch
 
 
 def test_the_keyboard_goes_everywhere_in_a_text(client: httpx2.Client, window: Window) -> None:
@@ -82,7 +91,7 @@ def test_the_keyboard_goes_everywhere_in_a_text(client: httpx2.Client, window: W
     for _ in range(4):
         page.keyboard.press("ArrowRight")
     page.keyboard.press("5")
-    expect(page.get_by_label("Begins with")).not_to_have_value("Ka")
+    expect(page.get_by_role("treeitem")).to_have_count(2)
 
 
 def test_two_temperatures_share_a_seed(client: httpx2.Client, window: Window) -> None:

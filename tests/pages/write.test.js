@@ -1,11 +1,14 @@
-// Write's link and form, and the words about a text.
+// Write's link and form, the words about a text, and what mends a beginning.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { mood } from "../../app/static/js/views/write/form.js";
-import { clipped, fromHash, toHash } from "../../app/static/js/views/write/link.js";
+import { factsOf, linkTo } from "../../app/static/js/views/write/foot.js";
+import { fromHash, hashOfKept, keptIn, toHash } from "../../app/static/js/views/write/link.js";
+import { mendsOf, plain } from "../../app/static/js/views/write/mending.js";
+import { begun, clipped, grow, onward, textOf } from "../../app/static/js/views/write/variant.js";
 import { mixOf, weightsOf } from "../../app/static/js/parts/styles.js";
-import { factsOf, favourite } from "../../app/static/js/views/write.js";
+import { favourite } from "../../app/static/js/views/write.js";
 
 const settings = {
   model: "linux:best",
@@ -84,16 +87,13 @@ test("a temperature has a word", () => {
 });
 
 test("the facts say how much, how fast, and from which seed", () => {
-  const writing = { characters: 1200, seconds: 0.5, end: null };
-  assert.equal(factsOf(writing, "7"), "1,200 characters · 2,400 per second · seed 7");
-  // Too early to say how fast.
-  assert.equal(factsOf({ ...writing, characters: 1, seconds: 0.01 }, "7"), "1 character · seed 7");
-  // In the end as the server measured it, whatever reached the page when.
-  const done = { ...writing, end: {}, rate: 9000 };
-  assert.equal(factsOf(done, null), "1,200 characters · 9,000 per second");
+  const facts = { characters: 1200, rate: 2400, seed: "7" };
+  assert.equal(factsOf(facts), "1,200 characters · 2,400 per second · seed 7");
+  // Too early to say how fast, or kept from another day.
+  assert.equal(factsOf({ characters: 1, rate: null, seed: "7" }), "1 character · seed 7");
 });
 
-test("the newest model of prose is offered first", () => {
+test("the last choice is offered first, then shakespeare, then the newest prose", () => {
   const model = (name, created_at, characters, lines) => ({
     model: name,
     created_at,
@@ -102,9 +102,70 @@ test("the newest model of prose is offered first", () => {
   const names = model("names", "2026-03-01", 8000, 1000);
   const old = model("old", "2026-01-01", 8000, 100);
   const prose = model("prose", "2026-02-01", 8000, 100);
+  const shakespeare = model("shakespeare", "2025-01-01", 8000, 100);
+  const all = [names, old, prose, shakespeare];
+  assert.equal(favourite(all), shakespeare);
+  assert.equal(favourite(all, "old"), old);
+  assert.equal(favourite(all, "deleted"), shakespeare);
   assert.equal(favourite([names, old, prose]), prose);
   assert.equal(favourite([names]), names);
   assert.equal(favourite([]), undefined);
   const unknown = { model: "unknown", created_at: "2026-04-01", corpus: null };
   assert.equal(favourite([prose, unknown]), unknown);
+});
+
+test("a kept text has an address of its own", () => {
+  assert.equal(keptIn(hashOfKept("a-1")), "a-1");
+  assert.equal(keptIn(toHash(settings)), null);
+  assert.equal(fromHash(hashOfKept("a-1")), null);
+});
+
+const SETTINGS = { model: "toy", style: null, prime: "Ka", temperature: 0.8, seed: "7" };
+
+test("a link says what it holds", () => {
+  const text = begun(SETTINGS);
+  assert.match(linkTo(text, null).says, /as a beginning/);
+  grow(text, "ren", 3);
+  assert.match(linkTo(text, null).says, /this whole text/);
+  assert.equal(fromHash(linkTo(text, null).hash).length, 3);
+  // What is still to be written counts.
+  assert.equal(fromHash(linkTo(text, null, 97).hash).length, 100);
+  const wilder = begun({ ...SETTINGS, temperature: 1.4 });
+  grow(wilder, "xq", 2);
+  assert.equal(fromHash(linkTo(text, wilder).hash).compare, 1.4);
+  assert.match(linkTo(text, wilder).says, /both texts/);
+  const other = begun({ ...SETTINGS, prime: "Ma" });
+  grow(other, "x", 1);
+  assert.equal(fromHash(linkTo(text, other).hash).compare, null);
+  assert.match(linkTo(text, other).says, /this side only/);
+  const expired = onward(text);
+  grow(expired, "x", 1);
+  assert.equal(linkTo(expired, null).hash, null);
+  assert.match(linkTo(expired, null).says, /No link can hold/);
+});
+
+test("what word processors put in has a plain form", () => {
+  assert.equal(plain("‘It’s … “here” — now–then”\u00a0x\u200b"), `'It's ... "here" -- now-then" x`);
+  assert.equal(plain("plain, あ"), "plain, あ");
+});
+
+test("a beginning that is too long is refused, and its end offered", async () => {
+  const long = begun({ ...SETTINGS, prime: `a${"😀".repeat(16_384)}` });
+  const { shown, mends } = mendsOf({ code: "too_long" }, long, null);
+  assert.match(shown.errors[0].message, /16,385 characters/);
+  assert.deepEqual(
+    mends.map(({ label }) => label),
+    ["Begin with the last 16,384 characters"],
+  );
+  assert.equal(textOf(await mends[0].mended()), "😀".repeat(16_384));
+});
+
+test("unknown characters are offered to be skipped, and curly ones to be made plain", async () => {
+  const unknown = { code: "unknown_characters", errors: [{ field: "prime", message: "has" }] };
+  const labels = (prime) =>
+    mendsOf(unknown, begun({ ...SETTINGS, prime }), null).mends.map(({ label }) => label);
+  assert.deepEqual(labels("あ"), ["Skip unknown characters"]);
+  assert.equal(labels("’").length, 2);
+  const [mend] = mendsOf(unknown, begun({ ...SETTINGS, prime: "It’s" }), null).mends;
+  assert.equal(textOf(await mend.mended()), "It's");
 });

@@ -24,6 +24,12 @@ SCRIPTS = [
 ]
 ABCJS = "3290ef44c918d5e882029d3a47ad3dd63c16c8819da5abe921f3d1e642b4f4f0"
 """SHA-256 of ``dist/abcjs-basic-min.js`` in the package abcjs 6.7.2 of npm."""
+HIGHLIGHT = {
+    "core": "bfcca5550cb9d62482162e1d1fb90c822d2d35036b556544817441b795b7103c",
+    "c": "e59b00b861c8aef367e69135fd38a0eb8199bbf176c8bdd47037f8c10f252f13",
+    "latex": "a9bd7914df4b8c40f5b7e333124266b2d88deb0d666dd3adf8d1165cac12c3bd",
+}
+"""SHA-256 of ``es/core.min.js`` and ``es/languages/*.min.js`` of @highlightjs/cdn-assets 11.11."""
 
 
 def test_the_unit_tests_pass() -> None:
@@ -88,3 +94,13 @@ def test_abcjs_is_as_it_was_published_but_for_inline_styles() -> None:
     )
     assert hashlib.sha256(published.encode()).hexdigest() == ABCJS
     assert "Permission is hereby granted" in (VENDOR / "abcjs" / "LICENSE.txt").read_text()
+
+
+def test_highlight_js_is_as_it_was_published() -> None:
+    folder = VENDOR / "highlight"
+    hashes = {
+        name: hashlib.sha256((folder / f"{name}.min.js").read_bytes()).hexdigest()
+        for name in HIGHLIGHT
+    }
+    assert hashes == HIGHLIGHT
+    assert "Redistribution and use" in (folder / "LICENSE.txt").read_text()

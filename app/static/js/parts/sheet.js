@@ -1,49 +1,42 @@
-// A sheet of text as it is generated: appended once a frame, and every character can show how
-// likely it was. Knows no controls and no URL.
+// A sheet of text: appended once a frame while it is written, and every character can show how
+// likely it was. Knows no controls, no URL and no server.
 
-import { Problem, wasAborted } from "../api.js";
 import { el } from "../ui.js";
 import { Alternatives, spokenOf } from "./sheet/alternatives.js";
 import { Blocks } from "./sheet/blocks.js";
 import { Pieces } from "./sheet/pieces.js";
 import { after, before } from "./sheet/units.js";
-import { written } from "./written.js";
 
-/** UTF-16 units up to which probabilities are requested; each takes about 150 bytes to keep. */
-const REMEMBERED = 200_000;
 /** Pixels at the top and the bottom of the window where a character counts as out of sight. */
 const OUT_OF_SIGHT = 90;
-const COMPLETE = ["length", "stop"];
-const ENDS = {
-  copied: "Every character that could follow would copy the corpus.",
-  error: "The network produced invalid numbers; the text ends here.",
-};
+const GIVEN = "This was given, not written.";
+const ASKED = "Asking the server …";
+const UNKNOWN = "The server could not be asked about it.";
 
 export class Sheet {
-  /** `status` is "empty", "writing" or "done". */
-  state = { status: "empty", characters: 0, seconds: 0, end: null, problem: null };
-  #branch;
-  #changed;
+  #handlers;
   #alternatives = new Alternatives((index) => this.#take(index));
   #blocks = new Blocks(this.#alternatives.mark);
-  #pieces = new Pieces();
+  #details = new Pieces();
   #heard = el("p", { class: "heard", "aria-live": "polite" });
   #text;
-  /** Where the prime ends. */
-  #primed = 0;
+  /** Where what was given ends. */
+  #given = 0;
   #chosen = null;
+  /** What is shown about the chosen character. */
+  #told = null;
   #waiting = "";
   #frame = 0;
-  #controller = null;
 
   /**
    * @param {string} label
-   * @param {{branch: (text: string) => void, changed: () => void}} handlers
-   *   `branch` gets the text up to and including the chosen alternative
+   * @param {{branch, ask, flushed, touched}} handlers
+   *   `branch(position, char, details)` gets a chosen alternative; `ask(position, char)` resolves to
+   *   the details of a character that were not told, or null; `flushed()` follows text that was
+   *   shown, `touched()` a character that was chosen
    */
-  constructor(label, { branch, changed }) {
-    this.#branch = branch;
-    this.#changed = changed;
+  constructor(label, handlers) {
+    this.#handlers = handlers;
     this.#text = el(
       "div",
       {
@@ -68,105 +61,92 @@ export class Sheet {
     addEventListener("resize", () => this.#choose(null));
   }
 
-  /** The text so far, the prime included. */
+  /** The text so far, what was given included. */
   get text() {
     return this.#blocks.text;
   }
 
-  // Writing
+  // Showing
 
-  /**
-   * Requests a text from /sample with these fields, and writes it: after their prime or, with
-   * `isContinued`, after the text so far.
-   */
-  async write(fields, { isContinued = false } = {}) {
-    this.stop();
-    const controller = new AbortController();
-    this.#controller = controller;
-    const json = { ...fields };
-    if (isContinued) json.continue_from = this.state.end.state;
-    else this.#reset(fields.prime ?? "");
-    if (this.#blocks.length - this.#primed + fields.length <= REMEMBERED) json.probabilities = 5;
-    const before = this.state.characters;
-    Object.assign(this.state, { status: "writing", end: null, problem: null });
-    this.#flush();
-    try {
-      await this.#read(json, controller.signal);
-      const { end } = this.state;
-      if (!COMPLETE.includes(end.finish_reason))
-        throw new Problem(0, ENDS[end.finish_reason] ?? "The text ends early, here.");
-      // As the server measured it: text reaches the page in bursts.
-      this.state.seconds = end.seconds;
-      this.state.rate = (this.state.characters - before) / end.seconds;
-    } catch (error) {
-      if (controller.signal.aborted || wasAborted(error)) return;
-      this.state.problem = error;
-    }
-    this.#finish();
-  }
-
-  stop() {
-    if (!this.#controller) return;
-    this.#controller.abort();
-    this.#finish();
-  }
-
-  async #read(json, signal) {
-    const began = performance.now();
-    for await (const piece of written(json, signal)) {
-      signal.throwIfAborted();
-      if (piece.end) this.state.end = piece.end;
-      else this.#receive(piece);
-      this.state.seconds = (performance.now() - began) / 1000;
-    }
-  }
-
-  #receive({ text, json, length }) {
-    if (json) this.#pieces.add(this.#blocks.length + this.#waiting.length, json);
-    this.state.characters += length;
-    this.#waiting += text;
-    this.#frame ||= requestAnimationFrame(() => this.#flush());
-  }
-
-  #finish() {
-    this.#controller = null;
-    this.state.status = "done";
-    this.#flush();
-  }
-
-  /** Shows what was received since the last frame. */
-  #flush() {
+  /** Shows a text in pieces, `{kind, text}`, of which `details` are known. */
+  show(pieces, details) {
+    this.#choose(null);
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
-    this.root.classList.toggle("writing", this.state.status === "writing");
-    this.#blocks.append(this.#waiting);
     this.#waiting = "";
-    this.#changed();
+    this.#details = details;
+    this.#blocks.clear();
+    this.#given = 0;
+    for (const { kind, text } of pieces) {
+      this.#blocks.append(text, kind === "given" || kind === "changed" ? kind : null);
+      if (kind === "given") this.#given = this.#blocks.length;
+    }
   }
 
-  #reset(prime) {
-    this.#choose(null);
-    this.#blocks.clear();
-    this.#blocks.append(prime, "prime");
-    this.#primed = prime.length;
-    this.#pieces = new Pieces();
+  /** Appends what is being written, at the next frame. */
+  append(text) {
+    this.#waiting += text;
+    this.#frame ||= requestAnimationFrame(() => this.flush());
+  }
+
+  /** Shows what was appended since the last frame. */
+  flush() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    this.#blocks.append(this.#waiting);
     this.#waiting = "";
-    Object.assign(this.state, { characters: 0, seconds: 0, end: null, problem: null });
+    this.#handlers.flushed();
+  }
+
+  set isWriting(isWriting) {
+    this.root.classList.toggle("writing", isWriting);
+  }
+
+  /** Tells those who listen. */
+  announce(text) {
+    this.#heard.textContent = text;
+  }
+
+  focus() {
+    this.#text.focus({ preventScroll: true });
+  }
+
+  /** The range of the page between two positions, of which the second is behind the first. */
+  range(start, end) {
+    const range = this.#blocks.rangeOf(end - 1);
+    const first = this.#blocks.rangeOf(start);
+    range.setStart(first.startContainer, first.startOffset);
+    return range;
   }
 
   // Asking about a character
 
   #choose(position) {
     this.#chosen = position;
+    this.#told = null;
     if (position === null) return this.#alternatives.close();
-    const details = this.#pieces.at(position);
-    const char = details?.char ?? this.#blocks.charAt(position);
     const { top, bottom } = this.#blocks.rangeOf(position).getBoundingClientRect();
-    this.#alternatives.open(char, details, position < this.#primed);
     if (top < OUT_OF_SIGHT || bottom > innerHeight - OUT_OF_SIGHT)
       scrollBy({ top: top - innerHeight / 2 });
+    const char = this.#blocks.charAt(position);
+    const known = this.#details.at(position);
+    if (known?.char === char) this.#tell(char, known);
+    else if (position < this.#given) this.#tell(char, null, GIVEN);
+    else void this.#ask(position, char);
+    this.#handlers.touched();
+  }
+
+  async #ask(position, char) {
+    this.#tell(char, null, ASKED);
+    const details = await this.#handlers.ask(position, char).catch(() => null);
+    if (this.#chosen === position && this.#alternatives.isOpen) this.#tell(char, details, UNKNOWN);
+  }
+
+  #tell(char, details, instead = "") {
+    this.#told = details;
+    this.#alternatives.open(char, details, instead);
     this.#place();
-    this.#heard.textContent = spokenOf(char, details);
+    this.announce(spokenOf(char, details, instead));
   }
 
   #place() {
@@ -175,12 +155,12 @@ export class Sheet {
   }
 
   #take(index) {
-    const other = this.#pieces.at(this.#chosen)?.top[index]?.[0];
+    const other = this.#told?.top[index]?.[0];
     if (other === undefined) return;
-    const kept = this.text.slice(0, this.#chosen);
+    const [position, details] = [this.#chosen, this.#told];
     this.#choose(null);
-    this.#text.focus({ preventScroll: true });
-    this.#branch(kept + other);
+    this.focus();
+    this.#handlers.branch(position, other, details);
   }
 
   // Pointing and typing
@@ -207,7 +187,7 @@ export class Sheet {
   /** The position that a key moves to; null if it does not move. */
   #targetOf(key) {
     const at = this.#chosen;
-    if (key === "ArrowRight") return at === null ? this.#primed : after(this.text, at);
+    if (key === "ArrowRight") return at === null ? this.#given : after(this.text, at);
     if (key === "ArrowLeft") return at === null ? this.#last : before(this.text, at);
     if (at === null) return null;
     if (key === "Home") return 0;

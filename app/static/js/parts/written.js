@@ -17,10 +17,11 @@ const CHANGED = "The model was trained further meanwhile; the text ends here.";
 
 /**
  * Yields `{text, json}` as the text is written, with the details of its characters in `json` if
- * they were asked for, and at last `{end}`. Throws a Problem, or an AbortError.
+ * they were asked for, and at last `{end}`. Throws a Problem, or an AbortError. With `isOngoing` a
+ * server that is away at first is waited for, too: the page has the beginning of the text.
  */
-export async function* written(fields, signal) {
-  const rest = new Rest(fields);
+export async function* written(fields, signal, { isOngoing = false } = {}) {
+  const rest = new Rest(fields, isOngoing);
   for (;;) {
     try {
       yield* rest.answer(signal);
@@ -36,6 +37,7 @@ export async function* written(fields, signal) {
 class Rest {
   end = null;
   #fields;
+  #isOngoing;
   #had = 0;
   #seen = 0;
   /** Characters before the answer. */
@@ -48,8 +50,9 @@ class Rest {
   #waited = 0;
   #stuck = 0;
 
-  constructor(fields) {
+  constructor(fields, isOngoing) {
     this.#fields = fields;
+    this.#isOngoing = isOngoing;
   }
 
   /** Yields what is new in an answer, which may break off. */
@@ -123,13 +126,14 @@ class Rest {
     if (wasAborted(error)) throw error;
     if (error.status === 409 && this.#isBegun) throw new Problem(409, CHANGED);
     if (error instanceof Problem && !PASSING.includes(error.status)) throw error;
-    if (this.#isBegun || error.code === "shutting_down") return;
+    if (this.#isBegun || this.#isOngoing || error.code === "shutting_down") return;
     throw error instanceof Problem ? error : new Problem(0, LOST);
   }
 
   /** Waits before the next attempt; throws a Problem after too many. */
   async wait(signal) {
-    const isHopeless = !this.#isBegun && !this.#isMoved && this.#answers > 0;
+    const isNew = !this.#isBegun && !this.#isOngoing;
+    const isHopeless = isNew && !this.#isMoved && this.#answers > 0;
     if (isHopeless || this.#waited > PATIENCE || this.#stuck >= STUCK) throw new Problem(0, LOST);
     const delay = Math.min(LONGEST_DELAY, Math.max(FIRST_DELAY, this.#waited));
     this.#waited += delay;

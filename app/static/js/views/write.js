@@ -1,19 +1,22 @@
-// Write: a model, a prime, and the text that follows. The URL contains everything that decides the
-// text.
+// Write: a model, a prime, and the texts that follow, each of which is kept. The URL contains
+// everything that decides the text.
 
-import { list } from "../api.js";
-import { Sheet } from "../parts/sheet.js";
-import { copy, count, el, number, reducedMotion } from "../ui.js";
-import { NARROW, WritingForm } from "./write/form.js";
-import { clipped, fromHash, toHash } from "./write/link.js";
-import { Scores } from "./write/scores.js";
+import { list, Problem } from "../api.js";
+import { el, reducedMotion } from "../ui.js";
+import { Author } from "./write/author.js";
+import { linkTo } from "./write/foot.js";
+import { WritingForm } from "./write/form.js";
+import { remember, remembered } from "./write/keeping.js";
+import { fromHash, hashOfKept, keptIn, toHash } from "./write/link.js";
+import { Stage } from "./write/stage.js";
+import { Studio } from "./write/studio.js";
+import { linkOf, primeOf } from "./write/variant.js";
 
-/** Random seeds are below this, so that they are short. */
-const DRAWN_SEEDS = 1_000_000;
 /** Above this many characters per line a corpus counts as prose, not as a list. */
 const PROSE_LINE = 20;
-/** Seconds; a rate measured over less means nothing. */
-const SHORTEST = 0.05;
+/** The model that is offered first. */
+const FIRST_MODEL = "shakespeare";
+const GONE = "This text is not in this browser: it was kept in another one, or removed.";
 
 export function create({ go }) {
   const view = new Write(go);
@@ -28,204 +31,250 @@ class Write {
   #go;
   #models = [];
   #isFirst = true;
-  /** The URL fragment of the text on the page. */
-  #asked = "";
-  #seed = null;
-  #form = new WritingForm({
-    submitted: () => this.#submitted(),
-    // Everything else stays, to show what the change does.
-    changed: () => this.#seed !== null && this.#rewrite(),
-    compared: () => this.#models.length && this.#rewrite(),
+  /** The URL fragment of what is shown. */
+  #hash = null;
+  #studio = new Studio({
+    begun: (variant) => this.#author.begun(variant),
+    wrote: (variant, text) => this.#stage.wrote(variant, text),
+    ended: (variant, how) => {
+      this.#author.ended(variant, how);
+      this.#address({ replace: true });
+    },
+    changed: () => this.#draw(),
+    view: () => this.#stage.variants.map(({ id }) => id),
   });
-  #panes = [
-    new Pane("Text", "The text", this.#handlers()),
-    new Pane("The other temperature", "The other text", this.#handlers()),
-  ];
-  #facts = el("p", { class: "facts" });
-  #more = quiet("Continue", () => this.#continue());
-  #toScore = quiet("Score", () => this.#panes[0].scores.root.focus());
-  #foot = el("div", { class: "foot", hidden: true }, this.#facts, this.#actions());
+  #form = new WritingForm({
+    submitted: () => this.#author.submitted(),
+    changed: (how) => this.#author.settingsChanged(how),
+    compared: () => this.#author.comparisonChanged(),
+  });
+  #stage = new Stage(this.#studio, {
+    branch: (...change) => this.#author.branch(...change),
+    ask: async (...character) => (await import("./write/asking.js")).detailsAt(...character),
+    entered: () => this.#follow(),
+    closed: (side) => this.#close(side),
+    proceed: () => this.#author.proceed(),
+    again: () => this.#author.again(),
+    edit: () => void this.#author.edit(),
+  });
+  #author = new Author(
+    { form: this.#form, stage: this.#stage, studio: this.#studio },
+    {
+      shown: (how) => this.#shown(how),
+      closed: (side) => this.#close(side),
+      draw: () => this.#draw(),
+    },
+  );
+  /** The tree, which is fetched once there is something in it. */
+  #branches = null;
+  #variants = el("section", { class: "variants", "aria-label": "Variants" });
   #empty = emptyPage();
   #desk = el(
     "div",
     { class: "write" },
-    el(
-      "div",
-      { class: "page" },
-      el("div", { class: "panes" }, ...this.#panes.map(({ root }) => root)),
-      this.#foot,
-      el("div", { class: "panes below" }, ...this.#panes.map(({ scores }) => scores.root)),
-    ),
-    this.#form.root,
+    this.#stage.root,
+    el("div", { class: "side" }, this.#variants, this.#form.root),
   );
 
   constructor(go) {
     this.#go = go;
-    this.#panes[1].root.hidden = true;
     // A browser may keep a page that was left, and what it plays.
     addEventListener("pagehide", () => this.hide());
     const title = el("h1", { class: "heard" }, "Write");
     this.root = el("div", { class: "view" }, title, this.#empty, this.#desk);
   }
 
-  /** Shows the text of a URL fragment; on the first visit without one, a random text. */
-  async show(hash) {
-    await this.#refresh();
-    const wanted = fromHash(hash);
-    const isUnasked = !wanted && this.#isFirst && this.#models.length && !reducedMotion();
-    if (wanted && hash !== this.#asked) {
-      this.#form.fill(wanted);
-      this.#start({ ...this.#form.settings, seed: wanted.seed }, { replace: true });
-    } else if (isUnasked) {
-      this.#start(this.#form.settings, { replace: true });
-    }
-    this.#isFirst = false;
-  }
-
   /** Stops the music; a text is written on. */
   hide() {
-    for (const { scores } of this.#panes) scores.pause();
+    this.#stage.pause();
+  }
+
+  // What is shown
+
+  /** Shows the text of a URL fragment; on the first visit without one the last text, or a new one. */
+  async show(hash) {
+    const isFirst = this.#isFirst;
+    this.#isFirst = false;
+    await this.#studio.open();
+    // What was kept is there without a server, too.
+    const problem = await this.#refresh().then(
+      () => null,
+      (error) => error,
+    );
+    if (hash !== this.#hash) this.#route(hash, { isFirst });
+    this.#draw();
+    if (problem) throw problem;
   }
 
   async #refresh() {
+    const isKept = this.#studio.tree.size > 0;
+    this.#desk.hidden = !isKept;
     this.#models = await list("/models", "models");
-    this.#form.offer(this.#models, favourite(this.#models)?.model ?? "");
-    this.#empty.hidden = this.#models.length > 0;
-    this.#desk.hidden = !this.#models.length;
+    const offered = favourite(this.#models, remembered("model"));
+    this.#form.offer(this.#models, offered?.model ?? "");
+    this.#empty.hidden = this.#models.length > 0 || isKept;
+    this.#desk.hidden = !this.#empty.hidden;
   }
 
-  // Writing
-
-  get #shown() {
-    return this.#panes.filter((pane) => !pane.root.hidden);
+  #route(hash, { isFirst }) {
+    const { tree } = this.#studio;
+    const wanted = fromHash(hash);
+    const id = keptIn(hash);
+    if (isFirst && this.#last.length > 1 && this.#isAbout(hash, this.#last[0]))
+      this.#present(this.#last);
+    else if (tree.has(id)) this.#present([tree.get(id)]);
+    else if (id) this.#form.refuse(new Problem(0, GONE));
+    else if (wanted) this.#open(wanted);
+    else if (isFirst) this.#resume();
   }
 
-  get #isWriting() {
-    return this.#panes.some(({ sheet }) => sheet.state.status === "writing");
+  /** What was shown when the page was left. */
+  get #last() {
+    const ids = [remembered("shown") ?? []].flat();
+    return ids.map((id) => this.#studio.tree.get(id)).filter(Boolean);
   }
 
-  #start(wanted, { replace = false } = {}) {
-    this.#form.clear();
-    const { model, style, prime, length, temperature, compare } = wanted;
-    this.#seed = wanted.seed ?? String(Math.floor(Math.random() * DRAWN_SEEDS));
-    const fields = { model, style, prime, length, seed: Number(this.#seed) };
-    [temperature, compare].forEach((one, i) => {
-      this.#panes[i].write(fields, one, { isTitled: compare !== null });
-    });
-    this.#desk.classList.toggle("comparing", compare !== null);
-    const hash = toHash({ ...wanted, seed: this.#seed });
-    this.#asked = hash;
-    if (location.hash !== hash) this.#go(hash, { replace, quietly: true });
+  #isAbout(hash, variant) {
+    return hash === hashOfKept(variant.id) || hash === linkTo(variant, null).hash;
   }
 
-  /** Writes again with the same seed, unless the form has one. */
-  #rewrite() {
-    const { settings } = this.#form;
-    this.#start({ ...settings, seed: settings.seed ?? this.#seed });
+  /** Shows what was shown last; the first time, a random text. */
+  #resume() {
+    const { tree } = this.#studio;
+    if (this.#last.length) this.#present(this.#last);
+    else if (tree.size) this.#present([tree.all.at(-1)]);
+    else if (this.#models.length && !reducedMotion())
+      this.#author.start(this.#form.settings, { replace: true });
   }
 
-  #submitted() {
-    if (this.#isWriting) {
-      for (const { sheet } of this.#panes) sheet.stop();
+  /** Opens what a link asks for: what was kept of it, or anew. */
+  #open(wanted) {
+    this.#form.fill(wanted);
+    const { compare, temperature } = wanted;
+    const temperatures = compare === null ? [temperature] : [temperature, compare];
+    const kept = temperatures.map((one) => this.#keptAs({ ...wanted, temperature: one }));
+    if (!kept.every(Boolean)) {
+      this.#author.start({ ...this.#form.settings, seed: wanted.seed }, { replace: true });
       return;
     }
-    this.#start(this.#form.settings);
-    if (!matchMedia(NARROW).matches) return;
-    const behavior = reducedMotion() ? "auto" : "smooth";
-    this.#panes[0].root.scrollIntoView({ block: "start", behavior });
-  }
-
-  #continue() {
-    this.#form.clearMessage();
-    const { model, style, length, temperature, compare } = this.#form.settings;
-    for (const pane of this.#shown) {
-      const fields = {
-        model,
-        style,
-        length,
-        temperature: pane === this.#panes[0] ? temperature : compare,
-      };
-      pane.sheet.write(fields, { isContinued: true });
+    this.#present(kept);
+    for (const variant of kept) {
+      const missing = wanted.length - variant.own;
+      const { isWriting } = this.#studio.statusOf(variant);
+      if (missing > 0 && !isWriting) void this.#studio.write(variant, missing);
     }
   }
 
-  #handlers() {
-    return { branch: (text) => this.#branch(text), changed: () => this.#changed() };
+  #keptAs({ model, style, prime, temperature, seed }) {
+    if (seed === null) return undefined;
+    const wanted = toHash({ model, style, prime, temperature, seed, length: 1, compare: null });
+    return this.#studio.tree.all.find((variant) => {
+      if (variant.seed !== seed || !variant.own) return false;
+      const link = linkOf(variant);
+      return link && toHash({ ...link, length: 1, compare: null }) === wanted;
+    });
   }
 
-  #branch(text) {
-    this.#form.setPrime(clipped(text));
-    this.#start({ ...this.#form.settings, seed: this.#seed });
+  #present(variants, { replace = true } = {}) {
+    this.#stage.present(variants);
+    this.#shown({ replace });
   }
 
-  // Status
-
-  #changed() {
-    const isWriting = this.#isWriting;
-    this.#form.showWriting(isWriting);
-    for (const pane of this.#shown) pane.scores.follow(pane.sheet);
-    this.#toScore.hidden = this.#panes[0].scores.root.hidden;
-    const { state } = this.#panes[0].sheet;
-    this.#foot.hidden = state.status === "empty";
-    const facts = factsOf(state, this.#seed);
-    if (this.#facts.textContent !== facts) this.#facts.textContent = facts;
-    this.#more.hidden = isWriting || this.#shown.some(({ sheet }) => !sheet.state.end?.state);
-    const problem = this.#panes.map(({ sheet }) => sheet.state.problem).find(Boolean);
-    if (problem) this.#form.refuse(problem);
+  /** Something else is shown: the URL and the tree follow, and the form unless it asked for it. */
+  #shown({ replace = false, isAsked = false } = {}) {
+    if (isAsked) this.#draw();
+    else this.#follow();
+    this.#address({ replace });
+    remember(
+      "shown",
+      this.#stage.variants.map(({ id }) => id),
+    );
   }
 
-  #actions() {
-    const text = () => this.#shown.map(({ sheet }) => sheet.text).join("\n\n");
-    const copyText = quiet("Copy", () => copy(text(), copyText));
-    const copyLink = quiet("Copy link", () => copy(location.href, copyLink));
-    return el("div", { class: "actions" }, this.#more, this.#toScore, copyText, copyLink);
+  /** Shows in the form what the text was written with. */
+  #follow() {
+    const { isPair, variants, variant } = this.#stage;
+    if (variant) {
+      const shown = isPair ? variants[0] : variant;
+      const compare = isPair ? variants[1].temperature : null;
+      this.#form.follow({ ...shown, prime: primeOf(shown), compare });
+    }
+    this.#draw();
+  }
+
+  #address({ replace }) {
+    const [left, right = null] = this.#stage.variants;
+    if (!left) return;
+    const { left: missing } = this.#studio.statusOf(left);
+    const link = left.own + missing ? linkTo(left, right, missing).hash : null;
+    const hash = link ?? hashOfKept(left.id);
+    this.#hash = hash;
+    // Another view may be there by now.
+    if (location.hash !== hash && this.root.isConnected) this.#go(hash, { replace, quietly: true });
+  }
+
+  #choose(variant) {
+    this.#form.clear();
+    this.#stage.place(this.#stage.active, variant);
+    this.#shown();
+  }
+
+  /** Shows a variant beside the one that is there; one that is there, beside the one before it. */
+  #compare(variant) {
+    const other = variant && this.#stage.partnerOf(variant);
+    if (!other) return;
+    this.#present([other, variant], { replace: false });
+    this.#stage.turnTo(1);
+  }
+
+  #close(side) {
+    this.#present([this.#stage.on(1 - side)], { replace: false });
+  }
+
+  #restore(ids) {
+    const variants = (ids ?? []).map((id) => this.#studio.tree.get(id)).filter(Boolean);
+    if (variants.length) this.#present(variants);
+  }
+
+  #draw() {
+    // What was removed is shown no more.
+    const { tree } = this.#studio;
+    const there = this.#stage.variants.filter(({ id }) => tree.has(id));
+    if (there.length < this.#stage.variants.length) {
+      const next = there.length ? there : [this.#branches?.current].filter(Boolean);
+      this.#present(next);
+      return;
+    }
+    this.#form.showWriting(this.#studio.isWriting);
+    this.#stage.draw();
+    const ids = this.#stage.variants.map(({ id }) => id);
+    if (this.#branches) this.#branches.show(ids, this.#stage.variant?.id ?? null);
+    else if (tree.size && !this.#studio.isWriting) void this.#fetchTree();
+  }
+
+  async #fetchTree() {
+    const { Branches } = await import("./write/branches.js").catch(() => ({}));
+    // Without a server it is fetched another time.
+    if (!Branches || this.#branches) return;
+    this.#branches = new Branches(this.#variants, this.#studio, {
+      shown: (variant) => this.#choose(variant),
+      compared: (variant) => this.#compare(variant),
+      undo: () => this.#restore(this.#studio.undo()),
+      redo: () => this.#restore(this.#studio.redo()),
+    });
+    this.#draw();
   }
 }
 
-/** A sheet under its temperature, and the scores of its tunes, which stand elsewhere. */
-class Pane {
-  #title = el("h2", { class: "pane-title" });
-
-  constructor(label, textLabel, handlers) {
-    this.sheet = new Sheet(textLabel, handlers);
-    this.scores = new Scores(`Tunes of ${textLabel.toLowerCase()}`);
-    const section = { class: "pane", "aria-label": label };
-    this.root = el("section", section, this.#title, this.sheet.root);
-  }
-
-  /** Writes at a temperature; null hides the pane. */
-  write(fields, temperature, { isTitled }) {
-    this.root.hidden = temperature === null;
-    this.#title.textContent = `${temperature ?? ""}`;
-    this.#title.hidden = !isTitled;
-    this.scores.clear();
-    if (temperature === null) this.sheet.stop();
-    else this.sheet.write({ ...fields, temperature });
-  }
-}
-
-/** The length of a text, its rate and its seed, in one line. */
-export function factsOf({ characters, seconds, rate, end }, seed) {
-  const measured = seconds > SHORTEST ? characters / seconds : null;
-  const perSecond = end && rate ? rate : measured;
-  return [
-    count(characters, "character"),
-    perSecond && `${number(perSecond)} per second`,
-    seed !== null && `seed ${seed}`,
-  ]
-    .filter(Boolean)
-    .join(" · ");
-}
-
-/** The newest model of prose: names do not fill a page. */
-export function favourite(models) {
+/**
+ * The model to offer: that of the last choice, or `shakespeare`; without it the newest of those
+ * that write prose, as names do not fill a page.
+ */
+export function favourite(models, last = null) {
+  const named = (name) => models.find(({ model }) => model === name);
   const isProse = ({ corpus }) => !corpus?.lines || corpus.characters / corpus.lines > PROSE_LINE;
   const newest = models.toSorted((a, b) => (b.created_at ?? "").localeCompare(a.created_at ?? ""));
-  return newest.find(isProse) ?? newest[0];
-}
-
-function quiet(label, click) {
-  return el("button", { type: "button", class: "quiet", on: { click } }, label);
+  return named(last) ?? named(FIRST_MODEL) ?? newest.find(isProse) ?? newest[0];
 }
 
 function emptyPage() {

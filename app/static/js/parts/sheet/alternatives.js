@@ -37,10 +37,10 @@ export class Alternatives {
    * Shows how likely a character was, and its alternatives. `place` positions them.
    *
    * @param {?object} details what the server reported about it
-   * @param {boolean} isGiven whether it is part of the prime
+   * @param {string} instead what to say where nothing is known
    */
-  open(char, details, isGiven) {
-    this.root.replaceChildren(head(char, details, isGiven));
+  open(char, details, instead) {
+    this.root.replaceChildren(head(char, details, instead));
     if (details) {
       const rows = details.top.map((_, i) => this.#row(details, i));
       const hint = "Choose one to continue from here.";
@@ -112,23 +112,21 @@ export class Alternatives {
 }
 
 /** What a screen reader says about a character and its alternatives. */
-export function spokenOf(char, details) {
-  if (!details) return `${spoken(char)}, given`;
+export function spokenOf(char, details, instead) {
+  if (!details) return `${spoken(char)}, ${instead}`;
   const others = details.top.map(
     ([other, share], i) => `${i + 1}: ${spoken(other)} ${percent(share)}`,
   );
   return `${spoken(char)}, ${percent(details.probability)}; ${others.join(", ")}`;
 }
 
-function head(char, details, isGiven) {
+function head(char, details, instead) {
   const symbol = el("span", { class: "char" }, glyph(char));
-  return el("p", { class: "head" }, symbol, details ? likelihood(details) : unknown(isGiven));
+  return el("p", { class: "head" }, symbol, details ? likelihood(details) : instead);
 }
 
 function likelihood({ probability }) {
+  if (probability === null) return "Hardly likely: none of the likeliest twenty.";
   const nats = ` likely, ${loss(-Math.log(probability))} nats`;
   return el("span", {}, el("strong", {}, percent(probability)), nats);
 }
-
-const unknown = (isGiven) =>
-  isGiven ? "This was given, not written." : "No probabilities are kept for a text this long.";

@@ -2,6 +2,8 @@
 
 import { lastAtOrBefore } from "../search.js";
 
+const NONE = '{"characters":[]}';
+
 export class Pieces {
   #pieces = [];
 
@@ -13,6 +15,15 @@ export class Pieces {
    */
   add(start, json) {
     this.#pieces.push({ start, json });
+  }
+
+  /** What is known of the characters before a position. */
+  before(position) {
+    const before = new Pieces();
+    before.#pieces = this.#pieces.filter(({ start }) => start < position);
+    // The last of them may go on beyond it.
+    before.add(position, NONE);
+    return before;
   }
 
   /** The `{char, probability, top}` of the character at a position; null if there is none. */

@@ -1,18 +1,17 @@
 // The form of Write: a model, a prime, temperatures, and whatever else decides a text. Knows no
 // sheet and no URL.
 
-import { MAX_LENGTH, MAX_PRIME } from "../../limits.js";
-import { clearErrors, el, field, message, select, showErrors } from "../../ui.js";
+import { MAX_LENGTH } from "../../limits.js";
+import { clearErrors, el, field, foldedOnPhones, message, select, showErrors } from "../../ui.js";
 import { COMPARED, DEFAULTS, MAX_TEMPERATURE } from "./link.js";
-import { StyleChoice } from "../../parts/styles.js";
-
-/** Windows in which the form is below the text. */
-export const NARROW = "(max-width: 900px)";
 
 export class WritingForm {
   #model = select([], { name: "model" });
   #styles = new Map();
-  #style = new StyleChoice(() => this.#handlers.changed());
+  /** What chooses a style, fetched for the first model that has some; and the style until then. */
+  #choice = null;
+  #style = "";
+  #stylePlace = el("div", { hidden: true });
   #handlers;
   #prime = primeField();
   #temperature = new Temperature("Temperature", "temperature", DEFAULTS.temperature);
@@ -23,11 +22,15 @@ export class WritingForm {
   #compare = el("input", { type: "checkbox", name: "compare", role: "switch" });
   #play = el("button", { class: "primary wide" }, "Write");
   #said = message();
+  /** Buttons that mend what is wrong with the prime. */
+  #mends = el("div", { class: "actions mends", hidden: true });
+  /** Whether somebody typed into the prime since it was last written. */
+  isTyped = false;
 
   /**
    * @param {{submitted: () => void, changed: () => void, compared: () => void}} handlers
-   *   `changed` follows a new model or temperature, `compared` a second temperature that comes or
-   *   goes
+   *   `changed({isModel})` follows a new model or temperature, `compared` a second temperature that
+   *   comes or goes
    */
   constructor({ submitted, changed, compared }) {
     this.#handlers = { changed };
@@ -35,8 +38,9 @@ export class WritingForm {
       "form",
       { class: "rail", "aria-label": "Settings", on: { submit } },
       field("Model", this.#model),
-      this.#style.root,
+      this.#stylePlace,
       field("Begins with", this.#prime, { name: "prime" }),
+      this.#mends,
       this.#temperature.root,
       this.#otherPlace,
       this.#more(),
@@ -50,20 +54,46 @@ export class WritingForm {
     this.#prime.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.root.requestSubmit();
     });
+    this.#prime.addEventListener("input", () => {
+      this.isTyped = true;
+    });
     this.#compare.addEventListener("change", () => {
       this.#otherPlace.hidden = !this.#compare.checked;
       compared();
     });
     for (const { control } of [this.#temperature, this.#other])
-      control.addEventListener("change", changed);
+      control.addEventListener("change", () => changed({ isModel: false }));
     this.#model.addEventListener("change", () => {
       this.#offerStyles();
-      changed();
+      changed({ isModel: true });
     });
   }
 
   #offerStyles() {
-    this.#style.offer(this.#styles.get(this.#model.value) ?? []);
+    const styles = this.#styles.get(this.#model.value) ?? [];
+    this.#stylePlace.hidden = !styles.length;
+    if (this.#choice) this.#choice.offer(styles);
+    else if (styles.length) void this.#fetchStyles();
+    else this.#style = "";
+  }
+
+  async #fetchStyles() {
+    const { StyleChoice } = await import("../../parts/styles.js");
+    if (this.#choice) return;
+    this.#choice = new StyleChoice(() => this.#handlers.changed({ isModel: false }));
+    this.#stylePlace.replaceChildren(this.#choice.root);
+    this.#offerStyles();
+    this.#choice.value = this.#style;
+  }
+
+  get style() {
+    return this.#choice ? this.#choice.value : this.#style;
+  }
+
+  set style(style) {
+    // A model without styles has none, whatever a link says.
+    this.#style = this.#styles.get(this.#model.value)?.length ? style : "";
+    if (this.#choice) this.#choice.value = style;
   }
 
   /** Folded on a phone, to keep the text in sight. */
@@ -75,12 +105,7 @@ export class WritingForm {
       el("label", { class: "switch" }, this.#compare, el("span", {}, "Compare two temperatures")),
       el("div", { class: "pair" }, field("Length", this.#length), field("Seed", this.#seed)),
     );
-    const narrow = matchMedia(NARROW);
-    const fold = () => {
-      more.open = !narrow.matches;
-    };
-    narrow.addEventListener("change", fold);
-    fold();
+    foldedOnPhones(more);
     return more;
   }
 
@@ -88,35 +113,55 @@ export class WritingForm {
   get settings() {
     return {
       model: this.#model.value,
-      style: this.#style.value || null,
+      style: this.style || null,
       prime: this.#prime.value,
       temperature: this.#temperature.value,
       length: Number(this.#length.value),
       seed: this.#seed.value.trim() || null,
-      compare: this.#compare.checked ? this.#other.value : null,
+      compare: this.comparison,
     };
   }
 
-  /** Fills the form from a link, but for the seed: the next text is a new one. */
-  fill({ model, style, prime, temperature, length, compare }) {
+  /** Fills the form, but for the seed: the next text is a new one. */
+  fill({ model, style, prime, temperature, length = null, compare = null }) {
     if (model) {
       if (![...this.#model.options].some((option) => option.value === model))
         this.#model.append(new Option(model));
       this.#model.value = model;
     }
     this.#offerStyles();
-    this.#style.value = style ?? "";
-    this.#prime.value = prime;
+    this.style = style ?? "";
     this.#temperature.value = temperature;
-    this.#length.value = length;
-    this.#compare.checked = compare !== null;
-    this.#other.value = compare ?? this.#other.value;
-    this.#otherPlace.hidden = compare === null;
+    if (length) this.#length.value = length;
+    this.comparison = compare;
+    this.prime = prime;
   }
 
-  setPrime(text) {
+  /** Shows the settings of a text that is there; what somebody is typing stays. */
+  follow(settings) {
+    this.fill({ ...settings, prime: this.isTyped ? this.#prime.value : settings.prime });
+  }
+
+  /** The second temperature; null for none. */
+  get comparison() {
+    return this.#compare.checked ? this.#other.value : null;
+  }
+
+  set comparison(temperature) {
+    this.#compare.checked = temperature !== null;
+    this.#other.value = temperature ?? this.#other.value;
+    this.#otherPlace.hidden = temperature === null;
+  }
+
+  set prime(text) {
+    if (this.#prime.value === text) return;
     this.#prime.value = text;
     this.#prime.scrollTop = this.#prime.scrollHeight;
+  }
+
+  /** The prime was written: what is typed from now on is new. */
+  taken() {
+    this.isTyped = false;
   }
 
   /** Offers models; a chosen one among them stays chosen. */
@@ -135,18 +180,22 @@ export class WritingForm {
     this.#play.classList.toggle("stop", isWriting);
   }
 
-  /** Shows a problem at the fields that it names, or below the form. */
-  refuse(problem) {
-    if (!showErrors(this.root, problem)) this.#said.say(problem.message, "problem");
-  }
-
-  clearMessage() {
-    this.#said.clear();
+  /**
+   * Shows a problem at the fields that it names, or below the form.
+   *
+   * @param {Element[]} mends buttons that mend it
+   */
+  refuse(problem, mends = []) {
+    this.#mends.replaceChildren(...mends);
+    this.#mends.hidden = true;
+    if (showErrors(this.root, problem)) this.#mends.hidden = !mends.length;
+    else this.#said.say(problem.message, "problem", ...mends);
   }
 
   clear() {
     clearErrors(this.root);
-    this.clearMessage();
+    this.#mends.hidden = true;
+    this.#said.clear();
   }
 }
 
@@ -191,7 +240,6 @@ function primeField() {
   return el("textarea", {
     name: "prime",
     rows: "3",
-    maxlength: MAX_PRIME,
     spellcheck: "false",
     autocapitalize: "off",
     placeholder: "Anything, or nothing",

@@ -1,7 +1,7 @@
 // Everything that decides a text, as a URL fragment. Browsers do not send fragments, so no server
 // logs them. Knows no element.
 
-import { MAX_LENGTH, MAX_PRIME } from "../../limits.js";
+import { MAX_LENGTH } from "../../limits.js";
 
 export const MAX_TEMPERATURE = 2;
 /** The initial second temperature. */
@@ -32,7 +32,7 @@ export function fromHash(hash) {
   return {
     model: query.get("model"),
     style: query.get("style"),
-    prime: (query.get("prime") ?? "").slice(0, 2 * MAX_PRIME),
+    prime: query.get("prime") ?? "",
     temperature: read("temperature", 0, MAX_TEMPERATURE, DEFAULTS.temperature),
     length: read("length", 1, MAX_LENGTH, DEFAULTS.length),
     seed: seed && SEED.test(seed) ? seed : null,
@@ -40,8 +40,8 @@ export function fromHash(hash) {
   };
 }
 
-/** The end of a prime that is too long for the server: its beginning matters least. */
-export function clipped(prime) {
-  const characters = [...prime];
-  return characters.length > MAX_PRIME ? characters.slice(-MAX_PRIME).join("") : prime;
-}
+/** The fragment of a text that no link can hold: it finds it in this browser only. */
+export const hashOfKept = (id) => `#${new URLSearchParams({ variant: id })}`;
+
+/** The id that such a fragment has; null if it is another one. */
+export const keptIn = (hash) => new URLSearchParams(hash.slice(1)).get("variant");

@@ -1,23 +1,29 @@
-// The scores below a text that is ABC notation. What reads and draws them is fetched when there is
-// a first tune. Knows no form and no URL.
+// The scores below a text that is ABC notation. What reads it is fetched when a text might be some,
+// what draws it when there is a first tune. Knows no form and no URL.
 
 import { count, el, message } from "../../ui.js";
-import { isAbc, tunesOf } from "./tunes/abc.js";
 
 /** Milliseconds between two looks at a text that is being written. */
 const BETWEEN = 1000;
+/** UTF-16 units from a text's beginning that are looked at, and what ABC notation has there. */
+const LOOKED_AT = 8000;
+const PERHAPS = /^X:|\|/m;
 
 export class Scores {
   #list = null;
   #loading = false;
+  #abc = null;
+  #changed;
   #tunes = [];
   #due = 0;
-  /** Characters of the finished text that is shown. */
+  /** Units of the finished text that is shown. */
   #settled = null;
   #title = el("h2", {});
   #said = message();
 
-  constructor(label) {
+  /** @param {() => void} changed follows scores that appear by themselves */
+  constructor(label, changed) {
+    this.#changed = changed;
     this.root = el(
       "section",
       { class: "scores", "aria-label": label, tabindex: "-1", hidden: true },
@@ -27,18 +33,22 @@ export class Scores {
   }
 
   /** Shows the tunes of a sheet: while it is written those that are whole, then all. */
-  follow(sheet) {
-    const { state } = sheet;
-    if (state.status === "writing") {
+  follow(isWriting, sheet) {
+    if (isWriting) {
       const now = performance.now();
       if (now < this.#due) return;
       this.#due = now + BETWEEN;
       this.#settled = null;
-    } else if (this.#settled === state.characters) return;
-    else this.#settled = state.characters;
+    }
     const { text } = sheet;
-    if (state.status === "empty" || !isAbc(text)) this.#show([]);
-    else this.#show(tunesOf(text).filter(({ isWhole }) => isWhole || state.status === "done"));
+    if (!isWriting) {
+      if (this.#settled === text.length) return;
+      this.#settled = text.length;
+    }
+    const { isAbc, tunesOf } = this.#abc ?? {};
+    if (!isAbc && PERHAPS.test(text.slice(0, LOOKED_AT))) void this.#learn();
+    if (!isAbc?.(text)) this.#show([]);
+    else this.#show(tunesOf(text).filter(({ isWhole }) => isWhole || !isWriting));
   }
 
   /** Another text begins: what plays is not of it. */
@@ -59,6 +69,14 @@ export class Scores {
     this.#title.textContent = count(tunes.length, "tune");
     if (this.#list) this.#list.show(tunes);
     else if (tunes.length && !this.#loading) void this.#load();
+  }
+
+  /** Learns to read ABC notation, and looks again. */
+  async #learn() {
+    this.#abc = await import("./tunes/abc.js");
+    this.#due = 0;
+    this.#settled = null;
+    this.#changed();
   }
 
   async #load() {
