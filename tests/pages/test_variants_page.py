@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import httpx2
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -35,7 +35,7 @@ def action(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
 
-def test_twenty_variants_are_kept_moved_in_and_saved(
+def test_variants_are_kept_moved_in_and_saved(
     client: httpx2.Client, window: Window, tmp_path: Path
 ) -> None:
     page = window.open(client, link(length=40))
@@ -52,24 +52,7 @@ def test_twenty_variants_are_kept_moved_in_and_saved(
     expect(rows).to_have_count(7)
     other = written(page)
     assert other.startswith("Ka") and other != text
-    # By keyboard: to the branches, which are folded and opened, shown, named and compared.
-    tree = page.get_by_role("tree", name="Variants")
-    rows.first.press("End")
-    expect(rows.last).to_be_focused()
-    rows.last.press("ArrowLeft")
-    root = tree.locator("[aria-expanded]")
-    expect(root).to_be_focused()
-    root.press("ArrowLeft")
-    expect(rows).to_have_count(2)
-    root.press("ArrowRight")
-    root.press("ArrowDown")
-    rows.nth(2).press("Enter")
-    expect(rows.nth(2)).to_have_attribute("aria-selected", "true")
-    rows.nth(2).press("F2")
-    page.get_by_role("textbox", name="Name").fill("The one")
-    page.get_by_role("dialog").get_by_role("button", name="Rename").click()
-    named = tree.get_by_role("treeitem", name="The one")
-    expect(named).to_be_focused()
+    named = named_by_keyboard(page, "The one")
     named.press("ArrowDown")
     rows.nth(3).press("c")
     panes = page.locator(".pane")
@@ -103,6 +86,29 @@ def test_twenty_variants_are_kept_moved_in_and_saved(
     page.locator("input[type=file]").set_input_files(file)
     expect(page.get_by_role("treeitem")).to_have_count(8)
     expect(page.get_by_role("treeitem", name="The one")).to_have_count(1)
+
+
+def named_by_keyboard(page: Page, name: str) -> Locator:
+    """Goes from the last row to the branches, which are folded and opened, and names the first."""
+    tree = page.get_by_role("tree", name="Variants")
+    rows = tree.get_by_role("treeitem")
+    rows.first.press("End")
+    expect(rows.last).to_be_focused()
+    rows.last.press("ArrowLeft")
+    root = tree.locator("[aria-expanded]")
+    expect(root).to_be_focused()
+    root.press("ArrowLeft")
+    expect(rows).to_have_count(2)
+    root.press("ArrowRight")
+    root.press("ArrowDown")
+    rows.nth(2).press("Enter")
+    expect(rows.nth(2)).to_have_attribute("aria-selected", "true")
+    rows.nth(2).press("F2")
+    page.get_by_role("textbox", name="Name").fill(name)
+    page.get_by_role("dialog").get_by_role("button", name="Rename").click()
+    named = tree.get_by_role("treeitem", name=name)
+    expect(named).to_be_focused()
+    return named
 
 
 def test_two_texts_are_compared_on_a_phone_by_swiping(
