@@ -8,6 +8,8 @@ import pytest
 
 from app.engine.native_step import cache_folder
 from models.checkpoints.format import Checkpoint
+from models.decoding.decoder import Decoder
+from models.decoding.graph import Precision
 from models.decoding.native.building import NoNativeStep
 from models.decoding.native.engine import NativeEngine
 from models.decoding.native.library import Library
@@ -26,6 +28,15 @@ def native_step() -> Library:
         return load(cache_folder())
     except NoNativeStep as error:
         pytest.skip(str(error))
+
+
+def as_served(checkpoint: Checkpoint, precision: Precision = "fast") -> Decoder:
+    """As a server on this machine decodes it."""
+    try:
+        library = load(cache_folder())
+    except NoNativeStep:
+        library = None
+    return Decoder(checkpoint.config, checkpoint.weights, precision, library)
 
 
 def exercise(library: Library, checkpoint: Checkpoint, rows: int, steps: int = 5) -> None:

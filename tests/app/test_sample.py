@@ -11,8 +11,9 @@ import pytest
 from models.decoding.batch import Batch
 from models.decoding.sampling import SampleOptions
 from models.decoding.stream import Stream
+from tests.compiled import as_served
 from tests.serving import Query, wrong_fields
-from tests.toys import ALPHABET, toy_checkpoint, toy_decoder
+from tests.toys import ALPHABET, toy_checkpoint
 
 EVENTS = {"Accept": "text/event-stream"}
 AS_JSON = {"Accept": "application/json"}
@@ -20,7 +21,7 @@ AS_JSON = {"Accept": "application/json"}
 
 def text_of(precision: str, prime: str, options: SampleOptions) -> str:
     """What the toy model says, straight from the decoder."""
-    decoder = toy_decoder(toy_checkpoint(), "fast" if precision == "fast" else "exact")
+    decoder = as_served(toy_checkpoint(), "fast" if precision == "fast" else "exact")
     stream = Stream(ALPHABET, ALPHABET.encode(prime), options)
     batch, text = Batch(decoder), ""
     while stream.finish_reason is None:

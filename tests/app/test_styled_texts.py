@@ -19,9 +19,10 @@ from models.decoding.stream import Stream
 from models.styles import Mix
 from models.text.corpus import Corpus
 from models.text.novelty import line_hashes
+from tests.compiled import as_served
 from tests.packed import zip_of
 from tests.serving import TEXT, Query, problem, serve, wrong_fields
-from tests.toys import ALPHABET, in_styles, toy_checkpoint, toy_decoder
+from tests.toys import ALPHABET, in_styles, toy_checkpoint
 
 STYLES = ("austen", "poe")
 OTHER = "Once upon a midnight dreary, while I pondered\n" * 60
@@ -51,7 +52,7 @@ def client(data: Path) -> Iterator[httpx2.Client]:
 
 
 def text_of(mix: Mix, length: int = 300, precision: str = "exact") -> str:
-    decoder = toy_decoder(styled(), "fast" if precision == "fast" else "exact")
+    decoder = as_served(styled(), "fast" if precision == "fast" else "exact")
     stream = Stream(ALPHABET, ALPHABET.encode("a"), SampleOptions(3, 0.9, length, style=mix))
     batch, text = Batch(decoder), ""
     while stream.finish_reason is None:

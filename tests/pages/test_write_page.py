@@ -223,13 +223,13 @@ def test_a_tune_is_shown_and_played(client: httpx2.Client, window: Window, tmp_p
     paused = float(position.input_value())
     position.press("ArrowLeft")
     assert float(position.input_value()) == pytest.approx(paused - 2, abs=0.1)
-    # Far from the end, which a slow machine could reach meanwhile.
-    position.fill("4")
     begin.click()
     expect(begin).to_be_hidden()
     # Who leaves hears no more of it; who comes back finds it where it was.
     page.get_by_role("link", name="Models", exact=True).click()
-    page.get_by_role("link", name="Write", exact=True).click()
+    # Until the other view is loaded, this one is not left.
+    expect(shuttle).to_be_hidden()
+    page.get_by_role("banner").get_by_role("link", name="Write", exact=True).click()
     expect(shuttle.get_by_role("button", name="Play")).to_be_visible()
     expect(mark).to_be_visible()
 
