@@ -174,7 +174,10 @@ def toy_corpus(data: Path) -> str:
 
 @pytest.fixture
 def make_job(store: JobStore, toy_corpus: str, data: Path) -> MakeJob:
-    """Makes a job of the toy corpus, whose plan is the same each time rather than measured."""
+    """Makes a job of the toy corpus, whose plan is the same each time rather than measured.
+
+    It draws samples only if it is asked to: each takes as long as some hundred steps.
+    """
     from models.options import Hyperparameters, TrainingOptions
     from models.styles import distinct
     from models.training.planning import Plan
@@ -182,6 +185,7 @@ def make_job(store: JobStore, toy_corpus: str, data: Path) -> MakeJob:
     vocabulary_size = CorpusStore(data / "corpora").scan(toy_corpus, "characters").report.distinct
 
     def make(model: str = "toy", *, dropout: float = 0.0, **options: object) -> Job:
+        options = {"sample_at": [], **options}
         job, _ = store.create(model, toy_corpus, dict(options), None)
         styles = distinct(TrainingOptions.from_json(job.spec["options"]).parts)
         config = NetworkConfig(

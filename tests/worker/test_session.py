@@ -26,7 +26,8 @@ from worker.trainer.publisher import Publisher
 
 @pytest.mark.usefixtures("worker")
 def test_a_worker_trains_a_job_to_its_end(make_job: MakeJob, queue: Queue, data: Path) -> None:
-    job = make_job("bottles", max_steps=120, evaluate_every=50, sample_prime="10 ", seed=3)
+    asked = {"max_steps": 120, "evaluate_every": 50, "sample_at": [100], "sample_prime": "10 "}
+    job = make_job("bottles", **asked, seed=3)
     queue.enqueue(job.id)
     events = all_events(queue, job)
 
@@ -112,12 +113,13 @@ def test_the_first_and_the_last_sample_are_drawn_once(
 @pytest.mark.usefixtures("settings")
 def test_the_first_sample_knows_nothing(make_job: MakeJob) -> None:
     """It is of the network, not of the counts beside it."""
-    job = make_job("bottles", max_steps=20, ngram_orders=5, ngram_buckets=1 << 14)
+    asked = {"max_steps": 20, "sample_at": [20]}
+    job = make_job("bottles", **asked, ngram_orders=5, ngram_buckets=1 << 14)
     attempt.run(job.id)
     first, last = (event.data["text"] for event in job.events() if event.event == "sample")
     assert "the wall" not in first and "the wall" in last
     # But where it continues from a model, it is of that.
-    job = make_job("more", max_steps=20, init_from="bottles", hidden_size=16)
+    job = make_job("more", **asked, init_from="bottles", hidden_size=16)
     (job.directory / "plan.json").unlink()
     attempt.run(job.id)
     texts = [event.data["text"] for event in job.events() if event.event == "sample"]
