@@ -27,7 +27,7 @@ class NativeStep:
 
     Args:
         wanted: whether to use it at all.
-        cache: folder where what was compiled is kept.
+        cache: folder for compiled code.
     """
 
     def __init__(self, wanted: bool, cache: Path) -> None:

@@ -192,7 +192,7 @@ def test_what_a_cell_says_is_counted() -> None:
         assert wrong == pytest.approx(says[~truth].mean(), abs=0.01)
         assert right > 0.95
         assert wrong < 0.05
-        # A position is no yes or no.
+        # A position is a number, without a threshold.
         assert found["column"]["cells"][0]["threshold"] is None
 
 

@@ -30,7 +30,7 @@ def network(
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 3e38])
 def test_hostile_weights_end_in_no_crash(value: float, library: Library) -> None:
-    """A row is said to be broken, or goes on with ids of the vocabulary."""
+    """A row is reported as broken, or continues with ids of the vocabulary."""
     config, weights = network(20, 5, 6)
     forced, numbers = np.full((6, 3), -1), np.full((6, 3), 0.9, np.float32)
     for name in config.shapes():

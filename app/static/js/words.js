@@ -12,7 +12,7 @@ const WORDS = {
   invalid_key: "The key that you entered is not valid on this server.",
   method_not_allowed: OUTDATED,
   missing_key: "This server requires a key.",
-  no_models: "There is no model yet: train one, or import one on Models.",
+  no_models: "No model exists yet: train one, or import one on Models.",
   not_acceptable: OUTDATED,
   unknown_corpus: "The server no longer has this text: choose the file again.",
   unknown_endpoint: OUTDATED,

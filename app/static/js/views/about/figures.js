@@ -63,7 +63,7 @@ export function runsOf(text, activations, sign) {
   const runs = [];
   for (const [i, char] of [...text].entries()) {
     const level = Math.round(2 * Math.max(-1, Math.min(1, sign * (activations[i] ?? 0))));
-    // No −0: it is no class of a sheet.
+    // Adding 0 turns −0, which would name another class, into 0.
     if (runs.at(-1)?.level === level + 0) runs.at(-1).text += char;
     else runs.push({ text: char, level: level + 0 });
   }

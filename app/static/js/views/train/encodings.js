@@ -54,7 +54,7 @@ const TELLING = {
 /** The text of bytes in an encoding; null if it has other bytes. */
 export function textIn(encoding, bytes, { isCut = false } = {}) {
   if (encoding.startsWith("utf-32")) return utf32(bytes, encoding === "utf-32le");
-  // Of UTF-8 only what is cut off in a character comes here.
+  // UTF-8 gets here only if it is cut within a character.
   if (encoding === "utf-8") isCut = true;
   try {
     return new TextDecoder(encoding, { fatal: true }).decode(bytes, { stream: isCut });
