@@ -54,7 +54,7 @@ function browserWith(stored, { refuse = () => {} } = {}) {
   return stored;
 }
 
-test("variants come back, oldest first, and what is no variant does not", async () => {
+test("variants come back, oldest first, and other records do not", async () => {
   const [one, other] = [written("ren"), written("la")];
   one.created = "2026-02-01";
   other.created = "2026-01-01";

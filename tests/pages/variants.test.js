@@ -127,7 +127,7 @@ test("from the last characters only, a text has no link", () => {
   assert.equal(linkOf(next), null);
 });
 
-test("what was kept is read back, and what makes no sense is left out", () => {
+test("a kept tree is read back, without what makes no sense", () => {
   const variant = branched(written("ren"), 3, "l");
   variant.name = "A name";
   assert.deepEqual(variantFrom(JSON.parse(JSON.stringify(variant))), variant);

@@ -102,7 +102,7 @@ test("a long text is written in steps, and is the one that a single request give
   assert.equal(textOf(branch), read + continued(read, 10));
 });
 
-test("what was stopped is continued as if it had not been", async () => {
+test("a stopped text continues as if it had not stopped", async () => {
   const asked = served();
   const variant = begun(SETTINGS);
   await assert.rejects(write(variant, 400, new AbortController(), 1), { name: "AbortError" });
