@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from fastapi.responses import Response
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from app.http.language import VARY, in_language, language_of
 from app.http.negotiation import accept_of, prefers_html
 from app.http.problems import Problem
 from app.http.static_files import SECURITY, page
@@ -77,14 +79,16 @@ def error_page(scope: Scope, problem: Problem) -> Response | None:
         return None
     text = f"{problem.detail[:1].upper()}{problem.detail[1:].removesuffix('.')}."
     words = WORDS.get(problem.code) or _Words(problem.title, text)
+    language = language_of(HTTPConnection(scope))
     file = page(
         scope["path"],
         "problem.html",
-        title=words.title,
-        text=words.text,
-        label=words.label,
+        language,
+        title=in_language(language, words.title),
+        text=in_language(language, words.text),
+        label=in_language(language, words.label),
         path=words.path,
         status=str(problem.status_code),
     )
-    headers = {**SECURITY, "Vary": "Accept", **(problem.headers or {})}
+    headers = {**SECURITY, "Vary": f"Accept, {VARY}", **(problem.headers or {})}
     return Response(file.content, problem.status_code, headers, file.media_type)

@@ -44,7 +44,7 @@ def accept_of(headers: Headers) -> str:
 
 def takes_gzip(headers: Headers) -> bool:
     """Whether ``Accept-Encoding`` allows gzip (RFC 9110, 12.5.3)."""
-    codings = _weights(", ".join(headers.getlist("accept-encoding")))
+    codings = weights(", ".join(headers.getlist("accept-encoding")))
     return codings.get("gzip", codings.get("*", 0.0)) > 0
 
 
@@ -56,6 +56,17 @@ def prefers_html(accept: str) -> bool:
     ranges = _ranges(accept)
     html = ranges.get(_HTML, 0.0)
     return html > 0 and html >= max(ranges.get(JSON, 0.0), ranges.get(TEXT, 0.0))
+
+
+def weights(header: str) -> dict[str, float]:
+    """The values of a header such as ``Accept`` with their weights; a malformed weight is 0."""
+    found: dict[str, float] = {}
+    for entry in header.split(","):
+        value, *parameters = ("".join(part.split()).lower() for part in entry.split(";"))
+        weight = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
+        is_weight = re.fullmatch(r"\d(\.\d*)?|\.\d+", weight, re.ASCII)
+        found.setdefault(value, min(float(weight), 1.0) if is_weight else 0.0)
+    return found
 
 
 def _quality(ranges: dict[str, float], offer: str) -> float:
@@ -73,20 +84,9 @@ def _ranges(header: str) -> dict[str, float]:
     over.
     """
     ranges: dict[str, float] = {}
-    for media_range, weight in _weights(header).items():
+    for media_range, weight in weights(header).items():
         if media_range == "*":
             media_range = _ANY
         if "/" in media_range:
             ranges.setdefault(media_range, weight)
     return ranges
-
-
-def _weights(header: str) -> dict[str, float]:
-    """The values of a header such as ``Accept`` with their weights; a malformed weight is 0."""
-    weights: dict[str, float] = {}
-    for entry in header.split(","):
-        value, *parameters = ("".join(part.split()).lower() for part in entry.split(";"))
-        weight = next((p.removeprefix("q=") for p in parameters if p.startswith("q=")), "1")
-        is_weight = re.fullmatch(r"\d(\.\d*)?|\.\d+", weight, re.ASCII)
-        weights.setdefault(value, min(float(weight), 1.0) if is_weight else 0.0)
-    return weights

@@ -17,6 +17,7 @@ from fastapi.responses import Response
 from starlette.requests import Request
 
 from app.http.compression import COMPRESSED_FROM
+from app.http.language import LANGUAGES, in_language, next_language
 from app.http.negotiation import takes_gzip
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -108,24 +109,32 @@ def _media_type(name: str) -> str:
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
-def page(path: str, name: str, /, **words: str) -> File:
-    """A page with words in its placeholders, as text.
+def page(path: str, name: str, language: str, /, **words: str) -> File:
+    """A page in a language, with words in its placeholders, as text.
 
     Args:
         path: of the request. The links of a page are relative to it, as a proxy may serve us below
             any path.
         name: of the file.
+        language: of the sentences between double braces.
         words: by the names of placeholders.
     """
     root = "../" * (path.count("/") - 1) or "./"
-    return _filled(name, (("root", root), *words.items()))
+    other = next_language(language)
+    words |= {"root": root, "language": language, "other": other, "other_name": LANGUAGES[other]}
+    return _filled(name, language, tuple(words.items()))
 
 
 @lru_cache(maxsize=256)
-def _filled(name: str, words: tuple[tuple[str, str], ...]) -> File:
+def _filled(name: str, language: str, words: tuple[tuple[str, str], ...]) -> File:
     file = static_files().by_path[name]
     content = file.content.decode()
     values = {key: html.escape(value) for key, value in words}
+
+    def filled(match: re.Match[str]) -> str:
+        sentence, placeholder = match.groups()
+        return html.escape(in_language(language, sentence)) if sentence else values[placeholder]
+
     # In one go, so that no word is taken for a placeholder.
-    filled = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], content)
-    return File(filled.encode(), file.media_type)
+    filled_in = re.sub(r"\{\{([^{}]+)\}\}|\{(\w+)\}", filled, content)
+    return File(filled_in.encode(), file.media_type)

@@ -16,6 +16,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.access.table import VIEWS
+from app.http.language import VARY, in_language, language_of
 from app.http.negotiation import accept_of, prefers_html
 from app.http.static_files import IMMUTABLE, REVALIDATED, SECURITY, page, static_files
 from models.checkpoints.reference import Reference
@@ -29,7 +30,7 @@ class _Preview(NamedTuple):
     of: str = ""
 
 
-_PREVIEWS = {
+PREVIEWS = {
     "/": _Preview(
         "charloom",
         "Give it a text, watch a network learn it, and let it write on, character by character.",
@@ -73,23 +74,25 @@ views = APIRouter(include_in_schema=False, route_class=_PageRoute)
 
 
 def _view(request: Request) -> Response:
-    preview = _PREVIEWS[request.scope["route"].path]
+    preview = PREVIEWS[request.scope["route"].path]
     server = str(request.base_url)
+    language = language_of(request)
     file = page(
         request.scope["path"],
         "index.html",
-        title=_title(preview, request.query_params.get("model", "")),
-        description=preview.description,
+        language,
+        title=_title(preview, request.query_params.get("model", ""), language),
+        description=in_language(language, preview.description),
         server=server,
         url=server.rstrip("/") + request.scope["path"] + _model_of(request),
     )
-    return file.response(request, REVALIDATED, **SECURITY, Vary="Accept, Accept-Encoding")
+    return file.response(request, REVALIDATED, **SECURITY, Vary=f"Accept, Accept-Encoding, {VARY}")
 
 
-def _title(preview: _Preview, model: str) -> str:
-    title = preview.title
+def _title(preview: _Preview, model: str, language: str) -> str:
+    title = in_language(language, preview.title)
     if preview.of and _is_model(model):
-        title = preview.of.format(model=model)
+        title = in_language(language, preview.of).format(model=model)
     return title if title == "charloom" else f"{title} · charloom"
 
 

@@ -3,6 +3,8 @@
 import { Problem } from "./api.js";
 import { switchColours } from "./colours.js";
 import { enterKey, KEY_NEEDED } from "./key.js";
+import { t } from "./language.js";
+import { switchLanguage } from "./language_switch.js";
 import { Router } from "./router.js";
 import { el } from "./ui.js";
 
@@ -23,7 +25,7 @@ addEventListener("unhandledrejection", (event) => {
   const button = el(
     "button",
     { type: "button", on: { click } },
-    wantsKey ? "Enter a key" : "Try again",
+    wantsKey ? t("Enter a key") : t("Try again"),
   );
   // Requests that were sent together fail together.
   told.replaceChildren(el("p", { class: "message problem", role: "alert" }, message, button));
@@ -39,4 +41,5 @@ addEventListener(KEY_NEEDED, () => {
 key.addEventListener("click", unlock);
 
 switchColours(document.getElementById("theme"));
+switchLanguage(document.getElementById("language"));
 router.start();

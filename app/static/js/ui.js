@@ -2,6 +2,7 @@
 // reaches the page as text nodes only, so a model's output can never become markup. Knows no
 // server and no view.
 
+import { LANGUAGE, t } from "./language.js";
 import { at } from "./root.js";
 
 /**
@@ -37,9 +38,6 @@ export function svg(tag, attributes = {}, ...children) {
 }
 
 // Numbers and times
-
-/** The language of the page, which its numbers follow: the browser's may be another one. */
-export const LANGUAGE = globalThis.document?.documentElement.lang || "en";
 
 const whole = new Intl.NumberFormat(LANGUAGE);
 const losses = new Intl.NumberFormat(LANGUAGE, {
@@ -117,7 +115,7 @@ const STEPS = [
 export function ago(date, now = Date.now()) {
   const seconds = (date - now) / 1000;
   const distance = Math.abs(seconds);
-  if (distance < 45) return "just now";
+  if (distance < 45) return t("just now");
   if (distance > 7 * 86400) return dates.format(date);
   const [name, size] = STEPS.find(([, size]) => distance >= size);
   return relative.format(Math.round(seconds / size), name);
@@ -137,13 +135,13 @@ export const count = (value, one, many = `${one}s`) =>
 /** The server's words as a sentence: with a capital letter and a full stop. */
 export const sentence = (text) => {
   const capital = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?…]$/.test(capital) ? capital : `${capital}.`;
+  return /[.!?…。！？]$/.test(capital) ? capital : `${capital}.`;
 };
 
 // Characters
 
 const GLYPHS = { "\n": "⏎", " ": "␣", "\t": "⇥", "\r": "␍", "\u00a0": "⍽" };
-const NAMES = { "\n": "line end", " ": "space", "\t": "tab", "\r": "carriage return" };
+const NAMES = { "\n": t("line end"), " ": t("space"), "\t": t("tab"), "\r": t("carriage return") };
 
 /** A character as it is shown: invisible ones as a symbol or a code point. */
 export const glyph = (char) => GLYPHS[char] ?? (/^[\p{C}]$/u.test(char) ? code(char) : char);
@@ -266,13 +264,13 @@ export async function copy(text, button) {
   const label = button.textContent;
   try {
     await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
+    button.textContent = t("Copied");
   } catch {
     // The clipboard needs a secure context and may be refused: copy from a hidden field instead.
     const area = el("textarea", { class: "off", "aria-hidden": "true", value: text });
     document.body.append(area);
     area.select();
-    button.textContent = document.execCommand("copy") ? "Copied" : "Not copied";
+    button.textContent = document.execCommand("copy") ? t("Copied") : t("Not copied");
     area.remove();
   }
   setTimeout(() => {
@@ -298,7 +296,7 @@ export function ask({ title, text, fields: controls = [], confirm, danger = fals
           el(
             "button",
             { type: "button", class: "quiet", on: { click: () => dialog.close() } },
-            "Cancel",
+            t("Cancel"),
           ),
           el("button", { value: "yes", class: danger ? "danger" : "primary" }, confirm),
         ),

@@ -1,7 +1,8 @@
 // Losses over steps or time as an SVG: lines, axes, a legend, and the values at the pointer. Also a
 // sparkline. Knows no job and no model.
 
-import { duration, el, LANGUAGE, loss, number, svg } from "../ui.js";
+import { LANGUAGE } from "../language.js";
+import { duration, el, loss, number, svg } from "../ui.js";
 import {
   frameOf,
   nearestStep,

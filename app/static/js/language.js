@@ -1,0 +1,42 @@
+// The page's language. English sentences stand in the code, and are the keys of every other
+// language's file in languages/. It is loaded before any module that imports this one runs, so that
+// constants can be sentences, too. Knows no element.
+
+/** The language of the page, which the server chose: the browser's may be another one. */
+export const LANGUAGE = globalThis.document?.documentElement.lang || "en";
+
+const SENTENCES = LANGUAGE === "en" ? {} : await load();
+
+async function load() {
+  try {
+    const response = await fetch(new URL(`../languages/${LANGUAGE}.json`, import.meta.url));
+    return await response.json();
+  } catch (error) {
+    // English is better than no page.
+    console.warn(error);
+    return {};
+  }
+}
+
+/** A sentence of the code in the page's language, with values in its {places}. */
+export const t = (english, values = {}) => filled(inLanguage(english), values);
+
+/**
+ * A sentence that says a number, which is the value of {n}: `one` if it is 1, else `many`. Other
+ * languages have it by `many`.
+ */
+export const counted = (n, shown, one, many, values = {}) =>
+  filled(LANGUAGE === "en" && n === 1 ? one : inLanguage(many), { n: shown, ...values });
+
+/** A sentence in the page's language with nodes in its {places}, as children of an element. */
+export const woven = (english, nodes) =>
+  inLanguage(english)
+    .split(/\{(\w+)\}/)
+    .map((part, at) => (at % 2 ? nodes[part] : part))
+    .filter((part) => part !== "");
+
+/** Words of the server's in the page's language; as they are if they have no translation. */
+export const inLanguage = (english) => SENTENCES[english] ?? english;
+
+const filled = (sentence, values) =>
+  sentence.replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
