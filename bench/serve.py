@@ -152,27 +152,37 @@ def crowd(hidden_size: int, seconds: float) -> None:
 
 
 def stalled(hidden_size: int, seconds: float) -> None:
-    with charloom_with_toy(hidden_size) as running:
-        port = running.port
-        path = "/sample?model=toy&length=1000000&precision=fast"
-        alone = throughput(port, path, 20, seconds)
-        tell("20 streams alone", alone)
-        before = running.memory()
-        sleepers = []
-        for _ in range(500):
-            sleeper = socket.socket()
-            sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            sleeper.connect(("127.0.0.1", port))
-            sleeper.sendall(request(path))
-            sleepers.append(sleeper)
+    """The 500 wait at one of two servers, so that both ways take turns."""
+    path = "/sample?model=toy&length=1000000&precision=fast"
+    with charloom_with_toy(hidden_size) as free, charloom_with_toy(hidden_size) as beside:
+        for running in (free, beside):
+            throughput(running.port, path, 20, 1)
+        before = beside.memory()
+        sleepers = [sleeper(beside.port, path) for _ in range(500)]
         # Until the buffers of all are full, and their rows pause.
-        running.settle(patience=300)
-        memory = (running.memory() - before) / 500
-        beside = throughput(port, path, 20, seconds)
-        for sleeper in sleepers:
-            sleeper.close()
-    tell("20 streams beside 500 stalled", beside, alone)
+        beside.settle(patience=300)
+        memory = (beside.memory() - before) / 500
+        rates = [
+            [throughput(running.port, path, 20, seconds / 2) for running in (beside, free)]
+            for _ in range(ROUNDS)
+        ]
+        for waiting in sleepers:
+            waiting.close()
+    disturbed, alone = np.median(rates, axis=0)
+    tell("20 streams alone", alone)
+    tell("20 streams beside 500 stalled", disturbed, alone)
+    ratios = sorted(one / other for one, other in rates)
+    print(f"{'':34} each round {', '.join(f'{ratio:.2f}' for ratio in ratios)}× those alone")
     print(f"{'':34} {memory / 1024:.0f} KiB of the server's memory for each stalled one")
+
+
+def sleeper(port: int, path: str) -> socket.socket:
+    """A reader who does not read."""
+    connected = socket.socket()
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connected.connect(("127.0.0.1", port))
+    connected.sendall(request(path))
+    return connected
 
 
 def training(hidden_size: int, seconds: float) -> None:

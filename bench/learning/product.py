@@ -18,6 +18,7 @@ import argparse
 import tempfile
 import time
 from copy import copy, deepcopy
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ import torch
 
 from bench.learning.arguments import add_arguments, find_device
 from bench.learning.clock import Rounds, Watch, say
+from bench.learning.pieces import pieces
 
 _PLACES = {
     "scan": ("models.text.corpus", "models.corpus"),
@@ -77,6 +79,7 @@ def prepare(path: Path, directory: Path, asked: dict[str, Any], device: torch.de
         plan.validation_fraction,
         shuffle_lines=training.shuffle_lines,
     )
+    corpus = replace(corpus, validation=pieces(corpus.validation))
     trainer = _trainer(plan, corpus, device)
     counts_beside = find("counts_beside")
     if not (counts_beside and counts_beside(training)):

@@ -1,14 +1,14 @@
 """A text split as the product splits it, for the systems that it is compared with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from bench.learning.pieces import pieces
 from models.arrays import AnyIds
 from models.text.corpus import Corpus, encode, scan
 from models.training.planning import MAX_SHUFFLED_CHARACTERS
-from models.training.trainer import VALIDATION_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Text:
 
     @property
     def held_out(self) -> AnyIds:
-        return self.corpus.validation[:VALIDATION_LIMIT]
+        return self.corpus.validation
 
     @property
     def vocabulary_size(self) -> int:
@@ -53,4 +53,4 @@ def open_text(path: Path, directory: Path, held_out: float) -> Text:
     is_list = report.preset == "names" and report.characters <= MAX_SHUFFLED_CHARACTERS
     encode(path, scanned.vocabulary, directory / "ids")
     corpus = Corpus.open(directory / "ids", scanned.vocabulary, held_out, shuffle_lines=is_list)
-    return Text(corpus, is_list)
+    return Text(replace(corpus, validation=pieces(corpus.validation)), is_list)

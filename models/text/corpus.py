@@ -6,7 +6,7 @@ job.
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -31,6 +31,9 @@ from models.text.cleaning import (
 from models.text.doctor import Examination, InvisibleSymbol, RareSymbol
 from models.text.spans import Spans
 from models.text.vocab import Tokens, Vocabulary
+
+PIECE = 4096
+"""Characters of a piece of a long held-out part."""
 
 
 @dataclass(slots=True)
@@ -259,20 +262,45 @@ class Corpus:
         )
 
     def held_out(self, most: int) -> tuple[AnyIds, Spans | None]:
+        """Returns what to judge a network on: the held-out part, or, if it is longer than ``most``
+        ids, pieces of all of it; and their styles.
+
+        Of several texts it is as much of each one's as its share.
+        """
+        return self._shares(most, _pieces)
+
+    def beginning(self, most: int) -> tuple[AnyIds, Spans | None]:
         """Returns the beginning of the held-out part, at most so many ids, and their styles.
 
         Of several texts it is the beginning of each one's.
         """
+        return self._shares(most, lambda ids, share: ids[:share])
+
+    def _shares(
+        self, most: int, part: Callable[[AnyIds, int], AnyIds]
+    ) -> tuple[AnyIds, Spans | None]:
         styles = self.validation_styles
-        if styles is None or len(self.validation) <= most:
-            return self.validation[:most], styles
-        begins = styles.begins
-        lengths = (styles.ends - begins) * most // len(self.validation)
+        if len(self.validation) <= most:
+            return self.validation, styles
+        if styles is None:
+            return part(self.validation, most), None
+        bounds = zip(styles.begins.tolist(), styles.ends.tolist(), strict=True)
         parts = [
-            self.validation[begin : begin + length]
-            for begin, length in zip(begins.tolist(), lengths.tolist(), strict=True)
+            part(self.validation[begin:end], (end - begin) * most // len(self.validation))
+            for begin, end in bounds
         ]
-        return np.concatenate(parts), Spans.of(lengths.tolist(), styles.styles)
+        return np.concatenate(parts), Spans.of(map(len, parts), styles.styles)
+
+
+def _pieces(ids: AnyIds, most: int) -> AnyIds:
+    """Returns pieces at equal distances, ``most`` ids together; their number must be larger.
+
+    A long text is often made of many files, and its beginning says little of the rest.
+    """
+    count = max(1, most // PIECE)
+    length = most // count
+    begins = np.linspace(0, len(ids) - length, count).astype(np.int64)
+    return np.concatenate([ids[begin : begin + length] for begin in begins.tolist()])
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,8 @@ _AT_ONCE = 1 << 19
 class HeldOut:
     """A text that a network is judged on, in nats per character.
 
-    It is read as up to ``ROWS`` contiguous rows, each from the zero state.
+    It is read as up to ``ROWS`` contiguous rows, each from the zero state. That is one for each
+    piece of a long held-out part, so that hardly a character follows one of another piece.
 
     Args:
         ids: of the text, at least 2, [characters].
@@ -69,7 +70,7 @@ class HeldOut:
 
     @classmethod
     def of(cls, corpus: Corpus, most: int, table: NGramTable | None) -> "HeldOut":
-        """Returns the beginning of what a corpus holds out, at most so many ids of it."""
+        """Returns what a corpus holds out to judge a network on, at most so many ids of it."""
         ids, styles = corpus.held_out(most)
         return cls(ids, table, styles)
 

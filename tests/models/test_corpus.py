@@ -8,7 +8,7 @@ import pytest
 from models.arrays import AnyIds
 from models.config import MAX_VOCABULARY
 from models.text.cleaning import CorpusError
-from models.text.corpus import Corpus, ScanReport, encode, scan
+from models.text.corpus import PIECE, Corpus, ScanReport, encode, scan
 from models.text.vocab import Vocabulary
 
 PROSE = "It was the best of times,\nit was the worst of times.\n" * 4
@@ -125,6 +125,21 @@ def test_the_tail_is_for_validation(
     opened = Corpus.open(path, Vocabulary("bytes", list(range(7))), fraction)
     assert opened.validation.tolist() == ids[characters - held :].tolist()
     assert opened.train.tolist() == ids[: characters - held].tolist()
+
+
+@pytest.mark.parametrize("most", [1, 100, PIECE, 3 * PIECE + 5, 20 * PIECE - 1])
+def test_a_long_tail_is_judged_by_pieces_of_all_of_it(most: int) -> None:
+    """Not by its beginning, which may be of one file among many."""
+    ids = np.arange(20 * PIECE, dtype=np.uint32)
+    corpus = Corpus(Vocabulary("bytes", list(range(256))), ids[:1], ids)
+    judged, _ = corpus.held_out(most)
+    assert most - most // PIECE <= len(judged) <= most
+    assert judged[0] == 0 and (most < 2 * PIECE or judged[-1] == ids[-1])
+    assert (np.diff(judged) >= 1).all()
+    beginning, _ = corpus.beginning(most)
+    assert beginning.tolist() == ids[:most].tolist()
+    for whole, _ in (corpus.held_out(len(ids)), corpus.beginning(len(ids))):
+        assert whole is ids
 
 
 NAMES = "".join(f"{'abcdefgh'[n % 8]}{n}\n" for n in range(500))

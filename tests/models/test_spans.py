@@ -7,8 +7,9 @@ import pytest
 
 from models.styles import TextPart
 from models.text.cleaning import CorpusError, NotUtf8
-from models.text.corpus import Corpus, WrongParts, encode, scan, spans_of
+from models.text.corpus import PIECE, Corpus, WrongParts, encode, scan, spans_of
 from models.text.spans import Spans
+from models.text.vocab import Vocabulary
 
 ONE = "One text, wíth marks.\r\n" * 20
 OTHER = "\ufeffANOTHER text\n" * 30
@@ -59,7 +60,7 @@ def test_the_end_of_each_text_is_held_out(path: Path) -> None:
 
 def test_less_of_what_is_held_out_is_less_of_each(path: Path) -> None:
     corpus = opened(path, spans_of(path, "characters", PARTS), 0.4)
-    ids, spans = corpus.held_out(100)
+    ids, spans = corpus.beginning(100)
     assert spans and corpus.validation_styles
     decode = corpus.vocabulary.decoder().decode
     first = int(spans.ends[0])
@@ -68,9 +69,25 @@ def test_less_of_what_is_held_out_is_less_of_each(path: Path) -> None:
     begin = int(corpus.validation_styles.ends[0])
     assert decode(ids) == whole[:first] + whole[begin : begin + len(ids) - first]
     assert first / len(ids) == pytest.approx(begin / len(whole), abs=0.02)
-    everything, styles = corpus.held_out(10**6)
-    assert len(everything) == len(whole)
-    assert styles is corpus.validation_styles
+    for everything, styles in (corpus.beginning(10**6), corpus.held_out(10**6)):
+        assert len(everything) == len(whole)
+        assert styles is corpus.validation_styles
+
+
+def test_a_network_is_judged_on_all_of_each_text() -> None:
+    lengths = [5 * PIECE, 15 * PIECE]
+    ids = np.arange(sum(lengths), dtype=np.uint32)
+    vocabulary = Vocabulary("bytes", list(range(256)))
+    corpus = Corpus(vocabulary, ids[:1], ids, Spans.of([1], [0]), Spans.of(lengths, [0, 1]))
+    judged, spans = corpus.held_out(8 * PIECE)
+    assert spans and spans.styles.tolist() == [0, 1]
+    parts = np.split(judged, spans.ends[:-1])
+    assert [len(part) for part in parts] == [2 * PIECE, 6 * PIECE]
+    for part, text in zip(parts, np.split(ids, [lengths[0]]), strict=True):
+        assert (part[0], part[-1]) == (text[0], text[-1])
+        seams = np.flatnonzero(np.diff(part) != 1) + 1
+        assert seams.tolist() == list(range(PIECE, len(part), PIECE))
+        assert np.ptp(np.diff(part)[seams - 1]) <= 1
 
 
 def test_lines_of_a_list_stay_in_their_style(tmp_path: Path) -> None:

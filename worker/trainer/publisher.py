@@ -271,7 +271,7 @@ def validation_parts(corpus: Corpus) -> list[tuple[int, bytes]]:
     Of several texts it is the beginning of each one's, with the number of its style; else there is
     one part.
     """
-    ids, spans = corpus.held_out(VALIDATION_BYTES)
+    ids, spans = corpus.beginning(VALIDATION_BYTES)
     spans = spans or Spans.of([len(ids)], [0])
     bounds = zip(spans.begins.tolist(), spans.ends.tolist(), strict=True)
     parts = [_written(corpus.vocabulary, np.asarray(ids[begin:end])) for begin, end in bounds]
