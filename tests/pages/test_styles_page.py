@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -114,3 +115,28 @@ def test_names_are_drawn_in_a_style(client: httpx2.Client, window: Window) -> No
     html = page.get_by_role("region", name="HTML to embed the names", exact=True)
     expect(html).to_contain_text('in-style="lovecraft"')
     accessible(page)
+
+
+def test_a_text_is_read_in_a_style_on_inside(client: httpx2.Client, window: Window) -> None:
+    text, layer, cell = "It was a dark and stormy night", 0, 3
+
+    def last(style: str) -> str:
+        asked = {"text": text, "layer": layer, "cells": [cell]} | (
+            {"style": style} if style else {}
+        )
+        told = client.post("/models/authors/inspect", json=asked).json()["characters"]
+        return f"activation {told[-1]['activations'][0]:.2f}".replace("-", "−")
+
+    assert len({last(style) for style in ("", "austen", "lovecraft")}) == 3
+    page = window.open(
+        client, f"/inside?model=authors&layer={layer}&cell={cell}&style=austen&text={quote(text)}"
+    )
+    grid = page.get_by_role("group", name="The text as the network sees it")
+    choice, readout = page.get_by_label("Style"), page.locator(".readout")
+    expect(choice).to_have_value("austen")
+    for style in ("austen", "lovecraft", ""):
+        choice.select_option(style)
+        grid.focus()
+        page.keyboard.press("End")
+        expect(readout).to_contain_text(last(style))
+        expect(page).to_have_url(re.compile(f"style={style}" if style else "^((?!style=).)*$"))
