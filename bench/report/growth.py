@@ -94,7 +94,7 @@ def _speeds(
     for at, network in sizes.networks.items():
         path = f"/sample?model={sizes.model(at)}&length=1000000&precision=fast"
         # Loading one takes seconds where it is large.
-        first_text(running.port, path)
+        first_text(running.port, f"/sample?model={sizes.model(at)}&length=100&precision=fast")
         for count in plan.growing_streams:
             cases[_streams(count), at] = partial(_rate, plan, running, path, count)
         config = network.config
