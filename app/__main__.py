@@ -75,7 +75,7 @@ class Server(uvicorn.Server):
         self._admission = admission = Admission(
             most, settings.trusted_proxies, settings.quota_connections
         )
-        turns = Turns()
+        turns = Turns(asyncio.get_running_loop())
 
         def connect(address: str) -> Connection:
             return Connection(

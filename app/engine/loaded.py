@@ -65,6 +65,7 @@ class LoadedModel(Protocol):
     def best_precision(self) -> Precision: ...
     @property
     def state_shapes(self) -> list[tuple[int, ...]]: ...
+    def made(self, precision: Precision) -> RowDecoder | None: ...
     def decoder(self, precision: Precision) -> RowDecoder: ...
 
 
@@ -130,6 +131,10 @@ class LoadedNetwork:
         cheap = exact is not None and fast is not None and fast - exact <= FAST_COST
         return "fast" if cheap else "exact"
 
+    def made(self, precision: Precision) -> Decoder | None:
+        """The decoder, if it is made already."""
+        return self._decoders.get(precision)
+
     def decoder(self, precision: Precision) -> Decoder:
         """The decoder, made on first use, which takes a moment. Any thread may call."""
         with self._making:
@@ -165,8 +170,18 @@ class LoadedNGram:
         self._decoder = NGramDecoder(model)
         MEMORY.watch(self._decoder)
 
+    def made(self, _precision: Precision) -> NGramDecoder:
+        return self._decoder
+
     def decoder(self, _precision: Precision) -> NGramDecoder:
         return self._decoder
+
+
+async def decoder_of(model: LoadedModel, precision: Precision) -> RowDecoder:
+    """A model's decoder; a thread makes it, unless it is there."""
+    if made := model.made(precision):
+        return made
+    return await asyncio.to_thread(model.decoder, precision)
 
 
 class LoadedModels:

@@ -14,11 +14,10 @@ from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
 from app.engine.callers import Caller
-from app.engine.loaded import LoadedModel
+from app.engine.loaded import LoadedModel, decoder_of
 from app.engine.prime_states import ReadAs
 from app.engine.streams import ServerFull, StreamReader, Streams, TooManyStreams
 from app.http.bodies import schema_of
@@ -102,7 +101,7 @@ async def names(
     media_type = JSON if kind == JSON else f"{TEXT}; charset=utf-8"
     if wants_no_body(request):
         return headers_only(headers, media_type)
-    decoder = await run_in_threadpool(model.decoder, precision)
+    decoder = await decoder_of(model, precision)
     caller = writing_for(request, services)
     style = mix_of(fields.style, model.styles) or ()
     read_as = ReadAs(model.digest, precision, style)

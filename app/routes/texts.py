@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.engine.callers import Caller
 from app.engine.corpus_runs import CorpusRuns, NoRuns
-from app.engine.loaded import LoadedModel, LoadedModels
+from app.engine.loaded import LoadedModel, LoadedModels, decoder_of
 from app.engine.prime_states import ReadAs
 from app.engine.states import NotAState, Saved, StateSigner
 from app.engine.streams import StreamReader, Streams
@@ -208,7 +208,7 @@ class Texts:
             asked.saved,
             asked.options.seed,
         )
-        decoder = await run_in_threadpool(model.decoder, precision)
+        decoder = await decoder_of(model, precision)
         try:
             stream = Stream(
                 model.vocabulary,

@@ -40,29 +40,40 @@ bytes are more than are usually on their way: whoever has sent them could read t
 
 
 class Turns:
-    """Connections that have more to parse: each gets a few events, then the next one."""
+    """Connections that have something to parse: in a turn of the event loop, one gets a few events.
 
-    def __init__(self) -> None:
+    So requests that come together are begun one after the other, and the first are answered while
+    the last still wait. Begun all at once, each would be answered when all are.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._queue: dict[Connection, None] = {}
-        self._is_scheduled = False
+        self._is_taken = False
+
+    def take(self, connection: "Connection") -> bool:
+        """Gives a connection this turn if nobody has it yet, else a later one; returns which."""
+        if self._is_taken:
+            self._queue[connection] = None
+            return False
+        self._begin(connection)
+        return True
 
     def join(self, connection: "Connection") -> None:
+        """Gives a connection that has had its turn another one, after those that wait."""
         self._queue[connection] = None
-        self._schedule(connection.loop)
 
-    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._queue and not self._is_scheduled:
-            self._is_scheduled = True
-            loop.call_soon(self._turn, loop)
+    def _begin(self, connection: "Connection") -> None:
+        self._is_taken = True
+        self._loop.call_soon(self._next)
+        connection.take_turn()
 
-    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_scheduled = False
-        connection = next(iter(self._queue))
-        del self._queue[connection]
-        try:
-            connection.take_turn()
-        finally:
-            self._schedule(loop)
+    def _next(self) -> None:
+        self._is_taken = False
+        if self._queue:
+            connection = next(iter(self._queue))
+            del self._queue[connection]
+            self._begin(connection)
 
 
 class Census(Protocol):
@@ -189,7 +200,12 @@ class Connection(H11Protocol):
                 self.transport.close()
             return
         self._unread += data
-        self.take_turn()
+        self._take_turn_soon()
+
+    def _take_turn_soon(self) -> None:
+        if not self._turns.take(self):
+            self.flow.has_backlog = True
+            self.flow.pause_reading()
 
     def take_turn(self) -> None:
         """Parses a few events of what has arrived; the rest waits for its turn."""
@@ -326,7 +342,7 @@ class Connection(H11Protocol):
                 self.timeout_keep_alive, self.transport.close
             )
         self.flow.has_backlog = False
-        self.take_turn()
+        self._take_turn_soon()
 
     def _is_busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

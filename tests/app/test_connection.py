@@ -1,8 +1,10 @@
 """A connection costs no more than its share, and bytes that are not a request get a reason."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import httpx2
 import pytest
 
 from app.server import connection
-from app.server.connection import EVENTS, LINGER_BYTES, Connection
+from app.server.connection import EVENTS, LINGER_BYTES, Connection, Turns
 from app.server.heads import MAX_HEAD, MAX_QUERY
 from tests.serving import TEXT, eventually, serve
 
@@ -230,6 +232,58 @@ def test_a_body_of_many_chunks_is_parsed_in_turns(
         assert hostile.recv(1000).startswith(b"HTTP/1.1 422")
     assert sum(turns) >= many
     assert max(turns) <= EVENTS
+
+
+async def answered_in_turns(count: int, waits: int) -> tuple[list[int], int]:
+    """Has requests come together that each wait so many turns of the loop for their answer.
+
+    Returns the order in which they are answered, and how many were under way at most.
+    """
+    turns = Turns(asyncio.get_running_loop())
+    tasks: list[asyncio.Task[None]] = []
+    ended: list[int] = []
+    most = 0
+
+    async def serve(number: int) -> None:
+        nonlocal most
+        most = max(most, len(tasks) - len(ended))
+        for _ in range(waits):
+            await asyncio.sleep(0)
+        ended.append(number)
+
+    class Asking:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def take_turn(self) -> None:
+            tasks.append(asyncio.create_task(serve(self.number)))
+
+    at_once = [turns.take(Asking(number)) for number in range(count)]  # type: ignore[arg-type]
+    assert at_once == [True] + [False] * (count - 1)
+    while len(ended) < count:
+        await asyncio.sleep(0)
+    return ended, most
+
+
+def test_requests_that_come_together_are_begun_in_turn() -> None:
+    """Else the first would be answered when the last is."""
+    ended, most = asyncio.run(answered_in_turns(100, waits=5))
+    assert ended == list(range(100))
+    assert most <= 5 + 2
+
+
+def test_many_who_ask_together_are_answered(client: httpx2.Client) -> None:
+    asks = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+    with ExitStack() as stack:
+        asking = [stack.enter_context(connected(client)) for _ in range(100)]
+        for last in (b"\r\n", b"\r\n", b"Connection: close\r\n\r\n"):
+            for one in asking:
+                one.sendall(asks + last)
+            for one in asking:
+                answer = b""
+                while not answer.endswith(b'{"status":"ok"}'):
+                    answer += one.recv(4096)
+                assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 def test_after_a_refusal_nothing_is_parsed_and_little_is_read(
