@@ -1,7 +1,7 @@
 // What the server says in English, for pages in another language: its sentences, with {places} for
 // what changes, and sentences about a problem by its code. Loaded only there. Knows no view.
 
-import { filled, inLanguage, t } from "./language.js";
+import { filled, inLanguage, LANGUAGE, t } from "./language.js";
 import { LABELS } from "./parts/options/schema.js";
 
 /** What the server may say of a field, or instead of one; of two that fit, the first. */
@@ -197,6 +197,8 @@ const WHOLE = new Set(["body", "corpus"]);
 /** Words without sentences: several that are offered, and a number. */
 const PLACES = { choices: "[^ ]+(?:, [^ ]+)* or [^ ]+", own: "[^ ]+", n: "[\\d,]+" };
 
+const choice = new Intl.ListFormat(LANGUAGE, { type: "disjunction" });
+
 const templates = SAID.map((english) => {
   const names = [];
   const parts = english.split(/\{(\w+)\}/).map((part, i) => {
@@ -213,6 +215,7 @@ export function said(text) {
     const found = pattern.exec(text);
     if (!found) continue;
     const values = Object.fromEntries(names.map((name, i) => [name, found[i + 1]]));
+    if (values.choices) values.choices = choice.format(values.choices.split(/, | or /));
     return filled(inLanguage(english), values);
   }
   return null;

@@ -132,11 +132,16 @@ export function when(timestamp) {
 export const count = (value, one, many = `${one}s`) =>
   `${number(value)} ${value === 1 ? one : many}`;
 
-/** The server's words as a sentence: with a capital letter and a full stop. */
-export const sentence = (text) => {
+/** Words as a sentence: with a capital letter and a full stop. */
+export const sentence = (text) => ended(text, (words) => t("{words}.", { words }));
+
+/** The server's own words as a sentence, which is in English whatever the page's language. */
+export const englishSentence = (text) => ended(text, (words) => `${words}.`);
+
+function ended(text, end) {
   const capital = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?…。！？]$/.test(capital) ? capital : t("{words}.", { words: capital });
-};
+  return /[.!?…。！？]$/.test(capital) ? capital : end(capital);
+}
 
 // Characters
 

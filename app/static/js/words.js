@@ -3,7 +3,7 @@
 // the server's own words follow. Knows no view.
 
 import { LANGUAGE, t } from "./language.js";
-import { sentence } from "./ui.js";
+import { englishSentence, sentence } from "./ui.js";
 
 const ENGLISH = "en";
 /** Of no use in English, and heavy. */
@@ -61,7 +61,7 @@ function inItsLanguage(code, english, errors) {
   const known = SERVER.said(english) ?? SERVER.aboutFields(errors?.map(plain));
   if (known) return sentence(known);
   const { [code]: enough } = SERVER.ENOUGH;
-  return enough ?? `${SERVER.REASONS[code] ?? SERVER.REFUSED}\n${sentence(english)}`;
+  return enough ?? `${SERVER.REASONS[code] ?? SERVER.REFUSED}\n${englishSentence(english)}`;
 }
 
 const plain = ({ field, message }) => ({ field, message: withoutApi(message) });
