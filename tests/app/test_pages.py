@@ -134,3 +134,17 @@ def test_a_page_is_in_the_visitors_language(
         assert {"Accept-Language", "Cookie"} <= set(page.headers["vary"].split(", "))
         switch = re.search(r'id="language" lang="(\w+)">(\w+)<', page.text)
         assert switch and switch[1] != language and switch[2] == LANGUAGES[switch[1]]
+
+
+def test_a_page_in_japanese_is_previewed_and_loaded_in_it(client: httpx2.Client) -> None:
+    japanese = NAVIGATION | {"Accept-Language": "ja"}
+    page = client.get("/inside?model=linux", headers=japanese)
+    assert "<title>linux の内部 · charloom</title>" in page.text
+    assert 'content="linux の内部 · charloom"' in page.text
+    assert ">内部</a>" in page.text and "{{" not in page.text
+    files = re.findall(r"<(\.\./|\./)(static/[^>]+)>; rel=", page.headers["link"])
+    assert len(files) == 3
+    for root, path in files:
+        assert root == "./"
+        assert client.get(f"/{path}").status_code == 200
+    assert "link" not in client.get("/inside", headers=NAVIGATION).headers

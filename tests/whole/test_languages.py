@@ -2,19 +2,26 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from pydantic import BaseModel
 
 from app.http.error_page import TITLES, WORDS
 from app.http.language import ENGLISH, LANGUAGES, SENTENCES
+from app.http.problems import Problem
 from app.http.static_files import STATIC
+from app.http.validation import validated
 from app.main import create_app
 from app.routes.pages import PREVIEWS
+from app.schemas.inside import InspectRequest
+from app.schemas.texts import NamesQuery, SampleRequest
+from app.schemas.training import ResumeRequest, TrainRequest
 from app.settings import ServerSettings
 from tests.serving import NOWHERE
+from tests.support import node
 
 ELSEWHERE = {"corpus_id", "max_seconds", "model", "styles"}
 """Options that Train has no field for whose hint is the server's."""
@@ -77,3 +84,39 @@ def test_a_translation_has_the_places_of_its_sentence(language: str) -> None:
         places = [sorted(re.findall(r"\{\w+\}", one)) for one in (sentence, translation)]
         assert places[0] == places[1], sentence
         assert translation.strip(), sentence
+
+
+WRONG: tuple[object, ...] = ("", "x" * 2_000_000, "no such word", -1, 0, 1e99, 2**80, None, True, [], ["x"] * 500, {})
+"""Values that one field or another does not take."""
+
+ASKED = (SampleRequest, NamesQuery, TrainRequest, ResumeRequest, InspectRequest)
+"""Requests that people fill in on the pages."""
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_what_is_wrong_with_a_field_is_said_in_every_language(language: str) -> None:
+    said = set()
+    for model in ASKED:
+        for name in model.model_fields:
+            for value in WRONG:
+                said |= messages(model, {name: value})
+    assert len(said) > 30
+    code = f"""
+        import {{ readFileSync }} from "node:fs";
+        globalThis.document = {{ documentElement: {{ lang: "{language}" }} }};
+        const sentences = readFileSync("{SENTENCES / language}.json", "utf8");
+        globalThis.fetch = async () => new Response(sentences);
+        const {{ atField }} = await import("{STATIC / "js" / "words.js"}");
+        const said = {json.dumps(sorted(said))};
+        console.log(JSON.stringify(said.filter((one) => atField(one).startsWith("\\n"))));
+    """
+    assert json.loads(node("--input-type=module", "--eval", code)) == []
+
+
+def messages(model: type[BaseModel], values: Mapping[str, object]) -> set[str]:
+    """What is said of the fields of a request, if it is refused."""
+    try:
+        validated(model, values)
+    except Problem as refused:
+        return {error.message for error in refused.errors}
+    return set()

@@ -46,6 +46,8 @@ export const SAID = [
   "must be text",
   "must be text, without half a surrogate pair such as \\ud800",
   "must be true or false",
+  "must be true, or text that names the parts",
+  "must be true, or the parts of the text in their order, each a style and its bytes, as in {example}",
   "must be at most {count} steps: each is a model on disk",
   "must be at most {most} for a text of this length",
   "must be at most {most} with the prime for networks this large",
