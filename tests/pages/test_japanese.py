@@ -202,6 +202,12 @@ def test_problems_are_told_in_japanese(toys: Path, window: Window) -> None:
         assert in_japanese(page)
         page.keyboard.press("Escape")
         expect(page.get_by_role("alert")).to_contain_text("入力したキーは")
+        # What the pages do not know is in English, and marked as such.
+        said = '{"code": "invalid_fields", "detail": "words of another release"}'
+        page.route("**/corpora?*", lambda route: route.fulfill(status=422, body=said))
+        page.get_by_role("link", name="学習", exact=True).click()
+        alert = page.get_by_role("alert").filter(has_text="入力内容に誤りがあります。")
+        expect(alert.locator("[lang=en]")).to_have_text("Words of another release.")
         page.context.set_offline(True)
         page.get_by_role("link", name="紹介").click()
         expect(page.get_by_role("alert")).to_contain_text("サーバーに接続できません")
