@@ -18,6 +18,15 @@ SAID = re.compile(rf"\b(?:t|woven)\(\s*{TEXT}")
 COUNTED = re.compile(rf"\bcounted\((?:[^()]|\([^()]*\))*?{TEXT},\s*{TEXT}")
 """Of a number's two sentences, the second."""
 
+REPORTED = re.compile(r"""^  (["'])(.*)\1,$""", re.MULTILINE)
+"""What the server says in sentences of its own, one a line."""
+
+
+def reported() -> list[str]:
+    """Each sentence of the server's that the pages know."""
+    sentences = (STATIC / "js" / "reported" / "sentences.js").read_text()
+    return [sentence for _, sentence in REPORTED.findall(sentences)]
+
 
 def english() -> Iterator[str]:
     """Each sentence that a page or the server can say."""
@@ -30,6 +39,7 @@ def english() -> Iterator[str]:
                 yield json.loads(f'"{many}"')
     for file in STATIC.glob("*.html"):
         yield from re.findall(r"\{\{([^{}]+)\}\}", file.read_text())
+    yield from reported()
     for words in WORDS.values():
         yield from (words.title, words.text, words.label)
     for preview in PREVIEWS.values():
