@@ -13,15 +13,15 @@ const QUOTED = new Set(["command", "excerpt", "model", "said"]);
 /** Places whose values are nothing but the server's words. */
 const SAID = new Set(["bytes", "kind", "reason", "reasons", "refusal", "trouble", "way"]);
 
+const isWhole = (words) => words.endsWith(t("."));
+const next = (first, second) => t("{first} {second}", { first, second });
+const beside = (first, second) => t("{first}; {second}", { first, second });
+
 /** What the server puts between clauses and between sentences, and how they follow each other. */
 const JOINTS = [
-  ["; ", (first, second) => (isWhole(first) ? after : beside)(first, second)],
-  [/(?<=[.”]) (?=[A-Z])/, (first, second) => after(first, second)],
+  ["; ", (first, second) => (isWhole(first) ? next : beside)(first, second)],
+  [/(?<=[.”]) (?=[A-Z])/, next],
 ];
-
-const beside = (first, second) => t("{first}; {second}", { first, second });
-const after = (first, second) => t("{first} {second}", { first, second });
-const isWhole = (words) => words.endsWith(t("."));
 
 /** A text of the server's in the page's language; as it is where that is not known. */
 export const reported = (text) => translated(text) ?? text;
@@ -68,7 +68,8 @@ function patternOf(english) {
   const source = parts.map((part, at) => {
     if (at % 2 === 0) return part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
     places.push(part);
-    return "(.*?)";
+    // A short sentence about a file is also the end of many others.
+    return part === "file" ? "(\\S+)" : "(.*?)";
   });
   return { english, pattern: new RegExp(`^${source.join("")}(\\.?)$`, "s"), places };
 }

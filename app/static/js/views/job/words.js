@@ -45,9 +45,9 @@ export function errorOf({ title, detail }) {
   return el("span", {}, ...woven("{title}. {detail}", words));
 }
 
-/** What is damaged of a job, in a sentence. */
+/** What is damaged of a job, as an element. */
 export const damageOf = (damaged) =>
-  t("Damaged: {damage}.", { damage: damaged.map(reported).join(t("; ")) });
+  el("span", {}, ...woven("Damaged: {damage}.", { damage: saying(damaged.join("; "), String) }));
 
 /** What a job without a plan is doing. */
 export function waitingFor({ status }) {

@@ -1,10 +1,10 @@
 // A model's card: what it writes, its figures, who won, how its loss went, and what to do with it.
 // Knows no request: its actions and its history come from the page.
 
-import { counted, t } from "../../language.js";
+import { counted, t, woven } from "../../language.js";
 import { sparkline } from "../../parts/chart.js";
 import { counted as contextsOf, verdict } from "../../parts/ngram.js";
-import { reported } from "../../reported.js";
+import { saying } from "../../reported.js";
 import { bytes, el, loss, number, short, when } from "../../ui.js";
 import { lineOf } from "./collection.js";
 
@@ -51,7 +51,7 @@ export function plainCard(model, { remove }) {
     "li",
     { class: "card model" },
     el("div", { class: "title-line" }, el("h2", {}, model.model)),
-    el("p", { class: "soft small" }, whyPlain(model)),
+    el("p", { class: "soft small" }, ...whyPlain(model)),
     el(
       "div",
       { class: "actions" },
@@ -63,15 +63,15 @@ export function plainCard(model, { remove }) {
 /** `detail` is what is wrong with a model whose files are damaged. */
 const whyPlain = ({ detail }) =>
   detail
-    ? t("Damaged: {damage}.", { damage: reported(detail) })
-    : t("The figures of this model cannot be shown.");
+    ? woven("Damaged: {damage}.", { damage: saying(detail, String) })
+    : [t("The figures of this model cannot be shown.")];
 
 /** Says that the files of a newer checkpoint are damaged. */
 const notice = ({ damaged }) =>
-  damaged?.length ? el("p", { class: "message note" }, damageOf(damaged[0])) : null;
+  damaged?.length ? el("p", { class: "message note" }, ...damageOf(damaged[0])) : null;
 
 const damageOf = (damage) =>
-  t("The newest checkpoint is damaged: {damage}.", { damage: reported(damage) });
+  woven("The newest checkpoint is damaged: {damage}.", { damage: saying(damage, String) });
 
 function title(group, { pin, select }) {
   const { name, main } = group;

@@ -17,6 +17,8 @@ const MOST_RARE = 24;
 const AS_BYTES = "“Read as: bytes” under Options";
 const OR_BYTES = /,? or pass tokens=bytes[^.;]*/;
 const MOST_STYLES = 8;
+/** What the server calls a file without a name. */
+const UNNAMED = "the file";
 
 /** A sentence about a text; empty if nothing about it is unusual. */
 export function factsOf(report) {
@@ -114,7 +116,7 @@ function sources(report) {
   if (!words || taken + left_out === 1) return words && el("p", {}, words);
   const rows = [
     ...omitted.map(({ name, reason }) => [
-      name,
+      name === UNNAMED ? reported(name) : name,
       t("left out: {reason}", { reason: reported(reason) }),
     ]),
     ...files.map((file) => [file.name, sourceOf(file)]),
