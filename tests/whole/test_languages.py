@@ -3,13 +3,21 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from app.http.error_page import WORDS
+from app.http.error_page import TITLES, WORDS
 from app.http.language import ENGLISH, LANGUAGES, SENTENCES
 from app.http.static_files import STATIC
+from app.main import create_app
 from app.routes.pages import PREVIEWS
+from app.settings import ServerSettings
+from tests.serving import NOWHERE
+
+ELSEWHERE = {"corpus_id", "max_seconds", "model", "styles"}
+"""Options that Train has no field for whose hint is the server's."""
 
 OTHERS = sorted(set(LANGUAGES) - {ENGLISH})
 
@@ -17,15 +25,26 @@ TEXT = r'"((?:[^"\\]|\\.)*)"'
 SAID = re.compile(rf"\b(?:t|woven)\(\s*{TEXT}")
 COUNTED = re.compile(rf"\bcounted\((?:[^()]|\([^()]*\))*?{TEXT},\s*{TEXT}")
 """Of a number's two sentences, the second."""
-
-REPORTED = re.compile(r"""^  (["'])(.*)\1,$""", re.MULTILINE)
-"""What the server says in sentences of its own, one a line."""
+OF_THE_SERVER = re.compile(r"""^  (["'])(.*)\1,$""", re.MULTILINE)
+"""The server's own sentences, which the pages know, one a line."""
 
 
 def reported() -> list[str]:
-    """Each sentence of the server's that the pages know."""
-    sentences = (STATIC / "js" / "reported" / "sentences.js").read_text()
-    return [sentence for _, sentence in REPORTED.findall(sentences)]
+    """What the server says of texts, trainings and GPUs."""
+    return _of_the_server("sentences.js")
+
+
+def problems() -> list[str]:
+    """What the server says where it refuses a request."""
+    return _of_the_server("problems.js")
+
+
+def _of_the_server(name: str) -> list[str]:
+    script = (STATIC / "js" / "reported" / name).read_text()
+    return [
+        json.loads(f'"{sentence}"') if quote == '"' else sentence
+        for quote, sentence in OF_THE_SERVER.findall(script)
+    ]
 
 
 def english() -> Iterator[str]:
@@ -39,11 +58,24 @@ def english() -> Iterator[str]:
                 yield json.loads(f'"{many}"')
     for file in STATIC.glob("*.html"):
         yield from re.findall(r"\{\{([^{}]+)\}\}", file.read_text())
+    yield from problems()
     yield from reported()
+    yield from hints()
+    yield from TITLES.values()
     for words in WORDS.values():
         yield from (words.title, words.text, words.label)
     for preview in PREVIEWS.values():
         yield from filter(None, (preview.title, preview.description, preview.of))
+
+
+def hints() -> Iterator[str]:
+    """What the server says of each option of a training that Train has a field for."""
+    with TemporaryDirectory() as data:
+        api = create_app(ServerSettings(data=Path(data), redis_url=NOWHERE)).openapi()
+    body = api["paths"]["/train"]["post"]["requestBody"]["content"]["application/json"]
+    for name, option in body["schema"]["properties"].items():
+        if name not in ELSEWHERE:
+            yield option["description"]
 
 
 @pytest.mark.parametrize("language", OTHERS)
@@ -58,7 +90,7 @@ def test_every_sentence_is_translated_and_none_is_left_over(language: str) -> No
 @pytest.mark.parametrize("language", OTHERS)
 def test_a_translation_has_the_places_of_its_sentence(language: str) -> None:
     sentences = json.loads((SENTENCES / f"{language}.json").read_text())
-    servers = set(reported())
+    servers = {*reported(), *problems()}
     for sentence, translation in sentences.items():
         own, its = (set(re.findall(r"\{\w+\}", one)) for one in (sentence, translation))
         # Of the server's, what only its API has may be left out.

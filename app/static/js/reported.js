@@ -5,11 +5,19 @@
 import { LANGUAGE, t } from "./language.js";
 import { el, sentence } from "./ui.js";
 
-const PATTERNS =
-  LANGUAGE === "en" ? [] : (await import("./reported/sentences.js")).SENTENCES.map(patternOf);
+/** Words without sentences: several that are offered, a file's name, and numbers. */
+const SHAPES = { choices: "[^ ]+(?:, [^ ]+)* or [^ ]+", file: "[^ ]+", n: "[\\d,]+", own: "[^ ]+" };
+
+const PATTERNS = LANGUAGE === "en" ? [] : (await sentences()).map(patternOf);
+
+async function sentences() {
+  const { PROBLEMS } = await import("./reported/problems.js");
+  const { SENTENCES } = await import("./reported/sentences.js");
+  return [...PROBLEMS, ...SENTENCES];
+}
 
 /** Places whose values are not the server's words, whatever they look like. */
-const QUOTED = new Set(["command", "excerpt", "model", "said"]);
+const QUOTED = new Set(["characters", "command", "example", "excerpt", "model", "said", "style"]);
 /** Places whose values are nothing but the server's words. */
 const SAID = new Set(["bytes", "kind", "reason", "reasons", "refusal", "trouble", "way"]);
 
@@ -32,7 +40,8 @@ export function saying(text, inEnglish = sentence) {
   return translated(text) ?? el("span", { lang: "en" }, inEnglish(text));
 }
 
-const translated = (text) => byPattern(text) ?? byParts(text);
+/** The same; null where that is not known. */
+export const translated = (text) => byPattern(text) ?? byParts(text);
 
 function byPattern(text) {
   for (const { english, pattern, places } of PATTERNS) {
@@ -68,8 +77,7 @@ function patternOf(english) {
   const source = parts.map((part, at) => {
     if (at % 2 === 0) return part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
     places.push(part);
-    // A short sentence about a file is also the end of many others.
-    return part === "file" ? "(\\S+)" : "(.*?)";
+    return `(${SHAPES[part] ?? ".*?"})`;
   });
   return { english, pattern: new RegExp(`^${source.join("")}(\\.?)$`, "s"), places };
 }

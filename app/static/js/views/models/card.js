@@ -3,7 +3,7 @@
 
 import { counted, t, woven } from "../../language.js";
 import { sparkline } from "../../parts/chart.js";
-import { counted as contextsOf, verdict } from "../../parts/ngram.js";
+import { contexts, verdict } from "../../parts/ngram.js";
 import { saying } from "../../reported.js";
 import { bytes, el, loss, number, short, when } from "../../ui.js";
 import { lineOf } from "./collection.js";
@@ -129,7 +129,7 @@ function figures(model) {
     baseline?.bpc ? figure(ngram, loss(baseline.bpc), nats(baseline.val_loss)) : null,
     figure(t("parameters"), short(parameters), size),
     model.ngram_orders
-      ? figure(t("n-gram table"), bytes(model.table_bytes), contextsOf(model))
+      ? figure(t("n-gram table"), bytes(model.table_bytes), contexts(model))
       : null,
   );
 }
