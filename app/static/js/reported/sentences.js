@@ -94,7 +94,7 @@ export const SENTENCES = [
   "The network {refusal}.",
   "is too large: {size} cells over {vocabulary} symbols, in batches of {batch}, need about {needed} of memory, and the machine has {available}. Choose a smaller hidden_size, batch_size or sequence_length, or fewer layers",
   "{share} of its lines repeat earlier ones: the network will memorise them, and because they are in the held-out part too, its loss will look better than it is. Remove the duplicates unless they are intentional",
-  '{places} places look like "Ã©" or "â€™": UTF-8 that was read as Latin-1 or Windows-1252 and saved again. Save it again from its source',
+  "{places} places look like \"Ã©\" or \"â€™\": UTF-8 that was read as Latin-1 or Windows-1252 and saved again. Save it again from its source",
   "{lost} characters are U+FFFD, which replaces lost ones: the text was once read with the wrong encoding. Save it again from its source",
   "it contains characters that nobody sees: {named}. Remove them, or replace them by plain spaces, unless they are intentional",
   "which is normal for Chinese, Japanese and Korean",
