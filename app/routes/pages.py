@@ -67,7 +67,13 @@ PREVIEWS = {
 }
 
 
-_OF_OTHER_LANGUAGES = ("server_words", "parts/options/schema")
+_OF_OTHER_LANGUAGES = (
+    "server_words",
+    "parts/options/schema",
+    "reported",
+    "reported/problems",
+    "reported/sentences",
+)
 """Scripts that pages in English do without."""
 
 

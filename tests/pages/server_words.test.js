@@ -20,10 +20,7 @@ test("sentences come with their values", () => {
     said("must be lstm, gru or rnn"),
     "次のいずれかにしてください：lstm、gru、またはrnn",
   );
-  assert.equal(
-    said("the text has 12 characters: send at least 100"),
-    "テキストが 12 文字しかありません。100 文字以上必要です",
-  );
+  assert.match(said("the text has 12 characters: send at least 100"), /12 文字しか.*100 /);
   assert.equal(said("must be something else altogether"), null);
 });
 

@@ -38,6 +38,5 @@ export const woven = (english, nodes) =>
 /** Words of the server's in the page's language; as they are if they have no translation. */
 export const inLanguage = (english) => SENTENCES[english] ?? english;
 
-/** A sentence with values in its {places}. */
-export const filled = (sentence, values) =>
+const filled = (sentence, values) =>
   sentence.replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);

@@ -1,118 +1,14 @@
-// What the server says in English, for pages in another language: its sentences, with {places} for
-// what changes, and sentences about a problem by its code. Loaded only there. Knows no view.
+// What the server says where it refuses something, for pages in another language: its own sentences,
+// and others by the problem's code. Loaded only there. Knows no view.
 
-import { filled, inLanguage, LANGUAGE, t } from "./language.js";
+import { t } from "./language.js";
 import { LABELS } from "./parts/options/schema.js";
+import { translated } from "./reported.js";
 
-/** What the server may say of a field, or instead of one; of two that fit, the first. */
-export const SAID = [
-  "is missing",
-  "is missing: choose one of {names}",
-  "is missing: train one first",
-  "is not valid",
-  "is unknown",
-  "is unknown; known fields are {names}",
-  "is unknown; this endpoint takes no fields",
-  "was sent more than once: send it once",
-  "must be a whole number",
-  "must be a whole number from {low} to {high}",
-  "must be a whole number of at least {low}",
-  "must be a whole number of at most {high}",
-  "must be a whole number above {low} and at most {high}",
-  "must be a whole number above {low}",
-  "must be whole numbers from {low} to {high}",
-  "must be a number",
-  "must be a number from {low} to {high}",
-  "must be a number of at least {low}",
-  "must be a number of at most {high}",
-  "must be a number above {low} and at most {high}",
-  "must be a number above {low}",
-  "must be a number, or a list of numbers",
-  "must be a number, or a list of {low} to {high} numbers",
-  "must be a number of devices from {low} to {high}, or all",
-  "must be 0 (always the most likely character) or from {low} to {high}",
-  "must be a JSON object",
-  "must be a list",
-  "must be a name: all tags of a model change",
-  "must be the id of a corpus",
-  "must be the id of a job",
-  "must be the unchanged state of an earlier answer from this server",
-  "must be exact: this model has no fast one",
-  "must be lower-case letters, digits, '_' and '-', {most} at most, starting with a letter or digit",
-  "must be name or name:tag, of lower-case letters, digits, '_' and '-' (in a tag also '.'), {most} at most each, starting with a letter or digit",
-  "must be steps from 1 to {most}, at most {count} of them, as in {example}",
-  "must be strings of {low} to {high} characters",
-  "must be texts of at most {most} characters",
-  "must be text",
-  "must be text, without half a surrogate pair such as \\ud800",
-  "must be true or false",
-  "must be true, or text that names the parts",
-  "must be true, or the parts of the text in their order, each a style and its bytes, as in {example}",
-  "must be at most {count} steps: each is a model on disk",
-  "must be at most {most} for a text of this length",
-  "must be at most {most} with the prime for networks this large",
-  "must be at most {most} with so many primes",
-  "must be one of {names}, or a mix such as {example}",
-  "must be one of {names}",
-  "must be {own}, as in the model to continue from",
-  "must be {choices}",
-  "must be left out: this model was trained on one text and has no styles",
-  "must have a weight above 0, as in {example}",
-  "must have at least 1 item",
-  "must have at least {least} items",
-  "must have at most 1 item",
-  "must have at most {most} items",
-  "must have at most {most} characters for networks this large",
-  "must have at most {most} characters",
-  "must have parts of {size} bytes together, as the text has",
-  "must have parts of at least {least} characters: number {number} has {own}",
-  "must have parts that begin a line of the text",
-  "must not be more than max_length",
-  "must not be longer than max_length",
-  "can only be raised: it is {own} already",
-  "has been reached too: raise it as well",
-  "fits no name of at most max_length characters",
-  "fits no name of at least min_length characters",
-  "fits no name that begins with starts_with",
-  "has characters not in this model's vocabulary: {characters} and {n} more. Remove them, or skip them",
-  "has characters not in this model's vocabulary: {characters}. Remove them, or skip them",
-  "has characters not in this model's vocabulary: {characters} and {n} more",
-  "has characters not in this model's vocabulary: {characters}",
-  "has characters that the text does not have: {characters} and {n} more. Remove them",
-  "has characters that the text does not have: {characters}. Remove them",
-  "has no character that the model knows",
-  "is damaged: delete the model and train it again",
-  "names a damaged text: upload it again",
-  "names {style} twice",
-  "overflows: its numbers are not finite",
-  "was not trained on a list: names need a corpus where 99 of 100 lines have fewer than {most} characters",
-  "was trained on {own}, and the text is read as {read}: choose {own} in the options",
-  "a checkpoint of {model} is just being written: try again in a moment",
-  "is too large: {layers}×{cells} cells over {symbols} symbols, in batches of {batch}×{length}, need about {needed} of memory, and the machine has {had}. Choose a smaller hidden_size, batch_size or sequence_length, or fewer layers",
-  "it holds no text to train on: it is empty",
-  "its text is larger than {size} bytes: send less of it",
-  "job {job} is still training {model}: cancel it or wait for its end",
-  "job {job} still needs this corpus: cancel it or wait for its end",
-  "the body is too large: this endpoint accepts at most {size}",
-  "the files have more than {size} bytes, those in archives unpacked: send only some",
-  "the job has not ended: cancel it first",
-  "the job has not ended: it needs no resume",
-  "the name {model} is taken: choose another, or delete that model first",
-  "the server is writing {count} texts already, the limit: try again in a moment",
-  "the text has {count} characters: send at least {least}",
-  "the text has {count} bytes: send at least {least}",
-  "the text has {count} distinct characters, more than {most}: it was probably read with the wrong encoding. Pass tokens=bytes to train on its bytes",
-  "the text is empty: send at least {least} characters",
-  "the text repeats one character, so there is nothing to learn: send a text with at least 2 distinct ones",
-  "the text repeats one byte, so there is nothing to learn: send a text with at least 2 distinct ones",
-  "there are more than {count} files and folders: join them to fewer first, or send only some",
-  "you have {count} models already, tags and jobs to come included, the limit: delete some",
-  "you would keep more than {size} bytes of corpora, the limit: delete some",
-  "{count} jobs of yours wait already, the limit: wait for one",
-  "{count} models are being downloaded already: try again in a moment",
-];
+/** The server's words in the page's language; null where that is not known. */
+export const said = translated;
 
-/** What is said by a problem's code where its words are none of these, and says all. */
+/** What is said by a problem's code where its words are not known, and says all. */
 export const ENOUGH = {
   body_too_slow: t("The connection is too slow: the server waited too long for what was sent."),
   corpus_deleted: t("The text of this job was deleted."),
@@ -195,33 +91,6 @@ const FIELDS = {
 };
 /** Fields whose errors are sentences of their own. */
 const WHOLE = new Set(["body", "corpus"]);
-
-/** Words without sentences: several that are offered, and a number. */
-const PLACES = { choices: "[^ ]+(?:, [^ ]+)* or [^ ]+", own: "[^ ]+", n: "[\\d,]+" };
-
-const choice = new Intl.ListFormat(LANGUAGE, { type: "disjunction" });
-
-const templates = SAID.map((english) => {
-  const names = [];
-  const parts = english.split(/\{(\w+)\}/).map((part, i) => {
-    if (i % 2 === 0) return part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-    names.push(part);
-    return `(${PLACES[part] ?? ".+?"})`;
-  });
-  return { english, names, pattern: new RegExp(`^${parts.join("")}$`, "s") };
-});
-
-/** What the server says in the page's language; null where that is not known. */
-export function said(text) {
-  for (const { english, names, pattern } of templates) {
-    const found = pattern.exec(text);
-    if (!found) continue;
-    const values = Object.fromEntries(names.map((name, i) => [name, found[i + 1]]));
-    if (values.choices) values.choices = choice.format(values.choices.split(/, | or /));
-    return filled(inLanguage(english), values);
-  }
-  return null;
-}
 
 /** All errors of fields in one text; null where one of them is not known. */
 export function aboutFields(errors = []) {
