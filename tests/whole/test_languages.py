@@ -10,6 +10,7 @@ from app.http.error_page import WORDS
 from app.http.language import ENGLISH, LANGUAGES, SENTENCES
 from app.http.static_files import STATIC
 from app.routes.pages import PREVIEWS
+from models.inside.hypotheses import HYPOTHESES
 
 OTHERS = sorted(set(LANGUAGES) - {ENGLISH})
 
@@ -17,6 +18,10 @@ TEXT = r'"((?:[^"\\]|\\.)*)"'
 SAID = re.compile(rf"\b(?:t|woven)\(\s*{TEXT}")
 COUNTED = re.compile(rf"\bcounted\((?:[^()]|\([^()]*\))*?{TEXT},\s*{TEXT}")
 """Of a number's two sentences, the second."""
+
+WIDGET = STATIC / "widget" / "charloom-names.js"
+REFUSED = re.compile(r'^const [A-Z_]+ = "([A-Z][^"]+[.])";$', re.MULTILINE)
+"""What the widget tells visitors, which is English on others' pages."""
 
 
 def english() -> Iterator[str]:
@@ -30,6 +35,8 @@ def english() -> Iterator[str]:
                 yield json.loads(f'"{many}"')
     for file in STATIC.glob("*.html"):
         yield from re.findall(r"\{\{([^{}]+)\}\}", file.read_text())
+    yield from REFUSED.findall(WIDGET.read_text())
+    yield from (hypothesis.title for hypothesis in HYPOTHESES)
     for words in WORDS.values():
         yield from (words.title, words.text, words.label)
     for preview in PREVIEWS.values():

@@ -1,6 +1,7 @@
 // A sheet of text: appended once a frame while it is written, and every character can show how
 // likely it was. Knows no controls, no URL and no server.
 
+import { t } from "../language.js";
 import { el } from "../ui.js";
 import { Alternatives, spokenOf } from "./sheet/alternatives.js";
 import { Blocks } from "./sheet/blocks.js";
@@ -9,9 +10,9 @@ import { after, before } from "./sheet/units.js";
 
 /** Pixels at the top and the bottom of the window where a character counts as out of sight. */
 const OUT_OF_SIGHT = 90;
-const GIVEN = "This was given, not written.";
-const ASKED = "Asking the server …";
-const UNKNOWN = "The server could not be asked about it.";
+const GIVEN = t("This was given, not written.");
+const ASKED = t("Asking the server …");
+const UNKNOWN = t("The server could not be asked about it.");
 
 export class Sheet {
   #handlers;
@@ -44,8 +45,9 @@ export class Sheet {
         tabindex: "0",
         role: "group",
         "aria-label": label,
-        "aria-description":
+        "aria-description": t(
           "Move between characters with the arrow keys; choose an alternative with 1 to 5",
+        ),
         on: {
           click: (event) => this.#clicked(event),
           keydown: (event) => this.#pressed(event),

@@ -1,6 +1,7 @@
 // Which names are wanted, as an address and as attributes of the widget, and what can be wrong with
 // that. The names of fields are those of `GET /names`. Knows no element.
 
+import { t } from "../../language.js";
 import { MAX_NAME_LENGTH, MAX_NAMES } from "../../limits.js";
 
 /** The fields of an address, in its order; `seed` is that of the names shown. */
@@ -63,22 +64,43 @@ export function faultsOf(wanted) {
       const value = Number(wanted[name] || low);
       return !(Number.isInteger(value) && low <= value && value <= high);
     })
-    .map(([field, [low, high]]) => ({ field, message: `a whole number from ${low} to ${high}` }));
+    .map(([field, [low, high]]) => ({
+      field,
+      message: t("a whole number from {low} to {high}", { low, high }),
+    }));
   const [shortest, longest] = [Number(wanted.min_length), Number(wanted.max_length)];
   if (!faults.length && longest && shortest > longest)
     faults.push({ field: "min_length", message: "must not be more than max_length" });
   return faults;
 }
 
-const LABELS = {
-  max_length: "the longest",
-  min_length: "the shortest",
-  starts_with: "the beginning",
+/** The server's messages about fields that name other ones, with the words of the form. */
+const WORDS = {
+  "fits no name of at least min_length characters": t(
+    "fits no name of at least the shortest characters",
+  ),
+  "fits no name of at most max_length characters": t(
+    "fits no name of at most the longest characters",
+  ),
+  "fits no name that begins with starts_with": t("fits no name that begins with the beginning"),
+  "must not be longer than max_length": t("must not be longer than the longest"),
+  "must not be more than max_length": t("must not be more than the longest"),
 };
+/** How the server lists characters that a model does not know. */
+const UNKNOWN = /^has characters not in this model's vocabulary: (.*?)(?: and (\d+) more)?$/;
 
-/** A message about a field with the words of the form. */
-export const inWords = (message) =>
-  message.replace(/\b[a-z]+_[a-z]+\b/g, (name) => LABELS[name] ?? name);
+/** A message about a field, as the form says it. */
+export function inWords(message) {
+  const [, characters, n] = UNKNOWN.exec(message) ?? [];
+  if (n)
+    return t("has characters not in this model's vocabulary: {characters} and {n} more", {
+      characters,
+      n,
+    });
+  if (characters)
+    return t("has characters not in this model's vocabulary: {characters}", { characters });
+  return WORDS[message] ?? message;
+}
 
 /** Every element has an attribute `style`. */
 const ATTRIBUTES = { style: "in-style" };

@@ -1,6 +1,7 @@
 // The passage on the screen: lines of large characters, each line with the cell's curve, the truth
 // and the misses below it. Knows no time.
 
+import { t } from "../../../language.js";
 import { Layout } from "../../../parts/grid/layout.js";
 import { el, glyph, svg } from "../../../ui.js";
 import { columnsFor } from "./fitting.js";
@@ -24,9 +25,10 @@ export class Stage {
     class: "stage",
     tabindex: "0",
     role: "group",
-    "aria-label": "The passage, the cell's value and the truth",
-    "aria-description":
+    "aria-label": t("The passage, the cell's value and the truth"),
+    "aria-description": t(
       "Space plays and pauses, left and right arrows go through the characters, up and down arrows through the examples",
+    ),
   });
   #shown = null;
   #layout = null;
