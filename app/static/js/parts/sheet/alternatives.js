@@ -79,7 +79,7 @@ export class Alternatives {
 
   #row({ char, top }, i) {
     const [other, probability] = top[i];
-    const isWritten = other === char;
+    const isWritten = char.startsWith(other);
     const bar = el("span", { class: "bar" });
     bar.style.setProperty("--share", probability);
     const said = { char: spoken(other), percent: percent(probability) };

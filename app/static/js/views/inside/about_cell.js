@@ -2,6 +2,7 @@
 // is most excited and most quiet, what the model writes without it, and a picture to put elsewhere.
 
 import { Latest, post, wasAborted, whenReady } from "../../api.js";
+import { spansOf, unitsOf } from "../../parts/sheet/units.js";
 import { counted, inLanguage, t, together } from "../../language.js";
 import { copy, el, field, glyph, message, number, showErrors, clearErrors, svg } from "../../ui.js";
 import { embedded } from "./embed.js";
@@ -108,8 +109,8 @@ export class AboutCell {
   #stretches(title, stretches) {
     return [
       el("h3", {}, title),
-      ...stretches.map(({ text, activations }) => {
-        const chars = [...text];
+      ...stretches.map((stretch) => {
+        const { chars, activations } = inUnits(stretch);
         return el(
           "div",
           { class: "copied" },
@@ -201,9 +202,19 @@ const coloured = (chars, values) =>
     return span;
   });
 
+/** A stretch's units, with the activation after the last character of each. */
+function inUnits({ text, activations }) {
+  const chars = [...text];
+  const spans = spansOf(chars);
+  return {
+    chars: spans.map(([begin, end]) => chars.slice(begin, end).join("")),
+    activations: spans.map(([, end]) => activations[end - 1]),
+  };
+}
+
 /** The two texts; from where they part the second is marked. */
 function pair(prime, whole, ablated, name) {
-  const texts = [[...whole], [...ablated]];
+  const texts = [unitsOf(whole), unitsOf(ablated)];
   const differs = texts[0].findIndex((char, i) => char !== texts[1][i]);
   const same = differs < 0 ? texts[0].length : differs;
   const column = (title, chars) =>

@@ -204,7 +204,11 @@ const bySurprise = (reading) => (i) => [
 ];
 
 const guesses = (reading) => (i) =>
-  reading.characters[i].top.map(([char, p]) => [char, p, char === reading.chars[i + 1]]);
+  reading.characters[i].top.map(([char, p]) => [
+    char,
+    p,
+    Boolean(reading.chars[i + 1]?.startsWith(char)),
+  ]);
 
 /** Draws for paper, in light colours, whenever the page is printed. */
 function onPaper(draw) {

@@ -5,7 +5,7 @@ import { counted, t } from "../../language.js";
 import { ask, el, field, foldedOnPhones, hundredths, number, save, stylesheet } from "../../ui.js";
 import { MOST_VARIANTS } from "./keeping.js";
 import { variantsIn } from "./files.js";
-import { labelOf } from "./labels.js";
+import { fileName, labelOf } from "./labels.js";
 import { textOf, writtenIn } from "./variant.js";
 
 await stylesheet("variants.css");
@@ -292,11 +292,4 @@ function aboutOf(variant, parent, isOneModel) {
   ]
     .filter(Boolean)
     .join(" · ");
-}
-
-/** A name for a variant's file: its own, or its first words. */
-export function fileName(variant) {
-  const { before } = labelOf(variant);
-  const words = before.replaceAll(/[^\p{L}\p{N}]+/gu, "-").replaceAll(/^-+|-+$/g, "");
-  return words.slice(0, 40) || "text";
 }

@@ -15,10 +15,10 @@ const LINE = 50;
 /** Thickest bar. */
 const BAR = 2.5;
 
-const isWide = (char) =>
-  /\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{20000}-\u{3fffd}]/u.test(
-    char,
-  );
+/** Letters up to here are narrow in any font. */
+const NARROW = /^[\0-\u0fff]*$/;
+/** How much wider than a letter a character is that takes two places. */
+const WIDE = 1.4;
 
 export class Stage {
   root = el("div", {
@@ -51,6 +51,7 @@ export class Stage {
     const { clientWidth, clientHeight } = this.root;
     if (!clientWidth) return;
     this.#shown = shown;
+    const isWide = widths();
     const options = (isPacked) => ({ isWide, isPacked });
     const layout = (columns, isPacked) => new Layout(shown.chars, columns, options(isPacked));
     const room = { width: clientWidth, height: clientHeight, unit: WIDTH, line: LINE };
@@ -169,6 +170,20 @@ export class Stage {
     const { column, boxes } = this.#layout.place(index);
     return (column + boxes / 2) * WIDTH;
   }
+}
+
+/** Tells which characters take two places: measured, as some are wide in some fonts only. */
+function widths() {
+  const context = document.createElement("canvas").getContext("2d");
+  const style = getComputedStyle(document.documentElement);
+  context.font = `16px ${style.getPropertyValue("--mono")}`;
+  const widest = WIDE * context.measureText("m").width;
+  const known = new Map();
+  return (char) => {
+    if (NARROW.test(char)) return false;
+    if (!known.has(char)) known.set(char, context.measureText(char).width > widest);
+    return known.get(char);
+  };
 }
 
 /** Where a value from −1 to 1 is in a line. */

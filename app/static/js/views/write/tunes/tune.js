@@ -2,6 +2,7 @@
 // it.
 
 import { LANGUAGE, t, together } from "../../../language.js";
+import { startOf } from "../../../parts/sheet/units.js";
 import { copy, el, number, reducedMotion } from "../../../ui.js";
 import { repaired } from "./abc.js";
 import { Engraving } from "./engraving.js";
@@ -198,8 +199,7 @@ export const clock = (seconds) =>
   `${Math.floor(seconds / 60)}:${`${Math.floor(seconds % 60)}`.padStart(2, "0")}`;
 
 /** A title as the name of a file on any system. */
-export const fileName = (title) =>
-  title
-    .replace(/[^\p{L}\p{N}]+/gu, "-")
-    .replace(/^-+|-+$/g, "")
-    .slice(0, 60) || "tune";
+export function fileName(title) {
+  const name = title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "");
+  return name.slice(0, startOf(name, 60)) || "tune";
+}
