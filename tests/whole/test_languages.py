@@ -19,10 +19,6 @@ SAID = re.compile(rf"\b(?:t|woven)\(\s*{TEXT}")
 COUNTED = re.compile(rf"\bcounted\((?:[^()]|\([^()]*\))*?{TEXT},\s*{TEXT}")
 """Of a number's two sentences, the second."""
 
-WIDGET = STATIC / "widget" / "charloom-names.js"
-REFUSED = re.compile(r'^const [A-Z_]+ = "([A-Z][^"]+[.])";$', re.MULTILINE)
-"""What the widget tells visitors, which is English on others' pages."""
-
 
 def english() -> Iterator[str]:
     """Each sentence that a page or the server can say."""
@@ -35,7 +31,6 @@ def english() -> Iterator[str]:
                 yield json.loads(f'"{many}"')
     for file in STATIC.glob("*.html"):
         yield from re.findall(r"\{\{([^{}]+)\}\}", file.read_text())
-    yield from REFUSED.findall(WIDGET.read_text())
     yield from (hypothesis.title for hypothesis in HYPOTHESES)
     for words in WORDS.values():
         yield from (words.title, words.text, words.label)

@@ -71,7 +71,6 @@ const BUSY = "Many people are asking right now. The names come in a moment.";
 const BROKEN_OFF = "The list breaks off here. Try again in a moment.";
 const NOT_SET_UP = "The names are not set up for this page yet.";
 const NO_SUCH_NAME = "No name here can be like that.";
-const NOT_PUBLIC = "These names are not public.";
 /** Fields that a visitor may have filled in. */
 const WISHES = ["starts_with", "contains", "ends_with", "pattern", "min_length", "max_length"];
 /** Pauses before it is tried again: the first, which doubles, and the longest. */
@@ -452,7 +451,7 @@ async function refusal(response) {
   }
   if (status === 401 || status === 403) {
     more.detail += "; to open it to visitors, set CHARLOOM_PUBLIC=sample there";
-    return new Refusal(status, NOT_PUBLIC, more);
+    return new Refusal(status, "These names are not public.", more);
   }
   const isWish = errors?.length && errors.every(({ field }) => WISHES.includes(field));
   return new Refusal(status, isWish ? NO_SUCH_NAME : NOT_SET_UP, more);

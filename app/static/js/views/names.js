@@ -3,7 +3,7 @@
 
 import { Latest, list } from "../api.js";
 import { authorization } from "../key.js";
-import { counted, inLanguage, t, woven } from "../language.js";
+import { counted, t, woven } from "../language.js";
 import { SERVER } from "../root.js";
 import { copy, el, heading, message, number, sentence } from "../ui.js";
 import { Embedding } from "./names/embedding.js";
@@ -179,7 +179,7 @@ class Names {
     if (errors.length && this.#form.refuse(errors)) return;
     const whole = errors.map(({ field, message: why }) => `${field} ${inWords(why)}`).join("; ");
     const gone = status === 404 && t("This model does not exist any more.");
-    this.#said.say(gone || sentence(whole || inLanguage(text)), "problem");
+    this.#said.say(gone || sentence(whole || text), "problem");
   }
 
   // Keeping
