@@ -3,14 +3,22 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from app.http.error_page import WORDS
+from app.http.error_page import TITLES, WORDS
 from app.http.language import ENGLISH, LANGUAGES, SENTENCES
 from app.http.static_files import STATIC
+from app.main import create_app
 from app.routes.pages import PREVIEWS
+from app.settings import ServerSettings
 from models.inside.hypotheses import HYPOTHESES
+from tests.serving import NOWHERE
+
+ELSEWHERE = {"corpus_id", "max_seconds", "model", "styles"}
+"""Options that Train has no field for whose hint is the server's."""
 
 OTHERS = sorted(set(LANGUAGES) - {ENGLISH})
 
@@ -18,6 +26,8 @@ TEXT = r'"((?:[^"\\]|\\.)*)"'
 SAID = re.compile(rf"\b(?:t|woven)\(\s*{TEXT}")
 COUNTED = re.compile(rf"\bcounted\((?:[^()]|\([^()]*\))*?{TEXT},\s*{TEXT}")
 """Of a number's two sentences, the second."""
+OF_THE_SERVER = re.compile(rf"^  {TEXT},$", re.MULTILINE)
+"""The server's own sentences, which the pages know."""
 
 
 def english() -> Iterator[str]:
@@ -32,10 +42,25 @@ def english() -> Iterator[str]:
     for file in STATIC.glob("*.html"):
         yield from re.findall(r"\{\{([^{}]+)\}\}", file.read_text())
     yield from (hypothesis.title for hypothesis in HYPOTHESES)
+    words_of_the_server = (STATIC / "js" / "server_words.js").read_text()
+    for sentence in OF_THE_SERVER.findall(words_of_the_server.partition("\n];")[0]):
+        yield json.loads(f'"{sentence}"')
+    yield from hints()
+    yield from TITLES.values()
     for words in WORDS.values():
         yield from (words.title, words.text, words.label)
     for preview in PREVIEWS.values():
         yield from filter(None, (preview.title, preview.description, preview.of))
+
+
+def hints() -> Iterator[str]:
+    """What the server says of each option of a training that Train has a field for."""
+    with TemporaryDirectory() as data:
+        api = create_app(ServerSettings(data=Path(data), redis_url=NOWHERE)).openapi()
+    body = api["paths"]["/train"]["post"]["requestBody"]["content"]["application/json"]
+    for name, option in body["schema"]["properties"].items():
+        if name not in ELSEWHERE:
+            yield option["description"]
 
 
 @pytest.mark.parametrize("language", OTHERS)

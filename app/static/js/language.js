@@ -42,5 +42,6 @@ export const together = (...sentences) =>
 /** Words of the server's in the page's language; as they are if they have no translation. */
 export const inLanguage = (english) => SENTENCES[english] ?? english;
 
-const filled = (sentence, values) =>
+/** A sentence with values in its {places}. */
+export const filled = (sentence, values) =>
   sentence.replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);

@@ -2,7 +2,7 @@
 
 import { get, post, remove } from "../api.js";
 import { Chart } from "../parts/chart.js";
-import { countedSentence } from "../parts/ngram.js";
+import { contextsSentence } from "../parts/ngram.js";
 import { isCancellable, isEnded } from "../parts/progress.js";
 import { at } from "../root.js";
 import { ask, el, field, message, sentence } from "../ui.js";
@@ -173,7 +173,7 @@ export class JobPage {
   async #describeTable() {
     const model = await get(`/models/${encodeURIComponent(this.#job.model)}`).catch(() => null);
     // It may be another job's by now.
-    if (model?.job_id === this.#job.id) this.#table.textContent = countedSentence(model);
+    if (model?.job_id === this.#job.id) this.#table.textContent = contextsSentence(model);
   }
 
   // Drawing

@@ -175,9 +175,10 @@ class Names {
     if (!isDrawing) this.#list.style.minHeight = "";
   }
 
-  #refused({ status, errors = [], message: text }) {
+  #refused({ status, errors: refused = [], message: text }) {
+    const errors = refused.map((error) => ({ ...error, message: inWords(error.message) }));
     if (errors.length && this.#form.refuse(errors)) return;
-    const whole = errors.map(({ field, message: why }) => `${field} ${inWords(why)}`).join("; ");
+    const whole = errors.map(({ field, message }) => `${field} ${message}`).join("; ");
     const gone = status === 404 && t("This model does not exist any more.");
     this.#said.say(gone || sentence(whole || text), "problem");
   }

@@ -2,7 +2,7 @@
 // Knows no request: its actions and its history come from the page.
 
 import { sparkline } from "../../parts/chart.js";
-import { counted, verdict } from "../../parts/ngram.js";
+import { contexts, verdict } from "../../parts/ngram.js";
 import { bytes, el, loss, number, short, when } from "../../ui.js";
 import { lineOf } from "./collection.js";
 
@@ -119,7 +119,7 @@ function figures(model) {
     figure("bpc", loss(bpc), `${loss(value)} nats`),
     baseline?.bpc ? figure(ngram, loss(baseline.bpc), `${loss(baseline.val_loss)} nats`) : null,
     figure("parameters", short(parameters), size),
-    model.ngram_orders ? figure("n-gram table", bytes(model.table_bytes), counted(model)) : null,
+    model.ngram_orders ? figure("n-gram table", bytes(model.table_bytes), contexts(model)) : null,
   );
 }
 

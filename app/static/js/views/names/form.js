@@ -12,7 +12,7 @@ import {
   showErrors,
 } from "../../ui.js";
 import { StyleChoice } from "../../parts/styles.js";
-import { faultsOf, inWords } from "./wanted.js";
+import { faultsOf } from "./wanted.js";
 
 export class WantedForm {
   #model = select([]);
@@ -117,18 +117,13 @@ export class WantedForm {
   check() {
     clearErrors(this.root);
     const faults = faultsOf(this.wanted);
-    this.#show(faults);
+    this.refuse(faults);
     return !faults.length;
   }
 
-  /** Shows what the server refuses; returns whether all of it has a field. */
+  /** Shows errors at the fields that they name; returns whether all of them have one. */
   refuse(errors) {
-    return this.#show(errors);
-  }
-
-  #show(errors) {
-    const shown = errors.map((error) => ({ ...error, message: inWords(error.message) }));
-    return showErrors(this.root, { errors: shown }, { focus: false });
+    return showErrors(this.root, { errors }, { focus: false });
   }
 
   #describe() {

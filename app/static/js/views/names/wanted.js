@@ -3,6 +3,7 @@
 
 import { t } from "../../language.js";
 import { MAX_NAME_LENGTH, MAX_NAMES } from "../../limits.js";
+import { atField } from "../../words.js";
 
 /** The fields of an address, in its order; `seed` is that of the names shown. */
 export const FIELDS = [
@@ -57,7 +58,7 @@ export function fromQuery(query) {
 
 const within = (text, [low, high]) => (low <= Number(text) && Number(text) <= high ? text : null);
 
-/** What is wrong with what is wanted, as the API would list it. */
+/** What is wrong with what is wanted, by fields as the API lists it, in the words of the form. */
 export function faultsOf(wanted) {
   const faults = Object.entries(WHOLE)
     .filter(([name, [low, high]]) => {
@@ -70,37 +71,20 @@ export function faultsOf(wanted) {
     }));
   const [shortest, longest] = [Number(wanted.min_length), Number(wanted.max_length)];
   if (!faults.length && longest && shortest > longest)
-    faults.push({ field: "min_length", message: "must not be more than max_length" });
+    faults.push({ field: "min_length", message: t("must not be more than the longest") });
   return faults;
 }
 
-/** The server's messages about fields that name other ones, with the words of the form. */
-const WORDS = {
-  "fits no name of at least min_length characters": t(
-    "fits no name of at least the shortest characters",
-  ),
-  "fits no name of at most max_length characters": t(
-    "fits no name of at most the longest characters",
-  ),
-  "fits no name that begins with starts_with": t("fits no name that begins with the beginning"),
-  "must not be longer than max_length": t("must not be longer than the longest"),
-  "must not be more than max_length": t("must not be more than the longest"),
+/** Fields in the server's English, with the words of the form. */
+const LABELS = {
+  max_length: "the longest",
+  min_length: "the shortest",
+  starts_with: "the beginning",
 };
-/** How the server lists characters that a model does not know. */
-const UNKNOWN = /^has characters not in this model's vocabulary: (.*?)(?: and (\d+) more)?$/;
 
-/** A message about a field, as the form says it. */
-export function inWords(message) {
-  const [, characters, n] = UNKNOWN.exec(message) ?? [];
-  if (n)
-    return t("has characters not in this model's vocabulary: {characters} and {n} more", {
-      characters,
-      n,
-    });
-  if (characters)
-    return t("has characters not in this model's vocabulary: {characters}", { characters });
-  return WORDS[message] ?? message;
-}
+/** The server's message about a field, as the form says it. */
+export const inWords = (message) =>
+  atField(message).replace(/\b[a-z]+_[a-z]+\b/g, (name) => LABELS[name] ?? name);
 
 /** Every element has an attribute `style`. */
 const ATTRIBUTES = { style: "in-style" };
