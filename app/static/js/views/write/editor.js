@@ -3,7 +3,7 @@
 
 import { wasAborted } from "../../api.js";
 import { t } from "../../language.js";
-import { el, stylesheet } from "../../ui.js";
+import { el, stylesheet, told } from "../../ui.js";
 import { continuationsAt } from "./asking.js";
 import { edited } from "./edits.js";
 import { textOf } from "./variant.js";
@@ -113,7 +113,8 @@ export class Editor {
       const isStill = this.#area.value === value && this.#area.selectionStart === at;
       if (asked === this.#asked && isStill) this.#offer(offers);
     } catch (error) {
-      if (asked === this.#asked && !wasAborted(error)) this.#hint.textContent = error.message;
+      if (asked === this.#asked && !wasAborted(error))
+        this.#hint.replaceChildren(...told(error.message));
     }
   }
 

@@ -3,7 +3,7 @@
 
 import { t } from "../../../language.js";
 import { Layout } from "../../../parts/grid/layout.js";
-import { el, glyph, svg } from "../../../ui.js";
+import { el, glyph, svg, told } from "../../../ui.js";
 import { columnsFor } from "./fitting.js";
 
 // In units of an SVG: a character is 10 wide.
@@ -43,7 +43,7 @@ export class Stage {
   say(text) {
     this.busy = false;
     this.#shown = null;
-    this.root.replaceChildren(el("p", { class: "message problem" }, text));
+    this.root.replaceChildren(el("p", { class: "message problem" }, ...told(text)));
   }
 
   /** Lays a passage out, as large as the stage allows: `{chars, values, truth, verdicts, tracked}`. */
