@@ -20,6 +20,7 @@ from app.schemas.inside import InspectRequest
 from app.schemas.texts import NamesQuery, SampleRequest
 from app.schemas.training import ResumeRequest, TrainRequest
 from app.settings import ServerSettings
+from models.inside.hypotheses import HYPOTHESES
 from tests.serving import NOWHERE
 from tests.support import node
 
@@ -67,6 +68,7 @@ def english() -> Iterator[str]:
         yield from re.findall(r"\{\{([^{}]+)\}\}", file.read_text())
     yield from problems()
     yield from reported()
+    yield from (hypothesis.title for hypothesis in HYPOTHESES)
     yield from hints()
     yield from TITLES.values()
     for words in WORDS.values():
