@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.engine.portable import PageFacts, portable_page
+from app.http.language import in_language
 from app.http.static_files import STATIC
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
@@ -38,7 +40,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in SHIPPED:
         directory = ROOT / "pretrained" / name
         findings = json.loads((directory / "cells.json").read_text("utf-8"))
-        facts = PageFacts(name, "0" * 64, "1.0", findings)
+        facts = PageFacts(name, "0" * 64, "1.0", findings, partial(in_language, "ja"))
         (folder / f"{name}.html").write_bytes(portable_page(unpack(directory), facts))
     return folder
 

@@ -128,10 +128,6 @@ export function when(timestamp) {
   return el("time", { datetime: timestamp, title: dates.format(date) }, ago(date));
 }
 
-/** A number with its noun: "1 line", "40,000 lines". */
-export const count = (value, one, many = `${one}s`) =>
-  `${number(value)} ${value === 1 ? one : many}`;
-
 /** Words as a sentence: with a capital letter and a full stop. */
 export const sentence = (text) => ended(text, (words) => t("{words}.", { words }));
 

@@ -454,12 +454,6 @@ $("copy").onclick = async () => {
 
 if (isJapanese) translatePage();
 
-/** An element whose words are in English in any case. */
-function english(node) {
-  node.lang = "en";
-  return node;
-}
-
 function showTemperature() {
   $("degrees").textContent = Number(form.elements.temperature.value).toFixed(2);
 }
@@ -479,7 +473,7 @@ form.elements.layer.max = model.config.num_layers;
 form.elements.cell.max = model.config.hidden_size - 1;
 form.elements.tracks.append(
   new Option("–", ""),
-  ...model.cells.map((one, i) => english(new Option(one.title, i))),
+  ...model.cells.map((one, i) => new Option(isJapanese ? one.japanese : one.title, i)),
 );
 $("tracked").hidden = !model.cells.length;
 showTemperature();
