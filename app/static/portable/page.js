@@ -53,7 +53,7 @@ const IN_JAPANESE = {
   "Move between characters with the arrow keys; choose an alternative with 1 to 5":
     "矢印キーで文字を移動し、1〜5 のキーで候補を選びます",
   Names: "名前",
-  "One that tracks": "追っているもの",
+  "One that tracks": "反応するもの",
   "Only names not in its list": "一覧にない名前だけ",
   Parameters: "パラメーター",
   Pattern: "パターン",
