@@ -17,17 +17,13 @@ const styles = model.config.styles ?? [];
 
 // Words
 
-/** Of what is said in English; what stands in {places} stays as it is. */
+/** By what is said in English; what stands in {places} stays as it is. */
 const IN_JAPANESE = {
   "A cell": "セル",
-  "A character-level {kind} of 1 layer of {cells} cells.":
-    "{cells} 個のセルの層を一つ持つ、文字単位の {kind} です。",
-  "A character-level {kind} of 1 layer of {cells} cells and an n-gram table.":
-    "{cells} 個のセルの層を一つと n-gram の表を持つ、文字単位の {kind} です。",
-  "A character-level {kind} of {layers} layers of {cells} cells.":
-    "{cells} 個のセルの層を {layers} 層持つ、文字単位の {kind} です。",
-  "A character-level {kind} of {layers} layers of {cells} cells and an n-gram table.":
-    "{cells} 個のセルの層を {layers} 層と n-gram の表を持つ、文字単位の {kind} です。",
+  "A character-level {kind} of {layers} layer{s} of {cells} cells.":
+    "文字単位の {kind}（{layers} 層、各 {cells} セル）です。",
+  "A character-level {kind} of {layers} layer{s} of {cells} cells and an n-gram table.":
+    "文字単位の {kind}（{layers} 層、各 {cells} セル）と n-gram の表です。",
   "About this model": "このモデルについて",
   Alternatives: "ほかの候補",
   "Anything, or nothing": "何でも、空欄でも",
@@ -76,10 +72,10 @@ const IN_JAPANESE = {
   "The text": "文章",
   "The worker of this page cannot be started.": "このページの処理を始められません。",
   "This page needs JavaScript.": "このページには JavaScript が必要です。",
-  "Weights are rounded. On text like its own, nearly all probabilities differ from the server's by less than 0.001, so in time a text with the same seed becomes another one.":
-    "重みは丸めてあります。学習したものに近い文章では、ほとんどの確率の差がサーバーの値と 0.001 未満ですが、同じシードでも途中から別の文章になります。",
-  "Weights are rounded, but finely. On text like its own, probabilities differ from the server's by less than 0.0001.":
-    "重みは細かく丸めてあります。学習したものに近い文章では、確率の差がサーバーの値と 0.0001 未満です。",
+  "Weights are rounded. {rest}":
+    "重みは丸めてあります。ほとんどの確率の差はサーバーの値と 0.001 未満ですが、同じシードでも途中から別の文章になります。",
+  "Weights are rounded, but {rest}":
+    "重みは細かく丸めてあります。確率の差はサーバーの値と 0.0001 未満です。",
   "What it writes": "書かれた文章",
   "What to write": "書くもの",
   Write: "書く",
@@ -100,8 +96,8 @@ const IN_JAPANESE = {
   "{count} character": "{count} 文字",
   "{count} characters": "{count} 文字",
   "{count} bytes": "{count} バイト",
-  "{count} lines, as hashes: this file can tell whether a name is one of them, and has none of them.":
-    "{count} 行をハッシュで持っています。ある名前が一覧にあるかどうかは判別できますが、名前そのものは入っていません。",
+  "{count} lines, as hashes: {rest}":
+    "{count} 行をハッシュで持っています。名前が一覧にあるかどうかはわかりますが、名前そのものは入っていません。",
   "{count} name": "{count} 個の名前",
   "{count} names": "{count} 個の名前",
   "{count} per second": "毎秒 {count} 文字",
@@ -123,13 +119,17 @@ const said = (english, values = {}) =>
     (_, name) => values[name],
   );
 
+/** Places with more than a word; `rest` is what Japanese has said already. */
+const LONG = { rest: ".+", s: "s?", styles: ".+" };
+
 /** A text that the file brings, or its worker, in the browser's language, if it is known there. */
 function translated(text) {
   if (!isJapanese) return text;
   for (const [english, japanese] of Object.entries(IN_JAPANESE)) {
     const escaped = english.replace(/[.*+?^$()|[\]\\]/g, "\\$&");
-    const pattern = escaped.replace(/\{(\w+)\}/g, (_, name) =>
-      name === "styles" ? "(?<styles>.+)" : `(?<${name}>[^ ]+)`,
+    const pattern = escaped.replace(
+      /\{(\w+)\}/g,
+      (_, name) => `(?<${name}>${LONG[name] ?? "[^ ]+"})`,
     );
     const found = new RegExp(`^${pattern}$`).exec(text);
     if (found) return japanese.replace(/\{(\w+)\}/g, (_, name) => found.groups[name]);
@@ -142,8 +142,12 @@ function translatePage() {
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node = texts.nextNode(); node; node = texts.nextNode()) {
     const words = node.data.trim();
-    if (words && !node.parentElement.closest("script, [translate=no]"))
-      node.data = node.data.replace(words, () => translated(words));
+    const { parentElement: place } = node;
+    if (!words || place.closest("script, [translate=no]")) continue;
+    const japanese = translated(words);
+    // What a model's card says, for one.
+    if (japanese === words) place.lang = "en";
+    node.data = node.data.replace(words, () => japanese);
   }
   for (const name of ["aria-label", "aria-description", "placeholder", "title"])
     for (const one of document.querySelectorAll(`[${name}]`))
