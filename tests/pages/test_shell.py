@@ -83,18 +83,6 @@ def test_colours_are_a_choice_that_stays(client: httpx2.Client, window: Window) 
     assert page.evaluate(paper) != light
 
 
-@pytest.mark.parametrize("path", ["/", "/inside?model=toy", "/names"])
-def test_what_a_view_shows_is_wider_than_its_controls(
-    client: httpx2.Client, window: Window, path: str
-) -> None:
-    page = window.open(client, path)
-    rail = page.locator(".write .rail")
-    expect(rail).to_be_visible()
-    shown = page.locator(".write > :is(.page, .inside-page, .names-page)")
-    widths = [place["width"] for one in (shown, rail) if (place := one.bounding_box())]
-    assert widths[0] > 1.5 * widths[1]
-
-
 def test_no_view_is_wider_than_a_phone(client: httpx2.Client, window: Window) -> None:
     window.expected.append("404")
     page = window.open(client, "about:blank", viewport=PHONE)
