@@ -5,8 +5,14 @@
 import { LANGUAGE, t } from "./language.js";
 import { el, englishSentence } from "./ui.js";
 
-/** Words without sentences: several that are offered, a file's name, and numbers. */
-const SHAPES = { choices: "[^ ]+(?:, [^ ]+)* or [^ ]+", file: "[^ ]+", n: "[\\d,]+", own: "[^ ]+" };
+/** What is no sentence: several words that are offered, a file's name, numbers, a clause. */
+const SHAPES = {
+  choices: "[^ ]+(?:, [^ ]+)* or [^ ]+",
+  file: "[^ ]+",
+  n: "[\\d,]+",
+  own: "[^ ]+",
+  where: "[^.]+",
+};
 
 const PATTERNS = LANGUAGE === "en" ? [] : (await sentences()).map(patternOf);
 
