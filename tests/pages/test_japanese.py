@@ -113,7 +113,7 @@ def test_whatever_is_pressed_answers_in_japanese(
     page = window.open(client, path, **JAPANESE)
     page.locator(f"main {there}").first.wait_for()
     if view == "write":
-        written(page)
+        expect(page.locator(".foot")).to_contain_text("シード 7")
         point_at(page, 1)
         assert in_japanese(page)
         page.keyboard.press("Escape")
@@ -175,6 +175,7 @@ def test_an_error_is_a_page_in_japanese(client: httpx2.Client, window: Window) -
 
 @pytest.mark.parametrize("width", [320, 390, 1440])
 def test_the_header_fits(client: httpx2.Client, window: Window, width: int) -> None:
+    window.expected.append("404")
     for locale in ("ja-JP", "en-US"):
         page = window.open(
             client, "/models/nope", locale=locale, viewport={"width": width, "height": 700}

@@ -18,7 +18,7 @@ class Docs {
   #search = el("input", { type: "search", name: "search", autocomplete: "off" });
   #found = el("p", { class: "soft small", role: "status" });
   #said = message();
-  #about = el("div", { class: "about" });
+  #about = el("div", { class: "about", ...ENGLISH });
   #note = el("p", { class: "soft", hidden: LANGUAGE === "en" }, IN_ENGLISH);
   #sections = el("div", { class: "sections" });
   #contents = el("nav", { class: "contents", "aria-label": t("Endpoints") });
@@ -64,7 +64,7 @@ class Docs {
     const { description = "", version } = document.info;
     const facts = el(
       "p",
-      { class: "soft" },
+      { class: "soft", lang: LANGUAGE },
       ...woven("{version} at {server}", {
         version: `charloom ${version}`,
         server: el("code", {}, SERVER),
@@ -72,7 +72,7 @@ class Docs {
       " · ",
       el("a", { href: "/openapi.json" }, "openapi.json"),
     );
-    this.#about.replaceChildren(facts, el("div", ENGLISH, ...prose(description)));
+    this.#about.replaceChildren(facts, ...prose(description));
     this.#endpoints = [];
     const parts = sections(document).map(([tag, operations]) => {
       const title = el("h2", ENGLISH, tag.charAt(0).toUpperCase() + tag.slice(1));

@@ -33,7 +33,7 @@ export function cellFigure(model, { title, cells: [best], excerpt, activations }
     el(
       "figcaption",
       {},
-      capitalised(about),
+      about === title ? capitalised(title) : about,
       el("span", { class: "soft" }, ` ${t("{score} of 1", { score: hundredths(best.score) })}`),
     ),
     el(

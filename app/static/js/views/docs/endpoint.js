@@ -123,7 +123,7 @@ class Call {
     };
     this.#type.addEventListener("input", changed);
     changed();
-    const choice = types.length > 1 ? [field("Content-Type", this.#type)] : [];
+    const choice = types.length > 1 ? [named(field("Content-Type", this.#type))] : [];
     return [...choice, body, file, folded];
   }
 
@@ -134,7 +134,7 @@ class Call {
       types.map((type) => [type]),
       { name: "accept" },
     );
-    return [field("Accept", this.#accept)];
+    return [named(field("Accept", this.#accept))];
   }
 
   /** Models that are there take the place of those in the document's examples. */
