@@ -32,9 +32,9 @@ test("a value may be a sentence of the server's, too", () => {
 test("sentences and clauses in a row are each translated", () => {
   assert.equal(
     reported(
-      "Memory ran out, three times in a row before a step was saved. It said last: “No. It is full”. When the cause is removed, resume it with POST /jobs/a1/resume.",
+      "Memory ran out, three times in a row before a step was saved. Most likely memory ran out: choose smaller sizes. It said last: “No. It is full”. When the cause is removed, resume it with POST /jobs/a1/resume.",
     ),
-    "一度も状態を保存できないまま、続けて三回失敗しました（メモリーが足りなくなりました）。最後のメッセージ：「No. It is full」。原因を取り除いたら、［再開］を押してください。",
+    "一度も状態を保存できないまま、続けて三回失敗しました（メモリーが足りなくなりました）。おそらくメモリー不足です。サイズを小さくしてください。最後のメッセージ：「No. It is full」。原因を取り除いたら、［再開］を押してください。",
   );
   assert.equal(
     reported("it is hidden (3 files); it is empty"),
@@ -47,7 +47,7 @@ test("what a corpus says is not taken for the server's words", () => {
     reported(
       "in 90 characters that it wrote, the longest run that the corpus has word for word is 9 characters: “it is {empty}”. 60% of its lines are not lines of the corpus",
     ),
-    "生成した 90 文字のうち、元のテキストとそのまま一致する最も長い部分は 9 文字です：「it is {empty}」。生成した行の 60% は元のテキストにない行です。",
+    "生成した 90 文字のうち、元のテキストとそのまま一致する最も長い部分は 9 文字で、「it is {empty}」です。生成した行の 60% は元のテキストにない行です。",
   );
 });
 

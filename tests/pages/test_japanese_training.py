@@ -43,7 +43,7 @@ def test_a_text_in_an_old_encoding_is_asked_about_in_japanese(
     report.get_by_label("文字コード").select_option("shift_jis")
     report.get_by_role("button", name="この文字コードで読み取る").click()
     expect(report).to_contain_text("UTF-8 に変換しました。")
-    page.get_by_role("button", name="別のテキストにする").click()
+    page.get_by_role("button", name="別のテキスト").click()
     page.set_input_files("#corpus-file", upload("image.png", b"\x89PNG\r\n\x1a\n" + bytes(200)))
     expect(report.locator(".refusal")).to_contain_text("学習に使えるテキストを含んでいません。")
     assert report.locator("[lang=en]").count() == 0

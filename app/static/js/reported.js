@@ -3,10 +3,16 @@
 // by the sentences that it is made of. Knows no view.
 
 import { LANGUAGE, t } from "./language.js";
-import { el, sentence } from "./ui.js";
+import { el, englishSentence } from "./ui.js";
 
-/** Words without sentences: several that are offered, a file's name, and numbers. */
-const SHAPES = { choices: "[^ ]+(?:, [^ ]+)* or [^ ]+", file: "[^ ]+", n: "[\\d,]+", own: "[^ ]+" };
+/** What is no sentence: several words that are offered, a file's name, numbers, a clause. */
+const SHAPES = {
+  choices: "[^ ]+(?:, [^ ]+)* or [^ ]+",
+  file: "[^ ]+",
+  n: "[\\d,]+",
+  own: "[^ ]+",
+  where: "[^.]+",
+};
 
 const PATTERNS = LANGUAGE === "en" ? [] : (await sentences()).map(patternOf);
 
@@ -21,6 +27,7 @@ const QUOTED = new Set(["characters", "command", "example", "excerpt", "model", 
 /** Places whose values are nothing but the server's words. */
 const SAID = new Set(["bytes", "kind", "reason", "reasons", "refusal", "trouble", "way"]);
 
+const choice = new Intl.ListFormat(LANGUAGE, { type: "disjunction" });
 const isWhole = (words) => words.endsWith(t("."));
 const next = (first, second) => t("{first} {second}", { first, second });
 const beside = (first, second) => t("{first}; {second}", { first, second });
@@ -35,7 +42,7 @@ const JOINTS = [
 export const reported = (text) => translated(text) ?? text;
 
 /** The same as a child of an element; where it stays English, it is shown `inEnglish`. */
-export function saying(text, inEnglish = sentence) {
+export function saying(text, inEnglish = englishSentence) {
   if (LANGUAGE === "en") return inEnglish(text);
   return translated(text) ?? el("span", { lang: "en" }, inEnglish(text));
 }
@@ -55,8 +62,6 @@ function byPattern(text) {
   }
   return null;
 }
-
-const choice = new Intl.ListFormat(LANGUAGE, { type: "disjunction" });
 
 function wordsOf(place, value) {
   if (place === "choices") return choice.format(value.split(/, | or /));

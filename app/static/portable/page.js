@@ -80,7 +80,7 @@ const IN_JAPANESE = {
   "What to write": "書くもの",
   Write: "書く",
   "\\n is a line end": "\\n は改行です",
-  any: "指定なし",
+  any: "任意",
   anything: "何でも",
   "as expected to a surprise": "予想どおりから意外まで",
   "given, not written": "書き出しの文字",

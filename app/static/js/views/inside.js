@@ -20,6 +20,9 @@ import { FIRST_SEED, ShownText } from "./inside/shown_text.js";
 const SEEDS = 1_000_000;
 const RAIL = { class: "rail", role: "group", "aria-label": t("Which cell") };
 const FIRST = { layer: 0, cell: 0 };
+const LEAD = t(
+  "Some cells track something that has a name: whether a quote is open, how long a line is, how deep the brackets are. Most keep their secret.",
+);
 
 export const create = ({ go }) => new Inside(go);
 
@@ -73,9 +76,6 @@ class Inside {
   constructor(go) {
     this.#go = go;
     this.#unseen.hidden = true;
-    const lead = t(
-      "Some cells track something that has a name: whether a quote is open, how long a line is, how deep the brackets are. Most keep their secret.",
-    );
     const actions = el("div", { class: "actions" }, this.#unseen, this.#generate);
     const page = [
       el("div", { class: "inside-head" }, this.#modes.root, this.#modes.legend, this.#present),
@@ -87,7 +87,7 @@ class Inside {
     this.root = el(
       "div",
       { class: "view inside-view" },
-      heading(t("Inside a network"), lead),
+      heading(t("Inside a network"), LEAD),
       el(
         "div",
         { class: "write inside" },
@@ -240,16 +240,7 @@ class Inside {
   #opened() {
     const { reading } = this.#text;
     this.#facts.textContent = facts(reading);
-    const { unknown } = reading;
-    if (unknown)
-      this.#said.say(
-        counted(
-          unknown,
-          number(unknown),
-          "Left out {n} character that this model does not know.",
-          "Left out {n} characters that this model does not know.",
-        ),
-      );
+    if (reading.unknown) this.#said.say(leftOut(reading.unknown));
     this.#picture.busy = false;
     this.#present.hidden = false;
     this.#turnTo(this.#cell);
@@ -345,6 +336,14 @@ async function findModel(models, name) {
     throw error;
   }
 }
+
+const leftOut = (unknown) =>
+  counted(
+    unknown,
+    number(unknown),
+    "Left out {n} character that this model does not know.",
+    "Left out {n} characters that this model does not know.",
+  );
 
 function facts({ chars, bpc, seams }) {
   const { length } = chars;

@@ -2,7 +2,7 @@
 
 import { counted, t, woven } from "../../language.js";
 import { reported, saying } from "../../reported.js";
-import { bytes, el, number, percent, sentence } from "../../ui.js";
+import { bytes, el, englishSentence, number, percent } from "../../ui.js";
 
 const ENCODINGS = { ascii: t("Plain ASCII"), "utf-8": "UTF-8", bytes: t("Read as bytes") };
 const LINE_ENDS = {
@@ -99,7 +99,7 @@ function warnings({ characters, warnings }) {
 
 /** A warning as an English sentence that names the page's option where it names the API's. */
 export const inOptions = (warning) =>
-  sentence(warning).replace(/pass tokens=bytes/i, (found) =>
+  englishSentence(warning).replace(/pass tokens=bytes/i, (found) =>
     found.startsWith("P") ? `Choose ${AS_BYTES}` : `choose ${AS_BYTES}`,
   );
 
