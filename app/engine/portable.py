@@ -10,7 +10,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -57,12 +57,14 @@ class PageFacts:
         digest: of the checkpoint.
         version: of this release.
         findings: about the model's cells; None if they have not been searched.
+        in_japanese: says a title of these in Japanese.
     """
 
     model: str
     digest: str
     version: str
     findings: Findings | None = None
+    in_japanese: Callable[[str], str] = str
 
 
 def portable_page(checkpoint: Checkpoint, facts: PageFacts, precision: Precision = "fast") -> bytes:
@@ -77,7 +79,7 @@ def portable_page(checkpoint: Checkpoint, facts: PageFacts, precision: Precision
         ValueError: it is too large; the message says so of a format.
     """
     packed = pack(checkpoint, precision)
-    about = {"model": facts.model, "digest": facts.digest, "cells": _cells(facts.findings)}
+    about = {"model": facts.model, "digest": facts.digest, "cells": _cells(facts)}
     style, script = _source("page.css"), _source("page.js")
     parts = {
         "policy": (
@@ -121,11 +123,16 @@ def _json(value: object) -> str:
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _cells(findings: Findings | None) -> list[dict[str, Any]]:
+def _cells(facts: PageFacts) -> list[dict[str, Any]]:
     """Returns the cell that tracks each thing best."""
-    hypotheses = findings["hypotheses"] if findings else []
+    hypotheses = facts.findings["hypotheses"] if facts.findings else []
     return [
-        {"title": one["title"], "layer": cell["layer"], "cell": cell["cell"]}
+        {
+            "title": one["title"],
+            "japanese": facts.in_japanese(one["title"]),
+            "layer": cell["layer"],
+            "cell": cell["cell"],
+        }
         for one in hypotheses
         for cell in one["cells"][:1]
     ]

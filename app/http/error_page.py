@@ -10,9 +10,9 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from app.http.language import VARY, in_language, language_of
+from app.http.language import ENGLISH, VARY, in_language, language_of
 from app.http.negotiation import accept_of, prefers_html
-from app.http.problems import Problem
+from app.http.problems import Problem, title_of
 from app.http.static_files import SECURITY, page
 
 
@@ -70,25 +70,36 @@ WORDS = {
         "models",
     ),
 }
-"""By code. Of every other problem the page has the server's own words."""
+"""By code. Of every other problem the page has the server's own words, which are in English."""
+
+TITLES = {
+    status: title_of(status) for status in (400, 403, 404, 409, 413, 414, 416, 422, 429, 500, 503)
+}
+"""Of those."""
 
 
 def error_page(scope: Scope, problem: Problem) -> Response | None:
     """The page for a problem, with its status and headers; None if no browser navigates here."""
     if scope["method"] not in ("GET", "HEAD") or not prefers_html(accept_of(Headers(scope=scope))):
         return None
-    text = f"{problem.detail[:1].upper()}{problem.detail[1:].removesuffix('.')}."
-    words = WORDS.get(problem.code) or _Words(problem.title, text)
     language = language_of(HTTPConnection(scope))
+    words = WORDS.get(problem.code)
+    language_of_text = language if words else ENGLISH
+    words = words or _Words(problem.title, _sentence(problem.detail))
     file = page(
         scope["path"],
         "problem.html",
         language,
         title=in_language(language, words.title),
-        text=in_language(language, words.text),
+        text=in_language(language_of_text, words.text),
+        language_of_text=language_of_text,
         label=in_language(language, words.label),
         path=words.path,
         status=str(problem.status_code),
     )
     headers = {**SECURITY, "Vary": f"Accept, {VARY}", **(problem.headers or {})}
     return Response(file.content, problem.status_code, headers, file.media_type)
+
+
+def _sentence(detail: str) -> str:
+    return f"{detail[:1].upper()}{detail[1:].removesuffix('.')}."

@@ -146,7 +146,7 @@ class Problem(HTTPException):
 
     @property
     def title(self) -> str:
-        return _title(self.status_code)
+        return title_of(self.status_code)
 
     def response(self) -> Response:
         details = ProblemDetails(
@@ -194,7 +194,7 @@ def shutting_down(more: Mapping[str, object] | None = None) -> Problem:
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Documents the errors of a route for OpenAPI."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-    return {status: {"description": _title(status), "content": content} for status in statuses}
+    return {status: {"description": title_of(status), "content": content} for status in statuses}
 
 
 def schemas() -> dict[str, Any]:
@@ -221,7 +221,8 @@ def response(scope: Scope, problem: Problem) -> Response:
     return page or problem.response()
 
 
-def _title(status: int) -> str:
+def title_of(status: int) -> str:
+    """The status in words."""
     # RFC 9110's phrases; older Pythons have those of earlier RFCs.
     newer = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
     return newer.get(status) or HTTPStatus(status).phrase

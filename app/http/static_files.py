@@ -109,17 +109,21 @@ def _media_type(name: str) -> str:
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
+def root_from(path: str) -> str:
+    """The server's root as a relative URL, as a proxy may serve us below any path."""
+    return "../" * (path.count("/") - 1) or "./"
+
+
 def page(path: str, name: str, language: str, /, **words: str) -> File:
     """A page in a language, with words in its placeholders, as text.
 
     Args:
-        path: of the request. The links of a page are relative to it, as a proxy may serve us below
-            any path.
+        path: of the request, to which the links of a page are relative.
         name: of the file.
         language: of the sentences between double braces.
         words: by the names of placeholders.
     """
-    root = "../" * (path.count("/") - 1) or "./"
+    root = root_from(path)
     other = next_language(language)
     words |= {"root": root, "language": language, "other": other, "other_name": LANGUAGES[other]}
     return _filled(name, language, tuple(words.items()))

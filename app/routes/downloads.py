@@ -5,6 +5,7 @@ Knows no other endpoint.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import IO, Annotated
 
 import anyio
@@ -15,6 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from app import __version__
 from app.engine.loaded import LoadedNetwork
 from app.engine.portable import PageFacts, portable_page
+from app.http.language import in_language
 from app.http.problems import RETRY_SECONDS, Problem, responses, unprocessable
 from app.http.queries import known_query
 from app.http.ranges import MadeFile, ResumableResponse, asked_part, is_known, not_modified
@@ -119,7 +121,7 @@ async def _export(
     findings = None
     if kind == "html":
         findings = await run_in_threadpool(read_cells, services.models, name, digest)
-    facts = PageFacts(str(reference), digest, __version__, findings)
+    facts = PageFacts(str(reference), digest, __version__, findings, partial(in_language, "ja"))
     known = "" if findings is None else ".cells"
     tag = _tag(digest, kind if kind == "onnx" else f"{precision}{known}.{kind}")
     if is_known(request, tag):

@@ -16,9 +16,16 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.access.table import VIEWS
-from app.http.language import VARY, in_language, language_of
+from app.http.language import ENGLISH, VARY, in_language, language_of
 from app.http.negotiation import accept_of, prefers_html
-from app.http.static_files import IMMUTABLE, REVALIDATED, SECURITY, page, static_files
+from app.http.static_files import (
+    IMMUTABLE,
+    REVALIDATED,
+    SECURITY,
+    page,
+    root_from,
+    static_files,
+)
 from models.checkpoints.reference import Reference
 
 
@@ -60,6 +67,16 @@ PREVIEWS = {
 }
 
 
+_OF_OTHER_LANGUAGES = (
+    "server_words",
+    "parts/options/schema",
+    "reported",
+    "reported/problems",
+    "reported/sentences",
+)
+"""Scripts that pages in English do without."""
+
+
 class _PageRoute(APIRoute):
     """Matches only requests that prefer HTML to the API's media types."""
 
@@ -86,7 +103,18 @@ def _view(request: Request) -> Response:
         server=server,
         url=server.rstrip("/") + request.scope["path"] + _model_of(request),
     )
-    return file.response(request, REVALIDATED, **SECURITY, Vary=f"Accept, Accept-Encoding, {VARY}")
+    headers = {**SECURITY, **_preloaded(request.scope["path"], language)}
+    return file.response(request, REVALIDATED, **headers, Vary=f"Accept, Accept-Encoding, {VARY}")
+
+
+def _preloaded(path: str, language: str) -> dict[str, str]:
+    """Has the browser fetch the words of another language beside the scripts that ask for them."""
+    if language == ENGLISH:
+        return {}
+    static = f"{root_from(path)}static/{static_files().version}"
+    links = [f"<{static}/languages/{language}.json>; rel=preload; as=fetch; crossorigin"]
+    links += [f"<{static}/js/{script}.js>; rel=modulepreload" for script in _OF_OTHER_LANGUAGES]
+    return {"Link": ", ".join(links)}
 
 
 def _title(preview: _Preview, model: str, language: str) -> str:

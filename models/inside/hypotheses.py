@@ -1,8 +1,9 @@
 """What a cell might keep track of: the things that Karpathy's essay looked for by eye (2015).
 
 A hypothesis is a function from a text to a value after each of its characters: yes or no, or a
-number. To add one, write it below with its name and title. It returns NaN for characters that do
-not count, such as those outside of links for the position in a link.
+number. To add one, write it below with its name and title, and its title in the other languages of
+the pages. It returns NaN for characters that do not count, such as those outside of links for the
+position in a link.
 
 Knows texts; no networks.
 """

@@ -52,6 +52,29 @@ def test_a_browser_gets_a_page(
         problem(client.get(path, headers={"Accept": accept}), status)
 
 
+@pytest.mark.parametrize(
+    ("path", "title", "text"),
+    [
+        ("/nowhere", "このページはありません", "リンクが間違っているか"),
+        ("/models/nope", "このモデルはありません", "削除されたか"),
+        ("/score", "これはプログラム用です", "ブラウザで"),
+    ],
+)
+def test_a_page_is_in_japanese_for_who_reads_it(
+    client: httpx2.Client, path: str, title: str, text: str
+) -> None:
+    page = client.get(path, headers=NAVIGATION | {"Accept-Language": "ja"})
+    assert '<html lang="ja">' in page.text
+    assert f"<h1>{title}</h1>" in page.text and f"<title>{title} · charloom" in page.text
+    assert f'<p class="lead" lang="ja">{text}' in page.text
+
+
+def test_what_only_the_server_can_say_is_marked_as_english(client: httpx2.Client) -> None:
+    page = client.get("/sample?length=0", headers=NAVIGATION | {"Accept-Language": "ja"})
+    assert "<h1>リクエストの内容に誤りがあります</h1>" in page.text
+    assert '<p class="lead" lang="en">Length must be a whole number from' in page.text
+
+
 def test_the_words_of_a_refused_field_are_text(client: httpx2.Client) -> None:
     page = client.get("/sample?<b>x</b>=1", headers=NAVIGATION)
     assert page.status_code == 422

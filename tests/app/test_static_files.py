@@ -38,6 +38,7 @@ def test_files_are_kept_forever_and_pages_asked_for_anew(client: httpx2.Client) 
 
 def test_words_in_a_page_are_text() -> None:
     words = {"title": '<b>"{text}"</b>', "text": "a & b", "label": "c", "path": "", "status": "404"}
+    words["language_of_text"] = "en"
     found = page("/a/b", "problem.html", "en", **words).content.decode()
     assert "<h1>&lt;b&gt;&quot;{text}&quot;&lt;/b&gt;</h1>" in found
     assert "a &amp; b" in found

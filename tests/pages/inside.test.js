@@ -7,6 +7,7 @@ import { embedded } from "../../app/static/js/views/inside/embed.js";
 import { Findings } from "../../app/static/js/views/inside/findings.js";
 import { missingFrom, placeOf, urlOf } from "../../app/static/js/views/inside/place.js";
 import { columnsFor } from "../../app/static/js/views/inside/present/fitting.js";
+import { inUnits } from "../../app/static/js/views/inside/reading.js";
 import { pieces } from "../../app/static/js/views/inside/slides.js";
 import { correlation, tally, verdicts } from "../../app/static/js/views/inside/verdicts.js";
 import { howWell } from "../../app/static/js/views/inside/words.js";
@@ -250,6 +251,21 @@ test("characters are as large as their room allows", () => {
   assert.equal(columnsFor(code, room).isPacked, true);
   // What does not fit at all is as small as can be read, and scrolls.
   assert.equal(columnsFor(of("long ".repeat(400)), room).columns, 155);
+});
+
+test("an emoji of several characters is one unit of a reading", () => {
+  const told = (char, i) => ({ char, probability: 0.5, loss: 1, top: [], activations: [i / 10] });
+  const characters = [..."\n🇯🇵\ne\u0301x"].map(told);
+  const answer = inUnits({ characters, seams: [1, 4], bpc: 2 });
+  assert.deepEqual(
+    answer.characters.map(({ char }) => char),
+    ["\n", "🇯🇵", "\n", "e\u0301", "x"],
+  );
+  const [, flag] = answer.characters;
+  assert.deepEqual([flag.probability, flag.loss, flag.activations], [0.25, 2, [0.2]]);
+  assert.deepEqual([answer.seams, answer.bpc], [[1, 3], 2]);
+  const plain = { characters: [..."abc"].map(told), seams: [2] };
+  assert.deepEqual(inUnits(plain), plain);
 });
 
 test("a picture for another page is coloured and escaped", () => {

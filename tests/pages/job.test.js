@@ -6,11 +6,11 @@ import { bestOf, isCancellable, isEnded, shareOf } from "../../app/static/js/par
 import { Record } from "../../app/static/js/views/job/record.js";
 import {
   barOf,
-  errorText,
   figuresOf,
   sampleHint,
   titleOf,
   waitingFor,
+  withButton,
 } from "../../app/static/js/views/job/words.js";
 
 function recordOf(...events) {
@@ -198,8 +198,5 @@ test("a sample of a step that comes again replaces those from there on", () => {
 test("an error names the page's button, not an endpoint", () => {
   const detail =
     "It said last: “no”. When the cause is removed, resume it with POST /jobs/a1/resume.";
-  assert.equal(
-    errorText({ title: "Training cannot start", detail }),
-    "Training cannot start. It said last: “no”. When the cause is removed, press Resume.",
-  );
+  assert.equal(withButton(detail), "It said last: “no”. When the cause is removed, press Resume.");
 });

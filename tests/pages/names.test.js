@@ -115,6 +115,11 @@ test("what is wrong is named in the words of the form", () => {
   ]);
   assert.deepEqual(fields({ min_length: "", max_length: "6", count: "" }), []);
   assert.equal(inWords("must not be more than max_length"), "must not be more than the longest");
+  for (const unknown of ["'あ'", "'あ', U+200B and 3 more"]) {
+    const message = `has characters not in this model's vocabulary: ${unknown}`;
+    assert.equal(inWords(message), message);
+  }
+  assert.equal(inWords("is another"), "is another");
 });
 
 test("what is kept is saved as a table that no spreadsheet runs", () => {

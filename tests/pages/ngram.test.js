@@ -2,7 +2,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { comparison, counted, countedSentence, verdict } from "../../app/static/js/parts/ngram.js";
+import {
+  comparison,
+  contexts,
+  contextsSentence,
+  verdict,
+} from "../../app/static/js/parts/ngram.js";
 
 test("which is better is said plainly, if both are known", () => {
   assert.equal(comparison(2, 2.5), "the network is 20% better");
@@ -31,15 +36,15 @@ test("the verdict names the n-gram model", () => {
 
 test("a table holds contexts of a model's symbols, and has a size", () => {
   const model = { ngram_orders: 8, table_bytes: 14_240_000 };
-  assert.equal(counted(model), "contexts of up to 8 characters");
-  assert.equal(counted({ ...model, ngram_orders: 1 }), "contexts of up to 1 character");
+  assert.equal(contexts(model), "contexts of up to 8 characters");
+  assert.equal(contexts({ ...model, ngram_orders: 1 }), "contexts of up to 1 character");
   assert.equal(
-    countedSentence({ ...model, corpus: { tokens: "bytes" } }),
+    contextsSentence({ ...model, corpus: { tokens: "bytes" } }),
     "Beside the network it counts contexts of up to 8 bytes, 14.2 MB.",
   );
 });
 
 test("without a table nothing is said, nor of a server that knows of none", () => {
   for (const model of [{ ngram_orders: 0, table_bytes: 0 }, {}])
-    assert.deepEqual([counted(model), countedSentence(model)], ["", ""]);
+    assert.deepEqual([contexts(model), contextsSentence(model)], ["", ""]);
 });

@@ -72,7 +72,7 @@ test("known options come in their groups, others last, those elsewhere not at al
     ["How it learns", ["seed"]],
     ["When it ends", []],
     ["Evaluation and samples", []],
-    ["More", ["novel_option"]],
+    ["Other options", ["novel_option"]],
   ]);
   assert.equal(groups.at(-1).fields[0].label, "novel_option");
 });

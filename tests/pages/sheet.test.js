@@ -5,8 +5,8 @@ import { test } from "node:test";
 import { lastAtOrBefore } from "../../app/static/js/parts/search.js";
 import { spokenOf } from "../../app/static/js/parts/sheet/alternatives.js";
 import { partOf } from "../../app/static/js/parts/sheet/blocks.js";
-import { Pieces } from "../../app/static/js/parts/sheet/pieces.js";
-import { after, before, isInside } from "../../app/static/js/parts/sheet/units.js";
+import { jointly, Pieces } from "../../app/static/js/parts/sheet/pieces.js";
+import { after, before, spansOf, startOf, unitsOf } from "../../app/static/js/parts/sheet/units.js";
 
 /** The blocks that a text fills when it comes in pieces. */
 function blocksOf(pieces) {
@@ -68,14 +68,62 @@ test("the last item at or before a value is found", () => {
   );
 });
 
-test("positions step over characters of two units", () => {
-  const text = "a😀b";
-  assert.deepEqual([after(text, 0), after(text, 1), after(text, 3)], [1, 3, 4]);
-  assert.deepEqual([before(text, 4), before(text, 3), before(text, 1)], [3, 1, 0]);
-  assert.deepEqual(
-    [0, 1, 2, 3].map((at) => isInside(text, at)),
-    [false, false, true, false],
-  );
+const FAMILY = "\u{1f468}\u200d\u{1f469}\u200d\u{1f467}";
+const FLAG = "\u{1f1ef}\u{1f1f5}";
+const KEYCAP = "1\ufe0f\u20e3";
+const ACCENTED = "e\u0301";
+
+test("positions step over whole emoji and letters with their marks", () => {
+  for (const unit of ["😀", "語", FAMILY, FLAG, KEYCAP, ACCENTED, "❤\ufe0f"]) {
+    const text = `a${unit}b`;
+    const end = 1 + unit.length;
+    assert.deepEqual([after(text, 0), after(text, 1), after(text, end)], [1, end, end + 1], unit);
+    assert.deepEqual([before(text, end + 1), before(text, end), before(text, 1)], [end, 1, 0]);
+    for (let at = 1; at < end; at += 1) assert.equal(startOf(text, at), 1);
+    assert.deepEqual(
+      [0, end, end + 1].map((at) => startOf(text, at)),
+      [0, end, end + 1],
+    );
+    assert.equal(startOf(unit, unit.length), unit.length);
+  }
+});
+
+test("a carriage return is a unit of its own, as a network knows it", () => {
+  assert.deepEqual([after("\r\n", 0), before("\r\n", 2), startOf("\r\n", 1)], [1, 1, 1]);
+  assert.deepEqual(unitsOf("語\r\n"), ["語", "\r", "\n"]);
+});
+
+test("a text is made of units, and each of characters", () => {
+  const units = ["x", FAMILY, FLAG, FLAG, ACCENTED, "語", "\n", KEYCAP];
+  assert.deepEqual(unitsOf(units.join("")), units);
+  assert.deepEqual(spansOf([..."ab"]), [
+    [0, 1],
+    [1, 2],
+  ]);
+  assert.deepEqual(spansOf([...`a${FLAG}b${ACCENTED}`]), [
+    [0, 1],
+    [1, 3],
+    [3, 4],
+    [4, 6],
+  ]);
+});
+
+test("far from the beginning, positions are as near it", () => {
+  const text = `${"語".repeat(1000)}${FAMILY.repeat(20)}`;
+  assert.equal(startOf(text, 1003), 1000);
+  assert.equal(before(text, text.length), text.length - FAMILY.length);
+});
+
+test("an emoji of several characters has their joint probability, and the first's alternatives", () => {
+  const pieces = new Pieces();
+  const [head, tail] = [...FLAG];
+  const told = (char, probability) => ({ char, probability, top: [[char, probability]] });
+  pieces.add(0, JSON.stringify({ characters: [told("a", 1), told(head, 0.5)] }));
+  pieces.add(3, JSON.stringify({ characters: [told(tail, 0.25)] }));
+  assert.deepEqual(pieces.unitAt(1, FLAG), { char: FLAG, probability: 0.125, top: [[head, 0.5]] });
+  assert.equal(pieces.unitAt(0, "a").probability, 1);
+  assert.equal(pieces.unitAt(1, FAMILY), null);
+  assert.equal(jointly([told(head, 0.5), told(tail, null)]).probability, null);
 });
 
 test("the details of a character are those of its piece", () => {

@@ -15,7 +15,7 @@ ESSAY = "https://karpathy.github.io/2015/05/21/rnn-effectiveness/"
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_tells_why_with_live_figures(tmp_path: Path, window: Window, scheme: str) -> None:
     with serve(tmp_path, pretrained=SHIPPED) as client:
-        options = {"viewport": PHONE, "locale": "ja-JP"} if scheme == "dark" else {}
+        options = {"viewport": PHONE, "locale": "de-DE"} if scheme == "dark" else {}
         page = window.open(
             client, "/about", color_scheme=scheme, reduced_motion="reduce", **options
         )

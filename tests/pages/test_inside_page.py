@@ -265,6 +265,10 @@ def test_small_screens_and_paper(client: httpx2.Client, window: Window) -> None:
     # Which cell comes first, then the picture.
     places = [page.locator(name).bounding_box() for name in (".found", ".picture")]
     assert places[0] and places[1] and places[0]["y"] < places[1]["y"]
+    # What is said of the cell has the whole width.
+    page.get_by_text("More about this cell").click()
+    place = page.locator(".about-cell form").bounding_box()
+    assert place and place["width"] > 0.7 * narrow["width"]
     page.get_by_text("A text of your own").click()
     page.get_by_role("textbox", name="Text", exact=True).fill(text)
     page.get_by_role("button", name="Look at it").click()

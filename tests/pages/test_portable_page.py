@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.engine.portable import PageFacts, portable_page
+from app.http.language import in_language
 from app.http.static_files import STATIC
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from models.inside.reader import trace
 from models.pretrained import unpack
 from tests.browsing import ASCII, Window, accessible, sample, site_of
+from tests.japanese import left_in_english
 from tests.serving import eventually, serve
 from tests.support import ROOT
 from tests.toys import BYTES, toy_checkpoint
@@ -37,7 +40,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in SHIPPED:
         directory = ROOT / "pretrained" / name
         findings = json.loads((directory / "cells.json").read_text("utf-8"))
-        facts = PageFacts(name, "0" * 64, "1.0", findings)
+        facts = PageFacts(name, "0" * 64, "1.0", findings, partial(in_language, "ja"))
         (folder / f"{name}.html").write_bytes(portable_page(unpack(directory), facts))
     return folder
 
@@ -50,22 +53,27 @@ def save(client: httpx2.Client, model: str, folder: Path) -> Path:
     return path
 
 
-def from_disk(window: Window, file: Path, **options: Any) -> Page:
-    """Opens a file in a browser without a network, and has it stop what it writes unasked."""
+def from_disk(window: Window, file: Path, *, seed: str = "seed", **options: Any) -> Page:
+    """Opens a file in a browser without a network, and has it stop what it writes unasked.
+
+    ``seed`` is the page's word for it.
+    """
     window.expected.append("asked file://")
     server = httpx2.Client(base_url="http://127.0.0.1:1")
     page = window.open(server, "about:blank", offline=True, **options)
     page.goto(file.as_uri())
-    expect(page.locator("#facts")).to_contain_text("seed")
+    expect(page.locator("#facts")).to_contain_text(seed)
     page.evaluate("isWriting && form.requestSubmit()")
-    done(page)
+    done(page, seed)
     return page
 
 
-def done(page: Page) -> None:
+def done(page: Page, seed: str = "seed") -> None:
     """Waits for the end of what is being written."""
-    expect(page.get_by_role("button", name="Write", exact=True)).to_be_enabled()
-    expect(page.locator("#facts")).to_contain_text("seed")
+    expect(page.locator("#write")).to_be_enabled()
+    # Its policy lets nothing wait within the page.
+    assert eventually(lambda: not page.evaluate("isWriting"))
+    expect(page.locator("#facts")).to_contain_text(seed)
 
 
 def write(page: Page, **fields: Any) -> str:
@@ -186,7 +194,6 @@ def test_the_colours_of_a_cell(client: httpx2.Client, window: Window, tmp_path: 
     asked = {"text": text, "layer": 1, "cells": [5]}
     read = client.post("/models/toy/inspect", json=asked).json()["characters"]
     exact = [one["activations"][0] for one in read]
-    # Its policy lets nothing wait within the page.
     close = (
         "(exact) => state.characters.every((one, i) => Math.abs(one.activation - exact[i]) < 0.01)"
     )
@@ -208,6 +215,20 @@ def test_found_cells_are_offered(shipped: Path, window: Window) -> None:
     expect(page.get_by_label("Layer")).to_have_value("2")
     expect(page.get_by_label("Cell", exact=True)).to_have_value("147")
     assert accessible(page)
+
+
+def test_the_page_is_in_the_browsers_language(shipped: Path, window: Window) -> None:
+    for name, what in {"names": "個の名前", "shakespeare": "文字"}.items():
+        page = from_disk(window, shipped / f"{name}.html", locale="ja-JP", seed="シード")
+        expect(page.locator("html")).to_have_attribute("lang", "ja")
+        expect(page.locator("#facts")).to_contain_text(what)
+        expect(page.get_by_role("heading", level=1)).to_have_text(name)
+        page.locator("details").evaluate("(details) => { details.open = true }")
+        assert left_in_english(page) == []
+        assert accessible(page)
+    page.get_by_label("書き出し").fill("日")
+    page.get_by_role("button", name="書く", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("モデルの知らない文字です")
 
 
 def test_what_a_model_brings_is_text(window: Window, tmp_path: Path) -> None:

@@ -92,6 +92,18 @@ def test_no_view_is_wider_than_a_phone(client: httpx2.Client, window: Window) ->
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
 
 
+def test_what_is_looked_at_has_more_room_than_its_form(
+    client: httpx2.Client, window: Window
+) -> None:
+    page = window.open(client, "about:blank")
+    for path in (link(), "/inside?model=toy", "/names?model=list"):
+        page.goto(path)
+        page.locator(".write .rail").wait_for()
+        columns = "e => e.getBoundingClientRect().width"
+        wide = page.locator(".write > :first-child").evaluate(columns)
+        assert wide > 1.5 * page.locator(".write .rail").evaluate(columns), path
+
+
 KEYS = "open-sesame:sample,almighty:admin"
 
 

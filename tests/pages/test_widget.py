@@ -141,6 +141,28 @@ def test_the_widget_says_what_keeps_names_away(client: httpx2.Client, window: Wi
     expect(page.locator("charloom-names li")).to_have_count(10)
 
 
+@pytest.mark.parametrize(
+    ("locale", "tag", "more", "none"),
+    [
+        ("ja-JP", "{}", "ほかの名前", "その条件に合う名前は作れません。"),
+        ("en-US", '<p lang="ja">{}</p>', "ほかの名前", "その条件に合う名前は作れません。"),
+        ("ja-JP", '<p lang="ja"><b lang="en-GB">{}</b></p>', "More names", "No name here can be"),
+        ("ja-JP", '<p lang="fr">{}</p>', "More names", "No name here can be"),
+    ],
+)
+def test_the_widget_speaks_the_language_around_it(
+    client: httpx2.Client, window: Window, locale: str, tag: str, more: str, none: str
+) -> None:
+    window.expected += ["422", OWNER]
+    page = window.open(client, "about:blank", locale=locale)
+    widget = '<charloom-names model="list" count="3" seed="3"></charloom-names>'
+    elsewhere(page, client, tag.format(widget))
+    expect(page.locator("charloom-names li")).to_have_count(3)
+    expect(page.get_by_role("button")).to_have_text(more)
+    page.locator("charloom-names").evaluate("(e) => e.setAttribute('ends-with', 'É')")
+    expect(page.locator("charloom-names [part=status]")).to_contain_text(none)
+
+
 def test_the_widget_recovers_by_itself(client: httpx2.Client, window: Window) -> None:
     window.expected += ["ERR_FAILED", OWNER, "503"]
     page = window.open(client, "about:blank")

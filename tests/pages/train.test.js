@@ -97,12 +97,17 @@ test("a warning names the option of the page", () => {
 });
 
 test("what to expect of a time", () => {
-  const said = (passes) => outlookOf("In 3 min,", { num_layers: 2, hidden_size: 1024, passes });
-  const start = "In 3 min, 2 layers of 1,024 cells read the text";
+  const network = { num_layers: 2, hidden_size: 1024 };
+  const said = (passes) => outlookOf("3 min", true, { ...network, passes });
+  const start = "In 3 min here, 2 layers of 1,024 cells read the text";
   assert.equal(said(12.4), `${start} about 12 times.`);
   assert.equal(said(1.02), `${start} about once.`);
   assert.equal(said(0.4), `${start} in part: 40% of it.`);
   assert.equal(said(0.0001), `${start} in part: 1% of it.`);
+  assert.equal(
+    outlookOf("9 min", false, { num_layers: 1, hidden_size: 512, passes: 3 }),
+    "It takes about 9 min here, in which 1 layer of 512 cells read the text about 3 times.",
+  );
 });
 
 /** Bytes of text, as Python names the encoding. */

@@ -5,7 +5,6 @@ import { test } from "node:test";
 import {
   ago,
   bytes,
-  count,
   duration,
   glyph,
   hundredths,
@@ -77,12 +76,6 @@ test("an unknown number is a dash", () => {
   for (const format of [number, hundredths, loss, short, percent, bytes, duration])
     for (const value of [null, undefined, Number.NaN, Number.POSITIVE_INFINITY])
       assert.equal(format(value), "–");
-});
-
-test("count", () => {
-  assert.equal(count(1, "line"), "1 line");
-  assert.equal(count(40_000, "line"), "40,000 lines");
-  assert.equal(count(0, "entry", "entries"), "0 entries");
 });
 
 test("ago", () => {

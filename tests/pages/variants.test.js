@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { edited, mended } from "../../app/static/js/views/write/edits.js";
 import { variantsIn } from "../../app/static/js/views/write/files.js";
-import { labelOf } from "../../app/static/js/views/write/labels.js";
+import { fileName, labelOf } from "../../app/static/js/views/write/labels.js";
 import { Tree } from "../../app/static/js/views/write/tree.js";
 import {
   again,
@@ -228,6 +228,16 @@ test("a label shows the change and what is around it", () => {
   assert.deepEqual(labelOf(branch), { before: "…Karen", changed: "l", after: "a sits" });
   tree.rename(branch.id, "Sitting", []);
   assert.equal(labelOf(branch).before, "Sitting");
+});
+
+test("a label and a file's name end with whole characters", () => {
+  const text = `a${"𠮷".repeat(60)}`;
+  const variant = begun({ ...SETTINGS, prime: text });
+  assert.equal(labelOf(variant).before, `a${"𠮷".repeat(39)}`);
+  assert.equal(fileName({ ...variant, name: `a${"𠮷".repeat(60)}` }), `a${"𠮷".repeat(19)}`);
+  const before = `${"か".repeat(20)}👩‍👧👩‍👧👩‍👧`;
+  const branch = branched(begun({ ...SETTINGS, prime: `${before}x` }), before.length, "y");
+  assert.equal(labelOf(branch).before, "…👩‍👧👩‍👧👩‍👧");
 });
 
 test("a tree goes through a file, without states and beside what is there", () => {

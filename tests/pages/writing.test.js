@@ -176,6 +176,19 @@ test("a character can be asked about later", async () => {
   assert.deepEqual([asked.at(-1).prime, asked.at(-1).length], [textOf(variant).slice(0, 5), 1]);
 });
 
+test("of an emoji, each character is asked about behind the one before", async () => {
+  const asked = served();
+  const variant = begun({ ...SETTINGS, prime: "flag: " });
+  await write(variant, 10);
+  asked.length = 0;
+  const details = await detailsAt(variant, 6, "ab");
+  assert.deepEqual([details.char, details.probability], ["ab", 0.125]);
+  assert.deepEqual(
+    asked.map(({ prime }) => prime),
+    [textOf(variant).slice(0, 6), textOf(variant).slice(0, 7)],
+  );
+});
+
 test("continuations are different ones of the text before the caret", async () => {
   const asked = served();
   const variant = begun(SETTINGS);

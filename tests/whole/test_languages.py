@@ -2,14 +2,30 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from pydantic import BaseModel
 
-from app.http.error_page import WORDS
+from app.http.error_page import TITLES, WORDS
 from app.http.language import ENGLISH, LANGUAGES, SENTENCES
+from app.http.problems import Problem
 from app.http.static_files import STATIC
+from app.http.validation import validated
+from app.main import create_app
 from app.routes.pages import PREVIEWS
+from app.schemas.inside import InspectRequest
+from app.schemas.texts import NamesQuery, SampleRequest
+from app.schemas.training import ResumeRequest, TrainRequest
+from app.settings import ServerSettings
+from models.inside.hypotheses import HYPOTHESES
+from tests.serving import NOWHERE
+from tests.support import node
+
+ELSEWHERE = {"corpus_id", "max_seconds", "model", "styles"}
+"""Options that Train has no field for whose hint is the server's."""
 
 OTHERS = sorted(set(LANGUAGES) - {ENGLISH})
 
@@ -17,6 +33,26 @@ TEXT = r'"((?:[^"\\]|\\.)*)"'
 SAID = re.compile(rf"\b(?:t|woven)\(\s*{TEXT}")
 COUNTED = re.compile(rf"\bcounted\((?:[^()]|\([^()]*\))*?{TEXT},\s*{TEXT}")
 """Of a number's two sentences, the second."""
+OF_THE_SERVER = re.compile(r"""^  (["'])(.*)\1,$""", re.MULTILINE)
+"""The server's own sentences, which the pages know, one a line."""
+
+
+def reported() -> list[str]:
+    """What the server says of texts, trainings and GPUs."""
+    return _of_the_server("sentences.js")
+
+
+def problems() -> list[str]:
+    """What the server says where it refuses a request."""
+    return _of_the_server("problems.js")
+
+
+def _of_the_server(name: str) -> list[str]:
+    script = (STATIC / "js" / "reported" / name).read_text()
+    return [
+        json.loads(f'"{sentence}"') if quote == '"' else sentence
+        for quote, sentence in OF_THE_SERVER.findall(script)
+    ]
 
 
 def english() -> Iterator[str]:
@@ -30,10 +66,25 @@ def english() -> Iterator[str]:
                 yield json.loads(f'"{many}"')
     for file in STATIC.glob("*.html"):
         yield from re.findall(r"\{\{([^{}]+)\}\}", file.read_text())
+    yield from problems()
+    yield from reported()
+    yield from (hypothesis.title for hypothesis in HYPOTHESES)
+    yield from hints()
+    yield from TITLES.values()
     for words in WORDS.values():
         yield from (words.title, words.text, words.label)
     for preview in PREVIEWS.values():
         yield from filter(None, (preview.title, preview.description, preview.of))
+
+
+def hints() -> Iterator[str]:
+    """What the server says of each option of a training that Train has a field for."""
+    with TemporaryDirectory() as data:
+        api = create_app(ServerSettings(data=Path(data), redis_url=NOWHERE)).openapi()
+    body = api["paths"]["/train"]["post"]["requestBody"]["content"]["application/json"]
+    for name, option in body["schema"]["properties"].items():
+        if name not in ELSEWHERE:
+            yield option["description"]
 
 
 @pytest.mark.parametrize("language", OTHERS)
@@ -48,7 +99,58 @@ def test_every_sentence_is_translated_and_none_is_left_over(language: str) -> No
 @pytest.mark.parametrize("language", OTHERS)
 def test_a_translation_has_the_places_of_its_sentence(language: str) -> None:
     sentences = json.loads((SENTENCES / f"{language}.json").read_text())
+    servers = {*reported(), *problems()}
     for sentence, translation in sentences.items():
-        places = [sorted(re.findall(r"\{\w+\}", one)) for one in (sentence, translation)]
-        assert places[0] == places[1], sentence
+        own, its = (set(re.findall(r"\{\w+\}", one)) for one in (sentence, translation))
+        # Of the server's, what only its API has may be left out.
+        assert its <= own if sentence in servers else its == own, sentence
         assert translation.strip(), sentence
+
+
+WRONG: tuple[object, ...] = (
+    "",
+    "x" * 2_000_000,
+    "no such word",
+    -1,
+    0,
+    1e99,
+    2**80,
+    None,
+    True,
+    [],
+    ["x"] * 500,
+    {},
+)
+"""Values that one field or another does not take."""
+
+ASKED = (SampleRequest, NamesQuery, TrainRequest, ResumeRequest, InspectRequest)
+"""Requests that people fill in on the pages."""
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_what_is_wrong_with_a_field_is_said_in_every_language(language: str) -> None:
+    said = set()
+    for model in ASKED:
+        for name in model.model_fields:
+            for value in WRONG:
+                said |= messages(model, {name: value})
+    assert len(said) > 30
+    code = f"""
+        import {{ readFileSync }} from "node:fs";
+        globalThis.document = {{ documentElement: {{ lang: "{language}" }} }};
+        const sentences = readFileSync("{SENTENCES / language}.json", "utf8");
+        globalThis.fetch = async () => new Response(sentences);
+        const {{ atField }} = await import("{STATIC / "js" / "words.js"}");
+        const said = {json.dumps(sorted(said))};
+        console.log(JSON.stringify(said.filter((one) => atField(one).startsWith("\\n"))));
+    """
+    assert json.loads(node("--input-type=module", "--eval", code)) == []
+
+
+def messages(model: type[BaseModel], values: Mapping[str, object]) -> set[str]:
+    """What is said of the fields of a request, if it is refused."""
+    try:
+        validated(model, values)
+    except Problem as refused:
+        return {error.message for error in refused.errors}
+    return set()

@@ -41,11 +41,11 @@ def devices_for(options: Mapping[str, Any], threads: int | None) -> int:
         raise GpuGone(f"of {seen} GPUs {count} are left")
     present = count or threads or torch.get_num_threads()
     if asked > present:
-        kind = "GPU" if count else "processor thread"
+        one, many = ("GPU", "GPUs") if count else ("processor thread", "processor threads")
         raise Failure(
             "Not enough devices",
             f"The job asks for {asked}, and the worker that took it has {present} "
-            f"{kind}{'' if present == 1 else 's'}. Resume it with devices={present}, or with "
+            f"{one if present == 1 else many}. Resume it with devices={present}, or with "
             "devices=all for what each worker has.",
         )
     return asked

@@ -1,10 +1,11 @@
 // The client of the server's API: requests, problems, server-sent events. Knows no view.
 
 import { askForKey, authorization, hasKey } from "./key.js";
+import { t } from "./language.js";
 import { at } from "./root.js";
-import { inWords, withoutApi } from "./words.js";
+import { atField, inWords } from "./words.js";
 
-const NO_RESPONSE = "The server is not responding. It may be starting, or down.";
+export const NO_RESPONSE = t("The server is not responding. It may be starting, or down.");
 
 /** An error response (RFC 9457); status 0 if there was no response at all. */
 export class Problem extends Error {
@@ -25,8 +26,9 @@ export function problemOf(status, text, retryAfter) {
   } catch {
     // Not from our server: a proxy's page, perhaps.
   }
-  const words = inWords(body ?? {}, body?.title || `The server responded with status ${status}.`);
-  const errors = body?.errors?.map((error) => ({ ...error, message: withoutApi(error.message) }));
+  const fallback = body?.title || t("The server responded with status {status}.", { status });
+  const words = inWords(body ?? {}, fallback);
+  const errors = body?.errors?.map((error) => ({ ...error, message: atField(error.message) }));
   return new Problem(status, words, errors, Number(retryAfter) || 0, body?.code);
 }
 

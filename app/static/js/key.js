@@ -2,12 +2,15 @@
 // longer: whoever uses this computer next, and whatever else is served from this origin some day
 // (localhost:8000 is many things), must not find it. Knows no request and no view.
 
+import { t } from "./language.js";
 import { ask, el, field } from "./ui.js";
 
 const KEY = "charloom-key";
 
 /** What is dispatched once the server has asked for a key, so that a page may offer to enter one. */
 export const KEY_NEEDED = "key-needed";
+
+const KEPT = t("Ask the server's operator for one. It is kept until you close this tab.");
 
 let asking = null;
 let isDeclined = false;
@@ -40,8 +43,8 @@ export function askForKey(status) {
 export const enterKey = () =>
   open(
     hasKey()
-      ? "The key that you enter takes the place of the one before, until you close this tab."
-      : "Ask the server's operator for one. It is kept until you close this tab.",
+      ? t("The key that you enter takes the place of the one before, until you close this tab.")
+      : KEPT,
   );
 
 function open(reason) {
@@ -57,16 +60,14 @@ function open(reason) {
 function keyDialog(text) {
   const input = el("input", { name: "key", type: "password", required: true, autocomplete: "off" });
   return ask({
-    title: "This server requires a key",
+    title: t("This server requires a key"),
     text,
-    fields: [field("Key", input)],
-    confirm: "Unlock",
+    fields: [field(t("Key"), input)],
+    confirm: t("Unlock"),
   });
 }
 
 function reasonForKey(status) {
-  if (status === 403) return "The key you entered does not allow this. Another one may.";
-  return hasKey()
-    ? "The key you entered is not valid on this server."
-    : "Ask the server's operator for one. It is kept until you close this tab.";
+  if (status === 403) return t("The key you entered does not allow this. Another one may.");
+  return hasKey() ? t("The key you entered is not valid on this server.") : KEPT;
 }

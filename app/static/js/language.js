@@ -35,6 +35,10 @@ export const woven = (english, nodes) =>
     .map((part, at) => (at % 2 ? nodes[part] : part))
     .filter((part) => part !== "");
 
+/** Sentences one after the other; empty ones are left out. */
+export const together = (...sentences) =>
+  sentences.filter(Boolean).reduce((one, two) => (one ? t("{one} {two}", { one, two }) : two), "");
+
 /** Words of the server's in the page's language; as they are if they have no translation. */
 export const inLanguage = (english) => SENTENCES[english] ?? english;
 

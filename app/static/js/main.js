@@ -6,15 +6,15 @@ import { enterKey, KEY_NEEDED } from "./key.js";
 import { t } from "./language.js";
 import { switchLanguage } from "./language_switch.js";
 import { Router } from "./router.js";
-import { el } from "./ui.js";
+import { el, told } from "./ui.js";
 
 const main = document.getElementById("main");
 const key = document.getElementById("key");
 /** Beside the view: what it shows stays as it is. */
-const told = el("div", { class: "told" });
-main.before(told);
+const place = el("div", { class: "told" });
+main.before(place);
 
-const router = new Router(main, { changed: () => told.replaceChildren() });
+const router = new Router(main, { changed: () => place.replaceChildren() });
 
 addEventListener("unhandledrejection", (event) => {
   if (!(event.reason instanceof Problem)) return;
@@ -28,7 +28,9 @@ addEventListener("unhandledrejection", (event) => {
     wantsKey ? t("Enter a key") : t("Try again"),
   );
   // Requests that were sent together fail together.
-  told.replaceChildren(el("p", { class: "message problem", role: "alert" }, message, button));
+  place.replaceChildren(
+    el("p", { class: "message problem", role: "alert" }, ...told(message), button),
+  );
 });
 
 async function unlock() {

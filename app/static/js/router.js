@@ -1,6 +1,7 @@
 // The URL of each view, and navigation between them. A view is a module of its own, fetched when it
 // is first needed; its page stays as it was left.
 
+import { t } from "./language.js";
 import { at, within } from "./root.js";
 import { el, heading, stylesheet, until } from "./ui.js";
 
@@ -9,13 +10,17 @@ const styled = (sheet, module) =>
   Promise.all([module, stylesheet(sheet)]).then(([loaded]) => loaded);
 
 const VIEWS = [
-  { path: /^\/$/, name: "Write", load: () => import("./views/write.js") },
-  { path: /^\/train(?:\/([^/]+))?$/, name: "Train", load: () => import("./views/train.js") },
-  { path: /^\/inside$/, name: "Inside", load: () => import("./views/inside.js") },
-  { path: /^\/names$/, name: "Names", load: () => import("./views/names.js") },
-  { path: /^\/models$/, name: "Models", load: () => import("./views/models.js") },
-  { path: /^\/about$/, name: "About", load: () => styled("about.css", import("./views/about.js")) },
-  { path: /^\/docs$/, name: "API", load: () => styled("docs.css", import("./views/docs.js")) },
+  { path: /^\/$/, name: t("Write"), load: () => import("./views/write.js") },
+  { path: /^\/train(?:\/([^/]+))?$/, name: t("Train"), load: () => import("./views/train.js") },
+  { path: /^\/inside$/, name: t("Inside"), load: () => import("./views/inside.js") },
+  { path: /^\/names$/, name: t("Names"), load: () => import("./views/names.js") },
+  { path: /^\/models$/, name: t("Models"), load: () => import("./views/models.js") },
+  {
+    path: /^\/about$/,
+    name: t("About"),
+    load: () => styled("about.css", import("./views/about.js")),
+  },
+  { path: /^\/docs$/, name: t("API"), load: () => styled("docs.css", import("./views/docs.js")) },
 ];
 
 const RELOADED = "charloom-reloaded";
@@ -143,17 +148,19 @@ const failurePage = (title, lead, label, click) =>
 
 const awayPage = (again) =>
   failurePage(
-    "The server is away",
-    "What the other views show is kept. This one comes as soon as the server is back.",
-    "Try again",
+    t("The server is away"),
+    t("What the other views show is kept. This one comes as soon as the server is back."),
+    t("Try again"),
     again,
   );
 
 const outdatedPage = () =>
   failurePage(
-    "This view could not be loaded",
-    "The server may have been updated. Reloading the page gets its new files, and forgets what the other views show.",
-    "Reload the page",
+    t("This view could not be loaded"),
+    t(
+      "The server may have been updated. Reloading the page gets its new files, and forgets what the other views show.",
+    ),
+    t("Reload the page"),
     () => location.reload(),
   );
 

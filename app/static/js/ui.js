@@ -128,15 +128,16 @@ export function when(timestamp) {
   return el("time", { datetime: timestamp, title: dates.format(date) }, ago(date));
 }
 
-/** A number with its noun: "1 line", "40,000 lines". */
-export const count = (value, one, many = `${one}s`) =>
-  `${number(value)} ${value === 1 ? one : many}`;
+/** Words as a sentence: with a capital letter and a full stop. */
+export const sentence = (text) => ended(text, (words) => t("{words}.", { words }));
 
-/** The server's words as a sentence: with a capital letter and a full stop. */
-export const sentence = (text) => {
+/** The server's own words as a sentence, which is in English whatever the page's language. */
+export const englishSentence = (text) => ended(text, (words) => `${words}.`);
+
+function ended(text, end) {
   const capital = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?…。！？]$/.test(capital) ? capital : `${capital}.`;
-};
+  return /[.!?…。！？]$/.test(capital) ? capital : end(capital);
+}
 
 // Characters
 
@@ -215,7 +216,7 @@ export function showErrors(root, problem, { focus = true } = {}) {
     const place = root.querySelector(`[data-field="${CSS.escape(name)}"]`);
     if (!place) continue;
     const error = place.querySelector(".wrong");
-    error.textContent = message;
+    error.replaceChildren(...told(message));
     error.hidden = false;
     const control = place.querySelector("input, select, textarea");
     control.setAttribute("aria-invalid", "true");
@@ -234,6 +235,17 @@ export function clearErrors(root) {
     control.removeAttribute("aria-invalid");
 }
 
+/**
+ * The nodes of a text that may be a problem's: after a line end stand the server's own words, which
+ * are English.
+ */
+export function told(text) {
+  if (typeof text !== "string") return [text];
+  const [words, ...english] = text.split("\n");
+  if (!english.length) return [words];
+  return [words && `${words} `, el("span", { lang: "en" }, english.join("\n"))];
+}
+
 /** A line for errors and progress; it takes no space while empty. */
 export function message() {
   const place = el("p", { class: "message", role: "status", hidden: true });
@@ -241,7 +253,7 @@ export function message() {
     place,
     say(text, kind = "note", ...more) {
       place.className = `message ${kind}`;
-      place.replaceChildren(text, ...more);
+      place.replaceChildren(...told(text), ...more);
       place.hidden = !text;
     },
     clear() {

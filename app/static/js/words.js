@@ -1,24 +1,32 @@
 // The server's problems in words for people who know no API: by code, and by what its own words
-// advise to set. Knows no view.
+// advise to set. In another language than the server's also by its sentences, and where none is known
+// the server's own words follow. Knows no view.
 
-import { sentence } from "./ui.js";
+import { LANGUAGE, t } from "./language.js";
+import { englishSentence, sentence } from "./ui.js";
 
-const OUTDATED =
-  "The server does not know this request. It may have been updated: reload the page.";
+const ENGLISH = "en";
+/** Of no use in English, and heavy. */
+const SERVER = LANGUAGE === ENGLISH ? null : await import("./server_words.js");
+
+const OUTDATED = t(
+  "The server does not know this request. It may have been updated: reload the page.",
+);
 
 const WORDS = {
-  damaged_job: "The files of this job are damaged: it can only be deleted.",
-  damaged_model: "The files of this model are damaged: delete it, and train it again.",
-  invalid_key: "The key that you entered is not valid on this server.",
+  damaged_job: t("The files of this job are damaged: it can only be deleted."),
+  damaged_model: t("The files of this model are damaged: delete it, and train it again."),
+  invalid_key: t("The key that you entered is not valid on this server."),
   method_not_allowed: OUTDATED,
-  missing_key: "This server requires a key.",
-  no_models: "No model exists yet: train one, or import one on Models.",
+  missing_key: t("This server requires a key."),
+  no_models: t("No model exists yet: train one, or import one on Models."),
   not_acceptable: OUTDATED,
-  unknown_corpus: "The server no longer has this text: choose the file again.",
+  unknown_corpus: t("The server no longer has this text: choose the file again."),
   unknown_endpoint: OUTDATED,
-  unknown_job: "This job does not exist.",
-  unknown_model:
+  unknown_job: t("This job does not exist."),
+  unknown_model: t(
     "This model does not exist. It may have been deleted, or have another name now: choose another one.",
+  ),
   unsupported_media_type: OUTDATED,
 };
 
@@ -31,16 +39,34 @@ const ADVICE = [
   [/; GET \/\S+ (?:lists|describes) .*$/, ""],
 ];
 
-/** A problem's words, as a sentence; `fallback` where the server gave none. */
-export function inWords({ code, detail } = {}, fallback = "") {
+/**
+ * A problem's words, as a sentence; `fallback` where the server gave none. In another language than
+ * the server's, its own words may stand after a line end.
+ */
+export function inWords({ code, detail, errors } = {}, fallback = "") {
   if (WORDS[code]) return WORDS[code];
   const words = withoutApi(detail || fallback);
   // Of a request's fields, it has the names.
-  return sentence(
-    code === "invalid_fields" ? words.replace(/\b[a-z]+(_[a-z]+)+\b/g, spaced) : words,
-  );
+  const english = code === "invalid_fields" ? words.replace(NAMES, spaced) : words;
+  return SERVER ? inItsLanguage(code, english, detail ? errors : null) : sentence(english);
 }
 
+/** An error of a field, as the page has it beside that field. */
+export function atField(message) {
+  const words = withoutApi(message);
+  return SERVER ? (SERVER.said(words) ?? `\n${words}`) : words;
+}
+
+function inItsLanguage(code, english, errors) {
+  const known = SERVER.said(english) ?? SERVER.aboutFields(errors?.map(plain));
+  if (known) return sentence(known);
+  const { [code]: enough } = SERVER.ENOUGH;
+  return enough ?? `${SERVER.REASONS[code] ?? SERVER.REFUSED}\n${englishSentence(english)}`;
+}
+
+const plain = ({ field, message }) => ({ field, message: withoutApi(message) });
+
+const NAMES = /\b[a-z]+(_[a-z]+)+\b/g;
 const spaced = (name) => name.replaceAll("_", " ");
 
 /** A text of the server's without the vocabulary of its API. */

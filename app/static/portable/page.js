@@ -14,7 +14,145 @@ const $ = (id) => document.getElementById(id);
 const form = $("settings");
 const model = JSON.parse($("model").textContent);
 const styles = model.config.styles ?? [];
-const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+
+// Words
+
+/** By what is said in English; what stands in {places} stays as it is. */
+const IN_JAPANESE = {
+  "A cell": "セル",
+  "A character-level {kind} of {layers} layer{s} of {cells} cells.":
+    "文字単位の {kind}（{layers} 層、各 {cells} セル）です。",
+  "A character-level {kind} of {layers} layer{s} of {cells} cells and an n-gram table.":
+    "文字単位の {kind}（{layers} 層、各 {cells} セル）と n-gram の表です。",
+  "About this model": "このモデルについて",
+  Alternatives: "ほかの候補",
+  "Anything, or nothing": "何でも、空欄でも",
+  "Begins with": "書き出し",
+  Cell: "セル",
+  Checkpoint: "チェックポイント",
+  "Choose one to continue from here.": "選ぶと、ここから続きを書きます。",
+  Colours: "色",
+  Copied: "コピーしました",
+  Copy: "コピー",
+  "Has read": "読んだテキスト",
+  "How many": "個数",
+  "It writes in this page: no server, no network.":
+    "文章はこのページの中で書かれ、サーバーもネットワークも使いません。",
+  "Its styles: {styles}": "使える文体：{styles}",
+  Layer: "層",
+  Length: "長さ",
+  Licence: "ライセンス",
+  Longest: "最長",
+  Loss: "損失",
+  Made: "作成",
+  More: "詳細設定",
+  "Move between characters with the arrow keys; choose an alternative with 1 to 5":
+    "矢印キーで文字を移動し、1〜5 のキーで候補を選びます",
+  Names: "名前",
+  "One that tracks": "反応するもの",
+  "Only names not in its list": "一覧にない名前だけ",
+  Parameters: "パラメーター",
+  Pattern: "パターン",
+  Plain: "色なし",
+  Precision: "精度",
+  Seed: "シード",
+  Selected: "選択しました",
+  Settings: "設定",
+  Shortest: "最短",
+  "Starts with": "先頭の文字",
+  Stop: "停止",
+  "Stops at": "終わりの文字列",
+  Style: "文体",
+  Surprise: "意外さ",
+  Temperature: "温度",
+  Text: "文章",
+  "The list": "一覧",
+  "The model does not know {characters}": "モデルの知らない文字です：{characters}",
+  "The shortest must not be longer than the longest.": "「最短」は「最長」以下にしてください。",
+  "The text": "文章",
+  "The worker of this page cannot be started.": "このページの処理を始められません。",
+  "This page needs JavaScript.": "このページには JavaScript が必要です。",
+  "Weights are rounded. {rest}":
+    "重みは丸めてあります。ほとんどの確率の差はサーバーの値と 0.001 未満ですが、同じシードでも途中から別の文章になります。",
+  "Weights are rounded, but {rest}":
+    "重みは細かく丸めてあります。確率の差はサーバーの値と 0.0001 未満です。",
+  "What it writes": "書かれた文章",
+  "What to write": "書くもの",
+  Write: "書く",
+  "\\n is a line end": "\\n は改行です",
+  any: "任意",
+  anything: "何でも",
+  "as expected to a surprise": "予想どおりから意外まで",
+  "given, not written": "書き出しの文字",
+  nothing: "なし",
+  "one of the list": "一覧にある名前",
+  "quiet to excited, after each character": "各文字のあとの値：低い〜高い",
+  random: "毎回変える",
+  "such as K?r*": "例：K?r*",
+  "there seem to be no more": "これ以上はないようです",
+  "up to 15 digits": "15 桁までの数字",
+  "what they share": "共通の文体",
+  "seed {seed}": "シード {seed}",
+  "{count} character": "{count} 文字",
+  "{count} characters": "{count} 文字",
+  "{count} bytes": "{count} バイト",
+  "{count} lines, as hashes: {rest}":
+    "{count} 行をハッシュで持っています。名前が一覧にあるかどうかはわかりますが、名前そのものは入っていません。",
+  "{count} name": "{count} 個の名前",
+  "{count} names": "{count} 個の名前",
+  "{count} per second": "毎秒 {count} 文字",
+  "{date}, this file with charloom {version}": "{date}（このファイルは charloom {version} で作成）",
+  "this file with charloom {version}": "このファイルは charloom {version} で作成",
+  "{loss} nats per character, {bits} bits, on held-out text":
+    "学習に使わなかったテキストで、1 文字あたり {loss} ナット（{bits} ビット）",
+  "{parameters}; {symbols} distinct bytes": "{parameters} 個。{symbols} 種類のバイト",
+  "{parameters}; {symbols} distinct characters": "{parameters} 個。{symbols} 種類の文字",
+  "{share} likely": "確率 {share}",
+};
+const isJapanese = /^ja\b/i.test(navigator.language);
+const number = new Intl.NumberFormat(isJapanese ? "ja" : "en", { maximumFractionDigits: 0 });
+
+/** A sentence of this page in the browser's language, with values in its places. */
+const said = (english, values = {}) =>
+  ((isJapanese && IN_JAPANESE[english]) || english).replace(
+    /\{(\w+)\}/g,
+    (_, name) => values[name],
+  );
+
+/** Places with more than a word; `rest` is what Japanese has said already. */
+const LONG = { rest: ".+", s: "s?", styles: ".+" };
+
+/** A text that the file brings, or its worker, in the browser's language, if it is known there. */
+function translated(text) {
+  if (!isJapanese) return text;
+  for (const [english, japanese] of Object.entries(IN_JAPANESE)) {
+    const escaped = english.replace(/[.*+?^$()|[\]\\]/g, "\\$&");
+    const pattern = escaped.replace(
+      /\{(\w+)\}/g,
+      (_, name) => `(?<${name}>${LONG[name] ?? "[^ ]+"})`,
+    );
+    const found = new RegExp(`^${pattern}$`).exec(text);
+    if (found) return japanese.replace(/\{(\w+)\}/g, (_, name) => found.groups[name]);
+  }
+  return text;
+}
+
+function translatePage() {
+  document.documentElement.lang = "ja";
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = texts.nextNode(); node; node = texts.nextNode()) {
+    const words = node.data.trim();
+    const { parentElement: place } = node;
+    if (!words || place.closest("script, [translate=no]")) continue;
+    const japanese = translated(words);
+    // What a model's card says, for one.
+    if (japanese === words) place.lang = "en";
+    node.data = node.data.replace(words, () => japanese);
+  }
+  for (const name of ["aria-label", "aria-description", "placeholder", "title"])
+    for (const one of document.querySelectorAll(`[${name}]`))
+      one.setAttribute(name, translated(one.getAttribute(name)));
+}
 
 /** The text so far, `primed` characters of which were given; `seed` is that of the last request. */
 const state = { characters: [], primed: 0, chosen: null, seed: null, turn: 0, began: 0 };
@@ -54,15 +192,18 @@ const answers = {
     });
   },
   unknown({ unknown }) {
-    refuse(`The model does not know ${unknown.map(shown).join(" ")}`);
+    refuse(
+      said("The model does not know {characters}", { characters: unknown.map(shown).join(" ") }),
+    );
     finish();
   },
   end({ reason }) {
     finish();
-    if (isOfNames() && reason === false) $("facts").textContent += " · there seem to be no more";
+    if (isOfNames() && reason === false)
+      $("facts").textContent += ` · ${said("there seem to be no more")}`;
   },
   failed({ message }) {
-    refuse(message);
+    refuse(translated(message));
     finish();
   },
 };
@@ -70,7 +211,8 @@ const answers = {
 worker.onmessage = ({ data }) => {
   if (data.turn === undefined || data.turn === state.turn) answers[data.kind](data);
 };
-worker.onerror = (event) => refuse(event.message || "The worker of this page cannot be started.");
+worker.onerror = (event) =>
+  refuse(event.message || said("The worker of this page cannot be started."));
 
 // Writing
 
@@ -86,7 +228,7 @@ function start(seed) {
   Object.assign(state, { characters: [], primed: 0, chosen: null, began: performance.now() });
   state.turn += 1;
   isWriting = true;
-  $("write").textContent = "Stop";
+  $("write").textContent = said("Stop");
   $(isOfNames() ? "names" : "text").replaceChildren();
   tellFacts();
   const { style } = asked;
@@ -113,17 +255,20 @@ function start(seed) {
 
 function finish() {
   isWriting = false;
-  $("write").textContent = "Write";
+  $("write").textContent = said("Write");
   tellFacts();
 }
 
 function tellFacts() {
   const count = isOfNames() ? $("names").children.length : state.characters.length - state.primed;
-  const noun = isOfNames() ? "name" : "character";
+  const [one, many] = isOfNames()
+    ? ["{count} name", "{count} names"]
+    : ["{count} character", "{count} characters"];
   const seconds = (performance.now() - state.began) / 1000;
-  const facts = [`${number.format(count)} ${noun}${count === 1 ? "" : "s"}`];
-  if (!isOfNames() && count > 20) facts.push(`${number.format(count / seconds)} per second`);
-  if (state.seed !== null) facts.push(`seed ${state.seed}`);
+  const facts = [said(count === 1 ? one : many, { count: number.format(count) })];
+  if (!isOfNames() && count > 20)
+    facts.push(said("{count} per second", { count: number.format(count / seconds) }));
+  if (state.seed !== null) facts.push(said("seed {seed}", state));
   $("facts").textContent = facts.join(" · ");
 }
 
@@ -136,7 +281,7 @@ function appendName({ name, novel }) {
   const item = document.createElement("li");
   item.textContent = name;
   item.classList.toggle("known", !novel);
-  if (!novel) item.title = "one of the list";
+  if (!novel) item.title = said("one of the list");
   $("names").append(item);
 }
 
@@ -196,7 +341,9 @@ function choose(index) {
   character.span.classList.add("chosen");
   const { char, probability, top = [] } = character;
   const likely =
-    probability === undefined ? "given, not written" : `${percent(probability)} likely`;
+    probability === undefined
+      ? said("given, not written")
+      : said("{share} likely", { share: percent(probability) });
   const head = element("p", "", element("b", "", shown(char)), ` ${likely}`);
   const rows = top.map(([other, share], i) => {
     const bar = element("span", "bar");
@@ -209,7 +356,7 @@ function choose(index) {
     row.disabled = [...other].length > 1;
     return row;
   });
-  const hint = rows.length ? [element("p", "hint", "Choose one to continue from here.")] : [];
+  const hint = rows.length ? [element("p", "hint", said("Choose one to continue from here."))] : [];
   $("alternatives").replaceChildren(head, ...rows, ...hint);
   $("alternatives").showPopover();
   const box = character.span.getClientRects()[0] ?? $("text").getBoundingClientRect();
@@ -296,18 +443,20 @@ $("copy").onclick = async () => {
   const text = isOfNames() ? names : state.characters.map(({ char }) => char);
   try {
     await navigator.clipboard.writeText(text.join(""));
-    $("copy").textContent = "Copied";
+    $("copy").textContent = said("Copied");
   } catch {
     // Some browsers give a file no clipboard: what is selected can be copied by hand.
     getSelection().selectAllChildren($(isOfNames() ? "names" : "text"));
-    $("copy").textContent = "Selected";
+    $("copy").textContent = said("Selected");
   }
   setTimeout(() => {
-    $("copy").textContent = "Copy";
+    $("copy").textContent = said("Copy");
   }, 1600);
 };
 
 // The beginning
+
+if (isJapanese) translatePage();
 
 function showTemperature() {
   $("degrees").textContent = Number(form.elements.temperature.value).toFixed(2);
@@ -328,7 +477,7 @@ form.elements.layer.max = model.config.num_layers;
 form.elements.cell.max = model.config.hidden_size - 1;
 form.elements.tracks.append(
   new Option("–", ""),
-  ...model.cells.map((one, i) => new Option(one.title, i)),
+  ...model.cells.map((one, i) => new Option(isJapanese ? one.japanese : one.title, i)),
 );
 $("tracked").hidden = !model.cells.length;
 showTemperature();

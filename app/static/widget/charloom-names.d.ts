@@ -31,13 +31,16 @@ export interface CharloomNamesAttributes {
   novel?: boolean | "";
   /** The same seed gives the same names; by default each draw has its own. */
   seed?: number | string;
-  /** Words of the button; "More names" by default. */
+  /** Words of the button; by default "More names" in the language of the visitor. */
   label?: string;
   /** Draw only when draw() is called. */
   manual?: boolean | "";
 }
 
-/** Detail of `charloom-error`: the message is for visitors, the detail for the page's owner. */
+/**
+ * Detail of `charloom-error`: the message is for visitors, in their language, the detail for the
+ * page's owner.
+ */
 export interface CharloomNamesError {
   /** Of the server's answer; 0 where there was none. */
   status: number;

@@ -9,29 +9,20 @@
 //   <charloom-names src="names.html" temperature="0.8" count="10"></charloom-names>
 //
 // docs/widget.md has the attributes, methods, events and styling; charloom-names.d.ts their types.
-//
-// It has no dependency and suits a strict content security policy: the style is a constructed
-// sheet, and names are text. It is one file, so that one line embeds it.
+// It is one file without dependencies, so that one line embeds it, and suits a strict content security
+// policy: the style is a constructed sheet, and names are text.
 
 const STYLE = `
 :host {
   --_accent: var(--charloom-accent, light-dark(#4340a8, #aeacff));
   --_on-accent: var(--charloom-on-accent, light-dark(#fff, #16143a));
   --_line: var(--charloom-line, color-mix(in srgb, currentColor 18%, transparent));
-  display: block;
-  container-type: inline-size;
+  display: block; container-type: inline-size;
 }
 :host([hidden]) { display: none; }
-ol {
-  display: grid;
+ol { display: grid; gap: 0 1.5rem; align-content: start; min-height: calc(var(--_rows, 1) * 2.6em);
   grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--charloom-column, 9rem)), 1fr));
-  gap: 0 1.5rem;
-  margin: 0 0 1rem;
-  padding: 0;
-  list-style: none;
-  min-height: calc(var(--_rows, 1) * 2.6em);
-  align-content: start;
-}
+  margin: 0 0 1rem; padding: 0; list-style: none; }
 li { box-sizing: border-box; min-height: 2.6em; padding: .55em 0; border-bottom: 1px solid var(--_line); overflow-wrap: anywhere; line-height: 1.5; }
 div { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem 1rem; }
 p { margin: 0; font-size: .9em; opacity: .85; }
@@ -41,23 +32,14 @@ button { min-height: 2.5rem; padding: .4rem 1.1rem; border: 1px solid var(--_acc
 button:focus-visible { outline: 2px solid var(--_accent); outline-offset: 2px; }
 @media (prefers-reduced-motion: no-preference) {
   li { animation: come .25s ease-out; }
-  @keyframes come { from { opacity: 0; transform: translateY(.3em); } }
-}
+  @keyframes come { from { opacity: 0; transform: translateY(.3em); } } }
 `;
 
-const QUERY = {
-  model: "model",
-  temperature: "temperature",
-  "starts-with": "starts_with",
-  contains: "contains",
-  "ends-with": "ends_with",
-  pattern: "pattern",
-  "min-length": "min_length",
-  "max-length": "max_length",
-  "in-style": "style",
-  count: "count",
-  seed: "seed",
-};
+/** Attributes that are sent, by what the server calls them. */
+const QUERY = { "in-style": "style" };
+for (const name of "model temperature contains pattern count seed".split(" ")) QUERY[name] = name;
+for (const name of "starts-with ends-with min-length max-length".split(" "))
+  QUERY[name] = name.replace("-", "_");
 /** The server, which may be below a path: this file is at widget/charloom-names.js. */
 const HERE = new URL("..", import.meta.url).href;
 /** The server's defaults: of the count to tell when there are fewer, of all without a server. */
@@ -70,7 +52,25 @@ const UNAVAILABLE = "The names are unavailable right now. They come once they ar
 const BUSY = "Many people are asking right now. The names come in a moment.";
 const BROKEN_OFF = "The list breaks off here. Try again in a moment.";
 const NOT_SET_UP = "The names are not set up for this page yet.";
+const NOT_PUBLIC = "These names are not public.";
 const NO_SUCH_NAME = "No name here can be like that.";
+const UNKNOWN = "No name here has {characters} in it.";
+const NONE_FOUND = "No such name was found.";
+const NO_MORE = "There seem to be no more.";
+const IN_JAPANESE = {
+  Names: "名前",
+  "More names": "ほかの名前",
+  Stop: "停止",
+  [UNAVAILABLE]: "いまは名前を表示できません。復旧しだい表示します。",
+  [BUSY]: "ただいま混み合っています。しばらくすると表示されます。",
+  [BROKEN_OFF]: "一覧が途中で切れました。少し待ってから、もう一度お試しください。",
+  [NOT_SET_UP]: "このページでは、まだ名前を表示できません。",
+  [NOT_PUBLIC]: "これらの名前は公開されていません。",
+  [NO_SUCH_NAME]: "その条件に合う名前は作れません。",
+  [UNKNOWN]: "{characters} を含む名前は作れません。",
+  [NONE_FOUND]: "条件に合う名前は見つかりませんでした。",
+  [NO_MORE]: "これ以上は見つからないようです。",
+};
 /** Fields that a visitor may have filled in. */
 const WISHES = ["starts_with", "contains", "ends_with", "pattern", "min_length", "max_length"];
 /** Pauses before it is tried again: the first, which doubles, and the longest. */
@@ -111,7 +111,6 @@ export class CharloomNames extends HTMLElement {
     root.adoptedStyleSheets = [sheet];
     this.#list.part = "list";
     this.#list.setAttribute("aria-live", "polite");
-    this.#list.setAttribute("aria-label", "Names");
     this.#status.part = "status";
     this.#status.setAttribute("role", "status");
     this.#button.part = "button";
@@ -151,8 +150,9 @@ export class CharloomNames extends HTMLElement {
 
   #show() {
     this.#button.textContent = this.#controller
-      ? "Stop"
-      : this.getAttribute("label") || "More names";
+      ? inLanguageOf(this, "Stop")
+      : this.getAttribute("label") || inLanguageOf(this, "More names");
+    this.#list.setAttribute("aria-label", inLanguageOf(this, "Names"));
     this.#list.setAttribute("aria-busy", String(Boolean(this.#controller)));
   }
 
@@ -196,9 +196,9 @@ export class CharloomNames extends HTMLElement {
     }
     if (signal.aborted) return;
     if (!names.length) this.#begin();
-    if (!names.length) this.#status.textContent = "No such name was found.";
+    if (!names.length) this.#status.textContent = inLanguageOf(this, NONE_FOUND);
     else if (names.length < Number(this.getAttribute("count") || DEFAULT_COUNT))
-      this.#status.textContent = "There seem to be no more.";
+      this.#status.textContent = inLanguageOf(this, NO_MORE);
     this.#tell("charloom-done", { names });
   }
 
@@ -238,16 +238,13 @@ export class CharloomNames extends HTMLElement {
         throw new Refusal(0, NOT_SET_UP, { detail });
       }
       if (kind === "piece") yield* piece.map(({ name }) => name);
-      if (unknown) throw new Refusal(422, `No name here has ${unknown.join(" ")} in it.`);
+      if (unknown) throw new Refusal(422, UNKNOWN, { characters: unknown.join(" ") });
       if (message) throw new Refusal(0, NO_SUCH_NAME, { detail: message });
     }
   }
 
   #close() {
-    this.#worker?.then(
-      (worker) => worker.terminate(),
-      () => {},
-    );
+    this.#worker?.then((worker) => worker.terminate()).catch(() => {});
     this.#worker = null;
   }
 
@@ -257,7 +254,8 @@ export class CharloomNames extends HTMLElement {
     const isUnexplained = error.status === 0 && !error.detail && !this.hasAttribute("src");
     const refusal = asRefusal(isUnexplained ? await explained(error, this.#server) : error);
     if (signal.aborted) return;
-    const { status, message, detail } = refusal;
+    const { status, detail } = refusal;
+    const message = refusal.inLanguageOf(this);
     this.#status.textContent = message;
     if (detail && detail !== this.#told) console.error(`charloom-names: ${detail}`);
     this.#told = detail;
@@ -422,14 +420,26 @@ async function* answers(worker, asked, signal) {
  * refusal the `errors` of its fields, as the server names and words them.
  */
 export class Refusal extends Error {
-  constructor(
-    status,
-    message,
-    { detail = "", errors = [], isPassing = false, retryAfter = 0 } = {},
-  ) {
-    super(message);
-    Object.assign(this, { status, detail, errors, isPassing, retryAfter });
+  constructor(status, english, more = {}) {
+    super(english);
+    const { detail = "", errors = [], isPassing = false, retryAfter = 0, characters = "" } = more;
+    Object.assign(this, { status, english, detail, errors, isPassing, retryAfter, characters });
+    this.message = this.inLanguageOf(document.documentElement);
   }
+
+  inLanguageOf(element) {
+    return inLanguageOf(element, this.english).replace("{characters}", () => this.characters);
+  }
+}
+
+/** Words in the language of the text around an element, else in the browser's, else in English. */
+function inLanguageOf(element, english) {
+  let language = "";
+  // A shadow tree is within the language of its host.
+  for (let at = element; at && !language; at = at.getRootNode().host)
+    language = at.closest("[lang]")?.lang ?? "";
+  const isJapanese = /^ja\b/i.test(language || navigator.language);
+  return (isJapanese && IN_JAPANESE[english]) || english;
 }
 
 /** What was thrown, after so many names, as a Refusal. */
@@ -451,7 +461,7 @@ async function refusal(response) {
   }
   if (status === 401 || status === 403) {
     more.detail += "; to open it to visitors, set CHARLOOM_PUBLIC=sample there";
-    return new Refusal(status, "These names are not public.", more);
+    return new Refusal(status, NOT_PUBLIC, more);
   }
   const isWish = errors?.length && errors.every(({ field }) => WISHES.includes(field));
   return new Refusal(status, isWish ? NO_SUCH_NAME : NOT_SET_UP, more);
@@ -481,7 +491,7 @@ async function explained(error, base) {
         "add it to CHARLOOM_CORS_ORIGINS there",
     );
   const detail = `${server} ${access ? "broke its answer off" : "does not answer"}`;
-  return new Refusal(0, error.message, { detail, isPassing: true });
+  return new Refusal(0, error.english, { detail, isPassing: true });
 }
 
 const soon = () => new Promise((resolve) => setTimeout(resolve, 100, null));

@@ -1,7 +1,7 @@
 // Losses over steps or time as an SVG: lines, axes, a legend, and the values at the pointer. Also a
 // sparkline. Knows no job and no model.
 
-import { LANGUAGE } from "../language.js";
+import { LANGUAGE, t } from "../language.js";
 import { duration, el, loss, number, svg } from "../ui.js";
 import {
   frameOf,
@@ -26,16 +26,16 @@ const bpc = (value) => loss(value / Math.LN2);
 
 /** What losses may be over: the name of the axis, its ticks, and a place on it in words. */
 export const STEPS = {
-  name: "steps",
+  name: t("steps"),
   ticks: (last, many) => ticks(0, last, many).filter(Number.isInteger),
   label: number,
-  place: (step) => `Step ${number(step)}`,
+  place: (step) => t("Step {step}", { step: number(step) }),
 };
 export const SECONDS = {
-  name: "training time",
+  name: t("training time"),
   ticks: (last, many) => timeTicks(last, many),
   label: duration,
-  place: (seconds) => `After ${duration(seconds)}`,
+  place: (seconds) => t("After {time}", { time: duration(seconds) }),
 };
 
 /**
@@ -102,7 +102,7 @@ export class Chart {
     this.#steps = stepsOf(points);
     this.#drawing.setAttribute("width", this.#width);
     if (!points.length) {
-      const hint = "The curve begins with the first step.";
+      const hint = t("The curve begins with the first step.");
       this.#drawing.replaceChildren(caption(this.#width / 2, HEIGHT / 2, hint, "middle"));
       this.#legend.replaceChildren();
       return;
@@ -266,7 +266,11 @@ function tipLines(place, found, levels) {
   return [
     el("p", {}, place),
     ...found.map(({ name, at: [, value] }) =>
-      line(name, value, el("span", { class: "soft" }, ` ${bpc(value)} bpc`)),
+      line(
+        name,
+        value,
+        el("span", { class: "soft" }, ` ${t("{value} bpc", { value: bpc(value) })}`),
+      ),
     ),
     ...levels.map(({ name, value }) => line(name, value)),
   ];

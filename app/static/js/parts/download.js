@@ -1,6 +1,7 @@
 // Takes a model out of the server, as a file.
 
 import { request } from "../api.js";
+import { t } from "../language.js";
 import { save } from "../ui.js";
 
 export const pathOf = ({ model }) => `/models/${encodeURIComponent(model)}`;
@@ -9,7 +10,7 @@ export const pathOf = ({ model }) => `/models/${encodeURIComponent(model)}`;
 export async function download(model, format, button) {
   const label = button.textContent;
   button.disabled = true;
-  button.textContent = "Packing …";
+  button.textContent = t("Packing …");
   try {
     const headers = { Accept: "*/*" };
     const response = await request(`${pathOf(model)}/download?format=${format}`, { headers });

@@ -1,6 +1,7 @@
 // The samples of a training as a film: one text at a time, a slider over all of them, and a button
 // that plays them. Knows no job and no request.
 
+import { t } from "../language.js";
 import { el, number } from "../ui.js";
 
 /** Milliseconds that a text stays. */
@@ -17,7 +18,7 @@ export class Film {
     type: "range",
     min: "0",
     max: "0",
-    "aria-label": "Sample",
+    "aria-label": t("Sample"),
     on: {
       input: () => {
         this.stop();
@@ -30,7 +31,7 @@ export class Film {
       },
     },
   });
-  #play = el("button", { type: "button", on: { click: () => this.#toggle() } }, "Play");
+  #play = el("button", { type: "button", on: { click: () => this.#toggle() } }, t("Play"));
   #ends = [el("span"), el("span")];
   #title = el("h3", {}, "");
   #text = el("p", { class: "sample" });
@@ -71,7 +72,7 @@ export class Film {
   stop() {
     clearInterval(this.#timer);
     this.#timer = 0;
-    this.#play.textContent = "Play";
+    this.#play.textContent = t("Play");
   }
 
   #toggle() {
@@ -80,7 +81,7 @@ export class Film {
       return;
     }
     if (this.#frames.length < 2) return;
-    this.#play.textContent = "Pause";
+    this.#play.textContent = t("Pause");
     if (this.#at === this.#frames.length - 1) this.#show(0);
     this.#timer = setInterval(() => {
       if (this.#at < this.#frames.length - 1) this.#show(this.#at + 1);
@@ -107,11 +108,11 @@ export class Film {
   }
 }
 
-const stepOf = ({ step }) => `Step ${number(step)}`;
+const stepOf = ({ step }) => t("Step {step}", { step: number(step) });
 
 /** The heading of a sample: its step, and what is unusual about it. */
 export function titleOf({ step, temperature, style }) {
-  const warmth = temperature === 1 ? null : `temperature ${temperature}`;
+  const warmth = temperature === 1 ? null : t("temperature {temperature}", { temperature });
   const unusual = [style, warmth].filter(Boolean).join(", ");
   return [stepOf({ step }), ...(unusual ? [el("span", { class: "soft" }, ` ${unusual}`)] : [])];
 }

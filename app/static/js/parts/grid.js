@@ -4,6 +4,7 @@
 // Thirty thousand characters would be thirty thousand elements. The canvases are strips, drawn when
 // they come near the screen and emptied when they have left it.
 
+import { t } from "../language.js";
 import { colour, el, spoken } from "../ui.js";
 import { Layout } from "./grid/layout.js";
 import { Strip } from "./grid/strip.js";
@@ -46,7 +47,7 @@ export class Grid {
       tabindex: "0",
       role: "group",
       "aria-label": label,
-      "aria-description": "Arrow keys go through the characters",
+      "aria-description": t("Arrow keys go through the characters"),
       on,
     };
     this.root = el("div", properties, this.#place, this.#mark, this.#heard);

@@ -2,7 +2,8 @@
 // and no job.
 
 import { get } from "../api.js";
-import { el, field, select } from "../ui.js";
+import { t } from "../language.js";
+import { el, field, select, told } from "../ui.js";
 import { groupsOf } from "./options/schema.js";
 
 /** Folded, and without fields until it is first opened. */
@@ -12,7 +13,7 @@ export class Options {
   #loading = null;
 
   constructor() {
-    const summary = el("summary", {}, "Options");
+    const summary = el("summary", {}, t("Options"));
     this.root = el("details", { class: "options" }, summary, this.#groups);
     this.root.addEventListener("toggle", () => this.root.open && this.load());
   }
@@ -21,7 +22,7 @@ export class Options {
   load() {
     this.#loading ??= this.#fill().catch((error) => {
       this.#loading = null;
-      this.#groups.replaceChildren(el("p", { class: "message problem" }, error.message));
+      this.#groups.replaceChildren(el("p", { class: "message problem" }, ...told(error.message)));
     });
     return this.#loading;
   }
@@ -48,7 +49,7 @@ export class Options {
   async #fill() {
     const groups = groupsOf(await get("/openapi.json"));
     this.#groups.replaceChildren(
-      el("p", { class: "hint" }, "The preset decides what you leave empty."),
+      el("p", { class: "hint" }, t("The preset decides what you leave empty.")),
       ...groups.map(({ title, fields }) =>
         el("fieldset", {}, el("legend", {}, title), ...fields.map(control)),
       ),

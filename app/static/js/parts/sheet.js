@@ -1,17 +1,18 @@
 // A sheet of text: appended once a frame while it is written, and every character can show how
 // likely it was. Knows no controls, no URL and no server.
 
+import { t } from "../language.js";
 import { el } from "../ui.js";
 import { Alternatives, spokenOf } from "./sheet/alternatives.js";
 import { Blocks } from "./sheet/blocks.js";
 import { Pieces } from "./sheet/pieces.js";
-import { after, before } from "./sheet/units.js";
+import { after, before, startOf } from "./sheet/units.js";
 
 /** Pixels at the top and the bottom of the window where a character counts as out of sight. */
 const OUT_OF_SIGHT = 90;
-const GIVEN = "This was given, not written.";
-const ASKED = "Asking the server …";
-const UNKNOWN = "The server could not be asked about it.";
+const GIVEN = t("This was given, not written.");
+const ASKED = t("Asking the server …");
+const UNKNOWN = t("The server could not be asked about it.");
 
 export class Sheet {
   #handlers;
@@ -31,8 +32,8 @@ export class Sheet {
   /**
    * @param {string} label
    * @param {{branch, ask, flushed, touched}} handlers
-   *   `branch(position, char, details)` gets a chosen alternative; `ask(position, char)` resolves to
-   *   the details of a character that were not told, or null; `flushed()` follows text that was
+   *   `branch(position, char, details)` gets a chosen alternative; `ask(position, unit)` resolves to
+   *   the details of a unit of the text that were not told, or null; `flushed()` follows text that was
    *   shown, `touched()` a character that was chosen
    */
   constructor(label, handlers) {
@@ -44,8 +45,9 @@ export class Sheet {
         tabindex: "0",
         role: "group",
         "aria-label": label,
-        "aria-description":
+        "aria-description": t(
           "Move between characters with the arrow keys; choose an alternative with 1 to 5",
+        ),
         on: {
           click: (event) => this.#clicked(event),
           keydown: (event) => this.#pressed(event),
@@ -113,10 +115,7 @@ export class Sheet {
 
   /** The range of the page between two positions, of which the second is behind the first. */
   range(start, end) {
-    const range = this.#blocks.rangeOf(end - 1);
-    const first = this.#blocks.rangeOf(start);
-    range.setStart(first.startContainer, first.startOffset);
-    return range;
+    return this.#blocks.rangeBetween(start, end);
   }
 
   // Asking about a character
@@ -128,9 +127,9 @@ export class Sheet {
     const { top, bottom } = this.#blocks.rangeOf(position).getBoundingClientRect();
     if (top < OUT_OF_SIGHT || bottom > innerHeight - OUT_OF_SIGHT)
       scrollBy({ top: top - innerHeight / 2 });
-    const char = this.#blocks.charAt(position);
-    const known = this.#details.at(position);
-    if (known?.char === char) this.#tell(char, known);
+    const char = this.#blocks.unitAt(position);
+    const known = this.#details.unitAt(position, char);
+    if (known) this.#tell(char, known);
     else if (position < this.#given) this.#tell(char, null, GIVEN);
     else void this.#ask(position, char);
     this.#handlers.touched();
@@ -187,7 +186,8 @@ export class Sheet {
   /** The position that a key moves to; null if it does not move. */
   #targetOf(key) {
     const at = this.#chosen;
-    if (key === "ArrowRight") return at === null ? this.#given : after(this.text, at);
+    if (key === "ArrowRight")
+      return at === null ? startOf(this.text, this.#given) : after(this.text, at);
     if (key === "ArrowLeft") return at === null ? this.#last : before(this.text, at);
     if (at === null) return null;
     if (key === "Home") return 0;

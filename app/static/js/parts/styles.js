@@ -1,6 +1,7 @@
 // The style of a text, where a model has several: none, one of them, or a mix with a slider for
 // each. Knows no model and no form.
 
+import { t } from "../language.js";
 import { el, field, select } from "../ui.js";
 
 const NONE = "";
@@ -43,7 +44,7 @@ export class StyleChoice {
       this.#show();
       changed();
     });
-    this.root = el("div", { hidden: true }, field("Style", this.#choice), this.#sliders);
+    this.root = el("div", { hidden: true }, field(t("Style"), this.#choice), this.#sliders);
   }
 
   /** Offers the styles of a model; what is chosen among them stays chosen. */
@@ -53,9 +54,9 @@ export class StyleChoice {
     this.#styles = styles;
     this.root.hidden = !styles.length;
     this.#choice.replaceChildren(
-      new Option("what they share", NONE),
+      new Option(t("what they share"), NONE),
       ...styles.map((style) => new Option(style)),
-      new Option("a mix …", MIX),
+      new Option(t("a mix …"), MIX),
     );
     this.#sliders.replaceChildren(...styles.map((style) => this.#slider(style)));
     this.value = before;
@@ -89,7 +90,8 @@ export class StyleChoice {
   #slider(style) {
     const range = { min: "0", max: FULL, step: "1", value: "0" };
     const shown = el("output", { class: "value" });
-    const input = el("input", { type: "range", "aria-label": `Share of ${style}`, ...range });
+    const label = t("Share of {style}", { style });
+    const input = el("input", { type: "range", "aria-label": label, ...range });
     input.addEventListener("input", () => {
       this.#given = null;
       this.#tell();

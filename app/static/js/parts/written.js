@@ -3,6 +3,7 @@
 // text again, and what the page has of it is skipped. Knows no view.
 
 import { events, Problem, pause, request, wasAborted } from "../api.js";
+import { t } from "../language.js";
 
 /** Milliseconds for which a server that went away is waited for, and between two attempts. */
 const PATIENCE = 60_000;
@@ -12,8 +13,8 @@ const LONGEST_DELAY = 4000;
 const STUCK = 2;
 /** Of a server that is full, or of a proxy that has lost it. */
 const PASSING = [0, 429, 502, 503, 504];
-const LOST = "The connection was lost before the text ended.";
-const CHANGED = "The model was trained further meanwhile; the text ends here.";
+const LOST = t("The connection was lost before the text ended.");
+const CHANGED = t("The model was trained further meanwhile; the text ends here.");
 
 /**
  * Yields `{text, json}` as the text is written, with the details of its characters in `json` if

@@ -1,6 +1,7 @@
 // About: why charloom is, told with what the models of this server do right now.
 
 import { get, Latest, list, request, wasAborted } from "../api.js";
+import { t, woven } from "../language.js";
 import { pathOf } from "../parts/download.js";
 import { el, heading } from "../ui.js";
 import { comparisonOf, evolution, finest, subjectsOf } from "./about/figures.js";
@@ -22,32 +23,32 @@ class About {
     class: "sample-text",
     tabindex: "0",
     role: "group",
-    "aria-label": "The text",
+    "aria-label": t("The text"),
   });
-  #more = el("button", { type: "button", on: { click: () => this.#write() } }, "Another one");
-  #open = el("a", { class: "button quiet", href: "/" }, "Open it in Write");
+  #more = el("button", { type: "button", on: { click: () => this.#write() } }, t("Another one"));
+  #open = el("a", { class: "button quiet", href: "/" }, t("Open it in Write"));
   #cells = el("div", { class: "cells" });
   #figures = el("div", {
     class: "table",
     tabindex: "0",
     role: "group",
-    "aria-label": "Figures of the models",
+    "aria-label": t("Figures of the models"),
   });
-  #learning = part("It begins with noise", LEARNING, this.#samples);
+  #learning = part(t("It begins with noise"), LEARNING, this.#samples);
   #live = part(
-    "It writes by guessing, one character at a time",
+    t("It writes by guessing, one character at a time"),
     LIVE,
     this.#text,
     el("div", { class: "actions" }, this.#more, this.#open),
   );
-  #inside = part("Nobody tells it what a quote is", INSIDE, this.#cells);
-  #measured = part("Is it worth the trouble?", MEASURED, this.#figures);
+  #inside = part(t("Nobody tells it what a quote is"), INSIDE, this.#cells);
+  #measured = part(t("Is it worth the trouble?"), MEASURED, this.#figures);
 
   constructor() {
     this.root = el(
       "div",
       { class: "view about-page" },
-      heading("It only ever guesses the next character", LEAD),
+      heading(t("It only ever guesses the next character"), LEAD),
       essay(),
       this.#learning,
       this.#live,
@@ -119,16 +120,21 @@ class About {
   }
 }
 
-const LEAD =
-  "In 2015 Andrej Karpathy showed how far that goes, with a small network and any text. charloom is his essay as a service of your own, and everything on this page comes from the models on this server.";
-const LEARNING =
-  "At first every character is as likely as any other. Within minutes it has found the letters, then words, then who speaks and where a line ends. Nothing was ever explained to it: this is what it wrote on the way.";
-const LIVE =
-  "This text is being written now. The network reads what is there, says how likely each character comes next, and one is drawn; then it reads that one, too.";
-const INSIDE =
-  "Some of its cells turn out to follow things that people have names for. These were found in text that it had never read: green where the cell is excited, blue where it is quiet.";
-const MEASURED =
-  "A table that counts which characters follow which is the oldest way to do this. The fewer bits a model needs for a character, the better it guesses text that it has not read.";
+const LEAD = t(
+  "In 2015 Andrej Karpathy showed how far that goes, with a small network and any text. charloom is his essay as a service of your own, and everything on this page comes from the models on this server.",
+);
+const LEARNING = t(
+  "At first every character is as likely as any other. Within minutes it has found the letters, then words, then who speaks and where a line ends. Nothing was ever explained to it: this is what it wrote on the way.",
+);
+const LIVE = t(
+  "This text is being written now. The network reads what is there, says how likely each character comes next, and one is drawn; then it reads that one, too.",
+);
+const INSIDE = t(
+  "Some of its cells turn out to follow things that people have names for. These were found in text that it had never read: amber and underlined where the cell is excited, blue where it is quiet.",
+);
+const MEASURED = t(
+  "A table that counts which characters follow which is the oldest way to do this. The fewer bits a model needs for a character, the better it guesses text that it has not read.",
+);
 
 const writeUrl = (fields) =>
   `${document.querySelector(".brand").getAttribute("href")}#${new URLSearchParams(fields)}`;
@@ -146,30 +152,32 @@ const essay = () =>
   el(
     "p",
     { class: "told-text" },
-    "Read the essay: ",
-    el(
-      "a",
-      { href: ESSAY, rel: "noreferrer" },
-      "The Unreasonable Effectiveness of Recurrent Neural Networks",
-    ),
-    ".",
+    ...woven("Read the essay: {essay}.", {
+      essay: el(
+        "a",
+        { href: ESSAY, rel: "noreferrer", lang: "en" },
+        "The Unreasonable Effectiveness of Recurrent Neural Networks",
+      ),
+    }),
   );
 
 const next = () =>
   el(
     "section",
     {},
-    el("h2", {}, "Now with a text of yours"),
+    el("h2", {}, t("Now with a text of yours")),
     el(
       "p",
       { class: "told-text" },
-      "Any plain text works: a play, a program, a list of names. The first words appear within seconds, and the text stays on this server.",
+      t(
+        "Any plain text works: a play, a program, a list of names. The first words appear within seconds, and the text stays on this server.",
+      ),
     ),
     el(
       "div",
       { class: "actions" },
-      el("a", { class: "button primary", href: "/train" }, "Train a network"),
-      el("a", { class: "button", href: "/" }, "Write"),
-      el("a", { class: "button", href: "/inside" }, "Look inside"),
+      el("a", { class: "button primary", href: "/train" }, t("Train a network")),
+      el("a", { class: "button", href: "/" }, t("Write")),
+      el("a", { class: "button", href: "/inside" }, t("Look inside")),
     ),
   );

@@ -1,21 +1,27 @@
-// The API: every endpoint, as the server's OpenAPI document describes it, to read and to try.
+// The API: every endpoint, as the server's OpenAPI document describes it, to read and to try. Whatever
+// the page's language, the document is in English.
 
 import { get, list } from "../api.js";
+import { counted, LANGUAGE, t, woven } from "../language.js";
 import { SERVER } from "../root.js";
-import { count, el, field, heading, message } from "../ui.js";
+import { el, field, heading, message, number } from "../ui.js";
 import { endpoint } from "./docs/endpoint.js";
 import { prose } from "./docs/prose.js";
 import { anchorOf, sections } from "./docs/schema.js";
 
 export const create = () => new Docs();
 
+const ENGLISH = { lang: "en" };
+const IN_ENGLISH = t("The descriptions of the endpoints and their fields are in English.");
+
 class Docs {
   #search = el("input", { type: "search", name: "search", autocomplete: "off" });
   #found = el("p", { class: "soft small", role: "status" });
   #said = message();
-  #about = el("div", { class: "about" });
+  #about = el("div", { class: "about", ...ENGLISH });
+  #note = el("p", { class: "soft", hidden: LANGUAGE === "en" }, IN_ENGLISH);
   #sections = el("div", { class: "sections" });
-  #contents = el("nav", { class: "contents", "aria-label": "Endpoints" });
+  #contents = el("nav", { class: "contents", "aria-label": t("Endpoints") });
   /** Each endpoint's element with the words that it is found by. */
   #endpoints = [];
   #isLoaded = null;
@@ -25,13 +31,16 @@ class Docs {
     this.root = el(
       "div",
       { class: "view docs" },
-      heading("API", "Everything that these pages do, for programs. Try each call right here."),
+      heading(
+        t("API"),
+        t("Everything that these pages do, for programs. Try each call right here."),
+      ),
       this.#said.place,
       el(
         "div",
         { class: "docs-page" },
-        el("div", { class: "rail" }, field("Find", this.#search), this.#found, this.#contents),
-        el("div", {}, this.#about, this.#sections),
+        el("div", { class: "rail" }, field(t("Find"), this.#search), this.#found, this.#contents),
+        el("div", {}, this.#note, this.#about, this.#sections),
       ),
     );
   }
@@ -55,18 +64,23 @@ class Docs {
     const { description = "", version } = document.info;
     const facts = el(
       "p",
-      { class: "soft" },
-      `charloom ${version} at `,
-      el("code", {}, SERVER),
+      { class: "soft", lang: LANGUAGE },
+      ...woven("{version} at {server}", {
+        version: `charloom ${version}`,
+        server: el("code", {}, SERVER),
+      }),
       " · ",
       el("a", { href: "/openapi.json" }, "openapi.json"),
     );
     this.#about.replaceChildren(facts, ...prose(description));
     this.#endpoints = [];
     const parts = sections(document).map(([tag, operations]) => {
-      const title = el("h2", {}, tag.charAt(0).toUpperCase() + tag.slice(1));
+      const title = el("h2", ENGLISH, tag.charAt(0).toUpperCase() + tag.slice(1));
       const drawn = operations.map((one) => this.#endpoint(one, document, models));
-      this.#contents.append(el("p", { class: "tag" }, title.textContent), linksTo(operations));
+      this.#contents.append(
+        el("p", { class: "tag", ...ENGLISH }, title.textContent),
+        linksTo(operations),
+      );
       return el("section", {}, title, ...drawn);
     });
     this.#sections.replaceChildren(...parts);
@@ -92,7 +106,7 @@ class Docs {
     }
     for (const section of this.#sections.children)
       section.hidden = ![...section.querySelectorAll(".endpoint")].some(({ hidden }) => !hidden);
-    this.#found.textContent = count(found, "endpoint");
+    this.#found.textContent = counted(found, number(found), "{n} endpoint", "{n} endpoints");
   }
 
   #reveal(anchor) {

@@ -3,8 +3,9 @@
 // name.
 
 import { get, Latest, list, wasAborted, whenReady } from "../api.js";
+import { counted, t, woven } from "../language.js";
 import { StyleChoice } from "../parts/styles.js";
-import { count, el, field, heading, isNarrow, loss, message, select } from "../ui.js";
+import { el, field, heading, isNarrow, loss, message, number, select } from "../ui.js";
 import { AboutCell } from "./inside/about_cell.js";
 import { Findings } from "./inside/findings.js";
 import { hidesCell, Modes } from "./inside/modes.js";
@@ -17,8 +18,11 @@ import { covers, pathOf } from "./inside/reading.js";
 import { FIRST_SEED, ShownText } from "./inside/shown_text.js";
 
 const SEEDS = 1_000_000;
-const RAIL = { class: "rail", role: "group", "aria-label": "Which cell" };
+const RAIL = { class: "rail", role: "group", "aria-label": t("Which cell") };
 const FIRST = { layer: 0, cell: 0 };
+const LEAD = t(
+  "Some cells track something that has a name: whether a quote is open, how long a line is, how deep the brackets are. Most keep their secret.",
+);
 
 export const create = ({ go }) => new Inside(go);
 
@@ -39,7 +43,7 @@ class Inside {
   #searching = new Latest();
   #text = new ShownText(() => this.#looked, {
     changed: () => this.#remember(),
-    writes: () => this.#said.say("Generating …"),
+    writes: () => this.#said.say(t("Generating …")),
     begins: (text) => this.#begin(text),
     opened: () => this.#opened(),
     more: (block) => covers(block, this.#cell) && this.#draw(),
@@ -59,21 +63,19 @@ class Inside {
   #picture = new Picture((cell) => this.#pick(cell), this.#said);
   #about = new AboutCell(() => this.#style.value);
   #own = new OwnText((text) => this.#text.readOwn(text));
-  #unseen = quietButton("Unseen text", () => this.#text.readUnseen((this.#text.turn ?? -1) + 1));
-  #generate = quietButton("Generate a text", () =>
+  #unseen = quietButton(t("Unseen text"), () => this.#text.readUnseen((this.#text.turn ?? -1) + 1));
+  #generate = quietButton(t("Generate a text"), () =>
     this.#text.readGenerated(Math.floor(Math.random() * SEEDS)),
   );
   #present = el(
     "button",
     { type: "button", hidden: true, on: { click: () => this.#presentCell() } },
-    "Present",
+    t("Present"),
   );
 
   constructor(go) {
     this.#go = go;
     this.#unseen.hidden = true;
-    const lead =
-      "Some cells track something that has a name: whether a quote is open, how long a line is, how deep the brackets are. Most keep their secret.";
     const actions = el("div", { class: "actions" }, this.#unseen, this.#generate);
     const page = [
       el("div", { class: "inside-head" }, this.#modes.root, this.#modes.legend, this.#present),
@@ -81,11 +83,11 @@ class Inside {
       el("div", { class: "inside-head" }, this.#facts, actions),
       ...[this.#own.root, this.#about.root],
     ];
-    const rail = [field("Model", this.#choice), this.#style.root, ...this.#picker.nodes];
+    const rail = [field(t("Model"), this.#choice), this.#style.root, ...this.#picker.nodes];
     this.root = el(
       "div",
       { class: "view inside-view" },
-      heading("Inside a network", lead),
+      heading(t("Inside a network"), LEAD),
       el(
         "div",
         { class: "write inside" },
@@ -105,8 +107,9 @@ class Inside {
     this.#models = await list("/models", "models");
     this.#choice.replaceChildren(...this.#models.map(({ model }) => new Option(model)));
     if (!this.#models.length) {
-      const link = el("a", { href: "/train" }, "Train one.");
-      this.#said.say("There is no model to look into yet. ", "note", link);
+      const train = el("a", { href: "/train" }, t("Train one."));
+      const [first, ...rest] = woven("There is no model to look into yet. {train}", { train });
+      this.#said.say(first, "note", ...rest);
       return;
     }
     const model = await findModel(this.#models, place.model ?? this.#model?.model);
@@ -128,7 +131,9 @@ class Inside {
     this.#reset();
     this.#picture.clear();
     this.#facts.textContent = "";
-    const words = `The model “${name}” does not exist on this server. Choose another one.`;
+    const words = t("The model “{name}” does not exist on this server. Choose another one.", {
+      name,
+    });
     this.#said.say(words, "problem");
   }
 
@@ -189,7 +194,7 @@ class Inside {
     let hasText = this.#text.own !== null || this.#isLost;
     const waiting = () => {
       this.#ranking.said.say(
-        "Searching the cells. This happens once for each model and takes a few seconds …",
+        t("Searching the cells. This happens once for each model and takes a few seconds …"),
       );
       if (!hasText) this.#text.readGenerated(FIRST_SEED);
       hasText = true;
@@ -235,10 +240,7 @@ class Inside {
   #opened() {
     const { reading } = this.#text;
     this.#facts.textContent = facts(reading);
-    if (reading.unknown)
-      this.#said.say(
-        `Left out ${count(reading.unknown, "character")} that this model does not know.`,
-      );
+    if (reading.unknown) this.#said.say(leftOut(reading.unknown));
     this.#picture.busy = false;
     this.#present.hidden = false;
     this.#turnTo(this.#cell);
@@ -335,10 +337,29 @@ async function findModel(models, name) {
   }
 }
 
+const leftOut = (unknown) =>
+  counted(
+    unknown,
+    number(unknown),
+    "Left out {n} character that this model does not know.",
+    "Left out {n} characters that this model does not know.",
+  );
+
 function facts({ chars, bpc, seams }) {
-  const read = `${count(chars.length, "character")}, ${loss(bpc)} bpc`;
+  const { length } = chars;
+  const bits = { bpc: loss(bpc) };
+  const read = counted(
+    length,
+    number(length),
+    "{n} character, {bpc} bpc",
+    "{n} characters, {bpc} bpc",
+    bits,
+  );
   if (!seams.size) return read;
-  return `${read}, ${count(seams.size + 1, "passage")}: the network begins anew at each dashed line`;
+  return t("{read}, {n} passages: the network begins anew at each dashed line", {
+    read,
+    n: number(seams.size + 1),
+  });
 }
 
 const quietButton = (label, click) =>

@@ -1,22 +1,36 @@
 // The page of a job, live: losses, samples, and the time left.
 
 import { get, post, remove } from "../api.js";
+import { LANGUAGE, t, woven } from "../language.js";
 import { Chart } from "../parts/chart.js";
-import { countedSentence } from "../parts/ngram.js";
+import { contextsSentence } from "../parts/ngram.js";
 import { isCancellable, isEnded } from "../parts/progress.js";
+import { saying } from "../reported.js";
 import { at } from "../root.js";
-import { ask, el, field, message, sentence } from "../ui.js";
+import { ask, el, field, message } from "../ui.js";
 import { follow } from "./job/following.js";
 import { Record } from "./job/record.js";
 import { Samples } from "./job/samples.js";
-import { barOf, errorText, figuresOf, sampleHint, titleOf, waitingFor } from "./job/words.js";
+import {
+  barOf,
+  damageOf,
+  errorOf,
+  figuresOf,
+  levelOf,
+  sampleHint,
+  statusOf,
+  titleOf,
+  waitingFor,
+} from "./job/words.js";
 
 /** Milliseconds between two looks at whether a worker has taken the job, which no event says. */
 const POLL = 2000;
+/** Other languages have another word for it than for the end of a dialog. */
+const CANCEL = LANGUAGE === "en" ? "Cancel" : t("Cancel the job");
 const LIMITS = {
-  max_seconds: "Time limit (seconds, in total)",
-  max_epochs: "Epoch limit",
-  max_steps: "Step limit",
+  max_seconds: t("Time limit (seconds, in total)"),
+  max_epochs: t("Epoch limit"),
+  max_steps: t("Step limit"),
 };
 
 /** The page of a job. */
@@ -34,17 +48,17 @@ export class JobPage {
   #plan = el("p", { class: "lead" });
   #trouble = message();
   #said = message();
-  #bar = el("progress", { max: "1", value: 0, "aria-label": "Progress" });
+  #bar = el("progress", { max: "1", value: 0, "aria-label": t("Progress") });
   #figures = el("dl", { class: "figures wide" });
   #table = el("p", { class: "soft small" });
   #notices = el("div", { class: "notices" });
-  #chart = new Chart("Loss over steps", { pick: (step) => this.#samples.seek(step) });
+  #chart = new Chart(t("Loss over steps"), { pick: (step) => this.#samples.seek(step) });
   #samples = new Samples((step) => this.#chart.mark(step));
-  #write = el("a", { class: "button primary", hidden: true }, "Write");
-  #compare = el("a", { class: "button quiet" }, "Compare");
-  #cancel = button("Cancel", "danger", () => this.#act(() => this.#cancelJob()));
-  #resume = button("Resume", null, () => this.#act(() => this.#resumeJob()));
-  #remove = button("Delete", "quiet", () => this.#act(() => this.#removeJob()));
+  #write = el("a", { class: "button primary", hidden: true }, t("Write"));
+  #compare = el("a", { class: "button quiet" }, t("Compare"));
+  #cancel = button(CANCEL, "danger", () => this.#act(() => this.#cancelJob()));
+  #resume = button(t("Resume"), null, () => this.#act(() => this.#resumeJob()));
+  #remove = button(t("Delete"), "quiet", () => this.#act(() => this.#removeJob()));
 
   constructor(id, { go }) {
     this.#path = `/jobs/${encodeURIComponent(id)}`;
@@ -54,7 +68,7 @@ export class JobPage {
     this.root = el(
       "div",
       { class: "job-page" },
-      el("p", {}, el("a", { href: "/train" }, "All jobs")),
+      el("p", {}, el("a", { href: "/train" }, t("All jobs"))),
       el("div", { class: "view-head" }, head, this.#plan),
       this.#trouble.place,
       this.#said.place,
@@ -72,11 +86,11 @@ export class JobPage {
   }
 
   #lossCard() {
-    const hint = "Nats per character: the lower, the better it guesses.";
+    const hint = t("Nats per character: the lower, the better it guesses.");
     return el(
       "section",
       { class: "card" },
-      el("h2", {}, "Loss"),
+      el("h2", {}, t("Loss")),
       el("p", { class: "hint" }, hint),
       this.#chart.root,
       this.#samples.controls,
@@ -114,7 +128,7 @@ export class JobPage {
       refused: (error) => this.#refused(error),
       away: () =>
         this.#trouble.say(
-          "The server is away. The job is safe; this page continues as soon as it is back.",
+          t("The server is away. The job is safe; this page continues as soon as it is back."),
           "note",
         ),
     });
@@ -122,9 +136,9 @@ export class JobPage {
 
   #refused({ status, message }) {
     const isUnknown = status === 404 || status === 422;
-    this.#title.textContent = isUnknown ? "There is no such job" : "Job";
-    const why = " Its record was removed, or its model was imported.";
-    this.#trouble.say(message, "problem", status === 404 ? why : "");
+    this.#title.textContent = isUnknown ? t("There is no such job") : t("Job");
+    const why = t("Its record was removed, or its model was imported.");
+    this.#trouble.say(message, "problem", status === 404 ? ` ${why}` : "");
   }
 
   #happened(event) {
@@ -145,17 +159,17 @@ export class JobPage {
 
   #notice({ code, text }) {
     if (code === "plan") {
-      this.#planned = sentence(text);
-      this.#plan.textContent = this.#planned;
-    } else this.#notices.append(el("p", { class: "message note" }, sentence(text)));
+      this.#planned = text;
+      this.#plan.replaceChildren(saying(text));
+    } else this.#notices.append(el("p", { class: "message note" }, saying(text)));
   }
 
   async #refresh() {
     this.#job = await get(this.#path);
     const { error, status, damaged = [] } = this.#job;
     const kind = status === "failed" ? "problem" : "note";
-    if (error) this.#said.say(errorText(error), kind);
-    else if (damaged.length) this.#said.say(`Damaged: ${damaged.join("; ")}.`, kind);
+    if (error) this.#said.say(errorOf(error), kind);
+    else if (damaged.length) this.#said.say(damageOf(damaged), kind);
     else this.#said.clear();
     this.#drawSoon();
     clearTimeout(this.#timer);
@@ -173,7 +187,7 @@ export class JobPage {
   async #describeTable() {
     const model = await get(`/models/${encodeURIComponent(this.#job.model)}`).catch(() => null);
     // It may be another job's by now.
-    if (model?.job_id === this.#job.id) this.#table.textContent = countedSentence(model);
+    if (model?.job_id === this.#job.id) this.#table.textContent = contextsSentence(model);
   }
 
   // Drawing
@@ -197,12 +211,10 @@ export class JobPage {
     const trained = [...training].filter(([, value]) => value !== null);
     this.#chart.update(
       [
-        { name: "training", className: "train-line", points: trained },
-        { name: "validation", className: "val-line", points: [...validation], dots: true },
+        { name: t("training"), className: "train-line", points: trained },
+        { name: t("validation"), className: "val-line", points: [...validation], dots: true },
       ],
-      baseline?.val_loss
-        ? [{ name: `${baseline.ngram_order ?? "n"}-gram baseline`, value: baseline.val_loss }]
-        : [],
+      baseline?.val_loss ? [{ name: levelOf(baseline), value: baseline.val_loss }] : [],
     );
   }
 
@@ -222,10 +234,11 @@ export class JobPage {
     // A job whose spec is damaged has no model, and nothing to resume.
     this.#title.textContent = job.model || job.id;
     // Its figures were a forecast; those of the job stand below.
-    if (isOver && this.#planned) this.#plan.textContent = `Planned: ${this.#planned}`;
+    if (isOver && this.#planned)
+      this.#plan.replaceChildren(...woven("Planned: {plan}", { plan: saying(this.#planned) }));
     if (!this.#planned) this.#plan.textContent = waitingFor(job);
     this.#status.className = `status ${job.status}`;
-    this.#status.textContent = job.status;
+    this.#status.textContent = statusOf(job.status);
     this.#bar.hidden = isOver;
     this.#write.hidden = !this.#record.isPublished || !job.model;
     this.#write.href = `/#${new URLSearchParams({ model: job.model })}`;
@@ -260,9 +273,11 @@ export class JobPage {
 
   async #removeJob() {
     const sure = await ask({
-      title: `Delete this job for ${this.#job.model || "a model that is not known"}?`,
-      text: "This deletes its record and the state that a resume needs. The model stays.",
-      confirm: "Delete",
+      title: this.#job.model
+        ? t("Delete this job for {model}?", { model: this.#job.model })
+        : t("Delete this job for a model that is not known?"),
+      text: t("This deletes its record and the state that a resume needs. The model stays."),
+      confirm: t("Delete"),
       danger: true,
     });
     if (!sure) return;
@@ -274,10 +289,10 @@ export class JobPage {
 function askForLimits(job) {
   const isFinished = job.status === "finished";
   return ask({
-    title: "Resume from where it stopped",
+    title: t("Resume from where it stopped"),
     text: isFinished
-      ? "It finished. Raise a limit to train it further."
-      : "You can raise a limit; an empty field keeps the current one.",
+      ? t("It finished. Raise a limit to train it further.")
+      : t("You can raise a limit; an empty field keeps the current one."),
     fields: Object.entries(LIMITS).map(([name, label]) => {
       const placeholder = job.options[name] ?? "";
       return field(
@@ -285,7 +300,7 @@ function askForLimits(job) {
         el("input", { name, type: "number", min: "1", step: "any", placeholder }),
       );
     }),
-    confirm: "Resume",
+    confirm: t("Resume"),
   });
 }
 

@@ -1,10 +1,11 @@
 // Models: a collection to search, sort, pin and note, with export, import and deletion.
 
 import { get, list, post, remove, request, upload } from "../api.js";
+import { counted, t, woven } from "../language.js";
 import { MODEL_NAME, MODEL_REFERENCE } from "../limits.js";
 import { download, pathOf } from "../parts/download.js";
 import { isEnded } from "../parts/progress.js";
-import { ask, count, drawn, el, field, heading, message, percent, select } from "../ui.js";
+import { ask, drawn, el, field, heading, message, number, percent, select } from "../ui.js";
 import { card, MORE_MINUTES, plainCard } from "./models/card.js";
 import { grouped, matching, moreTime, ORDERS, sorted } from "./models/collection.js";
 
@@ -22,7 +23,11 @@ class Models {
   #selected = new Set();
   /** Of the checkpoints that were seen, by digest. */
   #histories = new Map();
-  #search = el("input", { type: "search", placeholder: "name, tag, notes", autocomplete: "off" });
+  #search = el("input", {
+    type: "search",
+    placeholder: t("name, tag, notes"),
+    autocomplete: "off",
+  });
   #order = select(Object.entries(ORDERS).map(([value, [label]]) => [value, label]));
   #found = el("p", { class: "soft", role: "status" });
   #bulk = el("div", { class: "actions bulk", hidden: true });
@@ -31,9 +36,9 @@ class Models {
   #empty = el(
     "p",
     { class: "soft", hidden: true },
-    "No models yet. ",
-    el("a", { href: "/train" }, "Train one"),
-    ", or import one from another server.",
+    ...woven("No models yet. {train}, or import one from another server.", {
+      train: el("a", { href: "/train" }, t("Train one")),
+    }),
   );
   #file = el("input", {
     type: "file",
@@ -56,18 +61,19 @@ class Models {
     this.#go = go;
     for (const control of [this.#search, this.#order])
       control.addEventListener("input", () => this.#arranged());
-    const lead =
-      "Models trained or imported here. Each is a directory of plain files: weights, vocabulary, and how it was made.";
-    const label = el("label", { class: "button", for: "model-file" }, "Import a model");
+    const lead = t(
+      "Models trained or imported here. Each is a directory of plain files: weights, vocabulary, and how it was made.",
+    );
+    const label = el("label", { class: "button", for: "model-file" }, t("Import a model"));
     this.root = el(
       "div",
       { class: "view" },
-      heading("Models", lead),
+      heading(t("Models"), lead),
       el(
         "div",
         { class: "arrange" },
-        field("Search", this.#search, { name: "search" }),
-        field("Sort by", this.#order, { name: "sort" }),
+        field(t("Search"), this.#search, { name: "search" }),
+        field(t("Sort by"), this.#order, { name: "sort" }),
         el("div", { class: "actions" }, this.#file, label),
       ),
       this.#said.place,
@@ -114,7 +120,11 @@ class Models {
     const found = shown.length + damaged.length;
     this.#empty.hidden = total > 0;
     this.#found.textContent =
-      found === total ? count(total, "model") : `${found} of ${count(total, "model")}`;
+      found === total
+        ? counted(total, number(total), "{n} model", "{n} models")
+        : counted(total, number(total), "{found} of {n} model", "{found} of {n} models", {
+            found: number(found),
+          });
     const draw = (group) => this.#card(group);
     const instead = ({ main }) => plainCard(main, this.#actions);
     this.#cards.replaceChildren(
@@ -156,9 +166,9 @@ class Models {
     const button = (label, click) =>
       el("button", { type: "button", class: "quiet", on: { click } }, label);
     this.#bulk.replaceChildren(
-      el("span", {}, `${many} selected`),
-      button("Delete selected", () => this.#try(() => this.#removeSelected())),
-      button("Select none", () => {
+      el("span", {}, t("{n} selected", { n: number(many) })),
+      button(t("Delete selected"), () => this.#try(() => this.#removeSelected())),
+      button(t("Select none"), () => {
         this.#selected.clear();
         this.#draw();
       }),
@@ -193,25 +203,25 @@ class Models {
     const input = el("textarea", { name: "notes", rows: "6", maxlength: MOST_NOTES });
     input.value = group.main.notes;
     const given = await ask({
-      title: `Notes on ${group.name}`,
-      text: "Everybody who may see the model can read them.",
-      fields: [field("Notes", input)],
-      confirm: "Save",
+      title: t("Notes on {model}", { model: group.name }),
+      text: t("Everybody who may see the model can read them."),
+      fields: [field(t("Notes"), input)],
+      confirm: t("Save"),
     });
     if (given) await this.#describe(group, { notes: given.notes.replaceAll("\r\n", "\n").trim() });
   }
 
   async #rename({ name }) {
     const given = await askForName(name, {
-      title: `Rename ${name}`,
-      text: "All of its tags and its ended jobs follow. Links to the old name end.",
-      confirm: "Rename",
+      title: t("Rename {model}", { model: name }),
+      text: t("All of its tags and its ended jobs follow. Links to the old name end."),
+      confirm: t("Rename"),
       pattern: MODEL_NAME,
     });
     if (!given || given === name) return;
     await request(`/models/${name}`, { method: "PATCH", json: { name: given } });
     if (this.#selected.delete(name)) this.#selected.add(given);
-    this.#said.say(`${name} is ${given} now.`);
+    this.#said.say(t("{model} is {name} now.", { model: name, name: given }));
     await this.#show();
   }
 
@@ -219,7 +229,9 @@ class Models {
     const path = `/jobs/${model.job_id}`;
     const job = await get(path).catch((error) => {
       if (error.status !== 404) throw error;
-      throw new Error(`The job that trained ${model.model} is gone: train its text again.`);
+      throw new Error(
+        t("The job that trained {model} is gone: train its text again.", { model: model.model }),
+      );
     });
     if (isEnded(job)) await post(`${path}/resume`, moreTime(job, 60 * MORE_MINUTES));
     this.#go(`/train/${model.job_id}`);
@@ -235,18 +247,20 @@ class Models {
 
   async #import(file) {
     const name = await askForName(nameFrom(file.name), {
-      title: "Import a model",
-      text: "Choose a name. If a model has it already, the import becomes that model's latest version.",
-      confirm: "Import",
+      title: t("Import a model"),
+      text: t(
+        "Choose a name. If a model has it already, the import becomes that model's latest version.",
+      ),
+      confirm: t("Import"),
       pattern: MODEL_REFERENCE,
     });
     if (!name) return;
-    this.#said.say("Uploading …");
+    this.#said.say(t("Uploading …"));
     await upload(pathOf({ model: name }), file, {
       type: "application/zip",
-      progress: (share) => this.#said.say(`Uploading, ${percent(share)} …`),
+      progress: (share) => this.#said.say(t("Uploading, {share} …", { share: percent(share) })),
     });
-    this.#said.say(`${name} has been imported.`);
+    this.#said.say(t("{model} has been imported.", { model: name }));
     await this.#show();
   }
 
@@ -255,7 +269,7 @@ class Models {
     const models = all.map((one) =>
       one.main ? { model: one.name, group: one } : { model: one.model },
     );
-    const sure = await ask({ ...removalOf(models), confirm: "Delete", danger: true });
+    const sure = await ask({ ...removalOf(models), confirm: t("Delete"), danger: true });
     if (!sure) return;
     try {
       for (const model of models) await remove(pathOf(model));
@@ -267,18 +281,21 @@ class Models {
 
 /** The title and the text of the question whether to delete. */
 function removalOf(models) {
-  if (models.length > 1)
+  const many = models.length;
+  if (many > 1)
     return {
-      title: `Delete ${count(models.length, "model")}?`,
-      text: `This deletes all tags of ${models.map(({ model }) => model).join(", ")}.`,
+      title: counted(many, number(many), "Delete {n} model?", "Delete {n} models?"),
+      text: t("This deletes all tags of {models}.", {
+        models: models.map(({ model }) => model).join(t(", ")),
+      }),
     };
   const [{ model, group }] = models;
   const tags = group?.others.length ? [group.main, ...group.others].map(({ tag }) => tag) : null;
   return {
-    title: `Delete ${model}?`,
+    title: t("Delete {model}?", { model }),
     text: tags
-      ? `This deletes all of its tags: ${tags.join(", ")}.`
-      : "Texts that it is writing end where they are.",
+      ? t("This deletes all of its tags: {tags}.", { tags: tags.join(t(", ")) })
+      : t("Texts that it is writing end where they are."),
   };
 }
 
@@ -289,9 +306,9 @@ async function askForName(value, { pattern, ...words }) {
     value,
     pattern,
     autocomplete: "off",
-    title: "lower-case letters, digits, - and _",
+    title: t("lower-case letters, digits, - and _"),
   });
-  const given = await ask({ ...words, fields: [field("Name", input)] });
+  const given = await ask({ ...words, fields: [field(t("Name"), input)] });
   return given?.name;
 }
 

@@ -3,8 +3,9 @@
 
 import { Latest, list } from "../api.js";
 import { authorization } from "../key.js";
+import { counted, t, woven } from "../language.js";
 import { SERVER } from "../root.js";
-import { copy, count, el, heading, message, number, sentence } from "../ui.js";
+import { copy, el, heading, message, number, sentence } from "../ui.js";
 import { Embedding } from "./names/embedding.js";
 import { WantedForm } from "./names/form.js";
 import { Kept } from "./names/kept.js";
@@ -23,17 +24,18 @@ class Names {
   #go;
   #kept = new Kept();
   #form = new WantedForm({ changed: () => this.#drawSoon(), submitted: () => this.#draw() });
-  #list = el("ol", { class: "names", "aria-label": "Names", "aria-live": "polite" });
+  #list = el("ol", { class: "names", "aria-label": t("Names"), "aria-live": "polite" });
   #facts = el("p", { class: "facts", role: "status" });
   #said = message();
-  #more = el("button", { type: "button", class: "primary" }, "More names");
-  #copy = el("button", { type: "button", class: "quiet" }, "Copy all");
+  #more = el("button", { type: "button", class: "primary" }, t("More names"));
+  #copy = el("button", { type: "button", class: "quiet" }, t("Copy all"));
   #embedding = new Embedding();
   #empty = el(
     "p",
     { class: "message note", hidden: true },
-    "No model has been trained on a list yet. ",
-    el("a", { href: "/train" }, "Train one on names, one per line."),
+    ...woven("No model has been trained on a list yet. {train}", {
+      train: el("a", { href: "/train" }, t("Train one on names, one per line.")),
+    }),
   );
   #drawing = new Latest();
   #isDrawing = false;
@@ -54,18 +56,18 @@ class Names {
   }
 
   #parts() {
-    const lead =
-      "A network that has read a list of names makes up more like them: for a novel, a game, a cat. " +
-      "A new one is not in that list; somebody may be called so all the same.";
+    const lead = t(
+      "A network that has read a list of names makes up more like them: for a novel, a game, a cat. A new one is not in that list; somebody may be called so all the same.",
+    );
     const page = el(
       "section",
-      { class: "card", "aria-label": "The names" },
+      { class: "card", "aria-label": t("The names") },
       this.#list,
       this.#said.place,
       el("div", { class: "actions" }, this.#more, this.#copy, this.#facts),
     );
     return [
-      heading("Names like those in a list", lead),
+      heading(t("Names like those in a list"), lead),
       this.#empty,
       el(
         "div",
@@ -101,8 +103,11 @@ class Names {
   #open(given, models) {
     this.#form.wanted = given;
     if (given.model && !models.includes(given.model)) {
-      const why = "has no names to give: it does not exist, or was not trained on a list";
-      this.#form.refuse([{ field: "model", message: `${given.model} ${why}` }]);
+      const message = t(
+        "{model} has no names to give: it does not exist, or was not trained on a list",
+        { model: given.model },
+      );
+      this.#form.refuse([{ field: "model", message }]);
     } else if (models.length) this.#draw(given.seed);
   }
 
@@ -135,15 +140,16 @@ class Names {
       if (!found) this.#begin(wanted);
       found += 1;
       this.#list.append(this.#item(name, wanted.model));
-      this.#facts.textContent = count(found, "name");
+      this.#facts.textContent = counted(found, number(found), "{n} name", "{n} names");
     }
     if (signal.aborted) return;
     if (!found) this.#begin(wanted);
     const asked = Number(wanted.count || 10);
-    if (found < asked)
-      this.#facts.textContent =
-        `Found ${number(found)} of ${number(asked)}: ` +
-        `${found ? "more like these" : "such names"} are rare, or do not exist.`;
+    if (found >= asked) return;
+    const shares = { n: number(found), asked: number(asked) };
+    this.#facts.textContent = found
+      ? t("Found {n} of {asked}: more like these are rare, or do not exist.", shares)
+      : t("Found {n} of {asked}: such names are rare, or do not exist.", shares);
   }
 
   /** Makes room for the names that are wanted, and shows them to be. */
@@ -163,16 +169,17 @@ class Names {
 
   #mark(isDrawing) {
     this.#isDrawing = isDrawing;
-    this.#more.textContent = isDrawing ? "Stop" : "More names";
+    this.#more.textContent = isDrawing ? t("Stop") : t("More names");
     this.#list.setAttribute("aria-busy", String(isDrawing));
     this.#copy.hidden = isDrawing || !this.#list.children.length;
     if (!isDrawing) this.#list.style.minHeight = "";
   }
 
-  #refused({ status, errors = [], message: text }) {
+  #refused({ status, errors: refused = [], message: text }) {
+    const errors = refused.map((error) => ({ ...error, message: inWords(error.message) }));
     if (errors.length && this.#form.refuse(errors)) return;
-    const whole = errors.map(({ field, message: why }) => `${field} ${inWords(why)}`).join("; ");
-    const gone = status === 404 && "This model does not exist any more.";
+    const whole = errors.map(({ field, message }) => `${field} ${message}`).join("; ");
+    const gone = status === 404 && t("This model does not exist any more.");
     this.#said.say(gone || sentence(whole || text), "problem");
   }
 

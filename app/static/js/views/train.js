@@ -2,6 +2,7 @@
 // several are compared on another (train/compare.js).
 
 import { get, post } from "../api.js";
+import { t } from "../language.js";
 import { MODEL_NAME } from "../limits.js";
 import { Options } from "../parts/options.js";
 import { within } from "../root.js";
@@ -42,11 +43,11 @@ export function create({ go }) {
   };
 }
 
-const NAMES = "Lower-case letters, digits, - and _.";
+const NAMES = t("Lower-case letters, digits, - and _.");
 
 /** The form and the list. */
 class FrontPage {
-  title = "Train";
+  title = t("Train");
   #go;
   /** Reused after a lost connection, so that a retry does not start a second job. */
   #key = null;
@@ -63,13 +64,13 @@ class FrontPage {
   #taken = el("p", { class: "hint", "aria-live": "polite", hidden: true });
   #time = new TimeField();
   #options = new Options();
-  #start = el("button", { class: "primary wide", disabled: true }, "Train");
+  #start = el("button", { class: "primary wide", disabled: true }, t("Train"));
   #said = message();
   #form = el(
     "form",
     { class: "train-form", novalidate: true, on: { submit: (event) => this.#submitted(event) } },
     this.#corpus.root,
-    el("div", {}, field("Name of the model", this.#name, { hint: NAMES }), this.#taken),
+    el("div", {}, field(t("Name of the model"), this.#name, { hint: NAMES }), this.#taken),
     this.#time.root,
     this.#start,
     this.#said.place,
@@ -80,12 +81,13 @@ class FrontPage {
 
   constructor(go) {
     this.#go = go;
-    const lead =
-      "It reads the text character by character and learns to guess the next one. You can watch.";
+    const lead = t(
+      "It reads the text character by character and learns to guess the next one. You can watch.",
+    );
     this.root = el(
       "div",
       {},
-      heading("Train a network on a text", lead),
+      heading(t("Train a network on a text"), lead),
       el(
         "div",
         { class: "train" },
@@ -153,8 +155,10 @@ class FrontPage {
     this.#taken.hidden = !isBad && !isTaken;
     this.#taken.className = isBad ? "wrong" : "hint";
     this.#taken.textContent = isBad
-      ? `${NAMES} It begins with a letter or a digit.`
-      : `${name} exists: training replaces it, and the old one is kept under the id of its job.`;
+      ? t("Lower-case letters, digits, - and _. It begins with a letter or a digit.")
+      : t("{name} exists: training replaces it, and the old one is kept under the id of its job.", {
+          name,
+        });
   }
 
   #textCleared() {
@@ -192,7 +196,7 @@ class FrontPage {
     if (showErrors(this.#form, error)) return;
     // The message may name another job, which has the same model.
     const [job] = /\b[0-9a-f]{22}\b/.exec(error.message) ?? [];
-    const link = job ? [" ", el("a", { href: `/train/${job}` }, "View that job.")] : [];
+    const link = job ? [" ", el("a", { href: `/train/${job}` }, t("View that job."))] : [];
     this.#said.say(error.message, "problem", ...link);
   }
 }

@@ -2,6 +2,7 @@
 // everything that decides the text.
 
 import { list, Problem } from "../api.js";
+import { t } from "../language.js";
 import { el, reducedMotion } from "../ui.js";
 import { Author } from "./write/author.js";
 import { linkTo } from "./write/foot.js";
@@ -16,7 +17,7 @@ import { linkOf, primeOf } from "./write/variant.js";
 const PROSE_LINE = 20;
 /** The model that is offered first. */
 const FIRST_MODEL = "shakespeare";
-const GONE = "This text is not in this browser: it was kept in another one, or removed.";
+const GONE = t("This text is not in this browser: it was kept in another one, or removed.");
 
 export function create({ go }) {
   const view = new Write(go);
@@ -67,7 +68,7 @@ class Write {
   );
   /** The tree, which is fetched once there is something in it. */
   #branches = null;
-  #variants = el("section", { class: "variants", "aria-label": "Variants" });
+  #variants = el("section", { class: "variants", "aria-label": t("Variants") });
   #empty = emptyPage();
   #desk = el(
     "div",
@@ -80,7 +81,7 @@ class Write {
     this.#go = go;
     // A browser may keep a page that was left, and what it plays.
     addEventListener("pagehide", () => this.hide());
-    const title = el("h1", { class: "heard" }, "Write");
+    const title = el("h1", { class: "heard" }, t("Write"));
     this.root = el("div", { class: "view" }, title, this.#empty, this.#desk);
   }
 
@@ -281,12 +282,14 @@ function emptyPage() {
   return el(
     "div",
     { class: "empty", hidden: true },
-    el("p", { class: "big" }, "No models yet."),
+    el("p", { class: "big" }, t("No models yet.")),
     el(
       "p",
       {},
-      "Give charloom a text and watch a network learn to write like it. The first words appear within seconds.",
+      t(
+        "Give charloom a text and watch a network learn to write like it. The first words appear within seconds.",
+      ),
     ),
-    el("p", {}, el("a", { class: "button primary", href: "/train" }, "Train one")),
+    el("p", {}, el("a", { class: "button primary", href: "/train" }, t("Train one"))),
   );
 }

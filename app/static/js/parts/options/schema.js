@@ -1,61 +1,63 @@
 // The options of POST /train as the server's OpenAPI document describes them, grouped and labelled.
 // Knows no element.
 
+import { inLanguage, t } from "../../language.js";
+
 const GROUPS = [
   [
-    "The network",
+    t("The network"),
     {
-      preset: "Preset",
-      network: "Network",
-      num_layers: "Layers",
-      hidden_size: "Cells per layer",
-      embedding_size: "Embedding",
-      ngram_orders: "N-gram orders",
-      ngram_buckets: "N-gram rows",
-      dropout: "Dropout",
-      init_from: "Start from model",
-      tokens: "Read as",
+      preset: t("Preset"),
+      network: t("Network"),
+      num_layers: t("Layers"),
+      hidden_size: t("Cells per layer"),
+      embedding_size: t("Embedding"),
+      ngram_orders: t("N-gram orders"),
+      ngram_buckets: t("N-gram rows"),
+      dropout: t("Dropout"),
+      init_from: t("Start from model"),
+      tokens: t("Read as"),
     },
   ],
   [
-    "How it learns",
+    t("How it learns"),
     {
-      optimizer: "Optimizer",
-      learning_rate: "Learning rate",
-      schedule: "Schedule",
-      batch_size: "Batch size",
-      sequence_length: "Sequence length",
-      grad_clip: "Gradient clipping",
-      weight_decay: "Weight decay",
-      ema_decay: "Average of weights",
-      precision: "Precision",
-      seed: "Seed",
-      devices: "Devices",
+      optimizer: t("Optimizer"),
+      learning_rate: t("Learning rate"),
+      schedule: t("Schedule"),
+      batch_size: t("Batch size"),
+      sequence_length: t("Sequence length"),
+      grad_clip: t("Gradient clipping"),
+      weight_decay: t("Weight decay"),
+      ema_decay: t("Average of weights"),
+      precision: t("Precision"),
+      seed: t("Seed"),
+      devices: t("Devices"),
     },
   ],
   [
-    "When it ends",
+    t("When it ends"),
     {
-      max_epochs: "Epoch limit",
-      max_steps: "Step limit",
-      patience: "Patience",
+      max_epochs: t("Epoch limit"),
+      max_steps: t("Step limit"),
+      patience: t("Patience"),
     },
   ],
   [
-    "Evaluation and samples",
+    t("Evaluation and samples"),
     {
-      validation_fraction: "Validation share",
-      evaluate_every: "Steps between evaluations",
-      sample_at: "Samples at steps",
-      sample_every: "Steps between samples",
-      sample_prime: "Samples begin with",
-      sample_temperature: "Sample temperature",
-      keep_snapshots: "Snapshots at steps",
+      validation_fraction: t("Validation share"),
+      evaluate_every: t("Steps between evaluations"),
+      sample_at: t("Samples at steps"),
+      sample_every: t("Steps between samples"),
+      sample_prime: t("Samples begin with"),
+      sample_temperature: t("Sample temperature"),
+      keep_snapshots: t("Snapshots at steps"),
     },
   ],
 ];
 /** Fields that the page has elsewhere. */
-const OTHERS = { max_seconds: "Time limit (seconds)", styles: "Styles" };
+const OTHERS = { max_seconds: t("Time limit (seconds)"), styles: t("Styles") };
 const ELSEWHERE = new Set(["model", "corpus_id", "corpus", ...Object.keys(OTHERS)]);
 /** Lists of numbers: numeric keyboards have no comma. */
 const LISTS = new Set(["sample_at"]);
@@ -81,7 +83,7 @@ export function groupsOf(openapi) {
   const others = Object.keys(properties).filter((name) => !known.has(name));
   if (!others.length) return groups;
   const fields = fieldsOf(Object.fromEntries(others.map((name) => [name, name])));
-  return [...groups, { title: "More", fields }];
+  return [...groups, { title: t("Other options"), fields }];
 }
 
 /**
@@ -106,10 +108,12 @@ export function fieldOf(name, label, schema) {
 function choicesOf(values, initial) {
   if (!values) return null;
   const others = values.filter((value) => value !== initial);
-  return [["", initial ?? "from the preset"], ...others.map((value) => [value])];
+  return [["", initial ?? t("from the preset")], ...others.map((value) => [value])];
 }
 
 function hintOf(description, low, high) {
-  const range = low !== undefined && high < TELLING ? `${low} to ${high}` : null;
-  return [description, range].filter(Boolean).join("; ") || null;
+  const range = low !== undefined && high < TELLING ? t("{low} to {high}", { low, high }) : null;
+  if (!description) return range;
+  const about = inLanguage(description);
+  return range ? t("{about}; {range}", { about, range }) : about;
 }

@@ -1,6 +1,7 @@
 // The alternatives to one character of a text: a popover beside it and a mark behind it. Knows no
 // text and no server.
 
+import { LANGUAGE, t, woven } from "../../language.js";
 import { el, glyph, loss, percent, spoken } from "../../ui.js";
 
 const STEPS = { ArrowDown: 1, ArrowUp: -1 };
@@ -16,7 +17,7 @@ export class Alternatives {
     class: "alternatives",
     popover: "auto",
     role: "dialog",
-    "aria-label": "Alternatives",
+    "aria-label": t("Alternatives"),
   });
   #take;
 
@@ -43,7 +44,7 @@ export class Alternatives {
     this.root.replaceChildren(head(char, details, instead));
     if (details) {
       const rows = details.top.map((_, i) => this.#row(details, i));
-      const hint = "Choose one to continue from here.";
+      const hint = t("Choose one to continue from here.");
       this.root.append(el("ol", {}, ...rows), el("p", { class: "hint" }, hint));
     }
     if (!this.isOpen) this.root.showPopover();
@@ -78,10 +79,10 @@ export class Alternatives {
 
   #row({ char, top }, i) {
     const [other, probability] = top[i];
-    const isWritten = other === char;
+    const isWritten = char.startsWith(other);
     const bar = el("span", { class: "bar" });
     bar.style.setProperty("--share", probability);
-    const said = `${spoken(other)}, ${percent(probability)}${isWritten ? ", written" : ""}`;
+    const said = { char: spoken(other), percent: percent(probability) };
     return el(
       "li",
       {},
@@ -90,7 +91,9 @@ export class Alternatives {
         {
           type: "button",
           class: isWritten ? "written" : null,
-          "aria-label": `${said}: continue from here`,
+          "aria-label": isWritten
+            ? t("{char}, {percent}, written: continue from here", said)
+            : t("{char}, {percent}: continue from here", said),
           on: { click: () => this.#take(i) },
         },
         el("kbd", {}, String(i + 1)),
@@ -111,13 +114,19 @@ export class Alternatives {
   }
 }
 
+const and = new Intl.ListFormat(LANGUAGE, { style: "narrow" });
+
 /** What a screen reader says about a character and its alternatives. */
 export function spokenOf(char, details, instead) {
-  if (!details) return `${spoken(char)}, ${instead}`;
+  if (!details) return t("{char}, {said}", { char: spoken(char), said: instead });
   const others = details.top.map(
     ([other, share], i) => `${i + 1}: ${spoken(other)} ${percent(share)}`,
   );
-  return `${spoken(char)}, ${percent(details.probability)}; ${others.join(", ")}`;
+  return t("{char}, {percent}; {others}", {
+    char: spoken(char),
+    percent: percent(details.probability),
+    others: and.format(others),
+  });
 }
 
 function head(char, details, instead) {
@@ -126,7 +135,8 @@ function head(char, details, instead) {
 }
 
 function likelihood({ probability }) {
-  if (probability === null) return "Hardly likely: none of the likeliest twenty.";
-  const nats = ` likely, ${loss(-Math.log(probability))} nats`;
-  return el("span", {}, el("strong", {}, percent(probability)), nats);
+  if (probability === null) return t("Hardly likely: none of the likeliest twenty.");
+  const share = el("strong", {}, percent(probability));
+  const nats = loss(-Math.log(probability));
+  return el("span", {}, ...woven("{percent} likely, {nats} nats", { percent: share, nats }));
 }

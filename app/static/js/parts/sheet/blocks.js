@@ -4,7 +4,7 @@
 
 import { el } from "../../ui.js";
 import { lastAtOrBefore } from "../search.js";
-import { after, isInside } from "./units.js";
+import { after, startOf } from "./units.js";
 
 /** UTF-16 units after which a block ends with its line. */
 const BLOCK = 1200;
@@ -82,9 +82,9 @@ export class Blocks {
     return this.#parts[0] ?? "";
   }
 
-  /** The character at a position. */
-  charAt(position) {
-    return String.fromCodePoint(this.text.codePointAt(position));
+  /** The unit at a position. */
+  unitAt(position) {
+    return this.text.slice(position, after(this.text, position));
   }
 
   /** The text in a range of the page; null if it begins or ends outside this text. */
@@ -95,34 +95,47 @@ export class Blocks {
     return this.text.slice(from + range.startOffset, to + range.endOffset);
   }
 
+  /** The range of the unit at a position. */
   rangeOf(position) {
-    const { node, start } =
-      this.#starts[lastAtOrBefore(this.#starts, position, ({ start }) => start)];
+    return this.rangeBetween(position, after(this.text, position));
+  }
+
+  /** The range of the page between two positions, of which the second is behind the first. */
+  rangeBetween(start, end) {
     const range = document.createRange();
-    range.setStart(node, position - start);
-    range.setEnd(node, Math.min(node.length, after(node.data, position - start)));
+    const [first, last] = [start, end - 1].map((at) => this.#placeOf(at));
+    range.setStart(first.node, first.offset);
+    range.setEnd(last.node, last.offset + 1);
     return range;
   }
 
-  /** The box of a character in the window; a line end gets a width. */
+  #placeOf(position) {
+    const { node, start } =
+      this.#starts[lastAtOrBefore(this.#starts, position, ({ start }) => start)];
+    return { node, offset: position - start };
+  }
+
+  /** The box of the unit at a position in the window; a line end gets a width. */
   boxOf(position) {
-    const box = [...this.rangeOf(position).getClientRects()].at(-1);
+    const boxes = [...this.rangeOf(position).getClientRects()];
+    // The first character of a line has an empty box at the end of the line before, too.
+    const box = boxes.findLast(({ width }) => width) ?? boxes.at(-1);
     if (!box) return null;
     const { left, top, bottom, height } = box;
     return { left, top, bottom, height, width: Math.max(box.width, LINE_END) };
   }
 
-  /** The position of the character under a point of the window; null if there is none. */
+  /** The position of the unit under a point of the window; null if there is none. */
   positionAt(x, y) {
     const { node, offset } = caretAt(x, y);
     if (!node || !this.#nodes.has(node)) return null;
-    const start = this.#nodes.get(node);
-    // A caret is between two characters: take the one under the point.
-    for (const at of [offset, offset - 1]) {
-      if (at < 0 || at >= node.length || isInside(node.data, at)) continue;
-      if (isUnder(this.boxOf(start + at), x, y)) return start + at;
+    const caret = this.#nodes.get(node) + offset;
+    // A caret is between two units: take the one under the point.
+    for (const place of [caret, caret - 1]) {
+      const at = startOf(this.text, place);
+      if (at >= 0 && at < this.length && isUnder(this.boxOf(at), x, y)) return at;
     }
-    return node.data[offset] === "\n" ? start + offset : null;
+    return node.data[offset] === "\n" ? caret : null;
   }
 }
 

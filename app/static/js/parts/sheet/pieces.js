@@ -37,4 +37,31 @@ export class Pieces {
     }
     return null;
   }
+
+  /** The same of a unit of the text that begins at a position; null if not all of it is known. */
+  unitAt(position, unit) {
+    const parts = [];
+    let at = position;
+    for (const char of unit) {
+      const known = this.at(at);
+      if (known?.char !== char) return null;
+      parts.push(known);
+      at += char.length;
+    }
+    return jointly(parts);
+  }
+}
+
+/**
+ * The details of a unit from those of its characters: how likely they all were, and what might have
+ * come in the place of the first. A probability is null where one of theirs is.
+ */
+export function jointly(parts) {
+  if (parts.length === 1) return parts[0];
+  const isKnown = parts.every(({ probability }) => probability !== null);
+  return {
+    char: parts.map(({ char }) => char).join(""),
+    probability: isKnown ? parts.reduce((product, one) => product * one.probability, 1) : null,
+    top: parts[0].top,
+  };
 }

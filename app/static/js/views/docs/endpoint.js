@@ -1,6 +1,7 @@
 // One endpoint of the API: what it does, its fields with a control for each, a call to try, and its
 // answers.
 
+import { t } from "../../language.js";
 import { el, field, select } from "../../ui.js";
 import { inline, prose } from "./prose.js";
 import { anchorOf, exampleOf, fieldsOf, parameterOf, urlOf } from "./schema.js";
@@ -21,7 +22,7 @@ export function endpoint(operation, document, models) {
       {},
       el("span", { class: `method ${method.toLowerCase()}` }, method),
       el("code", { class: "path" }, path),
-      el("span", { class: "purpose" }, summary),
+      el("span", { class: "purpose", lang: "en" }, summary),
     ),
   );
   // Forty of them, with some hundred fields each, are made when they are looked at.
@@ -34,7 +35,7 @@ export function endpoint(operation, document, models) {
 function contents(operation, document, models) {
   const call = new Call(operation, document, models);
   return [
-    el("div", { class: "about" }, ...prose(operation.description ?? "")),
+    el("div", { class: "about", lang: "en" }, ...prose(operation.description ?? "")),
     call.root,
     answers(operation, document),
   ];
@@ -67,7 +68,7 @@ class Call {
     };
     this.root = el(
       "form",
-      { class: "call", "aria-label": `Try ${operation.method} ${operation.path}`, on },
+      { class: "call", "aria-label": t("Try {method} {path}", operation), on },
       nodes.length ? el("div", { class: "parameters" }, ...nodes) : null,
       this.#trial.root,
     );
@@ -76,20 +77,22 @@ class Call {
 
   #field(parameter, models) {
     const { name, type, isRequired, fallback, about, choices, place, isList } = parameter;
-    const placeholder = fallback && `${fallback} by default`;
+    const placeholder = fallback && t("{value} by default", { value: fallback });
     const properties = { name, required: isRequired, autocomplete: "off", spellcheck: "false" };
     const control = choices
-      ? select([["", placeholder || "not set"], ...choices.map((one) => [one])], properties)
+      ? select([["", placeholder || t("not set")], ...choices.map((one) => [one])], properties)
       : el(isList ? "textarea" : "input", {
           ...properties,
-          placeholder: isList ? "one on each line" : placeholder,
+          placeholder: isList ? t("one on each line") : placeholder,
           rows: isList && "1",
         });
     if (name === "model") offer(control, models);
     this.#controls.set(parameter, control);
-    const kind = [type, place === "query" ? null : place, isRequired ? "required" : null];
-    const side = el("span", { class: "value" }, kind.filter(Boolean).join(" · "));
-    return named(field(name, control, { hint: el("span", {}, ...inline(about)), side }));
+    const kind = [type, place === "query" ? null : place];
+    const side = el("span", { class: "value" }, ...kindNodes(kind, isRequired));
+    return named(
+      field(name, control, { hint: el("span", { lang: "en" }, ...inline(about)), side }),
+    );
   }
 
   #bodyNodes(document) {
@@ -105,8 +108,8 @@ class Call {
     // A text needs no document, and its options are in the query.
     const first = this.#parameters.some(({ place }) => place === "query") ? "text/plain" : types[0];
     this.#type.value = types.includes(first) ? first : types[0];
-    const body = field("Body", this.#body);
-    const file = field("Body from a file", this.#file, { name: "file" });
+    const body = field(t("Body"), this.#body);
+    const file = field(t("Body from a file"), this.#file, { name: "file" });
     const folded = el("div", { class: "body-fields" });
     const changed = () => {
       const isJson = this.#type.value === "application/json";
@@ -115,12 +118,12 @@ class Call {
       body.hidden = this.#type.value === "application/zip";
       file.hidden = isJson;
       folded.replaceChildren(
-        ...(isJson ? [fieldList("Fields of the body", schema, document)] : []),
+        ...(isJson ? [fieldList(t("Fields of the body"), schema, document)] : []),
       );
     };
     this.#type.addEventListener("input", changed);
     changed();
-    const choice = types.length > 1 ? [field("Content-Type", this.#type)] : [];
+    const choice = types.length > 1 ? [named(field("Content-Type", this.#type))] : [];
     return [...choice, body, file, folded];
   }
 
@@ -131,7 +134,7 @@ class Call {
       types.map((type) => [type]),
       { name: "accept" },
     );
-    return [field("Accept", this.#accept)];
+    return [named(field("Accept", this.#accept))];
   }
 
   /** Models that are there take the place of those in the document's examples. */
@@ -142,7 +145,7 @@ class Call {
       // Nobody should delete, replace or rename what an example names.
       if (method === "GET" || (method === "POST" && this.#operation.path.includes("inspect")))
         control.value = names.includes(example) ? example : (names[0] ?? "");
-      else if (isRequired) control.placeholder = "name of a model";
+      else if (isRequired) control.placeholder = t("name of a model");
     }
     if (this.#body?.value.includes('"linux"') && !names.includes("linux") && names.length)
       this.#body.value = this.#body.value.replaceAll('"linux"', JSON.stringify(names[0]));
@@ -184,6 +187,15 @@ function named(row) {
   return row;
 }
 
+/** What kind of value a field takes, which is the document's, and whether there must be one. */
+function kindNodes(kind, isRequired, more = "") {
+  const facts = [isRequired && t("required"), more].filter(Boolean);
+  return [
+    el("span", { lang: "en" }, kind.filter(Boolean).join(" · ")),
+    facts.length ? ` · ${facts.join(" · ")}` : null,
+  ];
+}
+
 let lists = 0;
 
 /** Lists models for a field, without narrowing what may be typed. */
@@ -209,13 +221,13 @@ function answers({ responses }, document) {
         "p",
         {},
         el("strong", {}, status),
-        ` ${description} `,
-        el("span", { class: "soft small" }, types),
+        el("span", { lang: "en" }, ` ${description} `),
+        el("span", { class: "soft small", lang: "en" }, types),
       ),
       schema && !isProblem && status < "300" ? shape(schema, example, document) : null,
     );
   });
-  return el("div", { class: "answers" }, el("h3", {}, "Answers"), el("ul", {}, ...rows));
+  return el("div", { class: "answers" }, el("h3", {}, t("Answers")), el("ul", {}, ...rows));
 }
 
 function shape(schema, example, document) {
@@ -224,7 +236,7 @@ function shape(schema, example, document) {
     "div",
     {},
     el("pre", { class: "code", tabindex: "0" }, JSON.stringify(shown, null, 2)),
-    fieldList("Fields of the answer", schema, document),
+    fieldList(t("Fields of the answer"), schema, document),
   );
 }
 
@@ -246,11 +258,18 @@ const definitions = (fields) =>
         el(
           "span",
           { class: "soft small" },
-          [type, isRequired ? "required" : null, fallback && `${fallback} by default`]
-            .filter(Boolean)
-            .join(" · "),
+          ...kindNodes(
+            [type],
+            isRequired,
+            fallback && t("{value} by default", { value: fallback }),
+          ),
         ),
       ),
-      el("dd", {}, ...inline(about), inner.length ? definitions(inner) : null),
+      el(
+        "dd",
+        {},
+        el("span", { lang: "en" }, ...inline(about)),
+        inner.length ? definitions(inner) : null,
+      ),
     ]),
   );

@@ -1,13 +1,20 @@
 // A call made from the page: what is asked, as a curl line, and what comes back, as it comes.
 
-import { problemOf, wasAborted } from "../../api.js";
+import { NO_RESPONSE, wasAborted } from "../../api.js";
 import { askForKey, authorization } from "../../key.js";
+import { counted, t } from "../../language.js";
 import { at, SERVER } from "../../root.js";
-import { ask, bytes, copy, count, el, message, number, save } from "../../ui.js";
+import { ask, bytes, copy, el, message, number, save } from "../../ui.js";
 import { curlOf } from "./schema.js";
 
 /** Characters of an answer that are shown; the rest can be saved. */
 const SHOWN = 100_000;
+const CUT = counted(
+  SHOWN,
+  number(SHOWN),
+  "the first {n} character is shown",
+  "the first {n} characters are shown",
+);
 /** Headers that say something about an answer. */
 const TOLD =
   /^(content-type|content-length|location|retry-after|ratelimit.*|x-(?!request|content).*)$/;
@@ -18,17 +25,17 @@ export class Trial {
     class: "code",
     tabindex: "0",
     role: "group",
-    "aria-label": "The call, for a shell",
+    "aria-label": t("The call, for a shell"),
   });
-  #send = el("button", { class: "primary" }, "Send");
-  #save = el("button", { type: "button", class: "quiet", hidden: true }, "Save the answer");
+  #send = el("button", { class: "primary" }, t("Send"));
+  #save = el("button", { type: "button", class: "quiet", hidden: true }, t("Save the answer"));
   #said = message();
   #head = el("p", { class: "soft small", hidden: true });
   #body = el("pre", {
     class: "code answer",
     tabindex: "0",
     role: "group",
-    "aria-label": "The answer",
+    "aria-label": t("The answer"),
     hidden: true,
   });
   #sending = null;
@@ -37,7 +44,7 @@ export class Trial {
   /** `wanted` returns the call: `{method, path, headers, body, file, isStream, needsKey}`. */
   constructor(wanted) {
     this.#wanted = wanted;
-    const copied = el("button", { type: "button", class: "quiet" }, "Copy");
+    const copied = el("button", { type: "button", class: "quiet" }, t("Copy"));
     copied.addEventListener("click", () => copy(this.#curl.textContent, copied));
     this.#save.addEventListener("click", () => save(new Blob(this.#received), "answer"));
     this.root = el(
@@ -73,15 +80,15 @@ export class Trial {
     try {
       await this.#show(await answered(call, this.#sending.signal));
     } catch (error) {
-      if (!wasAborted(error)) this.#said.say(problemOf(0, "").message, "problem");
+      if (!wasAborted(error)) this.#said.say(NO_RESPONSE, "problem");
     } finally {
       this.#sending = null;
-      this.#send.textContent = "Send";
+      this.#send.textContent = t("Send");
     }
   }
 
   #begin() {
-    this.#send.textContent = "Stop";
+    this.#send.textContent = t("Stop");
     this.#received = [];
     this.#said.clear();
     this.#save.hidden = true;
@@ -93,8 +100,7 @@ export class Trial {
   async #show(response) {
     const began = performance.now();
     const told = [...response.headers].filter(([name]) => TOLD.test(name));
-    const kind = response.ok ? "note" : "problem";
-    this.#said.say(`${response.status} ${response.statusText}`, kind);
+    this.#tell(response);
     this.#head.textContent = told.map(([name, value]) => `${name}: ${value}`).join(" · ");
     this.#head.hidden = !told.length;
     const type = response.headers.get("content-type") ?? "";
@@ -108,21 +114,24 @@ export class Trial {
       if (isText && this.#body.textContent.length < SHOWN)
         this.#body.append(decoder.decode(chunk, { stream: true }));
     }
-    this.#finish(type, size, performance.now() - began);
+    const facts = [bytes(size), `${number(performance.now() - began)} ms`];
+    if (this.#body.textContent.length >= SHOWN) facts.push(CUT);
+    this.#finish(type);
+    this.#save.hidden = !size;
+    this.#tell(response, facts);
   }
 
-  #finish(type, size, milliseconds) {
+  /** The status, in the words of HTTP, and facts. */
+  #tell({ ok, status, statusText }, facts = []) {
+    const words = el("span", { lang: "en" }, `${status} ${statusText}`);
+    this.#said.say(words, ok ? "note" : "problem", ...facts.map((fact) => ` · ${fact}`));
+  }
+
+  #finish(type) {
     const text = this.#body.textContent;
     if (/json$/.test(type.split(";")[0]) && text.length < SHOWN)
       this.#body.textContent = indented(text);
     this.#body.hidden ||= !text;
-    this.#save.hidden = !size;
-    const facts = [this.#said.place.textContent, bytes(size), `${number(milliseconds)} ms`];
-    if (text.length >= SHOWN) facts.push(`the first ${count(SHOWN, "character")} are shown`);
-    this.#said.say(
-      facts.join(" · "),
-      this.#said.place.classList.contains("problem") ? "problem" : "note",
-    );
   }
 }
 
@@ -164,8 +173,8 @@ function indented(text) {
 
 const isSure = ({ path }) =>
   ask({
-    title: "Delete it?",
-    text: `DELETE ${path} cannot be undone.`,
-    confirm: "Delete",
+    title: t("Delete it?"),
+    text: t("{call} cannot be undone.", { call: `DELETE ${path}` }),
+    confirm: t("Delete"),
     danger: true,
   });

@@ -2,10 +2,12 @@
 // is most excited and most quiet, what the model writes without it, and a picture to put elsewhere.
 
 import { Latest, post, wasAborted, whenReady } from "../../api.js";
+import { spansOf, unitsOf } from "../../parts/sheet/units.js";
+import { counted, inLanguage, t, together } from "../../language.js";
 import { copy, el, field, glyph, message, number, showErrors, clearErrors, svg } from "../../ui.js";
 import { embedded } from "./embed.js";
 import { pathOf } from "./reading.js";
-import { howWell } from "./words.js";
+import { howWell, nameOf } from "./words.js";
 
 const PAUSE = 400;
 const SEEDS = 1_000_000;
@@ -30,7 +32,7 @@ export class AboutCell {
     this.root = el(
       "details",
       { class: "about-cell", on: { toggle: () => this.#load() } },
-      el("summary", {}, "More about this cell"),
+      el("summary", {}, t("More about this cell")),
       el("div", { class: "card stack" }, this.#said.place, this.#found, this.#form),
     );
   }
@@ -43,9 +45,9 @@ export class AboutCell {
     return el(
       "form",
       { class: "stack", on: { submit } },
-      el("h3", {}, "Switch it off and write"),
-      field("Begins with", this.#prime),
-      el("div", { class: "actions" }, el("button", {}, "Write with and without it")),
+      el("h3", {}, t("Switch it off and write")),
+      field(t("Begins with"), this.#prime),
+      el("div", { class: "actions" }, el("button", {}, t("Write with and without it"))),
       this.#written,
     );
   }
@@ -68,7 +70,7 @@ export class AboutCell {
     if (!this.root.open || !this.#model || this.#found.childNodes.length) return;
     const { layer, cell } = this.#cell;
     const signal = this.#loading.begin();
-    const waiting = () => this.#said.say("Searching the cells …");
+    const waiting = () => this.#said.say(t("Searching the cells …"));
     try {
       const path = `${pathOf(this.#model)}/cells/${layer}/${cell}`;
       const portrait = await whenReady(path, { signal, waiting });
@@ -81,32 +83,34 @@ export class AboutCell {
 
   #describe(portrait) {
     const { tracks, counts, excited, quiet, layer, cell } = portrait;
-    const title = el("h2", {}, `Layer ${layer}, cell ${cell} of ${this.#model.model}`);
+    const title = el("h2", {}, nameOf({ layer, cell }, this.#model));
     const facts = tracks.length
       ? el(
           "ul",
           { class: "tracks" },
-          ...tracks.map((one) => el("li", {}, `“${one.title}”. ${howWell(one)}`)),
+          ...tracks.map((one) =>
+            el("li", {}, together(t("“{title}”.", { title: inLanguage(one.title) }), howWell(one))),
+          ),
         )
-      : el("p", {}, "It tracks nothing that has a name here.");
+      : el("p", {}, t("It tracks nothing that has a name here."));
     if (!counts.some(Boolean))
-      return [title, facts, el("p", { class: "hint" }, "This model came without unseen text.")];
+      return [title, facts, el("p", { class: "hint" }, t("This model came without unseen text."))];
     const yes = tracks.find((one) => one.counts);
     return [
       title,
       facts,
-      el("h3", {}, "Its values on unseen text"),
+      el("h3", {}, t("Its values on unseen text")),
       histogram(counts, yes),
-      ...this.#stretches("Where it is most excited", excited),
-      ...this.#stretches("Where it is most quiet", quiet),
+      ...this.#stretches(t("Where it is most excited"), excited),
+      ...this.#stretches(t("Where it is most quiet"), quiet),
     ];
   }
 
   #stretches(title, stretches) {
     return [
       el("h3", {}, title),
-      ...stretches.map(({ text, activations }) => {
-        const chars = [...text];
+      ...stretches.map((stretch) => {
+        const { chars, activations } = inUnits(stretch);
         return el(
           "div",
           { class: "copied" },
@@ -119,10 +123,13 @@ export class AboutCell {
 
   #copier(chars, values) {
     const { layer, cell } = this.#cell;
-    const caption = `Layer ${layer}, cell ${cell} of the model ${this.#model.model}: orange and a bar below where it is excited, blue and a bar above where it is quiet.`;
+    const caption = t(
+      "Layer {layer}, cell {cell} of the model {model}: orange and a bar below where it is excited, blue and a bar above where it is quiet.",
+      { layer, cell, model: this.#model.model },
+    );
     const html = embedded({ chars, values, caption });
     const click = ({ target }) => copy(html, target);
-    return el("button", { type: "button", class: "quiet", on: { click } }, "Copy as HTML");
+    return el("button", { type: "button", class: "quiet", on: { click } }, t("Copy as HTML"));
   }
 
   async #write() {
@@ -166,13 +173,15 @@ function histogram(counts, yes) {
   const label = (x, text, anchor) =>
     svg("text", { x, y: HEIGHT + 16, "text-anchor": anchor }, text);
   const words = yes
-    ? `In front: where “${yes.title}” holds. From −1, quiet, to 1, excited.`
-    : "From −1, quiet, to 1, excited.";
+    ? t("In front: where “{title}” holds. From −1, quiet, to 1, excited.", {
+        title: inLanguage(yes.title),
+      })
+    : t("From −1, quiet, to 1, excited.");
   const picture = svg("svg", {
     viewBox: `0 0 ${WIDTH} ${HEIGHT + 20}`,
     class: "histogram",
     role: "img",
-    "aria-label": `Histogram of the cell's values. ${words}`,
+    "aria-label": together(t("Histogram of the cell's values."), words),
   });
   picture.append(
     ...bars(counts, "all"),
@@ -193,9 +202,19 @@ const coloured = (chars, values) =>
     return span;
   });
 
+/** A stretch's units, with the activation after the last character of each. */
+function inUnits({ text, activations }) {
+  const chars = [...text];
+  const spans = spansOf(chars);
+  return {
+    chars: spans.map(([begin, end]) => chars.slice(begin, end).join("")),
+    activations: spans.map(([, end]) => activations[end - 1]),
+  };
+}
+
 /** The two texts; from where they part the second is marked. */
 function pair(prime, whole, ablated, name) {
-  const texts = [[...whole], [...ablated]];
+  const texts = [unitsOf(whole), unitsOf(ablated)];
   const differs = texts[0].findIndex((char, i) => char !== texts[1][i]);
   const same = differs < 0 ? texts[0].length : differs;
   const column = (title, chars) =>
@@ -213,11 +232,16 @@ function pair(prime, whole, ablated, name) {
     );
   const about =
     differs < 0
-      ? "Both texts are the same."
-      : `Both are drawn from the same random numbers. They part after ${number(same)} characters.`;
+      ? t("Both texts are the same.")
+      : counted(
+          same,
+          number(same),
+          "Both are drawn from the same random numbers. They part after {n} character.",
+          "Both are drawn from the same random numbers. They part after {n} characters.",
+        );
   return [
-    column("With all cells", texts[0]),
-    column(`Without cell ${name}`, texts[1]),
+    column(t("With all cells"), texts[0]),
+    column(t("Without cell {name}", { name }), texts[1]),
     el("p", { class: "hint" }, about),
   ];
 }

@@ -2,6 +2,8 @@
 // something that a cell may track, with the cells that do, best first; and passages of unseen text.
 // Knows no element.
 
+import { LANGUAGE, inLanguage, t } from "../../language.js";
+
 /** Cells offered for each hypothesis. */
 const OFFERED = 3;
 /** Passages that are read together. */
@@ -9,7 +11,7 @@ const TOGETHER = 4;
 /** How much better an inverted cell must be to be shown first: it needs an explanation. */
 const INVERTED = 0.1;
 
-const and = new Intl.ListFormat("en");
+const and = new Intl.ListFormat(LANGUAGE);
 
 export const isSameCell = (one, other) => one.layer === other.layer && one.cell === other.cell;
 
@@ -20,7 +22,11 @@ export class Findings {
     this.passages = passages ?? [];
     this.hypotheses = (hypotheses ?? [])
       .filter(({ cells }) => cells.length)
-      .map((one) => ({ ...one, cells: one.cells.map((cell) => withStrength(one, cell)) }));
+      .map((one) => ({
+        ...one,
+        title: inLanguage(one.title),
+        cells: one.cells.map((cell) => withStrength(one, cell)),
+      }));
   }
 
   /** The cells that a person is offered for a hypothesis. */
@@ -58,8 +64,8 @@ export class Findings {
 
   /** What a cell tracks, in words; null if nothing is known of it. */
   tracked(cell) {
-    const titles = this.trackedBy(cell).map(
-      ({ hypothesis, score }) => `“${hypothesis.title}”${score.sign < 0 ? " (inverted)" : ""}`,
+    const titles = this.trackedBy(cell).map(({ hypothesis: { title }, score }) =>
+      score.sign < 0 ? t("“{title}” (inverted)", { title }) : t("“{title}”", { title }),
     );
     return titles.length ? and.format(titles) : null;
   }

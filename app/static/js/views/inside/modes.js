@@ -1,21 +1,29 @@
 // The kinds of picture, and the choice between them. Knows no text.
 
+import { t } from "../../language.js";
 import { el } from "../../ui.js";
 
 const MODES = {
   guesses: [
-    "Guesses",
-    "Each character in the colour of the cell; below it the five likeliest next ones, the redder the likelier. The one that came is underlined.",
+    t("Guesses"),
+    t(
+      "Each character in the colour of the cell; below it the five likeliest next ones, the redder the likelier. The one that came is underlined.",
+    ),
   ],
   cell: [
-    "One cell",
-    "The whole text in the colours of one cell: orange with a bar below where it is excited, blue with a bar above where it is quiet.",
+    t("One cell"),
+    t(
+      "The whole text in the colours of one cell: orange with a bar below where it is excited, blue with a bar above where it is quiet.",
+    ),
   ],
   surprise: [
-    "Surprise",
-    "The stronger a character's colour and the thicker its bar, the less it was expected.",
+    t("Surprise"),
+    t("The stronger a character's colour and the thicker its bar, the less it was expected."),
   ],
-  weave: ["All cells", "Every cell is a thread from left to right through the text. Click one."],
+  weave: [
+    t("All cells"),
+    t("Every cell is a thread from left to right through the text. Click one."),
+  ],
 };
 
 export const isMode = (name) => Object.hasOwn(MODES, name);
@@ -40,7 +48,7 @@ export class Modes {
     });
     this.root = el(
       "div",
-      { class: "segments", role: "radiogroup", "aria-label": "Picture" },
+      { class: "segments", role: "radiogroup", "aria-label": t("Picture") },
       ...options,
     );
     this.mode = mode;
@@ -56,8 +64,8 @@ export class Modes {
     this.about.textContent = MODES[mode][1];
     this.legend.replaceChildren(
       ...(mode === "surprise"
-        ? ["expected", el("span", { class: "ramp surprise" }), "a surprise"]
-        : ["quiet", el("span", { class: "ramp" }), "excited"]),
+        ? [t("expected"), el("span", { class: "ramp surprise" }), t("a surprise")]
+        : [t("quiet"), el("span", { class: "ramp" }), t("excited")]),
     );
   }
 }

@@ -1,5 +1,6 @@
 // A form to paste a text into. Knows no model.
 
+import { t } from "../../language.js";
 import { MAX_INSPECTED } from "../../limits.js";
 import { clearErrors, el, field, number, showErrors } from "../../ui.js";
 
@@ -9,7 +10,7 @@ export class OwnText {
     rows: "8",
     maxlength: MAX_INSPECTED,
     spellcheck: "false",
-    placeholder: `Paste up to ${number(MAX_INSPECTED)} characters`,
+    placeholder: t("Paste up to {n} characters", { n: number(MAX_INSPECTED) }),
   });
   #form;
 
@@ -22,13 +23,13 @@ export class OwnText {
     this.#form = el(
       "form",
       { on: { submit } },
-      field("Text", this.#text),
-      el("div", { class: "actions" }, el("button", { class: "primary" }, "Look at it")),
+      field(t("Text"), this.#text),
+      el("div", { class: "actions" }, el("button", { class: "primary" }, t("Look at it"))),
     );
     this.root = el(
       "details",
       { class: "another" },
-      el("summary", {}, "A text of your own"),
+      el("summary", {}, t("A text of your own")),
       this.#form,
     );
   }

@@ -1,5 +1,6 @@
 // The controls that pick a cell: its layer, its number, and a slider. Knows no model but its size.
 
+import { t } from "../../language.js";
 import { el, field, select } from "../../ui.js";
 
 export class Picker {
@@ -19,7 +20,7 @@ export class Picker {
     type: "range",
     min: "0",
     value: "0",
-    "aria-label": "Cell",
+    "aria-label": t("Cell"),
     on: { input: ({ target }) => this.#changed(target.value) },
   });
 
@@ -27,14 +28,15 @@ export class Picker {
   constructor(picked) {
     this.#picked = picked;
     this.nodes = [
-      el("div", { class: "pair" }, field("Layer", this.#layer), field("Cell", this.#number)),
+      el("div", { class: "pair" }, field(t("Layer"), this.#layer), field(t("Cell"), this.#number)),
       this.#slider,
     ];
   }
 
   /** Offers the cells of a network. */
   fit({ num_layers: layers, hidden_size: size }) {
-    const name = (layer) => (layer && layer === layers - 1 ? `${layer} (last)` : `${layer}`);
+    const name = (layer) =>
+      layer && layer === layers - 1 ? t("{layer} (last)", { layer }) : `${layer}`;
     this.#layer.replaceChildren(
       ...Array.from({ length: layers }, (_, layer) => new Option(name(layer), layer)),
     );

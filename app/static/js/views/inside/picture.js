@@ -1,8 +1,9 @@
 // The picture of a text in one of four modes, and the line above it about the character that is
 // pointed at. This is where the colours of Inside are chosen; app.css defines them.
 
+import { counted, t, together, woven } from "../../language.js";
 import { Grid } from "../../parts/grid.js";
-import { count, el, glyph, hundredths, loss, number, percent } from "../../ui.js";
+import { el, glyph, hundredths, loss, number, percent } from "../../ui.js";
 import { tally, verdicts } from "./verdicts.js";
 import { Weave } from "./weave.js";
 
@@ -17,7 +18,7 @@ export class Picture {
   #shown = { mode: "guesses", reading: null };
   #readout = el("p", { class: "readout", "aria-hidden": "true" });
   #grid = new Grid({
-    label: "The text as the network sees it",
+    label: t("The text as the network sees it"),
     pointed: (index) => this.#pointed(index),
   });
   #weave;
@@ -90,7 +91,7 @@ export class Picture {
     const { reading } = this.#shown;
     const { layer } = this.#cell;
     const isNew = !reading.hasThreads(layer);
-    if (isNew) this.#said.say("Laying out the threads …");
+    if (isNew) this.#said.say(t("Laying out the threads …"));
     try {
       const threads = await reading.threads(layer);
       if (isNew) this.#said.clear();
@@ -116,7 +117,11 @@ export class Picture {
   #pointedThread({ index, char, cell, activation }) {
     this.#readout.replaceChildren(
       el("strong", {}, glyph(char)),
-      ` cell ${cell}, activation ${hundredths(activation)} at character ${number(index + 1)}`,
+      ` ${t("cell {cell}, activation {activation} at character {place}", {
+        cell,
+        activation: hundredths(activation),
+        place: number(index + 1),
+      })}`,
     );
   }
 
@@ -125,20 +130,31 @@ export class Picture {
     const { mode, reading } = this.#shown;
     const { layer, cell } = this.#cell;
     if (mode === "surprise") {
-      const mean = reading ? `${loss(reading.bpc)} bits a character on average. ` : "";
-      return el("span", { class: "soft" }, `${mean}Point at a character.`);
+      const mean = reading && t("{bits} bits a character on average.", { bits: loss(reading.bpc) });
+      return el("span", { class: "soft" }, together(mean, t("Point at a character.")));
     }
-    if (mode === "weave")
-      return el("span", {}, `Layer ${layer}`, el("span", { class: "soft" }, ": all of its cells."));
-    const rest = this.#tracked ? ` tracks ${this.#tracked}.` : ". Point at a character.";
-    const words = el("span", { class: "soft" }, rest, this.#score(reading));
-    return el("span", {}, `Layer ${layer}, cell ${cell}`, words);
+    if (mode === "weave") {
+      const name = t("Layer {layer}", { layer });
+      return softBeside(name, woven("{layer}: all of its cells.", { layer: name }));
+    }
+    const name = t("Layer {layer}, cell {cell}", { layer, cell });
+    if (!this.#tracked)
+      return softBeside(name, woven("{cell}. Point at a character.", { cell: name }));
+    const words = woven("{cell} tracks {what}.", { cell: name, what: this.#tracked });
+    return softBeside(name, words, this.#score(reading));
   }
 
   /** How many characters of the text the cell is right about. */
   #score(reading) {
     const { right, of } = tally(this.#verdicts(reading));
-    return of ? ` Here it is right in ${number(right)} of ${count(of, "character")}.` : "";
+    if (!of) return "";
+    return counted(
+      of,
+      number(of),
+      "Here it is right in {right} of {n} character.",
+      "Here it is right in {right} of {n} characters.",
+      { right: number(right) },
+    );
   }
 
   #verdicts(reading) {
@@ -149,14 +165,25 @@ export class Picture {
 
   #aboutCharacter(reading, index) {
     const { probability, loss: surprise } = reading.characters[index];
-    const words = `${percent(probability)} likely, ${loss(surprise)} nats`;
+    const values = { percent: percent(probability), nats: loss(surprise) };
     const activation = reading.activations(this.#cell)?.[index];
-    if (activation === undefined || this.#shown.mode === "surprise") return words;
-    const shown = `${words}, activation ${hundredths(activation)}`;
-    const verdict = this.#verdicts(reading)[index];
-    if (verdict === null || verdict === undefined) return shown;
-    return `${shown}, ${verdict ? "right ✓" : "a miss ✗"}`;
+    if (activation === undefined || this.#shown.mode === "surprise")
+      return t("{percent} likely, {nats} nats", values);
+    values.activation = hundredths(activation);
+    const verdict = this.#verdicts(reading)[index] ?? null;
+    if (verdict === null)
+      return t("{percent} likely, {nats} nats, activation {activation}", values);
+    return verdict
+      ? t("{percent} likely, {nats} nats, activation {activation}, right ✓", values)
+      : t("{percent} likely, {nats} nats, activation {activation}, a miss ✗", values);
   }
+}
+
+/** A sentence about something, of which all but its name is soft. */
+function softBeside(name, sentence, more = "") {
+  const soft = (words) => el("span", { class: "soft" }, words);
+  const one = el("span", {}, ...sentence.map((part) => (part === name ? part : soft(part))));
+  return more ? el("span", {}, ...woven("{one} {two}", { one, two: soft(more) })) : one;
 }
 
 // Colours: the name of one, and its strength from 0 to 1
@@ -177,7 +204,11 @@ const bySurprise = (reading) => (i) => [
 ];
 
 const guesses = (reading) => (i) =>
-  reading.characters[i].top.map(([char, p]) => [char, p, char === reading.chars[i + 1]]);
+  reading.characters[i].top.map(([char, p]) => [
+    char,
+    p,
+    Boolean(reading.chars[i + 1]?.startsWith(char)),
+  ]);
 
 /** Draws for paper, in light colours, whenever the page is printed. */
 function onPaper(draw) {

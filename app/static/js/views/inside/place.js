@@ -1,6 +1,7 @@
 // Where a visitor is in Inside, as a URL: the model, the cell, the kind of picture, and a text of
 // one's own. Knows no element.
 
+import { t } from "../../language.js";
 import { isMode } from "./modes.js";
 
 /** Characters of a text that a URL holds; servers and mail programs cut longer ones. */
@@ -54,6 +55,14 @@ function keptText() {
 export function missingFrom({ layer = null, cell = null }, { model, config }) {
   const { num_layers: layers, hidden_size: size } = config;
   if ((layer ?? 0) < layers && (cell ?? 0) < size) return null;
-  const those = layers === 1 ? "one layer, 0," : `layers 0 to ${layers - 1}`;
-  return `The model “${model}” has no layer ${layer ?? 0} with a cell ${cell ?? 0}: it has ${those} with cells 0 to ${size - 1}. Choose one of them.`;
+  const values = { model, layer: layer ?? 0, cell: cell ?? 0, last: size - 1 };
+  return layers === 1
+    ? t(
+        "The model “{model}” has no layer {layer} with a cell {cell}: it has one layer, 0, with cells 0 to {last}. Choose one of them.",
+        values,
+      )
+    : t(
+        "The model “{model}” has no layer {layer} with a cell {cell}: it has layers 0 to {lastLayer} with cells 0 to {last}. Choose one of them.",
+        { ...values, lastLayer: layers - 1 },
+      );
 }

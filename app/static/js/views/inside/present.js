@@ -2,15 +2,16 @@
 // cell's value as a curve and the truth below it. Knows no server: passages come from its caller.
 
 import { Latest, wasAborted } from "../../api.js";
+import { t } from "../../language.js";
 import { el, glyph, hundredths, number, reducedMotion, select, spoken, svg } from "../../ui.js";
 import { Stage } from "./present/stage.js";
 import { correlation, saysYes, tally, verdicts } from "./verdicts.js";
 
 /** Characters a second. */
 const SPEEDS = [
-  [4, "Slow"],
-  [9, "Normal"],
-  [20, "Fast"],
+  [4, t("Slow")],
+  [9, t("Normal")],
+  [20, t("Fast")],
 ];
 
 const ICONS = {
@@ -53,9 +54,9 @@ export class Present {
   #number = el("span", { class: "present-number" });
   #speed = select(
     SPEEDS.map(([speed, name]) => [String(speed), name]),
-    { "aria-label": "Speed", name: "speed" },
+    { "aria-label": t("Speed"), name: "speed" },
   );
-  #play = control("Play", "play", () => this.toggle());
+  #play = control(t("Play"), "play", () => this.toggle());
   #stage = new Stage();
 
   /**
@@ -78,8 +79,8 @@ export class Present {
 
   #page() {
     const { title, lead } = this.#about;
-    const next = control("Next example", "next", () => this.next());
-    const previous = control("Previous example", "previous", () => this.previous());
+    const next = control(t("Next example"), "next", () => this.next());
+    const previous = control(t("Previous example"), "previous", () => this.previous());
     return el(
       "dialog",
       { class: "present", "aria-labelledby": "present-title" },
@@ -87,7 +88,7 @@ export class Present {
         "div",
         { class: "present-head" },
         el("div", {}, el("h2", { id: "present-title" }, title), el("p", {}, lead)),
-        control("Close", "close", () => this.root.close()),
+        control(t("Close"), "close", () => this.root.close()),
       ),
       this.#stage.root,
       el("div", { class: "present-told" }, this.#now, this.#count),
@@ -99,9 +100,9 @@ export class Present {
           "div",
           { class: "present-keys" },
           previous,
-          control("Back one character", "back", () => this.back()),
+          control(t("Back one character"), "back", () => this.back()),
           this.#play,
-          control("Forward one character", "forward", () => this.forward()),
+          control(t("Forward one character"), "forward", () => this.forward()),
           next,
           this.#speed,
         ),
@@ -115,10 +116,10 @@ export class Present {
     return el(
       "p",
       { class: "present-legend" },
-      sign("is-excited", "excited"),
-      sign("is-quiet", "quiet"),
-      this.#about.tracked ? sign(this.#isYesNo ? "is-true" : "is-number", "the truth") : null,
-      this.#isYesNo ? sign("is-miss", "a miss") : null,
+      sign("is-excited", t("excited")),
+      sign("is-quiet", t("quiet")),
+      this.#about.tracked ? sign(this.#isYesNo ? "is-true" : "is-number", t("the truth")) : null,
+      this.#isYesNo ? sign("is-miss", t("a miss")) : null,
     );
   }
 
@@ -153,11 +154,14 @@ export class Present {
     this.#pause();
     this.#slide = slide;
     this.#moved(slide);
-    this.#number.textContent = `Example ${number(slide + 1)} of ${number(this.#slides.length)}`;
+    this.#number.textContent = t("Example {n} of {all}", {
+      n: number(slide + 1),
+      all: number(this.#slides.length),
+    });
     this.#stage.busy = true;
     this.#shown = null;
     this.#at = -1;
-    this.#now.textContent = "Reading …";
+    this.#now.textContent = t("Reading …");
     this.#count.textContent = "";
     try {
       const found = await this.#slides[slide].load(this.#loading.begin());
@@ -227,7 +231,7 @@ export class Present {
 
   #run() {
     this.#now.setAttribute("aria-live", "off");
-    this.#label("Pause");
+    this.#label("pause", t("Pause"));
     this.#timer = setTimeout(() => {
       if (this.#at >= this.#last) return this.#pause();
       this.#go(this.#at + 1);
@@ -238,14 +242,14 @@ export class Present {
   #pause() {
     clearTimeout(this.#timer);
     this.#timer = null;
-    this.#label("Play");
+    this.#label("play", t("Play"));
     this.#tellScore();
   }
 
-  #label(name) {
-    this.#play.setAttribute("aria-label", name);
-    this.#play.title = name;
-    this.#play.replaceChildren(icon(name.toLowerCase()));
+  #label(name, label) {
+    this.#play.setAttribute("aria-label", label);
+    this.#play.title = label;
+    this.#play.replaceChildren(icon(name));
   }
 
   #step(to) {
@@ -276,10 +280,13 @@ export class Present {
     const end = this.#at + 1;
     if (this.#isYesNo) {
       const { right, of } = tally(judged, end);
-      this.#count.textContent = `Right in ${number(right)} of ${number(of)} characters`;
+      this.#count.textContent = t("Right in {right} of {of} characters", {
+        right: number(right),
+        of: number(of),
+      });
     } else if (this.#about.tracked?.metric === "correlation") {
       const found = correlation(Array.from(values).slice(0, end), truth.slice(0, end));
-      this.#count.textContent = `Correlation ${hundredths(found)}`;
+      this.#count.textContent = t("Correlation {score}", { score: hundredths(found) });
     } else this.#count.textContent = "";
   }
 
@@ -294,13 +301,17 @@ export class Present {
 
 /** What a cell shows at a character, and whether it is right, in a sentence. */
 export function inWords(value, truth, verdict, tracked) {
-  const shown = `activation ${hundredths(value)}`;
-  if (truth === null || truth === undefined) return shown;
-  if (verdict === null) return `${shown}; in truth ${number(truth)}`;
-  const said = saysYes(value, tracked) ? "yes" : "no";
-  const right = verdict ? "right ✓" : "a miss ✗";
-  return `${shown}; the cell says ${said}, the truth is ${truth ? "yes" : "no"}: ${right}`;
+  const shown = { activation: hundredths(value) };
+  if (truth === null || truth === undefined) return t("activation {activation}", shown);
+  if (verdict === null)
+    return t("activation {activation}; in truth {truth}", { ...shown, truth: number(truth) });
+  const values = { ...shown, said: yesOrNo(saysYes(value, tracked)), truth: yesOrNo(truth) };
+  return verdict
+    ? t("activation {activation}; the cell says {said}, the truth is {truth}: right ✓", values)
+    : t("activation {activation}; the cell says {said}, the truth is {truth}: a miss ✗", values);
 }
+
+const yesOrNo = (holds) => (holds ? t("yes") : t("no"));
 
 const icon = (name) => {
   const picture = svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true" });

@@ -1,8 +1,9 @@
 // Begins a presentation: which passages are played, and what is said of the cell above them.
 
+import { t, together } from "../../language.js";
 import { Present } from "./present.js";
 import { passageSlides, pieceSlides } from "./slides.js";
-import { howWell } from "./words.js";
+import { howWell, nameOf } from "./words.js";
 
 /**
  * Fills the screen with a cell.
@@ -20,13 +21,16 @@ export function present({ model, cell, findings, best, style, turn, reading, sli
     turn === null
       ? pieceSlides(reading, wish)
       : passageSlides(model, findings.passagesFor(cell, best?.hypothesis), wish);
-  const name = `Layer ${cell.layer}, cell ${cell.cell} of ${model.model}`;
+  const name = nameOf(cell, model);
   const about = best
     ? {
         title: best.hypothesis.title,
-        lead: `${name}. ${howWell({ ...best.score, metric: best.hypothesis.metric })}`,
+        lead: together(
+          t("{cell}.", { cell: name }),
+          howWell({ ...best.score, metric: best.hypothesis.metric }),
+        ),
         tracked: { ...best.score, metric: best.hypothesis.metric },
       }
-    : { title: name, lead: "It tracks nothing that has a name here.", tracked: null };
+    : { title: name, lead: t("It tracks nothing that has a name here."), tracked: null };
   return new Present(about, slides, (at) => moved(at === null ? null : at + 1)).open(slide);
 }

@@ -1,8 +1,9 @@
 // The list of what cells track, with the best cells for each as buttons. Knows no server.
 
+import { t, together } from "../../language.js";
 import { el, foldedOnPhones, hundredths, message, percent } from "../../ui.js";
 
-const MEASURES = { auc: "AUC", correlation: "correlation" };
+const MEASURES = { auc: "AUC", correlation: t("correlation") };
 
 export class Ranking {
   /** Progress and errors of the search. */
@@ -17,8 +18,8 @@ export class Ranking {
     this.root = el(
       "details",
       { class: "found more" },
-      el("summary", {}, "Cells that track something"),
-      el("h2", {}, "Cells that track something"),
+      el("summary", {}, t("Cells that track something")),
+      el("h2", {}, t("Cells that track something")),
       this.said.place,
       this.#list,
       this.#share,
@@ -58,8 +59,8 @@ export class Ranking {
   #chip(hypothesis, candidate) {
     const { layer, cell, strength, sign } = candidate;
     const score = hundredths(candidate.score);
-    const measure = MEASURES[hypothesis.metric];
-    const inverted = sign < 0 ? ", inverted" : "";
+    const { title, metric } = hypothesis;
+    const values = { title, layer, cell, measure: MEASURES[metric], score };
     const button = el(
       "button",
       {
@@ -67,7 +68,10 @@ export class Ranking {
         class: "chip",
         "aria-pressed": "false",
         data: { cell: `${layer}:${cell}` },
-        "aria-label": `${hypothesis.title}: layer ${layer}, cell ${cell}, ${measure} ${score}${inverted}`,
+        "aria-label":
+          sign < 0
+            ? t("{title}: layer {layer}, cell {cell}, {measure} {score}, inverted", values)
+            : t("{title}: layer {layer}, cell {cell}, {measure} {score}", values),
         on: { click: () => this.#picked({ layer, cell }, hypothesis) },
       },
       el("span", {}, `${layer}·${cell}${sign < 0 ? " ↓" : ""}`),
@@ -80,8 +84,12 @@ export class Ranking {
 
 function summary({ hypotheses, share }) {
   if (!hypotheses.length)
-    return "This model came without unseen text, or nothing was found in it. Browse the cells above.";
-  const what =
-    "AUC: how well the cell's value tells yes from no, 0.5 by chance and 1 without a mistake. Correlation: how well it follows a number. ↓ is an inverted cell, quiet where the thing holds and excited elsewhere.";
-  return share ? `${what} ${percent(share)} of all cells track something.` : what;
+    return t(
+      "This model came without unseen text, or nothing was found in it. Browse the cells above.",
+    );
+  const what = t(
+    "AUC: how well the cell's value tells yes from no, 0.5 by chance and 1 without a mistake. Correlation: how well it follows a number. ↓ is an inverted cell, quiet where the thing holds and excited elsewhere.",
+  );
+  const those = share && t("{share} of all cells track something.", { share: percent(share) });
+  return together(what, those);
 }

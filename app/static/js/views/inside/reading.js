@@ -3,6 +3,7 @@
 
 import { Latest, post } from "../../api.js";
 import { MAX_ACTIVATIONS } from "../../limits.js";
+import { spansOf } from "../../parts/sheet/units.js";
 
 /** Cells asked for at once: reading a text costs the server more than reporting on cells. */
 const BLOCK = 64;
@@ -120,16 +121,11 @@ export class Reading {
     const cells = Array.from({ length: size }, (_, cell) => cell);
     const most = Math.min(WOVEN, Math.floor(MAX_ACTIVATIONS / size));
     const text = this.chars.slice(0, most).join("");
-    const seams = [...this.seams].filter((seam) => seam < most);
+    const seams = [...this.seams]
+      .filter((seam) => seam < most)
+      .map((seam) => [...this.chars.slice(0, seam).join("")].length);
     const { characters } = await this.#inspect({ text, seams, top: 0, layer, cells });
     return characters.map(({ activations }) => activations);
-  }
-
-  /** The index of the character where an excerpt begins; -1 if the text does not have it. */
-  find(excerpt) {
-    const text = this.chars.join("");
-    const at = text.indexOf(excerpt);
-    return at < 0 ? at : [...text.slice(0, at)].length;
   }
 
   /** Ends what is on its way. */
@@ -137,14 +133,15 @@ export class Reading {
     this.#loading.abort();
   }
 
-  #inspect(fields, signal) {
+  async #inspect(fields, signal) {
     const { seams, style } = this.#wish;
     const common = { text: this.#text, seams, style: style || undefined };
-    return post(
+    const answer = await post(
       `${pathOf(this.#model)}/inspect`,
       { ...common, unknown: "skip", digits: DIGITS, ...fields },
       { signal },
     );
+    return inUnits(answer);
   }
 
   async #fill(block, signal, hypothesis) {
@@ -183,6 +180,30 @@ export class Reading {
       this.#activations.set(key({ layer, cell }), values);
     });
   }
+}
+
+/**
+ * An answer with an entry for each unit of the text rather than for each of the network's
+ * characters: an emoji of several has their joint probability, and all else as after the last.
+ */
+export function inUnits({ characters, seams, ...rest }) {
+  const spans = spansOf(characters.map(({ char }) => char));
+  if (spans.length === characters.length) return { characters, seams, ...rest };
+  return {
+    ...rest,
+    characters: spans.map(([begin, end]) => asOne(characters.slice(begin, end))),
+    seams: seams.map((seam) => spans.findIndex(([, end]) => end > seam)),
+  };
+}
+
+function asOne(parts) {
+  if (parts.length === 1) return parts[0];
+  return {
+    ...parts.at(-1),
+    char: parts.map(({ char }) => char).join(""),
+    probability: parts.reduce((product, one) => product * one.probability, 1),
+    loss: parts.reduce((sum, one) => sum + one.loss, 0),
+  };
 }
 
 /** Has the model write a text: the same for the same seed, and long enough to scroll. */

@@ -1,6 +1,7 @@
 // The picture of all cells of a layer: a line of pixels for each, from left to right through the
 // text. Knows no model.
 
+import { t } from "../../language.js";
 import { colour, el } from "../../ui.js";
 
 export class Weave {
@@ -14,7 +15,7 @@ export class Weave {
       class: "weave",
       hidden: true,
       role: "img",
-      "aria-label": "All cells of the layer over the text",
+      "aria-label": t("All cells of the layer over the text"),
       on: { pointermove: told(pointed), click: told(picked) },
     });
   }

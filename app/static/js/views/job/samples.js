@@ -1,8 +1,9 @@
 // The samples of a job: the newest, or any other, as a film, and all of them in a list. Knows no job
 // and no request.
 
+import { counted, t } from "../../language.js";
 import { Film, titleOf } from "../../parts/film.js";
-import { count, el } from "../../ui.js";
+import { el, number } from "../../ui.js";
 
 export class Samples {
   #film;
@@ -19,7 +20,7 @@ export class Samples {
     this.root = el(
       "section",
       { class: "written", "aria-labelledby": "samples-title" },
-      el("h2", { id: "samples-title" }, "Samples"),
+      el("h2", { id: "samples-title" }, t("Samples")),
       this.#hint,
       this.#film.stage,
       this.#all,
@@ -33,7 +34,8 @@ export class Samples {
     this.#hint.hidden = samples.length > 0;
     this.#film.update(samples);
     this.#all.hidden = samples.length < 2;
-    this.#summary.textContent = `All ${count(samples.length, "sample")}`;
+    const many = samples.length;
+    this.#summary.textContent = counted(many, number(many), "All {n} sample", "All {n} samples");
     this.#shown = samples;
     this.#drawList();
   }

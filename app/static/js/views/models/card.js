@@ -1,8 +1,10 @@
 // A model's card: what it writes, its figures, who won, how its loss went, and what to do with it.
 // Knows no request: its actions and its history come from the page.
 
+import { counted, t, woven } from "../../language.js";
 import { sparkline } from "../../parts/chart.js";
-import { counted, verdict } from "../../parts/ngram.js";
+import { contexts, verdict } from "../../parts/ngram.js";
+import { saying } from "../../reported.js";
 import { bytes, el, loss, number, short, when } from "../../ui.js";
 import { lineOf } from "./collection.js";
 
@@ -49,47 +51,54 @@ export function plainCard(model, { remove }) {
     "li",
     { class: "card model" },
     el("div", { class: "title-line" }, el("h2", {}, model.model)),
-    el("p", { class: "soft small" }, whyPlain(model)),
+    el("p", { class: "soft small" }, ...whyPlain(model)),
     el(
       "div",
       { class: "actions" },
-      button("Delete", model, () => remove(model)),
+      button(t("Delete"), model, () => remove(model)),
     ),
   );
 }
 
 /** `detail` is what is wrong with a model whose files are damaged. */
 const whyPlain = ({ detail }) =>
-  detail ? `Damaged: ${detail}.` : "The figures of this model cannot be shown.";
+  detail
+    ? woven("Damaged: {damage}.", { damage: saying(detail, String) })
+    : [t("The figures of this model cannot be shown.")];
 
 /** Says that the files of a newer checkpoint are damaged. */
 const notice = ({ damaged }) =>
-  damaged?.length
-    ? el("p", { class: "message note" }, `The newest checkpoint is damaged: ${damaged[0]}.`)
-    : null;
+  damaged?.length ? el("p", { class: "message note" }, ...damageOf(damaged[0])) : null;
+
+const damageOf = (damage) =>
+  woven("The newest checkpoint is damaged: {damage}.", { damage: saying(damage, String) });
 
 function title(group, { pin, select }) {
   const { name, main } = group;
   const shownTag = main.tag === "latest" ? null : el("span", { class: "soft" }, `:${main.tag}`);
   const change = ({ target }) => select(group, target.checked);
-  const chosen = el("input", { type: "checkbox", "aria-label": `Select ${name}`, on: { change } });
+  const chosen = el("input", {
+    type: "checkbox",
+    "aria-label": t("Select {model}", { model: name }),
+    on: { change },
+  });
   const pinned = el(
     "button",
     {
       type: "button",
       class: "quiet pin",
       "aria-pressed": String(Boolean(main.pinned)),
-      "aria-label": `Pin ${name}`,
+      "aria-label": t("Pin {model}", { model: name }),
       on: { click: () => pin(group) },
     },
-    main.pinned ? "Pinned" : "Pin",
+    main.pinned ? t("Pinned") : t("Pin"),
   );
   return el(
     "div",
     { class: "title-line" },
     el("div", { class: "picked" }, chosen, el("h2", {}, name, shownTag)),
     main.pretrained
-      ? el("span", { class: "badge", title: "Ships with charloom" }, "shipped")
+      ? el("span", { class: "badge", title: t("Ships with charloom") }, t("shipped"))
       : null,
     pinned,
   );
@@ -100,7 +109,7 @@ function conclusion(model, { more }) {
   const found = verdict(model.val_loss, model.baseline?.val_loss, model.baseline?.ngram_order);
   if (!found) return null;
   const isOffered = !found.isBetter && model.job_id && !model.pretrained;
-  const label = `Train ${MORE_MINUTES} more minutes`;
+  const label = t("Train {minutes} more minutes", { minutes: MORE_MINUTES });
   return el(
     "div",
     { class: "verdict" },
@@ -116,28 +125,33 @@ function figures(model) {
   return el(
     "dl",
     { class: "figures" },
-    figure("bpc", loss(bpc), `${loss(value)} nats`),
-    baseline?.bpc ? figure(ngram, loss(baseline.bpc), `${loss(baseline.val_loss)} nats`) : null,
-    figure("parameters", short(parameters), size),
-    model.ngram_orders ? figure("n-gram table", bytes(model.table_bytes), counted(model)) : null,
+    figure(t("bpc"), loss(bpc), nats(value)),
+    baseline?.bpc ? figure(ngram, loss(baseline.bpc), nats(baseline.val_loss)) : null,
+    figure(t("parameters"), short(parameters), size),
+    model.ngram_orders
+      ? figure(t("n-gram table"), bytes(model.table_bytes), contexts(model))
+      : null,
   );
 }
+
+const nats = (value) => t("{loss} nats", { loss: loss(value) });
 
 const figure = (label, value, more) =>
   el("div", {}, el("dt", {}, label), el("dd", {}, value), el("dd", { class: "soft" }, more));
 
 function about({ vocabulary_size: size, corpus, created_at: created }) {
   const facts = [
-    `${number(size)} distinct ${corpus?.tokens === "bytes" ? "bytes" : "characters"}`,
-    corpus?.characters ? `trained on ${short(corpus.characters)}` : null,
+    corpus?.tokens === "bytes"
+      ? t("{n} distinct bytes", { n: number(size) })
+      : t("{n} distinct characters", { n: number(size) }),
+    corpus?.characters ? t("trained on {n}", { n: short(corpus.characters) }) : null,
     created ? when(created) : null,
-  ].filter(Boolean);
-  return el(
-    "p",
-    { class: "soft small" },
-    ...facts.flatMap((fact, i) => (i ? [" · ", fact] : fact)),
-  );
+  ];
+  return el("p", { class: "soft small" }, ...dotted(facts));
 }
+
+/** Facts with dots between them; null is none. */
+const dotted = (facts) => facts.filter(Boolean).flatMap((fact, i) => (i ? [" · ", fact] : fact));
 
 function buttons(group, { download, note, remove, rename }) {
   const { main } = group;
@@ -146,15 +160,15 @@ function buttons(group, { download, note, remove, rename }) {
   return el(
     "div",
     { class: "actions" },
-    el("a", { class: "button", href: `/#${query}` }, "Write"),
-    names ? el("a", { class: "button quiet", href: `/names?${query}` }, "Names") : null,
-    el("a", { class: "button quiet", href: `/inside?${query}` }, "Inside"),
-    job && !pretrained ? el("a", { class: "button quiet", href: `/train/${job}` }, "Job") : null,
-    button("Download", main, ({ target }) => download(main, "zip", target)),
-    button("As a page", main, ({ target }) => download(main, "html", target)),
-    button("Notes", main, () => note(group)),
-    button("Rename", { model: group.name }, () => rename(group)),
-    button("Delete", main, () => remove(group)),
+    el("a", { class: "button", href: `/#${query}` }, t("Write")),
+    names ? el("a", { class: "button quiet", href: `/names?${query}` }, t("Names")) : null,
+    el("a", { class: "button quiet", href: `/inside?${query}` }, t("Inside")),
+    job && !pretrained ? el("a", { class: "button quiet", href: `/train/${job}` }, t("Job")) : null,
+    button(t("Download"), main, ({ target }) => download(main, "zip", target)),
+    button(t("As a page"), main, ({ target }) => download(main, "html", target)),
+    button(t("Notes"), main, () => note(group)),
+    button(t("Rename"), { model: group.name }, () => rename(group)),
+    button(t("Delete"), main, () => remove(group)),
   );
 }
 
@@ -166,30 +180,35 @@ function tags(others, { download, remove }) {
       "li",
       {},
       el("span", { class: "tag" }, `:${model.tag}`),
-      el("span", { class: "soft small" }, ...tagFacts(model)),
+      el("span", { class: "soft small" }, ...dotted(tagFacts(model))),
       el(
         "span",
         { class: "actions" },
-        el("a", { class: "button quiet", href: `/#${query}` }, "Write"),
-        button("Download", model, ({ target }) => download(model, "zip", target)),
-        button("Delete", model, () => remove(model)),
+        el("a", { class: "button quiet", href: `/#${query}` }, t("Write")),
+        button(t("Download"), model, ({ target }) => download(model, "zip", target)),
+        button(t("Delete"), model, () => remove(model)),
       ),
     );
   });
-  const many = others.length === 1 ? "1 other tag" : `${number(others.length)} other tags`;
+  const many = counted(others.length, number(others.length), "{n} other tag", "{n} other tags");
   return el("details", { class: "tags" }, el("summary", {}, many), el("ul", {}, ...rows));
 }
 
 const tagFacts = ({ tag, bpc, created_at: created }) => [
-  ...(JOB.test(tag) ? ["of an earlier job · "] : []),
-  `${loss(bpc)} bpc · `,
+  JOB.test(tag) ? t("of an earlier job") : null,
+  t("{bits} bpc", { bits: loss(bpc) }),
   when(created),
 ];
 
 const button = (label, { model }, click) =>
   el(
     "button",
-    { type: "button", class: "quiet", "aria-label": `${label} ${model}`, on: { click } },
+    {
+      type: "button",
+      class: "quiet",
+      "aria-label": t("{action} {model}", { action: label, model }),
+      on: { click },
+    },
     label,
   );
 
@@ -209,7 +228,11 @@ function whenSeen(element, act) {
 function drawHistory(curve, place) {
   if (curve.length < 2) return;
   const [first, last] = [curve[0], curve.at(-1)];
-  const label = `Loss over ${number(last[0])} steps, from ${loss(first[1])} to ${loss(last[1])}`;
+  const label = t("Loss over {steps} steps, from {first} to {last}", {
+    steps: number(last[0]),
+    first: loss(first[1]),
+    last: loss(last[1]),
+  });
   place.append(sparkline(curve, label));
 }
 

@@ -1,6 +1,8 @@
 // Models as a collection: grouped by name, searched, sorted; what one writes in a line, and what
 // limits give its job more time. Knows no element and no request.
 
+import { t } from "../../language.js";
+
 const LINE = 160;
 const LATEST = "latest";
 
@@ -36,6 +38,8 @@ export function matching(groups, search) {
 function described({ name, main, others }) {
   const tags = others.map(({ tag }) => `:${tag}`);
   const kinds = [main.network, main.pretrained && "shipped", main.names && "list"];
+  // A badge says this one.
+  if (main.pretrained) kinds.push(t("shipped"));
   return [name, ...tags, main.notes, ...kinds].filter(Boolean).join("\n").toLowerCase();
 }
 
@@ -45,10 +49,10 @@ const bitsOf = ({ main }) => (Number.isFinite(main.bpc) ? main.bpc : Number.POSI
 
 /** Ways to sort, each with its label; what is pinned always comes first. */
 export const ORDERS = {
-  name: ["Name", () => 0],
-  newest: ["Newest", (one, other) => dateOf(other) - dateOf(one)],
-  bpc: ["Lowest bpc", (one, other) => bitsOf(one) - bitsOf(other) || 0],
-  largest: ["Largest", (one, other) => sizeOf(other) - sizeOf(one)],
+  name: [t("Name"), () => 0],
+  newest: [t("Newest"), (one, other) => dateOf(other) - dateOf(one)],
+  bpc: [t("Lowest bpc"), (one, other) => bitsOf(one) - bitsOf(other) || 0],
+  largest: [t("Largest"), (one, other) => sizeOf(other) - sizeOf(one)],
 };
 
 export function sorted(groups, order) {

@@ -2,6 +2,7 @@
 // knows already; and the same without a server.
 
 import { get } from "../../api.js";
+import { t, woven } from "../../language.js";
 import { download, fileOf } from "../../parts/download.js";
 import { SERVER } from "../../root.js";
 import { copy, el, field, message } from "../../ui.js";
@@ -26,7 +27,7 @@ export class Embedding {
   #needed = el("div", { class: "embed-part", hidden: true });
   #said = message();
   #reach = el("p", { class: "warning small", hidden: true });
-  #tryAgain = el("button", { type: "button" }, "Test again");
+  #tryAgain = el("button", { type: "button" }, t("Test again"));
   #saveModel = el("button", { type: "button" });
 
   constructor() {
@@ -39,8 +40,8 @@ export class Embedding {
     this.root = el(
       "section",
       { class: "embed", "aria-labelledby": "embed-title" },
-      el("h2", { id: "embed-title" }, "Put it on your own page"),
-      el("p", { class: "soft" }, "It adopts the colours and fonts of your page."),
+      el("h2", { id: "embed-title" }, t("Put it on your own page")),
+      el("p", { class: "soft" }, t("It adopts the colours and fonts of your page.")),
       this.#withServer(),
       this.#withoutServer(),
     );
@@ -51,19 +52,25 @@ export class Embedding {
       el(
         "p",
         {},
-        "The server must know that. Add it to its settings (an origin after a comma, if there are others), and restart it:",
+        t(
+          "The server must know that. Add it to its settings (an origin after a comma, if there are others), and restart it:",
+        ),
       ),
-      pre(this.#setting, "Settings of the server"),
+      pre(this.#setting, t("Settings of the server")),
       el("div", { class: "actions" }, this.#tryAgain),
     );
     return el(
       "div",
       { class: "embed-part" },
-      el("div", { class: "origin" }, field("Address of your page", this.#page, { name: "origin" })),
+      el(
+        "div",
+        { class: "origin" },
+        field(t("Address of your page"), this.#page, { name: "origin" }),
+      ),
       this.#said.place,
       this.#needed,
       this.#reach,
-      pre(this.#code, "HTML to embed the names"),
+      pre(this.#code, t("HTML to embed the names")),
     );
   }
 
@@ -72,24 +79,31 @@ export class Embedding {
     return el(
       "details",
       {},
-      el("summary", {}, "Without a server"),
+      el("summary", {}, t("Without a server")),
       el(
         "div",
         { class: "embed-part" },
         el(
           "p",
           {},
-          "Put two files beside your page, on any site of files. The names are then made in the browser.",
+          t(
+            "Put two files beside your page, on any site of files. The names are then made in the browser.",
+          ),
         ),
-        el("div", { class: "actions" }, this.#saveModel, el("a", script, "Save charloom-names.js")),
-        pre(this.#offline, "HTML to embed the names without a server"),
+        el(
+          "div",
+          { class: "actions" },
+          this.#saveModel,
+          el("a", script, t("Save {file}", { file: "charloom-names.js" })),
+        ),
+        pre(this.#offline, t("HTML to embed the names without a server")),
         el(
           "p",
           { class: "soft small" },
-          "The file contains the model: anyone who has it can keep drawing names from it. Open your page over " +
-            "HTTP, not from a disk. A content security policy needs ",
-          el("code", {}, "connect-src 'self'; worker-src blob:"),
-          ".",
+          ...woven(
+            "The file contains the model: anyone who has it can keep drawing names from it. Open your page over HTTP, not from a disk. A content security policy needs {policy}.",
+            { policy: el("code", {}, "connect-src 'self'; worker-src blob:") },
+          ),
         ),
       ),
     );
@@ -102,14 +116,19 @@ export class Embedding {
     const others = attributes.filter(([name]) => name !== "model");
     this.#code.textContent = snippet(`${SERVER}/widget/`, attributes);
     this.#offline.textContent = snippet("", [["src", file], ...others]);
-    this.#saveModel.textContent = `Save ${file}`;
+    this.#saveModel.textContent = t("Save {file}", { file });
     if (!isReachable(SERVER)) this.#warn();
   }
 
   #warn(origin = null) {
     const isMixed = origin?.startsWith("https:") && SERVER.startsWith("http:");
-    const local = `Only this computer reaches ${SERVER}. Open this page at the address that others use, and the HTML has it.`;
-    const mixed = `Browsers let no page with HTTPS ask ${SERVER}, which has none.`;
+    const local = t(
+      "Only this computer reaches {server}. Open this page at the address that others use, and the HTML has it.",
+      { server: SERVER },
+    );
+    const mixed = t("Browsers let no page with HTTPS ask {server}, which has none.", {
+      server: SERVER,
+    });
     const isLocal = !isReachable(SERVER);
     this.#reach.hidden = !isLocal && !isMixed;
     this.#reach.textContent = isLocal ? local : mixed;
@@ -123,7 +142,7 @@ export class Embedding {
     const origin = originOf(text);
     this.#needed.hidden = true;
     if (!origin) {
-      this.#said.say(text ? "An address such as https://example.org is needed." : "", "problem");
+      this.#said.say(text ? t("An address such as https://example.org is needed.") : "", "problem");
       return;
     }
     try {
@@ -140,9 +159,9 @@ export class Embedding {
     this.#warn(origin);
     this.#needed.hidden = !settings.length;
     this.#setting.textContent = settings.join("\n");
-    if (!access.allowed) this.#said.say(`${origin} isn't allowed yet.`, "problem");
-    else if (access.needs_key) this.#said.say("Visitors would need an API key.", "problem");
-    else this.#said.say(`Pages of ${origin} may draw names here.`);
+    if (!access.allowed) this.#said.say(t("{origin} isn't allowed yet.", { origin }), "problem");
+    else if (access.needs_key) this.#said.say(t("Visitors would need an API key."), "problem");
+    else this.#said.say(t("Pages of {origin} may draw names here.", { origin }));
   }
 
   async #save() {
@@ -158,8 +177,8 @@ export class Embedding {
 function pre(code, label) {
   const button = el(
     "button",
-    { type: "button", class: "quiet", "aria-label": `Copy ${label}` },
-    "Copy",
+    { type: "button", class: "quiet", "aria-label": t("Copy {what}", { what: label }) },
+    t("Copy"),
   );
   button.addEventListener("click", () => copy(code.textContent, button));
   const place = { tabindex: "0", role: "region", "aria-label": label };

@@ -1,5 +1,6 @@
 // The controls that say which names are wanted. Knows no request.
 
+import { t } from "../../language.js";
 import { MAX_NAME_LENGTH, MAX_NAMES } from "../../limits.js";
 import {
   clearErrors,
@@ -11,21 +12,21 @@ import {
   showErrors,
 } from "../../ui.js";
 import { StyleChoice } from "../../parts/styles.js";
-import { faultsOf, inWords } from "./wanted.js";
+import { faultsOf } from "./wanted.js";
 
 export class WantedForm {
   #model = select([]);
   #styles = new Map();
   #style;
   #texts = {
-    starts_with: textInput("anything"),
-    contains: textInput("anything"),
-    ends_with: textInput("anything"),
-    pattern: textInput("such as K*a"),
+    starts_with: textInput(t("anything")),
+    contains: textInput(t("anything")),
+    ends_with: textInput(t("anything")),
+    pattern: textInput(t("such as K*a")),
   };
   #numbers = {
-    min_length: numberInput(MAX_NAME_LENGTH, { placeholder: "any" }),
-    max_length: numberInput(MAX_NAME_LENGTH, { placeholder: "any" }),
+    min_length: numberInput(MAX_NAME_LENGTH, { placeholder: t("any") }),
+    max_length: numberInput(MAX_NAME_LENGTH, { placeholder: t("any") }),
     count: numberInput(MAX_NAMES, { value: "24" }),
   };
   #temperature = el("input", {
@@ -56,15 +57,15 @@ export class WantedForm {
     };
     this.root = el(
       "form",
-      { class: "rail", "aria-label": "Which names", novalidate: true, on },
+      { class: "rail", "aria-label": t("Which names"), novalidate: true, on },
       el(
         "div",
         { class: "stack" },
-        labelled("model", "Model"),
+        labelled("model", t("Model")),
         this.#style.root,
-        labelled("starts_with", "Starts with"),
+        labelled("starts_with", t("Starts with")),
       ),
-      field("Temperature", this.#temperature, { side: this.#degrees }),
+      field(t("Temperature"), this.#temperature, { side: this.#degrees }),
       limits(labelled, this.#novel),
     );
     this.#describe();
@@ -116,18 +117,13 @@ export class WantedForm {
   check() {
     clearErrors(this.root);
     const faults = faultsOf(this.wanted);
-    this.#show(faults);
+    this.refuse(faults);
     return !faults.length;
   }
 
-  /** Shows what the server refuses; returns whether all of it has a field. */
+  /** Shows errors at the fields that they name; returns whether all of them have one. */
   refuse(errors) {
-    return this.#show(errors);
-  }
-
-  #show(errors) {
-    const shown = errors.map((error) => ({ ...error, message: inWords(error.message) }));
-    return showErrors(this.root, { errors: shown }, { focus: false });
+    return showErrors(this.root, { errors }, { focus: false });
   }
 
   #describe() {
@@ -141,22 +137,22 @@ function limits(labelled, novel) {
   const folded = el(
     "details",
     { class: "more" },
-    el("summary", {}, "More limits"),
+    el("summary", {}, t("More limits")),
     el(
       "div",
       { class: "pair" },
-      labelled("contains", "Contains"),
-      labelled("ends_with", "Ends with"),
+      labelled("contains", t("Contains")),
+      labelled("ends_with", t("Ends with")),
     ),
-    labelled("pattern", "Pattern", { hint: "? is one character, * any number of them." }),
+    labelled("pattern", t("Pattern"), { hint: t("? is one character, * any number of them.") }),
     el(
       "div",
       { class: "trio" },
-      labelled("min_length", "Shortest"),
-      labelled("max_length", "Longest"),
-      labelled("count", "How many"),
+      labelled("min_length", t("Shortest")),
+      labelled("max_length", t("Longest")),
+      labelled("count", t("How many")),
     ),
-    el("label", { class: "switch" }, novel, el("span", {}, "Only names not in its list")),
+    el("label", { class: "switch" }, novel, el("span", {}, t("Only names not in its list"))),
   );
   foldedOnPhones(folded);
   return folded;

@@ -1,7 +1,9 @@
 // Which names are wanted, as an address and as attributes of the widget, and what can be wrong with
 // that. The names of fields are those of `GET /names`. Knows no element.
 
+import { t } from "../../language.js";
 import { MAX_NAME_LENGTH, MAX_NAMES } from "../../limits.js";
+import { atField } from "../../words.js";
 
 /** The fields of an address, in its order; `seed` is that of the names shown. */
 export const FIELDS = [
@@ -56,29 +58,33 @@ export function fromQuery(query) {
 
 const within = (text, [low, high]) => (low <= Number(text) && Number(text) <= high ? text : null);
 
-/** What is wrong with what is wanted, as the API would list it. */
+/** What is wrong with what is wanted, by fields as the API lists it, in the words of the form. */
 export function faultsOf(wanted) {
   const faults = Object.entries(WHOLE)
     .filter(([name, [low, high]]) => {
       const value = Number(wanted[name] || low);
       return !(Number.isInteger(value) && low <= value && value <= high);
     })
-    .map(([field, [low, high]]) => ({ field, message: `a whole number from ${low} to ${high}` }));
+    .map(([field, [low, high]]) => ({
+      field,
+      message: t("a whole number from {low} to {high}", { low, high }),
+    }));
   const [shortest, longest] = [Number(wanted.min_length), Number(wanted.max_length)];
   if (!faults.length && longest && shortest > longest)
-    faults.push({ field: "min_length", message: "must not be more than max_length" });
+    faults.push({ field: "min_length", message: t("must not be more than the longest") });
   return faults;
 }
 
+/** Fields in the server's English, with the words of the form. */
 const LABELS = {
   max_length: "the longest",
   min_length: "the shortest",
   starts_with: "the beginning",
 };
 
-/** A message about a field with the words of the form. */
+/** The server's message about a field, as the form says it. */
 export const inWords = (message) =>
-  message.replace(/\b[a-z]+_[a-z]+\b/g, (name) => LABELS[name] ?? name);
+  atField(message).replace(/\b[a-z]+_[a-z]+\b/g, (name) => LABELS[name] ?? name);
 
 /** Every element has an attribute `style`. */
 const ATTRIBUTES = { style: "in-style" };

@@ -2,10 +2,11 @@
 // their options differ. All that is chosen stands in the address.
 
 import { get, list } from "../../api.js";
+import { counted, t, woven } from "../../language.js";
 import { Chart, SECONDS, STEPS } from "../../parts/chart.js";
 import { LABELS } from "../../parts/options/schema.js";
 import { isEnded } from "../../parts/progress.js";
-import { count, el, heading, message } from "../../ui.js";
+import { el, heading, message, number } from "../../ui.js";
 import { Connections, follow } from "../job/following.js";
 import { Record } from "../job/record.js";
 import {
@@ -27,7 +28,7 @@ const MOST_JOBS = 100;
 const CONNECTIONS = 3;
 
 export class ComparePage {
-  title = "Compare";
+  title = t("Compare");
   #go;
   #chosen = wanted(new URLSearchParams());
   #jobs = [];
@@ -39,40 +40,48 @@ export class ComparePage {
   #timer = 0;
   #frame = 0;
   #isShown = false;
-  #chart = new Chart("Losses of the runs that are compared");
-  #by = segments("Against", "by", { steps: "Steps", seconds: "Time" }, (by) =>
+  #chart = new Chart(t("Losses of the runs that are compared"));
+  #by = segments(t("Against"), "by", { steps: t("Steps"), seconds: t("Time") }, (by) =>
     this.#change({ by }),
   );
-  #loss = segments("Loss", "loss", { validation: "Validation", training: "Training" }, (loss) =>
-    this.#change({ loss }),
+  #loss = segments(
+    t("Loss"),
+    "loss",
+    { validation: t("Validation"), training: t("Training") },
+    (loss) => this.#change({ loss }),
   );
   #said = message();
   #remark = el("p", { class: "soft", hidden: true }, DIFFERENT_TEXTS);
   #none = el(
     "p",
     { class: "soft", hidden: true },
-    "No jobs yet. ",
-    el("a", { href: "/train" }, "Train a network"),
-    ", and then another one with other options.",
+    ...woven("No jobs yet. {train}, and then another one with other options.", {
+      train: el("a", { href: "/train" }, t("Train a network")),
+    }),
   );
   #table = el("div", {
     class: "runs",
     tabindex: "0",
     role: "region",
-    "aria-label": "Runs",
+    "aria-label": t("Runs"),
   });
 
   constructor({ go }) {
     this.#go = go;
-    const lead = `Choose up to ${MOST} runs. The address keeps your choice, so you can share it.`;
+    const lead = t(
+      "Choose up to {most} runs. The address keeps your choice, so you can share it.",
+      {
+        most: MOST,
+      },
+    );
     this.root = el(
       "div",
       { class: "compare-page" },
-      el("p", {}, el("a", { href: "/train" }, "All jobs")),
-      heading("Compare runs", lead),
+      el("p", {}, el("a", { href: "/train" }, t("All jobs"))),
+      heading(t("Compare runs"), lead),
       this.#said.place,
       el("div", { class: "compare-by" }, this.#by.root, this.#loss.root),
-      el("section", { class: "card", "aria-label": "Losses" }, this.#chart.root, this.#remark),
+      el("section", { class: "card", "aria-label": t("Losses") }, this.#chart.root, this.#remark),
       this.#none,
       this.#table,
     );
@@ -102,9 +111,7 @@ export class ComparePage {
       const newest = await list("/jobs", "jobs", MOST_JOBS);
       this.#jobs = [...newest, ...(await this.#older(newest))];
       // Nothing where all are there.
-      this.#said.say(
-        this.#gone ? `Deleted since this address was made: ${count(this.#gone, "run")}.` : "",
-      );
+      this.#said.say(this.#gone ? goneOf(this.#gone) : "");
       this.#none.hidden = this.#jobs.length > 0;
       this.#chosen.jobs ??= firstChoice(this.#jobs);
       this.#follow();
@@ -251,8 +258,17 @@ export class ComparePage {
   }
 }
 
-const DIFFERENT_TEXTS =
-  "These runs read different texts, so their losses do not compare: look at which of them beats its n-gram baseline.";
+const DIFFERENT_TEXTS = t(
+  "These runs read different texts, so their losses do not compare: look at which of them beats its n-gram baseline.",
+);
+
+const goneOf = (runs) =>
+  counted(
+    runs,
+    number(runs),
+    "Deleted since this address was made: {n} run.",
+    "Deleted since this address was made: {n} runs.",
+  );
 
 /** A choice of one of several, with its label. */
 function segments(label, name, choices, chosen) {

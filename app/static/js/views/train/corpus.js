@@ -2,6 +2,7 @@
 // corpus doctor's report on it. Knows no option.
 
 import { list, upload, wasAborted } from "../../api.js";
+import { t, woven } from "../../language.js";
 import { bytes, el } from "../../ui.js";
 import { decodingOf } from "./decoding.js";
 import { chosen, dropped, formOf } from "./files.js";
@@ -38,17 +39,17 @@ export class CorpusField {
   #report = el("section", {
     class: "report",
     "aria-live": "polite",
-    "aria-label": "Corpus report",
+    "aria-label": t("Corpus report"),
   });
-  #meter = el("progress", { max: "1", value: 0, hidden: true, "aria-label": "Upload" });
+  #meter = el("progress", { max: "1", value: 0, hidden: true, "aria-label": t("Upload") });
   #file = this.#input("corpus-file", { multiple: true });
   #folder = this.#input("corpus-folder", { webkitdirectory: true });
   #pasted = el("textarea", {
     rows: "7",
     name: "text",
-    "aria-label": "Text to train on",
+    "aria-label": t("Text to train on"),
     spellcheck: "false",
-    placeholder: "… or paste it here",
+    placeholder: t("… or paste it here"),
     on: {
       // Sent at once when pasted, and after typing when the focus leaves.
       paste: () => setTimeout(() => this.#sendPasted()),
@@ -56,10 +57,14 @@ export class CorpusField {
     },
   });
   #known = el("select", {
-    "aria-label": "A text already on the server",
+    "aria-label": t("A text already on the server"),
     on: { change: () => this.#known.value && this.#take(this.#known.value) },
   });
-  #knownLine = el("p", { class: "again soft", hidden: true }, "or reuse a text from ", this.#known);
+  #knownLine = el(
+    "p",
+    { class: "again soft", hidden: true },
+    ...woven("or reuse a text from {model}", { model: this.#known }),
+  );
 
   /**
    * @param {object} handlers
@@ -113,7 +118,10 @@ export class CorpusField {
     this.#texts = textsOf(await list("/corpora", "corpora").catch(() => []), jobs);
     this.#known.replaceChildren(
       new Option("…", ""),
-      ...this.#texts.map((text) => new Option(`${text.name}, ${bytes(text.bytes)}`, text.id)),
+      ...this.#texts.map(
+        ({ id, name, bytes: size }) =>
+          new Option(t("{model}, {size}", { model: name, size: bytes(size) }), id),
+      ),
     );
     this.#knownLine.hidden = !this.#texts.length;
   }
@@ -209,7 +217,7 @@ export class CorpusField {
   #begin(name, size) {
     this.id = null;
     this.#handlers.begun();
-    const reading = `Reading ${name}, ${bytes(size)} …`;
+    const reading = t("Reading {name}, {size} …", { name, size: bytes(size) });
     this.#report.replaceChildren(el("p", { class: "soft" }, reading));
   }
 
@@ -229,7 +237,7 @@ export class CorpusField {
       "div",
       { class: "report-name" },
       el("p", {}, el("strong", {}, name), ` ${bytes(report.bytes)}`),
-      el("button", another, "Another text"),
+      el("button", another, t("Another text")),
     );
   }
 
@@ -248,20 +256,21 @@ export class CorpusField {
 const knowing = ({ warnings }) => warnings.filter((words) => !/^the text is not UTF-8/.test(words));
 
 function filePlace(file, folder) {
-  const kinds = "Also folders, .zip, .tar.gz, .epub, .docx and .html, many at once.";
+  const kinds = t("Also folders, .zip, .tar.gz, .epub, .docx and .html, many at once.");
+  const sizes = t("Plain text in any language or code: 100 kB is fun, 1 MB is good.");
   return el(
     "div",
     { class: "drop-file" },
-    el("p", { class: "big" }, "Drop your text"),
-    el("p", { class: "soft" }, "Plain text in any language or code: 100 kB is fun, 1 MB is good."),
+    el("p", { class: "big" }, t("Drop your text")),
+    el("p", { class: "soft" }, sizes),
     el("p", { class: "soft" }, kinds),
     el(
       "div",
       { class: "actions" },
       file,
-      el("label", { class: "button", for: file.id }, "Choose files"),
+      el("label", { class: "button", for: file.id }, t("Choose files")),
       folder,
-      el("label", { class: "button", for: folder.id }, "Choose a folder"),
+      el("label", { class: "button", for: folder.id }, t("Choose a folder")),
     ),
   );
 }

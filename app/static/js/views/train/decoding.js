@@ -1,5 +1,6 @@
 // Asks how to read a text that is not UTF-8, and shows what comes of it. Knows no request.
 
+import { t, woven } from "../../language.js";
 import { el, select } from "../../ui.js";
 import { ENCODINGS, guess, textIn } from "./encodings.js";
 
@@ -20,12 +21,12 @@ const READ = 8192;
 export function decodingOf(bytes, { accept, asBytes }) {
   const head = bytes.subarray(0, READ);
   const options = { isCut: head.length < bytes.length };
-  const shown = el("pre", { class: "preview", tabindex: "0", "aria-label": "How it reads" });
+  const shown = el("pre", { class: "preview", tabindex: "0", "aria-label": t("How it reads") });
   const said = el("p", { class: "wrong", role: "status", hidden: true });
   const yes = el(
     "button",
     { type: "button", class: "primary", on: { click: () => answer() } },
-    "Yes, read it like this",
+    t("Yes, read it like this"),
   );
   const chosen = select(Object.entries(ENCODINGS), { on: { change: () => show() } });
   chosen.value = guess(bytes);
@@ -38,7 +39,7 @@ export function decodingOf(bytes, { accept, asBytes }) {
 
   function refuse(isWrong) {
     said.hidden = !isWrong;
-    said.textContent = isWrong ? "It has bytes that mean nothing in this encoding." : "";
+    said.textContent = isWrong ? t("It has bytes that mean nothing in this encoding.") : "";
     yes.disabled = isWrong;
   }
 
@@ -49,14 +50,15 @@ export function decodingOf(bytes, { accept, asBytes }) {
   }
 
   show();
+  const readAs = el("label", {}, ...woven("Read it as {encoding}", { encoding: chosen }));
   const raw = { type: "button", class: "quiet", on: { click: asBytes } };
   return el(
     "div",
     { class: "decoding" },
-    el("p", {}, "This text is not UTF-8. ", el("label", {}, "Read it as ", chosen)),
+    el("p", {}, t("This text is not UTF-8."), " ", readAs),
     shown,
     said,
-    el("p", {}, "Does this look right?"),
-    el("div", { class: "actions" }, yes, el("button", raw, "Train on its bytes")),
+    el("p", {}, t("Does this look right?")),
+    el("div", { class: "actions" }, yes, el("button", raw, t("Train on its bytes"))),
   );
 }

@@ -1,31 +1,33 @@
 // Texts that are not UTF-8: a guess at their encoding, and their text in any. Knows no element and no
 // request.
 
+import { t } from "../../language.js";
+
 /** Encodings to choose from, as TextDecoder names them, and their names for people. */
 export const ENCODINGS = {
-  "windows-1252": "Western European (Windows-1252, Latin-1)",
-  "iso-8859-2": "Central European (ISO-8859-2)",
-  "windows-1250": "Central European (Windows-1250)",
-  "iso-8859-15": "Western European with € (ISO-8859-15)",
-  macintosh: "Western European (Mac)",
-  "windows-1251": "Cyrillic (Windows-1251)",
-  "koi8-r": "Cyrillic (KOI8-R)",
-  ibm866: "Cyrillic (IBM866)",
-  "windows-1253": "Greek (Windows-1253)",
-  "windows-1254": "Turkish (Windows-1254)",
-  "windows-1255": "Hebrew (Windows-1255)",
-  "windows-1256": "Arabic (Windows-1256)",
-  shift_jis: "Japanese (Shift-JIS)",
-  "euc-jp": "Japanese (EUC-JP)",
-  "iso-2022-jp": "Japanese (ISO-2022-JP)",
-  gb18030: "Chinese, simplified (GB18030)",
-  big5: "Chinese, traditional (Big5)",
-  "euc-kr": "Korean (EUC-KR)",
-  "utf-16le": "UTF-16, little-endian",
-  "utf-16be": "UTF-16, big-endian",
-  "utf-32le": "UTF-32, little-endian",
-  "utf-32be": "UTF-32, big-endian",
-  "utf-8": "UTF-8, cut off at the end",
+  "windows-1252": t("Western European (Windows-1252, Latin-1)"),
+  "iso-8859-2": t("Central European (ISO-8859-2)"),
+  "windows-1250": t("Central European (Windows-1250)"),
+  "iso-8859-15": t("Western European with € (ISO-8859-15)"),
+  macintosh: t("Western European (Mac)"),
+  "windows-1251": t("Cyrillic (Windows-1251)"),
+  "koi8-r": t("Cyrillic (KOI8-R)"),
+  ibm866: t("Cyrillic (IBM866)"),
+  "windows-1253": t("Greek (Windows-1253)"),
+  "windows-1254": t("Turkish (Windows-1254)"),
+  "windows-1255": t("Hebrew (Windows-1255)"),
+  "windows-1256": t("Arabic (Windows-1256)"),
+  shift_jis: t("Japanese (Shift-JIS)"),
+  "euc-jp": t("Japanese (EUC-JP)"),
+  "iso-2022-jp": t("Japanese (ISO-2022-JP)"),
+  gb18030: t("Chinese, simplified (GB18030)"),
+  big5: t("Chinese, traditional (Big5)"),
+  "euc-kr": t("Korean (EUC-KR)"),
+  "utf-16le": t("UTF-16, little-endian"),
+  "utf-16be": t("UTF-16, big-endian"),
+  "utf-32le": t("UTF-32, little-endian"),
+  "utf-32be": t("UTF-32, big-endian"),
+  "utf-8": t("UTF-8, cut off at the end"),
 };
 
 /** Bytes that a guess is made from. */

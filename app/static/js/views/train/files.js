@@ -1,6 +1,7 @@
 // The files that a text is made of: chosen, or dropped, with the folders among them. Knows no
 // server.
 
+import { t } from "../../language.js";
 import { MAX_FILES } from "../../limits.js";
 import { number } from "../../ui.js";
 
@@ -13,8 +14,11 @@ export const isHidden = (path) =>
 
 export class TooManyFiles extends Error {
   constructor() {
-    const most = number(MAX_FILES);
-    super(`There are more than ${most} files: join them to fewer first, or choose only some.`);
+    super(
+      t("There are more than {most} files: join them to fewer first, or choose only some.", {
+        most: number(MAX_FILES),
+      }),
+    );
   }
 }
 

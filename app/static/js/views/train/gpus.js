@@ -2,6 +2,8 @@
 // no job.
 
 import { get } from "../../api.js";
+import { t } from "../../language.js";
+import { reported } from "../../reported.js";
 import { bytes, drawn, el, number, percent, sentence } from "../../ui.js";
 
 /** Milliseconds between two requests. */
@@ -13,7 +15,7 @@ export class Gpus {
   root = el(
     "section",
     { class: "gpu-list", "aria-labelledby": "gpus-title", hidden: true },
-    el("h2", { id: "gpus-title" }, "GPUs"),
+    el("h2", { id: "gpus-title" }, t("GPUs")),
     this.#troubles,
     this.#list,
   );
@@ -62,14 +64,19 @@ export const troublesOf = (workers) =>
   workers
     .filter(({ trouble }) => trouble)
     .map(({ host, trouble }) =>
-      sentence(`A worker on ${host} waits for its GPU and takes no job: ${trouble}`),
+      sentence(
+        t("A worker on {host} waits for its GPU and takes no job: {trouble}", {
+          host,
+          trouble: reported(trouble),
+        }),
+      ),
     );
 
 /** What is known of a GPU, in words. */
 export const factsOf = (gpu) =>
   [
-    `${bytes(gpu.memory_used_bytes)} of ${bytes(gpu.memory_bytes)} used`,
-    gpu.utilisation === null ? null : `${percent(gpu.utilisation)} busy`,
+    t("{used} of {all} used", { used: bytes(gpu.memory_used_bytes), all: bytes(gpu.memory_bytes) }),
+    gpu.utilisation === null ? null : t("{share} busy", { share: percent(gpu.utilisation) }),
     gpu.temperature_celsius === null ? null : `${number(gpu.temperature_celsius)} °C`,
     gpu.power_watts === null ? null : `${number(gpu.power_watts)} W`,
   ].filter(Boolean);

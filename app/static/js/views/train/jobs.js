@@ -1,8 +1,10 @@
 // The list of jobs, kept up to date while jobs run. Knows no corpus.
 
 import { list } from "../../api.js";
+import { t } from "../../language.js";
 import { bestOf, isEnded, shareOf } from "../../parts/progress.js";
 import { drawn, duration, el, loss, when } from "../../ui.js";
+import { statusOf } from "../job/words.js";
 
 /** Milliseconds between two requests. */
 const POLL = 3000;
@@ -11,8 +13,8 @@ const MOST = 100;
 export class Jobs {
   #found;
   #list = el("ul", { class: "jobs" });
-  #compare = el("a", { href: "/train/compare", hidden: true }, "Compare");
-  #none = el("p", { class: "soft" }, "None yet.");
+  #compare = el("a", { href: "/train/compare", hidden: true }, t("Compare"));
+  #none = el("p", { class: "soft" }, t("None yet."));
   #timer = 0;
   #isShown = false;
 
@@ -22,7 +24,7 @@ export class Jobs {
     this.root = el(
       "section",
       { class: "job-list", "aria-labelledby": "jobs-title" },
-      el("div", { class: "title-line" }, el("h2", { id: "jobs-title" }, "Jobs"), this.#compare),
+      el("div", { class: "title-line" }, el("h2", { id: "jobs-title" }, t("Jobs")), this.#compare),
       this.#none,
       this.#list,
     );
@@ -74,15 +76,19 @@ function row(job) {
       "a",
       { class: "job", href: `/train/${job.id}` },
       el("strong", {}, job.model || job.id),
-      el("span", { class: `status ${job.status}` }, job.status),
-      el("span", { class: "soft" }, best ? `loss ${loss(best)}` : ""),
-      el("span", { class: "soft" }, left ? `${duration(left)} left` : when(job.created_at)),
+      el("span", { class: `status ${job.status}` }, statusOf(job.status)),
+      el("span", { class: "soft" }, best ? t("loss {loss}", { loss: loss(best) }) : ""),
+      el(
+        "span",
+        { class: "soft" },
+        left ? t("{time} left", { time: duration(left) }) : when(job.created_at),
+      ),
       isEnded(job)
         ? null
         : el("progress", {
             max: "1",
             value: shareOf(progress, job.options),
-            "aria-label": "Progress",
+            "aria-label": t("Progress"),
           }),
     ),
   );

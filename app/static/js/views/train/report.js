@@ -1,13 +1,15 @@
 // The corpus doctor's report on a text. Knows no request.
 
-import { bytes, count, el, number, percent, sentence } from "../../ui.js";
+import { counted, t, woven } from "../../language.js";
+import { reported, saying } from "../../reported.js";
+import { bytes, el, englishSentence, number, percent } from "../../ui.js";
 
-const ENCODINGS = { ascii: "Plain ASCII", "utf-8": "UTF-8", bytes: "Read as bytes" };
+const ENCODINGS = { ascii: t("Plain ASCII"), "utf-8": "UTF-8", bytes: t("Read as bytes") };
 const LINE_ENDS = {
-  crlf: "Windows line endings",
-  cr: "classic Mac OS line endings",
-  mixed: "mixed line endings",
-  none: "no line endings",
+  crlf: t("Windows line endings"),
+  cr: t("classic Mac OS line endings"),
+  mixed: t("mixed line endings"),
+  none: t("no line endings"),
 };
 /** Smaller shares of repeated lines are not mentioned. */
 const REPEATED = 0.005;
@@ -15,6 +17,8 @@ const MOST_RARE = 24;
 const AS_BYTES = "“Read as: bytes” under Options";
 const OR_BYTES = /,? or pass tokens=bytes[^.;]*/;
 const MOST_STYLES = 8;
+/** What the server calls a file without a name. */
+const UNNAMED = "the file";
 
 /** A sentence about a text; empty if nothing about it is unusual. */
 export function factsOf(report) {
@@ -23,21 +27,24 @@ export function factsOf(report) {
     ENCODINGS[report.encoding],
     // If they were converted, that is among the normalisations.
     !report.normalised.length && LINE_ENDS[report.line_ends],
-    ...report.normalised,
+    ...report.normalised.map(reported),
     report.duplicate_line_share > REPEATED &&
       !isWarned &&
-      `${percent(report.duplicate_line_share)} of lines are repeats`,
+      t("{share} of lines are repeats", { share: percent(report.duplicate_line_share) }),
   ].filter(Boolean);
-  return facts.length ? `${facts.join("; ")}.` : "";
+  return joined(facts);
 }
+
+/** Clauses as a sentence. */
+const joined = (clauses) => (clauses.length ? `${clauses.join(t("; "))}${t(".")}` : "");
 
 /** The sizes of a text as pairs of number and unit; null if it could not be read. */
 export function sizesOf({ characters, distinct, lines, encoding }) {
   if (characters === null) return null;
   return [
-    [number(characters), encoding === "bytes" ? "bytes" : "characters"],
-    [number(distinct), "distinct"],
-    [number(lines), "lines"],
+    [number(characters), encoding === "bytes" ? t("bytes") : t("characters")],
+    [number(distinct), t("distinct")],
+    [number(lines), t("lines")],
   ];
 }
 
@@ -48,13 +55,16 @@ export function madeOf({ sources, hidden = 0 }) {
   if (sources.taken + sources.left_out === 1) {
     if (first.source === "UTF-8") return "";
     return /^an? /.test(first.source)
-      ? `The text of ${first.source}.`
-      : `Converted from ${first.source}.`;
+      ? t("The text of {kind}.", { kind: reported(first.source) })
+      : t("Converted from {encoding}.", { encoding: first.source });
   }
-  const parts = [`Made of ${count(sources.taken, "file")}`];
-  if (sources.left_out) parts.push(`${number(sources.left_out)} left out`);
-  if (hidden) parts.push(`${count(hidden, "hidden file")} not sent`);
-  return `${parts.join("; ")}.`;
+  return joined([
+    counted(sources.taken, number(sources.taken), "Made of {n} file", "Made of {n} files"),
+    ...(sources.left_out ? [t("{n} left out", { n: number(sources.left_out) })] : []),
+    ...(hidden
+      ? [counted(hidden, number(hidden), "{n} hidden file not sent", "{n} hidden files not sent")]
+      : []),
+  ]);
 }
 
 /**
@@ -69,7 +79,8 @@ export function reportOf(report, { usePreset, useStyles }) {
   return [
     sizes(report),
     sources(report),
-    report.converted && el("p", {}, `Converted from ${report.converted}.`),
+    report.converted &&
+      el("p", {}, t("Converted from {encoding}.", { encoding: report.converted })),
     styles(report.sources?.styles, useStyles),
     facts && el("p", { class: "soft" }, facts),
     rare(report.rare ?? []),
@@ -83,12 +94,12 @@ function warnings({ characters, warnings }) {
   // What cannot be read as text is not to be trained on here, not even its bytes.
   const words = (warning) => (isRefused ? warning.replace(OR_BYTES, "") : warning);
   const kind = isRefused ? "warning refusal" : "warning";
-  return warnings.map((warning) => el("p", { class: kind }, inOptions(words(warning))));
+  return warnings.map((warning) => el("p", { class: kind }, saying(words(warning), inOptions)));
 }
 
-/** A warning as a sentence that names the page's option where it names the API's. */
+/** A warning as an English sentence that names the page's option where it names the API's. */
 export const inOptions = (warning) =>
-  sentence(warning).replace(/pass tokens=bytes/i, (found) =>
+  englishSentence(warning).replace(/pass tokens=bytes/i, (found) =>
     found.startsWith("P") ? `Choose ${AS_BYTES}` : `choose ${AS_BYTES}`,
   );
 
@@ -104,17 +115,23 @@ function sources(report) {
   const { files, omitted, taken, left_out } = report.sources ?? {};
   if (!words || taken + left_out === 1) return words && el("p", {}, words);
   const rows = [
-    ...omitted.map(({ name, reason }) => [name, `left out: ${reason}`]),
-    ...files.map((file) => [file.name, `${bytes(file.bytes)}${sourceOf(file)}`]),
+    ...omitted.map(({ name, reason }) => [
+      name === UNNAMED ? reported(name) : name,
+      t("left out: {reason}", { reason: reported(reason) }),
+    ]),
+    ...files.map((file) => [file.name, sourceOf(file)]),
   ].map(([name, said]) => el("li", {}, el("span", {}, name), el("span", { class: "soft" }, said)));
   const more = taken + left_out - rows.length;
-  if (more) rows.push(el("li", { class: "soft" }, `and ${number(more)} more`));
+  if (more) rows.push(el("li", { class: "soft" }, t("and {n} more", { n: number(more) })));
   // What is missing must not go unnoticed.
   const shown = { open: left_out > 0 };
   return el("details", shown, el("summary", {}, words), el("ul", { class: "sources" }, ...rows));
 }
 
-const sourceOf = ({ source }) => (source === "UTF-8" ? "" : `, from ${source}`);
+const sourceOf = ({ bytes: size, source }) =>
+  source === "UTF-8"
+    ? bytes(size)
+    : t("{size}, from {source}", { size: bytes(size), source: reported(source) });
 
 /** The names in the parts of a text, each once. */
 export const stylesOf = (parts) => [...new Set(parts.split(",").map((one) => one.split(":")[0]))];
@@ -122,11 +139,17 @@ export const stylesOf = (parts) => [...new Set(parts.split(",").map((one) => one
 function styles(parts, use) {
   if (!parts) return null;
   const names = stylesOf(parts);
-  const shown = names.slice(0, MOST_STYLES).join(", ");
-  const more = names.length > MOST_STYLES ? ` and ${number(names.length - MOST_STYLES)} more` : "";
+  const shown = names.slice(0, MOST_STYLES).join(t(", "));
+  const more = names.length - MOST_STYLES;
   const change = ({ target }) => use(target.checked ? parts : "");
   const box = el("input", { type: "checkbox", name: "styles", role: "switch", on: { change } });
-  const words = `Tell the texts apart, as the styles ${shown}${more}`;
+  const words =
+    more > 0
+      ? t("Tell the texts apart, as the styles {styles} and {n} more", {
+          styles: shown,
+          n: number(more),
+        })
+      : t("Tell the texts apart, as the styles {styles}", { styles: shown });
   return el("label", { class: "switch" }, box, el("span", {}, words));
 }
 
@@ -135,22 +158,25 @@ function rare(found) {
   const characters = found
     .slice(0, MOST_RARE)
     .flatMap(({ char, count: times }) => [
-      el("code", { class: "rare", title: count(times, "time") }, char),
+      el("code", { class: "rare", title: timesOf(times) }, char),
       " ",
     ]);
-  return el("p", { class: "soft" }, "Too rare to learn: ", ...characters);
+  return el("p", { class: "soft" }, ...woven("Too rare to learn: {characters}", { characters }));
 }
+
+const timesOf = (times) => counted(times, number(times), "{n} time", "{n} times");
 
 function preset(name, use) {
   if (!name || name === "auto") return null;
   const click = (event) => {
     use(name);
-    event.target.textContent = "Used";
+    event.target.textContent = t("Used");
   };
   return el(
     "p",
     {},
-    `This text looks right for the preset ${name}. `,
-    el("button", { type: "button", class: "quiet", on: { click } }, "Use it"),
+    t("This text looks right for the preset {name}.", { name }),
+    " ",
+    el("button", { type: "button", class: "quiet", on: { click } }, t("Use it")),
   );
 }

@@ -2,27 +2,38 @@
 // to expect of it on this machine. Knows no option but max_seconds.
 
 import { get, Latest, wasAborted } from "../../api.js";
-import { count, duration, el, field, number } from "../../ui.js";
+import { counted, t } from "../../language.js";
+import { duration, el, field, number } from "../../ui.js";
 
 const TIMES = [
-  ["20", "20 s"],
-  ["180", "3 min"],
-  ["1800", "30 min"],
-  ["", "No limit"],
-  ["own", "Other"],
+  ["20", t("20 s")],
+  ["180", t("3 min")],
+  ["1800", t("30 min")],
+  ["", t("No limit")],
+  ["own", t("Other")],
 ];
 const DEFAULT = "180";
 
-/** What training for some time does, in words. */
-export function outlookOf(start, { num_layers, hidden_size, passes }) {
-  const network = `${count(num_layers, "layer")} of ${number(hidden_size)} cells`;
-  return `${start} ${network} read the text ${timesOf(passes)}.`;
+/** What training for some time does, in words; `isLimit` if the time is what ends it. */
+export function outlookOf(time, isLimit, { num_layers, hidden_size, passes }) {
+  const network = counted(
+    num_layers,
+    number(num_layers),
+    "{n} layer of {cells} cells",
+    "{n} layers of {cells} cells",
+    { cells: number(hidden_size) },
+  );
+  const values = { time, network, reading: readingOf(passes) };
+  return isLimit
+    ? t("In {time} here, {network} {reading}.", values)
+    : t("It takes about {time} here, in which {network} {reading}.", values);
 }
 
-const timesOf = (passes) => {
-  if (passes >= 1.95) return `about ${number(Math.round(passes))} times`;
-  if (passes >= 0.95) return "about once";
-  return `in part: ${Math.max(1, Math.round(passes * 100))}% of it`;
+const readingOf = (passes) => {
+  if (passes >= 1.95) return t("read the text about {n} times", { n: number(Math.round(passes)) });
+  if (passes >= 0.95) return t("read the text about once");
+  const share = Math.max(1, Math.round(passes * 100));
+  return t("read the text in part: {share}% of it", { share });
 };
 
 export class TimeField {
@@ -35,7 +46,7 @@ export class TimeField {
     autocomplete: "off",
     on: { input: () => this.#describe() },
   });
-  #own = field("Minutes", this.#minutes, { name: "max_seconds" });
+  #own = field(t("Minutes"), this.#minutes, { name: "max_seconds" });
   #choices = TIMES.map(([value, label]) =>
     el(
       "label",
@@ -56,7 +67,7 @@ export class TimeField {
     this.root = el(
       "fieldset",
       { class: "times" },
-      el("legend", {}, "Training time"),
+      el("legend", {}, t("Training time")),
       el("div", { class: "segments" }, ...this.#choices),
       this.#own,
       this.#hint,
@@ -107,12 +118,11 @@ export class TimeField {
       const { outlooks } = await get(path, { signal: this.#asked.begin() });
       const [found] = outlooks;
       const time = duration(Number(seconds));
-      const start = this.#choice ? `In ${time} here,` : `It takes about ${time} here, in which`;
-      this.#hint.textContent = found ? outlookOf(start, found) : UNMEASURED;
+      this.#hint.textContent = found ? outlookOf(time, Boolean(this.#choice), found) : UNMEASURED;
     } catch (error) {
       if (!wasAborted(error)) this.#hint.textContent = "";
     }
   }
 }
 
-const UNMEASURED = "The first job measures how fast this machine is.";
+const UNMEASURED = t("The first job measures how fast this machine is.");

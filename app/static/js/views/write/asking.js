@@ -3,6 +3,7 @@
 
 import { post } from "../../api.js";
 import { MAX_PRIME } from "../../limits.js";
+import { jointly } from "../../parts/sheet/pieces.js";
 import { clipped, readingOf, textOf } from "./variant.js";
 import { ALTERNATIVES, settingsOf } from "./writing.js";
 
@@ -10,10 +11,22 @@ import { ALTERNATIVES, settingsOf } from "./writing.js";
 const MOST_ALTERNATIVES = 20;
 
 /**
- * What the server says about one character of a text: its probability, null if it is none of the
- * likeliest, and its alternatives. Null where the text before is out of reach.
+ * What the server says about a unit of a text: its probability, null if one of its characters is
+ * none of the likeliest, and the alternatives to the first. Null where the text before is out of
+ * reach.
  */
-export async function detailsAt(variant, at, char) {
+export async function detailsAt(variant, at, unit) {
+  let next = at;
+  const asked = [...unit].map((char) => {
+    const place = next;
+    next += char.length;
+    return characterAt(variant, place, char);
+  });
+  const parts = await Promise.all(asked);
+  return parts.includes(null) ? null : jointly(parts);
+}
+
+async function characterAt(variant, at, char) {
   const reading = readingOf(variant, at);
   if (!reading) return null;
   const fields = { ...settingsOf(variant), ...reading, length: 1 };

@@ -2,8 +2,9 @@
 // Knows the form, what is shown and what is kept; no URL.
 
 import { Problem } from "../../api.js";
+import { counted } from "../../language.js";
 import { MAX_PRIME } from "../../limits.js";
-import { count, el, isNarrow, reducedMotion } from "../../ui.js";
+import { el, isNarrow, number, reducedMotion } from "../../ui.js";
 import { remember } from "./keeping.js";
 import { again, begun, branched, charactersIn, primeOf } from "./variant.js";
 import { NEEDS_CLIPPING, TOO_LONG, UNKNOWN } from "./writing.js";
@@ -200,9 +201,23 @@ export class Author {
 
 /** What is said to those who listen, when a text has ended. */
 function endOf({ own }, problem, isStopped) {
-  const length = count(own, "character");
-  if (problem) return `The text ends after ${length}: ${problem.message}`;
-  return isStopped ? `Stopped after ${length}.` : `The text is complete: ${length}.`;
+  const shown = number(own);
+  if (problem)
+    return counted(
+      own,
+      shown,
+      "The text ends after {n} character: {problem}",
+      "The text ends after {n} characters: {problem}",
+      { problem: problem.message },
+    );
+  return isStopped
+    ? counted(own, shown, "Stopped after {n} character.", "Stopped after {n} characters.")
+    : counted(
+        own,
+        shown,
+        "The text is complete: {n} character.",
+        "The text is complete: {n} characters.",
+      );
 }
 
 const drawn = () => String(Math.floor(Math.random() * DRAWN_SEEDS));

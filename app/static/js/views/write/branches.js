@@ -1,28 +1,25 @@
 // The tree of variants as a list to move in, and what can be done with them. Knows no sheet and no
 // server.
 
-import {
-  ask,
-  count,
-  el,
-  field,
-  foldedOnPhones,
-  hundredths,
-  number,
-  save,
-  stylesheet,
-} from "../../ui.js";
+import { counted, t } from "../../language.js";
+import { ask, el, field, foldedOnPhones, hundredths, number, save, stylesheet } from "../../ui.js";
 import { MOST_VARIANTS } from "./keeping.js";
 import { variantsIn } from "./files.js";
-import { labelOf } from "./labels.js";
+import { fileName, labelOf } from "./labels.js";
 import { textOf, writtenIn } from "./variant.js";
 
 await stylesheet("variants.css");
 
-const UNSAFE = "This browser keeps nothing for this page: save the variants before you close it.";
-const FULL = `This browser keeps up to ${number(MOST_VARIANTS)} variants, and its room for them is used up. Newer ones are gone when you close the page: remove some, or save the variants.`;
-const FIRST =
-  "Every text that you write stays here. Choose another character, and the old text stays, too.";
+const UNSAFE = t(
+  "This browser keeps nothing for this page: save the variants before you close it.",
+);
+const FULL = t(
+  "This browser keeps up to {n} variants, and its room for them is used up. Newer ones are gone when you close the page: remove some, or save the variants.",
+  { n: number(MOST_VARIANTS) },
+);
+const FIRST = t(
+  "Every text that you write stays here. Choose another character, and the old text stays, too.",
+);
 
 export class Branches {
   #studio;
@@ -35,9 +32,10 @@ export class Branches {
   #list = el("ul", {
     class: "tree",
     role: "tree",
-    "aria-label": "Variants",
-    "aria-description":
+    "aria-label": t("Variants"),
+    "aria-description": t(
       "Enter shows a variant, C compares it, F2 renames it, Delete removes it, Control Z undoes",
+    ),
     on: {
       keydown: (event) => this.#pressed(event),
       click: (event) => this.#clicked(event),
@@ -46,13 +44,13 @@ export class Branches {
   });
   #first = el("p", { class: "hint" }, FIRST);
   #note = el("p", { class: "message note", role: "status", hidden: true });
-  #title = el("summary", {}, "Variants");
-  #undo = quiet("Undo", () => this.#handlers.undo());
-  #compare = quiet("Compare", () => this.#handlers.compared(this.current));
+  #title = el("summary", {}, t("Variants"));
+  #undo = quiet(t("Undo"), () => this.#handlers.undo());
+  #compare = quiet(t("Compare"), () => this.#handlers.compared(this.current));
   #ofOne = [
     this.#compare,
-    quiet("Rename", () => void this.#rename()),
-    quiet("Remove", () => this.#remove()),
+    quiet(t("Rename"), () => void this.#rename()),
+    quiet(t("Remove"), () => this.#remove()),
   ];
   #file = el("input", { type: "file", accept: ".json,application/json", hidden: true });
 
@@ -76,9 +74,9 @@ export class Branches {
       el(
         "div",
         { class: "actions files" },
-        quiet("Save text", () => this.#saveText()),
-        quiet("Save all", () => this.#saveAll()),
-        quiet("Open", () => this.#file.click()),
+        quiet(t("Save text"), () => this.#saveText()),
+        quiet(t("Save all"), () => this.#saveAll()),
+        quiet(t("Open"), () => this.#file.click()),
         this.#file,
       ),
       this.#note,
@@ -116,7 +114,7 @@ export class Branches {
     this.#list.replaceChildren(...this.#rows.map((row) => this.#drawn(row)));
     if (isFocused) this.#item(this.#at)?.focus();
     const { size, canUndo } = this.#tree;
-    this.#title.textContent = size ? `Variants (${number(size)})` : "Variants";
+    this.#title.textContent = size ? t("Variants ({n})", { n: number(size) }) : t("Variants");
     this.#first.hidden = size > 1;
     this.#undo.disabled = !canUndo;
     for (const button of this.#ofOne) button.disabled = !this.current;
@@ -153,7 +151,7 @@ export class Branches {
         el("span", { class: "soft" }, after),
       ),
       el("span", { class: "about" }, about),
-      isCompared ? el("span", { class: "side-name" }, side ? "right" : "left") : null,
+      isCompared ? el("span", { class: "side-name" }, side ? t("right") : t("left")) : null,
     );
     item.style.setProperty("--level", Math.min(level, 8) - 1);
     return item;
@@ -237,10 +235,10 @@ export class Branches {
     if (!variant) return;
     const input = el("input", { name: "name", maxlength: "200", value: variant.name });
     const given = await ask({
-      title: "Rename this variant",
-      text: "Without a name it is shown by its text.",
-      fields: [field("Name", input)],
-      confirm: "Rename",
+      title: t("Rename this variant"),
+      text: t("Without a name it is shown by its text."),
+      fields: [field(t("Name"), input)],
+      confirm: t("Rename"),
     });
     if (given && this.#tree.has(variant.id)) this.#studio.rename(variant.id, given.name.trim());
     this.#item(variant.id)?.focus();
@@ -270,7 +268,7 @@ export class Branches {
     const variants = variantsIn(await file.text(), this.#tree);
     this.#file.value = "";
     if (!variants?.length) {
-      this.#note.textContent = "This file holds no variants: open one that “Save all” made.";
+      this.#note.textContent = t("This file holds no variants: open one that “Save all” made.");
       this.#note.hidden = false;
       return;
     }
@@ -285,19 +283,13 @@ const quiet = (label, click) =>
 /** What a variant is besides its text: only what differs from its parent, or from all others. */
 function aboutOf(variant, parent, isOneModel) {
   const { model, style, temperature } = variant;
+  const length = writtenIn(variant);
   return [
     (parent ? parent.model !== model : !isOneModel) && model,
     (!parent || parent.style !== style) && style,
     (!parent || parent.temperature !== temperature) && hundredths(temperature),
-    count(writtenIn(variant), "character"),
+    counted(length, number(length), "{n} character", "{n} characters"),
   ]
     .filter(Boolean)
     .join(" · ");
-}
-
-/** A name for a variant's file: its own, or its first words. */
-export function fileName(variant) {
-  const { before } = labelOf(variant);
-  const words = before.replaceAll(/[^\p{L}\p{N}]+/gu, "-").replaceAll(/^-+|-+$/g, "");
-  return words.slice(0, 40) || "text";
 }

@@ -1,6 +1,7 @@
 // Two sides of Write: beside each other, or on a phone one behind the other, to swipe or to choose
 // by its tab. What both texts begin with is faint.
 
+import { t } from "../../language.js";
 import { el, isNarrow, reducedMotion } from "../../ui.js";
 import { partingOf } from "./variant.js";
 
@@ -20,13 +21,13 @@ export class Comparison {
   constructor(panes, entered) {
     this.#panes = panes;
     this.#entered = entered;
-    this.#tabs = ["Left", "Right"].map((label, side) => {
+    this.#tabs = [t("Left"), t("Right")].map((label, side) => {
       const click = () => this.turnTo(side);
       return el("button", { type: "button", class: "quiet", on: { click } }, label);
     });
     this.#place = el("div", { class: "panes" }, ...panes.map(({ root }) => root));
     this.#place.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    const tabs = { class: "sides", role: "group", "aria-label": "Sides" };
+    const tabs = { class: "sides", role: "group", "aria-label": t("Sides") };
     this.root = el("div", { class: "comparison" }, el("div", tabs, ...this.#tabs), this.#place);
     if (!this.#shared) return;
     // Above the colours of code.

@@ -2,7 +2,8 @@
 // the caret. What comes of it is a variant of its own. Knows no tree.
 
 import { wasAborted } from "../../api.js";
-import { el, stylesheet } from "../../ui.js";
+import { t } from "../../language.js";
+import { el, stylesheet, told } from "../../ui.js";
 import { continuationsAt } from "./asking.js";
 import { edited } from "./edits.js";
 import { textOf } from "./variant.js";
@@ -16,11 +17,11 @@ const MOVES = { ArrowDown: 1, ArrowUp: -1 };
 /** Whether fingers point, and keys like Tab are missing. */
 const isTouched = matchMedia("(pointer: coarse)").matches;
 const HOW = isTouched
-  ? "“Continue …” offers three continuations."
-  : "Tab offers three continuations; Escape, then Tab leaves the text.";
+  ? t("“Continue …” offers three continuations.")
+  : t("Tab offers three continuations; Escape, then Tab leaves the text.");
 const CHOICE = isTouched
-  ? "Touch one to take it."
-  : "Up and Down choose, Enter or Tab takes one, Escape closes.";
+  ? t("Touch one to take it.")
+  : t("Up and Down choose, Enter or Tab takes one, Escape closes.");
 
 export class Editor {
   #variant;
@@ -35,7 +36,7 @@ export class Editor {
     class: "offers",
     role: "listbox",
     id: "offers",
-    "aria-label": "Continuations",
+    "aria-label": t("Continuations"),
   });
   #hint = el("p", { class: "hint", id: "editor-hint", role: "status" }, HOW);
   #root;
@@ -44,7 +45,7 @@ export class Editor {
     this.#variant = variant;
     this.#area = el("textarea", {
       class: "editor-text",
-      "aria-label": "The text, to edit",
+      "aria-label": t("The text, to edit"),
       "aria-describedby": "editor-hint",
       "aria-controls": "offers",
       spellcheck: "false",
@@ -55,15 +56,15 @@ export class Editor {
       },
     });
     this.#list.addEventListener("pointerdown", (event) => this.#pointed(event));
-    const offer = button("Continue …", "quiet", () => void this.#ask());
+    const offer = button(t("Continue …"), "quiet", () => void this.#ask());
     // The caret stays where it is.
     offer.addEventListener("pointerdown", (event) => event.preventDefault());
     const actions = el(
       "div",
       { class: "actions" },
       offer,
-      button("Cancel", "quiet", () => this.#close(null)),
-      button("Keep as a variant", "primary", () => this.#close(this.#area.value)),
+      button(t("Cancel"), "quiet", () => this.#close(null)),
+      button(t("Keep as a variant"), "primary", () => this.#close(this.#area.value)),
     );
     this.#root = el(
       "div",
@@ -106,13 +107,14 @@ export class Editor {
     const draft = edited(this.#variant, value, this.#variant.seed) ?? this.#variant;
     this.#asked += 1;
     const asked = this.#asked;
-    this.#hint.textContent = "Asking the model …";
+    this.#hint.textContent = t("Asking the model …");
     try {
       const offers = await continuationsAt(draft, at, { count: OFFERED, length: LENGTH });
       const isStill = this.#area.value === value && this.#area.selectionStart === at;
       if (asked === this.#asked && isStill) this.#offer(offers);
     } catch (error) {
-      if (asked === this.#asked && !wasAborted(error)) this.#hint.textContent = error.message;
+      if (asked === this.#asked && !wasAborted(error))
+        this.#hint.replaceChildren(...told(error.message));
     }
   }
 

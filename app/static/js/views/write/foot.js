@@ -1,10 +1,11 @@
 // What stands below a text: its length, and what can be done with it.
 
-import { copy, count, el, message, number } from "../../ui.js";
+import { counted, t } from "../../language.js";
+import { copy, el, message, number } from "../../ui.js";
 import { DEFAULTS, toHash } from "./link.js";
 import { linkOf } from "./variant.js";
 
-const COPIES = { left: "Copy the left text", right: "Copy the right text" };
+const COPIES = { left: t("Copy the left text"), right: t("Copy the right text") };
 
 export class Foot {
   #facts = el("p", { class: "facts" });
@@ -18,19 +19,19 @@ export class Foot {
    *   `text()` and `link()` return what to copy: a text, and `{hash, says}`
    */
   constructor({ proceed, again, edit, score, text, link }) {
-    this.#copyText = quiet("Copy", () => copy(text(), this.#copyText));
-    const copyLink = quiet("Copy link", async () => {
+    this.#copyText = quiet(t("Copy"), () => copy(text(), this.#copyText));
+    const copyLink = quiet(t("Copy link"), async () => {
       const { hash, says } = link();
       if (hash) await copy(`${location.href.split("#")[0]}${hash}`, copyLink);
       this.#said.say(says);
     });
     this.#actions = {
-      proceed: quiet("Continue", proceed),
-      again: quiet("Another", again),
-      edit: quiet("Edit", edit),
-      score: quiet("Score", score),
+      proceed: quiet(t("Continue"), proceed),
+      again: quiet(t("Another"), again),
+      edit: quiet(t("Edit"), edit),
+      score: quiet(t("Score"), score),
     };
-    this.#actions.again.title = "Write on from the same beginning, with another seed";
+    this.#actions.again.title = t("Write on from the same beginning, with another seed");
     const actions = [...Object.values(this.#actions), this.#copyText, copyLink];
     this.root = el(
       "div",
@@ -53,7 +54,7 @@ export class Foot {
     const { proceed, again, edit, score } = this.#actions;
     for (const button of [proceed, again, edit]) button.hidden = isWriting;
     score.hidden = !hasScore;
-    const label = side ? COPIES[side] : "Copy";
+    const label = side ? COPIES[side] : t("Copy");
     if (this.#label !== label) this.#copyText.textContent = label;
     this.#label = label;
   }
@@ -83,12 +84,13 @@ export function linkTo(variant, other, missing = 0) {
   return { hash: toHash({ ...settings, length, compare }), says };
 }
 
-const NO_LINK =
-  "No link can hold this text: its beginning is too long, or its state had expired. Save it instead.";
-const BOTH = "The link holds both texts, until the model is trained further.";
-const ONE = "The link holds the text on this side only, until the model is trained further.";
-const WHOLE = "The link holds this whole text, until the model is trained further.";
-const BEGINNING = "The link holds this text as a beginning.";
+const NO_LINK = t(
+  "No link can hold this text: its beginning is too long, or its state had expired. Save it instead.",
+);
+const BOTH = t("The link holds both texts, until the model is trained further.");
+const ONE = t("The link holds the text on this side only, until the model is trained further.");
+const WHOLE = t("The link holds this whole text, until the model is trained further.");
+const BEGINNING = t("The link holds this text as a beginning.");
 
 /** Whether two variants are one text at two temperatures, which one link holds. */
 export function isPairOf(left, right) {
@@ -99,7 +101,11 @@ export function isPairOf(left, right) {
 
 /** The length of a text, its rate and its seed, in one line. */
 export const factsOf = ({ characters, rate, seed }) =>
-  [count(characters, "character"), rate && `${number(rate)} per second`, `seed ${seed}`]
+  [
+    counted(characters, number(characters), "{n} character", "{n} characters"),
+    rate && t("{rate} per second", { rate: number(rate) }),
+    t("seed {seed}", { seed }),
+  ]
     .filter(Boolean)
     .join(" · ");
 

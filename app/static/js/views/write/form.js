@@ -1,6 +1,7 @@
 // The form of Write: a model, a prime, temperatures, and whatever else decides a text. Knows no
 // sheet and no URL.
 
+import { t } from "../../language.js";
 import { MAX_LENGTH } from "../../limits.js";
 import { clearErrors, el, field, foldedOnPhones, message, select, showErrors } from "../../ui.js";
 import { COMPARED, DEFAULTS, MAX_TEMPERATURE } from "./link.js";
@@ -14,13 +15,13 @@ export class WritingForm {
   #stylePlace = el("div", { hidden: true });
   #handlers;
   #prime = primeField();
-  #temperature = new Temperature("Temperature", "temperature", DEFAULTS.temperature);
-  #other = new Temperature("and", "other", COMPARED);
+  #temperature = new Temperature(t("Temperature"), "temperature", DEFAULTS.temperature);
+  #other = new Temperature(t("and"), "other", COMPARED);
   #otherPlace = el("div", { hidden: true }, this.#other.root);
   #length = lengthField();
   #seed = seedField();
   #compare = el("input", { type: "checkbox", name: "compare", role: "switch" });
-  #play = el("button", { class: "primary wide" }, "Write");
+  #play = el("button", { class: "primary wide" }, t("Write"));
   #said = message();
   /** Buttons that mend what is wrong with the prime. */
   #mends = el("div", { class: "actions mends", hidden: true });
@@ -36,10 +37,10 @@ export class WritingForm {
     this.#handlers = { changed };
     this.root = el(
       "form",
-      { class: "rail", "aria-label": "Settings", on: { submit } },
-      field("Model", this.#model),
+      { class: "rail", "aria-label": t("Settings"), on: { submit } },
+      field(t("Model"), this.#model),
       this.#stylePlace,
-      field("Begins with", this.#prime, { name: "prime" }),
+      field(t("Begins with"), this.#prime, { name: "prime" }),
       this.#mends,
       this.#temperature.root,
       this.#otherPlace,
@@ -101,9 +102,14 @@ export class WritingForm {
     const more = el(
       "details",
       { class: "more" },
-      el("summary", {}, "More"),
-      el("label", { class: "switch" }, this.#compare, el("span", {}, "Compare two temperatures")),
-      el("div", { class: "pair" }, field("Length", this.#length), field("Seed", this.#seed)),
+      el("summary", {}, t("More")),
+      el(
+        "label",
+        { class: "switch" },
+        this.#compare,
+        el("span", {}, t("Compare two temperatures")),
+      ),
+      el("div", { class: "pair" }, field(t("Length"), this.#length), field(t("Seed"), this.#seed)),
     );
     foldedOnPhones(more);
     return more;
@@ -176,7 +182,7 @@ export class WritingForm {
 
   /** Turns the button into one that stops, or starts, writing. */
   showWriting(isWriting) {
-    this.#play.textContent = isWriting ? "Stop" : "Write";
+    this.#play.textContent = isWriting ? t("Stop") : t("Write");
     this.#play.classList.toggle("stop", isWriting);
   }
 
@@ -228,12 +234,12 @@ class Temperature {
 
 /** A word for what a temperature does to a text. */
 export function mood(temperature) {
-  if (temperature === 0) return "always the likeliest";
-  if (temperature < 0.45) return "careful";
-  if (temperature < 0.85) return "steady";
-  if (temperature <= 1.1) return "as it learned";
-  if (temperature <= 1.5) return "bold";
-  return "wild";
+  if (temperature === 0) return t("always the likeliest");
+  if (temperature < 0.45) return t("careful");
+  if (temperature < 0.85) return t("steady");
+  if (temperature <= 1.1) return t("as it learned");
+  if (temperature <= 1.5) return t("bold");
+  return t("wild");
 }
 
 function primeField() {
@@ -242,7 +248,7 @@ function primeField() {
     rows: "3",
     spellcheck: "false",
     autocapitalize: "off",
-    placeholder: "Anything, or nothing",
+    placeholder: t("Anything, or nothing"),
   });
 }
 
@@ -264,8 +270,8 @@ function seedField() {
     name: "seed",
     inputmode: "numeric",
     pattern: "[0-9]{1,15}",
-    title: "up to 15 digits",
+    title: t("up to 15 digits"),
     autocomplete: "off",
-    placeholder: "random",
+    placeholder: t("random"),
   });
 }

@@ -1,13 +1,19 @@
 // Three quiet hints for whoever is new, one at a time. Each goes away once it was followed or closed.
 
+import { t, woven } from "../../language.js";
 import { el } from "../../ui.js";
 import { remember, remembered } from "./keeping.js";
 
 const HINTS = [
-  ["touch", () => ["Touch a character to see how likely it was, and what else might have come."]],
-  ["temperature", () => ["Raise the temperature: the text becomes bolder, then wild."]],
-  ["train", () => [el("a", { href: "/train" }, "Train a model on a text of yours"), "."]],
+  [
+    "touch",
+    () => [t("Touch a character to see how likely it was, and what else might have come.")],
+  ],
+  ["temperature", () => [t("Raise the temperature: the text becomes bolder, then wild.")]],
+  ["train", () => woven("{train}.", { train: trainLink() })],
 ];
+
+const trainLink = () => el("a", { href: "/train" }, t("Train a model on a text of yours"));
 
 export class Hints {
   #gone = new Set([remembered("hints") ?? []].flat());
@@ -21,7 +27,7 @@ export class Hints {
       {
         type: "button",
         class: "quiet close",
-        "aria-label": "Close this hint",
+        "aria-label": t("Close this hint"),
         on: { click: () => this.follow(this.root.dataset.hint) },
       },
       "×",

@@ -2,6 +2,7 @@
 // that has expired. Knows no element.
 
 import { Problem } from "../../api.js";
+import { t } from "../../language.js";
 import { MAX_PRIME } from "../../limits.js";
 import { number } from "../../ui.js";
 import { readable } from "./asking.js";
@@ -9,7 +10,7 @@ import { mended } from "./edits.js";
 import { charactersIn, clipped, textOf } from "./variant.js";
 import { NEEDS_CLIPPING, TOO_LONG, UNKNOWN } from "./writing.js";
 
-const LAST = `the last ${number(MAX_PRIME)} characters`;
+const LAST = { n: number(MAX_PRIME) };
 
 /** Characters that word processors put in, and what is typed for them elsewhere. */
 const PLAIN = new Map(
@@ -31,12 +32,15 @@ export const plain = (text) =>
 /** Says of a beginning by how much it is too long to be sent. */
 function tooLong(variant) {
   const length = charactersIn(textOf(variant));
-  const message = `has ${number(length)} characters, and a model reads ${number(MAX_PRIME)} at most.`;
+  const message = t("has {n} characters, and a model reads {most} at most.", {
+    n: number(length),
+    most: number(MAX_PRIME),
+  });
   return new Problem(422, message, [{ field: "prime", message }], 0, TOO_LONG);
 }
 
-/** What the API says about a field of its own. */
-const ABOUT_API = /\. Remove them, or set unknown=skip$/;
+/** What the server advises, and buttons do. */
+const ADVICE = /\. Remove them, or (?:set unknown=skip|skip them)$/;
 
 /**
  * What to say about a problem with a variant, and what can be done.
@@ -51,28 +55,38 @@ export function mendsOf(problem, variant, studio) {
   const { status, code } = problem;
   const errors = problem.errors.map(({ field, message }) => ({
     field,
-    message: message.replace(ABOUT_API, "."),
+    message: message.replace(ADVICE, "."),
   }));
   // The text of a branch is not in the form.
   const shown =
     variant.parent === null
       ? new Problem(status, problem.message, errors, 0, code)
-      : new Problem(status, `The text ${errors[0].message}`, [], 0, code);
+      : new Problem(status, t("The text {has}", { has: errors[0].message }), [], 0, code);
   return { shown, mends };
 }
 
 function mendsBy({ code }, variant, studio) {
   const text = textOf(variant);
   if (code === NEEDS_CLIPPING)
-    return [{ label: `Continue from ${LAST}`, mended: async () => studio.clipped(variant) }];
+    return [
+      {
+        label: t("Continue from the last {n} characters", LAST),
+        mended: async () => studio.clipped(variant),
+      },
+    ];
   if (code === TOO_LONG)
-    return [{ label: `Begin with ${LAST}`, mended: async () => mended(variant, clipped(text)) }];
+    return [
+      {
+        label: t("Begin with the last {n} characters", LAST),
+        mended: async () => mended(variant, clipped(text)),
+      },
+    ];
   if (code !== UNKNOWN) return [];
   const skip = async () => mended(variant, await readable(variant.model, text)) ?? variant;
-  const mends = [{ label: "Skip unknown characters", mended: skip }];
+  const mends = [{ label: t("Skip unknown characters"), mended: skip }];
   if (plain(text) !== text)
     mends.unshift({
-      label: "Use plain quotes, dots and dashes",
+      label: t("Use plain quotes, dots and dashes"),
       mended: async () => mended(variant, plain(text)),
     });
   return mends;

@@ -1,6 +1,7 @@
 // One side of Write: a sheet that shows a variant, under its name where there are two, and the
 // scores of its tunes, which stand elsewhere.
 
+import { t } from "../../language.js";
 import { Sheet } from "../../parts/sheet.js";
 import { el } from "../../ui.js";
 import { Scores } from "./scores.js";
@@ -16,16 +17,16 @@ export class Pane {
   #title;
 
   /**
-   * @param {{label: string, textLabel: string}} words
+   * @param {{label: string, textLabel: string, tunesLabel: string}} words
    * @param {object} handlers those of a sheet, and `entered()`, `closed()`
    */
-  constructor({ label, textLabel }, handlers) {
+  constructor({ label, textLabel, tunesLabel }, handlers) {
     this.sheet = new Sheet(textLabel, handlers);
     this.#colours = new CodeColours(this.sheet);
-    this.scores = new Scores(`Tunes of ${textLabel.toLowerCase()}`, () => handlers.flushed());
+    this.scores = new Scores(tunesLabel, () => handlers.flushed());
     const close = el(
       "button",
-      { type: "button", class: "quiet close", "aria-label": `Close: ${label}` },
+      { type: "button", class: "quiet close", "aria-label": t("Close: {label}", { label }) },
       "×",
     );
     close.addEventListener("click", () => handlers.closed());

@@ -1,7 +1,8 @@
 // The scores below a text that is ABC notation. What reads it is fetched when a text might be some,
 // what draws it when there is a first tune. Knows no form and no URL.
 
-import { count, el, message } from "../../ui.js";
+import { counted, t } from "../../language.js";
+import { el, message, number } from "../../ui.js";
 
 /** Milliseconds between two looks at a text that is being written. */
 const BETWEEN = 1000;
@@ -66,7 +67,7 @@ export class Scores {
   #show(tunes) {
     this.#tunes = tunes;
     this.root.hidden = !tunes.length;
-    this.#title.textContent = count(tunes.length, "tune");
+    this.#title.textContent = counted(tunes.length, number(tunes.length), "{n} tune", "{n} tunes");
     if (this.#list) this.#list.show(tunes);
     else if (tunes.length && !this.#loading) void this.#load();
   }
@@ -89,7 +90,7 @@ export class Scores {
       this.#list.show(this.#tunes);
     } catch (error) {
       console.warn(error);
-      this.#said.say("The scores could not be loaded. Write again to try again.", "problem");
+      this.#said.say(t("The scores could not be loaded. Write again to try again."), "problem");
     }
     this.#loading = false;
   }

@@ -1,6 +1,7 @@
 // What Write shows: a variant, or two side by side, and what stands below them. Knows which side
 // actions are about; no form, no URL and no server.
 
+import { t } from "../../language.js";
 import { el } from "../../ui.js";
 import { Comparison } from "./comparison.js";
 import { Foot, isPairOf, linkTo } from "./foot.js";
@@ -9,8 +10,12 @@ import { Pane } from "./pane.js";
 import { textOf, writtenIn } from "./variant.js";
 
 const LABELS = [
-  { label: "Text", textLabel: "The text" },
-  { label: "The other text", textLabel: "The other text" },
+  { label: t("Text"), textLabel: t("The text"), tunesLabel: t("Tunes of the text") },
+  {
+    label: t("The other text"),
+    textLabel: t("The other text"),
+    tunesLabel: t("Tunes of the other text"),
+  },
 ];
 
 export class Stage {

@@ -2,6 +2,7 @@
 // can be written on and branched from however long it is. Knows no element and no tree.
 
 import { Problem } from "../../api.js";
+import { t } from "../../language.js";
 import { written } from "../../parts/written.js";
 import {
   charactersIn,
@@ -17,13 +18,15 @@ import {
 /** UTF-16 units up to which probabilities are asked for; each takes about 150 bytes to keep. */
 const REMEMBERED = 200_000;
 export const ALTERNATIVES = 5;
-const OUT_OF_REACH =
-  "The text before this place is longer than a model can be sent, and no state of it is at hand.";
-const EXPIRED =
-  "The model was trained further since this text was written, so the state that it would continue from has expired.";
+const OUT_OF_REACH = t(
+  "The text before this place is longer than a model can be sent, and no state of it is at hand.",
+);
+const EXPIRED = t(
+  "The model was trained further since this text was written, so the state that it would continue from has expired.",
+);
 const ENDS = {
-  copied: "Every character that could follow would copy the corpus.",
-  error: "The network produced invalid numbers; the text ends here.",
+  copied: t("Every character that could follow would copy the corpus."),
+  error: t("The network produced invalid numbers; the text ends here."),
 };
 const EXPIRED_CODES = ["state_of_another_checkpoint", "invalid_state"];
 
@@ -78,7 +81,7 @@ async function* inSteps(variant, length, signal) {
     total.characters += end.characters;
     if (end.finish_reason === "stop") break;
     if (end.finish_reason !== "length")
-      throw new Problem(0, ENDS[end.finish_reason] ?? "The text ends early, here.");
+      throw new Problem(0, ENDS[end.finish_reason] ?? t("The text ends early, here."));
   }
   return total;
 }

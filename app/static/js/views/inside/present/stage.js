@@ -1,8 +1,9 @@
 // The passage on the screen: lines of large characters, each line with the cell's curve, the truth
 // and the misses below it. Knows no time.
 
+import { t } from "../../../language.js";
 import { Layout } from "../../../parts/grid/layout.js";
-import { el, glyph, svg } from "../../../ui.js";
+import { el, glyph, svg, told } from "../../../ui.js";
 import { columnsFor } from "./fitting.js";
 
 // In units of an SVG: a character is 10 wide.
@@ -14,19 +15,20 @@ const LINE = 50;
 /** Thickest bar. */
 const BAR = 2.5;
 
-const isWide = (char) =>
-  /\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{20000}-\u{3fffd}]/u.test(
-    char,
-  );
+/** Letters up to here are narrow in any font. */
+const NARROW = /^[\0-\u0fff]*$/;
+/** How much wider than a letter a character is that takes two places. */
+const WIDE = 1.4;
 
 export class Stage {
   root = el("div", {
     class: "stage",
     tabindex: "0",
     role: "group",
-    "aria-label": "The passage, the cell's value and the truth",
-    "aria-description":
+    "aria-label": t("The passage, the cell's value and the truth"),
+    "aria-description": t(
       "Space plays and pauses, left and right arrows go through the characters, up and down arrows through the examples",
+    ),
   });
   #shown = null;
   #layout = null;
@@ -41,7 +43,7 @@ export class Stage {
   say(text) {
     this.busy = false;
     this.#shown = null;
-    this.root.replaceChildren(el("p", { class: "message problem" }, text));
+    this.root.replaceChildren(el("p", { class: "message problem" }, ...told(text)));
   }
 
   /** Lays a passage out, as large as the stage allows: `{chars, values, truth, verdicts, tracked}`. */
@@ -49,6 +51,7 @@ export class Stage {
     const { clientWidth, clientHeight } = this.root;
     if (!clientWidth) return;
     this.#shown = shown;
+    const isWide = widths();
     const options = (isPacked) => ({ isWide, isPacked });
     const layout = (columns, isPacked) => new Layout(shown.chars, columns, options(isPacked));
     const room = { width: clientWidth, height: clientHeight, unit: WIDTH, line: LINE };
@@ -167,6 +170,20 @@ export class Stage {
     const { column, boxes } = this.#layout.place(index);
     return (column + boxes / 2) * WIDTH;
   }
+}
+
+/** Tells which characters take two places: measured, as some are wide in some fonts only. */
+function widths() {
+  const context = document.createElement("canvas").getContext("2d");
+  const style = getComputedStyle(document.documentElement);
+  context.font = `16px ${style.getPropertyValue("--mono")}`;
+  const widest = WIDE * context.measureText("m").width;
+  const known = new Map();
+  return (char) => {
+    if (NARROW.test(char)) return false;
+    if (!known.has(char)) known.set(char, context.measureText(char).width > widest);
+    return known.get(char);
+  };
 }
 
 /** Where a value from −1 to 1 is in a line. */

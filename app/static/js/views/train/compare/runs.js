@@ -1,7 +1,9 @@
 // Runs beside each other: which are compared, what they are called, where their options differ, how
 // they are sorted, and the address that says all of it. Knows no element and no request.
 
+import { t } from "../../../language.js";
 import { bestOf } from "../../../parts/progress.js";
+import { levelOf } from "../../job/words.js";
 
 /** Runs that are compared at most: no more lines can be told apart. */
 export const MOST = 6;
@@ -118,11 +120,11 @@ export function levelsOf(jobs, names) {
   for (const { id, baseline } of jobs) {
     const value = baseline?.val_loss;
     if (!Number.isFinite(value) || found.has(value)) continue;
-    found.set(value, { name: `${baseline.ngram_order ?? "n"}-gram baseline`, id });
+    found.set(value, { name: levelOf(baseline), id });
   }
   const isOnly = found.size === 1;
   return [...found].map(([value, { name, id }]) => ({
     value,
-    name: isOnly ? name : `${name}, ${names.get(id)}`,
+    name: isOnly ? name : t("{level}, {run}", { level: name, run: names.get(id) }),
   }));
 }

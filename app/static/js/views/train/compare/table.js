@@ -1,23 +1,25 @@
 // The table of runs: which are compared, their figures, and the options in which they differ. Knows
 // no request.
 
+import { t } from "../../../language.js";
 import { verdict } from "../../../parts/ngram.js";
 import { bestOf } from "../../../parts/progress.js";
 import { drawn, duration, el, loss, number, short, when } from "../../../ui.js";
+import { statusOf } from "../../job/words.js";
 import { directionOf, optionOf } from "./runs.js";
 
 const NONE = "–";
 
 const RESULTS = [
-  ["model", "Run"],
-  ["loss", "Validation loss"],
-  ["ngram", "n-gram baseline"],
+  ["model", t("Run")],
+  ["loss", t("Validation loss")],
+  ["ngram", t("n-gram baseline")],
 ];
 const COURSE = [
-  ["step", "Steps"],
-  ["time", "Training time"],
-  ["speed", "Characters per second"],
-  ["created", "Created"],
+  ["step", t("Steps")],
+  ["time", t("Training time")],
+  ["speed", t("Characters per second")],
+  ["created", t("Created")],
 ];
 
 /**
@@ -59,7 +61,7 @@ function rowOf(job, { compared, names, options, isFull }, { compare }) {
     type: "checkbox",
     checked: place >= 0,
     disabled: isFull && place < 0,
-    "aria-label": `Compare ${names.get(id)}`,
+    "aria-label": t("Compare {run}", { run: names.get(id) }),
     on: { change: ({ target }) => compare(id, target.checked) },
   });
   const key = el("span", { class: place < 0 ? "key" : `key run-${place}` });
@@ -74,7 +76,7 @@ function rowOf(job, { compared, names, options, isFull }, { compare }) {
         "div",
         {},
         el("a", { href: `/train/${id}` }, names.get(id)),
-        el("span", { class: `status ${status}` }, status),
+        el("span", { class: `status ${status}` }, statusOf(status)),
       ),
     ),
   );
@@ -82,7 +84,7 @@ function rowOf(job, { compared, names, options, isFull }, { compare }) {
     "tr",
     { class: place < 0 ? null : "compared" },
     run,
-    cell(loss(best), best ? `${loss(best / Math.LN2)} bpc` : ""),
+    cell(loss(best), best ? t("{bits} bpc", { bits: loss(best / Math.LN2) }) : ""),
     cell(loss(baseline?.val_loss), result?.words ?? ""),
     ...options.map((option) => cell(shownValue(optionOf(job, option)))),
     cell(number(progress?.step)),

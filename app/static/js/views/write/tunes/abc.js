@@ -2,6 +2,7 @@
 // right before a reader of ABC can read it. Follows the ABC standard 2.1. Knows no element and no
 // sound.
 
+import { t } from "../../../language.js";
 import { number } from "../../../ui.js";
 import { tied, unitOf } from "./lengths.js";
 
@@ -92,7 +93,7 @@ export function repaired({ source, isWhole }, number) {
   if (!has("X")) checked.unshift(["X", `${number}`]);
   if (!has("K")) {
     checked.push(["K", "C"]);
-    notes.push("It has no key (K:); read in C major.");
+    notes.push(t("It has no key (K:); read in C major."));
   }
   // The standard's order: X first, K last.
   const ordered = checked.toSorted(([a], [b]) => rank(a) - rank(b));
@@ -103,7 +104,7 @@ export function repaired({ source, isWhole }, number) {
   return {
     abc: `${kept.join("\n")}\n`,
     music: `${musicOf(kept, unitOf(checked)).join("\n")}\n`,
-    title: checked.find(([name]) => name === "T")?.[1] || `Tune ${number}`,
+    title: checked.find(([name]) => name === "T")?.[1] || t("Tune {number}", { number }),
     notes: [...new Set(notes)],
   };
 }
@@ -117,7 +118,7 @@ const rank = (name) => ({ X: 0, K: 2 })[name] ?? 1;
 
 function shortened(source, notes) {
   if (source.length <= LONGEST) return source;
-  notes.push(`It is long: only its first ${number(LONGEST)} characters are shown.`);
+  notes.push(t("It is long: only its first {n} characters are shown.", { n: number(LONGEST) }));
   return source.slice(0, source.lastIndexOf("\n", LONGEST) + 1 || LONGEST);
 }
 
@@ -143,7 +144,8 @@ const bare = (text) => text.replace(/%.*$/, "").trim();
 /** Whether a field's value makes sense; notes it otherwise. */
 function isKnown(name, value, notes) {
   const isGood = VALUES[name]?.test(value) ?? true;
-  if (!isGood && name !== "X") notes.push(`“${name}:${value}” makes no sense; left out.`);
+  if (!isGood && name !== "X")
+    notes.push(t("“{field}” makes no sense; left out.", { field: `${name}:${value}` }));
   return isGood;
 }
 

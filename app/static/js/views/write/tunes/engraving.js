@@ -1,6 +1,7 @@
 // The score of a tune as SVG, as wide as its place, and the mark on the note that sounds. Knows no
 // sound and no text.
 
+import { t } from "../../../language.js";
 import { svg } from "../../../ui.js";
 
 /** Pixels of a change of width from which a score is drawn anew. */
@@ -110,7 +111,7 @@ export class Engraving {
     } catch (error) {
       console.info(error);
       for (const name of ["role", "aria-label"]) this.root.removeAttribute(name);
-      this.root.replaceChildren("This tune could not be drawn.");
+      this.root.replaceChildren(t("This tune could not be drawn."));
       return null;
     }
   }

@@ -1,6 +1,7 @@
 // The tunes of one text, one figure each; only one of all plays at a time. Knows no sheet.
 
-import { count, el } from "../../../ui.js";
+import { counted } from "../../../language.js";
+import { el, number } from "../../../ui.js";
 import { abcjs } from "./library.js";
 import { TuneFigure } from "./tune.js";
 
@@ -45,7 +46,13 @@ export class TuneList {
     }
     const rest = tunes.length - wanted.length;
     this.#more.hidden = !rest;
-    this.#more.textContent = `Show ${count(Math.min(rest, AT_ONCE), "more tune")}`;
+    const next = Math.min(rest, AT_ONCE);
+    this.#more.textContent = counted(
+      next,
+      number(next),
+      "Show {n} more tune",
+      "Show {n} more tunes",
+    );
   }
 
   pause() {

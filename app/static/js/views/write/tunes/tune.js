@@ -1,7 +1,9 @@
 // One tune on the page: its score, how it sounds, and what could not be read. Knows no text around
 // it.
 
-import { copy, el, reducedMotion } from "../../../ui.js";
+import { LANGUAGE, t, together } from "../../../language.js";
+import { startOf } from "../../../parts/sheet/units.js";
+import { copy, el, number, reducedMotion } from "../../../ui.js";
 import { repaired } from "./abc.js";
 import { Engraving } from "./engraving.js";
 import { unreadable } from "./library.js";
@@ -38,23 +40,23 @@ export class TuneFigure {
     this.#abc = abc;
     this.#title = title;
     const words = [...notes];
-    if (!tune.isWhole) words.unshift("The text ends before the tune does.");
+    if (!tune.isWhole) words.unshift(t("The text ends before the tune does."));
     const parsed = attempt(() => abcjs.parseOnly(music)[0]);
     if (parsed) {
       words.push(...leftOut(unreadable(parsed.warnings)));
-      this.#engraving = new Engraving(abcjs, music, `Score of ${title}`);
+      this.#engraving = new Engraving(abcjs, music, t("Score of {title}", { title }));
       this.#performance = attempt(() => performed(parsed));
-      if (!this.#performance?.notes.length) words.push("It cannot be played.");
+      if (!this.#performance?.notes.length) words.push(t("It cannot be played."));
       else if (this.#performance.notes.some(isUndrawn))
-        words.push("A note too long for any sign is played, but not drawn.");
-    } else words.push("It could not be read as ABC notation.");
+        words.push(t("A note too long for any sign is played, but not drawn."));
+    } else words.push(t("It could not be read as ABC notation."));
     this.root = el(
       "article",
       { class: "tune", "aria-label": title },
       el("h3", {}, title),
       this.#controls(),
       this.#engraving?.root,
-      words.length ? el("p", { class: "hint" }, words.join(" ")) : null,
+      words.length ? el("p", { class: "hint" }, together(...words)) : null,
     );
   }
 
@@ -70,7 +72,7 @@ export class TuneFigure {
   }
 
   #controls() {
-    const copyAbc = el("button", { type: "button", class: "quiet" }, "Copy ABC");
+    const copyAbc = el("button", { type: "button", class: "quiet" }, t("Copy ABC"));
     copyAbc.addEventListener("click", () => copy(this.#abc, copyAbc));
     if (!this.#performance?.notes.length) return el("div", { class: "actions" }, copyAbc);
     this.#player = new Player(this.#performance, () => this.#update());
@@ -81,14 +83,14 @@ export class TuneFigure {
       max: this.#player.seconds.toFixed(2),
       step: "any",
       value: "0",
-      "aria-label": `Position in ${this.#title}`,
+      "aria-label": t("Position in {title}", { title: this.#title }),
       on: {
         input: () => this.#moved(),
         keydown: (event) => this.#stepped(event),
       },
     });
     const midi = el("button", { type: "button", class: "quiet" }, "MIDI");
-    midi.setAttribute("aria-label", `Download ${this.#title} as a MIDI file`);
+    midi.setAttribute("aria-label", t("Download {title} as a MIDI file", { title: this.#title }));
     midi.addEventListener("click", () => this.#download());
     this.#update();
     const position = el("div", { class: "position" }, this.#seek, this.#time);
@@ -128,16 +130,19 @@ export class TuneFigure {
   #update({ isFollowed = false } = {}) {
     if (!this.#player) return;
     const { isPlaying, position, seconds } = this.#player;
-    const label = isPlaying ? "Pause" : "Play";
+    const label = isPlaying ? t("Pause") : t("Play");
     if (this.#play.textContent !== label) {
       this.#play.textContent = label;
-      this.#play.setAttribute("aria-label", `${label} ${this.#title}`);
+      const title = this.#title;
+      const spoken = isPlaying ? t("Pause {title}", { title }) : t("Play {title}", { title });
+      this.#play.setAttribute("aria-label", spoken);
     }
     this.#seek.value = position;
-    const time = `${clock(position)} / ${clock(seconds)}`;
+    const [at, of] = [clock(position), clock(seconds)];
+    const time = `${at} / ${of}`;
     if (this.#time.textContent !== time) {
       this.#time.textContent = time;
-      this.#seek.setAttribute("aria-valuetext", `${clock(position)} of ${clock(seconds)}`);
+      this.#seek.setAttribute("aria-valuetext", t("{at} of {of}", { at, of }));
     }
     this.#showNote(isPlaying || position > 0 ? this.#player.current : -1, isFollowed);
   }
@@ -175,14 +180,18 @@ function attempt(act) {
   }
 }
 
+const and = new Intl.ListFormat(LANGUAGE, { style: "narrow" });
+
 /** What could not be read, in one sentence, or none. */
 export function leftOut(all) {
   if (!all.length) return [];
   const named = all
     .slice(0, NAMED)
-    .map(({ what, near }) => (what === near || !what ? `“${near}”` : `“${what}” in “${near}”`));
-  if (all.length > NAMED) named.push(`${all.length - NAMED} more`);
-  return [`Left out because it could not be read: ${named.join(", ")}.`];
+    .map(({ what, near }) =>
+      what === near || !what ? t("“{near}”", { near }) : t("“{what}” in “{near}”", { what, near }),
+    );
+  if (all.length > NAMED) named.push(t("{n} more", { n: number(all.length - NAMED) }));
+  return [t("Left out because it could not be read: {named}.", { named: and.format(named) })];
 }
 
 /** Seconds as on a clock: "1:05". */
@@ -190,8 +199,7 @@ export const clock = (seconds) =>
   `${Math.floor(seconds / 60)}:${`${Math.floor(seconds % 60)}`.padStart(2, "0")}`;
 
 /** A title as the name of a file on any system. */
-export const fileName = (title) =>
-  title
-    .replace(/[^\p{L}\p{N}]+/gu, "-")
-    .replace(/^-+|-+$/g, "")
-    .slice(0, 60) || "tune";
+export function fileName(title) {
+  const name = title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "");
+  return name.slice(0, startOf(name, 60)) || "tune";
+}
