@@ -67,16 +67,6 @@ PREVIEWS = {
 }
 
 
-_OF_OTHER_LANGUAGES = (
-    "server_words",
-    "parts/options/schema",
-    "reported",
-    "reported/problems",
-    "reported/sentences",
-)
-"""Scripts that pages in English do without."""
-
-
 class _PageRoute(APIRoute):
     """Matches only requests that prefer HTML to the API's media types."""
 
@@ -108,13 +98,11 @@ def _view(request: Request) -> Response:
 
 
 def _preloaded(path: str, language: str) -> dict[str, str]:
-    """Has the browser fetch the words of another language beside the scripts that ask for them."""
+    """Has the browser fetch the words of another language beside the script that asks for them."""
     if language == ENGLISH:
         return {}
-    static = f"{root_from(path)}static/{static_files().version}"
-    links = [f"<{static}/languages/{language}.json>; rel=preload; as=fetch; crossorigin"]
-    links += [f"<{static}/js/{script}.js>; rel=modulepreload" for script in _OF_OTHER_LANGUAGES]
-    return {"Link": ", ".join(links)}
+    words = f"{root_from(path)}static/{static_files().version}/languages/{language}.json"
+    return {"Link": f"<{words}>; rel=preload; as=fetch; crossorigin"}
 
 
 def _title(preview: _Preview, model: str, language: str) -> str:

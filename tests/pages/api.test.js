@@ -93,29 +93,32 @@ test("who stops listening cancels the stream", async () => {
 
 // Problems
 
-test("a problem is told in the server's words, as a sentence", () => {
+test("a problem is told in the server's words, as a sentence", async () => {
   const errors = [{ field: "prime", message: "has an unknown character" }];
   const body = { title: "Unprocessable", detail: "the prime is wrong", errors };
-  const problem = problemOf(422, JSON.stringify(body), null);
+  const problem = await problemOf(422, JSON.stringify(body), null);
   assert.equal(problem.message, "The prime is wrong.");
   assert.deepEqual(problem.errors, errors);
   assert.equal(problem.status, 422);
   assert.equal(problem.retryAfter, 0);
 });
 
-test("a problem without detail has its title", () => {
-  assert.equal(problemOf(404, '{"title":"Not Found"}', null).message, "Not Found.");
+test("a problem without detail has its title", async () => {
+  assert.equal((await problemOf(404, '{"title":"Not Found"}', null)).message, "Not Found.");
 });
 
-test("what is not a problem of ours is told by its status", () => {
+test("what is not a problem of ours is told by its status", async () => {
   for (const text of ["<h1>Bad gateway</h1>", "", "null", "[]", "3"])
-    assert.equal(problemOf(502, text, null).message, "The server responded with status 502.");
-  assert.deepEqual(problemOf(502, "", null).errors, []);
+    assert.equal(
+      (await problemOf(502, text, null)).message,
+      "The server responded with status 502.",
+    );
+  assert.deepEqual((await problemOf(502, "", null)).errors, []);
 });
 
-test("a problem says when to try again, in seconds", () => {
-  assert.equal(problemOf(503, "{}", "12").retryAfter, 12);
-  assert.equal(problemOf(503, "{}", "Wed, 21 Oct 2026 07:28:00 GMT").retryAfter, 0);
+test("a problem says when to try again, in seconds", async () => {
+  assert.equal((await problemOf(503, "{}", "12")).retryAfter, 12);
+  assert.equal((await problemOf(503, "{}", "Wed, 21 Oct 2026 07:28:00 GMT")).retryAfter, 0);
 });
 
 // Lists

@@ -7,10 +7,11 @@ import { test } from "node:test";
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
 
 globalThis.document = { documentElement: { lang: "ja" } };
-globalThis.fetch = async () => Response.json(JSON.parse(read("app/static/languages/ja.json")));
+globalThis.fetch = async (url) => Response.json(JSON.parse(readFileSync(url, "utf8")));
 const { problemOf } = await import("../../app/static/js/api.js");
 const { ENOUGH, REASONS, said } = await import("../../app/static/js/server_words.js");
-const { atField, inWords } = await import("../../app/static/js/words.js");
+const { atField, inWords, understand } = await import("../../app/static/js/words.js");
+await understand();
 
 const LATIN_WORDS = /[a-z]{2,} [a-z]{2,}/i;
 
@@ -33,13 +34,17 @@ test("unknown characters are named, however many they are", () => {
   assert.match(atField(`${begin}'日' and 5 more`), /ほか 5 種類$/);
 });
 
-test("errors of fields are told with the names of their fields", () => {
+test("errors of fields are told with the names of their fields", async () => {
   const errors = [
     { field: "num_layers", message: "must be a whole number from 1 to 8" },
     { field: "seed", message: "is missing" },
   ];
   const detail = "num_layers must be a whole number from 1 to 8; seed is missing";
-  const problem = problemOf(422, JSON.stringify({ code: "invalid_fields", detail, errors }), null);
+  const problem = await problemOf(
+    422,
+    JSON.stringify({ code: "invalid_fields", detail, errors }),
+    null,
+  );
   assert.equal(problem.message, "層の数：1〜8 の整数にしてください / シード：入力してください。");
   assert.deepEqual(
     problem.errors.map(({ message }) => message),

@@ -10,8 +10,9 @@ from tests.browsing import DESKTOP, PHONE, Window, accessible, link, point_at, s
 from tests.serving import serve
 
 
-def test_the_first_page_is_light(client: httpx2.Client, window: Window) -> None:
-    page = window.open(client, "about:blank")
+@pytest.mark.parametrize("locale", ["en-US", "ja-JP"])
+def test_the_first_page_is_light(client: httpx2.Client, window: Window, locale: str) -> None:
+    page = window.open(client, "about:blank", locale=locale)
     requests: list[Request] = []
     page.on("requestfinished", lambda request: requests.append(request))
     page.goto("/")
@@ -19,7 +20,8 @@ def test_the_first_page_is_light(client: httpx2.Client, window: Window) -> None:
     # Texts weigh what they weigh: some 200 bytes for each character with its alternatives.
     fetched = [one for one in requests if not one.url.endswith("/sample")]
     # As they come over the wire, compressed.
-    assert 30_000 < sum(one.sizes()["responseBodySize"] for one in fetched) < 100_000
+    size = sum(one.sizes()["responseBodySize"] for one in fetched)
+    assert 30_000 < size < 100_000
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

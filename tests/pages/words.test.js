@@ -67,11 +67,11 @@ test("whatever else the server says stays as it is", () => {
   assert.equal(inWords({}, "Not Found"), "Not Found.");
 });
 
-test("errors of fields are told so, too", () => {
+test("errors of fields are told so, too", async () => {
   const errors = [
     { field: "prime", message: "has characters 日. Remove them, or set unknown=skip" },
   ];
-  const problem = problemOf(422, JSON.stringify({ detail: "x", errors }), null);
+  const problem = await problemOf(422, JSON.stringify({ detail: "x", errors }), null);
   assert.equal(problem.errors[0].message, "has characters 日. Remove them, or skip them");
   assert.equal(withoutApi("must be a number"), "must be a number");
 });

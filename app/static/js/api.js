@@ -3,7 +3,7 @@
 import { askForKey, authorization, hasKey } from "./key.js";
 import { t } from "./language.js";
 import { at } from "./root.js";
-import { atField, inWords } from "./words.js";
+import { atField, inWords, understand } from "./words.js";
 
 export const NO_RESPONSE = t("The server is not responding. It may be starting, or down.");
 
@@ -19,7 +19,8 @@ export class Problem extends Error {
 }
 
 /** The problem in a response's body. */
-export function problemOf(status, text, retryAfter) {
+export async function problemOf(status, text, retryAfter) {
+  await understand();
   let body = null;
   try {
     body = JSON.parse(text);
@@ -67,7 +68,7 @@ export async function request(path, { json, headers = {}, ...options } = {}) {
   for (;;) {
     const response = await respond(path, { ...options, headers });
     if (response.ok) return response;
-    const problem = problemOf(
+    const problem = await problemOf(
       response.status,
       await response.text(),
       response.headers.get("retry-after"),
@@ -145,7 +146,7 @@ export async function upload(
   for (;;) {
     const { status, text, retryAfter } = await send(path, file, type, progress, signal);
     if (status >= 200 && status < 300) return JSON.parse(text);
-    const problem = problemOf(status, text, retryAfter);
+    const problem = await problemOf(status, text, retryAfter);
     if (status === 401 && (await askForKey(status))) continue;
     throw problem;
   }

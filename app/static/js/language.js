@@ -5,18 +5,24 @@
 /** The language of the page, which the server chose: the browser's may be another one. */
 export const LANGUAGE = globalThis.document?.documentElement.lang || "en";
 
-const SENTENCES = LANGUAGE === "en" ? {} : await load();
+const ENGLISH = "en";
+const SENTENCES = {};
 
-async function load() {
+/** Whether the page is in the language of the code and of the server. */
+export const isEnglish = LANGUAGE === ENGLISH;
+
+/** Learns the sentences of a file in languages/. */
+export async function learn(name) {
   try {
-    const response = await fetch(new URL(`../languages/${LANGUAGE}.json`, import.meta.url));
-    return await response.json();
+    const response = await fetch(new URL(`../languages/${name}.json`, import.meta.url));
+    Object.assign(SENTENCES, await response.json());
   } catch (error) {
     // English is better than no page.
     console.warn(error);
-    return {};
   }
 }
+
+if (!isEnglish) await learn(LANGUAGE);
 
 /** A sentence of the code in the page's language, with values in its {places}. */
 export const t = (english, values = {}) => filled(inLanguage(english), values);
@@ -26,7 +32,7 @@ export const t = (english, values = {}) => filled(inLanguage(english), values);
  * languages have it by `many`.
  */
 export const counted = (n, shown, one, many, values = {}) =>
-  filled(LANGUAGE === "en" && n === 1 ? one : inLanguage(many), { n: shown, ...values });
+  filled(isEnglish && n === 1 ? one : inLanguage(many), { n: shown, ...values });
 
 /** A sentence in the page's language with nodes in its {places}, as children of an element. */
 export const woven = (english, nodes) =>

@@ -2,7 +2,7 @@
 // The server says them in English to all of its clients, with values in them: those are found again
 // by the sentences that it is made of. Knows no view.
 
-import { LANGUAGE, t } from "./language.js";
+import { isEnglish, LANGUAGE, learn, t } from "./language.js";
 import { el, englishSentence } from "./ui.js";
 
 /** What is no sentence: several words that are offered, a file's name, numbers, a clause. */
@@ -14,11 +14,14 @@ const SHAPES = {
   where: "[^.]+",
 };
 
-const PATTERNS = LANGUAGE === "en" ? [] : (await sentences()).map(patternOf);
+const PATTERNS = isEnglish ? [] : (await sentences()).map(patternOf);
 
 async function sentences() {
-  const { PROBLEMS } = await import("./reported/problems.js");
-  const { SENTENCES } = await import("./reported/sentences.js");
+  const [{ PROBLEMS }, { SENTENCES }] = await Promise.all([
+    import("./reported/problems.js"),
+    import("./reported/sentences.js"),
+    learn(`${LANGUAGE}.server`),
+  ]);
   return [...PROBLEMS, ...SENTENCES];
 }
 
@@ -43,7 +46,7 @@ export const reported = (text) => translated(text) ?? text;
 
 /** The same as a child of an element; where it stays English, it is shown `inEnglish`. */
 export function saying(text, inEnglish = englishSentence) {
-  if (LANGUAGE === "en") return inEnglish(text);
+  if (isEnglish) return inEnglish(text);
   return translated(text) ?? el("span", { lang: "en" }, inEnglish(text));
 }
 

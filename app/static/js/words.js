@@ -2,12 +2,22 @@
 // advise to set. In another language than the server's also by its sentences, and where none is known
 // the server's own words follow. Knows no view.
 
-import { LANGUAGE, t } from "./language.js";
+import { isEnglish, t } from "./language.js";
 import { englishSentence, sentence } from "./ui.js";
 
-const ENGLISH = "en";
-/** Of no use in English, and heavy. */
-const SERVER = LANGUAGE === ENGLISH ? null : await import("./server_words.js");
+/** What the server's words are in another language; null until they are loaded. */
+let server = null;
+
+/** Loads them: most pages never need them. */
+export async function understand() {
+  if (isEnglish) return;
+  try {
+    server ??= await import("./server_words.js");
+  } catch (error) {
+    // The server's own words are better than none.
+    console.warn(error);
+  }
+}
 
 const OUTDATED = t(
   "The server does not know this request. It may have been updated: reload the page.",
@@ -48,20 +58,20 @@ export function inWords({ code, detail, errors } = {}, fallback = "") {
   const words = withoutApi(detail || fallback);
   // Of a request's fields, it has the names.
   const english = code === "invalid_fields" ? words.replace(NAMES, spaced) : words;
-  return SERVER ? inItsLanguage(code, english, detail ? errors : null) : sentence(english);
+  return server ? inItsLanguage(code, english, detail ? errors : null) : sentence(english);
 }
 
 /** An error of a field, as the page has it beside that field. */
 export function atField(message) {
   const words = withoutApi(message);
-  return SERVER ? (SERVER.said(words) ?? `\n${words}`) : words;
+  return server ? (server.said(words) ?? `\n${words}`) : words;
 }
 
 function inItsLanguage(code, english, errors) {
-  const known = SERVER.said(english) ?? SERVER.aboutFields(errors?.map(plain));
+  const known = server.said(english) ?? server.aboutFields(errors?.map(plain));
   if (known) return sentence(known);
-  const { [code]: enough } = SERVER.ENOUGH;
-  return enough ?? `${SERVER.REASONS[code] ?? SERVER.REFUSED}\n${englishSentence(english)}`;
+  const { [code]: enough } = server.ENOUGH;
+  return enough ?? `${server.REASONS[code] ?? server.REFUSED}\n${englishSentence(english)}`;
 }
 
 const plain = ({ field, message }) => ({ field, message: withoutApi(message) });

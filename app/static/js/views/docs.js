@@ -2,7 +2,7 @@
 // the page's language, the document is in English.
 
 import { get, list } from "../api.js";
-import { counted, LANGUAGE, t, woven } from "../language.js";
+import { counted, isEnglish, LANGUAGE, t, woven } from "../language.js";
 import { SERVER } from "../root.js";
 import { el, field, heading, message, number } from "../ui.js";
 import { endpoint } from "./docs/endpoint.js";
@@ -19,7 +19,7 @@ class Docs {
   #found = el("p", { class: "soft small", role: "status" });
   #said = message();
   #about = el("div", { class: "about", ...ENGLISH });
-  #note = el("p", { class: "soft", hidden: LANGUAGE === "en" }, IN_ENGLISH);
+  #note = el("p", { class: "soft", hidden: isEnglish }, IN_ENGLISH);
   #sections = el("div", { class: "sections" });
   #contents = el("nav", { class: "contents", "aria-label": t("Endpoints") });
   /** Each endpoint's element with the words that it is found by. */

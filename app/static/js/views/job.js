@@ -1,7 +1,7 @@
 // The page of a job, live: losses, samples, and the time left.
 
 import { get, post, remove } from "../api.js";
-import { LANGUAGE, t, woven } from "../language.js";
+import { isEnglish, t, woven } from "../language.js";
 import { Chart } from "../parts/chart.js";
 import { contextsSentence } from "../parts/ngram.js";
 import { isCancellable, isEnded } from "../parts/progress.js";
@@ -26,7 +26,7 @@ import {
 /** Milliseconds between two looks at whether a worker has taken the job, which no event says. */
 const POLL = 2000;
 /** Other languages have another word for it than for the end of a dialog. */
-const CANCEL = LANGUAGE === "en" ? "Cancel" : t("Cancel the job");
+const CANCEL = isEnglish ? "Cancel" : t("Cancel the job");
 const LIMITS = {
   max_seconds: t("Time limit (seconds, in total)"),
   max_epochs: t("Epoch limit"),

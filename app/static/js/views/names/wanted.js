@@ -3,7 +3,6 @@
 
 import { t } from "../../language.js";
 import { MAX_NAME_LENGTH, MAX_NAMES } from "../../limits.js";
-import { atField } from "../../words.js";
 
 /** The fields of an address, in its order; `seed` is that of the names shown. */
 export const FIELDS = [
@@ -84,7 +83,7 @@ const LABELS = {
 
 /** The server's message about a field, as the form says it. */
 export const inWords = (message) =>
-  atField(message).replace(/\b[a-z]+_[a-z]+\b/g, (name) => LABELS[name] ?? name);
+  message.replace(/\b[a-z]+_[a-z]+\b/g, (name) => LABELS[name] ?? name);
 
 /** Every element has an attribute `style`. */
 const ATTRIBUTES = { style: "in-style" };
