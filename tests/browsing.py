@@ -5,6 +5,7 @@ content security policy, a request to another host. Knows no view.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -163,9 +164,9 @@ def text_of(pane: Locator) -> str:
 
 
 def written(page: Page, pane: int = 0) -> str:
-    """What a pane shows once it is done."""
-    expect(page.locator(".foot")).to_contain_text("seed")
-    expect(page.get_by_role("button", name="Write", exact=True)).to_be_visible()
+    """What a pane shows once it is done; in any language."""
+    expect(page.locator(".foot")).to_contain_text(re.compile("seed|シード"))
+    expect(page.get_by_role("button", name=re.compile("^(Write|書く)$"))).to_be_visible()
     return text_of(page.locator(".pane").nth(pane))
 
 
