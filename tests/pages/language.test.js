@@ -41,3 +41,8 @@ test("nodes stand between words", () => {
   const essay = { node: true };
   assert.deepEqual(woven("Read {essay}.", { essay }), [essay, "をお読みください。"]);
 });
+
+test("a short number has no tenths where its language does not shorten it", async () => {
+  const { short } = await import("../../app/static/js/ui.js");
+  assert.deepEqual([12.34, 4594.9, 123_456].map(short), ["12.3", "4595", "12.3万"]);
+});

@@ -66,7 +66,8 @@ const known = (format) => (value) =>
 export const number = known((value) => whole.format(Math.round(value)));
 export const hundredths = known((value) => twoDigits.format(value));
 export const loss = known((value) => losses.format(value));
-export const short = known((value) => compact.format(value));
+// Japanese has no short form below 10,000, where a tenth says nothing.
+export const short = known((value) => compact.format(value < 1000 ? value : Math.round(value)));
 export const percent = known((value) =>
   value > 0 && value < 0.001
     ? `<${finePercents.format(0.001)}`
