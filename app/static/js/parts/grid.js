@@ -14,6 +14,8 @@ const STRIP = 720;
 const NEAR = "300px";
 /** Rows of a text with guesses: the text and five guesses. */
 const ROWS = 6;
+/** What may take two boxes: no letter below is measured. */
+const WIDE = /[\u1000-\u{10ffff}]/u;
 
 export class Grid {
   #pointed;
@@ -226,6 +228,6 @@ function boxIn(element, hasGuesses) {
     row,
     width: Math.ceil(unit) + (hasGuesses ? 3 : 1),
     height: hasGuesses ? ROWS * row + 14 : row,
-    isWide: (char) => char > "\u0fff" && context.measureText(char).width > 1.4 * unit,
+    isWide: (char) => WIDE.test(char) && context.measureText(char).width > 1.4 * unit,
   };
 }
