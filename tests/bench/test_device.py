@@ -18,7 +18,6 @@ from bench.markdown import table
 from bench.naive import network_of
 from tests.support import ROOT
 
-torch.set_num_threads(1)
 DRY = Asked(is_dry=True)
 
 
