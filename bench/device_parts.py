@@ -139,8 +139,8 @@ def speed(asked: Asked) -> Rows:
     shapes: tuple[tuple[int, int], ...] = SHAPES
     batch, seconds = BATCH, 1.5
     if asked.is_dry:
-        shapes, batch, seconds = ((1, 16), (2, 24)), (3, 8), 0.01
-    with _own_corpus() as corpus:
+        shapes, batch, seconds = ((2, 24),), (3, 8), 0.0
+    with _own_corpus(asked) as corpus:
         for layers, hidden in shapes:
             config = NetworkConfig(len(corpus.vocabulary), "lstm", layers, hidden)
             for name, compute in ways(asked.device).items():
@@ -170,7 +170,7 @@ def _timed(
     took: list[float] = []
     began = time.monotonic()
     while time.monotonic() - began < seconds or not took:
-        took.append(_seconds_of(trainer, 10, device))
+        took.append(_seconds_of(trainer, 10 if seconds else 1, device))
     step = statistics.median(took)
     row: dict[str, Any] = {
         "batch": f"{batch[0]}×{batch[1]}",
@@ -219,12 +219,16 @@ def _short(kernel: str) -> str:
     return re.sub(r"<.*|\(.*|^void ", "", kernel)[:60]
 
 
+def _own_text(asked: Asked) -> bytes:
+    """This project's own text, which is there without a network; of a dry run, its beginning."""
+    return own_text()[: 50_000 if asked.is_dry else None]
+
+
 @contextmanager
-def _own_corpus() -> Iterator[Corpus]:
-    """This project's own text, which is there without a network."""
+def _own_corpus(asked: Asked) -> Iterator[Corpus]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "text"
-        path.write_bytes(own_text())
+        path.write_bytes(_own_text(asked))
         yield open_text(path, Path(directory), 0.05).corpus
 
 
@@ -240,7 +244,7 @@ def learn(asked: Asked) -> Rows:
     with tempfile.TemporaryDirectory() as directory:
         path = asked.text or Path(directory) / "text"
         if asked.text is None:
-            path.write_bytes(own_text()[: 50_000 if asked.is_dry else None])
+            path.write_bytes(_own_text(asked))
         plan = make_plan(asked_for, scan(path), asked.device)
         for notice in plan.notices:
             yield {"seconds": 0.0, "says": notice["text"]}

@@ -36,6 +36,9 @@ from worker.storage.opening import open_storage
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# Threads that share a core wait for each other, and spin meanwhile. Read when torch is loaded.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # In the background SIGINT is ignored, and so it would be by all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -68,11 +68,12 @@ def stoppable(
 
 
 def eventually(happened: Callable[[], Any], seconds: float = 60) -> Any:
-    """What ``happened`` returns once it is true."""
-    deadline = time.monotonic() + seconds
+    """What ``happened`` returns once it is true; asked less often the longer it takes."""
+    began = time.monotonic()
     while not (value := happened()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
+        waited = time.monotonic() - began
+        assert waited < seconds, "it did not happen"
+        time.sleep(min(0.005 + waited / 50, 0.05))
     return value
 
 

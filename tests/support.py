@@ -121,6 +121,14 @@ class WorkerProcess:
         self.process.wait()
 
 
+FINISHES = (
+    "import sys; sys.path.insert(0, os.getcwd())\n"
+    "from worker.trainer import attempt\n"
+    "attempt._attempt = lambda *_: attempt.Outcome('finished')\n"
+)
+"""For ``Horses.sabotage``: the process finishes its job at once, and never imports torch."""
+
+
 @dataclass
 class Horses:
     """Sabotages the processes of jobs before they import anything of ours, and counts starts."""
@@ -144,8 +152,10 @@ class Horses:
     def sabotage(self, job: Job, code: str) -> None:
         (self.directory / f"{job.id}.code").write_text(code)
 
-    def heal(self, job: Job) -> None:
-        (self.directory / f"{job.id}.code").unlink()
+    def finish(self, *jobs: Job) -> None:
+        """They finish at once, for tests of what is around a training."""
+        for job in jobs:
+            self.sabotage(job, FINISHES)
 
     def starts(self, job: Job) -> list[int]:
         """Their pids."""

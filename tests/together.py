@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from models.config import NetworkConfig
 from models.options import Hyperparameters
@@ -75,7 +74,6 @@ def _first_of_two(command: list[str], directory: Path) -> Iterator[Ranks]:
 
 def main(directory: Path) -> None:
     die_with(int(sys.argv[2]))
-    torch.set_num_threads(1)
 
     def make() -> Trainer:
         config, options = planned(**json.loads((directory / "case.json").read_text()))

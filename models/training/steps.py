@@ -3,9 +3,10 @@
 Knows a network, a batch and hyperparameters; no text, no clock and no count of steps.
 """
 
+import inspect
 import math
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,25 @@ UNSCALED = GradScaler("cpu", enabled=False)
 
 _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
+_Kind = TypeVar("_Kind", bound=torch.optim.Optimizer)
+
+
+def _uncompiled(kind: type[_Kind]) -> type[_Kind]:
+    """Returns the same optimizer without torch's compiler.
+
+    The first call of these methods imports it, only to keep it out of them, and takes about as long
+    as the import of torch. Nothing here is compiled.
+    """
+    names = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+    plain: dict[str, Any] = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    plain["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), plain)
+
+
+_ADAM = _uncompiled(torch.optim.Adam)
+_ADAMW = _uncompiled(torch.optim.AdamW)
+_RMSPROP = _uncompiled(torch.optim.RMSprop)
+
 
 def make_optimizer(
     network: nn.Module, options: Hyperparameters, *, recorded: bool = False
@@ -38,8 +58,8 @@ def make_optimizer(
     parameters = list(network.parameters())
     rate, decay = options.learning_rate, options.weight_decay
     if options.optimizer == "rmsprop":
-        return torch.optim.RMSprop(parameters, rate, alpha=0.95, weight_decay=decay)
-    kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
+        return _RMSPROP(parameters, rate, alpha=0.95, weight_decay=decay)
+    kind = _ADAMW if options.optimizer == "adamw" else _ADAM
     device = parameters[0].device
     return kind(
         parameters,

@@ -311,16 +311,21 @@ def test_a_card_of_wrong_types_takes_no_list_with_it(
 ) -> None:
     """It was imported by an earlier release, or changed by hand: it is listed and can go."""
     outer, _, inner = part.partition(".")
-    for wrong in WRONG:
+    names = {f"names-{number:02}": wrong for number, wrong in enumerate(WRONG)}
+    for name, wrong in names.items():
         value = {inner: wrong} if inner else wrong
         card = json.dumps({"val_loss": 2.0} | {outer: value})
-        plant(registry, Reference("names"), "card.json", card.encode())
-        assert listed(client) == ["linux", "linux:a.1", "names"], wrong
-        for path in ("/models/names", "/v1/models", "/v1/models/names", "/api/tags", "/metrics"):
+        registry.publish(Reference(name), checkpoint())
+        plant(registry, Reference(name), "card.json", card.encode())
+    assert listed(client) == ["linux", "linux:a.1", "names", *names]
+    for path in ("/v1/models", "/api/tags", "/metrics"):
+        assert client.get(path).status_code == 200, path
+    for name, wrong in names.items():
+        for path in (f"/models/{name}", f"/v1/models/{name}"):
             assert client.get(path).status_code == 200, (path, wrong)
-        assert client.post("/api/show", json={"model": "names"}).status_code == 200, wrong
-    assert client.delete("/models/names").status_code == 204
-    assert listed(client) == ["linux", "linux:a.1"]
+        assert client.post("/api/show", json={"model": name}).status_code == 200, wrong
+        assert client.delete(f"/models/{name}").status_code == 204, wrong
+    assert listed(client) == ["linux", "linux:a.1", "names"]
 
 
 def test_a_list_tells_of_a_card_what_it_may_hold(client: httpx2.Client, registry: Registry) -> None:

@@ -48,12 +48,6 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "bench.learn", *map(str, arguments)]
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In what is started: two that share a core with other tests would wait for each other."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
 def worktrees(under: Path) -> list[str]:
     listed = subprocess.run(
         ["git", "-C", str(ROOT), "worktree", "list", "--porcelain"],

@@ -9,7 +9,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-import torch
 
 from app.terminal import ending
 from bench import __main__ as front
@@ -22,8 +21,6 @@ from bench.report.run import Report, measure, sections
 from bench.report.section import Section, Table
 from bench.report.serving import ALONE, EXACT, FAST, LOOP, POOL, Summary
 from bench.sample import PlainWay
-
-torch.set_num_threads(1)
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -72,11 +69,7 @@ def well_formed(picture: Path) -> ElementTree.Element:
     return drawn
 
 
-def test_a_report_has_each_section_with_figures_and_pictures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Two threads that share a core with other tests would wait for each other.
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_a_report_has_each_section_with_figures_and_pictures(tmp_path: Path) -> None:
     report = Report(TINY, "./charloom bench --quick", tmp_path / "out")
     said: list[str] = []
     assert measure(report, sections(None), said.append), report.path.read_text()

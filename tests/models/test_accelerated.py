@@ -41,8 +41,6 @@ from models.training.steps import learning_rate
 from models.training.trainer import Diverged, Evaluation, Progress, Trainer
 from tests.toys import babble
 
-torch.set_num_threads(1)
-
 CPU = torch.device("cpu")
 VOCABULARY = Vocabulary("characters", sorted(map(ord, "\n .etaoinshrdlucmfwypvbgkqjxz")))
 SMALL = NetworkConfig(29, "lstm", 2, 12, dropout=0.3)

@@ -19,8 +19,6 @@ from models.text.vocab import Vocabulary
 from tests.networks import VOCABULARY, decoder_of, pieces_of, run, stream, trained_like
 from tests.toys import ALPHABET, toy_checkpoint, toy_decoder
 
-torch.set_num_threads(1)
-
 
 def test_neighbours_and_ticks_do_not_matter() -> None:
     """Alone, among forty others, in ticks of 1, 3 or 50 characters: the same text."""

@@ -26,8 +26,6 @@ from tests.networks import (
 )
 from tests.toys import ALPHABET, toy_checkpoint, toy_decoder, wordy
 
-torch.set_num_threads(1)
-
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize(("embedding_size", "orders"), [(0, 0), (5, 0), (0, 3), (5, 6)])

@@ -18,8 +18,6 @@ from models.training.ranks import ALONE, Group, Ranks
 from models.training.trainer import Evaluation, FeatureCount, Trainer, TrainerState
 from tests.together import CORPUS, STYLED, planned, second_rank
 
-torch.set_num_threads(1)
-
 CPU = torch.device("cpu")
 
 Saved = tuple[dict[str, Tensor], TrainerState]

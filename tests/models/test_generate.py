@@ -11,7 +11,6 @@ from models.styles import only
 from models.training.generate import generate
 from tests.networks import VOCABULARY, trained_like
 
-torch.set_num_threads(1)
 PRIME = VOCABULARY.encode("abc")
 
 

@@ -17,7 +17,6 @@ from models.onnx_graph import OnnxSession
 from models.options import NetworkKind
 from tests.networks import VOCABULARY, trained_like, weights_of
 
-torch.set_num_threads(1)
 GRAPHS: list[tuple[NetworkKind, Precision]] = [
     ("lstm", "exact"),
     ("lstm", "fast"),

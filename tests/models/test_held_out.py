@@ -17,8 +17,6 @@ from models.training.held_out import BALANCES, HeldOut, evaluate
 from models.training.network import CharNetwork
 from tests.toys import babble
 
-torch.set_num_threads(1)
-
 TEXT = babble(12_000)
 TRAIN, HELD = TEXT[:9_000], TEXT[9_000:]
 FEATURES = count(TRAIN, 29, 6, 1500, lists_from=0)

@@ -12,7 +12,6 @@ from models.options import NetworkKind
 from models.training.kernels import SMALL, CudaCard, Padding, filled, padding_for
 from models.training.network import CharNetwork
 
-torch.set_num_threads(1)
 KINDS: list[NetworkKind] = ["lstm", "gru", "rnn"]
 
 H100, RTX_4090, RTX_4080 = CudaCard(9, 0, 132), CudaCard(8, 9, 128), CudaCard(8, 9, 76)

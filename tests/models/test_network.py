@@ -20,7 +20,6 @@ from models.training.network import (
 )
 from models.training.ranks import OwnRows
 
-torch.set_num_threads(1)
 KINDS: list[NetworkKind] = ["lstm", "gru", "rnn"]
 
 

@@ -21,8 +21,6 @@ from models.training.steps import train_batch
 from models.training.trainer import Evaluation, Progress, Trainer, batches
 from tests.toys import babble
 
-torch.set_num_threads(1)
-
 VOCABULARY = Vocabulary("characters", sorted(map(ord, "\n .etaoinshrdlucmfwypvbgkqjxz")))
 """The line end is 0, as in ``babble``; no other name matters."""
 

@@ -28,7 +28,6 @@ from models.training.planning import (
 )
 from models.training.trainer import Evaluation, train
 
-torch.set_num_threads(1)
 CPU = torch.device("cpu")
 
 LAPTOP = 5e10

@@ -17,7 +17,6 @@ from models.training.network import CharNetwork
 from tests.networks import VOCABULARY, trained_like, weights_of
 from tests.toys import wordy
 
-torch.set_num_threads(1)
 BYTES = Vocabulary("bytes", list(range(256)))
 HIDDEN = 24
 

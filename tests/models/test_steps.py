@@ -1,18 +1,20 @@
 """A step clips, carries the state and not the gradient; the rate follows its schedule."""
 
+import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from models.config import NetworkConfig
-from models.options import Hyperparameters
+from models.options import Hyperparameters, Optimizer
 from models.training.beginning import new_network
-from models.training.steps import WARMUP, learning_rate, train_batch
-
-torch.set_num_threads(1)
+from models.training.steps import WARMUP, learning_rate, make_optimizer, train_batch
 
 SMALL = NetworkConfig(4, "lstm", 2, 12, dropout=0.3)
 OPTIONS = Hyperparameters(4, 8, max_steps=12, learning_rate=0.02, evaluate_every=4)
@@ -71,3 +73,41 @@ def test_the_state_is_carried_but_not_the_gradient() -> None:
     logits, _end = network(ids[:-1])
     expected = nn.functional.cross_entropy(logits[5:].flatten(0, 1), ids[6:].flatten())
     torch.testing.assert_close(loss, expected.detach())
+
+
+ADAM: dict[str, Any] = {"betas": (0.9, 0.99), "fused": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "torchs"),
+    [
+        ("adam", partial(torch.optim.Adam, **ADAM)),
+        ("adamw", partial(torch.optim.AdamW, **ADAM)),
+        ("rmsprop", partial(torch.optim.RMSprop, alpha=0.95)),
+    ],
+)
+def test_an_optimizer_is_torchs_without_its_compiler(
+    name: Optimizer,
+    torchs: Callable[..., torch.optim.Optimizer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whose import takes as long as that of torch."""
+    options = replace(OPTIONS, optimizer=name, weight_decay=0.1)
+    inputs, targets = torch.arange(24).reshape(2, 6, 2) % 3
+
+    def trained(make: Callable[[nn.Module], torch.optim.Optimizer]) -> torch.Tensor:
+        network = new_network(SMALL, 0).eval()
+        optimizer = make(network)
+        for _ in range(3):
+            train_batch(network, optimizer, inputs, targets, None, options)
+        again = make(network)
+        again.load_state_dict(optimizer.state_dict())
+        train_batch(network, again, inputs, targets, None, options)
+        return nn.utils.parameters_to_vector(network.parameters()).detach()
+
+    expected = trained(
+        lambda network: torchs(network.parameters(), lr=options.learning_rate, weight_decay=0.1)
+    )
+    # What is None there cannot be imported.
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)
+    assert torch.equal(trained(lambda network: make_optimizer(network, options)), expected)

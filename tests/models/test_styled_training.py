@@ -23,8 +23,6 @@ from models.training.kernels import Padding
 from models.training.trainer import Evaluation, Progress, Trainer
 from tests.networks import trained_like
 
-torch.set_num_threads(1)
-
 STYLES = ("ab", "cd")
 TEXTS = "xaxabxb\n", "xcxcdxd\n"
 VOCABULARY = Vocabulary("characters", sorted({ord(c) for c in "".join(TEXTS)}))

@@ -15,7 +15,6 @@ from models.styles import Mix, WrongStyle, check_styles, parse_mix, styles_of_fi
 from models.training.network import CharNetwork, with_styles
 from tests.networks import VOCABULARY, decoder_of, run, slowly, stream, trained_like, warm
 
-torch.set_num_threads(1)
 NAMES = ("austen", "lovecraft", "poe")
 
 

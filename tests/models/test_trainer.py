@@ -23,8 +23,6 @@ from models.training.network import CharNetwork
 from models.training.steps import learning_rate, train_batch
 from models.training.trainer import Diverged, Evaluation, Progress, Trainer, train
 
-torch.set_num_threads(1)
-
 # What follows an a or a b depends on how many there were: a table of pairs can't learn it.
 PERIOD = "aaabbb "
 VOCABULARY = Vocabulary("characters", sorted(map(ord, set(PERIOD))))

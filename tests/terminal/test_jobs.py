@@ -76,23 +76,21 @@ def test_a_training_with_nothing_running(tmp_path: Path) -> None:
     assert left(data) == []
 
 
-def test_a_job_is_resumed_and_followed(tmp_path: Path) -> None:
+def test_a_job_is_resumed_and_followed(running: Path) -> None:
     steps = ["--max-steps", "20", "--evaluate-every", "10"]
-    data = tmp_path / "data"
-    done = charloom("train", "-", "--model=again", *TINY, *steps, "--data", data, text=TEXT)
+    done = charloom("train", "-", "--model=again", *TINY, *steps, "--data", running, text=TEXT)
     job_id = re.search("job ([0-9a-f]{22}) trains", done.stderr)
     assert job_id, done.stderr
-    resumed = charloom("jobs", job_id[1], "--resume", "--data", data)
+    resumed = charloom("jobs", job_id[1], "--resume", "--data", running)
     assert resumed.returncode == 0, resumed.stderr
     assert f"job {job_id[1]} is finished" in resumed.stderr
     for options, words in (
         (["--resume"], "--resume needs the id of a job"),
         ([job_id[1], "--resume", "--cancel"], "--cancel and --resume exclude each other"),
     ):
-        refused = charloom("jobs", *options, "--data", data)
+        refused = charloom("jobs", *options, "--data", running)
         assert refused.returncode == 2
         assert words in re.sub(r"[\s│]+", " ", refused.stderr)
-    assert left(data) == []
 
 
 def status(data: Path, job_id: str) -> str:

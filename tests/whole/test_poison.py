@@ -24,7 +24,7 @@ from models.checkpoints.archive import zipped
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
 from tests.poison import NUMBER, Request, Sound, poisoned, send, thinned
-from tests.serving import TEXT
+from tests.serving import TEXT, eventually
 from tests.support import ROOT, Say
 from tests.toys import BYTES, toy_checkpoint
 
@@ -86,9 +86,13 @@ def server(data: Path, redis_url: str, log: Path) -> Iterator[httpx2.Client]:
         process = subprocess.Popen(
             [sys.executable, "-m", "app"], cwd=ROOT, env=environment, stderr=output
         )
+
+    def listening() -> re.Match[str] | None:
+        assert process.poll() is None, log.read_text()
+        return re.search(r"listening on \S+ port (\d+)", log.read_text())
+
     try:
-        while not (found := re.search(r"listening on \S+ port (\d+)", log.read_text())):
-            assert process.poll() is None, log.read_text()
+        found = eventually(listening)
         with httpx2.Client(base_url=f"http://127.0.0.1:{found[1]}", timeout=600) as client:
             yield client
         assert process.poll() is None, log.read_text()

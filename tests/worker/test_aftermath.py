@@ -65,6 +65,7 @@ def test_what_dies_before_its_first_step_is_tried_thrice(
         horses.sabotage(job, DEATHS[name][0])
         queue.enqueue(job.id)
     healthy = make_job("healthy")
+    horses.finish(healthy)
     queue.enqueue(healthy.id)
     start_worker()
     first = victims["it exits"]
@@ -101,7 +102,7 @@ def test_a_pause_outlives_the_worker_and_a_resume_heals(
     start_worker()
     assert all_events(queue, job)[-1].data["status"] == "failed"
     assert len(horses.starts(job)) == 3
-    horses.heal(job)
+    horses.finish(job)
     job = store.resume(job.id, {})
     queue.enqueue(job.id)
     assert all_events(queue, job)[-1].data["status"] == "finished"

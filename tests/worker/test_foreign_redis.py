@@ -12,8 +12,9 @@ import redis
 
 from app.supervisor.valkey import EmbeddedRedis
 from tests.serving import eventually, serve
-from tests.support import MakeJob, WorkerProcess, all_events, queue_at
+from tests.support import Horses, WorkerProcess, all_events, queue_at
 from worker.connection import connect
+from worker.jobs import Job
 from worker.settings import WorkerSettings
 
 PASSWORD = "open/sesame@now?"
@@ -91,12 +92,17 @@ def command_lines() -> str:
 
 
 def test_a_job_goes_its_way_over_tls_and_nobody_sees_the_password(
-    foreign: str, make_job: MakeJob, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    foreign: str,
+    job: Job,
+    horses: Horses,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    horses.finish(job)
     monkeypatch.setenv("CHARLOOM_DATA", str(data))
     monkeypatch.setenv("CHARLOOM_REDIS_URL", foreign)
     monkeypatch.setenv("CHARLOOM_THREADS", "1")
-    job = make_job()
     worker = WorkerProcess(WorkerSettings.from_environment(), tmp_path / "log")
     try:
         with serve(data, foreign) as client:

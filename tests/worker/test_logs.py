@@ -16,8 +16,9 @@ import httpx2
 import pytest
 
 from tests.serving import NOWHERE, TEXT, eventually
-from tests.support import ROOT, MakeJob, StartWorker
+from tests.support import ROOT, Horses, StartWorker
 from worker import logs
+from worker.jobs import Job
 from worker.queue import Queue
 
 
@@ -84,9 +85,9 @@ def test_whoever_wants_lines_gets_them(tmp_path: Path) -> None:
 
 
 def test_a_worker_says_which_job_it_speaks_of(
-    make_job: MakeJob, queue: Queue, start_worker: StartWorker
+    job: Job, horses: Horses, queue: Queue, start_worker: StartWorker
 ) -> None:
-    job = make_job()
+    horses.finish(job)
     queue.enqueue(job.id)
     worker = start_worker()
     eventually(lambda: "finished after" in worker.said(), 60)

@@ -14,6 +14,7 @@ from tests.serving import eventually
 from tests.support import (
     NOWHERE,
     ROOT,
+    Horses,
     MakeJob,
     StartWorker,
     WorkerProcess,
@@ -22,7 +23,7 @@ from tests.support import (
     queue_at,
 )
 from tests.training import LONG, is_at
-from worker.jobs import JobStore
+from worker.jobs import Job, JobStore
 from worker.queue import Queue
 from worker.reconciler import Reconciler
 from worker.settings import WorkerSettings
@@ -82,10 +83,11 @@ program.main()
 
 @pytest.mark.parametrize("moment", ["subscribe", "run_maintenance_tasks", "execute_job"])
 def test_a_signal_that_comes_in_a_destructor_counts(
-    moment: str, settings: WorkerSettings, make_job: MakeJob, queue: Queue
+    moment: str, settings: WorkerSettings, job: Job, horses: Horses, queue: Queue
 ) -> None:
     """Before RQ listens, between jobs, and at the end of one."""
-    queue.enqueue(make_job(max_steps=1).id)
+    horses.finish(job)
+    queue.enqueue(job.id)
     ended = subprocess.run(
         [sys.executable, "-c", LOSING, moment],
         cwd=ROOT,
@@ -114,19 +116,10 @@ def test_a_worker_waits_for_redis_and_can_be_stopped_meanwhile(tmp_path: Path) -
         assert worker.wait(60) == 0
 
 
-def test_the_worker_is_light_and_nice(
-    worker: WorkerProcess, make_job: MakeJob, queue: Queue
-) -> None:
-    job = make_job()
-    queue.enqueue(job.id)
-    all_events(queue, job)
-    assert "libtorch" not in Path(f"/proc/{worker.pid}/maps").read_text()
-    assert os.getpriority(os.PRIO_PROCESS, worker.pid) >= 10
-
-
-def test_nobody_sees_the_address_of_redis_among_the_processes(
+def test_the_worker_is_light_and_nice_and_hides_the_address_of_redis(
     worker: WorkerProcess, make_job: MakeJob, queue: Queue, redis_url: str
 ) -> None:
+    """While a job trains, and after it."""
     job = make_job(**LONG)
     queue.enqueue(job.id)
     events_until(queue, job, is_at(1))
@@ -135,11 +128,14 @@ def test_nobody_sees_the_address_of_redis_among_the_processes(
         assert redis_url.removeprefix("unix://").encode() not in command
     job.request_cancel()
     all_events(queue, job)
+    assert "libtorch" not in Path(f"/proc/{worker.pid}/maps").read_text()
+    assert os.getpriority(os.PRIO_PROCESS, worker.pid) >= 10
 
 
 def test_an_outage_of_redis_is_none_of_training(
     own_redis: EmbeddedRedis,
     make_job: MakeJob,
+    horses: Horses,
     start_worker: StartWorker,
     data: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -164,24 +160,32 @@ def test_an_outage_of_redis_is_none_of_training(
     job.request_cancel()
     assert all_events(queue, job)[-1].data["status"] == "cancelled"
     following = make_job("other")
+    horses.finish(following)
     queue.enqueue(following.id)
     assert all_events(queue, following)[-1].data["status"] == "finished"
 
 
 def test_a_redis_that_forgets_everything_takes_no_job_along(
-    worker: WorkerProcess, make_job: MakeJob, queue: Queue, store: JobStore, redis_url: str
+    horses: Horses,
+    start_worker: StartWorker,
+    make_job: MakeJob,
+    queue: Queue,
+    store: JobStore,
+    redis_url: str,
 ) -> None:
+    worker = start_worker()
     running, waiting = make_job(**LONG), make_job("other")
+    horses.finish(waiting)
     queue.enqueue(running.id)
     seen = events_until(queue, running, is_at(1))
-    horses = worker.horses()
+    (horse,) = worker.horses()
     queue.enqueue(waiting.id)
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
     assert Reconciler(queue, store).reconcile(0) == [waiting.id]
     assert eventually(lambda: queue.leases.holder(running.id), 60)
     events_until(queue, running, is_at(1), after=seen[-1].id)
-    assert worker.horses() == horses
+    assert worker.horses() == [horse]
     running.request_cancel()
     all_events(queue, running)
     assert all_events(queue, waiting)[-1].data["status"] == "finished"

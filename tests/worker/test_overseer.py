@@ -99,9 +99,11 @@ def test_what_its_children_compute_counts(oversee: Any, monkeypatch: pytest.Monk
 
 
 def test_a_stopped_horse_can_be_cancelled_and_others_are_served(
-    worker: WorkerProcess, make_job: MakeJob, queue: Queue
+    horses: Horses, start_worker: StartWorker, make_job: MakeJob, queue: Queue
 ) -> None:
+    worker = start_worker()
     job, following = make_job(**LONG), make_job("other")
+    horses.finish(following)
     queue.enqueue(job.id)
     queue.enqueue(following.id)
     events_until(queue, job, is_at(1))

@@ -14,6 +14,7 @@ from models import locks
 from tests.machines import another_machine
 from tests.serving import eventually
 from tests.support import (
+    Horses,
     MakeJob,
     StartWorker,
     WorkerProcess,
@@ -102,6 +103,7 @@ def test_a_job_of_a_machine_that_died_is_taken_over(
 @pytest.mark.parametrize("when", ["meanwhile", "afterwards"])
 def test_a_machine_that_froze_finds_its_job_taken(
     when: str,
+    horses: Horses,
     start_worker: StartWorker,
     make_job: MakeJob,
     queue: Queue,
@@ -137,6 +139,7 @@ def test_a_machine_that_froze_finds_its_job_taken(
     assert_same_training(job, twin, queue)
     assert other.terminate() == 0
     following = make_job("following")
+    horses.finish(following)
     queue.enqueue(following.id)
     assert all_events(queue, following)[-1].data["status"] == "finished"
 
@@ -174,6 +177,7 @@ def empty(server: EmbeddedRedis) -> None:
 
 def test_a_redis_that_comes_back_empty_gets_the_lease_again(
     own_redis: EmbeddedRedis,
+    horses: Horses,
     start_worker: StartWorker,
     make_job: MakeJob,
     data: Path,
@@ -193,7 +197,8 @@ def test_a_redis_that_comes_back_empty_gets_the_lease_again(
     assert eventually(lambda: queue.leases.holder(job.id), 60) == holder
     events_until(queue, job, is_at(1), after=seen[-1].id)
     # Both have looked for lost jobs meanwhile.
-    following = make_job("other")
+    following = make_job("following")
+    horses.finish(following)
     queue.enqueue(following.id)
     assert all_events(queue, following)[-1].data["status"] == "finished"
     assert queue.leases.holder(job.id) == holder
@@ -304,15 +309,16 @@ def test_separate_disks_share_no_queue(
     queue: Queue,
     redis_url: str,
     tmp_path: Path,
-    make_job: MakeJob,
+    horses: Horses,
+    job: Job,
 ) -> None:
+    horses.finish(job)
     elsewhere = tmp_path / "elsewhere"
     theirs = queue_at(redis_url, elsewhere)
     foreign, _ = JobStore(elsewhere / "jobs").create("theirs", "c" * 64, {}, None)
     assert theirs.enqueue(foreign.id)
     worker = start_worker()
-    ours = make_job("ours")
-    queue.enqueue(ours.id)
-    assert all_events(queue, ours)[-1].data["status"] == "finished"
+    queue.enqueue(job.id)
+    assert all_events(queue, job)[-1].data["status"] == "finished"
     assert theirs.waiting() == [foreign.id]
     assert foreign.id not in worker.said()

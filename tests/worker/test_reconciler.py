@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from tests.serving import eventually
-from tests.support import MakeJob, StartWorker, all_events, start_elsewhere
+from tests.support import Horses, StartWorker, all_events, start_elsewhere
 from worker import reconciler
 from worker.events import ErrorText
 from worker.job_files import Running
@@ -142,16 +142,17 @@ def test_a_paused_job_comes_back_when_there_is_room(
 
 
 def test_a_worker_starts_with_what_the_queue_has_lost(
-    make_job: MakeJob, queue: Queue, start_worker: StartWorker
+    job: Job, queue: Queue, horses: Horses, start_worker: StartWorker
 ) -> None:
-    job = make_job()
+    horses.finish(job)
     start_worker()
     assert all_events(queue, job)[-1].data["status"] == "finished"
 
 
 def test_a_job_that_cannot_be_read_is_in_nobodys_way(
-    queue: Queue, store: JobStore, make_job: MakeJob, start_worker: StartWorker
+    queue: Queue, store: JobStore, job: Job, horses: Horses, start_worker: StartWorker
 ) -> None:
+    horses.finish(job)
     for number, spec in enumerate((None, "a directory", "[]", "")):
         damaged = store.root / (str(number) * 22)
         damaged.mkdir()
@@ -163,7 +164,6 @@ def test_a_job_that_cannot_be_read_is_in_nobodys_way(
     (store.root / ("8" * 22)).write_text("not a directory")
     for number in (8, 9):
         queue.enqueue(str(number) * 22)
-    job = make_job()
     worker = start_worker()
     assert all_events(queue, job)[-1].data["status"] == "finished"
     eventually(lambda: queue.waiting() == [], 60)

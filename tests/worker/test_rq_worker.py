@@ -13,7 +13,8 @@ from rq import Queue as RQQueue
 from rq.executions import Execution
 from rq.job import Job as RQJob
 
-from tests.support import MakeJob, WorkerProcess, all_events
+from tests.support import Horses, StartWorker, all_events
+from worker.jobs import Job
 from worker.queue import FORMER_FUNCTIONS, FUNCTION, Queue
 from worker.settings import WorkerSettings
 from worker.trainer import attempt, rq_worker
@@ -111,13 +112,18 @@ def test_neither_callbacks_nor_urls_are_called(redis_url: str) -> None:
 
 
 def test_a_function_of_somebody_elses_is_refused(
-    worker: WorkerProcess, make_job: MakeJob, queue: Queue, redis_url: str, tmp_path: Path
+    job: Job,
+    horses: Horses,
+    start_worker: StartWorker,
+    queue: Queue,
+    redis_url: str,
+    tmp_path: Path,
 ) -> None:
+    horses.finish(job)
     with redis.Redis.from_url(redis_url) as client:
         foreign = RQQueue(queue.name, connection=client, serializer="json")
         files = [tmp_path / name for name in ("function", "callback")]
         refused = foreign.enqueue("os.system", f"touch {files[0]}")
-        job = make_job()
         foreign.enqueue_call(
             attempt.__name__ + ".run",
             args=(job.id,),
@@ -126,20 +132,26 @@ def test_a_function_of_somebody_elses_is_refused(
             on_failure=Callback("subprocess.getoutput"),
             description=f"touch {files[1]}",
         )
+        worker = start_worker()
         assert all_events(queue, job)[-1].data["status"] == "finished"
         assert not client.exists(RQJob.key_for(refused.id))
     assert not [file for file in files if file.exists()]
     assert f"job {refused.id} is not on this disk" in worker.said()
 
 
-@pytest.mark.usefixtures("worker")
 def test_a_pickle_is_not_opened(
-    make_job: MakeJob, queue: Queue, redis_url: str, tmp_path: Path
+    job: Job,
+    horses: Horses,
+    start_worker: StartWorker,
+    queue: Queue,
+    redis_url: str,
+    tmp_path: Path,
 ) -> None:
+    horses.finish(job)
     with redis.Redis.from_url(redis_url) as client:
         foreign = RQQueue(queue.name, connection=client, serializer="pickle")
         foreign.enqueue("os.system", f"touch {tmp_path / 'pickled'}")
-        job = make_job()
         queue.enqueue(job.id)
+        start_worker()
         assert all_events(queue, job)[-1].data["status"] == "finished"
     assert not (tmp_path / "pickled").exists()

@@ -1,6 +1,5 @@
 """Owners take turns in the queue, and disk says whose turn it is."""
 
-import json
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -8,7 +7,7 @@ import pytest
 import redis
 
 from tests.serving import eventually
-from tests.support import MakeJob, StartWorker, all_events
+from tests.support import Horses, StartWorker, all_events
 from worker import turns
 from worker.jobs import Job, JobStore
 from worker.queue import Queue
@@ -154,15 +153,15 @@ def test_a_job_that_had_begun_is_put_back_before_those_that_wait(
 
 def test_a_worker_passes_over_a_job_beyond_its_owners_bound(
     queue: Queue,
-    make_job: MakeJob,
+    send: Send,
+    horses: Horses,
     start_worker: StartWorker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CHARLOOM_QUOTA_RUNNING", "1")
-    one, two, other = (make_job(name, max_steps=20) for name in ("one", "two", "other"))
-    for job, owner in ((one, "a"), (two, "a"), (other, "b")):
-        path = job.directory / "spec.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"owner": owner}))
+    one, two = send("a", 2)
+    (other,) = send("b", 1)
+    horses.finish(two, other)
     with one.lock():
         for job in (two, other):
             queue.enqueue(job.id)
