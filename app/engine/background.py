@@ -5,8 +5,6 @@ no route.
 """
 
 import asyncio
-import os
-import sys
 import threading
 import time
 from collections import Counter, deque
@@ -19,6 +17,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from app.engine.callers import caller_of
+from app.engine.niceness import READING, SEARCHING, give_way
 from models.checkpoints.registry import Registry
 from models.errors import Unavailable
 from models.inside.cells import Findings
@@ -34,9 +33,6 @@ MAX_SEARCHES = 8
 
 SEARCH_SECONDS = 600.0
 """After which a search is given up."""
-
-READING, SEARCHING = 5, 19
-"""Niceness of the threads. Decoder threads have the server's own."""
 
 _WAS_READ = "charloom.was_read"
 """In the ASGI scope of a request of which something has been read."""
@@ -238,12 +234,4 @@ def _retrieve(future: "asyncio.Future[Any]") -> None:
 
 
 def _threads(name: str, niceness: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, name, initializer=_give_way, initargs=(niceness,))
-
-
-def _give_way(niceness: int) -> None:
-    """Lowers the priority of this thread and of those that it starts, on Linux."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        now = os.getpriority(os.PRIO_PROCESS, thread)
-        os.setpriority(os.PRIO_PROCESS, thread, max(now, niceness))
+    return ThreadPoolExecutor(1, name, initializer=give_way, initargs=(niceness,))

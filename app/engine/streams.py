@@ -16,6 +16,7 @@ from contextlib import suppress
 
 from app.engine.callers import NOBODY, Caller
 from app.engine.fairness import Sharing
+from app.engine.niceness import WRITING, give_way
 from models.decoding.batch import Batch
 from models.decoding.characters import Piece
 from models.decoding.decoder import RowDecoder
@@ -241,6 +242,7 @@ class Lane:
         self._thread.join()
 
     def _run(self) -> None:
+        give_way(WRITING)
         while not self._stopping:
             try:
                 self._turn()

@@ -21,12 +21,11 @@ from app.engine import background
 from app.engine.background import (
     MAX_SEARCHES,
     MAX_WAITING,
-    READING,
-    SEARCHING,
     Background,
     ServerBusy,
 )
 from app.engine.callers import SCOPE_KEY, Caller
+from app.engine.niceness import READING, SEARCHING
 from app.routes import inside
 from models.checkpoints.reference import Reference
 from models.checkpoints.registry import Registry
