@@ -28,7 +28,10 @@ TICK_SECONDS, TICK_SECONDS_A_ROW = 0.02, 0.0004
 """Target duration of a tick: short enough to feel immediate, long enough that the work per row
 between ticks is small beside it."""
 
-FIRST_STEPS = 8
+FIRST_STEPS, FEW_ROWS = 8, 8
+"""Steps of a tick of which the duration is not known, or in which a text begins beside few others:
+short ticks of many rows keep the event loop from beginning the next ones."""
+
 MAX_STEPS = 1024
 
 PENDING_CHARACTERS = 4096
@@ -390,10 +393,14 @@ class _LiveBatch:
         return max(1, min(MAX_STEPS, int(tick / expected)))
 
     def _bound(self, active: list[StreamReader]) -> int:
-        """Steps that write no more than a reader may have unread; if all rows may have to back up,
-        also no more than will not be lost."""
+        """Steps that write no more than a reader may have unread, and among few little more than the
+        first text of one who waits for it; if all rows may have to back up, also no more than will
+        not be lost."""
         streams = [reader.stream for reader in active]
         most = PENDING_CHARACTERS // max(map(weight, streams))
+        if len(streams) <= FEW_ROWS:
+            unread = [stream.unread for stream in streams if stream.unread is not None]
+            most = min([most, *(FIRST_STEPS + ids for ids in unread)])
         if all(stream.is_guarded for stream in streams):
             most = min(most, max(stream.stride for stream in streams))
         return most

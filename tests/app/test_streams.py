@@ -393,7 +393,37 @@ def test_a_tick_has_as_many_steps_as_fit(monkeypatch: pytest.MonkeyPatch) -> Non
         steps_after(0.002)
     # 21.6 ms for four rows, each step of which may take four times as long.
     assert steps_after(0.002, 4) == 2
+    # The others begin.
+    assert steps_after(0.002, 4) == FIRST_STEPS
     assert steps_after(0.002, 4) == 10
+
+
+def test_a_tick_ends_soon_after_a_text_begins() -> None:
+    """Whoever waits for its first characters does not wait for a whole tick of all the others."""
+    clockwork = Clockwork()
+    batch = streams_module._LiveBatch(clockwork)
+    prime = ALPHABET.encode("ab" * MAX_STEPS)
+    first, second, reading = (
+        SimpleNamespace(stream=stream)
+        for stream in (
+            stream_of(1, 1_000_000),
+            stream_of(2, 1_000_000),
+            Stream(ALPHABET, prime, SampleOptions(3, 1.0, 1_000_000)),
+        )
+    )
+
+    def steps_of(*rows: SimpleNamespace) -> int:
+        batch.tick(cast(list[StreamReader], list(rows)))
+        return clockwork.steps[-1]
+
+    steps_of(first)
+    batch._step_seconds = 1e-9
+    assert steps_of(first) == MAX_STEPS
+    assert steps_of(first, second) == 2 + FIRST_STEPS
+    batch._step_seconds = 1e-9
+    assert steps_of(first, second) == MAX_STEPS
+    batch._step_seconds = 1e-9
+    assert steps_of(first, second, reading) == MAX_STEPS
 
 
 def test_a_tally_counts_between_bounds() -> None:
