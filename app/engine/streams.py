@@ -393,9 +393,11 @@ class _LiveBatch:
         return max(1, min(MAX_STEPS, int(tick / expected)))
 
     def _bound(self, active: list[StreamReader]) -> int:
-        """Steps that write no more than a reader may have unread, and among few little more than the
-        first text of one who waits for it; if all rows may have to back up, also no more than will
-        not be lost."""
+        """Steps that write no more than a reader may have unread.
+
+        Among few rows they are little more than the first text of one who waits for it. If all may
+        have to back up, they are no more than will not be lost.
+        """
         streams = [reader.stream for reader in active]
         most = PENDING_CHARACTERS // max(map(weight, streams))
         if len(streams) <= FEW_ROWS:
