@@ -401,7 +401,7 @@ class _LiveBatch:
         streams = [reader.stream for reader in active]
         most = PENDING_CHARACTERS // max(map(weight, streams))
         if len(streams) <= FEW_ROWS:
-            unread = [stream.unread for stream in streams if stream.unread is not None]
+            unread = [len(stream.ahead) for stream in streams if not stream.characters]
             most = min([most, *(FIRST_STEPS + ids for ids in unread)])
         if all(stream.is_guarded for stream in streams):
             most = min(most, max(stream.stride for stream in streams))

@@ -177,12 +177,6 @@ class Stream:
         self._primed = len(self.ahead)
 
     @property
-    def unread(self) -> int | None:
-        """The number of ids to read before the first one is chosen; None once one is."""
-        begun = self._begin.position if self._begin else 0
-        return len(self.ahead) if self._chosen == begun else None
-
-    @property
     def stride(self) -> int:
         """The number of steps in which a guarded text probably has to take a detour."""
         return len(self.ahead) + self._gap

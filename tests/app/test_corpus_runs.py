@@ -185,7 +185,7 @@ def a_stream(gap: int | None) -> Stream:
     stream = Stream(ALPHABET, ALPHABET.encode("ab"), SampleOptions(), uncopied=runs)
     stream._gap = gap or 0
     # Not at its beginning, where any tick is short.
-    stream._chosen = 1
+    stream.characters = 1
     return stream
 
 

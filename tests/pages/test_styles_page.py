@@ -125,7 +125,7 @@ def test_a_text_is_read_in_a_style_on_inside(client: httpx2.Client, window: Wind
             {"style": style} if style else {}
         )
         told = client.post("/models/authors/inspect", json=asked).json()["characters"]
-        return f"activation {told[-1]['activations'][0]:.2f}".replace("-", "−")
+        return f"activation {told[-1]['activations'][0]:.2f}"
 
     assert len({last(style) for style in ("", "austen", "lovecraft")}) == 3
     page = window.open(
@@ -134,8 +134,10 @@ def test_a_text_is_read_in_a_style_on_inside(client: httpx2.Client, window: Wind
     grid = page.get_by_role("group", name="The text as the network sees it")
     choice, readout = page.get_by_label("Style"), page.locator(".readout")
     expect(choice).to_have_value("austen")
+    expect(page.locator(".facts")).to_contain_text(f"{len(text)} characters")
     for style in ("austen", "lovecraft", ""):
         choice.select_option(style)
+        expect(page.locator("[aria-busy]")).to_have_count(0)
         grid.focus()
         page.keyboard.press("End")
         expect(readout).to_contain_text(last(style))
