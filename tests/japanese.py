@@ -62,7 +62,7 @@ def left_in_english(page: Page) -> list[tuple[str, str]]:
     """What a visitor sees or hears in English: the words, and the element that they are in."""
     left = []
     for words, is_label, element in page.evaluate(SEEN):
-        # Names of models and jobs, numbers with units, and what is no word are not sentences.
+        # Only words count, and no names of models or jobs.
         latin = [word for word in re.findall(r"[A-Za-z']+", words) if word not in NAMES]
         runs = re.findall(r"[A-Za-z']{2,}(?: [A-Za-z']{2,})+", words)
         sentence = any(len(set(run.split()) - NAMES) > 1 for run in runs)

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from app.http.language import ENGLISH, VARY, in_language, language_of
 from app.http.negotiation import accept_of, prefers_html
-from app.http.problems import Problem, title_of
+from app.http.problems import Problem
 from app.http.static_files import SECURITY, page
 
 
@@ -71,11 +71,6 @@ WORDS = {
     ),
 }
 """By code. Of every other problem the page has the server's own words, which are in English."""
-
-TITLES = {
-    status: title_of(status) for status in (400, 403, 404, 409, 413, 414, 416, 422, 429, 500, 503)
-}
-"""Of those."""
 
 
 def error_page(scope: Scope, problem: Problem) -> Response | None:

@@ -22,11 +22,15 @@ from bench.learning.clock import Watch, marks, moments
 from bench.learning.makemore import MakemoreLearner, examples
 from bench.learning.nanogpt import LEAST_RATE, RATE, rate, windows
 from bench.learning.picture import draw
+from bench.learning.pieces import MOST, pieces
 from bench.learning.product import prepare, train
 from bench.learning.rivals import LEARNERS
 from bench.learning.runs import RIVALS, Run, commit
 from bench.learning.table import table
 from bench.learning.texts import Text, open_text
+from models.text.corpus import Corpus
+from models.text.vocab import Vocabulary
+from models.training.trainer import VALIDATION_LIMIT
 from tests.support import ROOT
 
 IN_GIT = (ROOT / ".git").exists()
@@ -42,6 +46,15 @@ def names(tmp_path: Path) -> Path:
     path = tmp_path / "names.txt"
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def test_every_commit_is_judged_by_what_this_one_is_judged_by() -> None:
+    assert MOST == VALIDATION_LIMIT
+    for length in (1000, MOST, 3 * MOST + 17):
+        ids = np.arange(length, dtype=np.uint32)
+        corpus = Corpus(Vocabulary("bytes", list(range(256))), ids[:1], ids)
+        judged, _ = corpus.held_out(VALIDATION_LIMIT)
+        assert np.array_equal(pieces(ids), judged)
 
 
 def command(*arguments: object) -> list[str]:

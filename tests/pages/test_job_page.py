@@ -309,4 +309,4 @@ def test_no_label_of_the_chart_is_cut_off(server: Restartable, data: Path, windo
 def test_an_unknown_job_is_said(client: httpx2.Client, window: Window) -> None:
     window.expected.append("404")
     page = window.open(client, f"/train/{'0' * 22}")
-    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such job")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This job does not exist")

@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from pydantic import BaseModel
 
-from app.http.error_page import TITLES, WORDS
+from app.http.error_page import WORDS
 from app.http.language import ENGLISH, LANGUAGES, SENTENCES
-from app.http.problems import Problem
+from app.http.problems import Problem, title_of
 from app.http.static_files import STATIC
 from app.http.validation import validated
 from app.main import create_app
@@ -26,6 +26,9 @@ from tests.support import node
 
 ELSEWHERE = {"corpus_id", "max_seconds", "model", "styles"}
 """Options that Train has no field for whose hint is the server's."""
+
+PROBLEMS = (400, 403, 404, 409, 413, 414, 416, 422, 429, 500, 503)
+"""Statuses of problems that a browser may meet, which an error page has as its title."""
 
 OTHERS = sorted(set(LANGUAGES) - {ENGLISH})
 
@@ -79,7 +82,7 @@ def english() -> Iterator[str]:
         yield from re.findall(r"\{\{([^{}]+)\}\}", file.read_text())
     yield from (hypothesis.title for hypothesis in HYPOTHESES)
     yield from hints()
-    yield from TITLES.values()
+    yield from map(title_of, PROBLEMS)
     for words in WORDS.values():
         yield from (words.title, words.text, words.label)
     for preview in PREVIEWS.values():

@@ -108,7 +108,7 @@ class Inside {
     this.#choice.replaceChildren(...this.#models.map(({ model }) => new Option(model)));
     if (!this.#models.length) {
       const train = el("a", { href: "/train" }, t("Train one."));
-      const [first, ...rest] = woven("There is no model to look into yet. {train}", { train });
+      const [first, ...rest] = woven("No model exists yet. {train}", { train });
       this.#said.say(first, "note", ...rest);
       return;
     }

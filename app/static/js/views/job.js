@@ -136,7 +136,7 @@ export class JobPage {
 
   #refused({ status, message }) {
     const isUnknown = status === 404 || status === 422;
-    this.#title.textContent = isUnknown ? t("There is no such job") : t("Job");
+    this.#title.textContent = isUnknown ? t("This job does not exist") : t("Job");
     const why = t("Its record was removed, or its model was imported.");
     this.#trouble.say(message, "problem", status === 404 ? ` ${why}` : "");
   }
