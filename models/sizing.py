@@ -12,8 +12,9 @@ from models.config import GATES, NetworkConfig
 from models.ngram_table import (
     KEY_BYTES,
     LARGE,
-    LISTS_PER_ROW,
+    MORE_LISTS_PER_ROW,
     list_bytes,
+    lists_per_row,
     split_lengths,
 )
 from models.options import MAX_BUCKETS, MAX_COUNTED, TrainingOptions
@@ -63,6 +64,12 @@ WIDE_BATCH, WIDE_MULTIPLE = (64, 128), 8
 """Batch size and sequence length on a CPU, and on a GPU, whose kernels take rows in multiples.
 
 Where time is short, twice the updates are worth more than gradients twice as long (docs/log.md).
+"""
+
+FULLER_BATCH = (64, 32)
+"""Batch size and sequence length on a CPU that reads a text a few times only.
+
+Where it reads these faster, what it reads more is worth more than twice the updates (docs/log.md).
 """
 
 PROCESS_BYTES = 350 << 20
@@ -157,7 +164,7 @@ def ngram_table(
     with_row, lengths = split_lengths(orders, vocabulary_size, 0 if is_list else counted)
     orders = max([with_row, *lengths])
     buckets = options.ngram_buckets
-    bucket = bucket_bytes(vocabulary_size, has_lists=bool(lengths))
+    bucket = bucket_bytes(vocabulary_size, lists_per_row(counted) if lengths else 0)
     if buckets is None:
         buckets = min(characters, MAX_BUCKETS, NGRAM_BYTES // bucket)
     if memory is not None:
@@ -169,10 +176,9 @@ def ngram_table(
     return {"ngram_orders": orders, "ngram_buckets": buckets, "ngram_characters": counted}
 
 
-def bucket_bytes(vocabulary_size: int, *, has_lists: bool = True) -> int:
+def bucket_bytes(vocabulary_size: int, lists: int = MORE_LISTS_PER_ROW) -> int:
     """Returns the bytes of an n-gram table for each row, with the lists that may go with it."""
-    lists = LISTS_PER_ROW * list_bytes(vocabulary_size) if has_lists else 0
-    return KEY_BYTES + vocabulary_size + lists
+    return KEY_BYTES + vocabulary_size + lists * list_bytes(vocabulary_size)
 
 
 def network(options: TrainingOptions, vocabulary_size: int, hidden_size: int) -> NetworkConfig:

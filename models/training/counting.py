@@ -25,12 +25,12 @@ from models.arrays import AnyInts, Doubles, Floats, Ids
 from models.ngram import estimated_discounts
 from models.ngram_table import (
     LISTS_FROM,
-    LISTS_PER_ROW,
     LOAD,
     STEP,
     NGramTable,
     Rows,
     hash_constants,
+    lists_per_row,
     split_lengths,
 )
 from models.options import MAX_BUCKETS, MAX_COUNTED
@@ -68,8 +68,8 @@ def count(
         ids: the training part, [characters].
         vocabulary_size: number of distinct ids.
         orders: the most ids in a context; fewer if none of so many is worth its place.
-        most_buckets: maximum number of rows, at least 1; of lists there are up to ``LISTS_PER_ROW``
-            times as many.
+        most_buckets: maximum number of rows, at least 1; of lists there are up to
+            ``lists_per_row`` times as many.
         newline: the line end of a list, whose lines have nothing to do with each other: no context
             reaches beyond the end of the line before, and all have rows.
         characters: of the text, its first, to count, at most ``MAX_COUNTED``; that if not given.
@@ -100,7 +100,7 @@ def _fitting(
     """Returns the features with as large a table as there may be."""
     # Each length has up to two buckets more than its share of the load asks for.
     most_rows = max(0, int((most_buckets - 2 * levels.orders) * LOAD))
-    most_long = min(MAX_BUCKETS, LISTS_PER_ROW * most_buckets)
+    most_long = min(MAX_BUCKETS, lists_per_row(levels.characters) * most_buckets)
     most_lists = max(0, int((most_long - 2 * len(pairs)) * LOAD))
     while True:
         smoothed = levels.worth(most_rows)
@@ -320,6 +320,11 @@ class _Levels:
         keys: Ids = self._keys[level.starts[pairs]]
         keys //= self._base ** (len(self._levels) - 1 - order)
         return keys
+
+    @property
+    def characters(self) -> int:
+        """The number of characters counted."""
+        return len(self._ids)
 
     @property
     def orders(self) -> int:

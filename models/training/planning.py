@@ -36,6 +36,16 @@ _ASKED = (
 )
 """Hyperparameters that are as asked, or have one default."""
 
+FEW_PASSES = 12.0
+"""Passes over a text, by the default batch, below which a fuller one may be better."""
+
+_FASTER = 1.2
+"""How many times as fast a fuller batch must be read: one that is 1.1 times as fast is no better
+(docs/log.md)."""
+
+_FULLER_RATE = 1.4
+"""Factor of the rate with twice the rows: nearly the root (Krizhevsky 2014), and measured."""
+
 MAX_SHUFFLED_CHARACTERS = 1 << 24
 """Characters of a list whose lines are put in another order in each pass: ten bytes for each."""
 
@@ -147,12 +157,14 @@ class _Planner:
         self.main_memory = main_memory
         self.notices: list[dict[str, str]] = []
         self.batch_size, self.sequence_length = self._batch()
+        self.is_fuller = False
 
     def plan(self) -> Plan:
+        self._check_memory(self._probe())
+        precision = self._precision(self.batch_size, self.sequence_length)
+        self._fill_batch(precision)
         batch_size, sequence_length = self.batch_size, self.sequence_length
         per_step = batch_size * sequence_length
-        self._check_memory(self._probe())
-        precision = self._precision(batch_size, sequence_length)
         config = self._config(batch_size, sequence_length, precision)
         self._check_memory(config)
         seconds = self.measure(config, batch_size, sequence_length, precision)
@@ -204,8 +216,9 @@ class _Planner:
         patience = asked.patience
         if patience is None:
             patience = 8 if asked.is_untimed else 0
+        rate = auto_rate(config, per_step) * (_FULLER_RATE if self.is_fuller else 1)
         return {
-            "learning_rate": asked.learning_rate or auto_rate(config, per_step),
+            "learning_rate": asked.learning_rate or rate,
             "evaluate_every": asked.evaluate_every
             or self._evaluate_every(training.max_steps, seconds, per_step),
             "patience": patience,
@@ -237,6 +250,26 @@ class _Planner:
                 f"{asked[0]}×{asked[1]} became {batch_size}×{length}",
             )
         return batch_size, length
+
+    def _fill_batch(self, precision: ComputeType) -> None:
+        """Takes a fuller batch if only time ends the run, and it reads the text a few times."""
+        asked, default = self.options, (self.batch_size, self.sequence_length)
+        bounds = asked.batch_size, asked.sequence_length, asked.max_steps, asked.max_epochs
+        if any(bounds) or asked.network not in (None, "lstm") or default != sizing.DEFAULT_BATCH:
+            return
+        probe, fuller = self._probe(), sizing.FULLER_BATCH
+        if sizing.batch(asked, self.characters, fuller) != fuller:
+            return
+        if self.memory is not None and sizing.memory_refusal(probe, *fuller, self.memory):
+            return
+        speed = _per_step(default) / self.measure(probe, *default, precision)
+        characters, work = self.characters + self.held_out, speed * probe.parameters()
+        _, passes = sizing.outlook(asked, self.vocabulary_size, characters, work)
+        if passes > FEW_PASSES:
+            return
+        if _per_step(fuller) / self.measure(probe, *fuller, precision) >= _FASTER * speed:
+            self.batch_size, self.sequence_length = fuller
+            self.is_fuller = True
 
     def _precision(self, batch_size: int, length: int) -> ComputeType:
         asked = self.options.precision
@@ -310,6 +343,11 @@ class _Planner:
             if pressure <= limit:
                 return dropout
         return 0.5
+
+
+def _per_step(shape: tuple[int, int]) -> int:
+    rows, length = shape
+    return rows * length
 
 
 def usual_batch(device: torch.device) -> tuple[tuple[int, int], int]:

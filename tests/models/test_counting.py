@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models import ngram_table
 from models.arrays import AnyInts, Floats, Ids
 from models.ngram import NGram
 from models.ngram_table import KEY_BYTES, STEP, NGramTable, Rows, hashes
@@ -316,6 +317,15 @@ def test_what_gains_most_is_kept() -> None:
 def test_a_context_that_gains_nothing_has_no_row() -> None:
     ids = np.random.default_rng(0).integers(0, 4, size=20_000)
     assert len(contexts_of(count(ids, 4, 8, 1 << 16))) < 1500
+
+
+def test_a_longer_text_has_more_lists_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lists() -> int:
+        return sum(count(babble(20_000), 29, 16, 60, lists_from=0).table.long_sizes)
+
+    assert 60 < lists() <= 120
+    monkeypatch.setattr(ngram_table, "MORE_LISTS_FROM", 20_000)
+    assert 120 < lists() <= 240
 
 
 def test_equal_texts_are_counted_equally() -> None:

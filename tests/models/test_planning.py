@@ -12,6 +12,7 @@ import torch
 
 from models.config import NetworkConfig
 from models.options import MAX_STEPS, ComputeType, NetworkKind, TrainingOptions
+from models.sizing import training_bytes
 from models.text.corpus import Corpus, Scan, ScanReport
 from models.text.vocab import Vocabulary
 from models.training import planning
@@ -19,6 +20,7 @@ from models.training.accelerated import Compute
 from models.training.batches import Batches
 from models.training.beginning import new_network
 from models.training.planning import (
+    PROBE,
     Measure,
     Plan,
     auto_rate,
@@ -124,6 +126,61 @@ def test_a_cpu_takes_short_steps_at_the_rate_of_long_ones() -> None:
     assert longer.learning_rate == 0.011
     smaller = plan_for(max_seconds=180.0, hidden_size=256, batch_size=8).training
     assert smaller.learning_rate == 0.0055
+
+
+def faster_when_full(times: float) -> Measure:
+    """A machine that reads batches of 64 rows so many times as fast."""
+    plain = machine(LAPTOP)
+
+    def measure(
+        config: NetworkConfig, batch_size: int, length: int, precision: ComputeType
+    ) -> float:
+        seconds = plain(config, batch_size, length, precision)
+        return seconds / times if batch_size == 64 else seconds
+
+    return measure
+
+
+FEW_PASSES: dict[str, Any] = {"max_seconds": 60.0}
+
+
+def fuller(times: float = 1.4, text: Scan = SHAKESPEARE, **options: Any) -> Plan:
+    asked = TrainingOptions(**(FEW_PASSES | options))
+    return make_plan(asked, text, CPU, faster_when_full(times), memory=8 << 30)
+
+
+def test_a_text_that_is_read_a_few_times_is_read_in_fuller_batches_if_that_is_faster() -> None:
+    training = fuller(hidden_size=256).training
+    assert (training.batch_size, training.sequence_length) == (64, 32)
+    assert training.learning_rate == pytest.approx(1.4 * 0.011)
+    plain = fuller(times=1.1, hidden_size=256).training
+    assert (plain.batch_size, plain.learning_rate) == (32, 0.011)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_seconds": 3600.0},
+        {"max_seconds": None},
+        {"max_steps": 1000},
+        {"max_epochs": 2.0},
+        {"batch_size": 32},
+        {"sequence_length": 32},
+        {"network": "gru"},
+        {"text": text_of(3000)},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_another_run_keeps_the_default_batch(options: dict[str, Any]) -> None:
+    assert fuller(**options).training.batch_size <= 32
+
+
+def test_a_fuller_batch_must_fit_into_memory() -> None:
+    config = NetworkConfig(65, hidden_size=PROBE)
+    between = (training_bytes(config, 32, 32) + training_bytes(config, 64, 32)) // 2
+    measure = faster_when_full(1.4)
+    plan = make_plan(TrainingOptions(**FEW_PASSES), SHAKESPEARE, CPU, measure, memory=between)
+    assert plan.training.batch_size == 32
 
 
 def test_narrow_networks_and_cells_with_gates_take_larger_rates() -> None:

@@ -207,13 +207,14 @@ def ngram_table(vocabulary: int, characters: int, memory: int | None = None, **a
 
 
 def test_a_table_is_as_large_as_was_asked_or_the_text_allows() -> None:
-    # With two lists of 16 bytes for each row, where there may be lists.
+    # With two or four lists of 16 bytes for each row, where there may be lists.
     assert ngram_table(65, 1000) == (8, 1000, 1000)
     assert ngram_table(65, 500_000) == (8, 16_000_000 // 69, 500_000)
-    assert ngram_table(65, 10**9) == (16, 16_000_000 // 101, 1 << 24)
+    assert ngram_table(65, 1 << 22) == (16, 16_000_000 // 101, 1 << 22)
+    assert ngram_table(65, 10**9) == (16, 16_000_000 // 133, 1 << 24)
     assert ngram_table(65, 1000, ngram_orders=3, ngram_buckets=5000) == (3, 5000, 1000)
     assert ngram_table(2063, 1000) == (14, 1000, 1000)
-    assert ngram_table(65_536, 10**9) == (14, 16_000_000 // 65_584, 1 << 24)
+    assert ngram_table(65_536, 10**9) == (14, 16_000_000 // 65_628, 1 << 24)
     for none in ("ngram_orders", "ngram_buckets"):
         assert ngram_table(65, 1000, **{none: 0}) == (0, 0, 0)
 
