@@ -88,7 +88,7 @@ class TrainingOptions:
     ngram_buckets: int | None = _option(
         None,
         "Maximum number of rows in the n-gram table; a row has one byte per symbol. There may be "
-        "up to twice as many lists of followers. 0 disables the table.",
+        "up to four times as many lists of followers. 0 disables the table.",
         at_least=0,
         at_most=MAX_BUCKETS,
     )

@@ -12,7 +12,6 @@ from models.config import GATES, NetworkConfig
 from models.ngram_table import (
     KEY_BYTES,
     LARGE,
-    MORE_LISTS_PER_ROW,
     list_bytes,
     lists_per_row,
     split_lengths,
@@ -176,8 +175,8 @@ def ngram_table(
     return {"ngram_orders": orders, "ngram_buckets": buckets, "ngram_characters": counted}
 
 
-def bucket_bytes(vocabulary_size: int, lists: int = MORE_LISTS_PER_ROW) -> int:
-    """Returns the bytes of an n-gram table for each row, with the lists that may go with it."""
+def bucket_bytes(vocabulary_size: int, lists: int) -> int:
+    """Returns the bytes of an n-gram table for each row, with so many lists that may go with it."""
     return KEY_BYTES + vocabulary_size + lists * list_bytes(vocabulary_size)
 
 

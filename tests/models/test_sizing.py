@@ -224,7 +224,7 @@ def test_counting_takes_at_most_half_of_the_memory() -> None:
     orders, buckets, characters = ngram_table(100, 10**9, memory, ngram_buckets=1 << 22)
     assert orders == 16
     assert characters * sizing.COUNTING_BYTES <= 1 << 30 < (characters + 1) * sizing.COUNTING_BYTES
-    bucket = sizing.bucket_bytes(100) * sizing.TABLE_BYTES
+    bucket = sizing.bucket_bytes(100, 4) * sizing.TABLE_BYTES
     assert buckets * bucket <= 1 << 30 < (buckets + 1) * bucket
     assert ngram_table(100, 1000, memory) == ngram_table(100, 1000)
     for little in (0, sizing.PROCESS_BYTES):

@@ -101,6 +101,7 @@ def test_what_is_looked_at_has_more_room_than_its_form(
     for path in (link(), "/inside?model=toy", "/names?model=list"):
         page.goto(path)
         page.locator(".write .rail").wait_for()
+        page.locator(".write > :first-child").wait_for()
         columns = "e => e.getBoundingClientRect().width"
         wide = page.locator(".write > :first-child").evaluate(columns)
         assert wide > 1.5 * page.locator(".write .rail").evaluate(columns), path

@@ -23,6 +23,7 @@ from models.checkpoints.reference import Reference, UnknownModel
 from models.checkpoints.registry import Registry
 from models.config import NetworkConfig, Weights
 from models.files import CheckpointError
+from models.ngram_table import lists_per_row
 from models.options import TrainingOptions
 from models.presets import with_preset
 from models.sizing import as_large_as, bucket_bytes
@@ -238,7 +239,9 @@ def prepare(job: Job, place: Workplace, journal: Journal, batch_size: int | None
     plan, origin = _decide(job, asked, scan, place, journal, batch_size)
     options = {**job.spec["options"], **plan.resolved}
     needed = BYTES_PER_PARAMETER * plan.config.parameters()
-    needed += TABLES * plan.training.ngram_buckets * bucket_bytes(plan.config.vocabulary_size)
+    lists = lists_per_row(plan.training.ngram_characters)
+    of_row = bucket_bytes(plan.config.vocabulary_size, lists)
+    needed += TABLES * plan.training.ngram_buckets * of_row
     journal.update(options=options, needs_bytes=needed)
     corpus = place.corpora.open(
         corpus_id,

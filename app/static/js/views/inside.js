@@ -315,12 +315,14 @@ class Inside {
   // A class
 
   async #presentCell(slide = 0) {
+    const { turn, reading } = this.#text;
     const { present } = await import("./inside/presenting.js");
+    // Meanwhile another text or model may have been chosen.
+    if (!reading || this.#text.reading !== reading) return;
     const moved = (number) => {
       this.#slide = number;
       this.#remember();
     };
-    const { turn, reading } = this.#text;
     await present({ ...this.#looked, best: this.#best, turn, reading, slide, moved });
   }
 }
