@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import html
 import mimetypes
+import posixpath
 import re
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
@@ -32,6 +33,9 @@ SECURITY = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 """Headers of a page."""
+
+_IMPORT = re.compile(r'^(?:import|export)(?:[^;"()]*\bfrom)?\s*"(\.[^"]+)"', re.MULTILINE)
+"""Of another module, by a path relative to the one that imports it."""
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATED = "no-cache"
@@ -98,6 +102,21 @@ def static_files() -> Files:
     return Files(digest, found)
 
 
+@cache
+def modules_with(path: str) -> tuple[str, ...]:
+    """Returns the paths of a module and of all that load with it: what it imports, and so on.
+
+    A browser that is told them asks for all at once, not for each when it has read another.
+    """
+    files, found = static_files().by_path, [path]
+    for name in found:
+        imported = _IMPORT.findall(files[name].content.decode())
+        paths = (posixpath.normpath(f"{posixpath.dirname(name)}/{each}") for each in imported)
+        # The widget has a URL of its own.
+        found += [each for each in paths if each in files and each not in found]
+    return tuple(found)
+
+
 def _media_type(name: str) -> str:
     # The machine's own table may have another type for JavaScript, and nosniff is strict.
     if name.endswith(".js"):
@@ -114,26 +133,35 @@ def root_from(path: str) -> str:
     return "../" * (path.count("/") - 1) or "./"
 
 
-def page(path: str, name: str, language: str, /, **words: str) -> File:
+def page(
+    path: str, name: str, language: str, /, modules: tuple[str, ...] = (), **words: str
+) -> File:
     """A page in a language, with words in its placeholders, as text.
 
     Args:
         path: of the request, to which the links of a page are relative.
         name: of the file.
         language: of the sentences between double braces.
-        words: by the names of placeholders.
+        modules: paths of those that the page will load; for the placeholder ``modules``.
+        words: by the names of other placeholders.
     """
     root = root_from(path)
     other = next_language(language)
     words |= {"root": root, "language": language, "other": other, "other_name": LANGUAGES[other]}
-    return _filled(name, language, tuple(words.items()))
+    return _filled(name, language, modules, tuple(words.items()))
 
 
 @lru_cache(maxsize=256)
-def _filled(name: str, language: str, words: tuple[tuple[str, str], ...]) -> File:
+def _filled(
+    name: str, language: str, modules: tuple[str, ...], words: tuple[tuple[str, str], ...]
+) -> File:
     file = static_files().by_path[name]
     content = file.content.decode()
     values = {key: html.escape(value) for key, value in words}
+    folder = f"{values['root']}static/{static_files().version}"
+    values["modules"] = "\n".join(
+        f'<link rel="modulepreload" href="{folder}/{module}">' for module in modules
+    )
 
     def filled(match: re.Match[str]) -> str:
         sentence, placeholder = match.groups()

@@ -22,6 +22,7 @@ from app.http.static_files import (
     IMMUTABLE,
     REVALIDATED,
     SECURITY,
+    modules_with,
     page,
     root_from,
     static_files,
@@ -88,6 +89,7 @@ def _view(request: Request) -> Response:
         request.scope["path"],
         "index.html",
         language,
+        modules=_modules(request.scope["path"]),
         title=_title(preview, request.query_params.get("model", ""), language),
         description=in_language(language, preview.description),
         server=server,
@@ -95,6 +97,13 @@ def _view(request: Request) -> Response:
     )
     headers = {**SECURITY, **_preloaded(request.scope["path"], language)}
     return file.response(request, REVALIDATED, **headers, Vary=f"Accept, Accept-Encoding, {VARY}")
+
+
+def _modules(path: str) -> tuple[str, ...]:
+    """The modules of the pages and of the view at a path."""
+    view = path.split("/")[1] or "write"
+    shell, own = modules_with("js/main.js"), modules_with(f"js/views/{view}.js")
+    return tuple(dict.fromkeys([*shell, *own]))
 
 
 def _preloaded(path: str, language: str) -> dict[str, str]:

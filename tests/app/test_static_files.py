@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.http.static_files import page, static_files
+from app.http.static_files import modules_with, page, static_files
 from tests.browsing import NAVIGATION
 from tests.serving import problem, serve
 
@@ -53,3 +53,18 @@ def test_who_takes_no_gzip_gets_the_file_itself(client: httpx2.Client) -> None:
     assert "content-encoding" not in plain.headers
     assert packed.headers["content-encoding"] == "gzip"
     assert packed.text == plain.text and packed.headers["etag"] != plain.headers["etag"]
+
+
+def test_a_module_loads_what_it_imports_and_what_these_import() -> None:
+    found = modules_with("js/views/write.js")
+    assert found[0] == "js/views/write.js" and len(set(found)) == len(found)
+    assert {"js/ui.js", "js/views/write/stage.js", "js/words.js"} <= set(found)
+    # What it asks for later, when it is needed, is not among them.
+    later = set(re.findall(r'import\("\./([^"]+)"\)', _source("js/views/inside.js")))
+    assert later and not {f"js/views/{name}" for name in later} & set(
+        modules_with("js/views/inside.js")
+    )
+
+
+def _source(path: str) -> str:
+    return static_files().by_path[path].content.decode()

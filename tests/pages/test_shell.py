@@ -24,6 +24,22 @@ def test_the_first_page_is_light(client: httpx2.Client, window: Window, locale: 
     assert 30_000 < size < 100_000
 
 
+@pytest.mark.parametrize("view", ["/", "/train", "/inside", "/names", "/models", "/about", "/docs"])
+def test_a_page_names_its_modules_at_once(client: httpx2.Client, window: Window, view: str) -> None:
+    """So the browser need not read one to hear of the next."""
+    page = window.open(client, "about:blank")
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url))
+    page.goto(view)
+    expect(page.locator("main h1")).to_be_attached()
+    named = page.locator("link[rel=modulepreload]").evaluate_all("all => all.map(one => one.href)")
+    # The view, and what it is made of.
+    assert f"/views{view if view != '/' else '/write'}.js" in "".join(named)
+    assert len(named) == len(set(named)) > 10
+    at_once = [url for url in asked if "/static/" in url and url.endswith(".js")]
+    assert {url for url in at_once if "/theme.js" not in url} <= set(named)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(client: httpx2.Client, window: Window, scheme: str) -> None:
     viewport = DESKTOP if scheme == "light" else PHONE
