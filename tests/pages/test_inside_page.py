@@ -189,6 +189,8 @@ def test_what_does_not_exist_is_said(client: httpx2.Client, window: Window) -> N
 
 def test_a_cell_is_presented(client: httpx2.Client, window: Window) -> None:
     """Character by character, with counts that are the API's; by keys."""
+    # Once the cells are searched, this one has a name.
+    unseen(client, "quotes")
     link = f"/inside?model=quoting&layer=0&cell={QUOTES}"
     page = window.open(client, link)
     opened(page)
@@ -232,6 +234,29 @@ def test_a_cell_is_presented(client: httpx2.Client, window: Window) -> None:
     expect(dialog.get_by_role("button", name="Play")).to_be_visible()
     expect(dialog.locator(".character").first).to_be_visible()
     expect(dialog.locator(".character.ahead")).to_have_count(0)
+
+
+def test_a_text_that_is_left_is_not_presented(client: httpx2.Client, window: Window) -> None:
+    """Another model is chosen before what presents is there."""
+    page = window.open(client, f"/inside?model=quoting&layer=0&cell={QUOTES}")
+    opened(page)
+    present = page.get_by_role("button", name="Present")
+    present.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    # In one task, so that nothing comes between them.
+    present.evaluate(
+        """(button) => {
+            const choice = document.querySelector("select[name=model]");
+            button.click();
+            choice.value = "toy";
+            choice.dispatchEvent(new Event("change", { bubbles: true }));
+        }"""
+    )
+    page.wait_for_url(re.compile("model=toy"))
+    opened(page)
+    expect(page.get_by_role("dialog")).to_be_hidden()
 
 
 def test_a_cell_has_a_page(client: httpx2.Client, window: Window) -> None:
