@@ -104,6 +104,8 @@ def test_the_time_is_chosen_before_training_and_says_what_to_expect(
         page.wait_for_url("**/train/*")
         (job,) = client.get("/jobs").json()["jobs"]
         assert job["options"]["max_seconds"] == 150
+        # A job's page asks on, also a server that has ended.
+        page.close()
 
 
 def test_a_name_is_looked_at_while_it_is_typed(client: httpx2.Client, window: Window) -> None:
