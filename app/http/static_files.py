@@ -134,7 +134,7 @@ def root_from(path: str) -> str:
 
 
 def page(
-    path: str, name: str, language: str, /, modules: tuple[str, ...] = (), **words: str
+    path: str, name: str, language: str, modules: tuple[str, ...] = (), /, **words: str
 ) -> File:
     """A page in a language, with words in its placeholders, as text.
 

@@ -89,7 +89,7 @@ def _view(request: Request) -> Response:
         request.scope["path"],
         "index.html",
         language,
-        modules=_modules(request.scope["path"]),
+        _modules(request.scope["path"]),
         title=_title(preview, request.query_params.get("model", ""), language),
         description=in_language(language, preview.description),
         server=server,
