@@ -5,6 +5,7 @@ they navigate, get the page, and all others fall through to the API. Knows no mo
 pages ask the API, like any client.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 from fastapi import APIRouter, Request
@@ -82,14 +83,15 @@ views = APIRouter(include_in_schema=False, route_class=_PageRoute)
 
 
 def _view(request: Request) -> Response:
-    preview = PREVIEWS[request.scope["route"].path]
+    route = request.scope["route"].path
+    preview = PREVIEWS[route]
     server = str(request.base_url)
     language = language_of(request)
     file = page(
         request.scope["path"],
         "index.html",
         language,
-        _modules(request.scope["path"]),
+        _modules(route),
         title=_title(preview, request.query_params.get("model", ""), language),
         description=in_language(language, preview.description),
         server=server,
@@ -99,9 +101,10 @@ def _view(request: Request) -> Response:
     return file.response(request, REVALIDATED, **headers, Vary=f"Accept, Accept-Encoding, {VARY}")
 
 
-def _modules(path: str) -> tuple[str, ...]:
-    """The modules of the pages and of the view at a path."""
-    view = path.split("/")[1] or "write"
+@cache
+def _modules(route: str) -> tuple[str, ...]:
+    """The modules of the pages and of the view of a route."""
+    view = route.split("/")[1] or "write"
     shell, own = modules_with("js/main.js"), modules_with(f"js/views/{view}.js")
     return tuple(dict.fromkeys([*shell, *own]))
 
